@@ -52,11 +52,14 @@ class Job:
         if needs(self.asks, "gradient"):  # its graph keeps every layer
             tokens = max(128, tokens // 8)
         attributed = needs(self.asks, "gradient") or needs(self.asks, "direction")
+        # A GPU launches a layer's kernels in the time that a CPU computes a token or two.
+        how = (self.tasks, tokens, self.batch_size)
+        overhead = 1024 if self.model.device.type == "cuda" else 32
         if not attributed:
-            shared = plan(self.tasks, tokens, self.batch_size, share=True)
+            shared = plan(*how, share=True, overhead=overhead)
             if any(batch.shared for batch in shared) and can_share(self.model, self.tasks):
                 return shared
-        return plan(self.tasks, tokens, self.batch_size, share=False)
+        return plan(*how, share=False, overhead=overhead)
 
     def kept(self, ask: Ask) -> list[int]:
         """Examples in which an ask finds a token."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hlens.contributions.tasks import Task
 
-# Padding that is cheaper than a batch of its own: this many tokens, or an eighth of the length.
+# Prompts of one batch differ by no more than this; their answers are short beside them.
 _BUCKET = 16
 
 
@@ -38,7 +38,11 @@ class Batch:
 
 
 def plan(
-    tasks: Sequence[Task], tokens: int, batch_size: int | None = None, share: bool = True
+    tasks: Sequence[Task],
+    tokens: int,
+    batch_size: int | None = None,
+    share: bool = True,
+    overhead: int = 32,
 ) -> list[Batch]:
     """Cut examples into batches, the longest first, so that too large a batch fails early.
 
@@ -47,13 +51,14 @@ def plan(
         tokens: How many tokens, padding included, a forward pass may have.
         batch_size: How many examples at most; None leaves it to `tokens`.
         share: Run the prompt that several examples share only once.
+        overhead: What a batch costs besides its tokens, in tokens; padding is weighed against it.
     """
     most = batch_size or len(tasks)
     families = _families(tasks) if share else [(index,) for index in range(len(tasks))]
     alone = [family[0] for family in families if len(family) == 1]
     together = [part for family in families if len(family) > 1 for part in _cut(family, most)]
     shared = _pack_shared(tasks, together, tokens, most)
-    return [*shared, *_pack_alone(tasks, alone, tokens, most)]
+    return [*shared, *_pack_alone(tasks, alone, tokens, most, overhead)]
 
 
 def padded_tokens(batch: Batch, tasks: Sequence[Task]) -> int:
@@ -81,22 +86,29 @@ def _cut(family: tuple[int, ...], most: int) -> Iterator[tuple[int, ...]]:
         yield family[start : start + most]
 
 
-def _pack_alone(tasks: Sequence[Task], alone: list[int], tokens: int, most: int) -> list[Batch]:
-    def length(index: int) -> int:
-        return len(tasks[index])
-
-    batches: list[Batch] = []
-    current: list[int] = []
-    for index in sorted(alone, key=length, reverse=True):
-        longest = length(current[0]) if current else 0
-        full = len(current) >= most or (len(current) + 1) * longest > tokens
-        if current and (full or longest - length(index) > max(_BUCKET, longest // 8)):
-            batches.append(Batch(tuple((i,) for i in current), shared=False))
-            current = []
-        current.append(index)
-    if current:
-        batches.append(Batch(tuple((i,) for i in current), shared=False))
-    return batches
+def _pack_alone(
+    tasks: Sequence[Task], alone: list[int], tokens: int, most: int, overhead: int
+) -> list[Batch]:
+    """Cut the examples, sorted by length, where padding and batches together cost least."""
+    order = sorted(alone, key=lambda index: len(tasks[index]), reverse=True)
+    cost = [0]
+    start = [0]
+    for stop in range(1, len(order) + 1):
+        options = []
+        for first in range(stop - 1, max(-1, stop - 1 - most), -1):
+            padded = (stop - first) * len(tasks[order[first]])
+            if padded > tokens and first < stop - 1:
+                break
+            options.append((cost[first] + padded + overhead, first))
+        best = min(options)
+        cost.append(best[0])
+        start.append(best[1])
+    batches = []
+    stop = len(order)
+    while stop > 0:
+        batches.append(Batch(tuple((i,) for i in order[start[stop] : stop]), shared=False))
+        stop = start[stop]
+    return batches[::-1]
 
 
 def _pack_shared(
