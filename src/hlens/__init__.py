@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hlens import (
+        baselines,
         domains,
         evaluation,
         figures,
@@ -65,7 +66,17 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("domains", "evaluation", "figures", "judges", "metrics", "selection", "spans", "store")
+_ROOMS = (
+    "baselines",
+    "domains",
+    "evaluation",
+    "figures",
+    "judges",
+    "metrics",
+    "selection",
+    "spans",
+    "store",
+)
 
 __all__ = [  # noqa: RUF022 (in the order of the method)
     "load",
@@ -91,6 +102,7 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
     "NeuronSet",
     "Estimate",
     "HlensError",
+    "baselines",
     "domains",
     "evaluation",
     "figures",

@@ -3,16 +3,19 @@
 Axis names are the same everywhere: ``example layer neuron pos d_model``.
 """
 
+from hlens.types.evidence import READINGS, Evidence
 from hlens.types.found import Calibration, Detector, Estimate
 from hlens.types.measured import Contributions, MlpTrace, Provenance
 from hlens.types.neurons import NeuronSet, address
 from hlens.types.text import Example, Judgement, Question, Response, Verdict
 
 __all__ = [
+    "READINGS",
     "Calibration",
     "Contributions",
     "Detector",
     "Estimate",
+    "Evidence",
     "Example",
     "Judgement",
     "MlpTrace",

@@ -1,0 +1,36 @@
+"""Rival detectors: what else tells hallucinations from true answers, on the same examples?
+
+One rival a file, each a `Rival` by the name ``rival``: a value that reads `Evidence` and scores the
+rows of a test part. `gather` reads the evidence of them all in one forward pass.
+
+    evidence = baselines.gather(model, examples, responses, contributions)
+    train, test = evidence.select(in_train), evidence.select(in_test)
+    scores = {rival.name: rival(train, test) for rival in baselines.rivals()}
+"""
+
+from hlens import lookup
+from hlens.baselines._rival import Cost, NotAvailableError, Rival, Score
+
+__all__ = ["Cost", "NotAvailableError", "Rival", "Score", "named", "names", "rivals"]
+
+
+def names() -> list[str]:
+    """Names of the rivals, sorted."""
+    return lookup.names("baselines")
+
+
+def named(name: str) -> Rival:
+    """The rival of that name.
+
+    >>> named("perplexity").learns
+    False
+
+    Raises:
+        HlensError: There is none; the nearest are named.
+    """
+    return lookup.member("baselines", name).rival
+
+
+def rivals() -> list[Rival]:
+    """All rivals, in the order of their names."""
+    return [named(name) for name in names()]

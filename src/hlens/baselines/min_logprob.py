@@ -1,0 +1,12 @@
+"""The least likely token of the answer: the negative minimum of its log-probabilities.
+
+``-min_t log p(x_t | x_<t)`` over the answer span (Manakul et al. 2023, SelfCheckGPT, arXiv
+2303.08896, call it Max(-log p)). Nothing is learned, and it costs nothing. A long answer has more
+chances of an unlikely token, so it follows length.
+"""
+
+from hlens.baselines._tokens import token_rival
+
+rival = token_rival(
+    "min_logprob", "logprobs", lambda row: float(-row.min()), "one token of low probability"
+)

@@ -1,0 +1,30 @@
+"""Position: where the answer stands, by logistic regression on three counts of tokens.
+
+The counts (log of one plus each): the prompt, the response before the answer, the response after
+it. C is chosen by group inside the training part. Needs nothing beside the text. Neurons know
+positions well, and a detector may read them. The prompt's length also tells the question's domain,
+which can carry a pooled AUROC by itself.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hlens.baselines._learning import logistic_scores
+from hlens.baselines._rival import Rival
+from hlens.types import Evidence
+
+
+def features(evidence: Evidence) -> Float[np.ndarray, "example 3"]:
+    """Log of one plus the tokens of the prompt, before the answer and after it."""
+    before = evidence.starts - evidence.n_prompt
+    after = evidence.n_response - before - evidence.n_tokens
+    return torch.stack([evidence.n_prompt, before, after], dim=1).double().log1p().numpy()
+
+
+def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
+    return logistic_scores(features(train), train.labels, train.groups, features(test), seed)
+
+
+rival = Rival("position", frozenset({"text"}), _score, True, "where in the text the answer stands")

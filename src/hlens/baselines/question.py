@@ -1,0 +1,17 @@
+"""The question alone: how hard it looks, before any answer is given.
+
+The classifier of `hlens.baselines.text` on the question's words. Needs nothing beside the text. A
+detector that does no better may know which questions are hard and nothing of the answer; where all
+samples of a question have one label (consistency filtering), that is enough for a high AUROC.
+"""
+
+from hlens.baselines._rival import Rival
+from hlens.baselines._words import by_words
+
+rival = Rival(
+    "question",
+    frozenset({"text"}),
+    by_words(lambda evidence: evidence.questions),
+    True,
+    "words of the question alone",
+)

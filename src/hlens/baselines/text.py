@@ -1,0 +1,19 @@
+"""Surface text: what question and answer say, without any look inside the model.
+
+TF-IDF (words, pairs of words, pieces of two to four letters; question and answer apart) and L2
+logistic regression, C chosen by group inside the training part (scikit-learn throughout). Needs
+nothing beside the text. It learns what kinds of questions are failed and what wrong answers look
+like ("the answer is a year"), and so it is the measure of what answer type alone tells: a reading
+of neurons that does not beat it may be a reading of the text.
+"""
+
+from hlens.baselines._rival import Rival
+from hlens.baselines._words import by_words
+
+rival = Rival(
+    "text",
+    frozenset({"text"}),
+    by_words(lambda evidence: evidence.questions, lambda evidence: evidence.answers),
+    True,
+    "words of question and answer",
+)

@@ -1,0 +1,13 @@
+"""Token entropy: mean entropy of the distributions that the answer's tokens were drawn from.
+
+``1/n sum_t H(p(. | x_<t))`` in nats over the answer span, at temperature 1 over the whole
+vocabulary (Fomicheva et al. 2020, arXiv 2005.10608). Nothing is learned. One forward pass, since
+sampling keeps the chosen token's probability alone. It is about many ways to go on, and several
+ways to say one truth raise it as well.
+"""
+
+from hlens.baselines._tokens import token_rival
+
+rival = token_rival(
+    "token_entropy", "entropies", lambda row: float(row.mean()), "high token entropy"
+)

@@ -1,0 +1,85 @@
+"""Laws of every rival: it reads training labels alone, row by row, and finds its own signal."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hlens import baselines, lookup
+from hlens.baselines import NotAvailableError, Rival
+from hlens.evaluation import auroc
+from hlens.types import READINGS, Contributions, Evidence
+from planted import evidence
+
+# What each rival must find; a rival that is not named here is asked for what it needs.
+PLANTED = {
+    "length": "n_tokens",
+    "position": "starts",
+    "text": "answers",
+    "question": "questions",
+}
+
+
+@pytest.fixture(params=baselines.names())
+def rival(request: pytest.FixtureRequest) -> Rival:
+    return baselines.named(request.param)
+
+
+def parts(found: Evidence) -> tuple[Evidence, Evidence]:
+    rows = torch.arange(len(found))
+    return found.select(rows < len(found) // 2), found.select(rows >= len(found) // 2)
+
+
+def test_the_folder_is_the_list() -> None:
+    assert baselines.names() == lookup.names("baselines")
+    assert all(
+        each.name == name for each, name in zip(baselines.rivals(), baselines.names(), strict=True)
+    )
+
+
+def test_finds_its_own_signal(rival: Rival) -> None:
+    signal = PLANTED.get(rival.name) or min(rival.needs)
+    train, test = parts(evidence(signal=signal))
+    assert auroc(rival(train, test), test.labels) > 0.9
+    train, test = parts(evidence(signal="", seed=5))
+    assert 0.25 < auroc(rival(train, test), test.labels) < 0.75
+
+
+def test_rows_in_another_order_have_the_same_scores(rival: Rival) -> None:
+    train, test = parts(evidence(signal=min(rival.needs)))
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    moved = rival(train, test.select(order), seed=3)
+    assert torch.equal(moved, rival(train, test, seed=3)[order])
+
+
+def test_labels_of_the_test_part_are_never_read(rival: Rival) -> None:
+    train, test = parts(evidence(signal=min(rival.needs)))
+    turned = replace(test, contributions=flipped(test.contributions))
+    if test.activations is not None:
+        turned = replace(turned, activations=flipped(test.activations))
+    assert torch.equal(rival(train, turned), rival(train, test))
+    # Nor by the scoring function itself, were it given them.
+    assert torch.equal(rival.score(train, turned, 0), rival.score(train, test, 0))
+
+
+def test_training_labels_are_read_only_by_those_that_learn(rival: Rival) -> None:
+    train, test = parts(evidence(signal=PLANTED.get(rival.name) or min(rival.needs)))
+    turned = replace(train, contributions=flipped(train.contributions))
+    same = torch.equal(rival(turned, test), rival(train, test))
+    assert same != rival.learns
+
+
+def test_says_why_it_is_not_available(rival: Rival) -> None:
+    train, test = parts(evidence())
+    one = replace(train, contributions=replace(train.contributions, labels=train.labels | True))
+    if rival.learns:
+        with pytest.raises(NotAvailableError, match="both labels"):
+            rival(one, test)
+    for need in rival.needs & {*READINGS, "residual_last"}:
+        bare = replace(test, **{need: None}, why_not={need: "it was a Sunday"})
+        with pytest.raises(NotAvailableError, match="it was a Sunday"):
+            rival(train, bare)
+
+
+def flipped(data: Contributions) -> Contributions:
+    return replace(data, labels=~data.labels)
