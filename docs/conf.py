@@ -1,6 +1,9 @@
 """Sphinx settings; the pages are built offline, with warnings as errors."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 project = "hlens"
 author = "The hlens developers"
@@ -8,26 +11,42 @@ copyright = "2026, the hlens developers"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
 ]
 html_theme = "furo"
 html_title = "hlens"
-exclude_patterns = ["_build", "jupyter_execute", "README.md"]
+html_static_path = ["_static"]
+html_css_files = ["hlens.css"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "jupyter_execute", "README.md", "**/_*.md"]
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_mock_imports: list[str] = []
 napoleon_google_docstring = True
 napoleon_use_ivar = False
 suppress_warnings = ["ref.python", "misc.highlighting_failure"]
+copybutton_prompt_text = "$ "
 
 
 def setup(app) -> None:
     """Shapes such as "*pos neuron" are no emphasis: napoleon would pass them on as text."""
     app.connect("autodoc-process-docstring", _escape_shapes, priority=900)
+    app.connect("builder-inited", _command_line)
 
 
 def _escape_shapes(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = [re.sub(r"(?<=['\"])\*", r"\\*", line) for line in lines]
+
+
+def _command_line(app) -> None:
+    """Write what ``--help`` says of every verb, so that the page cannot fall behind the code."""
+    command = [sys.executable, "-m", "typer", "hlens.cli.app", "utils", "docs", "--name", "hlens"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = said.replace("# `hlens`", "# Command line", 1).replace("&#x27;", "'")
+    page = Path(app.srcdir) / "reference" / "cli.md"
+    if not page.exists() or page.read_text(encoding="utf-8") != said:
+        page.write_text(said, encoding="utf-8")
