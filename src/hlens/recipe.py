@@ -105,6 +105,7 @@ class EvaluationRecipe:
         random_sets: Draws of random neurons (at least 20).
         stability_pairs: Complementary pairs of half-samples of the stability selection.
         folds: Folds of the transfer matrix.
+        halves: Splits of each domain in two halves, for the reliability of its neurons.
     """
 
     test: float = 0.3
@@ -113,6 +114,7 @@ class EvaluationRecipe:
     random_sets: int = 20
     stability_pairs: int = 50
     folds: int = 5
+    halves: int = 10
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ class Recipe:
             "sampling.n": (self.sampling.n >= 1, "at least 1"),
             "evaluation.test": (0 < self.evaluation.test < 1, "between 0 and 1"),
             "evaluation.random_sets": (self.evaluation.random_sets >= 20, "at least 20"),
+            "evaluation.folds": (self.evaluation.folds >= 2, "at least 2"),
+            "evaluation.halves": (self.evaluation.halves >= 2, "at least 2"),
             "intervene.random_sets": (self.intervene.random_sets >= 8, "at least 8"),
             "probe.C": (self.probe.C >= 0, "0 (cross-validated) or more"),
         }

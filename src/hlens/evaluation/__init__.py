@@ -5,15 +5,22 @@ from hlens.evaluation.bootstrap import estimate_auroc
 from hlens.evaluation.controls import controls
 from hlens.evaluation.designs import class_balance, one_vs_one, three_vs_one
 from hlens.evaluation.fitting import fit_detector
+from hlens.evaluation.formats import transfer_by_format
 from hlens.evaluation.overlap import overlap, shared_neurons
-from hlens.evaluation.reliability import frequency_correlation, reliability, split_halves
+from hlens.evaluation.reliability import (
+    Halves,
+    frequency_correlation,
+    reliability,
+    split_halves,
+)
 from hlens.evaluation.scores import accuracy, evaluate
 from hlens.evaluation.sparsity import ceiling_of, k_sweep, sparsity_summary
-from hlens.evaluation.split import folds_by_group, split_by_group
+from hlens.evaluation.split import domains_with_both, folds_by_group, split_by_group
 from hlens.evaluation.transfer import transfer
 from hlens.evaluation.univariate import univariate
 
 __all__ = [
+    "Halves",
     "accuracy",
     "auroc",
     "ceiling_of",
@@ -21,6 +28,7 @@ __all__ = [
     "controls",
     "delong",
     "delong_test",
+    "domains_with_both",
     "estimate_auroc",
     "evaluate",
     "fit_detector",
@@ -36,5 +44,6 @@ __all__ = [
     "split_halves",
     "three_vs_one",
     "transfer",
+    "transfer_by_format",
     "univariate",
 ]

@@ -5,7 +5,7 @@ of one domain is the ceiling of any overlap; half of one domain against half of 
 overlap itself at the same sample size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,10 +40,56 @@ class Halves:
     sets: Mapping[str, Sequence[tuple[NeuronSet, NeuronSet]]]
     n_half: Mapping[str, int]
 
+    @property
+    def repeats(self) -> int:
+        """Number of splits of each domain."""
+        return min(map(len, self.sets.values()), default=0)
+
     def frequencies(self, domain: str) -> Float[Tensor, "layer neuron"]:
         """How often each neuron was selected over all halves of a domain."""
         found = [one.mask.float() for pair in self.sets[domain] for one in pair]
         return torch.stack(found).mean(dim=0)
+
+    def table(self) -> pd.DataFrame:
+        """One row a selected neuron: ``repeat, half, layer, neuron``, of the one domain.
+
+        What a table cannot say (the domain, sizes, shape) is in its ``attrs``.
+        """
+        ((domain, pairs),) = self.sets.items()
+        rows = [
+            {"repeat": repeat, "half": half, "layer": layer, "neuron": neuron}
+            for repeat, pair in enumerate(pairs)
+            for half, one in enumerate(pair)
+            for layer, neuron in one
+        ]
+        table = pd.DataFrame(rows, columns=["repeat", "half", "layer", "neuron"])
+        table.attrs = {
+            "domain": domain,
+            "n_half": self.n_half[domain],
+            "repeats": len(pairs),
+            "shape": [pairs[0][0].n_layers, pairs[0][0].d_mlp],
+        }
+        return table
+
+    @classmethod
+    def of_tables(cls, tables: Iterable[pd.DataFrame]) -> "Halves":
+        """The halves of several domains, each from its own `table`."""
+        sets: dict[str, list[tuple[NeuronSet, NeuronSet]]] = {}
+        n_half: dict[str, int] = {}
+        for table in tables:
+            domain = str(table.attrs["domain"])
+            n_half[domain] = int(table.attrs["n_half"])
+            sets[domain] = [
+                (_half(table, domain, repeat, 0), _half(table, domain, repeat, 1))
+                for repeat in range(int(table.attrs["repeats"]))
+            ]
+        return cls(sets, n_half)
+
+
+def _half(table: pd.DataFrame, domain: str, repeat: int, half: int) -> NeuronSet:
+    own = table.loc[(table["repeat"] == repeat) & (table["half"] == half)]
+    members = zip(own["layer"].tolist(), own["neuron"].tolist(), strict=True)
+    return NeuronSet(frozenset(members), *table.attrs["shape"], name=domain)
 
 
 def split_halves(

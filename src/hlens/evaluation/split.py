@@ -1,5 +1,6 @@
 """Splits by group, never by row, with every domain and class in its share of each part."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +41,15 @@ def folds_by_group(data: Contributions, k: int = 5, seed: int = 0) -> Int[Tensor
     if k < 2:
         raise HlensError(f"k={k} folds; expected at least 2")
     return _parts(data, [1 / k] * k, seed)
+
+
+def domains_with_both(data: Contributions, least: int) -> list[str]:
+    """Domains with at least so many groups of hallucinated, and of true examples, sorted."""
+    groups: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    for name, label, group in zip(data.domains, data.labels.tolist(), data.groups, strict=True):
+        groups[name, label].add(group)
+    names = sorted(set(data.domains))
+    return [name for name in names if all(len(groups[name, y]) >= least for y in (True, False))]
 
 
 def _parts(data: Contributions, shares: Sequence[float], seed: int) -> Int[Tensor, " example"]:

@@ -13,17 +13,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
-from jaxtyping import Float, Int
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
-from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import check_both_classes, p_of
 from hlens.evaluation.correction import holm
-from hlens.evaluation.fitting import fit_detector
-from hlens.evaluation.folded import delong_folded, interval
+from hlens.evaluation.crossfit import CrossFit, smallest
+from hlens.evaluation.folded import interval
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
@@ -31,6 +28,7 @@ from hlens.types import Contributions
 POOLED, OTHERS = "all domains", "all other domains"
 
 Row = dict[str, object]
+Source = tuple[str, str | None]
 Progress = Callable[[int, int], None]
 
 
@@ -72,54 +70,32 @@ def transfer(
     domains = _domains(data)
     fold = folds_by_group(data, folds, seed)
     sources = _sources(domains, pooled)
-    found = _Scores(data, fold, len(sources))
-    limit = _smallest(data, domains, fold) if equalise else None
+    limit = smallest(data, domains, fold) if equalise else None
+    found = CrossFit(data, fold, len(sources), limit, seed)
     probe = SparseProbe(C="cv") if probe is None else probe
     for at, (name, tested) in enumerate(sources):
         for part in range(folds):
-            found.fill(at, part, _members(data, name, tested), probe, limit, seed)
+            found.fill(at, part, _members(data, name, tested), probe)
             if progress is not None:
                 progress(at * folds + part + 1, len(sources) * folds)
+    return table_of(data, sources, found)
+
+
+def table_of(data: Contributions, sources: Sequence[Source], found: CrossFit) -> pd.DataFrame:
+    """The table of `transfer` out of the scores of its training sets.
+
+    Args:
+        data: The contributions that were scored.
+        sources: The training sets: their name, and the one domain that each is tested on (None:
+            every domain). Each domain's own is among them.
+        found: Scores of these sources, in their order.
+    """
+    domains = list(dict.fromkeys(data.domains))
     rows = [row for domain in domains for row in _column(data, domain, sources, found)]
     table = pd.DataFrame(rows)
     table["p_corrected"] = holm(table.p.to_numpy(dtype=float))
     order = ["train", "test", "auroc", "low", "high", "n", "p", "p_corrected", "note"]
     return table.reindex(columns=[*order, "auroc_drop", "p_chance", "n_train"])
-
-
-class _Scores:
-    """Out-of-fold scores of each training source on all examples, as they are filled in."""
-
-    def __init__(self, data: Contributions, fold: Int[Tensor, " example"], n_sources: int) -> None:
-        self.data, self.fold = data, fold
-        self.values: Float[np.ndarray, "source example"] = np.full((n_sources, len(data)), np.nan)
-        self.n_train = np.full(n_sources, len(data))
-        self.failed: dict[int, str] = {}
-
-    def fill(
-        self,
-        at: int,
-        part: int,
-        members: np.ndarray,
-        probe: BaseEstimator,
-        limit: dict[bool, int] | None,
-        seed: int,
-    ) -> None:
-        """Fit on the members outside one fold and score all of that fold."""
-        if at in self.failed:
-            return
-        held_out = (self.fold == part).numpy()
-        rows = np.flatnonzero(members & ~held_out)
-        if limit is not None:
-            rows = _cut(rows, self.data.labels.numpy(), limit, np.random.default_rng([seed, part]))
-        self.n_train[at] = min(self.n_train[at], len(rows))
-        try:
-            detector = fit_detector(self.data.select(torch.from_numpy(rows)), probe)
-        except HlensError as error:  # one domain too small must not lose all the others
-            self.failed[at] = str(error)
-            return
-        tested = torch.from_numpy(np.flatnonzero(held_out))
-        self.values[at, held_out] = detector(self.data.select(tested)).numpy()
 
 
 def _domains(data: Contributions) -> list[str]:
@@ -135,9 +111,9 @@ def _domains(data: Contributions) -> list[str]:
     return domains
 
 
-def _sources(domains: Sequence[str], pooled: bool) -> list[tuple[str, str | None]]:
+def _sources(domains: Sequence[str], pooled: bool) -> list[Source]:
     """What is trained on: (name, the one tested domain or None for all)."""
-    sources: list[tuple[str, str | None]] = [(domain, None) for domain in domains]
+    sources: list[Source] = [(domain, None) for domain in domains]
     if pooled:
         sources.append((POOLED, None))
     if pooled and len(domains) > 2:  # with two, all others are the one other
@@ -153,31 +129,8 @@ def _members(data: Contributions, name: str, tested: str | None) -> np.ndarray:
     return domains != tested if name == OTHERS else domains == name
 
 
-def _smallest(
-    data: Contributions, domains: Sequence[str], fold: Int[Tensor, " example"]
-) -> dict[bool, int]:
-    """For each class, the fewest examples that any domain can train on in any fold."""
-    label, names, part = data.labels.numpy(), np.asarray(data.domains), fold.numpy()
-    return {
-        y: min(
-            int(((names == domain) & (label == y) & (part != at)).sum())
-            for domain in domains
-            for at in np.unique(part)
-        )
-        for y in (True, False)
-    }
-
-
-def _cut(
-    rows: np.ndarray, label: np.ndarray, limit: dict[bool, int], draw: np.random.Generator
-) -> np.ndarray:
-    """At most so many examples of each class, at random."""
-    mixed = draw.permutation(rows)
-    return np.sort(np.concatenate([mixed[label[mixed] == y][:n] for y, n in limit.items()]))
-
-
 def _column(
-    data: Contributions, domain: str, sources: Sequence[tuple[str, str | None]], found: _Scores
+    data: Contributions, domain: str, sources: Sequence[Source], found: CrossFit
 ) -> list[Row]:
     """All rows of one tested domain, each compared with the probe of that domain itself."""
     inside = np.asarray(data.domains) == domain
@@ -185,9 +138,7 @@ def _column(
     able = [at for at in asked if at not in found.failed]
     own = next(at for at in asked if sources[at][0] == domain)
     rows: list[Row] = []
-    label, fold = data.labels.numpy()[inside], found.fold.numpy()[inside]
-    group = np.asarray(data.groups)[inside]
-    areas = delong_folded(found.values[np.ix_(able, inside)], label, fold, group) if able else None
+    areas = found.placements(able, inside) if able else None
     for at in asked:
         name, n = sources[at][0], int(inside.sum())
         place = {"train": name, "test": domain, "n": n, "n_train": int(found.n_train[at])}

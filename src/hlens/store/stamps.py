@@ -39,6 +39,11 @@ class Stamps:
         steps = {**self._read(), step: {"key": key, "note": dict(note)}}
         write_text(self._path, json.dumps(steps, indent=1, sort_keys=True) + "\n")
 
+    def forget(self, step: str) -> None:
+        """Take back that the step is done; nothing happens where it was not."""
+        left = {name: stamp for name, stamp in self._read().items() if name != step}
+        write_text(self._path, json.dumps(left, indent=1, sort_keys=True) + "\n")
+
     def _read(self) -> dict[str, Any]:
         if not self._path.exists():
             return {}

@@ -1,31 +1,26 @@
 """The whole study: the line, and the questions asked of what it found."""
 
-import re
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from hlens import behaviours
 from hlens.effects import Capability, Controls, intervene
-from hlens.evaluation import k_sweep, overlap, transfer, univariate
+from hlens.evaluation import k_sweep, univariate
 from hlens.model import Model
-from hlens.probe import SparseProbe, find
+from hlens.probe import SparseProbe
 from hlens.recipe import Recipe
 from hlens.report import report as write_report
 from hlens.selection import path as regularisation_path
 from hlens.selection import stability
-from hlens.store.detectors import load_detector, save_detector
-from hlens.store.tables import load_table, save_table
-from hlens.study.line import Line, Progress
+from hlens.study.comparing import Comparing
+from hlens.study.steps import Progress
 from hlens.study.telling import report_data
 from hlens.study.words import in_words
-from hlens.types import Detector, NeuronSet
 
 
-class Study(Line):
+class Study(Comparing):
     """The artefacts of one run in one folder, each made when first asked for.
 
     >>> study = Study("runs/mine", Recipe(domains=("general",)))  # doctest: +SKIP
@@ -85,65 +80,10 @@ class Study(Line):
         return self._table(
             "sparsity",
             "find",
-            [how, seed],
+            [how.random_sets, how.n_boot, seed],
             lambda: k_sweep(
                 *self.split(), self.probe(), draws=how.random_sets, n_boot=how.n_boot, seed=seed
             ),
-        )
-
-    def transfer(self) -> pd.DataFrame:
-        """AUROC of a probe trained on each domain and tested on each.
-
-        Raises:
-            HlensError: The study has one domain only.
-        """
-        folds, seed = self.recipe.evaluation.folds, self.recipe.seed
-        return self._table(
-            "transfer",
-            "measure",
-            [self.recipe.probe, folds, seed],
-            lambda: transfer(
-                self.contributions(),
-                self.probe(),
-                folds=folds,
-                seed=seed,
-                progress=self.reporter("transfer"),
-            ),
-        )
-
-    def detectors(self) -> dict[str, Detector]:
-        """A detector of each domain, found on all its examples: for its neurons, not its score."""
-        return {name: self._detector_of(name) for name in self.domains()}
-
-    def _detector_of(self, domain: str) -> Detector:
-        at = self.folder / "detectors" / re.sub(r"[^\w.-]+", "_", domain)
-        return self.step(
-            f"find {domain}",
-            [self.key("measure"), self.recipe.probe, self.recipe.seed],
-            lambda: find(self.contributions().of_domain(domain), self.probe(), calibration=None),
-            lambda found: save_detector(found, at),
-            lambda: load_detector(at),
-        )
-
-    def neuron_sets(self) -> list[NeuronSet]:
-        """The H-neurons of each domain, named by it."""
-        found = self.detectors().items()
-        return [replace(detector.neurons, name=name) for name, detector in found]
-
-    def overlap(self) -> pd.DataFrame:
-        """Overlap of the domains' H-neurons beside chance.
-
-        Raises:
-            HlensError: The study has one domain only.
-        """
-        sets = self.neuron_sets()
-        data = self.contributions()
-        true = data.select(~data.labels).values.float().mean(dim=0)
-        return self._table(
-            "overlap",
-            "measure",
-            [self.recipe.probe, self.recipe.seed],
-            lambda: overlap(sets, contribution=true),
         )
 
     def outcomes(self) -> pd.DataFrame:
@@ -179,14 +119,6 @@ class Study(Line):
         """Whether `outcomes` stands, so that a report shows it without running it."""
         return (self.folder / "outcomes.parquet").exists()
 
-    def domains(self) -> list[str]:
-        """Domains that hold examples of both labels: those that can be compared."""
-        data = self.contributions()
-        label_of: dict[str, set[bool]] = defaultdict(set)
-        for name, label in zip(data.domains, data.labels.tolist(), strict=True):
-            label_of[name].add(label)
-        return sorted(name for name, labels in label_of.items() if len(labels) == 2)
-
     def in_words(self) -> list[str]:
         """What the scores say, in sentences."""
         return in_words(self.scores())
@@ -205,11 +137,4 @@ class Study(Line):
     ) -> pd.DataFrame:
         """A table that is made once for what it depends on, and kept as Parquet."""
         self.detector() if after == "find" else self.contributions()
-        path = self.folder / f"{name}.parquet"
-        return self.step(
-            name,
-            [self.key(after), *depends],
-            make,
-            lambda found: save_table(found, path),
-            lambda: load_table(path),
-        )
+        return self.table_step(name, [self.key(after), *depends], make)

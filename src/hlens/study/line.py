@@ -1,10 +1,8 @@
 """The line of a study, from questions to scores."""
 
-import time
-from collections.abc import Callable
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -13,10 +11,9 @@ from hlens import domains, judges, metrics, spans
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.evaluation import controls, split_by_group
-from hlens.model import Model, Settings, load
+from hlens.model import Model, load
 from hlens.probe import SparseProbe, find
 from hlens.recipe import Recipe, key_of
-from hlens.sampling import sample
 from hlens.store import write_text
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import load_detector, save_detector
@@ -31,15 +28,13 @@ from hlens.store.records import (
     save_questions,
     save_responses,
 )
-from hlens.store.stamps import Stamps
 from hlens.store.tables import load_table, save_table
+from hlens.study.asking import ask_again
+from hlens.study.steps import Progress, Steps
 from hlens.types import Contributions, Detector, Example, Judgement, Question, Response
 
-Progress = Callable[[str, int, int], None]
-T = TypeVar("T")
 
-
-class Line:
+class Line(Steps):
     """The artefacts of one run in one folder, each made when first asked for.
 
     Every method of a noun returns that noun: from disk where it stands under the same recipe, else
@@ -59,7 +54,7 @@ class Line:
         model: Model | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        super().__init__(Path(folder), progress)
         self._opened = recipe is None
         if recipe is None:
             recipe = Recipe.read(_existing(self.folder) / "recipe.toml")
@@ -67,9 +62,6 @@ class Line:
             write_text(self.folder / "recipe.toml", recipe.to_toml())
         self.recipe = recipe
         self._given = model
-        self._progress = progress
-        self._stamps = Stamps(self.folder)
-        self._held: dict[str, tuple[str, Any]] = {}
 
     @cached_property
     def model(self) -> Model:
@@ -88,6 +80,7 @@ class Line:
             return load_questions(path)
         n = recipe.questions or None
         found = [q for name in recipe.domains for q in domains.load(name, n, recipe.seed)]
+        _check_ids(found)
         key = key_of([question_row(q) for q in found])
         if not self._stamps.stands("questions", key):
             save_questions(found, path)
@@ -99,24 +92,22 @@ class Line:
         recipe, how, path = self.recipe, self.recipe.sampling, self.folder / "responses.jsonl"
         questions = self.questions()
 
+        asked = key_of([recipe.model, recipe.dtype, recipe.seed, vars(how)])
+
         def make() -> list[Response]:
-            return sample(
-                self.model,
-                questions,
-                how.n,
-                seed=recipe.seed,
-                settings=Settings(how.max_new_tokens, how.temperature, how.top_k, how.top_p),
-                instruction=how.instruction,
-                rows=how.rows,
-                folder=self.folder / "responses.parts",
-                progress=self.reporter("sample"),
-            )
+            before = path if self._stamps.stands("asked", asked) else None
+            return ask_again(self.model, questions, recipe, self.folder, before, self.reporter)
+
+        def save(found: list[Response]) -> None:
+            self._stamps.forget("asked")
+            save_responses(found, path)
+            self._stamps.mark("asked", asked, {})
 
         return self.step(
             "sample",
             [self.key("questions"), recipe.model, recipe.dtype, recipe.seed, how],
             make,
-            lambda found: save_responses(found, path),
+            save,
             lambda: load_responses(path, questions),
         )
 
@@ -223,10 +214,9 @@ class Line:
     def scores(self) -> pd.DataFrame:
         """The detector on held-out groups, beside its controls."""
         recipe, path = self.recipe, self.folder / "scores.parquet"
-        detector = self.detector()
+        detector, how = self.detector(), recipe.evaluation
 
         def make() -> pd.DataFrame:
-            how = recipe.evaluation
             return controls(
                 *self.split(),
                 self.probe(),
@@ -239,60 +229,29 @@ class Line:
 
         return self.step(
             "evaluate",
-            [self.key("find"), recipe.evaluation, recipe.seed],
+            [self.key("find"), how.shuffles, how.random_sets, how.n_boot, recipe.seed],
             make,
             lambda found: save_table(found, path),
             lambda: load_table(path),
         )
-
-    def seconds(self) -> dict[str, float]:
-        """How long each step took when it was made."""
-        noted = {step: self._stamps.note(step).get("seconds") for step in self._stamps.steps()}
-        return {step: seconds for step, seconds in noted.items() if seconds is not None}
-
-    def step(
-        self,
-        name: str,
-        depends: list[Any],
-        make: Callable[[], T],
-        save: Callable[[T], object],
-        read: Callable[[], T],
-    ) -> T:
-        """The artefact of a step: read where it stands for these dependencies, else made."""
-        key = key_of([_plain(part) for part in depends])
-        if self._held.get(name, ("",))[0] != key:
-            stands = self._stamps.stands(name, key)
-            found = read() if stands else self._make(name, key, make, save)
-            self._held[name] = (key, found)
-        return self._held[name][1]
-
-    def _make(self, name: str, key: str, make: Callable[[], T], save: Callable[[T], object]) -> T:
-        self.reporter(name)(0, 1)
-        began = time.monotonic()
-        found = make()
-        save(found)
-        self._stamps.mark(name, key, {"seconds": round(time.monotonic() - began, 2)})
-        self.reporter(name)(1, 1)
-        return found
-
-    def key(self, step: str) -> str:
-        """What the step was last done for; what depends on the step depends on it."""
-        return self._stamps.key(step)
-
-    def reporter(self, step: str) -> Callable[[int, int], None]:
-        """A callback (done, total) for one step."""
-        return lambda done, total: self._progress and self._progress(step, done, total)
-
-
-def _plain(part: Any) -> Any:
-    """Dependencies as plain values: a section of the recipe is its options."""
-    return vars(part) if hasattr(part, "__dataclass_fields__") else part
 
 
 def _existing(folder: Path) -> Path:
     if not (folder / "recipe.toml").is_file():
         raise HlensError(f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`")
     return folder
+
+
+def _check_ids(questions: list[Question]) -> None:
+    """Every question of a domain has an id of its own, whichever file it comes from."""
+    counts = Counter((q.domain, q.id) for q in questions)
+    twice = [key for key, n in counts.items() if n > 1]
+    if twice:
+        domain, one = twice[0]
+        raise HlensError(
+            f"{len(twice)} ids of questions occur twice, such as {one!r} of domain {domain!r}; "
+            "files that form one domain need ids that differ"
+        )
 
 
 def _check_labels(examples: list[Example]) -> None:

@@ -14,6 +14,7 @@ from hlens.figures._html import Html
 from hlens.monitor import risks
 from hlens.report import Card, ReportData, Section, neuron_pages
 from hlens.spans import token_span
+from hlens.study.domain_sections import domain_sections
 from hlens.study.words import in_words
 from hlens.types import Detector, Estimate, Example
 
@@ -47,7 +48,7 @@ def report_data(study: "Study") -> ReportData:
         shared={one.name: one for one in study.neuron_sets()} if several else None,
         sections=[
             Section("What the controls say", content=more),
-            *questions(study, several),
+            *questions(study),
             _labels(study),
         ],
         cautions=_cautions(study),
@@ -56,7 +57,7 @@ def report_data(study: "Study") -> ReportData:
     )
 
 
-def questions(study: "Study", several: bool) -> Iterator[Section]:
+def questions(study: "Study") -> Iterator[Section]:
     """The questions asked of the finding, each with its picture."""
     stable = study.stability()
     promise = stable.attrs
@@ -88,8 +89,8 @@ def questions(study: "Study", several: bool) -> Iterator[Section]:
         (partial(figures.volcano, study.alone(), selected=study.detector().selected),),
         "A neuron that tells wrong from right may tell short from long, or domain from domain.",
     )
-    if several:
-        yield from _comparisons(study)
+    if len(study.recipe.domains) > 1:
+        yield from domain_sections(study)
     if study.has_outcomes():
         yield _effects(study)
 
@@ -109,21 +110,6 @@ def _effects(study: "Study") -> Section:
         (*pictures, target),
         "A change that random sets make too, or that comes with lost capability, is damage, not "
         "control.",
-    )
-
-
-def _comparisons(study: "Study") -> Iterator[Section]:
-    yield Section(
-        "Does a probe carry over?",
-        "Trained on one domain, tested on another, on the same footing.",
-        (partial(figures.transfer, study.transfer()),),
-        "Where domains differ in how answers look, a drop may be one of format.",
-    )
-    yield Section(
-        "Do domains share neurons?",
-        "H-neurons selected separately in each domain: overlap, and how far it lies above chance.",
-        (partial(figures.overlap, study.overlap()), partial(figures.upset, study.neuron_sets())),
-        "L1 picks one of several like neurons: a small overlap does not show that domains differ.",
     )
 
 

@@ -1,0 +1,147 @@
+"""Domain or format? Transfer between the formats of domains, each step changed alone.
+
+Where domains differ in how answers look (a word, an option, yes or no), a drop across domains
+may be one of format. A domain that has several formats, or a format that several domains have,
+tells them apart: each domain's format is trained on and tested on by itself, and the pairs are
+sorted by what changes between them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from hlens.errors import HlensError
+from hlens.evaluation.auroc import Placements, p_of
+from hlens.evaluation.correction import holm
+from hlens.evaluation.crossfit import CrossFit
+from hlens.evaluation.split import folds_by_group
+from hlens.evaluation.transfer import Progress, table_of
+from hlens.probe import SparseProbe
+from hlens.types import Contributions
+
+WITHIN = "nothing"
+RELATIONS = (WITHIN, "domain", "format", "domain and format")
+
+Cell = tuple[str, str]  # domain and format
+Row = dict[str, object]
+
+
+def transfer_by_format(
+    data: Contributions,
+    formats: Sequence[str],
+    probe: BaseEstimator | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Transfer between all pairs of a domain's formats, and its mean by what changes.
+
+    Args:
+        data: Contributions of two cells (a domain in one format) or more.
+        formats: Format of each example.
+        probe: The estimator; ``SparseProbe(C="cv")`` when None.
+        folds: Folds by group, over all cells together.
+        seed: Seed of the folds.
+        progress: Called with the number of fits done and of all.
+
+    Returns:
+        First the table of all pairs, as `hlens.evaluation.transfer` returns it, with a column
+        ``changed``: ``"nothing"`` (within, cross-validated), ``"domain"``, ``"format"`` or
+        ``"domain and format"``. Then one row for each of these that occurs: ``changed, auroc,
+        low, high, auroc_drop, drop_low, drop_high, p, p_corrected, n_pairs, n_tested``. The AUROC
+        is the mean over tested cells, each the mean over its training cells; the drop is from
+        within the same tested cells. Intervals and p are of the tested groups (DeLong, clustered)
+        given the probes, as if no group were in two cells; p is corrected by Holm.
+
+    Raises:
+        HlensError: Formats of another number of examples, fewer than two cells, or one label
+            only in a cell.
+    """
+    if len(formats) != len(data):
+        raise HlensError(f"{len(formats)} formats for {len(data)} examples; give one for each")
+    cell_of = list(zip(data.domains, formats, strict=True))
+    cells = sorted(set(cell_of))
+    named = replace(data, domains=tuple(cell_name(cell) for cell in cell_of))
+    found = CrossFit(named, folds_by_group(named, folds, seed), len(cells))
+    probe = SparseProbe(C="cv") if probe is None else probe
+    for at, cell in enumerate(cells):
+        members = np.array([one == cell for one in cell_of])
+        for part in range(folds):
+            found.fill(at, part, members, probe)
+            if progress is not None:
+                progress(at * folds + part + 1, len(cells) * folds)
+    table = table_of(named, [(cell_name(cell), None) for cell in cells], found)
+    by_name = {cell_name(cell): cell for cell in cells}
+    pairs = zip(table["train"], table["test"], strict=True)
+    table["changed"] = [changed(by_name[train], by_name[test]) for train, test in pairs]
+    return table, _means(cells, named, found)
+
+
+def cell_name(cell: Cell) -> str:
+    """A domain in one format, in words.
+
+    >>> cell_name(("legal", "short_answer"))
+    'legal, short answer'
+    """
+    return f"{cell[0]}, {cell[1].replace('_', ' ')}"
+
+
+def changed(train: Cell, test: Cell) -> str:
+    """What differs between two cells.
+
+    >>> changed(("legal", "label"), ("moral", "label"))
+    'domain'
+    """
+    differs = [name for name, a, b in zip(("domain", "format"), train, test, strict=True) if a != b]
+    return " and ".join(differs) or WITHIN
+
+
+def _means(cells: Sequence[Cell], data: Contributions, found: CrossFit) -> pd.DataFrame:
+    able = [at for at in range(len(cells)) if at not in found.failed]
+    names = np.asarray(data.domains)
+    areas = {at: found.placements(able, names == cell_name(cells[at])) for at in able}
+    rows = [_mean(relation, cells, able, areas) for relation in RELATIONS]
+    columns = ["changed", "auroc", "low", "high", "auroc_drop", "drop_low", "drop_high", "p"]
+    table = pd.DataFrame([row for row in rows if row])
+    table = table.reindex(columns=[*columns, "p_corrected", "n_pairs", "n_tested"])
+    table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
+    return table
+
+
+def _mean(
+    relation: str, cells: Sequence[Cell], able: Sequence[int], areas: dict[int, Placements]
+) -> Row | None:
+    """The mean of one relation: a linear combination of AUROCs, column by column."""
+    trained = {
+        at: [k for k, source in enumerate(able) if changed(cells[source], cells[at]) == relation]
+        for at in able
+    }
+    columns = [at for at in able if trained[at]]
+    if not columns:
+        return None
+    value = drop = value_variance = drop_variance = 0.0
+    for at in columns:
+        mean = np.zeros(len(able))
+        mean[trained[at]] = 1 / len(trained[at]) / len(columns)
+        own = np.zeros(len(able))
+        own[list(able).index(at)] = 1 / len(columns)
+        area = areas[at]
+        value += float(mean @ area.auroc)
+        drop += float((own - mean) @ area.auroc)
+        value_variance += float(mean @ area.covariance @ mean)
+        drop_variance += float((own - mean) @ area.covariance @ (own - mean))
+    row: Row = {"changed": relation, "n_pairs": sum(map(len, trained.values()))}
+    row |= {"n_tested": len(columns), "auroc": value}
+    row |= _around(value, value_variance, "low", "high")
+    if relation != WITHIN:
+        row |= {"auroc_drop": drop, "p": p_of(drop, drop_variance)}
+        row |= _around(drop, drop_variance, "drop_low", "drop_high")
+    return row
+
+
+def _around(value: float, variance: float, low: str, high: str) -> Row:
+    half = 1.959964 * max(variance, 0.0) ** 0.5
+    return {low: value - half, high: value + half}

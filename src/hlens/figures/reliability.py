@@ -1,0 +1,108 @@
+"""How well do sets come back? Overlap of halves of one domain beside that of two domains.
+
+Sets found on two halves of one domain are the ceiling of what any two domains can be expected to
+share. It misleads when domains differ in size: sets of small halves come back less.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from hlens.figures._cells import (
+    CELL_HEIGHT,
+    add_cells,
+    add_scale,
+    check_columns,
+    in_order,
+    matrix_axes,
+    share_of_width,
+)
+from hlens.figures._figure import Figure, escape, finish
+from hlens.figures._theme import Palette, at, ink_on, palette
+
+COLUMNS = ("a", "b", "jaccard", "low", "high", "n_a", "n_b", "repeats")
+
+
+def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
+    """Draw the overlap of halves.
+
+    Args:
+        table: Columns ``a, b, jaccard, low, high, n_a, n_b, repeats``, one row a pair, a domain
+            with itself included, as `hlens.evaluation.reliability` returns them.
+        theme: ``"light"`` or ``"dark"``.
+
+    Raises:
+        HlensError: A column is missing, or there is no row.
+    """
+    check_columns(table, COLUMNS, "reliability", "evaluation.reliability")
+    colours = palette(theme)
+    names = in_order(table.a, table.b)
+    top = max(0.1, float(table.jaccard.max()))
+    figure = Figure()
+    cells = [_cell(row, names, top, colours) for row in table.to_dict("records")]
+    add_cells(figure, cells)
+    for index in range(len(names)):
+        figure.add_shape(
+            type="rect", x0=index - 0.49, x1=index + 0.49, y0=index - 0.49, y1=index + 0.49,
+            line={"color": colours.ink, "width": 2},
+        )  # fmt: skip
+    matrix_axes(figure, names, names, colours.ink)
+    step = 0.05 if top <= 0.25 else 0.1 if top <= 0.5 else 0.2
+    ticks = [round(step * i, 2) for i in range(int(top / step + 1e-9) + 1)]
+    add_scale(
+        figure,
+        colours,
+        name="Jaccard of halves",
+        scale=colours.blues,
+        limits=(0.0, top),
+        ticks=(ticks, [f"{tick:g}" for tick in ticks]),
+        x=share_of_width(len(names)) + 0.03,
+        y=1,
+        length=min(1.0, 300 / (CELL_HEIGHT * len(names))),
+    )
+    return finish(
+        figure,
+        colours,
+        title=_title(table),
+        subtitle=f"Mean of {int(table.repeats.min())} or more repeats, the central 95 % of them "
+        "below it · outlined: two halves of one domain, the ceiling",
+        height=CELL_HEIGHT * len(names) + 70,
+        margin={"t": 24, "b": 46, "l": 110, "r": 20},
+    )
+
+
+def example() -> dict[str, Any]:
+    """Made data for the gallery and the laws: sets that come back, and share little."""
+    rows = [
+        ("general", "general", 0.31, 0.22, 0.4, 22.0, 21.0, 10),
+        ("general", "legal", 0.06, 0.0, 0.13, 22.0, 17.0, 20),
+        ("legal", "legal", 0.24, 0.12, 0.35, 18.0, 17.0, 10),
+    ]
+    return {"table": pd.DataFrame(rows, columns=list(COLUMNS))}
+
+
+def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -> dict[str, Any]:
+    # Names are in the order of first appearance, so every pair lies on one side of the diagonal.
+    x, y = names.index(str(row["a"])), names.index(str(row["b"]))
+    fill = at(colours.blues, row["jaccard"] / top)
+    spread = f'<span style="font-size:11px">{row["low"]:.2f}–{row["high"]:.2f}</span>'
+    pair = f"{escape(row['a'])} and {escape(row['b'])}"
+    if row["a"] == row["b"]:
+        pair = f"two halves of {escape(row['a'])}"
+    hover = (
+        f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"
+        f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
+    )
+    text = f"<b>{row['jaccard']:.2f}</b><br>{spread}"
+    return {"x": x, "y": y, "fill": fill, "ink": ink_on(fill), "text": text, "hover": hover}
+
+
+def _title(table: pd.DataFrame) -> str:
+    own = table.loc[table.a == table.b, "jaccard"]
+    other = table.loc[table.a != table.b, "jaccard"]
+    if own.empty or other.empty:
+        return f"Halves have a mean Jaccard of {table.jaccard.mean():.2f}"
+    return (
+        f"Halves of one domain have a Jaccard of {own.mean():.2f}, "
+        f"of two domains {other.mean():.2f}"
+    )
