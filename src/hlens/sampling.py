@@ -69,9 +69,8 @@ def sample(
     for number, batch in enumerate(batches):
         stands = parts.load(number) if parts else None
         if stands is None:
-            made = _ask(
-                model, [questions[i] for i in batch], [prompts[i] for i in batch], n, seed, settings
-            )
+            asked = [questions[i] for i in batch]
+            made = _ask(model, asked, [prompts[i] for i in batch], range(n), seed, settings)
             if parts:
                 parts.save(number, [response_row(r) for row in made for r in row])
         else:
@@ -81,6 +80,55 @@ def sample(
         if progress:
             progress(len(found) * n, len(questions) * n)
     return [response for i in range(len(questions)) for response in found[i]]
+
+
+def more(
+    model: Model,
+    responses: Sequence[Response],
+    n: int,
+    *,
+    seed: int = 0,
+    settings: Settings | None = None,
+    rows: int = ROWS,
+    progress: Progress | None = None,
+) -> list[Response]:
+    """Ask questions again that were asked before, until each has n samples.
+
+    With the seed and the settings of the run that asked first, these are the very samples that it
+    would have drawn with a larger n.
+
+    Args:
+        model: The model.
+        responses: What it said so far.
+        n: Samples that each question should have in all.
+        seed: Seed of the run.
+        settings: Sampling settings; default those of arXiv 2512.01797.
+        rows: Sequences at a time.
+        progress: Called with (samples done, samples in all).
+
+    Returns:
+        The further responses alone; empty where every question has enough.
+    """
+    settings = settings or Settings()
+    first: dict[tuple[str, str], Response] = {}
+    had: dict[tuple[str, str], int] = {}
+    for response in responses:
+        key = response.question.domain, response.question.id
+        first.setdefault(key, response)
+        had[key] = max(had.get(key, 0), response.sample + 1)
+    short = [key for key in first if had[key] < n]
+    found: list[Response] = []
+    for start in sorted({had[key] for key in short}):
+        asked = [first[key] for key in short if had[key] == start]
+        prompts = [response.token_ids[: response.n_prompt] for response in asked]
+        for batch in _batches(prompts, max(1, rows // (n - start))):
+            questions = [asked[i].question for i in batch]
+            chosen = [prompts[i] for i in batch]
+            made = _ask(model, questions, chosen, range(start, n), seed, settings)
+            found += [response for row in made for response in row]
+            if progress:
+                progress(len(found), sum(n - had[key] for key in short))
+    return found
 
 
 def prompt_text(question: Question, instruction: str = INSTRUCTION) -> str:
@@ -107,26 +155,26 @@ def _ask(
     model: Model,
     questions: Sequence[Question],
     prompts: Sequence[Sequence[int]],
-    n: int,
+    numbers: Sequence[int],
     seed: int,
     settings: Settings,
 ) -> list[list[Response]]:
-    """Sample one batch; halve it when memory runs out."""
-    seeds = [[mix_seed(seed, q.domain, q.id, k) for k in range(n)] for q in questions]
+    """Sample one batch, the samples of these numbers; halve it when memory runs out."""
+    seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q in questions]
     try:
         made = generate_batch(model, prompts, seeds, settings)
     except (torch.OutOfMemoryError, MemoryError):
         if len(questions) == 1:
             raise HlensError(
-                f"out of memory on a single question ({len(prompts[0])} prompt tokens, {n} "
-                "samples); use fewer samples, a smaller model or another device"
+                f"out of memory on a single question ({len(prompts[0])} prompt tokens, "
+                f"{len(numbers)} samples); use fewer samples, a smaller model or another device"
             ) from None
         half = len(questions) // 2
         log.warning("out of memory: going on with %d questions at a time", half)
-        first = _ask(model, questions[:half], prompts[:half], n, seed, settings)
-        return first + _ask(model, questions[half:], prompts[half:], n, seed, settings)
+        first = _ask(model, questions[:half], prompts[:half], numbers, seed, settings)
+        return first + _ask(model, questions[half:], prompts[half:], numbers, seed, settings)
     return [
-        [_response(*of, k) for k, of in enumerate(zip([q] * n, [p] * n, row, s, strict=True))]
+        [_response(q, p, *of) for of in zip(row, s, numbers, strict=True)]
         for q, p, row, s in zip(questions, prompts, made, seeds, strict=True)
     ]
 

@@ -59,17 +59,28 @@ def run_shared(
     ]
     answers = right_padded([task.token_ids[task.n_prefix :] for _, task in members], model)
     reducer.begin(taking(wanted, len(members), answers.shape[1], model.device))
-    _continue(model, past, answers, torch.tensor(n_prompts)[rows], width)
+    continued(model, past, answers, torch.tensor(n_prompts)[rows], width)
     return collect(reducer, asks, len(members), results)
 
 
-def _continue(model: Model, past: Any, ids: Tensor, n_prompts: Tensor, width: int) -> None:
-    """Run rows upon a cache whose prompts are right-padded to `width`."""
+def continued(
+    model: Model, past: Any, ids: Tensor, n_prompts: Tensor, width: int, run: Any = None
+) -> Any:
+    """Run rows upon a cache whose prompts are right-padded to `width`.
+
+    Args:
+        model: The model.
+        past: Keys and values of the prompts, one row for each row of `ids`.
+        ids: The tokens that follow, right-padded.
+        n_prompts: How many tokens of each row the cache holds.
+        width: Columns of the cache.
+        run: What is run: the model without its unembedding, or ``model.hf``.
+    """
     n_rows, length = ids.shape
     mask = torch.ones(n_rows, width + length, dtype=torch.long)
     mask[:, :width] = torch.arange(width) < n_prompts[:, None]
     positions = n_prompts[:, None] + torch.arange(length)
-    model.body(
+    return (run or model.body)(
         input_ids=ids,
         attention_mask=mask.to(ids.device),
         past_key_values=past,

@@ -4,6 +4,7 @@ from hlens.model.editing import ALL, Columns, Edit, Receipt, Scope, Site
 from hlens.model.generation import Clock, Generation, Settings, generate_batch, mix_seed
 from hlens.model.lens import Model
 from hlens.model.loading import load
+from hlens.model.parts import blocks, listening, next_token_logprobs, unembedding_at
 from hlens.model.reading import Marks, Reading, tracking
 from hlens.model.sources import ALIASES
 
@@ -21,8 +22,12 @@ __all__ = [
     "Scope",
     "Settings",
     "Site",
+    "blocks",
     "generate_batch",
+    "listening",
     "load",
     "mix_seed",
+    "next_token_logprobs",
     "tracking",
+    "unembedding_at",
 ]

@@ -1,0 +1,247 @@
+"""The shared pass agrees with the plain model, one at a time; samples go on as they began."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import architectures
+import hlens
+from hlens import metrics
+from hlens.baselines import gather
+from hlens.baselines._pass import Readings, middle_layer, read
+from hlens.contributions import measure
+from hlens.errors import HlensError
+from hlens.model import Model, Settings
+from hlens.sampling import more, sample
+from hlens.types import Contributions, Example, Question, Response
+from tiny_study import tiny_model
+
+SETTINGS = Settings(max_new_tokens=6)
+
+
+def sequences(n: int = 6, answers: int = 2, n_answer: int = 5, seed: int = 0) -> list[Example]:
+    """Random tokens; the answers of a question share its prompt, and stand inside the response."""
+    draw = torch.Generator().manual_seed(seed)
+    found = []
+    for question in range(n):
+        prompt = torch.randint(3, architectures.VOCAB, (4 + 3 * question,), generator=draw)
+        for at in range(answers):
+            tail = torch.randint(3, architectures.VOCAB, (n_answer + at,), generator=draw)
+            start = len(prompt) + at
+            found.append(
+                Example(
+                    token_ids=torch.cat([prompt, tail]),
+                    n_prompt=len(prompt),
+                    start=start,
+                    stop=start + 3,
+                    hallucinated=bool(at % 2),
+                    question_id=f"q{question}",
+                    group=f"q{question}",
+                    domain="random",
+                    sample=at,
+                )
+            )
+    return found
+
+
+def oracle(model: Model, example: Example) -> dict[str, Any]:
+    """The same readings from Hugging Face's own outputs."""
+    hf, ids = model.hf, example.token_ids[None]
+    before = hf.config._attn_implementation
+    hf.set_attn_implementation("eager")
+    # Where an architecture cannot be switched (Falcon), its attentions are asked for in vain: it
+    # would compute them without a causal mask.
+    heard = hf.config._attn_implementation == "eager"
+    with torch.no_grad():
+        out = hf(ids, output_hidden_states=True, output_attentions=heard)
+    hf.set_attn_implementation(before)
+    span = slice(example.start, example.stop)
+    logprobs = out.logits[0, example.start - 1 : example.stop - 1].log_softmax(-1)
+    states = torch.stack(out.hidden_states[1:])[:, 0, span]
+    found = {
+        "logprobs": logprobs.gather(1, ids[0, span, None])[:, 0],
+        "entropies": torch.distributions.Categorical(logits=logprobs).entropy(),
+        "residual": states.mean(1),
+        "residual_last": states[:, -1],
+    }
+    if heard:
+        found["lookback"] = torch.stack([lookback(w[0], example) for w in out.attentions])
+    return found
+
+
+def lookback(weights: torch.Tensor, example: Example) -> torch.Tensor:
+    """Chuang et al. 2024, eq. 1, word for word, mean over the span: one ratio a head."""
+    ratios = []
+    for token in range(example.start, example.stop):
+        to_prompt = weights[:, token, : example.n_prompt].mean(-1)
+        to_own = weights[:, token, example.n_prompt : token + 1].mean(-1)
+        ratios.append(to_prompt / (to_prompt + to_own))
+    return torch.stack(ratios).mean(0)
+
+
+def check(model: Model, examples: list[Example], found: Readings) -> None:
+    for row, example in enumerate(examples):
+        expected = oracle(model, example)
+        last = expected["residual"].shape[0] - 1  # Hugging Face norms the last one, hlens does not
+        for name in ("logprobs", "entropies"):
+            got = torch.tensor(getattr(found, name)[row])
+            torch.testing.assert_close(got, expected[name], atol=2e-5, rtol=1e-4)
+        for name in ("residual", "residual_last"):
+            got = getattr(found, name)[row]
+            torch.testing.assert_close(got[:last], expected[name][:last], atol=2e-5, rtol=1e-4)
+            assert float(got[last].abs().max()) > 0
+        if "lookback" in expected:
+            assert found.lookback is not None
+            torch.testing.assert_close(found.lookback[row], expected["lookback"], atol=1e-5, rtol=0)
+
+
+def test_the_pass_agrees_with_hugging_face_in_every_architecture(
+    any_architecture: nn.Module,
+) -> None:
+    model = hlens.load((any_architecture, None))
+    examples, before = sequences(), model.hf.config._attn_implementation
+    check(model, examples, read(model, examples, [], lookback=True))
+    assert model.hf.config._attn_implementation == before
+
+
+def test_the_last_layer_is_the_stream_before_the_final_norm(tiny_llama: nn.Module) -> None:
+    model = hlens.load((tiny_llama, None))
+    examples = sequences(2)
+    found = read(model, examples, [], lookback=False)
+    for row, example in enumerate(examples):
+        with torch.no_grad():
+            normed = model.body(example.token_ids[None]).last_hidden_state[0, example.stop - 1]
+            own = tiny_llama.model.norm(found.residual_last[row, -1])  # pyright: ignore
+        torch.testing.assert_close(own, normed, atol=1e-5, rtol=1e-4)
+
+
+def test_examples_read_the_same_beside_samples_and_alone(tiny_llama: nn.Module) -> None:
+    model = hlens.load((tiny_llama, None))
+    examples, others = sequences(), sequences(n_answer=9)[::-1]
+    whole = read(model, examples, others, lookback=True)
+    check(model, examples, whole)
+    states = [oracle(model, other)["residual_last"][middle_layer(model)] for other in others]
+    torch.testing.assert_close(whole.sample_states, torch.stack(states), atol=2e-5, rtol=1e-4)
+    measured = measure(model, examples, metrics.activation)
+    torch.testing.assert_close(whole.activations.values, measured.values, atol=1e-5, rtol=1e-4)
+    assert torch.equal(whole.activations.labels, measured.labels)
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    tiny_llama: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = hlens.load((tiny_llama, None))
+    examples = sequences()
+    expected = read(model, examples, [], lookback=False)
+    forward = model.hf.forward
+
+    def small(*args: Any, **kwargs: Any) -> Any:
+        if len(kwargs["input_ids"]) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.hf, "forward", small)
+    found = read(model, examples, [], lookback=False)
+    torch.testing.assert_close(found.residual, expected.residual)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model()
+
+
+def questions(n: int = 5, context: str = "") -> list[Question]:
+    return [Question(str(i), "d", f"Number {i}?", ("x",), context=context) for i in range(n)]
+
+
+def located(model: Model, responses: list[Response]) -> tuple[list[Example], Contributions]:
+    """The first sample of each question that says something, whole, labels in turn."""
+    kept = {r.question.id: r for r in reversed(responses) if len(r.token_ids) > r.n_prompt}
+    examples = [
+        Example(
+            torch.tensor(r.token_ids), r.n_prompt, r.n_prompt, len(r.token_ids), bool(i % 2), key,
+            r.question.group, r.question.domain, r.sample,
+        )
+        for i, (key, r) in enumerate(kept.items())
+    ]  # fmt: skip
+    return examples, measure(model, examples)
+
+
+def test_further_samples_are_those_of_a_longer_run(model: Model) -> None:
+    short = sample(model, questions(), 2, seed=3, settings=SETTINGS)
+    long = sample(model, questions(), 5, seed=3, settings=SETTINGS)
+    added = more(model, short, 5, seed=3, settings=SETTINGS)
+    by_place = {(r.question.id, r.sample): r for r in [*short, *added]}
+    assert len(by_place) == len(long) == len(short) + len(added)
+    for response in long:
+        twin = by_place[response.question.id, response.sample]
+        assert (twin.text, twin.seed, twin.token_ids) == (
+            response.text,
+            response.seed,
+            response.token_ids,
+        )
+    assert more(model, long, 5, seed=3, settings=SETTINGS) == []
+
+
+def test_evidence_stands_in_the_order_of_the_contributions(model: Model) -> None:
+    responses = sample(model, questions(context="Once."), 3, settings=SETTINGS)
+    examples, data = located(model, responses)
+    steps: set[str] = set()
+    found = gather(
+        model, examples, responses, data, samples=3, settings=SETTINGS,
+        progress=lambda step, done, total: steps.add(step),
+    )  # fmt: skip
+    assert steps == {"sample", "read", "ask"}
+    own = {(r.question.id, r.sample): r for r in responses}
+    for row, example in enumerate(examples):
+        response = own[example.question_id, example.sample]
+        assert found.responses[row] == response.text
+        assert found.contexts[row] == "Once."
+        assert len(found.logprobs[row]) == len(example.token_ids) - example.n_prompt
+        torch.testing.assert_close(
+            torch.tensor(found.logprobs[row]), torch.tensor(response.logprobs), atol=1e-4, rtol=1e-4
+        )
+    turned = list(range(len(examples)))[::-1]
+    back = gather(
+        model, [examples[i] for i in turned], responses, data.select(turned), samples=3,
+        settings=SETTINGS,
+    )  # fmt: skip
+    torch.testing.assert_close(back.residual, found.residual[turned])
+    torch.testing.assert_close(back.p_true, found.p_true[turned])
+    assert back.samples == tuple(found.samples[i] for i in turned)
+
+
+def test_the_examples_own_answer_is_not_among_its_samples(model: Model) -> None:
+    responses = sample(model, questions(3), 4, settings=SETTINGS)
+    examples, data = located(model, responses)
+    found = gather(model, examples, responses, data, samples=3, ask=False)
+    for row, example in enumerate(examples):
+        others = [
+            r
+            for r in responses
+            if r.question.id == example.question_id and r.sample != example.sample
+        ]
+        assert found.sample_logprobs[row] == tuple(sum(r.logprobs) for r in others)
+    assert found.p_true is None
+    assert "was not asked" in found.why_not["p_true"]
+
+
+def test_greedy_samples_are_none(model: Model) -> None:
+    greedy = replace(SETTINGS, temperature=0.0)
+    responses = sample(model, questions(3), 3, settings=greedy)
+    examples, data = located(model, responses)
+    found = gather(model, examples, responses, data, samples=4, settings=greedy, ask=False)
+    assert all(len(set(row)) > 1 for row in found.samples)
+    assert all(len(row) == 4 for row in found.samples)
+
+
+def test_what_does_not_fit_is_named(model: Model) -> None:
+    responses = sample(model, questions(3), 2, settings=SETTINGS)
+    examples, data = located(model, responses)
+    with pytest.raises(HlensError, match="another order"):
+        gather(model, examples[::-1], responses, data)
+    with pytest.raises(HlensError, match="no response to question"):
+        gather(model, examples, responses[:1], data)
