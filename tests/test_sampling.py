@@ -1,6 +1,6 @@
 """Sampling repeats, whatever the batch; it goes on where it was interrupted."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 import torch
@@ -125,3 +125,19 @@ def test_nothing_to_ask_is_an_error(model: Model) -> None:
         hlens.sample(model, [])
     with pytest.raises(HlensError, match="at least 1"):
         hlens.sample(model, QUESTIONS, n=0)
+
+
+@pytest.mark.parametrize("name", sorted(architectures.DENSE))
+def test_reading_the_common_beginning_once_changes_nothing(name: str) -> None:
+    model = hlens.load((architectures.DENSE[name](), None))
+    begin = [3, 14, 15, 9, 26]
+    prompts = [[*begin, *rest] for rest in ([5], [35, 8, 9], [79, 32, 38, 46, 26, 43])]
+    how = Settings(max_new_tokens=6, temperature=0.0)
+    plain = model.generate_many(prompts, how)
+    shared = model.generate_many(prompts, how, share_beginning=True)
+    several = generate_batch(model, prompts, [[1, 2]] * 3, SHORT, share_beginning=True)
+    apart = generate_batch(model, prompts, [[1, 2]] * 3, SHORT)
+    pairs = zip([shared, *several], [plain, *apart], strict=True)
+    for ours, theirs in chain.from_iterable(zip(a, b, strict=True) for a, b in pairs):
+        assert ours.token_ids == theirs.token_ids
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,19 +123,21 @@ class InterveneRecipe:
     """What `hlens intervene` runs; `hlens run` leaves it out.
 
     Attributes:
-        behaviours: Members of `hlens.behaviours`.
-        items: Questions of each behaviour; 0 takes all.
+        behaviours: Members of `hlens.behaviours`, or ``"NAME:PATH"`` for a published set.
+        items: Questions of each behaviour, and of multiple choice; 0 takes all.
         alphas: Multipliers of the neurons' activations.
         random_sets: Layer-matched random sets beside the neurons (at least 8).
-        matched_sets: Contribution-matched random sets.
+        matched_sets: Contribution-matched random sets (none, or at least 8).
+        perturbations: Random perturbations as large as the edit.
         capability: Also measure perplexity, KL and multiple choice.
     """
 
-    behaviours: tuple[str, ...] = ("plain_qa", "false_premises", "fabricated_entities")
+    behaviours: tuple[str, ...] = ("false_premises", "misleading_context", "plain_qa")
     items: int = 40
     alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
     random_sets: int = 8
     matched_sets: int = 0
+    perturbations: int = 1
     capability: bool = True
 
 
@@ -173,6 +176,15 @@ class Recipe:
             "evaluation.folds": (self.evaluation.folds >= 2, "at least 2"),
             "evaluation.halves": (self.evaluation.halves >= 2, "at least 2"),
             "intervene.random_sets": (self.intervene.random_sets >= 8, "at least 8"),
+            "intervene.matched_sets": (
+                self.intervene.matched_sets == 0 or self.intervene.matched_sets >= 8,
+                "0, or at least 8",
+            ),
+            "intervene.alphas": (
+                all(math.isfinite(alpha) for alpha in self.intervene.alphas)
+                and len({*self.intervene.alphas, 1.0}) > 1,
+                "finite, and one of them not 1",
+            ),
             "probe.C": (self.probe.C >= 0, "0 (cross-validated) or more"),
         }
         for key, (holds, expected) in checks.items():

@@ -127,7 +127,8 @@ def replies_to(
 ) -> list[Generation]:
     """Replies in the order of the prompts, read in batches of like length."""
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    made = model.generate_many([prompts[i] for i in order], settings, batch_size=ROWS)
+    ordered = [prompts[i] for i in order]
+    made = model.generate_many(ordered, settings, batch_size=ROWS, share_beginning=True)
     found = dict(zip(order, made, strict=True))
     return [found[i] for i in range(len(prompts))]
 

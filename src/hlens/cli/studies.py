@@ -1,7 +1,7 @@
 """From what stands on the command line to a study, and from its nouns to a few facts."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -72,6 +72,27 @@ def summary(study: Study, noun: str, found: Any) -> dict[str, Any]:
     if noun == "detector":
         facts |= {"selected": len(found.selected), "H-neurons": len(found.neurons), **found.fit}
     return facts
+
+
+def choose_intervention(
+    study: Study, behaviours: Sequence[str] | None, items: int | None, matched: int | None
+) -> None:
+    """Put what the command line says of an intervention into the study's recipe.
+
+    Raises:
+        HlensError: An unknown behaviour, or a value that no recipe takes.
+    """
+    from hlens.behaviours import load
+
+    asked = {"behaviours": tuple(behaviours or ()) or None, "items": items, "matched_sets": matched}
+    chosen = {key: value for key, value in asked.items() if value is not None}
+    if not chosen:
+        return
+    recipe = study.recipe
+    recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
+    for name in recipe.intervene.behaviours:
+        load(name)  # a mistake shall not be written down
+    study.revise(recipe)
 
 
 def slopes(study: Study) -> "pd.DataFrame":

@@ -3,12 +3,15 @@
 Length and refusals are counted on every reply of the behaviours and need no measure of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
+from itertools import groupby, takewhile
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.behaviours import bank
@@ -64,7 +67,7 @@ class Capability:
         """Log-probabilities of the next token at every place of every text."""
         found = []
         for ids in self.ids:
-            with torch.inference_mode():
+            with torch.inference_mode(), _reading_at(self.model, len(ids) - 1):
                 logits = self.model.hf(torch.tensor([ids], device=self.model.device)).logits[0]
             found.append(torch.log_softmax(logits[:-1].float(), dim=-1))
         return found
@@ -95,50 +98,96 @@ def pick(model: Model, questions: Sequence[Question]) -> list[int]:
 
     The log-probability of the option's tokens is summed; options are not normalised by length.
     """
-    rows: list[tuple[list[int], int]] = []
-    for question in questions:
-        head = f"Question: {question.text}\nAnswer:"
-        start = len(model.encode(head, chat=False))
-        rows += [(model.encode(f"{head} {text}", chat=False), start) for text in question.choices]
-    scores = _continuations(model, rows)
-    found, at = [], 0
-    for question in questions:
-        own = scores[at : at + len(question.choices)]
-        found.append(max(range(len(own)), key=own.__getitem__))
-        at += len(question.choices)
-    return found
+    asked = [_options(model, question) for question in questions]
+    # Questions of as many options, of like length, are read together.
+    order = sorted(range(len(asked)), key=lambda i: (len(asked[i].rows), asked[i].shared))
+    found: dict[int, int] = {}
+    for _, same in groupby(order, key=lambda i: len(asked[i].rows)):
+        members = list(same)
+        for begin in range(0, len(members), ROWS // 4):
+            batch = members[begin : begin + ROWS // 4]
+            scores = _continuations(model, [asked[i] for i in batch])
+            found |= {i: int(row.argmax()) for i, row in zip(batch, scores, strict=True)}
+    return [found[i] for i in range(len(questions))]
 
 
-def _continuations(model: Model, rows: Sequence[tuple[list[int], int]]) -> list[float]:
-    """Log-probability of each row's tokens from its start on."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+@dataclass(frozen=True)
+class _Options:
+    """The options of a question as token ids: the first `shared` are alike in all.
+
+    Attributes:
+        rows: The question with each of its options.
+        shared: How many tokens all begin with, up to where the options stand.
+        start: Where the options stand.
+    """
+
+    rows: list[list[int]]
+    shared: int
+    start: int
+
+
+def _options(model: Model, question: Question) -> _Options:
+    head = f"Question: {question.text}\nAnswer:"
+    start = len(model.encode(head, chat=False))
+    rows = [model.encode(f"{head} {text}", chat=False) for text in question.choices]
+    alike = (len(set(column)) == 1 for column in zip(*(row[:start] for row in rows), strict=True))
+    return _Options(rows, sum(1 for _ in takewhile(bool, alike)), start)
+
+
+def _continuations(model: Model, asked: Sequence[_Options]) -> Float[Tensor, "question option"]:
+    """Log-probability of every option; each question is read once for all of its options."""
+    n = len(asked[0].rows)
+    heads, seen = _padded([one.rows[0][: one.shared] for one in asked], model, left=True)
+    rests, real = _padded([row[one.shared :] for one in asked for row in one.rows], model)
+    with torch.inference_mode(), _reading_at(model, -1):
+        out = _forward(model, heads, seen, None, last=True)
+    first = torch.log_softmax(out.logits[:, -1:].float(), dim=-1).repeat_interleave(n, 0)
+    out.past_key_values.batch_repeat_interleave(n)
+    mask = torch.cat([seen.repeat_interleave(n, 0), real], dim=1)
+    with torch.inference_mode(), _reading_at(model, rests.shape[1] - 1):
+        out = _forward(model, rests, mask, out.past_key_values)
+    logprobs = torch.cat([first, torch.log_softmax(out.logits[:, :-1].float(), dim=-1)], dim=1)
+    own = logprobs.gather(2, rests[..., None])[..., 0]
+    skipped = torch.tensor([one.start - one.shared for one in asked]).repeat_interleave(n)
+    counted = (torch.arange(rests.shape[1]) >= skipped[:, None]).to(own.device) & real.bool()
+    return (own * counted).sum(dim=1).reshape(len(asked), n)
+
+
+def _forward(model: Model, ids: Tensor, mask: Tensor, past: Any, last: bool = False) -> Any:
+    """A pass of the model; with `last`, only the last column need be unembedded."""
     takes_last = "logits_to_keep" in signature(model.hf.forward).parameters
-    found: dict[int, float] = {}
-    for begin in range(0, len(order), ROWS):
-        batch = order[begin : begin + ROWS]
-        ids, mask = _right_padded([rows[i][0] for i in batch], model)
-        # The options stand at the end; what comes before is not unembedded where that can be.
-        first = min(rows[i][1] for i in batch) - 1 if takes_last else 0
-        kept = {"logits_to_keep": ids.shape[1] - first} if takes_last else {}
-        with torch.inference_mode():
-            logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False, **kept).logits
-        for row, i in enumerate(batch):
-            tokens, start = rows[i]
-            places = torch.arange(start - 1, len(tokens) - 1, device=logits.device)
-            logprobs = torch.log_softmax(logits[row, places - first].float(), dim=-1)
-            target = ids[row, places + 1][:, None]
-            found[i] = float(logprobs.gather(1, target).sum())
-    return [found[i] for i in range(len(rows))]
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+    return model.hf(
+        input_ids=ids,
+        attention_mask=mask,
+        past_key_values=past,
+        use_cache=True,
+        **model.position_kwargs(positions),
+        **({"logits_to_keep": 1} if last and takes_last else {}),
+    )
 
 
-def _right_padded(rows: Sequence[list[int]], model: Model) -> tuple[Tensor, Tensor]:
+def _padded(
+    rows: Sequence[list[int]], model: Model, left: bool = False
+) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
     width = max(map(len, rows))
     ids = torch.full((len(rows), width), model.pad_id)
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     for row, tokens in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
+        at = slice(width - len(tokens), width) if left else slice(0, len(tokens))
+        ids[row, at] = torch.tensor(tokens)
+        mask[row, at] = 1
     return ids.to(model.device), mask.to(model.device)
+
+
+@contextmanager
+def _reading_at(model: Model, generated: int) -> Iterator[None]:
+    """Texts and options count as generated, questions as prompt, for edits that tell them apart."""
+    model.clock.generated = generated
+    try:
+        yield
+    finally:
+        model.clock.generated = None
 
 
 def _drawn(name: str, n: int, seed: int) -> list[Question]:

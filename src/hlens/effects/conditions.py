@@ -20,10 +20,12 @@ class Controls:
 
     Attributes:
         random: Number of random sets with as many neurons in each layer; 8 at least.
-        matched: Number of random sets whose neurons contribute about as much; 0 for none.
+        matched: Number of random sets whose neurons contribute about as much; 0 for none, or 8
+            and more.
         contribution: Mean contribution of each neuron, for `matched`.
         truth: Neurons associated with true answers (``detector.truth_neurons``), or None.
-        norm_matched: Number of random perturbations as large as the edit; 0 for none.
+        norm_matched: Number of random perturbations as large as the edit, each along one
+            direction over all doses; 0 for none.
         seed: First seed of the draws.
     """
 
@@ -39,6 +41,10 @@ class Controls:
             raise HlensError(
                 f"{self.random} random sets; give at least {LEAST_RANDOM}, without them no effect "
                 "can be told from chance"
+            )
+        if 0 < self.matched < LEAST_RANDOM:
+            raise HlensError(
+                f"{self.matched} contribution-matched sets; give none, or at least {LEAST_RANDOM}"
             )
         if self.matched and self.contribution is None:
             raise HlensError("matched random sets need contribution=, the mean of each neuron")
@@ -71,17 +77,18 @@ def conditions(
 ) -> list[Condition]:
     """All conditions, the unmodified model first (its dose changes no set, so it is run once).
 
-    Then dose by dose, every set of it: what an interrupted run has finished can be compared.
+    Then dose by dose, every set of it, the strongest first: what an interrupted run has finished
+    can be compared.
     """
     found = [Condition("unmodified", "unmodified", unmodified, ())]
     compared = sets(neurons, controls)
-    for alpha in dict.fromkeys(alphas):
-        if alpha == unmodified:
-            continue
+    doses = sorted({*alphas} - {unmodified}, key=lambda alpha: -abs(alpha - unmodified))
+    for alpha in doses:
         for name, kind, members in compared:
             found.append(Condition(name, kind, alpha, ((members, edit(alpha)),)))
         for seed in range(controls.seed, controls.seed + controls.norm_matched):
-            pair = norm_matched(model, neurons, edit(alpha), seed)
+            way_back = alpha < unmodified
+            pair = norm_matched(model, neurons, edit(alpha), seed, backwards=way_back)
             found.append(Condition(f"norm-matched {seed}", "norm_matched", alpha, (pair,)))
     return found
 

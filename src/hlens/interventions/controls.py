@@ -8,7 +8,9 @@ from hlens.model import Columns, Edit, Model, Site
 from hlens.types import NeuronSet
 
 
-def norm_matched(model: Model, neurons: NeuronSet, edit: Edit, seed: int) -> tuple[NeuronSet, Edit]:
+def norm_matched(
+    model: Model, neurons: NeuronSet, edit: Edit, seed: int, *, backwards: bool = False
+) -> tuple[NeuronSet, Edit]:
     """A random perturbation as large, token by token and layer by layer, as the edit itself.
 
     In every layer with members, the MLP output moves by as much (Euclidean norm in the residual
@@ -20,6 +22,8 @@ def norm_matched(model: Model, neurons: NeuronSet, edit: Edit, seed: int) -> tup
         neurons: The neurons of the edit.
         edit: The edit to be matched.
         seed: Seed of the random directions.
+        backwards: Push the other way: for doses on the other side of the unmodified one, where
+            the edit itself turns round too.
 
     Returns:
         All neurons of these layers, and the edit that moves them.
@@ -46,12 +50,14 @@ def norm_matched(model: Model, neurons: NeuronSet, edit: Edit, seed: int) -> tup
         direction = torch.randn(model.d_mlp, generator=draw).to(device)
         chosen[layer] = (members, rows[members], direction / (direction @ rows).norm())
 
+    sign = -1.0 if backwards else 1.0
+
     def change(old: Columns, site: Site) -> Columns:
         members, rows, direction = chosen[site.layer]
         before = old.index_select(-1, members)
         after = edit.change(before, Site(site.layer, members, site.reading))
         size = ((after - before).float() @ rows).norm(dim=-1, keepdim=True)
-        return old + (size * direction).to(old.dtype)
+        return old + (sign * size * direction).to(old.dtype)
 
     name = f"norm-matched {edit.name}"
     return whole, Edit(name, change, edit.scope, shape=(model.n_layers, model.d_mlp))

@@ -118,7 +118,11 @@ class Clock:
 
 
 def generate_batch(
-    model: "Model", prompts: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]], how: Settings
+    model: "Model",
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[Sequence[int]],
+    how: Settings,
+    share_beginning: bool = False,
 ) -> list[list[Generation]]:
     """Continue prompts in one batch: left-padded, the samples of a prompt sharing its prefill.
 
@@ -127,15 +131,18 @@ def generate_batch(
         prompts: Token ids of each prompt.
         seeds: One seed for each sample of each prompt; the same number for every prompt.
         how: Sampling settings.
+        share_beginning: Read what all prompts begin with once, in one row; not for edits that are
+            given row by row.
     """
     n = len(seeds[0])
-    ids, mask = _left_pad(prompts, model.pad_id, model.device)
+    common = _common_beginning(model, prompts) if share_beginning else 0
+    ids, mask = _left_pad(prompts, model.pad_id, model.device, common)
     clock = model.clock
     sampler = SeededSampler(how, [seed for row in seeds for seed in row], clock)
     clock.generated = -1
     try:
         with torch.inference_mode():
-            past = _shared_prefill(model, ids, mask, n)
+            past = _prefill(model, ids, mask, common, n)
             out = model.hf.generate(
                 input_ids=ids.repeat_interleave(n, 0),
                 attention_mask=mask.repeat_interleave(n, 0),
@@ -152,30 +159,56 @@ def generate_batch(
 
 
 def _left_pad(
-    prompts: Sequence[Sequence[int]], pad: int, device: torch.device
+    prompts: Sequence[Sequence[int]], pad: int, device: torch.device, common: int = 0
 ) -> tuple[Tensor, Tensor]:
+    """Ids and mask, the padding before each prompt or, with a common beginning, just behind it."""
     width = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), width), pad)
     mask = torch.zeros((len(prompts), width), dtype=torch.long)
     for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
+        rest = width - len(prompt) + common
+        ids[row, :common], ids[row, rest:] = torch.tensor([*prompt]).tensor_split([common])
+        mask[row, :common] = mask[row, rest:] = 1
     return ids.to(device), mask.to(device)
 
 
-def _shared_prefill(model: "Model", ids: Tensor, mask: Tensor, n: int) -> Any:
-    """Keys and values of all but the last prompt token, repeated for each sample; or None."""
-    if n == 1 or ids.shape[1] < 2 or not bool(mask[:, -2].all()):
-        return None
-    positions = (mask.cumsum(-1) - 1).clamp_min(0)
-    past = model.body(
-        input_ids=ids[:, :-1],
-        attention_mask=mask[:, :-1],
-        use_cache=True,
-        **model.position_kwargs(positions[:, :-1]),
-    ).past_key_values
-    past.batch_repeat_interleave(n)
+def _common_beginning(model: "Model", prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with, at least one of each left over; 0 where none is shared.
+
+    Padding stands behind them, where a window over the last columns would count it.
+    """
+    if len(prompts) < 2 or getattr(model.hf.config, "sliding_window", None):
+        return 0
+    rows = sorted(map(list, prompts))
+    first, last = rows[0], rows[-1]  # all others lie between them
+    shortest = min(map(len, prompts)) - 1
+    return next((i for i in range(shortest) if first[i] != last[i]), shortest)
+
+
+def _prefill(model: "Model", ids: Tensor, mask: Tensor, common: int, n: int) -> Any:
+    """Keys and values that rows share: of the common beginning, and of a prompt's n samples."""
+    past = None
+    if common:
+        past = _read(model, ids[:1, :common], mask[:1, :common], None)
+        past.batch_repeat_interleave(len(ids))
+    if n > 1 and ids.shape[1] > 1 and bool(mask[:, -2].all()):
+        past = _read(model, ids[:, :-1], mask[:, :-1], past)
+    if past is not None and n > 1:
+        past.batch_repeat_interleave(n)
     return past
+
+
+def _read(model: "Model", ids: Tensor, mask: Tensor, past: Any) -> Any:
+    """Read what is not in the cache yet; the cache with it."""
+    begin = 0 if past is None else int(past.get_seq_length())
+    positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, begin:]
+    return model.body(
+        input_ids=ids[:, begin:],
+        attention_mask=mask,
+        past_key_values=past,
+        use_cache=True,
+        **model.position_kwargs(positions),
+    ).past_key_values
 
 
 def _config(model: "Model", how: Settings) -> Any:

@@ -199,13 +199,19 @@ class Model:
         *,
         seed: int = 0,
         batch_size: int = 32,
+        share_beginning: bool = False,
     ) -> list[Generation]:
-        """Continue many prompts, given as token ids, one sample each, in their order."""
+        """Continue many prompts, given as token ids, one sample each, in their order.
+
+        With `share_beginning`, what all prompts of a batch begin with (a chat template) is read
+        once, in a row of its own; not for edits that are given row by row.
+        """
         out: list[Generation] = []
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]
             seeds = [[mix_seed(seed, start + i)] for i in range(len(batch))]
-            out += [row[0] for row in generate_batch(self, batch, seeds, settings)]
+            made = generate_batch(self, batch, seeds, settings, share_beginning)
+            out += [row[0] for row in made]
         return out
 
     def run_with_cache(self, tokens: Any, **options: Any) -> Any:

@@ -102,6 +102,7 @@ class Study(Comparing):
             matched=how.matched_sets,
             contribution=train.values.float().mean(dim=0) if how.matched_sets else None,
             truth=detector.truth_neurons,
+            norm_matched=how.perturbations,
             seed=seed,
         )
         return intervene(
@@ -110,7 +111,7 @@ class Study(Comparing):
             [behaviours.load(name, how.items or None, seed) for name in how.behaviours],
             how.alphas,
             beside,
-            capability=Capability(self.model) if how.capability else None,
+            capability=Capability(self.model, how.items or 60) if how.capability else None,
             folder=self.folder / "outcomes.parts",
             progress=self.reporter("intervene"),
         )

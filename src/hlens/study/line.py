@@ -63,6 +63,11 @@ class Line(Steps):
         self.recipe = recipe
         self._given = model
 
+    def revise(self, recipe: Recipe) -> None:
+        """Go on with another recipe; what stands under the same options stands."""
+        self.recipe = recipe
+        write_text(self.folder / "recipe.toml", recipe.to_toml())
+
     @cached_property
     def model(self) -> Model:
         """The model, loaded when a step first needs it."""
