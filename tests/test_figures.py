@@ -5,8 +5,11 @@ import inspect
 import json
 import math
 import re
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,7 +70,7 @@ def test_every_example_draws_in_both_themes(name: str, theme: str) -> None:
 def test_a_figure_states_a_fact_and_its_n(name: str) -> None:
     meta = drawn(name).layout.meta
     assert len(meta["title"]) <= 84
-    assert len(meta["subtitle"]) <= 112
+    assert len(meta["subtitle"]) <= 90
     assert re.search(r"\d|None|No ", meta["title"])
     assert meta["title"] in meta["alt"]
 
@@ -125,6 +128,54 @@ def test_showing_passes_the_private_options(monkeypatch: pytest.MonkeyPatch) -> 
     drawn("scores").show(config={"showSendToCloud": True})
     assert seen["config"]["showSendToCloud"] is False
     assert seen["config"]["plotlyServerURL"] == ""
+
+
+# Files
+
+
+def test_a_figure_is_saved_whole_by_its_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = drawn("scores")
+    page = figure.save(tmp_path / "new" / "scores.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert re.search(r'"showSendToCloud"\s*:\s*false', page)
+    strip = drawn("tokens").save(tmp_path / "strip.html").read_text(encoding="utf-8")
+    assert "Sydney" in strip
+    with pytest.raises(HlensError, match=r"'x\.docx'; expected one of \.html, \.png"):
+        figure.save(tmp_path / "x.docx")
+    with pytest.raises(HlensError, match=r"expected \.html"):
+        drawn("tokens").save(tmp_path / "x.png")
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(HlensError, match=r"pip install 'hlens\[export\]'"):
+        figure.save(tmp_path / "scores.png")
+    assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["scores.html", "strip.html"]
+
+
+def test_a_still_picture_takes_no_script_from_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def calc(figure: Any, opts: Any, kopts: Any) -> bytes:
+        asked.update(opts=opts, kopts=kopts)
+        return b"picture"
+
+    fake = SimpleNamespace(calc_fig_sync=calc)
+    monkeypatch.setitem(sys.modules, "kaleido", fake)
+    figure = drawn("scores")
+    assert figure.save(tmp_path / "a.pdf", width=700).read_bytes() == b"picture"
+    assert asked["opts"] == {
+        "format": "pdf", "width": 700, "height": figure.layout.height, "scale": 2.0,
+    }  # fmt: skip
+    assert asked["kopts"] == {"mathjax": False}
+
+    def no_browser(*_: Any, **__: Any) -> bytes:
+        raise RuntimeError("Chrome was not found")
+
+    fake.calc_fig_sync = no_browser
+    with pytest.raises(HlensError, match="BROWSER_PATH"):
+        figure.save(tmp_path / "b.png")
 
 
 # Text that a model or a user wrote
@@ -436,14 +487,15 @@ def test_the_explorer_asks_no_host_and_holds_every_neuron() -> None:
     assert "allow-same-origin" not in frame
     assert not re.search(r"(?:src|href)=", frame.replace("srcdoc=", ""))
     facts = importlib.import_module("hlens.figures.explorer._facts")
-    example = member("explorer").example()
+    found = detector_of({(4, 10): 1.2, (5, 3): -0.8, (2, 40): 0.3}, (6, 64))
+    page = next(iter(member("explorer").example()["pages"].values()))
     told = facts.panel_data(
-        example["detector"],
-        example["pages"],
+        found,
+        {(4, 10): page},
         frequency=None,
         auroc=torch.full((6, 64), 0.25),
         contribution=None,
-        shared={HOSTILE: example["detector"].neurons},
+        shared={HOSTILE: found.neurons},
         most=9,
     )
     assert list(told) == ["L4N10", "L5N3", "L2N40"]

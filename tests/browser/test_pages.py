@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import hlens.figures as figures
 from hlens import lookup
 from hlens.report import Card, ReportData, Section, page
-from hlens.types import Estimate
+from hlens.types import Detector, Estimate
 
 pytestmark = pytest.mark.slow
 
@@ -62,11 +63,22 @@ def test_a_report_draws_every_figure_and_asks_no_host(
 ) -> None:
     result = opened(written, theme=theme)
     ready(result, theme)
-    assert_quiet(result)
     plots = result.page.locator(".plot")
     assert plots.count() == len(PICTURES) + 2
-    assert result.page.locator(".plot .main-svg").count() >= plots.count()
+    assert result.page.locator(".plot.wait").count() > 0, "what is far below is drawn when near"
+    for plot in plots.all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
     assert result.page.locator(".plot.wait").count() == 0
+    assert_quiet(result)
+
+
+def test_a_printed_report_holds_every_figure(opened: Callable[..., Any], written: str) -> None:
+    result = opened(written)
+    ready(result, "light")
+    result.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    result.page.wait_for_selector(".plot.wait", state="detached")
+    assert result.page.locator(".plot .main-svg").count() >= len(PICTURES) + 2
 
 
 def test_the_theme_switches_and_switches_back(opened: Callable[..., Any], written: str) -> None:
@@ -138,6 +150,7 @@ def test_hovering_a_neuron_tells_its_address(opened: Callable[..., Any], written
     ready(result, "light")
     plot = result.page.locator(".plot").nth(1)
     plot.scroll_into_view_if_needed()
+    plot.locator(".scatterlayer .points path").first.wait_for()
     mark = plot.locator(".scatterlayer .points path").nth(3)
     box = mark.bounding_box()
     result.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -198,12 +211,12 @@ def test_a_figure_alone_draws_without_words_over_words(
 def explored() -> dict[str, Any]:
     """The explorer's example, with a hostile answer for its strongest neuron."""
     module = lookup.member("figures", "explorer")
-    made = module.example()
+    weights = torch.zeros(6, 64)
+    weights[4, 10], weights[5, 3], weights[2, 40] = 1.2, -0.8, 0.3
     values = (None, 0.1, 0.9, 0.2, 0.3, 0.4)
     strip = module.Strip(tuple(HOSTILE), values, caption=HOSTILE[0])
     hostile = module.NeuronPage((strip,), (strip,), ((HOSTILE[0], 1.0),), ((HOSTILE[1], -1.0),))
-    made["pages"] = {**made["pages"], (4, 10): hostile}
-    return made
+    return {"detector": Detector(weights, 0.0), "pages": {(4, 10): hostile, (5, 3): hostile}}
 
 
 def assert_explores(frame: Any, mouse: Any) -> None:
@@ -232,6 +245,7 @@ def test_a_report_with_pages_has_the_panel(opened: Callable[..., Any]) -> None:
     result = opened(page(ReportData("x", **explored())))
     ready(result, "light")
     result.page.locator(".hx").scroll_into_view_if_needed()
+    result.page.locator(".hx-body h3").wait_for()
     assert_explores(result.page.main_frame, result.page.mouse)
     result.page.get_by_role("button", name="Switch to the dark theme").click()
     ready(result, "dark")

@@ -3,6 +3,7 @@
 import html
 import json
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,7 +11,9 @@ import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
 from hlens.errors import HlensError
+from hlens.figures._still import STILLS, still
 from hlens.figures._theme import FONT, Palette
+from hlens.store import write_bytes, write_text
 
 # Hover text may hold private prompts, and plotly 7 offers to upload the chart unless told not to.
 CONFIG: dict[str, Any] = {
@@ -23,7 +26,8 @@ CONFIG: dict[str, Any] = {
 }
 
 TITLE_WIDTH = 84
-SUBTITLE_WIDTH = 112
+SUBTITLE_WIDTH = 90
+WIDTH = 1_000  # of still pictures; a page takes the width that it has
 
 
 class Figure(go.Figure):
@@ -61,21 +65,48 @@ class Figure(go.Figure):
         """Write its page; options as in plotly."""
         super().write_html(*args, config=_config(config), **kwargs)
 
-    def to_image(self, *args: Any, **kwargs: Any) -> bytes:
-        """A still picture (png, svg, pdf); needs the extra ``hlens[export]``.
+    def to_image(
+        self,
+        format: str = "png",
+        width: int | None = None,
+        height: int | None = None,
+        scale: float = 2.0,
+    ) -> bytes:
+        """A still picture (png, svg, pdf, jpeg, webp); needs the extra ``hlens[export]``.
 
         Raises:
             HlensError: The extra, or the browser that it draws with, is missing.
         """
-        try:
-            return super().to_image(*args, **kwargs)
-        except (ValueError, RuntimeError, ImportError) as error:
-            if "kaleido" not in str(error).lower() and "chrome" not in str(error).lower():
-                raise
+        layout: Any = self.layout
+        size = {"width": width or WIDTH, "height": height or layout.height}
+        return still(self.to_dict(), {"format": format, "scale": scale, **size})
+
+    def save(self, path: str | Path, *, width: int = WIDTH, scale: float = 2.0) -> Path:
+        """Write the figure to a file, by its suffix: .html, or .png, .svg, .pdf for papers.
+
+        Args:
+            path: Where; the file appears whole or not at all.
+            width: Width of a still picture in pixels; a page takes the width of its window.
+            scale: Pixels of a png for each of these.
+
+        Returns:
+            The path written.
+
+        Raises:
+            HlensError: Another suffix, or no kaleido or browser for a still picture.
+        """
+        path = Path(path)
+        kind = path.suffix.lower().lstrip(".")
+        if kind == "html":
+            write_text(path, self.to_html(include_plotlyjs=True))
+        elif kind in STILLS:
+            write_bytes(path, self.to_image(kind, width=width, scale=scale))
+        else:
             raise HlensError(
-                "still pictures need kaleido and a Chromium or Chrome browser; "
-                "run pip install 'hlens[export]', or save the figure with write_html"
-            ) from error
+                f"cannot save a figure as {path.name!r}; expected one of .html, "
+                + ", ".join(f".{known}" for known in STILLS)
+            )
+        return path
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None, validate: bool = True, **kwargs: Any

@@ -4,6 +4,10 @@ import html
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
+
+from hlens.errors import HlensError
+from hlens.store import write_text
 
 _JOINERS = {"\u200c", "\u200d"}  # what Persian, Hindi and emoji need; they draw nothing harmful
 _SPECIAL = re.compile(r"^\s*(<[^<>]+>|\[[A-Z_]+\])\s*$")
@@ -26,6 +30,24 @@ class Html:
 
     def _repr_html_(self) -> str:
         return self.markup
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a page of its own; the file appears whole or not at all.
+
+        Raises:
+            HlensError: The name does not end in .html.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".html":
+            raise HlensError(f"cannot save this figure as {path.name!r}; expected .html")
+        write_text(
+            path,
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<meta name="color-scheme" content="light dark"><title>{escape(self.alt)}</title>'
+            f"</head><body>{self.markup}</body></html>",
+        )
+        return path
 
 
 def escape(text: object) -> str:

@@ -54,7 +54,7 @@ def draw(
         third_dimension_name="Neuron",
     )
     title = f"Strongest and weakest tokens of each neuron in {count(len(texts), 'text')}"
-    return framed(rendered, title, 240 + 30 * k, theme)
+    return framed(rendered, title, 240 + 54 * k, theme)
 
 
 def example() -> dict[str, Any]:

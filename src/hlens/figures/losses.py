@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from hlens.figures._cells import check_columns, in_order
 from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._theme import Palette, palette
+from hlens.figures._theme import Palette, ink_on, palette
 
 COLUMNS = ("verdict", "reason", "n")
 KEPT = "located"
@@ -48,11 +48,12 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
-                textfont={"size": 12},
+                textfont={"size": 13, "color": ink_on(_colour(label, colours))},
                 constraintext="none",
                 hovertemplate=f"%{{y}}, {escape(label)}: <b>%{{x:,d}}</b><extra></extra>",
             )
         )
+    _add_totals(figure, table, steps, colours)
     figure.update_layout(
         barmode="stack",
         bargap=0.38,
@@ -84,13 +85,40 @@ def example() -> dict[str, Any]:
     return {"table": pd.DataFrame(rows, columns=list(COLUMNS))}
 
 
-def _look(label: str, colours: Palette) -> dict[str, object]:
+def _colour(label: str, colours: Palette) -> str:
     known = {
         "hallucinated": colours.positive,
         "correct": colours.negative,
         "refused": colours.control,
     }
-    return {"color": known.get(label, colours.neutral), "line": {"width": 0}}
+    return known.get(label, colours.neutral)
+
+
+def _look(label: str, colours: Palette) -> dict[str, object]:
+    # Hatched, faintly enough to read on: no label is told by colour alone.
+    hatch = {
+        "shape": "/" if label == "correct" else "",
+        "fillmode": "overlay",
+        "fgcolor": colours.page,
+        "fgopacity": 0.25,
+        "size": 7,
+    }
+    return {"color": _colour(label, colours), "line": {"width": 0}, "pattern": hatch}
+
+
+def _add_totals(figure: Figure, table: pd.DataFrame, steps: list[str], colours: Palette) -> None:
+    """The whole of each step behind its bar, since narrow parts hold no number."""
+    whole = table.groupby("reason").n.sum()
+    for step in steps:
+        figure.add_annotation(
+            x=int(whole[step]),
+            y=escape(step),
+            text=f"<b>{int(whole[step]):,}</b>",
+            xanchor="left",
+            xshift=8,
+            showarrow=False,
+            font={"size": 13, "color": colours.ink},
+        )
 
 
 def _title(table: pd.DataFrame) -> str:

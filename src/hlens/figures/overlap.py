@@ -56,8 +56,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         figure,
         colours,
         title=_title(pairs),
-        subtitle="Below: Jaccard · above: observed over chance within layers · "
-        "* p < .05, ** < .01, *** < .001",
+        subtitle="Below: Jaccard · above: fold over chance within layers · "
+        "* p < .05, ** .01, *** .001",
         height=CELL_HEIGHT * len(names) + 70,
         margin={"t": 24, "b": 46, "l": 110, "r": 20},
     )

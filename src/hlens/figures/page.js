@@ -4,11 +4,16 @@ const hlens = {
   theme() {
     return this.root.dataset.theme || (this.system.matches ? "dark" : "light");
   },
+  bytes(id) {
+    const text = document.getElementById(id).textContent.trim();
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    const raw = atob(text), bytes = new Uint8Array(raw.length);
+    for (let i = 0; i < raw.length; i += 1) bytes[i] = raw.charCodeAt(i);
+    return bytes;
+  },
   async unpack(id) {
-    const packed = atob(document.getElementById(id).textContent.trim());
-    const bytes = Uint8Array.from(packed, (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).text();
+    const stream = new Blob([this.bytes(id)]).stream();
+    return new Response(stream.pipeThrough(new DecompressionStream("gzip"))).text();
   },
   async load() {
     if (!("DecompressionStream" in window)) throw new Error("it needs a browser of 2023 or later");
@@ -19,15 +24,16 @@ const hlens = {
     return JSON.parse(data);
   },
   async draw(at, figure, config) {
-    const drawn = figure[this.theme()] || figure.light;
-    at.classList.remove("wait");
+    const theme = this.theme(), drawn = figure[theme] || figure.light;
     if (!at.dataset.drawn) at.textContent = "";
-    await Plotly.react(at, drawn.data, drawn.layout, config);
-    at.dataset.drawn = this.theme();
-    if (at.hlensRedraw) at.hlensRedraw();
+    at.dataset.drawn = theme;
+    // plotly writes into the layout that it is given, and this one is drawn again.
+    await Plotly.react(at, drawn.data, structuredClone(drawn.layout), config);
+    at.classList.remove("wait");
+    if (at.hlensRedraw) await at.hlensRedraw();
   },
-  failed(error) {
-    document.querySelectorAll(".plot.wait").forEach((at) => {
+  failed(error, plots = document.querySelectorAll(".plot.wait")) {
+    plots.forEach((at) => {
       at.textContent = "This figure could not be drawn: " + error.message;
     });
   },

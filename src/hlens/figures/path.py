@@ -171,24 +171,14 @@ def _add_frequencies(
 ) -> None:
     top = stability.nlargest(MOST_BARS, "frequency").reset_index(drop=True)
     last = wide.iloc[-1]
-    shades = []
-    for layer, neuron, frequency in zip(top.layer, top.neuron, top.frequency, strict=True):
-        weight = last.get((layer, neuron), 0.0)
-        kind = colours.positive if weight > 0 else colours.negative
-        shades.append(colours.neutral if frequency < threshold or weight == 0 else kind)
-    figure.add_trace(
-        go.Bar(
-            x=top.index + 1,
-            y=top.frequency,
-            marker={"color": shades, "line": {"width": 0}},
-            text=[address((a, b)) for a, b in zip(top.layer, top.neuron, strict=True)],
-            textposition="none",
-            hovertemplate="<b>%{text}</b> kept in %{y:.0%}<extra></extra>",
-            showlegend=False,
-            xaxis="x2",
-            yaxis="y2",
-        )
-    )
+    weight = np.array([last.get(pair, 0.0) for pair in zip(top.layer, top.neuron, strict=True)])
+    stable = top.frequency.to_numpy() >= threshold
+    for rows, colour, hatch in (
+        (stable & (weight > 0), colours.positive, ""),
+        (stable & (weight < 0), colours.negative, "/"),  # sign is shape and colour
+        (~stable | (weight == 0), colours.neutral, ""),
+    ):
+        _add_bars(figure, top.loc[rows], colour, hatch, colours)
     figure.add_shape(
         type="line", xref="x2 domain", yref="y2", x0=0, x1=1, y0=threshold, y1=threshold,
         line={"color": colours.muted, "width": 1.2, "dash": "dash"},
@@ -199,7 +189,7 @@ def _add_frequencies(
         font={"size": 11.5, "color": colours.muted},
     )  # fmt: skip
     figure.update_layout(
-        bargap=0.15,
+        barmode="overlay",
         xaxis2={
             "domain": [0.67, 1],
             "anchor": "y2",
@@ -207,6 +197,26 @@ def _add_frequencies(
             "showgrid": False,
         },
         yaxis2={"anchor": "x2", "tickformat": ".0%", "range": [0, 1.04], "dtick": 0.2},
+    )
+
+
+def _add_bars(figure: Figure, top: pd.DataFrame, colour: str, hatch: str, colours: Palette) -> None:
+    if top.empty:
+        return
+    pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": colours.page, "size": 6}
+    figure.add_trace(
+        go.Bar(
+            x=top.index + 1,
+            y=top.frequency,
+            width=0.85,
+            marker={"color": colour, "line": {"width": 0}, "pattern": pattern},
+            text=[address((a, b)) for a, b in zip(top.layer, top.neuron, strict=True)],
+            textposition="none",
+            hovertemplate="<b>%{text}</b> kept in %{y:.0%}<extra></extra>",
+            showlegend=False,
+            xaxis="x2",
+            yaxis="y2",
+        )
     )
 
 

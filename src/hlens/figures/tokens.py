@@ -111,9 +111,16 @@ def draw(
 
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: a wrong answer, with a special token at its end."""
-    tokens = ["Capital", " of", " Australia", "?", "\n", " It", " is", " Sydney", ".", "<|im_end|>"]
-    risk = [math.nan] * 5 + [0.1, 0.2, 0.93, 0.3, 0.05]
-    return {"tokens": tokens, "risk": risk, "n_prompt": 5, "verdict": "judged: hallucinated"}
+    told = [
+        ("What", math.nan), (" is", math.nan), (" the", math.nan), (" capital", math.nan),
+        (" of", math.nan), (" Australia", math.nan), ("?", math.nan), ("\n", math.nan),
+        ("The", 0.08), (" capital", 0.05), (" of", 0.04), (" Australia", 0.22), (" is", 0.31),
+        (" Sydney", 0.93), (",", 0.18), (" founded", 0.24), (" in", 0.35), (" 1852", 0.71),
+        (" by", 0.4), (" Sir", 0.66), (" Henry", 0.74), (" Parkes", 0.69), (".", 0.12),
+        ("<|im_end|>", 0.03),
+    ]  # fmt: skip
+    tokens, risk = zip(*told, strict=True)
+    return {"tokens": tokens, "risk": risk, "n_prompt": 8, "verdict": "judged: hallucinated"}
 
 
 def _known(value: float | int) -> float | None:

@@ -161,4 +161,4 @@ def _title(table: pd.DataFrame) -> str:
 def _subtitle(table: pd.DataFrame) -> str:
     low, high = int(table.n.min()), int(table.n.max())
     n = f"n = {low:,}" if low == high else f"n = {low:,} to {high:,}"
-    return f"Held-out answers, {n} a cell · 95 % interval · outlined: in-domain · n.s.: holds 0.5"
+    return f"Held-out, {n} a cell · 95 % CI · outlined: in-domain · n.s.: CI holds 0.5"

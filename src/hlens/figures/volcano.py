@@ -83,8 +83,13 @@ def example() -> dict[str, Any]:
     z[:40] = 6 + z[:40]
     z[30:40] *= -1
     p = 2 * norm.sf(np.abs(z))
+    spread = np.random.default_rng(1).uniform(0.85, 1.15, 3000)  # ties differ between neurons
     table = pd.DataFrame({"layer": np.arange(3000) // 250, "neuron": np.arange(3000) % 250})
-    table["auroc"], table["p"], table["p_bh"] = 0.5 + 0.02 * z, p, false_discovery_control(p)
+    table["auroc"], table["p"], table["p_bh"] = (
+        0.5 + 0.02 * z * spread,
+        p,
+        false_discovery_control(p),
+    )
     return {"table": table, "selected": NeuronSet(frozenset({(0, 2), (5, 9)}), 12, 250), "n": 1200}
 
 

@@ -9,16 +9,39 @@
     button.setAttribute("aria-label", "Switch to the " + other + " theme");
   }
 
-  async function drawAll() {
-    const theme = hlens.theme();
-    for (const at of document.querySelectorAll(".plot")) {
-      await hlens.draw(at, packed[at.id], packed.config);
-      const panel = document.querySelector(`[data-for="${at.id}"] .hx-panel`);
-      if (panel && !at.hlensRedraw) hlens.explore(at, panel, packed.neurons);
-      await new Promise((next) => setTimeout(next, 0));
-    }
-    hlens.root.dataset.ready = theme;
+  // Only what is near the window is drawn, and only in the theme that is shown.
+  const near = new Set();
+  let drawing = false;
+
+  const isStale = (at) => at.dataset.drawn !== hlens.theme();
+  const distance = (at) => {
+    const box = at.getBoundingClientRect();
+    return Math.max(box.top - innerHeight, -box.bottom, 0);
+  };
+
+  async function drawOne(at) {
+    await hlens.draw(at, packed[at.id], packed.config);
+    const panel = document.querySelector(`[data-for="${at.id}"] .hx-panel`);
+    if (panel && !at.hlensRedraw) await hlens.explore(at, panel, packed.neurons).shown;
   }
+
+  async function drawNear() {
+    if (drawing || !packed) return;
+    drawing = true;
+    delete hlens.root.dataset.ready;
+    const next = () => [...near].filter(isStale).sort((a, b) => distance(a) - distance(b))[0];
+    for (let at = next(); at; at = next()) {
+      await drawOne(at).catch((error) => hlens.failed(error, [at]));
+      await new Promise((then) => setTimeout(then, 0)); // the page stays answering
+    }
+    drawing = false;
+    hlens.root.dataset.ready = hlens.theme();
+  }
+
+  const watch = new IntersectionObserver((entries) => {
+    entries.forEach((entry) => near[entry.isIntersecting ? "add" : "delete"](entry.target));
+    drawNear().catch(hlens.failed);
+  }, { rootMargin: "500px 0px" });
 
   function sortable(table) {
     const body = table.tBodies[0];
@@ -47,19 +70,25 @@
     }));
   }
 
+  function rethemed() {
+    label();
+    drawNear().catch(hlens.failed);
+  }
+
   button.hidden = false;
   label();
   button.addEventListener("click", () => {
     hlens.root.dataset.theme = hlens.theme() === "dark" ? "light" : "dark";
-    label();
-    if (packed) drawAll();
+    rethemed();
   });
-  hlens.system.addEventListener("change", () => { label(); if (packed) drawAll(); });
+  hlens.system.addEventListener("change", rethemed);
   document.querySelectorAll("table.sortable").forEach(sortable);
+  const plots = [...document.querySelectorAll(".plot")];
+  addEventListener("beforeprint", () => { if (packed) plots.filter(isStale).forEach((at) => drawOne(at)); });
 
   (async () => {
-    if (!document.querySelector(".plot")) { hlens.root.dataset.ready = hlens.theme(); return; }
+    if (!plots.length) { hlens.root.dataset.ready = hlens.theme(); return; }
     packed = await hlens.load();
-    await drawAll();
+    plots.forEach((at) => watch.observe(at));
   })().catch(hlens.failed);
 })();

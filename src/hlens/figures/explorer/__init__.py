@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +17,8 @@ from hlens.figures._page import PAGE_CONFIG, asset, packed, policy, themed
 from hlens.figures._theme import palette
 from hlens.figures.explorer._facts import Neuron, NeuronPage, Strip, panel_data
 from hlens.figures.neuron_map import draw as draw_map
-from hlens.types import Contributions, Detector, NeuronSet, Provenance
+from hlens.figures.neuron_map import example as map_example
+from hlens.types import Contributions, Detector, NeuronSet
 
 __all__ = ["Neuron", "NeuronPage", "Strip", "draw", "example", "panel", "panel_data", "scripts"]
 
@@ -117,13 +117,14 @@ def _page(
 
 
 def example() -> dict[str, Any]:
-    """Made data for the gallery and the laws: three neurons, two of them with answers."""
-    weights = torch.zeros(6, 64)
-    weights[4, 10], weights[5, 3], weights[2, 40] = 1.2, -0.8, 0.3
+    """Made data for the gallery and the laws: the neurons of the map, all with answers."""
     tokens = ("<bos>", "The", " capital", " of", " Australia", " is", " Sydney", ".")
-    strip = Strip(tokens, (None, 0.0, 0.1, 0.05, 0.3, 0.1, 0.92, 0.02), "hallucinated · general")
-    page = NeuronPage((strip,), (), ((" Sydney", 1.2), (" city", 0.7)), ((" Canberra", -0.9),))
-    return {
-        "detector": Detector(weights, 0.0, provenance=Provenance(model="made data")),
-        "pages": {(4, 10): page, (5, 3): page},
+    wrong = Strip(tokens, (None, 0.0, 0.1, 0.05, 0.3, 0.1, 0.92, 0.02), "hallucinated · general")
+    tokens = ("<bos>", "Water", " boils", " at", " 100", " °C", ".")
+    right = Strip(tokens, (None, 0.01, 0.02, 0.0, 0.06, 0.03, 0.0), "correct · science")
+    up, down = ((" Sydney", 1.2), (" city", 0.7), (" famous", 0.4)), ((" Canberra", -0.9),)
+    made = map_example()
+    pages = {
+        neuron: NeuronPage((wrong,), (right,), up, down) for neuron in made["detector"].selected
     }
+    return {**made, "pages": pages}

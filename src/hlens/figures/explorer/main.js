@@ -4,7 +4,16 @@
   const neurons = JSON.parse(await hlens.unpack("neurons-json"));
   const draw = () => hlens.draw(plot, packed.map, packed.config);
   await draw();
-  hlens.explore(plot, document.querySelector(".hx-panel"), neurons);
+  // A notebook's widget listens and answers; any other page hears an address and does nothing.
+  const tell = (key) => parent.postMessage({ hlens: "chosen", key }, "*");
+  const explorer = hlens.explore(plot, document.querySelector(".hx-panel"), neurons, tell);
+  addEventListener("message", (event) => {
+    if (event.source !== parent || !event.data) return;
+    const { hlens: kind, key, told } = event.data;
+    if (kind === "choose") explorer.choose(key);
+    if (kind === "learn" && key in neurons) explorer.learn(key, told);
+  });
   hlens.system.addEventListener("change", draw);
+  await explorer.shown;
   hlens.root.dataset.ready = hlens.theme();
 })().catch(hlens.failed);

@@ -1,4 +1,4 @@
-hlens.explore = function (plot, panel, neurons) {
+hlens.explore = function (plot, panel, neurons, chose = () => {}) {
   const select = panel.querySelector("select");
   const body = panel.querySelector(".hx-body");
   const keys = Object.keys(neurons);
@@ -59,32 +59,47 @@ hlens.explore = function (plot, panel, neurons) {
     for (const [title, list] of [["Strongest answers", one.strongest], ["Weakest answers", one.weakest]])
       if (list.length) parts.push(make("h4", "", title), ...list.map(strip));
     body.replaceChildren(...parts);
-    ring();
+    return ring();
   }
 
+  function choose(key) {
+    const shown = show(key);
+    chose(key);
+    return shown;
+  }
+
+  // A shape and no trace: a new trace would draw all marks again.
   function ring() {
     const [layer, neuron] = neurons[chosen].at;
-    const ink = getComputedStyle(panel).getPropertyValue("--hx-ink").trim();
-    const at = plot.data.findIndex((trace) => trace.name === "chosen neuron");
-    if (at >= 0) Plotly.deleteTraces(plot, at);
-    Plotly.addTraces(plot, { x: [neuron], y: [layer], mode: "markers", name: "chosen neuron",
-      showlegend: false, hoverinfo: "skip", cliponaxis: false,
-      marker: { symbol: "circle-open", size: 26, color: ink, line: { width: 2.5 } } });
+    const color = getComputedStyle(panel).getPropertyValue("--hx-ink").trim();
+    const shapes = plot.layout.shapes || [];
+    const own = shapes.findIndex((shape) => shape.name === "chosen neuron");
+    const place = { xref: "x", yref: "y", xsizemode: "pixel", ysizemode: "pixel",
+      xanchor: neuron, yanchor: layer, x0: -13, x1: 13, y0: -13, y1: 13 };
+    const shape = { type: "circle", name: "chosen neuron", line: { color, width: 2.5 }, ...place };
+    return Plotly.relayout(plot, { [`shapes[${own < 0 ? shapes.length : own}]`]: shape });
   }
 
   function step(by) {
-    show(keys[(keys.indexOf(chosen) + by + keys.length) % keys.length]);
+    choose(keys[(keys.indexOf(chosen) + by + keys.length) % keys.length]);
   }
 
   keys.forEach((key) => select.append(new Option(key, key)));
-  select.addEventListener("change", () => show(select.value));
+  select.addEventListener("change", () => choose(select.value));
   panel.querySelector(".hx-prev").addEventListener("click", () => step(-1));
   panel.querySelector(".hx-next").addEventListener("click", () => step(1));
   plot.on("plotly_click", (event) => {
     const point = event.points.find((p) => p.data.type === "scatter");
     const key = point && "L" + point.y + "N" + point.x;
-    if (key in neurons) show(key);
+    if (key in neurons) choose(key);
   });
   plot.hlensRedraw = ring;
-  show(chosen);
+  return {
+    shown: show(chosen),
+    choose(key) { if (key in neurons && key !== chosen) show(key); },
+    learn(key, told) {
+      Object.assign(neurons[key], told);
+      if (key === chosen) show(key);
+    },
+  };
 };

@@ -78,10 +78,17 @@ def example() -> dict[str, Any]:
     sign = torch.where(torch.rand(n, generator=seed) < 0.7, 1.0, -1.0)
     weights[layers, neurons] = sign * (0.05 + torch.randn(n, generator=seed).abs() / 2)
     detector = Detector(weights, 0.0, provenance=Provenance(model="made data"))
-    halves = [detector.neurons, detector.truth_neurons, detector.selected]
+    chance = torch.rand(n_layers, d_mlp, generator=seed)
+    held = {
+        name: NeuronSet.from_mask(
+            (weights != 0)
+            & (torch.rand(weights.shape, generator=seed) < 0.1 + 0.9 * (chance < 0.1))
+        )
+        for name in ("general", "legal", "science")
+    }
     return {
         "detector": detector,
         "auroc": 0.5 + weights.clamp(-1, 1) / 5 + torch.randn(weights.shape, generator=seed) / 40,
-        "frequency": torch.rand(weights.shape, generator=seed),
-        "shared": dict(zip(("general", "legal", "science"), halves, strict=True)),
+        "frequency": (0.3 + weights.abs() + chance / 4).clamp(max=1),
+        "shared": held,
     }

@@ -109,7 +109,7 @@ def _colour_axis(limit: float, colours: Palette) -> dict[str, Any]:
         "cmin": -limit,
         "cmax": limit,
         "colorbar": {
-            "title": {"text": "weight", "side": "right", "font": {"size": 12}},
+            "title": {"text": "weight", "side": "top", "font": {"size": 12}},
             "x": 0.955,
             "xanchor": "left",
             "thickness": 9,
