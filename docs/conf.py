@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 project = "hlens"
 author = "The hlens developers"
 copyright = "2026, the hlens developers"
@@ -15,6 +18,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
+html_math_renderer = "mathml"  # drawn by the browser itself: no script from another host
 html_theme = "furo"
 html_title = "hlens"
 html_static_path = ["_static"]
@@ -36,6 +40,7 @@ def setup(app) -> None:
     """Shapes such as "*pos neuron" are no emphasis: napoleon would pass them on as text."""
     app.connect("autodoc-process-docstring", _escape_shapes, priority=900)
     app.connect("builder-inited", _command_line)
+    app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
 
 
 def _escape_shapes(app, what, name, obj, options, lines: list[str]) -> None:
@@ -50,3 +55,13 @@ def _command_line(app) -> None:
     page = Path(app.srcdir) / "reference" / "cli.md"
     if not page.exists() or page.read_text(encoding="utf-8") != said:
         page.write_text(said, encoding="utf-8")
+
+
+def _inline_math(translator, node) -> None:
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block_math(translator, node) -> None:
+    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode

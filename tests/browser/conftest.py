@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Open markup as a file from disk: ``opened(html, theme="dark", width=1240)``."""
+def visit(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Open a file from disk: ``visit(path, theme="dark", width=1240)``."""
     contexts = []
 
-    def open_page(markup: str, theme: str = "light", width: int = 1240) -> Opened:
-        path = tmp_path / f"page-{len(contexts)}.html"
-        path.write_text(markup, encoding="utf-8")
+    def open_file(path: Path, theme: str = "light", width: int = 1240) -> Opened:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, offline=True
         )
@@ -56,6 +55,19 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         result.page.goto(path.as_uri())
         return result
 
-    yield open_page
+    yield open_file
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def opened(visit: Callable[..., Opened], tmp_path: Path) -> Callable[..., Opened]:
+    """Open markup as a file from disk: ``opened(html, theme="dark", width=1240)``."""
+    numbers = count()
+
+    def open_page(markup: str, theme: str = "light", width: int = 1240) -> Opened:
+        path = tmp_path / f"page-{next(numbers)}.html"
+        path.write_text(markup, encoding="utf-8")
+        return visit(path, theme, width)
+
+    return open_page
