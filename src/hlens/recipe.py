@@ -151,6 +151,8 @@ class Recipe:
         questions: Questions of each domain; 0 takes all.
         seed: Seed of every draw.
         dtype: Of the model; empty chooses by device.
+        base: The base model that `model` was tuned from, to trace its neurons back to; empty for
+            none.
     """
 
     model: str = "smollm2-135m"
@@ -158,6 +160,7 @@ class Recipe:
     questions: int = 0
     seed: int = 0
     dtype: str = ""
+    base: str = ""
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
     labels: LabelsRecipe = field(default_factory=LabelsRecipe)
     measure: MeasureRecipe = field(default_factory=MeasureRecipe)

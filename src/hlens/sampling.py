@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from hlens.types import Question, Response
 log = logging.getLogger("hlens")
 
 INSTRUCTION = "Respond with the answer only, without any explanation."
+COMPLETION = "\nAnswer:"  # what the paper puts after a question to a base model
 ROWS = 96  # sequences at a time: past this, two cores gain nothing
 Progress = Callable[[int, int], None]
 
@@ -29,6 +31,7 @@ def sample(
     settings: Settings | None = None,
     instruction: str = INSTRUCTION,
     chat: bool | None = None,
+    completion: bool = False,
     rows: int = ROWS,
     folder: str | Path | None = None,
     progress: Progress | None = None,
@@ -46,6 +49,9 @@ def sample(
         settings: Sampling settings; default those of arXiv 2512.01797.
         instruction: Put after each question, as in the paper.
         chat: Use the chat template; None uses it where there is one.
+        completion: Put the question as text to be continued (``Answer:`` on a line of its own,
+            neither instruction nor chat template) and cut the reply at its first newline, as the
+            paper asks base models.
         rows: Sequences at a time; halved, and said so, when memory runs out.
         folder: Where finished batches are kept, so that an interrupted run goes on there.
         progress: Called with (samples done, samples in all).
@@ -61,7 +67,7 @@ def sample(
     if n < 1:
         raise HlensError(f"n={n} samples of each question; ask for at least 1")
     settings = settings or Settings()
-    prompts = [model.encode(prompt_text(q, instruction), chat=chat) for q in questions]
+    prompts = [prompt_of(model, q, instruction, chat, completion) for q in questions]
     batches = _batches(prompts, max(1, rows // n))
     parts = _parts(folder, model, questions, prompts, seed, n, settings, batches)
     known = by_id(questions)
@@ -71,6 +77,8 @@ def sample(
         if stands is None:
             asked = [questions[i] for i in batch]
             made = _ask(model, asked, [prompts[i] for i in batch], range(n), seed, settings)
+            if completion:
+                made = [[first_line(response, model) for response in row] for row in made]
             if parts:
                 parts.save(number, [response_row(r) for row in made for r in row])
         else:
@@ -131,18 +139,49 @@ def more(
     return found
 
 
+def prompt_of(
+    model: Model,
+    question: Question,
+    instruction: str = INSTRUCTION,
+    chat: bool | None = None,
+    completion: bool = False,
+) -> list[int]:
+    """Token ids of what `sample` asks, with these options."""
+    if completion:
+        return model.encode(prompt_text(question, COMPLETION), chat=False)
+    return model.encode(prompt_text(question, instruction), chat=chat)
+
+
+def first_line(response: Response, model: Model) -> Response:
+    """The response up to its first newline; a token that holds one goes with all behind it."""
+    said = response.token_ids[response.n_prompt :]
+    kept = next((k for k in range(len(said)) if "\n" in model.decode(said[: k + 1])), len(said))
+    if kept == len(said):
+        return response
+    return replace(
+        response,
+        text=model.decode(said[:kept]),
+        token_ids=response.token_ids[: response.n_prompt + kept],
+        logprobs=response.logprobs[:kept],
+        finish_reason="stop",
+    )
+
+
 def prompt_text(question: Question, instruction: str = INSTRUCTION) -> str:
     r"""What the user says: context, question, options and instruction, those that there are.
 
     >>> prompt_text(Question("1", "general", "Which one?", ("b",), choices=("a", "b")), "Answer.")
     'Which one?\nA. a\nB. b\nAnswer.'
+    >>> prompt_text(Question("1", "general", "Who wrote Emma?", ("Jane Austen",)), COMPLETION)
+    'Who wrote Emma?\nAnswer:'
     """
     head = f"{question.context}\n\n" if question.context else ""
     if not question.choices or question.meta.get("options_in_question"):
-        return f"{head}{question.text} {instruction}".strip()
+        between = "" if instruction.startswith("\n") else " "
+        return f"{head}{question.text}{between}{instruction}".strip()
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     options = "\n".join(f"{a}. {b}" for a, b in zip(letters, question.choices, strict=False))
-    return f"{head}{question.text}\n{options}\n{instruction}".strip()
+    return f"{head}{question.text}\n{options}\n{instruction.lstrip()}".strip()
 
 
 def _batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:

@@ -23,6 +23,11 @@ Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder of the study. Default: runs/NAME.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Recompute from the stored artefacts, and say what changed."),
+]
+FigureFile = Annotated[Path | None, typer.Option("--figure", help="Write the figure (.html).")]
 Model = Annotated[
     str | None, typer.Option(help="Alias, hub id, folder or .gguf file, in place of the recipe's.")
 ]
@@ -94,26 +99,54 @@ def find(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def evaluate(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+def evaluate(
+    study: StudyFolder,
+    out: Out = None,
+    again: Again = False,
+    figure: FigureFile = None,
+    as_json: Json = False,
+) -> None:
     """Held-out AUROC beside its controls."""
-    from hlens.cli import studies
-
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
-        scores = opened.scores()
-    show.scores(opened, scores, None, as_json)
+    _tables("evaluate", study, out, again, figure, as_json)
 
 
 @app.command()
-def transfer(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-    """Train on each domain, test on each."""
-    _table(study, out, "transfer", as_json)
+def transfer(
+    study: StudyFolder,
+    out: Out = None,
+    again: Again = False,
+    figure: FigureFile = None,
+    as_json: Json = False,
+) -> None:
+    """Train on each domain, test on each; and by format, where domain and format differ apart."""
+    _tables("transfer", study, out, again, figure, as_json)
 
 
 @app.command()
-def overlap(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-    """Overlap of the domains' H-neurons, beside chance."""
-    _table(study, out, "overlap", as_json)
+def overlap(
+    study: StudyFolder,
+    out: Out = None,
+    again: Again = False,
+    figure: FigureFile = None,
+    as_json: Json = False,
+) -> None:
+    """Overlap of the domains' H-neurons, beside chance and beside halves of one domain."""
+    _tables("overlap", study, out, again, figure, as_json)
+
+
+@app.command("trace-origin")
+def trace_origin(
+    study: StudyFolder,
+    base: Annotated[
+        str | None, typer.Option(help="The base model; the recipe's where it names one.")
+    ] = None,
+    out: Out = None,
+    again: Again = False,
+    figure: FigureFile = None,
+    as_json: Json = False,
+) -> None:
+    """The detector on the base model, and how far tuning moved its neurons' weights."""
+    _tables("trace-origin", study, out, again, figure, as_json, base)
 
 
 @app.command()
@@ -197,9 +230,23 @@ def _step(study: Path, out: Path | None, noun: str, as_json: bool) -> None:
     show.result(studies.summary(opened, noun, found), as_json)
 
 
-def _table(study: Path, out: Path | None, noun: str, as_json: bool) -> None:
-    from hlens.cli import studies
+def _tables(
+    verb: str,
+    study: Path,
+    out: Path | None,
+    again: bool,
+    figure: Path | None,
+    as_json: bool,
+    base: str | None = None,
+) -> None:
+    from hlens.cli import studies, tables
 
+    what = tables.VERBS[verb]
     with show.progress() as progress:
-        found = getattr(studies.open_study(str(study), out, None, progress), noun)()
-    show.table(noun, found, as_json)
+        opened = studies.open_study(str(study), out, None, progress)
+        if base is not None:
+            opened.traced_to(base)
+        found, other = tables.recomputed(opened, what) if again else (what.tables(opened), None)
+        if figure is not None:
+            tables.draw(opened, what, figure)
+    show.tables(found, other, opened if verb == "evaluate" else None, as_json)

@@ -35,7 +35,10 @@ DOING = {
     "sparsity": "counting neurons",
     "intervene": "editing neurons",
     "transfer": "testing transfer",
+    "transfer by format": "testing formats",
     "overlap": "testing overlap",
+    "drift": "comparing weights",
+    "origin": "tracing the origin",
     "report": "drawing the report",
 }
 
@@ -67,6 +70,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def update(step: str, done: int, total: int) -> None:
             words = DOING.get(step) or step.replace("find ", "fitting on ")
+            words = words.replace("halves ", "halving ")
             if step not in tasks:
                 tasks[step] = bars.add_task(words, total=total)
                 if not err.is_terminal:
@@ -89,9 +93,8 @@ def result(facts: Mapping[str, Any], as_json: bool) -> None:
 def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bool) -> None:
     """The detector beside its controls, what that says in words, and where the report lies."""
     if as_json:
-        rows = json.loads(table.to_json(orient="records") or "[]")
         report = str(path) if path else None
-        facts = {"scores": rows, "in_words": study.in_words(), "report": report}
+        facts = {"scores": _rows(table), "in_words": study.in_words(), "report": report}
         sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         return
     shown = Table(title=f"{study.recipe.model}: held-out AUROC beside its controls")
@@ -109,11 +112,41 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bo
         out.print(f"[bold]report[/]  {path}", soft_wrap=True)
 
 
+def tables(
+    found: Mapping[str, "pd.DataFrame"],
+    other: list[str] | None,
+    study: "Study | None",
+    as_json: bool,
+) -> None:
+    """Several tables; `other` names those that a recomputation changed, None where there was none.
+
+    With a study, its scores are shown with what they say in words.
+    """
+    if as_json:
+        facts: dict[str, Any] = {name: _rows(one) for name, one in found.items()}
+        facts |= {"in_words": study.in_words()} if study else {}
+        facts |= {} if other is None else {"recomputed": True, "changed": other}
+        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        return
+    for name, one in found.items():
+        if name == "scores" and study:
+            scores(study, one, None, False)
+        else:
+            table(name.replace("_", " "), one, False)
+    if other is not None:
+        said = f"changed: {', '.join(other)}" if other else "the numbers are the same"
+        out.print(f"[bold]recomputed[/]  {said}", soft_wrap=True)
+
+
+def _rows(found: "pd.DataFrame") -> list[dict[str, Any]]:
+    return json.loads(found.to_json(orient="records", double_precision=15) or "[]")
+
+
 def table(name: str, found: "pd.DataFrame", as_json: bool) -> None:
     """Any table: its columns as they are, or JSON rows."""
     if as_json:
-        rows = json.loads(found.to_json(orient="records") or "[]")
-        sys.stdout.write(json.dumps({name: rows}, indent=1, ensure_ascii=False) + "\n")
+        facts = {name: _rows(found)}
+        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         return
     shown = Table(title=name)
     for column in found.columns:

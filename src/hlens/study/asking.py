@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hlens.model import Model, Settings
 from hlens.recipe import Recipe
-from hlens.sampling import prompt_text, sample
+from hlens.sampling import prompt_of, sample
 from hlens.store.records import load_rows, response_from
 from hlens.types import Question, Response
 
@@ -20,6 +20,7 @@ def ask_again(
     folder: Path,
     before: Path | None,
     reporter: Callable[[str], Callable[[int, int], None]],
+    completion: bool = False,
 ) -> list[Response]:
     """The responses to all questions; those that stand in `before` are taken from there.
 
@@ -33,9 +34,10 @@ def ask_again(
         folder: Folder of the study.
         before: Responses of an earlier run with the same model, seed and sampling, or None.
         reporter: Makes the callback of a step.
+        completion: Ask as base models are asked (`hlens.sample`).
     """
     how = recipe.sampling
-    known = {} if before is None else _standing(model, questions, recipe, before)
+    known = {} if before is None else _standing(model, questions, recipe, before, completion)
     new = [q for q in questions if (q.domain, q.id) not in known]
     made: dict[Key, list[Response]] = defaultdict(list)
     if new:
@@ -46,6 +48,7 @@ def ask_again(
             seed=recipe.seed,
             settings=Settings(how.max_new_tokens, how.temperature, how.top_k, how.top_p),
             instruction=how.instruction,
+            completion=completion,
             rows=how.rows,
             folder=folder / "responses.parts",
             progress=reporter("sample"),
@@ -56,7 +59,7 @@ def ask_again(
 
 
 def _standing(
-    model: Model, questions: Sequence[Question], recipe: Recipe, before: Path
+    model: Model, questions: Sequence[Question], recipe: Recipe, before: Path, completion: bool
 ) -> dict[Key, list[Response]]:
     """All responses to each question that was asked with this very prompt."""
     if not before.exists():
@@ -67,14 +70,17 @@ def _standing(
         if (row["domain"], row["question_id"]) in own:
             response = response_from(row, own)
             found[response.question.domain, response.question.id].append(response)
-    return {key: said for key, said in found.items() if _same_prompt(model, own[key], said, recipe)}
+    how = recipe.sampling
+    prompts = {
+        key: tuple(prompt_of(model, own[key], how.instruction, completion=completion))
+        for key in found
+    }
+    return {key: said for key, said in found.items() if _whole(said, prompts[key], how.n)}
 
 
-def _same_prompt(
-    model: Model, question: Question, said: Sequence[Response], recipe: Recipe
-) -> bool:
-    prompt = tuple(model.encode(prompt_text(question, recipe.sampling.instruction)))
+def _whole(said: Sequence[Response], prompt: tuple[int, ...], n: int) -> bool:
+    """Whether these are all n samples, and of this prompt."""
     numbers = [response.sample for response in said]
-    return numbers == list(range(recipe.sampling.n)) and all(
+    return numbers == list(range(n)) and all(
         response.token_ids[: response.n_prompt] == prompt for response in said
     )

@@ -14,13 +14,13 @@ from hlens.recipe import Recipe
 from hlens.report import report as write_report
 from hlens.selection import path as regularisation_path
 from hlens.selection import stability
-from hlens.study.comparing import Comparing
+from hlens.study.origins import Tracing
 from hlens.study.steps import Progress
 from hlens.study.telling import report_data
 from hlens.study.words import in_words
 
 
-class Study(Comparing):
+class Study(Tracing):
     """The artefacts of one run in one folder, each made when first asked for.
 
     >>> study = Study("runs/mine", Recipe(domains=("general",)))  # doctest: +SKIP

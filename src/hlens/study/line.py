@@ -47,6 +47,8 @@ class Line(Steps):
         progress: Called with (step, done, total).
     """
 
+    completion = False  # base models are asked to complete; see `hlens.sample`
+
     def __init__(
         self,
         folder: str | Path,
@@ -101,7 +103,15 @@ class Line(Steps):
 
         def make() -> list[Response]:
             before = path if self._stamps.stands("asked", asked) else None
-            return ask_again(self.model, questions, recipe, self.folder, before, self.reporter)
+            return ask_again(
+                self.model,
+                questions,
+                recipe,
+                self.folder,
+                before,
+                self.reporter,
+                self.completion,
+            )
 
         def save(found: list[Response]) -> None:
             self._stamps.forget("asked")

@@ -15,6 +15,7 @@ from hlens.monitor import risks
 from hlens.report import Card, ReportData, Section, neuron_pages
 from hlens.spans import token_span
 from hlens.study.domain_sections import domain_sections
+from hlens.study.origin_section import origin_section
 from hlens.study.words import in_words
 from hlens.types import Detector, Estimate, Example
 
@@ -91,6 +92,8 @@ def questions(study: "Study") -> Iterator[Section]:
     )
     if len(study.recipe.domains) > 1:
         yield from domain_sections(study)
+    if study.recipe.base:
+        yield origin_section(study)
     if study.has_outcomes():
         yield _effects(study)
 
