@@ -17,7 +17,9 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "hlens_gallery",
 ]
+sys.path.append(str(Path(__file__).parent / "gallery"))
 html_math_renderer = "mathml"  # drawn by the browser itself: no script from another host
 html_theme = "furo"
 html_title = "hlens"

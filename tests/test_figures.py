@@ -1,6 +1,7 @@
 """The figures: laws that each member of the folder keeps, and what each says of known data."""
 
 import importlib
+import importlib.util
 import inspect
 import json
 import math
@@ -529,3 +530,33 @@ def test_circuitsvis_refuses_other_lengths() -> None:
         figures.circuitsvis_text(["a", "b"], np.zeros((3, 1, 1)))
     with pytest.raises(HlensError, match="give one each"):
         figures.circuitsvis_topk([["a"]], [np.zeros((1, 2, 1))])
+
+
+# Gallery
+
+
+def gallery() -> Any:
+    path = Path(__file__).parents[1] / "docs" / "gallery" / "hlens_gallery.py"
+    spec = importlib.util.spec_from_file_location("hlens_gallery", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["hlens_gallery"] = module  # its dataclass looks itself up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_gallery_tells_of_every_figure_in_its_own_words(tmp_path: Path) -> None:
+    module = gallery()
+    told = {entry.name: entry for entry in module.entries()}
+    assert sorted(told) == NAMES
+    for entry in told.values():
+        assert entry.question.endswith("?"), entry.name
+        assert len(entry.reading) > 20, f"{entry.name}: its docstring needs 'To read it: ...'"
+        assert len(entry.misleads) > len("It misleads ") + 20, entry.name
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "upset-dark.png").write_bytes(b"")
+    page = module.write_page(tmp_path).read_text(encoding="utf-8")
+    assert page.count("\n## ") == len(NAMES)
+    assert re.findall(r"\{image\} (\S+)", page) == ["images/upset-dark.png"]
+    assert "hlens.figures.upset(sets)" in page

@@ -1,7 +1,8 @@
 """Activation of any neuron at any token of a text, with CircuitsVis: layer and neuron by menu.
 
-Question: on which tokens does each of these neurons speak? It misleads when shades are compared
-between neurons: each has its own scale.
+Question: on which tokens does each of these neurons speak?
+To read it: choose a layer and a neuron; the darker a token, the larger its activation.
+It misleads when shades are compared between neurons: each has its own scale.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """The strongest and weakest tokens of each neuron over several texts, with CircuitsVis.
 
-Question: which tokens make a neuron speak? It misleads when few texts are read: the strongest of
-few tokens may be weak.
+Question: which tokens make a neuron speak?
+To read it: choose a text and a layer; each column is a neuron, its strongest tokens on top.
+It misleads when few texts are read: the strongest of few tokens may be weak.
 """
 
 from collections.abc import Sequence

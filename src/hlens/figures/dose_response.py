@@ -1,5 +1,7 @@
 """Does intervening change behaviour? Each outcome against the multiplier, beside random neurons.
 
+To read it: at alpha = 1 nothing is edited. Follow the solid line to both sides of it, and ask of
+each step whether the dotted lines of random neurons leave their band as well.
 It misleads when only the first panel is read: a model that has lost its capability also changes
 its behaviour, so read the capability panel and the random neurons first.
 """

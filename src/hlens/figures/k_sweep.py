@@ -1,7 +1,9 @@
 """Is sparsity real? AUROC against the number of neurons, selected beside random ones.
 
-It misleads when the selected neurons were ranked on the examples that score them: the curve
-must come from held-out answers.
+To read it: how far left does the solid line reach the ceiling of all neurons, and how many more
+random neurons does the dotted line need for the same?
+It misleads when the selected neurons were ranked on the examples that score them: the curve must
+come from held-out answers.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """What was lost on the way from question to example, by label.
 
-Losses that differ between wrong and right answers bias everything after them, so each step shows
-both. It misleads when steps are compared across studies with other judges.
+Question: were wrong and right answers lost alike? Losses that differ bias everything after them.
+To read it: the first bar is what was kept; compare the share of each label in the bars below it.
+It misleads when steps are compared across studies with other judges.
 """
 
 from typing import Any

@@ -1,7 +1,9 @@
 """Do domains share neurons? Jaccard and count below the diagonal, fold over chance above it.
 
-It misleads when the sets are large or of unequal size: Jaccard then says little, and a small
-fold of large sets may be more neurons than a large fold of small ones.
+To read it: the diagonal is the size of each set. Begin above it: a cell in colour shares more
+neurons than random sets of the same layers do; then see below it how many that are.
+It misleads when the sets are large or of unequal size: Jaccard then says little, and a small fold
+of large sets may be more neurons than a large fold of small ones.
 """
 
 import math

@@ -1,5 +1,7 @@
 """Is the selection stable? The regularisation path, and how often resampling keeps each neuron.
 
+To read it: from left to right the penalty weakens and more neurons enter. Those in colour are
+kept by at least the threshold's share of half-samples, which the bars on the right show.
 It misleads when a long smooth line is taken for stability: a neuron may enter early in this
 sample and be absent in most others, which only the right panel shows.
 """

@@ -1,7 +1,8 @@
 """How well do sets come back? Overlap of halves of one domain beside that of two domains.
 
-Sets found on two halves of one domain are the ceiling of what any two domains can be expected to
-share. It misleads when domains differ in size: sets of small halves come back less.
+To read it: sets found on two halves of one domain are the ceiling of what any two domains can be
+expected to share; compare each pair of domains with it.
+It misleads when domains differ in size: sets of small halves come back less.
 """
 
 from typing import Any
@@ -64,8 +65,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         figure,
         colours,
         title=_title(table),
-        subtitle=f"Mean of {int(table.repeats.min())} or more repeats, the central 95 % of them "
-        "below it · outlined: two halves of one domain, the ceiling",
+        subtitle=f"Mean and central 95 % of {int(table.repeats.min())} or more repeats · "
+        "outlined: halves of one domain",
         height=CELL_HEIGHT * len(names) + 70,
         margin={"t": 24, "b": 46, "l": 110, "r": 20},
     )

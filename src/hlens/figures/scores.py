@@ -1,6 +1,8 @@
 """The detector beside its controls: AUROC with intervals, and the line of chance.
 
 Question: does the probe tell wrong from right answers, and would something simpler do as well?
+To read it: the circle is the detector, squares are its controls. It claims something only where
+its whole interval lies right of theirs.
 It misleads when the interval of a control is read as if it were one of examples: that of random
 neurons and shuffled labels is the spread of repeats.
 """

@@ -1,7 +1,9 @@
 """One text, token by token: HTML and CSS alone, so that it works in every page and notebook.
 
-Question: where in this answer does the score rise? It misleads when a threshold chosen on whole
-answers is read as a verdict on single words.
+Question: where in this answer does the score rise?
+To read it: the darker, the riskier; tokens from the threshold on are bold and underlined. The
+prompt is grey and never scored. Hover, or move with the Tab key, for the numbers.
+It misleads when a threshold chosen on whole answers is read as a verdict on single words.
 """
 
 import math

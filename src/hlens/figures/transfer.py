@@ -1,7 +1,9 @@
 """Does a probe carry over? AUROC of every probe on every domain, its interval in each cell.
 
-It misleads when a domain is easy: a high column says more about the tested domain than about
-the probes, so read along the rows too.
+To read it: a row is one probe; the outlined cell is its own domain. Cells marked n.s. may be
+chance.
+It misleads when a domain is easy: a high column says more about the tested domain than about the
+probes, so read along the rows too.
 """
 
 import math

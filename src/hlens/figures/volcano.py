@@ -1,5 +1,9 @@
 """Every neuron alone: how well it tells wrong from right, and how sure that is.
 
+Question: does any single neuron tell wrong from right answers?
+To read it: the farther from the middle, the better a neuron tells; the higher, the surer. Marks
+lie beyond the correction for many tests, outlined ones were selected by the probe, grey are all
+others.
 It misleads when significance is read as size: with thousands of answers a neuron with an AUROC of
 0.55 is certain, and still useless alone.
 """

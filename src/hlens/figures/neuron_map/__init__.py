@@ -1,8 +1,11 @@
 """Where the neurons are: layers by neuron index, with the count of each layer beside it.
 
-Question: which neurons were selected, and do they gather in some layers? It misleads when the
-horizontal order is read as meaning something (it means nothing), or when many weak marks are
-taken for many strong ones.
+Question: which neurons were selected, and do they gather in some layers?
+To read it: each mark is a neuron, larger and darker for a larger weight; circles point to
+hallucination, diamonds to truth. The bars count them by layer, the dotted lines are an even
+spread.
+It misleads when the horizontal order is read as meaning something (it means nothing), or when
+many weak marks are taken for many strong ones.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
 """Which neurons are shared by whom? An UpSet plot of exclusive intersections, most shared first.
 
-It misleads when a bar is read as a whole overlap: each neuron is counted once, in the one
-column that names all the sets it is in.
+To read it: each column is one combination of sets, named by its filled dots; the bar above counts
+the neurons that are in exactly these sets. The subtitle tells what chance would put there.
+It misleads when a bar is read as a whole overlap: each neuron is counted once, in the one column
+that names all the sets it is in.
 """
 
 from collections.abc import Sequence
