@@ -24,7 +24,7 @@ def evidence(
         seed: Seed.
     """
     draw = np.random.default_rng(seed + 1000)
-    planted = {(1, 5): shift} if signal == "contributions" else None
+    planted = {(1, 5): 3 * shift} if signal == "contributions" else None
     data = made(n, d_mlp=6, n_layers=N_LAYERS, planted=planted, per_group=per_group, seed=seed)
     labels = data.labels.numpy()
     up = {name: shift * labels * (name == signal) for name in vars_of()}
@@ -49,7 +49,7 @@ def evidence(
         contributions=data,
         questions=_words("questions", labels, draw, signal),
         contexts=("a context",) * n,
-        answers=_words("answers", labels, draw, signal),
+        answers=("name0",) * n if signal == "samples" else _words("answers", labels, draw, signal),
         responses=("a response",) * n,
         n_prompt=n_prompt,
         n_response=before + n_tokens + count("n_response", 0),
@@ -80,7 +80,7 @@ def _like(data: Contributions, planted: bool, shift: float, seed: int) -> Contri
     draw = np.random.default_rng(seed + 2000)
     values = torch.from_numpy(draw.gamma(2.0, 1.0, size=tuple(data.values.shape))).float()
     if planted:
-        values[:, 0, 3] += shift * data.labels
+        values[:, 0, 3] += 3 * shift * data.labels
     return replace(data, values=values, metric="activation")
 
 

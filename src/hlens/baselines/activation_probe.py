@@ -1,0 +1,27 @@
+"""Activation probe: the sparse probe on raw activations instead of contributions.
+
+The mean absolute activation of each neuron over the answer span, without the norm of its output
+weights and without the size of the MLP's output: what CETT (arXiv 2512.01797) adds is measured by
+what this lacks. L1 logistic regression with the recipe of the H-neuron detector, C by group inside
+the training part. One forward pass. Unscaled L1 favours neurons of large variance, and raw
+activations differ more in scale than contributions do.
+"""
+
+from torch import Tensor
+
+from hlens.baselines._neurons import probe_scores
+from hlens.baselines._rival import Rival
+from hlens.probe import SparseProbe
+from hlens.types import Evidence
+
+
+def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
+    assert train.activations is not None
+    assert test.activations is not None
+    probe = SparseProbe(C="cv", class_weight="balanced", random_state=seed)
+    return probe_scores(probe, train, train.activations, test.activations)
+
+
+rival = Rival(
+    "activation_probe", frozenset({"activations"}), _score, True, "a few raw activations (L1)"
+)

@@ -1,0 +1,33 @@
+"""TransformerLens' own sparse probe on the contributions.
+
+``transformer_lens.tools.analysis.sparse_probing`` (after Gurnee et al. 2023, arXiv 2305.01610): the
+k features whose class means differ most, standardised, and L2 logistic regression on these. k is
+chosen on groups that the tool holds out of the training part. No further reading. Features are
+picked one by one by their raw difference, so that large contributions are favoured and k neurons
+may all say the same; that is what the joint choice of an L1 probe is compared with.
+"""
+
+from torch import Tensor
+
+from hlens.baselines._rival import NotAvailableError, Rival
+from hlens.errors import HlensError
+from hlens.model.k_sparse import fit_k_sparse
+from hlens.types import Evidence
+
+
+def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
+    inside, outside = train.contributions, test.contributions
+    try:
+        fitted = fit_k_sparse(inside.neuron_major.T, inside.labels, inside.groups, seed=seed)
+    except HlensError as error:
+        raise NotAvailableError(str(error)) from error
+    return fitted(outside.neuron_major.T).float()
+
+
+rival = Rival(
+    "sparse_probing",
+    frozenset({"contributions"}),
+    _score,
+    True,
+    "TransformerLens' k-sparse probe on contributions",
+)
