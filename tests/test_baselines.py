@@ -11,8 +11,8 @@ from hlens.evaluation import auroc
 from hlens.types import READINGS, Contributions, Evidence
 from planted import evidence
 
-# What each rival must find; a rival that is not named here is asked for what it needs.
 SMALL = 100  # examples, where no signal has to be found
+# What each rival must find; a rival that is not named here is asked for what it needs.
 PLANTED = {
     "length": "n_tokens",
     "position": "starts",

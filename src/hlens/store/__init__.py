@@ -15,6 +15,7 @@ from hlens.store.detectors import (
     save_detector,
     save_neurons,
 )
+from hlens.store.evidence import load_evidence, save_evidence
 from hlens.store.shards import Shards
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "import_coefficients",
     "load_contributions",
     "load_detector",
+    "load_evidence",
     "load_neurons",
     "save_contributions",
     "save_detector",
+    "save_evidence",
     "save_neurons",
     "sweep",
     "write_bytes",

@@ -1,0 +1,110 @@
+"""Evidence on disk: its texts and token values as JSONL, its tensors as safetensors.
+
+A folder holds ``evidence.jsonl`` (one example a line), ``evidence.safetensors`` and, as any other
+contributions, the raw activations. The JSONL is written last and names the checksum of the tensors,
+so that a folder whose writing was cut short is never taken for whole.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from hlens.errors import HlensError
+from hlens.store.atomic import write_bytes
+from hlens.store.contributions import load_contributions, save_contributions
+from hlens.store.records import load_rows, save_rows
+from hlens.types import Contributions, Evidence
+
+KIND = "evidence"
+# Fields of one value an example, and of several; the plural of a field is singular in a row.
+_TEXTS = {"questions": "question", "contexts": "context", "answers": "answer"}
+_TEXTS |= {"responses": "response"}
+_COUNTS = ("n_prompt", "n_response", "starts")
+_RAGGED = ("logprobs", "entropies", "samples", "sample_logprobs")
+_TENSORS = ("residual", "residual_last", "lookback", "p_true", "sample_states")
+
+
+def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
+    """Write evidence; its contributions are those of the study and stay where they are.
+
+    Args:
+        evidence: What was gathered.
+        folder: Where; made when absent.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    tensors = {name: getattr(evidence, name) for name in _TENSORS if evidence.has(name)}
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    write_bytes(folder / "evidence.safetensors", data)
+    if evidence.activations is not None:
+        save_contributions(evidence.activations, folder / "activations")
+    head = {
+        "hlens": KIND,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "activations": evidence.activations is not None,
+        "why_not": dict(evidence.why_not),
+    }
+    save_rows([head, *_rows(evidence)], folder / "evidence.jsonl")
+    return folder
+
+
+def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
+    """Read what `save_evidence` wrote.
+
+    Args:
+        folder: Where it was written.
+        contributions: The contributions that it was gathered for.
+
+    Raises:
+        HlensError: A missing, foreign or damaged file, or evidence on other examples.
+    """
+    folder = Path(folder)
+    head, *rows = load_rows(folder / "evidence.jsonl") or [{}]
+    if head.get("hlens") != KIND:
+        raise HlensError(f"{folder / 'evidence.jsonl'} holds no evidence; gather it again")
+    if [row["question_id"] for row in rows] != list(contributions.question_ids):
+        raise HlensError(
+            f"{folder} holds evidence on {len(rows)} examples, not on these {len(contributions)} "
+            "contributions; gather it again"
+        )
+    fields: dict[str, Any] = {
+        name: tuple(row[single] for row in rows) for name, single in _TEXTS.items()
+    }
+    fields |= {name: torch.tensor([row[name] for row in rows]) for name in _COUNTS}
+    read = [name for name in _RAGGED if rows and name in rows[0]]
+    fields |= {name: tuple(tuple(row[name]) for row in rows) for name in read}
+    fields |= _tensors(folder / "evidence.safetensors", head["sha256"])
+    if head["activations"]:
+        fields["activations"] = load_contributions(folder / "activations")
+    return Evidence(contributions, **fields, why_not=head["why_not"])
+
+
+def _rows(evidence: Evidence) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for at, question_id in enumerate(evidence.contributions.question_ids):
+        row: dict[str, Any] = {"question_id": question_id}
+        row |= {single: getattr(evidence, name)[at] for name, single in _TEXTS.items()}
+        row |= {name: int(getattr(evidence, name)[at]) for name in _COUNTS}
+        row |= {name: list(getattr(evidence, name)[at]) for name in _RAGGED if evidence.has(name)}
+        rows.append(row)
+    return rows
+
+
+def _tensors(path: Path, expected: str) -> dict[str, Tensor]:
+    """Checked against the checksum, so that two writings are never mixed."""
+    if not path.is_file():
+        raise HlensError(f"{path} does not exist; gather the evidence again")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise HlensError(f"{path} is damaged, or of another run; gather the evidence again")
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise HlensError(f"{path} is not a tensor file ({error}); gather it again") from None

@@ -1,0 +1,78 @@
+"""Evidence keeps its rows together, on disk as in memory, and refuses what is not whole."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hlens.errors import HlensError
+from hlens.store import load_evidence, save_evidence
+from hlens.types import Contributions, Evidence
+from planted import evidence
+
+
+def assert_equal(one: Evidence, other: Evidence) -> None:
+    for field in fields(Evidence):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, Contributions):
+            assert torch.equal(a.values, b.values)
+            assert torch.equal(a.labels, b.labels)
+            assert (a.groups, a.metric) == (b.groups, b.metric)
+        elif isinstance(a, torch.Tensor):
+            assert torch.equal(a, b), field.name
+        else:
+            assert a == b, field.name
+
+
+def test_every_field_is_selected_alike() -> None:
+    whole = evidence(30)
+    order = [7, 3, 28]
+    part = whole.select(order)
+    assert len(part) == 3
+    for row, at in enumerate(order):
+        for field in fields(Evidence):
+            a, b = getattr(part, field.name), getattr(whole, field.name)
+            if isinstance(a, Contributions):
+                assert torch.equal(a.values[row], b.values[at])
+            elif isinstance(a, torch.Tensor):
+                assert torch.equal(a[row], b[at])
+            elif not isinstance(a, Mapping):
+                assert a[row] == b[at]
+    mask = torch.zeros(30, dtype=torch.bool)
+    mask[[3, 7]] = True
+    assert_equal(whole.select(mask), whole.select([3, 7]))
+
+
+def test_rows_of_another_number_are_refused() -> None:
+    with pytest.raises(HlensError, match="answers of 29"):
+        replace(evidence(30), answers=("x",) * 29)
+
+
+def test_a_blind_copy_has_no_labels_anywhere() -> None:
+    hidden = evidence(30).blind()
+    assert not hidden.labels.any()
+    assert hidden.activations is not None
+    assert not hidden.activations.labels.any()
+
+
+@pytest.mark.parametrize("absent", [(), ("lookback", "p_true", "activations", "samples")])
+def test_what_is_saved_is_loaded_to_the_bit(tmp_path: Path, absent: tuple[str, ...]) -> None:
+    whole = replace(evidence(20), **dict.fromkeys(absent), why_not=dict.fromkeys(absent, "no"))
+    save_evidence(whole, tmp_path / "evidence")
+    assert_equal(load_evidence(tmp_path / "evidence", whole.contributions), whole)
+
+
+def test_what_is_not_whole_or_not_of_these_examples_is_refused(tmp_path: Path) -> None:
+    one, other = evidence(20), evidence(20, seed=1)
+    with pytest.raises(HlensError, match="no file"):
+        load_evidence(tmp_path, one.contributions)
+    save_evidence(one, tmp_path)
+    with pytest.raises(HlensError, match="not on these 5"):
+        load_evidence(tmp_path, one.contributions.select(range(5)))
+    tensors = (tmp_path / "evidence.safetensors").read_bytes()
+    save_evidence(other, tmp_path)
+    (tmp_path / "evidence.safetensors").write_bytes(tensors)  # as after a kill between the files
+    with pytest.raises(HlensError, match="of another run"):
+        load_evidence(tmp_path, other.contributions)
