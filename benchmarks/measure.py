@@ -1,10 +1,15 @@
 """What measuring costs: against a bare forward pass, TransformerLens' cache and the official way.
 
-    python benchmarks/measure.py [speed] [shared_prompts] [slope] [peaks]
+    python benchmarks/measure.py [speed] [unshared] [shared_prompts] [slope] [peaks] [gpu]
 
-All ways run the same tokens on one thread, round after round in turn, so that a busy machine is
+All ways run the same examples on one thread, round after round in turn, so that a busy machine is
 busy for each of them alike; a ratio is the median over the rounds of CPU time. Peak memory is that
-of a forked process, above what it had with the loaded model.
+of a forked process, above what it had with the loaded model. The examples are questions of the
+general bank through the model's chat template, each answered by answers of the bank; random tokens
+where a part says so. ``gpu`` is left out unless it is named.
+
+Two bare passes stand beside hlens, both without unembedding and on its batches: one over whole
+rows, and one that shares prompts as hlens does, and so costs what hlens would without measuring.
 """
 
 import multiprocessing
@@ -14,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,58 +27,103 @@ import torch
 from torch import Tensor
 
 import hlens.model
-from hlens import metrics
+from hlens import domains, metrics
 from hlens.contributions import measure, measure_many
-from hlens.contributions.engine import auto_tokens
-from hlens.contributions.passes import right_padded
-from hlens.contributions.plan import plan
+from hlens.contributions.engine import Job, auto_tokens
+from hlens.contributions.passes import right_padded, run_groups, run_rows, run_trunk
+from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.tasks import task_of
 from hlens.model import Model
+from hlens.sampling import prompt_text
 from hlens.types import Example
 
 ROUNDS = 3
 
 
-def examples(n: int, answers: int = 1, seed: int = 0, factor: int = 1) -> list[Example]:
-    """Question-and-answer lengths as the embedded model's: 35-70 tokens asked, 4-16 answered."""
+def examples(model: Model, n: int, answers: int = 1, seed: int = 0) -> list[Example]:
+    """Questions as they are asked, answered in a word or in a sentence."""
     draw = random.Random(seed)
-    tokens = torch.Generator().manual_seed(seed)
+    bank = list(domains.load("general"))
     found = []
-    for question in range(n):
-        n_prompt = factor * draw.randint(35, 70)
-        prompt = torch.randint(10, 49000, (n_prompt,), generator=tokens)
+    for question in draw.sample(bank, n):
+        prompt = model.encode(prompt_text(question))
         for sample in range(answers):
-            length = factor * draw.randint(4, 16)
-            answer = torch.randint(10, 49000, (length,), generator=tokens)
+            before, after = draw.choice([("", ""), ("The answer is ", ".")])
+            parts = before, draw.choice(bank).answers[0], after
+            pieces = [model.encode(part, chat=False) if part else [] for part in parts]
+            start = len(prompt) + len(pieces[0])
             found.append(
                 Example(
-                    token_ids=torch.cat([prompt, answer]),
-                    n_prompt=n_prompt,
-                    start=n_prompt,
-                    stop=n_prompt + min(4, length),
+                    token_ids=torch.tensor(sum(pieces, prompt)),
+                    n_prompt=len(prompt),
+                    start=start,
+                    stop=start + len(pieces[1]),
                     hallucinated=bool(sample % 2),
-                    question_id=f"q{question}",
-                    group=f"q{question}",
-                    domain="bench",
+                    question_id=question.id,
+                    group=question.group,
+                    domain=question.domain,
                     sample=sample,
                 )
             )
     return found
 
 
+def random_examples(
+    n: int, low: int = 40, high: int = 80, answer: int = 8, seed: int = 0, vocabulary: int = 49000
+) -> list[Example]:
+    """Random tokens, so that no two examples begin alike; the last `answer` are the answer."""
+    draw = random.Random(seed)
+    tokens = torch.Generator().manual_seed(seed)
+    found = []
+    for number in range(n):
+        length = draw.randint(low, high)
+        found.append(
+            Example(
+                token_ids=torch.randint(10, vocabulary, (length,), generator=tokens),
+                n_prompt=length - answer,
+                start=length - answer,
+                stop=length,
+                hallucinated=bool(number % 2),
+                question_id=f"q{number}",
+                group=f"q{number}",
+                domain="bench",
+            )
+        )
+    return found
+
+
+def job_of(model: Model, items: Sequence[Example], region: str) -> Job:
+    """What hlens runs for a region."""
+    return Job(model, items, [Ask(metrics.cett, region)], torch.float32, None, None)
+
+
 def batches(model: Model, items: Sequence[Example], region: str = "answer") -> Iterator[Tensor]:
-    """The very batches that hlens runs for a region."""
-    tasks = [task_of(item, [Ask(metrics.cett, region)]) for item in items]
-    for batch in plan(tasks, auto_tokens(model), share=False):
-        yield right_padded([tasks[index].token_ids for index in batch.members], model)
+    """The very batches that hlens runs, each example as one whole row."""
+    job = job_of(model, items, region)
+    for batch in job.batches(auto_tokens(model)):
+        yield right_padded([job.tasks[index].token_ids for index in batch.members], model)
 
 
 def bare(model: Model, items: Sequence[Example], region: str = "answer") -> None:
-    """The model without its unembedding, on the same batches, nothing read."""
+    """The model without its unembedding, over whole rows, nothing read."""
     with torch.inference_mode():
         for ids in batches(model, items, region):
             model.body(input_ids=ids, use_cache=False)
+
+
+def bare_sharing(model: Model, items: Sequence[Example], region: str = "answer") -> None:
+    """The same, but what examples share is run once, as hlens runs it."""
+    job = job_of(model, items, region)
+    tasks = [replace(task, positions=[]) for task in job.tasks]
+    silent = Reducer(model, [])  # never hooked, and asked nothing
+    with torch.inference_mode():
+        trunk = run_trunk(model, silent, tasks, [], job.common)
+        for batch in job.batches(auto_tokens(model)):
+            groups = [[tasks[index] for index in group] for group in batch.groups]
+            if batch.shared:
+                run_groups(model, silent, groups, [], trunk)
+            else:
+                run_rows(model, silent, [task for group in groups for task in group], [], trunk)
 
 
 def official(model: Model, items: Sequence[Example]) -> Tensor:
@@ -113,9 +164,10 @@ def cached(model: Model, items: Sequence[Example]) -> None:
 
 WAYS: dict[str, Callable[[Model, Sequence[Example]], object]] = {
     "bare, answer": bare,
+    "bare sharing alike, answer": bare_sharing,
     "hlens, answer": measure,
-    "bare, whole response": lambda m, e: bare(m, e, "response"),
-    "hlens, whole response": lambda m, e: measure(m, e, region="response"),
+    "bare, all": lambda m, e: bare(m, e, "other"),
+    "bare sharing alike, all": lambda m, e: bare_sharing(m, e, "other"),
     "hlens, all but the answer": lambda m, e: measure(m, e, region="other"),
     "hlens, 4 metrics x 3 regions": lambda m, e: measure_many(
         m,
@@ -150,43 +202,83 @@ def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
 
 
 def speed(model: Model) -> list[str]:
-    items = examples(32)
+    """One answer a question."""
+    items = examples(model, 64)
     times = in_turn({name: lambda w=way: w(model, items) for name, way in WAYS.items()})
     n_tokens = sum(len(item.token_ids) for item in items)
-    lines = ["| way | tokens/s (best round) | of the bare pass | of the official way |"]
-    lines.append("|---|---|---|---|")
+    lines = [f"{len(items)} questions, {n_tokens} tokens, of which hlens runs {ran(model, items)}."]
+    lines += ["", "| way | tokens/s | of the bare pass | of the bare pass sharing alike | of the "]
+    lines[-1] += "official way |"
+    lines.append("|---|---|---|---|---|")
     for name, taken in times.items():
-        same = "bare, answer" if name.endswith(", answer") else "bare, whole response"
-        against = ratio(times, same, name), ratio(times, "official way", name)
-        best = n_tokens / min(taken)
-        lines.append(f"| {name} | {best:.0f} | {against[0]:.2f} | {against[1]:.2f} |")
-    lines.append("")
-    lines.append("Tokens/s count the examples' own tokens, also those that hlens need not run.")
-    return lines
+        which = "answer" if name.endswith(", answer") else "all"
+        against = (f"bare, {which}", f"bare sharing alike, {which}", "official way")
+        ratios = " | ".join(f"{ratio(times, other, name):.2f}" for other in against)
+        lines.append(f"| {name} | {n_tokens / min(taken):.0f} | {ratios} |")
+    return [*lines, "", "Tokens/s count the examples' own tokens, in the best round."]
+
+
+def ran(model: Model, items: Sequence[Example]) -> int:
+    """How many tokens the model reads while hlens measures the answers, padding included."""
+    seen = 0
+
+    def count(module: object, args: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal seen
+        seen += args[0].numel()
+
+    hook = model.hf.get_input_embeddings().register_forward_hook(count)
+    measure(model, items)
+    hook.remove()
+    return seen
+
+
+def unshared(model: Model) -> str:
+    """Where no two examples begin alike: what the reading itself costs."""
+    items = random_examples(64)
+    ways = {"bare": lambda: bare(model, items), "hlens": lambda: measure(model, items)}
+    times = in_turn(ways | {"official": lambda: official(model, items)})
+    against = ratio(times, "bare", "hlens"), ratio(times, "official", "hlens")
+    return (
+        f"64 examples of random tokens, which share nothing: {against[0]:.2f} of the bare pass, "
+        f"{against[1]:.2f} times the official way."
+    )
 
 
 def shared_prompts(model: Model) -> str:
-    items = examples(4, answers=5)
-    ways = {"official": lambda: official(model, items), "hlens": lambda: measure(model, items)}
-    faster = ratio(in_turn(ways, 3), "official", "hlens")
-    return f"Five answers a question sharing their prompt: {faster:.2f} times the official way."
+    """Five answers a question."""
+    items = examples(model, 16, answers=5)
+    ways = {
+        "official": lambda: official(model, items),
+        "bare": lambda: bare(model, items),
+        "alike": lambda: bare_sharing(model, items),
+        "hlens": lambda: measure(model, items),
+    }
+    times = in_turn(ways)
+    n_tokens = sum(len(item.token_ids) for item in items)
+    return (
+        f"16 questions with five answers each, {n_tokens} tokens, of which hlens runs "
+        f"{ran(model, items)}: {ratio(times, 'official', 'hlens'):.2f} times the official way, "
+        f"{ratio(times, 'bare', 'hlens'):.2f} of the bare pass over whole rows, "
+        f"{ratio(times, 'alike', 'hlens'):.2f} of the one that shares alike."
+    )
 
 
 def slope(model: Model) -> list[str]:
     """Exponents of CPU time: in tokens, and in examples at fixed tokens."""
-    by_examples = {n: examples(n, seed=1) for n in (8, 16, 32)}
+    by_examples = {n: random_examples(n, seed=1) for n in (16, 32, 64)}
     tokens = [sum(len(e.token_ids) for e in items) for items in by_examples.values()]
-    grown = in_turn({str(n): lambda i=i: measure(model, i) for n, i in by_examples.items()}, 3)
+    grown = in_turn({str(n): lambda i=i: measure(model, i) for n, i in by_examples.items()})
     linear = exponent(tokens, [min(taken) for taken in grown.values()])
-    by_length = {n: examples(n, seed=1, factor=32 // n) for n in (8, 16, 32)}
+    by_length = {n: random_examples(n, 2400 // n - 10, 2400 // n + 10) for n in (12, 24, 48)}
     counts = [len(items) for items in by_length.values()]
-    held = in_turn({str(n): lambda i=i: measure(model, i) for n, i in by_length.items()}, 3)
+    held = in_turn({str(n): lambda i=i: measure(model, i) for n, i in by_length.items()})
     per_token = [
         min(taken) / sum(len(e.token_ids) for e in items)
         for taken, items in zip(held.values(), by_length.values(), strict=True)
     ]
     flat = exponent(counts, per_token)
     return [
+        "Random tokens, which share nothing:",
         f"CPU time grows with the number of tokens to the power {linear:.2f} (1 is linear);",
         f"at fixed tokens, with the number of examples to the power {flat:.2f} (0 is flat).",
     ]
@@ -202,7 +294,7 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
 def peaks(model: Model) -> list[str]:
     """Peak memory of each way in a process of its own, above the loaded model's; Linux only."""
     lines = ["| way | peak memory above the model's, MB | of the bare pass |", "|---|---|---|"]
-    items = examples(32)
+    items = examples(model, 64)
     fork = multiprocessing.get_context("fork")
     first = 0.0
     for name in WAYS:
@@ -242,7 +334,7 @@ def load() -> Model:
 def main() -> None:
     model = load()
     print(f"{model.name}, float32, CPU, one thread, torch {torch.__version__}\n")
-    chosen = sys.argv[1:] or ["speed", "shared_prompts", "slope", "peaks"]
+    chosen = sys.argv[1:] or ["speed", "unshared", "shared_prompts", "slope", "peaks"]
     for part in (globals()[name] for name in chosen):
         lines = part(model)
         print(lines if isinstance(lines, str) else "\n".join(lines), "\n", sep="", flush=True)

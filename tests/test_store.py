@@ -133,8 +133,8 @@ def test_measuring_into_a_folder_gives_what_memory_gives(tmp_path: Path) -> None
 @pytest.mark.usefixtures("small_shards")
 def test_what_stands_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
-    monkeypatch.setattr("hlens.contributions.engine.run_plain", None)
-    monkeypatch.setattr("hlens.contributions.engine.run_shared", None)
+    monkeypatch.setattr("hlens.contributions.engine.run_rows", None)
+    monkeypatch.setattr("hlens.contributions.engine.run_groups", None)
     run(tmp_path)
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,13 +12,13 @@ from hlens import metrics
 from hlens.baselines._reader import Reader, Row
 from hlens.contributions.engine import auto_tokens, is_out_of_memory
 from hlens.contributions.gathering import InMemory
-from hlens.contributions.passes import can_share, collect, continued, right_padded
+from hlens.contributions.passes import collect, nothing, right_padded
 from hlens.contributions.plan import Batch, plan
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.contributions.taking import taking, wants
-from hlens.contributions.tasks import Task
-from hlens.model import Model
+from hlens.contributions.tasks import Task, longest_row
+from hlens.model import Model, stretches
 from hlens.types import Contributions, Example
 
 log = logging.getLogger("hlens")
@@ -137,7 +136,7 @@ def _passes(
     vocabulary = int(model.hf.get_output_embeddings().weight.shape[0])
     tokens = max(1, min(auto_tokens(model), _LOGITS // vocabulary))
     overhead = 1024 if model.device.type == "cuda" else 32
-    share = can_share(model, tasks)
+    share = stretches.serves(model, longest_row(tasks))
     waiting = list(reversed(plan(tasks, tokens, share=share, overhead=overhead)))
     while waiting:
         batch = waiting.pop()
@@ -166,8 +165,9 @@ def _run(
         for i in batch.members
     ]
     ids = right_padded([row.task.token_ids[row.offset :] for row in rows], model)
-    past, width = _prefill(model, batch, tasks) if batch.shared else (None, 0)
-    reader = Reader(model, rows, ids.shape[1], width)
+    lengths = torch.tensor([len(row.task) - row.offset for row in rows])
+    before = [_prefill(model, batch, tasks)] if batch.shared else []
+    reader = Reader(model, rows, ids.shape[1], sum(each.width for each in before))
     own = [at for at, row in enumerate(rows) if row.logits]
     wanted = [
         wants([ACTIVATION], rows[at].task.positions, at, slot, rows[at].offset, len(rows[at].task))
@@ -175,19 +175,16 @@ def _run(
     ]
     reducer.begin(taking(wanted, len(rows), ids.shape[1], model.device) if wanted else None)
     with reader.reading(reducer, lookback):
-        if past is None:
-            out = model.hf(input_ids=ids, use_cache=False)
-        else:
-            offsets = torch.tensor([row.offset for row in rows])
-            out = continued(model, past, ids, offsets, width, model.hf)
-    return reader, out.logits, collect(reducer, [ACTIVATION], len(own), None)
+        out, _ = stretches.read(model, ids, lengths, before, run=model.hf)
+    found = collect(reducer, [ACTIVATION], len(own), None)
+    return reader, out.logits, nothing(reducer, [ACTIVATION], 0) if found is None else found
 
 
-def _prefill(model: Model, batch: Batch, tasks: Sequence[Task]) -> tuple[Any, int]:
-    """Keys and values of each group's prompt, one row for each of its members."""
+def _prefill(model: Model, batch: Batch, tasks: Sequence[Task]) -> stretches.Stretch:
+    """Each group's prompt, run once and read by all of its members."""
     heads = [tasks[group[0]] for group in batch.groups]
     prompts = right_padded([head.token_ids[: head.n_prefix] for head in heads], model)
-    past = model.body(input_ids=prompts, use_cache=True).past_key_values
+    lengths = torch.tensor([head.n_prefix for head in heads])
+    _, stretch = stretches.read(model, prompts, lengths, keep=True)
     rows = [row for row, group in enumerate(batch.groups) for _ in group]
-    past.batch_select_indices(torch.tensor(rows, device=model.device))
-    return past, prompts.shape[1]
+    return stretch.pick(torch.tensor(rows))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hlens.contributions.passes import Results, collect, right_padded
+from hlens.contributions.passes import Results, collect, nothing, right_padded
 from hlens.contributions.reducing import Reducer, post_mlp_norm
 from hlens.contributions.regions import Ask
 from hlens.contributions.taking import Taking, taking, wants
@@ -57,7 +57,8 @@ def run_attributed(
     with torch.no_grad():
         for layer, gradient in enumerate(gradients):
             _reduce(model, reducer, layer, held[layer], gradient, direction)
-    return collect(reducer, asks, len(tasks), None)
+    results = collect(reducer, asks, len(tasks), None)
+    return nothing(reducer, asks, len(tasks)) if results is None else results
 
 
 def _hold(held: list[tuple[Tensor, Tensor]], taken: Taking | None) -> Any:

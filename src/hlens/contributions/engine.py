@@ -10,13 +10,14 @@ from torch import Tensor
 
 from hlens.contributions.attribution import needs, run_attributed
 from hlens.contributions.gathering import Chunk
-from hlens.contributions.passes import can_share, run_plain, run_shared
+from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
 from hlens.contributions.plan import Batch, padded_tokens, plan
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.tasks import Task, task_of
+from hlens.contributions.tasks import Task, common_length, longest_row, task_of
 from hlens.errors import HlensError
 from hlens.model import Model
+from hlens.model.stretches import serves
 from hlens.types import Example
 
 Progress = Callable[[int, int], None]
@@ -47,19 +48,46 @@ class Job:
         """The examples as they are run."""
         return [task_of(example, self.asks) for example in self.examples]
 
+    @cached_property
+    def attributed(self) -> bool:
+        """Whether a metric looks at the answer's logits."""
+        return needs(self.asks, "gradient") or needs(self.asks, "direction")
+
+    @cached_property
+    def overhead(self) -> int:
+        """What a forward pass costs besides its tokens, in tokens."""
+        # A GPU launches a layer's kernels in the time that a CPU computes a token or two.
+        return 1024 if self.model.device.type == "cuda" else 32
+
+    @cached_property
+    def shares(self) -> bool:
+        """Whether examples may read what was run for others."""
+        return not self.attributed and serves(self.model, longest_row(self.tasks))
+
+    @cached_property
+    def common(self) -> int:
+        """How many tokens are run once for all; 0 where that does not pay."""
+        length = common_length(self.tasks)
+        prompts = {bytes(task.token_ids[: task.n_prefix].cpu().numpy()) for task in self.tasks}
+        pays = length * (len(prompts) - 1) > self.overhead
+        return length if pays and self.shares else 0
+
+    @cached_property
+    def trunk(self) -> Trunk:
+        """What all examples begin with, run when first asked for."""
+        reducer = Reducer(self.model, self.asks)
+        with torch.inference_mode(), reducer.hooked():
+            return run_trunk(self.model, reducer, self.tasks, self.asks, self.common)
+
     def batches(self, tokens: int) -> list[Batch]:
         """All examples in batches of about so many tokens."""
         if needs(self.asks, "gradient"):  # its graph keeps every layer
             tokens = max(128, tokens // 8)
-        attributed = needs(self.asks, "gradient") or needs(self.asks, "direction")
-        # A GPU launches a layer's kernels in the time that a CPU computes a token or two.
         how = (self.tasks, tokens, self.batch_size)
-        overhead = 1024 if self.model.device.type == "cuda" else 32
-        if not attributed:
-            shared = plan(*how, share=True, overhead=overhead)
-            if any(batch.shared for batch in shared) and can_share(self.model, self.tasks):
-                return shared
-        return plan(*how, share=False, overhead=overhead)
+        shared = plan(*how, share=True, overhead=self.overhead, common=self.common)
+        if any(batch.shared for batch in shared) and not self.shares:
+            return plan(*how, share=False, overhead=self.overhead)
+        return shared
 
     def kept(self, ask: Ask) -> list[int]:
         """Examples in which an ask finds a token."""
@@ -79,7 +107,7 @@ class Job:
         with reducer.hooked():
             while waiting:
                 batch = waiting.pop()
-                tokens = padded_tokens(batch, self.tasks)
+                tokens = padded_tokens(batch, self.tasks, self.common)
                 if limit is not None and tokens > limit and len(batch.members) > 1:
                     waiting += reversed(batch.halves())
                     continue
@@ -120,13 +148,13 @@ class Job:
         )
 
     def _pass(self, reducer: Reducer, batch: Batch) -> Tensor:
+        groups = [[self.tasks[index] for index in group] for group in batch.groups]
         if batch.shared:
-            groups = [[self.tasks[index] for index in group] for group in batch.groups]
-            return run_shared(self.model, reducer, groups, self.asks)
-        chosen = [self.tasks[index] for index in batch.members]
-        attributed = needs(self.asks, "gradient") or needs(self.asks, "direction")
-        run = run_attributed if attributed else run_plain
-        return run(self.model, reducer, chosen, self.asks)
+            return run_groups(self.model, reducer, groups, self.asks, self.trunk)
+        chosen = [task for group in groups for task in group]
+        if self.attributed:
+            return run_attributed(self.model, reducer, chosen, self.asks)
+        return run_rows(self.model, reducer, chosen, self.asks, self.trunk)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,116 +1,148 @@
-"""Forward passes without unembedding: plain ones, and such that share a prompt's prefill."""
+"""Forward passes without unembedding, in which no stretch of tokens is run twice.
+
+What all examples begin with (the system turn of a chat template) is run once for all, what some of
+them go on with (their common prompt) once for these, and the rest for each.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.taking import taking, wants
+from hlens.contributions.taking import shares, taking, wants
 from hlens.contributions.tasks import Task
 from hlens.model import Model
+from hlens.model.stretches import Stretch, read
 
 # Results of a batch: [ask, example, layer, neuron], float32, on the CPU.
 Results = Tensor
 
 
-def run_plain(
-    model: Model, reducer: Reducer, tasks: Sequence[Task], asks: Sequence[Ask]
-) -> Results:
-    """Run examples as right-padded rows.
+@dataclass(frozen=True)
+class Piece:
+    """The stretch ``[start, stop)`` of an example's tokens, run as one row with those like it.
 
-    No mask is given: attention is causal, so that a token never sees the padding to its right.
+    Attributes:
+        task: The example.
+        row: The row of the forward pass; several examples may read one.
+        start: First token.
+        stop: One past the last.
     """
-    ids = right_padded([task.token_ids for task in tasks], model)
-    wanted = [wants(asks, task.positions, row, row, 0, len(task)) for row, task in enumerate(tasks)]
-    reducer.begin(taking(wanted, ids.shape[0], ids.shape[1], model.device))
-    model.body(input_ids=ids, use_cache=False)
-    return collect(reducer, asks, len(tasks), None)
+
+    task: Task
+    row: int
+    start: int
+    stop: int
+
+    @property
+    def token_ids(self) -> Tensor:
+        """The tokens of the row."""
+        return self.task.token_ids[self.start : self.stop]
 
 
-def run_shared(
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """What all examples begin with.
+
+    Attributes:
+        length: In tokens; may be 0.
+        stretch: Its keys and values.
+        asked: What is asked of it, each combination of positions once, and its place.
+        results: ``[ask, place, layer, neuron]`` summed over positions; None where none is asked.
+    """
+
+    length: int = 0
+    stretch: Stretch | None = None
+    asked: dict[tuple[bytes, ...], int] | None = None
+    results: Tensor | None = None
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """What the rows of a batch read first."""
+        return [self.stretch] if self.stretch else []
+
+    def part_of(self, tasks: Sequence[Task], asks: Sequence[Ask]) -> Results | None:
+        """What the examples' results have from here; None where nothing is asked."""
+        if self.results is None or self.asked is None:
+            return None
+        found = self.results[:, [self.asked[_asked(task, self.length)] for task in tasks]]
+        for slot, task in enumerate(tasks):
+            for number, share in enumerate(shares(asks, task.positions)):
+                found[number, slot] *= share
+        return found
+
+
+def run_trunk(
+    model: Model, reducer: Reducer, tasks: Sequence[Task], asks: Sequence[Ask], length: int
+) -> Trunk:
+    """Run the first `length` tokens, which all examples share."""
+    if length == 0:
+        return Trunk()
+    distinct = {_asked(task, length): task for task in tasks}
+    pieces = [Piece(task, 0, 0, length) for task in distinct.values()]
+    stretch, results = _run(model, reducer, pieces, asks, [], None, keep=True, summed=True)
+    asked = {key: place for place, key in enumerate(distinct)}
+    return Trunk(length, stretch, asked, results)
+
+
+def run_rows(
+    model: Model, reducer: Reducer, tasks: Sequence[Task], asks: Sequence[Ask], trunk: Trunk
+) -> Results:
+    """Run each example as a row of its own."""
+    pieces = [Piece(task, row, trunk.length, len(task)) for row, task in enumerate(tasks)]
+    begun = trunk.part_of(tasks, asks)
+    results = _run(model, reducer, pieces, asks, trunk.stretches, begun)[1]
+    return nothing(reducer, asks, len(tasks)) if results is None else results
+
+
+def run_groups(
     model: Model,
     reducer: Reducer,
     groups: Sequence[Sequence[Task]],
     asks: Sequence[Ask],
+    trunk: Trunk,
 ) -> Results:
-    """Run each group's common prompt once, then all answers upon its keys and values.
-
-    Only for models and examples that `can_share`. Groups hold examples of the same prompt.
-    """
+    """Run the prompt of each group once, then all answers upon its keys and values."""
     members = [(row, task) for row, group in enumerate(groups) for task in group]
-    prompts = right_padded([group[0].token_ids[: group[0].n_prefix] for group in groups], model)
-    n_prompts = [group[0].n_prefix for group in groups]
-    width = prompts.shape[1]
+    prompts = [Piece(task, row, trunk.length, task.n_prefix) for row, task in members]
+    begun = trunk.part_of([task for _, task in members], asks)
+    how = model, reducer, prompts, asks, trunk.stretches, begun
+    stretch, results = _run(*how, keep=True)
+    before = [*trunk.stretches, stretch.pick(torch.tensor([row for row, _ in members]))]
+    answers = [Piece(task, row, task.n_prefix, len(task)) for row, (_, task) in enumerate(members)]
+    results = _run(model, reducer, answers, asks, before, results)[1]
+    return nothing(reducer, asks, len(members)) if results is None else results
+
+
+def _run(
+    model: Model,
+    reducer: Reducer,
+    pieces: Sequence[Piece],
+    asks: Sequence[Ask],
+    before: Sequence[Stretch],
+    begun: Results | None,
+    keep: bool = False,
+    summed: bool = False,
+) -> tuple[Stretch, Results | None]:
+    """One forward pass over pieces; their results come on top of what was begun."""
+    rows = {piece.row: piece.token_ids for piece in pieces}
+    ids = right_padded([rows[row] for row in range(len(rows))], model)
     wanted = [
-        wants(asks, task.positions, row, slot, 0, n_prompts[row])
-        for slot, (row, task) in enumerate(members)
+        wants(asks, piece.task.positions, piece.row, slot, piece.start, piece.stop, summed)
+        for slot, piece in enumerate(pieces)
     ]
-    reducer.begin(taking(wanted, len(groups), width, model.device))
-    past = model.body(input_ids=prompts, use_cache=True).past_key_values
-    results = collect(reducer, asks, len(members), None)
-    rows = torch.tensor([row for row, _ in members])
-    past.batch_select_indices(rows.to(model.device))
-    wanted = [
-        wants(asks, task.positions, slot, slot, task.n_prefix, len(task))
-        for slot, (_, task) in enumerate(members)
-    ]
-    answers = right_padded([task.token_ids[task.n_prefix :] for _, task in members], model)
-    reducer.begin(taking(wanted, len(members), answers.shape[1], model.device))
-    continued(model, past, answers, torch.tensor(n_prompts)[rows], width)
-    return collect(reducer, asks, len(members), results)
+    reducer.begin(taking(wanted, ids.shape[0], ids.shape[1], model.device))
+    lengths = torch.tensor([len(rows[row]) for row in range(len(rows))])
+    _, stretch = read(model, ids, lengths, before, keep)
+    return stretch, collect(reducer, asks, len(pieces), begun)
 
 
-def continued(
-    model: Model, past: Any, ids: Tensor, n_prompts: Tensor, width: int, run: Any = None
-) -> Any:
-    """Run rows upon a cache whose prompts are right-padded to `width`.
-
-    Args:
-        model: The model.
-        past: Keys and values of the prompts, one row for each row of `ids`.
-        ids: The tokens that follow, right-padded.
-        n_prompts: How many tokens of each row the cache holds.
-        width: Columns of the cache.
-        run: What is run: the model without its unembedding, or ``model.hf``.
-    """
-    n_rows, length = ids.shape
-    mask = torch.ones(n_rows, width + length, dtype=torch.long)
-    mask[:, :width] = torch.arange(width) < n_prompts[:, None]
-    positions = n_prompts[:, None] + torch.arange(length)
-    return (run or model.body)(
-        input_ids=ids,
-        attention_mask=mask.to(ids.device),
-        past_key_values=past,
-        use_cache=True,
-        **model.position_kwargs(positions.to(ids.device)),
-    )
-
-
-def can_share(model: Model, tasks: Sequence[Task]) -> bool:
-    """True where a prompt's padded cache serves its answers exactly.
-
-    A sliding window counts places in the cache, padding included, so it must be no shorter than
-    the longest example; and a layer that keeps a state instead of keys and values would have read
-    the padding.
-    """
-    config = getattr(model.hf.config, "text_config", None) or model.hf.config
-    window = getattr(config, "sliding_window", None)
-    longest = max(task.n_prefix for task in tasks)
-    longest += max(len(task) - task.n_prefix for task in tasks)
-    if window is not None and longest > window:
-        return False
-    two = right_padded([torch.tensor([0, 0])], model)
-    if not model.position_kwargs(two):
-        return False
-    with torch.inference_mode():
-        past = getattr(model.body(input_ids=two, use_cache=True), "past_key_values", None)
-    keys = [getattr(layer, "keys", None) for layer in getattr(past, "layers", None) or [None]]
-    return hasattr(past, "batch_select_indices") and all(
-        key is not None and key.shape[-2] == 2 for key in keys
-    )
+def _asked(task: Task, length: int) -> tuple[bytes, ...]:
+    """What an example asks of its first tokens, as a key."""
+    return tuple(at[at < length].tobytes() for at in task.positions)
 
 
 def right_padded(rows: Sequence[Tensor], model: Model) -> Tensor:
@@ -122,31 +154,39 @@ def right_padded(rows: Sequence[Tensor], model: Model) -> Tensor:
 
 
 def collect(
-    reducer: Reducer, asks: Sequence[Ask], n_examples: int, before: Results | None
-) -> Results:
-    """Bring a pass's results to their examples, on top of those of the pass before."""
-    if before is None and reducer.taking is not None and _is_plain(reducer.taking.slots):
-        wait(reducer.results)
-        return reducer.results[:, :, :, 0].transpose(1, 2)
-    shape = (len(asks), n_examples, reducer.model.n_layers, reducer.model.d_mlp)
-    if before is None:
-        before = torch.zeros(shape)
-        for number, ask in enumerate(asks):
-            if ask.reduce == "max":
-                before[number] = -torch.inf
+    reducer: Reducer, asks: Sequence[Ask], n_examples: int, begun: Results | None
+) -> Results | None:
+    """Bring a pass's results to their examples, on top of what other passes began.
+
+    Returns:
+        None where neither this pass nor another was asked anything.
+    """
     if reducer.taking is None:
-        return before
+        return begun
     wait(reducer.results)
     slots = reducer.taking.slots
+    if begun is None and _is_plain(slots):
+        return reducer.results[:, :, :, 0].transpose(1, 2)
+    if begun is None:
+        begun = nothing(reducer, asks, n_examples)
     rows, members = (slots >= 0).nonzero(as_tuple=True)
     to = slots[rows, members]
     for number, ask in enumerate(asks):
         found = reducer.results[number][:, rows, members].transpose(0, 1)
         if ask.reduce == "max":
-            before[number, to] = torch.maximum(before[number, to], found)
+            begun[number, to] = torch.maximum(begun[number, to], found)
         else:
-            before[number, to] += found
-    return before
+            begun[number, to] += found
+    return begun
+
+
+def nothing(reducer: Reducer, asks: Sequence[Ask], n_examples: int) -> Results:
+    """Results over no token: sums of zero, and the least of all maxima."""
+    results = torch.zeros(len(asks), n_examples, reducer.model.n_layers, reducer.model.d_mlp)
+    for number, ask in enumerate(asks):
+        if ask.reduce == "max":
+            results[number] = -torch.inf
+    return results
 
 
 def _is_plain(slots: Tensor) -> bool:

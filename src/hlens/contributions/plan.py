@@ -1,12 +1,10 @@
 """Which examples are run together: by length, and by the prompt that they share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hlens.contributions.tasks import Task
-
-# Prompts of one batch differ by no more than this; their answers are short beside them.
-_BUCKET = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ def plan(
     batch_size: int | None = None,
     share: bool = True,
     overhead: int = 32,
+    common: int = 0,
 ) -> list[Batch]:
     """Cut examples into batches, the longest first, so that too large a batch fails early.
 
@@ -50,33 +49,44 @@ def plan(
         tasks: All examples, as they are run.
         tokens: How many tokens, padding included, a forward pass may have.
         batch_size: How many examples at most; None leaves it to `tokens`.
-        share: Run the prompt that several examples share only once.
-        overhead: What a batch costs besides its tokens, in tokens; padding is weighed against it.
+        share: Run the prompt that several examples share only once, where that costs less.
+        overhead: What a pass costs besides its tokens, in tokens; padding is weighed against it.
+        common: Tokens that all examples begin with, and that are run before.
     """
     most = batch_size or len(tasks)
-    families = _families(tasks) if share else [(index,) for index in range(len(tasks))]
-    alone = [family[0] for family in families if len(family) == 1]
+    everyone = [(index,) for index in range(len(tasks))]
+    cost, rows = _pack(tasks, everyone, False, tokens, most, overhead, common)
+    if not share:
+        return rows
+    families = _families(tasks, common)
+    alone = [family for family in families if len(family) == 1]
     together = [part for family in families if len(family) > 1 for part in _cut(family, most)]
-    shared = _pack_shared(tasks, together, tokens, most)
-    return [*shared, *_pack_alone(tasks, alone, tokens, most, overhead)]
+    cost_together, shared = _pack(tasks, together, True, tokens, most, overhead, common)
+    cost_alone, rest = _pack(tasks, alone, False, tokens, most, overhead, common)
+    return [*shared, *rest] if cost_together + cost_alone < cost else rows
 
 
-def padded_tokens(batch: Batch, tasks: Sequence[Task]) -> int:
+def padded_tokens(batch: Batch, tasks: Sequence[Task], common: int = 0) -> int:
     """Tokens of the longest forward pass of a batch, padding included."""
-    members = [tasks[index] for index in batch.members]
-    if not batch.shared:
-        return len(members) * max(map(len, members))
-    answers = max(len(task) - task.n_prefix for task in members)
-    prompts = max(task.n_prefix for task in members)
-    return max(len(members) * answers, len(batch.groups) * prompts)
+    sizes = [_size(tasks, family, batch.shared, common) for family in batch.groups]
+    prompts, answers = zip(*sizes, strict=True)
+    return max(len(batch.groups) * max(prompts), len(batch.members) * max(answers))
 
 
-def _families(tasks: Sequence[Task]) -> list[tuple[int, ...]]:
-    """Examples by their prompt; one that has no prompt or nothing after it stands alone."""
+def _size(
+    tasks: Sequence[Task], family: tuple[int, ...], shared: bool, common: int
+) -> tuple[int, int]:
+    """Tokens of the prompt that a family shares, and of its longest rest."""
+    start = tasks[family[0]].n_prefix if shared else common
+    return start - common, max(len(tasks[index]) for index in family) - start
+
+
+def _families(tasks: Sequence[Task], common: int) -> list[tuple[int, ...]]:
+    """Examples by their prompt; one that shares no more than all do stands alone."""
     found: dict[object, list[int]] = {}
     for index, task in enumerate(tasks):
-        n = task.n_prefix
-        key = task.token_ids[:n].cpu().numpy().tobytes() if n > 0 else index
+        prompt = task.token_ids[common : task.n_prefix]
+        key = prompt.cpu().numpy().tobytes() if len(prompt) else index
         found.setdefault(key, []).append(index)
     return [tuple(family) for family in found.values()]
 
@@ -86,48 +96,43 @@ def _cut(family: tuple[int, ...], most: int) -> Iterator[tuple[int, ...]]:
         yield family[start : start + most]
 
 
-def _pack_alone(
-    tasks: Sequence[Task], alone: list[int], tokens: int, most: int, overhead: int
-) -> list[Batch]:
-    """Cut the examples, sorted by length, where padding and batches together cost least."""
-    order = sorted(alone, key=lambda index: len(tasks[index]), reverse=True)
-    cost = [0]
-    start = [0]
-    for stop in range(1, len(order) + 1):
-        options = []
-        for first in range(stop - 1, max(-1, stop - 1 - most), -1):
-            padded = (stop - first) * len(tasks[order[first]])
-            if padded > tokens and first < stop - 1:
-                break
-            options.append((cost[first] + padded + overhead, first))
-        best = min(options)
+def _pack(
+    tasks: Sequence[Task],
+    families: Sequence[tuple[int, ...]],
+    shared: bool,
+    tokens: int,
+    most: int,
+    overhead: int,
+    common: int,
+) -> tuple[int, list[Batch]]:
+    """Cut the families, sorted by size, where padding and passes together cost least."""
+    size = {family: _size(tasks, family, shared, common) for family in families}
+    order = sorted(families, key=size.__getitem__, reverse=True)
+    passes = 2 * overhead if shared else overhead
+
+    def costs(stop: int) -> Iterator[tuple[int, int]]:
+        """For each first family of a batch that ends before `stop`: it, and what that costs."""
+        members = answer = 0
+        for first in range(stop - 1, -1, -1):
+            members += len(order[first])
+            answer = max(answer, size[order[first]][1])
+            prompts, answers = (stop - first) * size[order[first]][0], members * answer
+            if first < stop - 1 and (members > most or max(prompts, answers) > tokens):
+                return
+            yield first, prompts + answers + passes
+
+    cost, cuts = _cheapest(len(order), costs)
+    return cost, [Batch(tuple(order[a:b]), shared) for a, b in pairwise(cuts)]
+
+
+def _cheapest(n: int, costs: Callable[[int], Iterator[tuple[int, int]]]) -> tuple[int, list[int]]:
+    """The cheapest way to cut a row of `n` things, by dynamic programming: its cost, its cuts."""
+    cost, start = [0], [0]
+    for stop in range(1, n + 1):
+        best = min((cost[first] + here, first) for first, here in costs(stop))
         cost.append(best[0])
         start.append(best[1])
-    batches = []
-    stop = len(order)
-    while stop > 0:
-        batches.append(Batch(tuple((i,) for i in order[start[stop] : stop]), shared=False))
-        stop = start[stop]
-    return batches[::-1]
-
-
-def _pack_shared(
-    tasks: Sequence[Task], families: list[tuple[int, ...]], tokens: int, most: int
-) -> list[Batch]:
-    def size(family: tuple[int, ...]) -> tuple[int, int]:
-        answer = max(len(tasks[i]) - tasks[i].n_prefix for i in family)
-        return tasks[family[0]].n_prefix, answer
-
-    batches: list[Batch] = []
-    current: list[tuple[int, ...]] = []
-    for family in sorted(families, key=size, reverse=True):
-        grown = Batch((*current, family), shared=True)
-        far = current and size(current[0])[0] - size(family)[0] > _BUCKET
-        full = len(grown.members) > most or padded_tokens(grown, tasks) > tokens
-        if current and (far or full):
-            batches.append(Batch(tuple(current), shared=True))
-            current = []
-        current.append(family)
-    if current:
-        batches.append(Batch(tuple(current), shared=True))
-    return batches
+    cuts = [n]
+    while cuts[-1] > 0:
+        cuts.append(start[cuts[-1]])
+    return cost[-1], cuts[::-1]

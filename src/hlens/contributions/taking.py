@@ -88,7 +88,13 @@ def taking(
 
 
 def wants(
-    asks: Sequence[Ask], positions: list[np.ndarray], row: int, slot: int, start: int, stop: int
+    asks: Sequence[Ask],
+    positions: list[np.ndarray],
+    row: int,
+    slot: int,
+    start: int,
+    stop: int,
+    summed: bool = False,
 ) -> Wanted:
     """What an example asks of the stretch ``[start, stop)`` of its tokens.
 
@@ -99,13 +105,18 @@ def wants(
         slot: Where the result goes.
         start: First token of the stretch.
         stop: One past its last.
+        summed: Sum over the positions, where the mean is asked.
     """
     here = [at[(at >= start) & (at < stop)] - start for at in positions]
-    shares = [
+    return Wanted(row, slot, here, [1.0] * len(asks) if summed else shares(asks, positions))
+
+
+def shares(asks: Sequence[Ask], positions: list[np.ndarray]) -> list[float]:
+    """For each ask, the weight of one position in an example's result."""
+    return [
         1.0 if ask.reduce == "max" else 1.0 / max(1, len(at))
         for ask, at in zip(asks, positions, strict=True)
     ]
-    return Wanted(row, slot, here, shares)
 
 
 def _union(wanted: list[Wanted]) -> np.ndarray:

@@ -46,3 +46,19 @@ def task_of(example: Example, asks: Sequence[Ask]) -> Task:
         needed = max(needed, example.stop)
     tokens = example.token_ids[:needed]
     return Task(example, tokens, min(example.n_prompt, len(tokens) - 1), positions)
+
+
+def common_length(tasks: Sequence[Task]) -> int:
+    """How many tokens all examples begin with, within their prompts."""
+    length = min(task.n_prefix for task in tasks)
+    first = tasks[0].token_ids[:length]
+    for task in tasks:
+        differs = (task.token_ids[:length] != first[:length]).nonzero()
+        length = int(differs[0]) if len(differs) else length
+    return length
+
+
+def longest_row(tasks: Sequence[Task]) -> int:
+    """Tokens of the longest row that a batch may have, the padding of its prompt included."""
+    rest = max(len(task) - task.n_prefix for task in tasks)
+    return max(task.n_prefix for task in tasks) + rest
