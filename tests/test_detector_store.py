@@ -12,13 +12,13 @@ import torch
 
 from hlens.errors import HlensError
 from hlens.store.detectors import (
-    export_neurons,
     import_coefficients,
     load_detector,
     load_neurons,
     save_detector,
     save_neurons,
 )
+from hlens.store.exchange import export_neurons
 from hlens.types import Calibration, Detector, NeuronSet, Provenance
 from synthetic import made
 

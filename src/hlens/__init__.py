@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hlens.recipe import Recipe
     from hlens.sampling import sample
     from hlens.spans import locate
+    from hlens.store import load_detector, load_neurons, push
     from hlens.study import Study
     from hlens.types import (
         Contributions,
@@ -51,6 +52,7 @@ _HOMES = {
     "recipe": ("Recipe",),
     "sampling": ("sample",),
     "spans": ("locate",),
+    "store": ("load_detector", "load_neurons", "push"),
     "study": ("Study",),
     "types": (
         "Contributions",
@@ -86,6 +88,9 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
     "measure",
     "find",
     "evaluate",
+    "load_detector",
+    "load_neurons",
+    "push",
     "Study",
     "Recipe",
     "SparseProbe",

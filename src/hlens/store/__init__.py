@@ -7,31 +7,29 @@ from hlens.store.contributions import (
     save_contributions,
     write_contributions,
 )
-from hlens.store.detectors import (
-    export_neurons,
-    import_coefficients,
-    load_detector,
-    load_neurons,
-    save_detector,
-    save_neurons,
-)
+from hlens.store.detectors import import_coefficients, save_detector, save_neurons
 from hlens.store.evidence import load_evidence, save_evidence
+from hlens.store.exchange import export_neurons, import_neurons
 from hlens.store.shards import Shards
+from hlens.store.sharing import load_detector, load_neurons, push, to_folder
 
 __all__ = [
     "Shards",
     "contributions_about",
     "export_neurons",
     "import_coefficients",
+    "import_neurons",
     "load_contributions",
     "load_detector",
     "load_evidence",
     "load_neurons",
+    "push",
     "save_contributions",
     "save_detector",
     "save_evidence",
     "save_neurons",
     "sweep",
+    "to_folder",
     "write_bytes",
     "write_contributions",
     "write_text",

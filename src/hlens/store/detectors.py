@@ -19,7 +19,8 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.store.atomic import write_bytes, write_text
-from hlens.types import Calibration, Detector, NeuronSet, Provenance, address
+from hlens.store.exchange import neuron_rows
+from hlens.types import Calibration, Detector, NeuronSet, Provenance
 
 _FORMAT = "1"
 
@@ -48,7 +49,7 @@ def save_detector(detector: Detector, path: str | Path) -> Path:
         "provenance": asdict(detector.provenance),
     }
     stem = _stem(path)
-    readable = _json(about | {"neurons": _rows(detector.selected)}, indent=1)
+    readable = _json(about | {"neurons": neuron_rows(detector.selected)}, indent=1)
     write_text(stem.with_name(stem.name + ".json"), readable + "\n")
     return _save(stem, "detector", {"index": index, "weight": flat[index]}, about)
 
@@ -104,32 +105,6 @@ def load_neurons(path: str | Path) -> NeuronSet:
         weights = {member: weight for member, weight in pairs if weight == weight}
     name, model = about["name"], about["model"]
     return NeuronSet(frozenset(members), *about["shape"], weights=weights, model=model, name=name)
-
-
-def export_neurons(neurons: NeuronSet, path: str | Path) -> Path:
-    """Write the neurons for other programs: ``.csv`` or ``.json`` by the suffix.
-
-    The CSV has the columns ``address, layer, neuron, weight``, largest weight first; the JSON
-    holds the same rows, with the model's shape and fingerprint.
-
-    Raises:
-        HlensError: Another suffix.
-    """
-    path = Path(path)
-    rows = _rows(neurons)
-    if path.suffix == ".csv":
-        lines = ["address,layer,neuron,weight"]
-        for row in rows:
-            weight = "" if row["weight"] is None else repr(row["weight"])
-            lines.append(f"{row['address']},{row['layer']},{row['neuron']},{weight}")
-        write_text(path, "\n".join(lines) + "\n")
-    elif path.suffix == ".json":
-        shape = {"n_layers": neurons.n_layers, "d_mlp": neurons.d_mlp}
-        about = {"name": neurons.name, "model": neurons.model, **shape, "neurons": rows}
-        write_text(path, _json(about, indent=1) + "\n")
-    else:
-        raise HlensError(f"cannot export neurons to {path.name!r}: expected .csv or .json")
-    return path
 
 
 def import_coefficients(
@@ -227,16 +202,6 @@ def _coefficients(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _provenance(about: Mapping[str, Any]) -> Provenance:
     versions = tuple((name, version) for name, version in about["versions"])
     return Provenance(**{**about, "versions": versions})
-
-
-def _rows(neurons: NeuronSet) -> list[dict[str, Any]]:
-    """One row a neuron, largest weight first, then by address."""
-    weights = neurons.weights or {}
-    ordered = sorted(neurons, key=lambda member: (-weights.get(member, 0.0), member))
-    return [
-        {"address": address(at), "layer": at[0], "neuron": at[1], "weight": weights.get(at)}
-        for at in ordered
-    ]
 
 
 def _json(about: Mapping[str, Any], indent: int | None = None) -> str:
