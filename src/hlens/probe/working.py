@@ -9,6 +9,10 @@ from hlens.probe import newton
 from hlens.probe.design import Design
 from hlens.probe.state import Options, Problem, Solution, Trial
 
+GROW_AT_LEAST = 100  # features that a working set gains, where so many may enter
+ROOM = 3  # working set over selected features: a wider one costs memory, a narrower one passes
+SCREEN = 0.5  # slope of a score between two penalties that screening reckons with
+
 
 def screen_first(problem: Problem, options: Options) -> None:
     """Working set for the first penalties, from the gradient at zero."""
@@ -23,12 +27,6 @@ def screen_first(problem: Problem, options: Options) -> None:
         problem.working = np.sort(found[order])
         problem.w = np.zeros(len(problem.working))
     problem.scores = np.empty(0)
-
-
-GROW_AT_LEAST = 100
-
-
-SCREEN = 0.5
 
 
 def screen_level(now: float, then: float) -> float:
@@ -49,7 +47,7 @@ def attempt(
     a, labels = problem.a[at], y[at]
     mean = X @ a if options.fit_intercept else np.zeros(len(X))
     X -= mean[:, None]
-    X32 = X.astype(np.float32) if design.dtype == torch.float32 else None
+    single = design.dtype == torch.float32
     v = np.ones(len(X))
     if factors is not None:
         v = factors[torch.from_numpy(problem.working).to(factors.device)].double().cpu().numpy()
@@ -66,7 +64,7 @@ def attempt(
             lam * options.l1_ratio * v,
             lam * (1 - options.l1_ratio) * v * v,
             options.fit_intercept,
-            X32,
+            single,
         )
         if k in problem.tried:
             w, b = problem.tried[k].start(problem.working, mean)
@@ -174,21 +172,23 @@ def _dual(
 
 def grow(problem: Problem, options: Options, n_features: int) -> None:
     """The next working set: what was selected, what was lacking, and what may soon enter."""
-    support = [trial.features[trial.w != 0] for trial in problem.trials]
-    room = max(GROW_AT_LEAST, 2 * max(len(part) for part in support))
-    parts = [*support, *(part[:room] for part in problem.lacking), problem.near[:room]]
-    failed = [trial for trial in problem.trials if trial.index not in problem.done]
+    failed = {trial.index: trial for trial in problem.trials if trial.index not in problem.done}
     certified = len(problem.trials) - len(failed)
+    most = max(np.count_nonzero(trial.w) for trial in problem.trials)
     # A pass costs about n_features, a solve that was in vain the square of the selected.
-    in_vain = 6 * max(len(part) for part in support) ** 2
-    cheap = in_vain < 4 * n_features
+    cheap = most**2 < 2 * n_features
     problem.ahead = options.look_ahead if cheap else min(options.look_ahead, certified + 1)
+    if failed and not any(len(part) for part in problem.lacking):
+        problem.precision *= 0.1
+    # What failed once is the start of the next attempt, however much later that comes.
+    problem.tried |= failed
+    problem.tried = {k: tried for k, tried in problem.tried.items() if k not in problem.done}
+    room = max(GROW_AT_LEAST, ROOM * most)
+    parts = [trial.features[trial.w != 0] for trial in (*problem.trials, *problem.tried.values())]
+    parts += [*(part[:room] for part in problem.lacking), problem.near[:room]]
     if failed:
-        parts.append(problem.working)
-        if not any(len(part) for part in problem.lacking):
-            problem.precision *= 0.1
+        parts.append(problem.working)  # grows until it certifies: nothing goes round in circles
     working = np.unique(np.concatenate(parts))
     problem.w, problem.b = problem.trials[-1].start(working, np.zeros(len(working)))
     problem.working = working
-    problem.tried = {trial.index: trial for trial in failed}
     problem.trials, problem.lacking = [], []
