@@ -53,7 +53,7 @@ def splits(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def logistic(fold: np.ndarray) -> GridSearchCV:
     """L2 logistic regression, classes balanced, its C by AUROC on these held-out folds."""
-    plain = LogisticRegression(class_weight="balanced", max_iter=5000)
+    plain = LogisticRegression(class_weight="balanced", max_iter=5000, tol=1e-6)
     return GridSearchCV(plain, {"C": CS}, scoring="roc_auc", cv=splits(fold))
 
 

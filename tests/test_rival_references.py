@@ -1,0 +1,158 @@
+"""Each rival that learns agrees with another way to the same numbers (scikit-learn, SciPy)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import entr
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.metrics import euclidean_distances, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from hlens.baselines import named, position, semantic_entropy
+from hlens.baselines._layers import best_place, places, states
+from hlens.baselines._learning import CS, folds, splits
+from hlens.baselines._meaning import by_entailment
+from hlens.baselines.mass_mean import along_means
+from hlens.model.k_sparse import fit_k_sparse
+from hlens.probe import SparseProbe
+from hlens.types import Evidence
+from planted import evidence
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Evidence, Evidence]:
+    found = evidence(160, signal="residual", shift=1.0)
+    rows = torch.arange(160)
+    return found.select(rows < 80), found.select(rows >= 80)
+
+
+def sklearn_scores(X: np.ndarray, train: Evidence, other: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Logistic regression with C by cross-validation, as scikit-learn itself chooses it."""
+    scaled = StandardScaler().fit(X)
+    chosen = LogisticRegressionCV(
+        Cs=list(CS),
+        cv=splits(folds(train.labels, train.groups, seed)),
+        scoring="roc_auc",
+        class_weight="balanced",
+        max_iter=5000,
+        tol=1e-6,
+        l1_ratios=(0.0,),
+        use_legacy_attributes=False,
+    ).fit(scaled.transform(X), train.labels.numpy())
+    return chosen.decision_function(scaled.transform(other))
+
+
+def test_logistic_regression(parts: tuple[Evidence, Evidence]) -> None:
+    train, test = parts
+    X, other = position.features(train), position.features(test)
+    own = named("position")(train, test)
+    np.testing.assert_allclose(own, sklearn_scores(X, train, other), atol=1e-4)
+    X, other = (part.lookback.flatten(1).double().numpy() for part in parts)  # pyright: ignore
+    own = named("lookback")(train, test)
+    np.testing.assert_allclose(own, sklearn_scores(X, train, other), atol=1e-4)
+
+
+def test_the_residual_probe_at_its_layer(parts: tuple[Evidence, Evidence]) -> None:
+    train, test = parts
+    own = named("residual_probe")(train, test).numpy()
+    found = [
+        np.allclose(own, sklearn_scores(states(train, at), train, states(test, at)), atol=1e-3)
+        for at in places(train)
+    ]
+    assert sum(found) == 1
+
+
+def test_the_mass_mean_orders_as_the_nearest_centroid(parts: tuple[Evidence, Evidence]) -> None:
+    train, test = parts
+    label = train.labels.numpy()
+    place = best_place(train, folds(train.labels, train.groups, 0), along_means)
+    X, other = states(train, place), states(test, place)
+    centroids = np.stack([X[~label].mean(0), X[label].mean(0)])
+    to_true, to_false = euclidean_distances(other, centroids, squared=True).T
+    own = named("mass_mean")(train, test).numpy()
+    assert spearmanr(own, to_true - to_false).statistic > 0.99999
+
+
+def test_the_layer_is_the_best_of_the_training_part() -> None:
+    found = evidence(120, signal="residual", shift=2.0)
+    moved = found.residual.clone()  # pyright: ignore
+    moved[:, 2, 4] += 9.0 * found.labels  # far more in the last layer
+    train = replace(found, residual=moved)
+    fold = folds(train.labels, train.groups, 0)
+    assert best_place(train, fold, along_means) == ("residual", 2)
+
+
+def test_the_direction_of_length_is_that_of_a_stump() -> None:
+    for turned in (False, True):
+        part = evidence(120, signal="n_tokens")
+        labels = part.labels ^ turned
+        part = replace(part, contributions=replace(part.contributions, labels=labels))
+        n = part.n_tokens[:, None].numpy()
+        stump = DecisionTreeClassifier(max_depth=1).fit(n, labels.numpy())
+        agree = roc_auc_score(stump.predict(n), named("length")(part, part).numpy())
+        assert agree > 0.99
+
+
+def test_neuron_probes_are_logistic_regression_at_their_c() -> None:
+    found = evidence(120, signal="contributions", shift=1.0)
+    rows = torch.arange(120)
+    train, test = found.select(rows < 80), found.select(rows >= 80)
+    X = train.contributions.neuron_major.T.double().numpy()
+    other = test.contributions.neuron_major.T.double().numpy()
+    spread = X.std(axis=0)
+    probe = SparseProbe(C="cv", penalty="l2", scale="feature", class_weight="balanced", n_points=12)
+    probe.fit(
+        train.contributions.neuron_major.T, train.labels.numpy(), groups=np.array(train.groups)
+    )
+    plain = LogisticRegression(C=probe.C_, class_weight="balanced", max_iter=10000, tol=1e-10)
+    plain.fit(X / spread, train.labels.numpy())
+    own = named("dense_probe")(train, test)
+    np.testing.assert_allclose(own, plain.decision_function(other / spread), atol=5e-3)
+
+
+def test_the_k_sparse_probe_scores_as_its_tool(parts: tuple[Evidence, Evidence]) -> None:
+    from transformer_lens.tools.analysis.sparse_probing import fit_sparse_probe
+
+    train, _ = parts
+    X = train.contributions.neuron_major.T
+    code = torch.from_numpy(np.unique(np.asarray(train.groups), return_inverse=True)[1])
+    aurocs = {
+        k: fit_sparse_probe(
+            X, train.labels, k=k, groups=code, preprocess="standardize"
+        ).metrics.roc_auc
+        for k in (1, 4)
+    }
+    fitted = fit_k_sparse(X, train.labels, train.groups, ks=(1, 4))
+    assert len(fitted.features) == max(aurocs, key=lambda k: (aurocs[k], -k))
+    again = fit_sparse_probe(
+        X, train.labels, k=len(fitted.features), groups=code, preprocess="standardize",
+        test_fraction=1e-9,
+    )  # fmt: skip
+    held_out = again.test_indices
+    scores = fitted(X)[held_out]
+    assert len(held_out) < 8  # nearly all of the training part is used
+    assert roc_auc_score(train.labels[held_out], scores) == pytest.approx(again.metrics.roc_auc)
+
+
+def test_semantic_entropy_is_the_entropy_of_the_shares() -> None:
+    meanings = np.array([0, 1, 1, 2, 2, 2])
+    expected = entr(np.array([1, 2, 3]) / 6).sum()
+    assert semantic_entropy.counted_entropy(meanings) == pytest.approx(expected)
+    equal = np.log(np.full(6, 1 / 6))  # equally likely samples that are all there is
+    assert semantic_entropy.likely_entropy(meanings, equal) == pytest.approx(expected)
+
+
+def test_meanings_by_entailment_need_both_directions() -> None:
+    holds = {("a city in France", "Paris"): 0.0}  # Paris entails a city in France, not the reverse
+
+    def entails(pairs: list[tuple[str, str]]) -> list[float]:
+        return [holds.get((a.removeprefix("? "), b.removeprefix("? ")), 1.0) for a, b in pairs]
+
+    alike = by_entailment(entails)
+    assert alike("?", ["Paris", "a city in France", "Paris, France"]) == [0, 1, 0]
+    rival = semantic_entropy.by(lambda question, answers: [0] * len(answers), likelihood=True)
+    assert rival.needs == {"samples", "sample_logprobs"}
