@@ -25,6 +25,7 @@ def neuron_pages(
     data: Contributions,
     examples: Sequence[Example],
     *,
+    neurons: Sequence[Neuron] | None = None,
     most: int = 24,
     strongest: int = 2,
     weakest: int = 1,
@@ -37,7 +38,8 @@ def neuron_pages(
         detector: Its neurons are described, heaviest first.
         data: Contributions; they choose the answers of each neuron.
         examples: The examples that were measured, in the order of `data`.
-        most: Number of neurons.
+        neurons: The neurons to describe; the heaviest of the detector when None.
+        most: Number of neurons, where none are named.
         strongest: Answers shown where the neuron contributes most.
         weakest: Answers shown where it contributes least.
         words: Tokens that its output row promotes, and as many that it suppresses.
@@ -52,7 +54,8 @@ def neuron_pages(
     """
     _check(model, data, examples)
     weights = detector.selected.weights or {}
-    chosen = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))[:most]
+    heaviest = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))
+    chosen = list(heaviest[:most] if neurons is None else neurons)
     values = data.neuron_major[[layer * data.d_mlp + neuron for layer, neuron in chosen]].float()
     order = values.argsort(dim=1, descending=True)
     tops = order[:, :strongest].tolist()

@@ -19,11 +19,14 @@ from hlens.figures._html import Html, escape
 from hlens.figures._page import PAGE_CONFIG, asset, packed, policy, themed
 from hlens.figures._theme import palette
 from hlens.figures.explorer._facts import Neuron, NeuronPage, Strip, panel_data
+from hlens.figures.explorer._live import PageOf, widget
 from hlens.figures.neuron_map import draw as draw_map
 from hlens.figures.neuron_map import example as map_example
 from hlens.types import Contributions, Detector, NeuronSet
 
-__all__ = ["Neuron", "NeuronPage", "Strip", "draw", "example", "panel", "panel_data", "scripts"]
+__all__ = [
+    "Neuron", "NeuronPage", "Strip", "draw", "example", "live", "panel", "panel_data", "scripts",
+]  # fmt: skip
 
 MOST_NEURONS = 2_000
 
@@ -82,6 +85,45 @@ def draw(
         f'style="width:100%;height:{height + 100}px;border:0" srcdoc="{escape(page)}"></iframe>',
         meta["alt"],
     )
+
+
+def live(
+    detector: Detector,
+    pages: Mapping[Neuron, NeuronPage] | None = None,
+    *,
+    page_of: PageOf | None = None,
+    frequency: Float[Tensor, "layer neuron"] | None = None,
+    auroc: Float[Tensor, "layer neuron"] | None = None,
+    contribution: Contributions | None = None,
+    shared: Mapping[str, NeuronSet] | None = None,
+    theme: str = "auto",
+) -> Any:
+    """The explorer as a widget of a running notebook; needs the extra ``hlens[widget]``.
+
+    Args:
+        detector: As in `draw`, and so all below but `page_of`.
+        pages: What is known of each neuron beyond its numbers, by (layer, neuron).
+        page_of: Makes the page of a neuron when it is first chosen and `pages` has none, such as
+            ``lambda n: neuron_pages(model, detector, data, examples, neurons=[n])[n]``.
+        frequency: How often resampling keeps each neuron.
+        auroc: AUROC of each neuron alone.
+        contribution: Measured contributions, for the means over wrong and right answers.
+        shared: The neurons of several domains, by name.
+        theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system.
+
+    Returns:
+        A widget whose trait ``chosen`` is the address of the chosen neuron (``"L12N345"``): read
+        it, observe it, or set it. An exported notebook keeps the static explorer.
+
+    Raises:
+        HlensError: anywidget is missing, or the detector selects no neuron.
+    """
+    measured: dict[str, Any] = {
+        "frequency": frequency, "auroc": auroc, "contribution": contribution, "shared": shared,
+    }  # fmt: skip
+    shown = draw(detector, pages, **measured, theme=theme)
+    neurons = panel_data(detector, pages or {}, **measured, most=MOST_NEURONS)
+    return widget(shown, neurons, set(pages or {}), page_of)
 
 
 def scripts() -> str:

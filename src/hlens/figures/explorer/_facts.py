@@ -82,11 +82,15 @@ def panel_data(
             "kind": "positive" if weights[neuron] > 0 else "negative",
             "facts": facts,
             "domains": [visible(k) for k, own in (shared or {}).items() if neuron in own.members],
-            "promotes": _words(page.promotes),
-            "suppresses": _words(page.suppresses),
-            **_strips(page),
+            **page_data(page),
         }
     return found
+
+
+def page_data(page: NeuronPage) -> dict[str, Any]:
+    """What the panel tells of a page, ready for JSON."""
+    words = {"promotes": _words(page.promotes), "suppresses": _words(page.suppresses)}
+    return {**words, **_strips(page)}
 
 
 def _means(

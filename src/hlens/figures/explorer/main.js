@@ -16,4 +16,5 @@
   hlens.system.addEventListener("change", draw);
   await explorer.shown;
   hlens.root.dataset.ready = hlens.theme();
+  parent.postMessage({ hlens: "ready" }, "*");
 })().catch(hlens.failed);

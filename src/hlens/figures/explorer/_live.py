@@ -1,0 +1,109 @@
+"""The explorer in a running notebook: what is chosen there is known here, and the other way round.
+
+The frame of the static explorer is shown as it is, and beside it an unseen widget that carries
+messages. An exported notebook therefore holds the whole explorer, whatever becomes of the widget.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from hlens.errors import HlensError
+from hlens.figures._html import Html
+from hlens.figures._page import asset
+from hlens.figures.explorer._facts import Neuron, NeuronPage, page_data
+from hlens.types import address
+
+PageOf = Callable[[Neuron], NeuronPage]
+
+
+def widget(
+    shown: Html, neurons: Mapping[str, Any], known: set[Neuron], page_of: PageOf | None
+) -> Any:
+    """The widget beside a static explorer.
+
+    Args:
+        shown: The static explorer.
+        neurons: The panel of each neuron by address, strongest first.
+        known: Neurons whose page it holds already.
+        page_of: Makes the page of any other neuron when it is first chosen.
+
+    Raises:
+        HlensError: anywidget is missing, or there is no neuron to choose.
+    """
+    if not neurons:
+        raise HlensError("the detector selects no neuron, so there is none to choose; refit it")
+    places = {key: (one["at"][0], one["at"][1]) for key, one in neurons.items()}
+    return _widget_class()(shown, places, known, page_of)
+
+
+@cache
+def _widget_class() -> type:
+    """The class, made where anywidget is there; it is an extra."""
+    try:
+        import anywidget
+        import traitlets
+    except ImportError as error:
+        raise HlensError(
+            "the live explorer needs anywidget: run pip install 'hlens[widget]', or use "
+            "hlens.figures.explorer, which needs no widget"
+        ) from error
+
+    class LiveExplorer(anywidget.AnyWidget):
+        """The explorer, with the chosen neuron as the trait ``chosen`` (``"L12N345"``).
+
+        ``observe(..., names="chosen")`` hears of each choice, and setting ``chosen`` or `neuron`
+        chooses in the page.
+        """
+
+        _esm = asset("hlens.figures.explorer", "live.js")
+        frame = traitlets.Unicode().tag(sync=True)
+        chosen = traitlets.Unicode().tag(sync=True)
+        learned = traitlets.Dict().tag(sync=True)
+
+        def __init__(
+            self, shown: Html, places: dict[str, Neuron], known: set[Neuron], page_of: PageOf | None
+        ) -> None:
+            self._places, self._known, self._page_of = places, set(known), page_of
+            super().__init__(chosen=next(iter(places)))
+            self.frame = f"hlens-{self.model_id}"
+            self._markup = shown.markup.replace("<iframe ", f'<iframe id="{self.frame}" ', 1)
+
+        @property
+        def neuron(self) -> Neuron:
+            """The chosen neuron as (layer, neuron)."""
+            return self._places[self.chosen]
+
+        @neuron.setter
+        def neuron(self, neuron: Neuron) -> None:
+            self.chosen = address(neuron)
+
+        @traitlets.validate("chosen")
+        def _check(self, proposal: Any) -> str:
+            if proposal["value"] not in self._places:
+                raise HlensError(
+                    f"{proposal['value']!r} is none of the {len(self._places):,} neurons shown; "
+                    "choose one of the detector's, written as L12N345"
+                )
+            return proposal["value"]
+
+        @traitlets.observe("chosen")
+        def _learn(self, change: Any) -> None:
+            if self._page_of is None or self.neuron in self._known:
+                return
+            self._known.add(self.neuron)
+            told = page_data(self._page_of(self.neuron))
+            self.learned = {"key": self.chosen, "told": told}
+
+        def outputs(self) -> list[dict[str, Any]]:
+            """What a notebook shows: the explorer, then the unseen view."""
+            view = self._repr_mimebundle_()
+            return [{"text/html": self._markup}, view[0] if isinstance(view, tuple) else view or {}]
+
+        def _ipython_display_(self) -> None:
+            from IPython.display import display
+
+            for bundle in self.outputs():
+                display(bundle, raw=True)
+
+    return LiveExplorer
