@@ -76,7 +76,7 @@ def test_says_why_it_is_not_available(rival: Rival) -> None:
     if rival.learns:
         with pytest.raises(NotAvailableError, match="both labels"):
             rival(one, test)
-    for need in rival.needs & {*READINGS, "residual_last"}:
+    for need in rival.needs & {*READINGS}:
         bare = replace(test, **{need: None}, why_not={need: "it was a Sunday"})
         with pytest.raises(NotAvailableError, match="it was a Sunday"):
             rival(train, bare)

@@ -10,9 +10,22 @@ rows of a test part. `gather` reads the evidence of them all in one forward pass
 
 from hlens import lookup
 from hlens.baselines._gathering import gather
+from hlens.baselines._meaning import Alike, by_entailment, by_words
 from hlens.baselines._rival import Cost, NotAvailableError, Rival, Score
 
-__all__ = ["Cost", "NotAvailableError", "Rival", "Score", "gather", "named", "names", "rivals"]
+__all__ = [
+    "Alike",
+    "Cost",
+    "NotAvailableError",
+    "Rival",
+    "Score",
+    "by_entailment",
+    "by_words",
+    "gather",
+    "named",
+    "names",
+    "rivals",
+]
 
 
 def names() -> list[str]:

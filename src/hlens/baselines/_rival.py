@@ -20,7 +20,8 @@ ONE_PASS = frozenset(
 OWN_PASS = frozenset({"p_true"})
 # One sample's generation each; `sample_states` also a forward pass over each sample.
 PER_SAMPLE = frozenset({"samples", "sample_logprobs", "sample_states"})
-KNOWN = frozenset({*READINGS, "residual_last", "contributions", "text"})
+ALWAYS = frozenset({"contributions", "text"})
+KNOWN = ALWAYS | {*READINGS}
 
 
 class NotAvailableError(HlensError):
@@ -100,7 +101,7 @@ class Rival:
 
     def check(self, evidence: Evidence) -> None:
         """Raise `NotAvailableError` unless the evidence holds what this rival reads."""
-        for need in sorted(self.needs - {"contributions", "text"}):
+        for need in sorted(self.needs - ALWAYS):
             if not evidence.has(need):
                 raise NotAvailableError(evidence.why_not.get(need, f"no {need} were read"))
 

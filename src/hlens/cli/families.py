@@ -14,6 +14,7 @@ def listed(family: str | None) -> dict[str, list[str]]:
         "domains": _domains,
         "judges": _judges,
         "metrics": _metrics,
+        "baselines": lambda: lookup.names("baselines"),
         "figures": lambda: lookup.names("figures"),
         "recipes": _recipes,
     }

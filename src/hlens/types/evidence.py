@@ -17,6 +17,7 @@ READINGS = (
     "entropies",
     "activations",
     "residual",
+    "residual_last",
     "lookback",
     "p_true",
     "samples",
