@@ -29,7 +29,7 @@ from hlens.types import Contributions, Detector, Estimate, NeuronSet
 
 HOSTILE = "</script><script>alert(1)</script> <bos> \"q\" 'q' & $x$ שלום 👩‍🔬"
 NAMES = lookup.names("figures")
-MARKUP = {"tokens", "explorer", "circuitsvis_text", "circuitsvis_topk"}
+MARKUP = {"audit_card", "tokens", "explorer", "circuitsvis_text", "circuitsvis_topk"}
 DRAWN = [name for name in NAMES if name not in MARKUP]
 
 

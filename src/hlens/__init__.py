@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         spans,
         store,
     )
+    from hlens.audit import audit
     from hlens.contributions import measure
     from hlens.errors import HlensError
     from hlens.evaluation import evaluate
@@ -88,6 +89,7 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
     "measure",
     "find",
     "evaluate",
+    "audit",
     "load_detector",
     "load_neurons",
     "push",

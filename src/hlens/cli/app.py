@@ -150,6 +150,17 @@ def trace_origin(
 
 
 @app.command()
+def audit(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+    """Which claims survive their controls: rivals, confounds, controls, and one card."""
+    from hlens.cli import studies
+
+    with show.progress() as progress:
+        opened = studies.open_study(str(study), out, None, progress)
+        found = opened.audit()
+    show.audit(found, opened.folder / "audit" / "card.html", as_json)
+
+
+@app.command()
 def intervene(
     study: StudyFolder,
     behaviour: Annotated[

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hlens.study import Study
+    from hlens.study.auditing import Audit
 
 err = Console(stderr=True)
 out = Console()
@@ -140,6 +141,23 @@ def tables(
 
 def _rows(found: "pd.DataFrame") -> list[dict[str, Any]]:
     return json.loads(found.to_json(orient="records", double_precision=15) or "[]")
+
+
+def audit(found: "Audit", path: Path, as_json: bool) -> None:
+    """The card: a verdict a claim and what decided it; or everything as JSON."""
+    if as_json:
+        facts = {**found.to_dict(), "page": str(path)}
+        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        return
+    shown = Table(title=f"Audit of {escape(found.card.model)}", show_lines=True)
+    for name in ("claim", "verdict", "because"):
+        shown.add_column(name)
+    for claim in found.card.claims:
+        style = {"supported": "bold blue", "not supported": "bold red"}.get(claim.verdict, "dim")
+        words = f"[{style}]{claim.verdict}[/]"
+        shown.add_row(claim.name, words, escape(claim.because))
+    out.print(shown)
+    out.print(f"[bold]card[/]  {path}", soft_wrap=True)
 
 
 def table(name: str, found: "pd.DataFrame", as_json: bool) -> None:

@@ -71,7 +71,7 @@ def controls(
     detector = fit_detector(train, probe) if detector is None else detector
     labels = test.labels.numpy()
     own = estimate_auroc(detector(test).numpy(), labels, test.groups, n_boot, seed)
-    shuffled, lost = shuffled_aurocs(train, test, _settled(probe, detector), shuffles, seed)
+    shuffled, lost = shuffled_aurocs(train, test, settled(probe, detector), shuffles, seed)
     refit, drawn, note = _against_random(train, test, detector.selected, draws, n_boot, seed)
     n_selected, n_test = len(detector.selected), len(test)
     rows = [
@@ -105,8 +105,13 @@ def shuffled_aurocs(
     return found, f"{len(lost)} of {repeats} could not be fitted: {lost[0]}" if lost else ""
 
 
-def _settled(probe: BaseEstimator, detector: Detector) -> BaseEstimator:
-    """The probe with the C that it chose, where it chooses one and the detector tells it."""
+def settled(probe: BaseEstimator, detector: Detector) -> BaseEstimator:
+    """The probe with the C that it chose, where it chooses one and the detector tells it.
+
+    Args:
+        probe: Any estimator; only a `SparseProbe` with ``C="cv"`` is changed, and it is copied.
+        detector: What it found.
+    """
     chosen = detector.fit.get("C")
     if not isinstance(probe, SparseProbe) or probe.C != "cv" or chosen is None:
         return probe

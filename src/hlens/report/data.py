@@ -11,7 +11,7 @@ from torch import Tensor
 from hlens.figures._figure import Figure
 from hlens.figures._html import Html
 from hlens.figures.explorer import Neuron, NeuronPage
-from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types import AuditCard, Contributions, Detector, Estimate, NeuronSet
 
 # A figure that is not yet drawn: called with theme="light" and theme="dark", such as
 # functools.partial(hlens.figures.transfer.draw, table).
@@ -74,6 +74,7 @@ class ReportData:
         summary: One or two sentences below the title: data, probe, seed.
         finding: What was found, in one sentence, also when it is "no better than chance".
         cards: Numbers at the head.
+        audit: The report card of the study's audit; it stands below the cards.
         scores: The detector beside its controls, columns ``control, auroc, low, high, n`` and any
             more (what `hlens.evaluation.controls` returns).
         strips: Token strips of a few answers (`hlens.figures.tokens`).
@@ -94,6 +95,7 @@ class ReportData:
     summary: str = ""
     finding: str = ""
     cards: Sequence[Card] = ()
+    audit: AuditCard | None = None
     scores: pd.DataFrame | None = None
     strips: Sequence[Html] = ()
     detector: Detector | None = None

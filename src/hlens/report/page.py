@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.errors import HlensError
-from hlens.figures import explorer
+from hlens.figures import audit_card, explorer
 from hlens.figures._figure import Figure, plotly_js
 from hlens.figures._html import Html, escape, visible
 from hlens.figures._page import PAGE_CONFIG, asset, packed, policy, themed
@@ -17,7 +17,7 @@ from hlens.report.data import Card, Explored, Picture, ReportData, Section
 from hlens.report.standard import sections_of
 from hlens.report.table import number, table
 from hlens.store import write_text
-from hlens.types import Estimate
+from hlens.types import AuditCard, Estimate
 
 
 def report(data: ReportData, path: str | Path) -> Path:
@@ -43,7 +43,9 @@ def report(data: ReportData, path: str | Path) -> Path:
 def page(data: ReportData) -> str:
     """The report as text of one HTML page that asks no host for anything."""
     builder = _Page()
+    audited = builder.heading("The audit") if data.audit else ""
     sections = [builder.section(section) for section in sections_of(data)]
+    audit = _audit(data.audit, audited, builder.contents) if data.audit else ""
     script, style = (
         explorer.scripts() + asset("hlens.report", "page.js"),
         asset("hlens.report", "page.css"),
@@ -58,7 +60,7 @@ def page(data: ReportData) -> str:
             f"<title>{escape(data.title)}</title><style>{style}</style></head><body>",
             '<a class="skip" href="#main">Skip to the findings</a><div class="wrap">',
             _header(data, builder.contents),
-            f'<main id="main" tabindex="-1">{_cards(data)}{"".join(sections)}</main>',
+            f'<main id="main" tabindex="-1">{_cards(data)}{audit}{"".join(sections)}</main>',
             _footer(data),
             "</div>",
             builder.packed(library),
@@ -75,9 +77,14 @@ class _Page:
         self.pictures: dict[str, dict[str, Any]] = {}
         self.neurons: Mapping[str, Any] = {}
 
+    def heading(self, heading: str) -> str:
+        """The id of a section, which joins the contents."""
+        name = f"s{len(self.contents)}-{_slug(heading)}"
+        self.contents.append((name, heading))
+        return name
+
     def section(self, section: Section) -> str:
-        name = f"s{len(self.contents)}-{_slug(section.heading)}"
-        self.contents.append((name, section.heading))
+        name = self.heading(section.heading)
         question = f'<p class="question">{escape(section.question)}</p>' if section.question else ""
         caution = f'<p class="caution">{escape(section.caution)}</p>' if section.caution else ""
         content = "".join(self._piece(piece, section) for piece in section.content)
@@ -152,6 +159,15 @@ def _cards(data: ReportData) -> str:
     if not data.cards:
         return ""
     return f'<dl class="cards">{"".join(_card(card) for card in data.cards)}</dl>'
+
+
+def _audit(card: AuditCard, name: str, contents: list[tuple[str, str]]) -> str:
+    drawn = audit_card.draw(card, links={heading: at for at, heading in contents})
+    return (
+        f'<section aria-labelledby="{name}"><h2 id="{name}">The audit</h2><p class="question">'
+        "Which claims survive their controls? Every verdict follows from the rule beside it.</p>"
+        f"{drawn.markup}</section>"
+    )
 
 
 def _card(card: Card) -> str:

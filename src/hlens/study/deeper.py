@@ -14,6 +14,8 @@ from hlens.recipe import Recipe
 from hlens.report import report as write_report
 from hlens.selection import path as regularisation_path
 from hlens.selection import stability
+from hlens.study.audited import audit_page
+from hlens.study.auditing import Audit, Auditing
 from hlens.study.origins import Tracing
 from hlens.study.steps import Progress
 from hlens.study.telling import report_data
@@ -119,6 +121,27 @@ class Study(Tracing):
     def has_outcomes(self) -> bool:
         """Whether `outcomes` stands, so that a report shows it without running it."""
         return (self.folder / "outcomes.parquet").exists()
+
+    def audit(self) -> Audit:
+        """Which claims survive their controls: rivals, confounds, controls and the card.
+
+        The card also lies in ``audit/`` as JSON and Markdown, and as a page of its own with the
+        figures behind it.
+        """
+        auditing = Auditing(self)
+        found, path = auditing.result(), self.folder / "audit" / "card.html"
+        self.step(
+            "audit page",
+            [*auditing.key, found.card.to_dict()],
+            lambda: write_report(audit_page(self, found), path),
+            lambda written: written,
+            lambda: path,
+        )
+        return found
+
+    def has_audit(self) -> bool:
+        """Whether an audit of this very finding stands, so that a report shows it."""
+        return Auditing(self).stands()
 
     def in_words(self) -> list[str]:
         """What the scores say, in sentences."""

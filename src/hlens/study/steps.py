@@ -45,6 +45,10 @@ class Steps:
             self._held[name] = (key, found)
         return self._held[name][1]
 
+    def stands(self, name: str, depends: list[Any]) -> bool:
+        """Whether the artefact of a step stands for these dependencies."""
+        return self._stamps.stands(name, key_of([_plain(part) for part in depends]))
+
     def _make(self, name: str, key: str, make: Callable[[], T], save: Callable[[T], object]) -> T:
         self.reporter(name)(0, 1)
         began, worked = time.monotonic(), time.process_time()

@@ -14,6 +14,7 @@ from hlens.figures._html import Html
 from hlens.monitor import risks
 from hlens.report import Card, ReportData, Section, neuron_pages
 from hlens.spans import token_span
+from hlens.study.audited import audit_sections
 from hlens.study.domain_sections import domain_sections
 from hlens.study.origin_section import origin_section
 from hlens.study.words import in_words
@@ -29,6 +30,7 @@ def report_data(study: "Study") -> ReportData:
     """All that the report of a study shows."""
     scores, detector = study.scores(), study.detector()
     finding, *more = in_words(scores)
+    audited = study.audit() if study.has_audit() else None
     train, _ = study.split()
     shape = tuple(detector.weights.shape)
     alone = torch.from_numpy(study.alone()["auroc"].to_numpy(dtype=np.float32)).reshape(shape)
@@ -39,6 +41,7 @@ def report_data(study: "Study") -> ReportData:
         summary=_summary(study, detector),
         finding=finding,
         cards=_cards(study, scores, detector),
+        audit=audited.card if audited else None,
         scores=scores,
         strips=strips(study, detector),
         detector=detector,
@@ -49,6 +52,7 @@ def report_data(study: "Study") -> ReportData:
         shared={one.name: one for one in study.neuron_sets()} if several else None,
         sections=[
             Section("What the controls say", content=more),
+            *(audit_sections(audited) if audited else ()),
             *questions(study),
             _labels(study),
         ],

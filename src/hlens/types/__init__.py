@@ -3,6 +3,7 @@
 Axis names are the same everywhere: ``example layer neuron pos d_model``.
 """
 
+from hlens.types.audited import AuditCard, Check, Claim, Support
 from hlens.types.evidence import READINGS, Evidence
 from hlens.types.found import Calibration, Detector, Estimate
 from hlens.types.measured import Contributions, MlpTrace, Provenance
@@ -11,7 +12,10 @@ from hlens.types.text import Example, Judgement, Question, Response, Verdict
 
 __all__ = [
     "READINGS",
+    "AuditCard",
     "Calibration",
+    "Check",
+    "Claim",
     "Contributions",
     "Detector",
     "Estimate",
@@ -23,6 +27,7 @@ __all__ = [
     "Provenance",
     "Question",
     "Response",
+    "Support",
     "Verdict",
     "address",
 ]

@@ -1,0 +1,125 @@
+"""Covariates: what each example is, beside true or false, in one table."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hlens.errors import HlensError
+from hlens.types import Example, Judgement, Question, Verdict
+
+# What a detector may read in place of truth; an audit asks that it holds within each of them.
+SURFACE = ("length", "position", "answer type", "domain", "format", "topic", "gold in prompt")
+CONFIDENCE = ("log-probability",)
+# How the data were made rather than what they are: shown, but no explanation of a score.
+SAMPLING = ("consistency", "sample")
+
+_ASKED = (
+    ("number", re.compile(r"\bhow (?:many|much|old|long|far|tall|high)\b|\bwhat number\b")),
+    ("time", re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade)\b")),
+    ("person", re.compile(r"\bwho(?:m|se)?\b")),
+    ("place", re.compile(r"\bwhere\b|\b(?:what|which) (?:country|city|continent|state|capital)\b")),
+    ("reason", re.compile(r"\bwhy\b|\bhow\b")),
+    ("yes or no", re.compile(r"^(?:is|are|was|were|do|does|did|can|could|has|have|will)\b")),
+)
+_WORD = re.compile(r"\w+")
+Key = tuple[str, str, int]
+
+
+def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """What could stand in for truth, one row an example.
+
+    Args:
+        examples: The examples.
+        judgements: The judgements that they come from, and all others of their questions.
+
+    Returns:
+        Columns ``length`` (tokens of the answer), ``position`` (tokens of the response before it),
+        ``log-probability`` (mean over the answer's tokens, nats; missing where the responses hold
+        none), ``answer type`` (what the question asks for), ``domain``, ``format``, ``topic``
+        (relation or subject, where the data name one), ``gold in prompt`` (share of the gold
+        answer's words that the prompt holds), ``consistency`` (``one verdict`` or ``mixed`` over
+        the question's samples) and ``sample`` (``first`` or ``later``).
+
+    Raises:
+        HlensError: An example whose judgement is not among those given.
+    """
+    of = {_key(judged): judged for judged in judgements}
+    mixed = _mixed(judgements)
+    rows: list[dict[str, object]] = []
+    for example in examples:
+        judged = of.get((example.domain, example.question_id, example.sample))
+        if judged is None:
+            raise HlensError(
+                f"no judgement of sample {example.sample} of question {example.question_id!r} "
+                f"({example.domain}); give the judgements that the examples were located in"
+            )
+        question = judged.response.question
+        rows.append(
+            {
+                "length": example.stop - example.start,
+                "position": example.start - example.n_prompt,
+                "log-probability": _log_probability(example, judged.response.logprobs),
+                "answer type": asked_for(question.text),
+                "domain": example.domain,
+                "format": str(question.meta.get("format", "short_answer")),
+                "topic": _topic(question),
+                "gold in prompt": gold_in_prompt(question),
+                "consistency": "mixed" if mixed[_question(judged)] else "one verdict",
+                "sample": "first" if example.sample == 0 else "later",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def asked_for(question: str) -> str:
+    """What a question asks for, by its words alone; never by its answer, gold or given.
+
+    >>> asked_for("How many moons has Mars?"), asked_for("Who wrote Emma?"), asked_for("Name it.")
+    ('number', 'person', 'thing')
+    """
+    text = question.strip().casefold()
+    return next((name for name, pattern in _ASKED if pattern.search(text)), "thing")
+
+
+def gold_in_prompt(question: Question) -> float:
+    """Share of the gold answer's words that question, context or options already hold.
+
+    >>> gold_in_prompt(Question("1", "d", "Is Mars or Venus larger?", ("Venus",)))
+    1.0
+    """
+    prompt = " ".join([question.text, question.context, *question.choices]).casefold()
+    held = set(_WORD.findall(prompt))
+    gold = _WORD.findall(question.answers[0].casefold()) if question.answers else []
+    return sum(word in held for word in gold) / len(gold) if gold else 0.0
+
+
+def _key(judged: Judgement) -> Key:
+    response = judged.response
+    return response.question.domain, response.question.id, response.sample
+
+
+def _question(judged: Judgement) -> tuple[str, str]:
+    return _key(judged)[:2]
+
+
+def _mixed(judgements: Sequence[Judgement]) -> Mapping[tuple[str, str], bool]:
+    """Whether the samples of a question were judged right and wrong."""
+    seen: dict[tuple[str, str], set[Verdict]] = {}
+    for judged in judgements:
+        seen.setdefault(_question(judged), set()).add(judged.verdict)
+    both = {Verdict.CORRECT, Verdict.HALLUCINATED}
+    return {question: both <= verdicts for question, verdicts in seen.items()}
+
+
+def _topic(question: Question) -> str:
+    for name in ("relation", "subject", "topic", "category"):
+        if name in question.meta:
+            return str(question.meta[name])
+    return question.domain
+
+
+def _log_probability(example: Example, logprobs: Sequence[float]) -> float:
+    own = logprobs[example.start - example.n_prompt : example.stop - example.n_prompt]
+    return float(np.mean(own)) if len(own) else float("nan")

@@ -1,0 +1,277 @@
+"""Findings: the numbers that decide, taken out of an audit's tables. Nothing is judged here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from hlens.audit.confounds import ADJUSTED, ALONE, PAIRS
+from hlens.audit.halves import CHANCE, HALVES
+from hlens.audit.leaderboard import REFERENCE
+from hlens.audit.refits import OTHER_SEED, WITHOUT
+from hlens.evaluation.correction import holm
+from hlens.types import Estimate
+
+# Rivals by what they read; the rest are other ways to read the model's inside.
+CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy")
+TEXT = ("text", "question")
+DENSE = "dense_contributions"
+DAMAGE = ("perplexity", "multiple_choice", "plain_qa")  # what an edit must not break
+NO_BEHAVIOUR = (*DAMAGE, "kl")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The detector with one covariate held fixed.
+
+    Attributes:
+        name: The covariate.
+        pairs: AUROC over pairs of answers that agree in it.
+        adjusted: AUROC of what is left of the score when the covariate is taken off.
+        alone: AUROC of the covariate itself.
+        fewest: Examples of the rarer label that stand in an alike pair.
+    """
+
+    name: str
+    pairs: Estimate
+    adjusted: Estimate
+    alone: Estimate
+    fewest: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """What the H-neurons add to a rival: millinats an answer, and p of the permutation null."""
+
+    name: str
+    gain: Estimate
+    p: float
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A probe trained on one domain and tested on another; `within` is trained on the tested."""
+
+    train: str
+    test: str
+    auroc: Estimate
+    within: float
+    p_corrected: float
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Slope of a behaviour over the dose less that of random neurons of the same layers.
+
+    Attributes:
+        name: The behaviour or capability.
+        over_random: The difference, its interval at a level corrected for the behaviours.
+        beyond: Whether no random set is as steep.
+        damage: Whether it is a capability that an edit must not break.
+    """
+
+    name: str
+    over_random: Estimate
+    beyond: bool
+    damage: bool
+
+
+@dataclass(frozen=True)
+class Cheaper:
+    """A rival that costs no more: AUROC of the H-neurons less its own."""
+
+    name: str
+    difference: Estimate
+    p_corrected: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the rules read; what was not measured is None or empty.
+
+    Attributes:
+        auroc: Of the detector on held-out examples.
+        shuffled: Of the same fit on shuffled labels: mean and central 95 % of repeats.
+        shuffled_p: Permutation p.
+        fixed: The detector with each covariate held fixed.
+        confidence: What the neurons add to each rival that reads the model's confidence.
+        text: What they add to rivals that read the text alone.
+        n_selected: Neurons of the detector.
+        n_neurons: Neurons of the model.
+        over_dense: AUROC of the detector less that of a dense probe on all neurons.
+        refit: AUROC of the selected neurons, refitted.
+        random: Of as many random ones of the same layers, refitted alike.
+        random_p: Share of random draws that do as well.
+        halves: Part of a set that comes back on the other half of the data.
+        chance: The same of random sets.
+        other_split: Part of the set that another split finds again.
+        over_without: AUROC as found less that of the probe that may not use these neurons.
+        carried: Transfer between domains.
+        moved: Behaviour and capability under an edit.
+        cheaper: Rivals that cost no more.
+    """
+
+    auroc: Estimate | None = None
+    shuffled: Estimate | None = None
+    shuffled_p: float | None = None
+    fixed: tuple[Fixed, ...] = ()
+    confidence: tuple[Added, ...] = ()
+    text: tuple[Added, ...] = ()
+    n_selected: int = 0
+    n_neurons: int = 0
+    over_dense: Estimate | None = None
+    refit: Estimate | None = None
+    random: Estimate | None = None
+    random_p: float | None = None
+    halves: Estimate | None = None
+    chance: Estimate | None = None
+    other_split: Estimate | None = None
+    over_without: Estimate | None = None
+    carried: tuple[Carried, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    cheaper: tuple[Cheaper, ...] = ()
+
+
+def findings(
+    scores: pd.DataFrame,
+    leaderboard: pd.DataFrame,
+    added: pd.DataFrame,
+    confounds: pd.DataFrame,
+    refits: pd.DataFrame,
+    halves: pd.DataFrame,
+    n_selected: int,
+    n_neurons: int,
+    transfer: pd.DataFrame | None = None,
+    slopes: pd.DataFrame | None = None,
+) -> Findings:
+    """The numbers that decide, out of the tables of a study and its audit.
+
+    Args:
+        scores: From `hlens.evaluation.controls`.
+        leaderboard: From `hlens.audit.leaderboard`.
+        added: From `hlens.audit.added_value`.
+        confounds: From `hlens.audit.confounds`.
+        refits: From `hlens.audit.refits`.
+        halves: From `hlens.audit.set_agreement`.
+        n_selected: Neurons of the detector.
+        n_neurons: Neurons of the model.
+        transfer: From `hlens.evaluation.transfer`, where there are several domains.
+        slopes: From `hlens.effects.slopes`, where an edit was made.
+    """
+    control = {row["control"]: row for row in scores.to_dict("records")}
+    board = {row["detector"]: row for row in leaderboard.to_dict("records")}
+    again = {row["control"]: row for row in refits.to_dict("records")}
+    parts = {row["what"]: row for row in halves.to_dict("records")}
+    gained = {row["detector"]: row for row in added.to_dict("records")}
+    return Findings(
+        auroc=_auroc(control["probe"]),
+        shuffled=_auroc(control["shuffled labels"]),
+        shuffled_p=_known(control["probe"]["p"]),
+        fixed=tuple(_fixed(confounds)),
+        confidence=tuple(_added(gained[name]) for name in CONFIDENCE if name in gained),
+        text=tuple(_added(gained[name]) for name in TEXT if name in gained),
+        n_selected=n_selected,
+        n_neurons=n_neurons,
+        over_dense=_difference(board[DENSE]) if DENSE in board else None,
+        refit=_auroc(control["selected neurons, refit"]),
+        random=_auroc(control["random neurons"]),
+        random_p=_known(control["selected neurons, refit"]["p"]),
+        halves=_of(parts[HALVES], "shared"),
+        chance=_of(parts[CHANCE], "shared"),
+        other_split=_alone(again[OTHER_SEED], "shared"),
+        over_without=_difference(again[WITHOUT]),
+        carried=tuple(_carried(transfer)) if transfer is not None else (),
+        moved=tuple(_moved(slopes)) if slopes is not None else (),
+        cheaper=tuple(_cheaper(board)),
+    )
+
+
+def _of(
+    row: Mapping[str, Any], value: str, low: str = "low", high: str = "high"
+) -> Estimate | None:
+    if _known(row.get(value)) is None:
+        return None
+    return Estimate(float(row[value]), float(row[low]), float(row[high]), int(row["n"]))
+
+
+def _auroc(row: Mapping[str, Any]) -> Estimate | None:
+    return _of(row, "auroc")
+
+
+def _difference(row: Mapping[str, Any]) -> Estimate | None:
+    return _of(row, "difference", "difference_low", "difference_high")
+
+
+def _alone(row: Mapping[str, Any], value: str) -> Estimate | None:
+    """A single number, without an interval of its own."""
+    if _known(row.get(value)) is None:
+        return None
+    return Estimate(float(row[value]), float(row[value]), float(row[value]), int(row["n"]))
+
+
+def _known(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def _fixed(confounds: pd.DataFrame) -> list[Fixed]:
+    rows = {
+        (row["covariate"], row["view"]): row
+        for row in confounds.loc[confounds["stratum"] == ""].to_dict("records")
+    }
+    found, unknown = [], Estimate(float("nan"), float("nan"), float("nan"), 0)
+    for (name, view), row in rows.items():
+        if view != PAIRS:
+            continue
+        three = [_auroc(rows[name, key]) for key in (PAIRS, ADJUSTED, ALONE)]
+        pairs, adjusted, alone = (one or unknown for one in three)
+        fewest = min(row["hallucinated"], row["n"] - row["hallucinated"])
+        found.append(Fixed(name, pairs, adjusted, alone, fewest))
+    return found
+
+
+def _added(row: Mapping[str, Any]) -> Added:
+    gain = Estimate(row["gain"], row["low"], row["high"], int(row["n"]))
+    return Added(row["detector"], gain, float(row["p"]))
+
+
+def _carried(transfer: pd.DataFrame) -> list[Carried]:
+    known = transfer.loc[transfer["auroc"].notna()]
+    domains = set(known["test"])
+    within = {
+        row["test"]: row["auroc"] for row in known.to_dict("records") if row["train"] == row["test"]
+    }
+    across = known.loc[known["train"].isin(domains) & (known["train"] != known["test"])]
+    corrected = holm(across["p_chance"].to_numpy(dtype=float))
+    return [
+        Carried(
+            row["train"],
+            row["test"],
+            Estimate(row["auroc"], row["low"], row["high"], int(row["n"])),
+            float(within.get(row["test"], float("nan"))),
+            float(p),
+        )
+        for row, p in zip(across.to_dict("records"), corrected, strict=True)
+    ]
+
+
+def _moved(slopes: pd.DataFrame) -> list[Moved]:
+    found = []
+    for row in slopes.loc[slopes["kind"] == "target"].to_dict("records"):
+        over = _of(row, "over_random", "over_low", "over_high")
+        if over is not None and row["behaviour"] != "kl":
+            damage = row["behaviour"] in DAMAGE
+            found.append(Moved(row["behaviour"], over, bool(row["beyond_random"]), damage))
+    return found
+
+
+def _cheaper(board: Mapping[str, Mapping[str, Any]]) -> list[Cheaper]:
+    own = board[REFERENCE]
+    found = []
+    for name, row in board.items():
+        difference = _difference(row)
+        # A cost that is not known (NaN) is not within the budget.
+        affordable = row["passes"] <= own["passes"] and row["samples"] <= own["samples"]
+        if name != REFERENCE and difference is not None and affordable:
+            found.append(Cheaper(name, difference, float(row["p_corrected"])))
+    return found

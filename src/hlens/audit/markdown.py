@@ -1,0 +1,50 @@
+"""The card as Markdown: what stands in a pull request, an appendix or an answer to a reviewer."""
+
+import re
+
+from hlens.audit.words import written
+from hlens.types import AuditCard, Check, Claim, Estimate, Support
+
+SIGNS = {Support.SUPPORTED: "●", Support.NOT_SUPPORTED: "○", Support.NOT_TESTED: "–"}
+_HOLDS = {True: "yes", False: "**no**", None: "not tested"}
+
+
+def markdown(card: AuditCard) -> str:
+    """One page: the verdicts in a table, then each claim with its rules and numbers."""
+    lines = [f"# Audit of {_plain(card.model)}", "", _plain(card.about), ""]
+    lines += ["| claim | verdict | because |", "|---|---|---|"]
+    lines += [
+        f"| {claim.name} | {SIGNS[claim.verdict]} {claim.verdict} | {_plain(claim.because)} |"
+        for claim in card.claims
+    ]
+    for claim in card.claims:
+        lines += ["", *_section(claim)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(claim: Claim) -> list[str]:
+    head = [f"## {claim.name}: {claim.verdict}", "", _plain(claim.says), ""]
+    rows = ["| check | rule | number | control | holds |", "|---|---|---|---|---|"]
+    return head + rows + [_check(check) for check in claim.checks]
+
+
+def _check(check: Check) -> str:
+    number = _number(check.number) + (f" {check.unit}" if check.number and check.unit else "")
+    cells = [check.name, check.rule, number or check.reads, _number(check.beside)]
+    return "| " + " | ".join([*map(_plain, cells), _HOLDS[check.holds]]) + " |"
+
+
+def _number(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    return (written(found) if found.low < found.high else f"{found.value:.2f}").replace("-", "−")
+
+
+def _plain(text: str) -> str:
+    r"""Names from a recipe or a model as text: no markup, no cell or line ends.
+
+    >>> _plain("a|b\n<i>")
+    'a\\|b &lt;i&gt;'
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([|*_`\[\]\\])", r"\\\1", re.sub(r"\s+", " ", text))

@@ -1,0 +1,226 @@
+"""The detector among its rivals: AUROC of each, what it costs, and what the neurons add to it.
+
+Question: does anything simpler read as well, and do the neurons know something that it does not?
+It misleads when two intervals that overlap are read as a tie: the detectors are compared on the
+same answers, and the paired test is narrower. A rival that loses here may win on other data.
+"""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from hlens.errors import HlensError
+from hlens.figures._figure import Figure, count, escape, finish
+from hlens.figures._lines import panel_title
+from hlens.figures._theme import Palette, palette
+
+LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
+
+
+def draw(
+    table: pd.DataFrame,
+    added: pd.DataFrame | None = None,
+    *,
+    reference: str = "H-neurons",
+    theme: str = "light",
+) -> Figure:
+    """Draw the leaderboard.
+
+    Args:
+        table: Columns ``detector, auroc, low, high, n`` and perhaps ``p_corrected, difference,
+            passes, samples``, as `hlens.audit.leaderboard` returns them; detectors that were not
+            run are named in the subtitle.
+        added: What the reference adds to each rival, from `hlens.audit.added_value`.
+        reference: The detector that the others are compared with.
+        theme: ``"light"`` or ``"dark"``.
+
+    Raises:
+        HlensError: A column is missing, or no detector was run.
+    """
+    missing = sorted({"detector", "auroc", "low", "high", "n"} - set(table.columns))
+    if missing or not table.auroc.notna().any():
+        raise HlensError(
+            f"a leaderboard needs rows with detector, auroc, low, high and n; missing: "
+            f"{', '.join(missing) or 'rows'}; give what audit.leaderboard returns"
+        )
+    colours, figure = palette(theme), Figure()
+    run: Any = table.loc[table["auroc"].notna()].sort_values("auroc", ascending=False)
+    own = run["detector"] == reference
+    for rows, claim in ((run.loc[~own], False), (run.loc[own], True)):
+        if len(rows):
+            figure.add_trace(_areas(rows, claim, colours))
+    gains = added is not None and len(added) > 0
+    if gains and added is not None:
+        figure.add_trace(_gains(added, colours))
+    for row in run.to_dict("records"):
+        _words(figure, row, row["detector"] == reference, colours)
+    _axes(figure, run, gains, colours)
+    return finish(
+        figure,
+        colours,
+        title=_title(run, own, reference),
+        subtitle=_subtitle(run, table),
+        height=110 + 30 * len(run),
+        margin={"t": 40, "b": 56, "l": 170, "r": 24},
+    )
+
+
+def example() -> dict[str, Any]:
+    """Made data for the gallery and the laws: one rival comes close, one could not be run."""
+    rows = [
+        ("H-neurons", 0.84, 0.80, 0.88, 420, None, None, 1, 0),
+        ("residual_probe", 0.83, 0.79, 0.87, 420, 0.01, 0.62, 1, 0),
+        ("text", 0.71, 0.66, 0.76, 420, 0.13, 0.001, 0, 0),
+        ("perplexity", 0.66, 0.60, 0.71, 420, 0.18, 0.001, 0, 0),
+        ("length", 0.58, 0.52, 0.63, 420, 0.26, 0.001, 0, 0),
+        ("lookback", None, None, None, 0, None, None, None, None),
+    ]
+    columns = ["detector", "auroc", "low", "high", "n", "difference", "p_corrected", "passes"]
+    gains = [("residual_probe", 3, -4, 11), ("text", 52, 31, 75), ("perplexity", 70, 44, 95),
+             ("length", 101, 74, 130)]  # fmt: skip
+    return {
+        "table": pd.DataFrame(rows, columns=[*columns, "samples"]),
+        "added": pd.DataFrame(gains, columns=["detector", "gain", "low", "high"]),
+    }
+
+
+def _areas(rows: pd.DataFrame, claim: bool, colours: Palette) -> go.Scatter:
+    colour = colours.positive if claim else colours.control
+    return go.Scatter(
+        x=rows["auroc"],
+        y=[named(name) for name in rows["detector"]],
+        error_x=_bars(rows, "auroc", colour),
+        mode="markers",
+        cliponaxis=False,
+        marker={"size": 11, "color": colour, "symbol": "circle" if claim else "square",
+                "line": {"color": colours.page, "width": 1}},
+        customdata=rows[["low", "high", "n"]],
+        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
+        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+
+
+def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
+    return go.Scatter(
+        x=added["gain"],
+        y=[named(name) for name in added["detector"]],
+        error_x=_bars(added, "gain", colours.positive),
+        mode="markers",
+        cliponaxis=False,
+        marker={"size": 9, "color": colours.positive, "line": {"color": colours.page, "width": 1}},
+        customdata=added[["low", "high"]],
+        hovertemplate="added to <b>%{y}</b><br>%{x:.0f} [%{customdata[0]:.0f}, "
+        "%{customdata[1]:.0f}] millinats an answer<extra></extra>",
+        xaxis="x2",
+        showlegend=False,
+    )
+
+
+def _bars(rows: pd.DataFrame, value: str, colour: str) -> dict[str, Any]:
+    return {
+        "type": "data", "symmetric": False, "array": rows["high"] - rows[value],
+        "arrayminus": rows[value] - rows["low"], "thickness": 3, "width": 0, "color": colour,
+    }  # fmt: skip
+
+
+def named(name: str) -> str:
+    """A detector's name as a reader takes it.
+
+    >>> named("min_logprob")
+    'min logprob'
+    """
+    return escape(str(name).replace("_", " "))
+
+
+def _words(figure: Figure, row: dict[str, Any], claim: bool, colours: Palette) -> None:
+    figure.add_annotation(
+        x=row["high"], y=named(row["detector"]), xanchor="left", xshift=8, showarrow=False,
+        text=f"<b>{row['auroc']:.2f}</b>" if claim else f"{row['auroc']:.2f}",
+        font={"size": 12.5, "color": colours.positive_ink if claim else colours.muted},
+    )  # fmt: skip
+    figure.add_annotation(
+        x=(LEFT[1] + RIGHT[0]) / 2, xref="paper", y=named(row["detector"]), showarrow=False,
+        text=cost_words(row.get("passes"), row.get("samples")),
+        font={"size": 12, "color": colours.muted},
+    )  # fmt: skip
+
+
+def cost_words(passes: Any, samples: Any) -> str:
+    """What one new answer costs, beside having sampled it.
+
+    >>> cost_words(1, 0), cost_words(0, 0), cost_words(5.0, 4.0)
+    ('1 pass', 'free', '5 passes, 4 samples')
+    """
+    if pd.isna(passes) or pd.isna(samples):
+        return ""
+    parts = [
+        count(int(n), noun).replace("passs", "passes")
+        for n, noun in ((passes, "pass"), (samples, "sample"))
+        if n
+    ]
+    return ", ".join(parts) or "free"
+
+
+def _axes(figure: Figure, run: Any, gains: bool, colours: Palette) -> None:
+    low = min(0.45, float(run["low"].min()) - 0.02)
+    names = [named(name) for name in run["detector"]]
+    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
+    panel_title(figure, "AUROC, held out (dashed: chance)", LEFT[0], colours.muted)
+    figure.add_annotation(
+        x=(LEFT[1] + RIGHT[0]) / 2, y=1, xref="paper", yref="paper", yanchor="bottom", yshift=10,
+        text="extra cost", showarrow=False, font={"size": 13, "color": colours.muted},
+    )  # fmt: skip
+    figure.update_layout(
+        xaxis={"range": [max(0.0, low), 1.04], "dtick": 0.1, "domain": list(LEFT)},
+        yaxis={
+            "categoryorder": "array",
+            "categoryarray": names[::-1],
+            "showgrid": False,
+            "tickfont": {"size": 13, "color": colours.ink},
+            "range": [-0.6, len(names) - 0.4],
+        },
+    )
+    if gains:
+        panel_title(figure, "H-neurons add (millinats)", RIGHT[0], colours.muted)
+        figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
+        figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y"})
+
+
+def _title(run: Any, own: Any, reference: str) -> str:
+    if not own.any():
+        best = run.iloc[0]
+        return f"{_plain(best['detector'])} reads best (AUROC {best['auroc']:.2f})"
+    claim, others = run.loc[own].iloc[0], run.loc[~own]
+    if others.empty:
+        return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
+    above = others.loc[others["auroc"] > claim["auroc"]]
+    if "p_corrected" not in others:
+        return f"{reference} stand at place {len(above) + 1} of {len(run)}"
+    better = above.loc[above["p_corrected"] <= 0.05]
+    beaten = others.loc[(others["auroc"] < claim["auroc"]) & (others["p_corrected"] <= 0.05)]
+    if len(better):
+        best = better.iloc[0]
+        return (
+            f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {reference} "
+            f"({claim['auroc']:.2f})"
+        )
+    if len(beaten) == len(others):
+        return f"{reference} ({claim['auroc']:.2f}) beat all {len(others)} rivals"
+    return (
+        f"{reference} ({claim['auroc']:.2f}) beat {len(beaten)} of {len(others)} rivals; "
+        f"{len(others) - len(beaten)} are not shown to be worse"
+    )
+
+
+def _plain(name: object) -> str:
+    return str(name).replace("_", " ").capitalize()
+
+
+def _subtitle(run: Any, table: Any) -> str:
+    parts = [f"{int(run['n'].max()):,} held-out answers", "bars: 95 % intervals"]
+    absent = table.loc[table["auroc"].isna(), "detector"]
+    if len(absent):
+        parts.append(f"not available here: {', '.join(absent.str.replace('_', ' '))}")
+    return " · ".join(parts)

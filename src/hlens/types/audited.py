@@ -1,0 +1,128 @@
+"""What an audit says: claims, the checks behind each, and one verdict word a claim."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from hlens.types.found import Estimate
+
+TOLD = 3  # conditions that a claim's reason names
+
+
+class Support(StrEnum):
+    """What an audit may say of a claim."""
+
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of a claim.
+
+    Attributes:
+        name: A few words.
+        rule: The condition, in a sentence, as it is applied.
+        holds: Whether it holds; None where it was not tested.
+        number: The number that decides.
+        beside: The number of the control that it is held against, where there is one.
+        reads: What was seen, in words; why not, where it was not tested.
+        unit: What the number is, such as ``"AUROC"``.
+        p: The p that decides, where one does.
+    """
+
+    name: str
+    rule: str
+    holds: bool | None
+    number: Estimate | None = None
+    beside: Estimate | None = None
+    reads: str = ""
+    unit: str = "AUROC"
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, and all that must hold for it to be supported.
+
+    Attributes:
+        name: ``Readout``, ``Sparsity``, ``Identity``, ``Transfer``, ``Control`` or ``Cost``.
+        says: The claim in a sentence.
+        checks: Its conditions.
+        figure: Heading of the report's section with the figure behind it.
+    """
+
+    name: str
+    says: str
+    checks: tuple[Check, ...]
+    figure: str = ""
+
+    @property
+    def verdict(self) -> Support:
+        """Not supported where any check fails; else not tested where any was not; else supported.
+
+        >>> Claim("Cost", "", (Check("a", "", True), Check("b", "", None))).verdict.value
+        'not tested'
+        """
+        found = [check.holds for check in self.checks]
+        if False in found:
+            return Support.NOT_SUPPORTED
+        if None in found or not found:
+            return Support.NOT_TESTED
+        return Support.SUPPORTED
+
+    @property
+    def because(self) -> str:
+        """What decided: the checks that failed, else those that were not tested, else all.
+
+        The first three are told; the card holds the others.
+        """
+        wanted = {Support.NOT_SUPPORTED: False, Support.NOT_TESTED: None, Support.SUPPORTED: True}
+        decided = [check.reads for check in self.checks if check.holds is wanted[self.verdict]]
+        told = list(dict.fromkeys(decided))
+        more = [f"and {len(told) - TOLD} more"] if len(told) > TOLD else []
+        return "; ".join(told[:TOLD] + more)
+
+
+@dataclass(frozen=True)
+class AuditCard:
+    """The report card of one study.
+
+    Attributes:
+        model: Name of the model.
+        about: What was audited, in a sentence: data, probe, numbers of examples.
+        claims: The claims, in their order.
+    """
+
+    model: str
+    about: str
+    claims: tuple[Claim, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the verdicts written out."""
+        rows = [
+            {**asdict(claim), "verdict": claim.verdict.value, "because": claim.because}
+            for claim in self.claims
+        ]
+        return {"model": self.model, "about": self.about, "claims": rows}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> "AuditCard":
+        """Read what `to_dict` wrote; verdicts follow from the checks."""
+        claims = tuple(
+            Claim(
+                claim["name"],
+                claim["says"],
+                tuple(_check(check) for check in claim["checks"]),
+                claim["figure"],
+            )
+            for claim in table["claims"]
+        )
+        return cls(table["model"], table["about"], claims)
+
+
+def _check(row: Mapping[str, Any]) -> Check:
+    number, beside = (row[key] and Estimate(**row[key]) for key in ("number", "beside"))
+    return Check(**{**row, "number": number, "beside": beside})

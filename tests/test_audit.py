@@ -1,0 +1,434 @@
+"""The audit: planted truth is found, planted confounds are named, noise is not praised."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+import hlens
+from hlens import audit, baselines
+from hlens.audit.added import _powers, _standard
+from hlens.audit.confounds import ADJUSTED, ALL, ALONE, MATCHED, PAIRS, strata_of
+from hlens.audit.covariates import asked_for, gold_in_prompt
+from hlens.audit.findings import Added, Carried, Cheaper, Fixed, Moved
+from hlens.audit.scoring import TEST, TRAIN
+from hlens.errors import HlensError
+from hlens.evaluation import auroc, controls, delong_test, split_by_group
+from hlens.evaluation.pairs import alike_pairs, estimate_over_pairs
+from hlens.judges import substring
+from hlens.probe import SparseProbe
+from hlens.types import (
+    AuditCard,
+    Check,
+    Claim,
+    Contributions,
+    Estimate,
+    Evidence,
+    Example,
+    Judgement,
+    Question,
+    Response,
+    Support,
+    Verdict,
+)
+
+YES, NO, OPEN = Support.SUPPORTED, Support.NOT_SUPPORTED, Support.NOT_TESTED
+
+
+# Planted data: a model whose neurons read length, falsehood, confidence or nothing
+
+
+def planted(kind: str, n: int = 700, seed: int = 0) -> Evidence:
+    """Evidence in which neuron (1, 3) follows what `kind` names, and the label too."""
+    draw = np.random.default_rng(seed)
+    length, surprise = draw.integers(1, 9, n), draw.gamma(2.0, 1.0, n)
+    odds = {"length": length - 4.5, "confidence": 2 * (surprise - 1.7)}.get(kind, np.zeros(n))
+    wrong = draw.random(n) < 1 / (1 + np.exp(-odds))
+    values = draw.gamma(2.0, 1.0, (2, 24, n)).astype(np.float32)
+    shift = {"length": 0.6 * length, "confidence": 1.5 * surprise, "neuron": 3.0 * wrong}
+    values[1, 3] += shift.get(kind, np.zeros(n))
+    data = Contributions(
+        values=torch.from_numpy(values).permute(2, 0, 1),
+        labels=torch.from_numpy(wrong),
+        groups=tuple(f"g{i // 2}" for i in range(n)),
+        domains=("made",) * n,
+        question_ids=tuple(f"q{i}" for i in range(n)),
+        n_tokens=torch.from_numpy(length),
+    )
+    words = ("a",) * n
+    logprobs = tuple((-float(one),) * 2 for one in surprise)
+    whole = torch.ones(n, dtype=torch.long)
+    return Evidence(
+        data, words, words, words, words, n_prompt=whole, n_response=data.n_tokens, starts=whole,
+        logprobs=logprobs,
+    )  # fmt: skip
+
+
+def audited(evidence: Evidence, seed: int = 0) -> tuple[Claim, ...]:
+    """The whole audit below a study, on small numbers of repeats."""
+    data = evidence.contributions
+    train, test = split_by_group(data, 0.4, seed)
+    held_out = set(test.groups)
+    in_test = np.array([group in held_out for group in data.groups])
+    probe = SparseProbe(C="cv", class_weight="balanced", n_points=8, cv=3)
+    detector = hlens.find(train, probe, calibration=None)
+    rivals = [baselines.named("length"), baselines.named("perplexity")]
+    scores = audit.score_all(evidence, in_test, probe, detector, rivals)
+    of = {
+        part: {
+            str(name): rows.score.to_numpy()
+            for name, rows in scores[scores.part == part].groupby("detector", sort=False)
+        }
+        for part in (TRAIN, TEST)
+    }
+    surprise = [-sum(row) for row in evidence.logprobs or ()]
+    covariates = pd.DataFrame({"length": data.n_tokens.numpy(), "log-probability": surprise})
+    parts = [
+        audit.Scored(
+            of[part][audit.REFERENCE],
+            data.labels.numpy()[rows],
+            list(np.asarray(data.groups)[rows]),
+            covariates.loc[rows].reset_index(drop=True),
+        )
+        for part, rows in ((TRAIN, ~in_test), (TEST, in_test))
+    ]
+    labels, groups = (parts[0].labels, parts[1].labels), (parts[0].groups, parts[1].groups)
+    board = audit.leaderboard(
+        of[TEST], labels[1], groups[1], {audit.REFERENCE: (1, 0), "length": (0, 0)}, n_boot=200
+    )
+    found = audit.findings(
+        controls(train, test, probe, detector, n_boot=200),
+        board,
+        audit.added_value(of[TRAIN], of[TEST], labels, groups, permutations=99, n_boot=200),
+        audit.confounds(*parts, n_boot=200),
+        audit.refits(train, test, probe, detector, draws=5, flip_draws=1, n_boot=200),
+        audit.set_agreement(train, SparseProbe(C=detector.fit["C"]), repeats=3),
+        len(detector.selected),
+        detector.weights.numel(),
+    )
+    # The made text has no words, and the made model too few neurons for any set to be few.
+    sure = Added("text", Estimate(50.0, 20.0, 80.0, 100), 0.01)
+    return audit.decide(replace(found, text=(sure,), n_neurons=46_080))
+
+
+def failing(claim: Claim) -> set[str]:
+    return {check.name for check in claim.checks if check.holds is False}
+
+
+def test_a_real_neuron_passes() -> None:
+    readout, _, identity, *_ = audited(planted("neuron"))
+    assert readout.verdict is YES, readout.because
+    assert identity.verdict is YES, identity.because
+
+
+def test_length_alone_is_named_as_the_explanation() -> None:
+    readout, *_, cost = audited(planted("length"))
+    assert readout.verdict is NO
+    assert {"at equal length", f"at equal {ALL}"} <= failing(readout)
+    assert "above chance" not in failing(readout)
+    assert "length may explain it" in readout.because
+    assert cost.verdict is NO
+    assert "not beaten: length" in cost.because
+
+
+def test_confidence_alone_adds_nothing_to_confidence() -> None:
+    readout, *_ = audited(planted("confidence"))
+    assert readout.verdict is NO
+    assert "beyond confidence" in failing(readout)
+    assert not {"above chance", "at equal length"} & failing(readout)
+
+
+def test_noise_is_not_praised() -> None:
+    readout, _, identity, *_ = audited(planted("noise"))
+    assert readout.verdict is NO
+    assert "above chance" in failing(readout)
+    assert "may explain" not in readout.because
+    assert identity.verdict is not YES
+
+
+# How often the tests err where nothing is there
+
+
+def noise(n: int, seed: int) -> tuple[np.random.Generator, np.ndarray, list[str]]:
+    draw = np.random.default_rng(seed)
+    groups = [f"g{i // 2}" for i in range(n)]
+    return draw, np.repeat(draw.random(n // 2) < 0.4, 2), groups
+
+
+def test_what_repeats_a_rival_rarely_seems_to_add_to_it() -> None:
+    alarms = []
+    for seed in range(60):
+        draw, label, groups = noise(300, seed)
+        base = draw.normal(size=(2, 300)) + 1.2 * label
+        same = base + draw.normal(size=(2, 300))  # reads the base, not the label
+        found, p = audit.gain(
+            (base[0], base[1]), (same[0], same[1]), (label, label), (groups, groups), 39, 100
+        )
+        alarms.append([p <= 0.05, found.low > 0 and p <= 0.05])
+    by_p, by_rule = np.mean(alarms, axis=0)
+    assert by_p <= 0.12  # 5 % and twice the error of 60 draws, groups of two included
+    assert by_rule <= 0.08
+
+
+def test_a_score_that_follows_length_is_rarely_above_chance_at_equal_length() -> None:
+    alarms = []
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        length = draw.integers(1, 9, 300)
+        label = draw.random(300) < 1 / (1 + np.exp(4.5 - length))
+        score = length + draw.normal(size=300)
+        found = estimate_over_pairs(score, label, alike_pairs(length, label), n_boot=100)
+        assert roc_auc_score(label, score) > 0.7
+        alarms.append(found.low > 0.5)
+    assert np.mean(alarms) <= 0.08
+
+
+# The parts
+
+
+def test_all_pairs_are_the_auroc_and_strata_are_the_stratified_one() -> None:
+    draw, label, groups = noise(200, 1)
+    score, stratum = draw.normal(size=200).round(1) + label, draw.integers(0, 3, 200)
+    every = np.ones((int(label.sum()), int((~label).sum())), dtype=bool)
+    whole = estimate_over_pairs(score, label, every, groups, 50)
+    assert whole.value == pytest.approx(auroc(score, label))
+    assert whole.n == 200
+    own = [(auroc(score[s], label[s]), label[s].sum() * (~label[s]).sum())
+           for s in (stratum == k for k in range(3))]  # fmt: skip
+    expected = sum(a * pairs for a, pairs in own) / sum(pairs for _, pairs in own)
+    found = estimate_over_pairs(score, label, alike_pairs(stratum.astype(str), label), groups, 50)
+    assert found.value == pytest.approx(expected)
+
+
+def test_matching_is_alike_balanced_and_the_largest() -> None:
+    label = np.array([True, True, True, False, False])
+    alike = np.array([[True, True], [True, False], [False, False]])
+    kept = audit.matched(alike, label)
+    # Greedy could take (0, 0) and leave (1, ·) alone; two pairs are possible.
+    assert kept.tolist() == [True, True, False, True, True]
+
+
+def test_gain_is_that_of_scikit_learn() -> None:
+    draw, label, groups = noise(400, 2)
+    base, extra = draw.normal(size=(2, 400)) + label, draw.normal(size=(2, 400)) + 0.7 * label
+    found, _ = audit.gain(
+        (base[0], base[1]), (extra[0], extra[1]), (label, label), (groups, groups), 0, 10
+    )
+    parts = [
+        [_powers(part) for part in _standard(*pair)]
+        for pair in ((base[0], base[1]), (extra[0], extra[1]))
+    ]
+
+    def likelihood(train: np.ndarray, test: np.ndarray) -> float:
+        model = LogisticRegression(C=10.0, tol=1e-10, max_iter=1000).fit(train, label)
+        return float(model.predict_log_proba(test)[np.arange(400), label.astype(int)].mean())
+
+    both = [np.hstack([a, b]) for a, b in zip(*parts, strict=True)]
+    expected = 1000 * (likelihood(*both) - likelihood(*parts[0]))
+    assert found.value == pytest.approx(expected, abs=1e-3)
+    assert found.value > 10
+    bent, _ = audit.gain(
+        (np.exp(3 * base[0]), np.exp(3 * base[1])), (extra[0] ** 3, extra[1] ** 3),
+        (label, label), (groups, groups), 0, 10,
+    )  # fmt: skip
+    assert bent.value == pytest.approx(found.value)  # a rival's units are no advantage to us
+
+
+def test_the_leaderboard_pairs_and_corrects() -> None:
+    draw, label, groups = noise(200, 3)
+    scores = {name: draw.normal(size=200) + shift * label
+              for name, shift in (("H-neurons", 1.5), ("good", 1.4), ("poor", 0.0))}  # fmt: skip
+    table = audit.leaderboard(scores, label, groups, {"poor": (0, 4)}, {"gone": "no context"}, 50)
+    row = table.set_index("detector").loc["poor"]
+    difference, p = delong_test(scores["H-neurons"], scores["poor"], label, groups)
+    assert (row.difference, row.p) == (pytest.approx(difference), pytest.approx(p))
+    assert row.difference_low < difference < row.difference_high
+    assert row.p_corrected == pytest.approx(2 * p)
+    assert (row.passes, row.samples) == (0, 4)
+    assert table.iloc[-1].note == "not available: no context"
+    with pytest.raises(HlensError, match="no scores of 'H-neurons'"):
+        audit.leaderboard({"good": scores["good"]}, label, groups)
+
+
+def test_a_constant_covariate_is_said_and_not_judged() -> None:
+    draw, label, groups = noise(120, 4)
+    table = pd.DataFrame({"length": draw.integers(1, 5, 120), "domain": "one"})
+    part = audit.Scored(draw.normal(size=120) + label, label, groups, table)
+    found = audit.confounds(part, part, n_boot=50)
+    domain = found[found.covariate == "domain"]
+    assert domain.note.tolist() == ["has one value only"]
+    assert domain.auroc.isna().all()
+    views = set(found[found.covariate == "length"]["view"])
+    assert {ALONE, PAIRS, MATCHED, ADJUSTED} <= views
+
+
+def test_strata_hold_every_example_once() -> None:
+    numbers = pd.Series([1.0, 1.0, 1.0, 1.0, 2.0, 9.0])
+    assert set(strata_of(numbers)) == {"1", "2–9"} or len(set(strata_of(numbers))) <= 3
+    many = pd.Series([f"r{i % 30}" for i in range(90)])
+    assert len(set(strata_of(many))) == 8
+    assert "others" in strata_of(many)
+
+
+def test_truth_by_length_tells_the_two_effects_apart() -> None:
+    draw, label, groups = noise(400, 5)
+    length = draw.integers(1, 9, 400)
+    for score, strong, weak in (
+        (3.0 * label, "truth", "length"),
+        (1.0 * length, "length", "truth"),
+    ):
+        noisy = score + draw.normal(size=400)
+        table = audit.truth_by_length(noisy, label, length, groups, 100).set_index("what")
+        assert table.loc[strong, "low"] > 0.5
+        assert table.loc[weak, "low"] < 0 < table.loc[weak, "high"]
+        assert table.n.iloc[:4].sum() == 400
+
+
+def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
+    evidence = planted("neuron", 500)
+    train, test = split_by_group(evidence.contributions, 0.4)
+    probe = SparseProbe(C="cv", n_points=8, cv=3)
+    detector = hlens.find(train, probe, calibration=None)
+    given = [(part.labels.long(), part) for part in (train, test)]
+    given[1][0][:4] = -1
+    table = audit.refits(
+        train, test, probe, detector, {"measured again": evidence.contributions},
+        (given[0][0], given[1][0]), draws=3, flip_draws=1, n_boot=50,
+    ).set_index("control")  # fmt: skip
+    assert table.loc["as found", "shared"] == 1
+    assert table.loc["without its neurons", "difference_low"] > 0.2
+    assert table.loc["measured again", "shared"] == 1
+    assert table.loc["measured again", "p"] == pytest.approx(1.0, abs=0.9)
+    assert table.loc["second judge", "note"] == "0 labels differ, 4 are left open"
+    assert table.loc["20 % of labels flipped", "auroc"] <= table.loc["as found", "auroc"]
+
+
+def test_covariates_come_from_the_question_and_the_response() -> None:
+    question = Question(
+        "1", "general", "Is Mars or Venus larger?", ("Venus",), meta={"relation": "size"}
+    )
+    answers = [("It is Venus", Verdict.CORRECT), ("Mars", Verdict.HALLUCINATED)]
+    judged = [
+        Judgement(Response(question, text, (1,) * 7, 4, (-0.5, -1.5, -4.0), sample=i), verdict)
+        for i, (text, verdict) in enumerate(answers)
+    ]
+    example = Example(torch.ones(7, dtype=torch.long), 4, 5, 7, True, "1", "g", "general", 1)
+    row = audit.covariates([example], judged).iloc[0]
+    assert (row.length, row.position, row["log-probability"]) == (2, 1, -2.75)
+    assert (row["answer type"], row.topic, row["gold in prompt"]) == ("yes or no", "size", 1.0)
+    assert (row.consistency, row["sample"]) == ("mixed", "later")
+    assert asked_for("In which country is Oslo?") == "place"
+    assert gold_in_prompt(replace(question, answers=("Pluto",))) == 0
+    with pytest.raises(HlensError, match="no judgement of sample 3"):
+        audit.covariates([replace(example, sample=3)], judged)
+
+
+def test_the_second_judge_is_loose_and_its_labels_keep_their_rows() -> None:
+    question = Question("1", "general", "What is it?", ("art",))
+    texts = ("He was Mozart.", "It is music.", "")
+    responses = [Response(question, t, (), 0, sample=i) for i, t in enumerate(texts)]
+    found = [substring.judge(response) for response in responses]
+    assert [j.verdict for j in found] == [
+        Verdict.CORRECT, Verdict.HALLUCINATED, Verdict.UNSCORED
+    ]  # fmt: skip
+    rows = [
+        Example(torch.ones(2, dtype=torch.long), 1, 1, 2, True, "1", "g", "general", i)
+        for i in (2, 0, 1)
+    ]
+    assert audit.second_labels(rows, found).tolist() == [-1, 0, 1]
+
+
+# The rules: every condition decides its claim, alone
+
+GOOD, CHANCE = Estimate(0.84, 0.80, 0.88, 400), Estimate(0.52, 0.46, 0.58, 400)
+PASSING = audit.Findings(
+    auroc=GOOD, shuffled=CHANCE, shuffled_p=0.05,
+    fixed=(Fixed("length", GOOD, GOOD, CHANCE, 100),),
+    confidence=(Added("perplexity", Estimate(40.0, 20.0, 60.0, 400), 0.005),),
+    text=(Added("text", Estimate(30.0, 10.0, 50.0, 400), 0.02),),
+    n_selected=80, n_neurons=46_080, over_dense=Estimate(-0.01, -0.03, 0.02, 400),
+    refit=GOOD, random=CHANCE, random_p=1 / 21,
+    halves=Estimate(0.6, 0.5, 0.7, 400), chance=Estimate(0.02, 0.0, 0.1, 400),
+    other_split=Estimate(0.7, 0.7, 0.7, 400), over_without=Estimate(0.1, 0.05, 0.15, 400),
+    carried=(Carried("a", "b", GOOD, 0.88, 0.001), Carried("b", "a", GOOD, 0.86, 0.001)),
+    moved=(Moved("false_premises", Estimate(0.1, 0.05, 0.15, 40), True, False),
+           Moved("perplexity", Estimate(0.0, -0.1, 0.1, 40), False, True)),
+    cheaper=(Cheaper("perplexity", Estimate(0.1, 0.05, 0.15, 400), 0.01),),
+)  # fmt: skip
+WIDE = Estimate(0.6, 0.49, 0.7, 400)
+RULES = [
+    # claim, what is changed, verdict, the condition that fails or was not tested
+    ("Readout", {"auroc": WIDE}, NO, "above chance"),
+    ("Readout", {"shuffled_p": 0.0501}, NO, "beyond shuffled labels"),
+    ("Readout", {"fixed": (Fixed("length", WIDE, GOOD, GOOD, 20),)}, NO, "at equal length"),
+    ("Readout", {"fixed": (Fixed("length", GOOD, WIDE, GOOD, 20),)}, NO, "at equal length"),
+    ("Readout", {"fixed": (Fixed("length", WIDE, GOOD, GOOD, 19),)}, YES, ""),
+    ("Readout", {"fixed": ()}, OPEN, "at equal surface"),
+    ("Readout", {"confidence": (Added("p", Estimate(9.0, -1.0, 20.0, 400), 0.01),)}, NO,
+     "beyond confidence"),
+    ("Readout", {"confidence": (Added("p", Estimate(9.0, 1.0, 20.0, 400), 0.06),)}, NO,
+     "beyond confidence"),
+    ("Readout", {"confidence": ()}, OPEN, "beyond confidence"),
+    ("Readout", {"text": ()}, OPEN, "beyond the text"),
+    ("Sparsity", {"n_selected": 461}, NO, "few"),
+    ("Sparsity", {"n_selected": 0}, NO, "few"),
+    ("Sparsity", {"over_dense": Estimate(0.0, -0.06, 0.06, 400)}, NO, "enough"),
+    ("Sparsity", {"over_dense": None}, OPEN, "enough"),
+    ("Sparsity", {"random_p": 2 / 21}, NO, "better than any few"),
+    ("Identity", {"halves": Estimate(0.4, 0.3, 0.5, 400)}, NO, "comes back"),
+    ("Identity", {"chance": Estimate(0.4, 0.3, 0.55, 400)}, NO, "comes back"),
+    ("Identity", {"other_split": Estimate(0.4, 0.4, 0.4, 400)}, NO, "another split"),
+    ("Identity", {"over_without": Estimate(0.02, -0.01, 0.05, 400)}, NO, "needed"),
+    ("Identity", {"over_without": None}, OPEN, "needed"),
+    ("Transfer", {"carried": ()}, OPEN, "above chance"),
+    ("Transfer", {"carried": (Carried("a", "b", WIDE, 0.6, 0.2),)}, NO, "above chance"),
+    ("Transfer", {"carried": (Carried("a", "b", Estimate(0.6, 0.55, 0.65, 400), 0.9, 0.001),)},
+     NO, "keeps half"),
+    ("Control", {"moved": ()}, OPEN, "moves behaviour"),
+    ("Control", {"moved": (replace(PASSING.moved[0], beyond=False), PASSING.moved[1])}, NO,
+     "moves behaviour"),
+    ("Control", {"moved": (PASSING.moved[0],)}, OPEN, "spares the rest"),
+    ("Control", {"moved": (PASSING.moved[0],
+                           Moved("perplexity", Estimate(0.5, 0.2, 0.8, 40), True, True))}, NO,
+     "spares the rest"),
+    ("Control", {"moved": (PASSING.moved[0],
+                           Moved("plain_qa", Estimate(0.5, 0.2, 0.8, 40), True, True))}, YES, ""),
+    ("Cost", {"cheaper": (Cheaper("text", Estimate(0.01, -0.02, 0.05, 400), 0.4),)}, NO,
+     "beats the cheap"),
+    ("Cost", {"cheaper": (Cheaper("text", Estimate(-0.2, -0.3, -0.1, 400), 0.001),)}, NO,
+     "beats the cheap"),
+    ("Cost", {"cheaper": ()}, OPEN, "beats the cheap"),
+]  # fmt: skip
+
+
+def test_all_claims_can_be_supported_and_nothing_measured_is_not_tested() -> None:
+    assert {claim.verdict for claim in audit.decide(PASSING)} == {YES}
+    assert {claim.verdict for claim in audit.decide(audit.Findings())} == {OPEN}
+
+
+@pytest.mark.parametrize(("name", "change", "verdict", "which"), RULES)
+def test_a_rule(name: str, change: dict, verdict: Support, which: str) -> None:
+    claims = {claim.name: claim for claim in audit.decide(replace(PASSING, **change))}
+    assert claims[name].verdict is verdict
+    odd = {check.name for check in claims[name].checks if check.holds is not True}
+    assert which in odd if which else not odd
+
+
+def test_the_card_comes_back_and_keeps_foreign_text_as_text() -> None:
+    hostile = "m</script><b>|x\n`y`"
+    checks = (Check("a|b", "rule", False, GOOD, CHANCE, reads=hostile),)
+    card = AuditCard(hostile, hostile, (Claim("Readout", hostile, checks), *audit.decide(PASSING)))
+    assert AuditCard.from_dict(card.to_dict()) == card
+    page = audit.markdown(card)
+    assert "<b>" not in page
+    assert "</script>" not in page
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert all(line.replace("\\|", "").count("|") in (4, 6) for line in rows)
+    drawn = hlens.figures.audit_card(card).markup
+    assert "<b>|x" not in drawn
+    assert "</script>" not in drawn
+    assert drawn.count('<section class="ha-claim">') == 7
