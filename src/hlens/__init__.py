@@ -70,6 +70,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = (
+    "audit",
     "baselines",
     "domains",
     "evaluation",

@@ -16,7 +16,7 @@ from hlens.types import Estimate
 # Rivals by what they read; the rest are other ways to read the model's inside.
 CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy")
 TEXT = ("text", "question")
-DENSE = "dense_contributions"
+DENSE = "dense_probe"
 DAMAGE = ("perplexity", "multiple_choice", "plain_qa")  # what an edit must not break
 NO_BEHAVIOUR = (*DAMAGE, "kl")
 

@@ -35,6 +35,7 @@ from hlens.effects import slopes
 from hlens.evaluation.controls import settled
 from hlens.model import Settings
 from hlens.store import write_text
+from hlens.store.evidence import load_evidence, save_evidence
 from hlens.store.tables import load_table, save_table
 from hlens.types import AuditCard, Contributions, Evidence
 
@@ -121,14 +122,25 @@ class Auditing:
     def evidence(self) -> Evidence:
         """What the rivals read, in one forward pass."""
         study, how = self.study, self.study.recipe.sampling
-        return baselines.gather(
-            study.model,
-            study.examples(),
-            study.responses(),
-            self.data,
-            seed=self.seed,
-            settings=Settings(how.max_new_tokens, how.temperature, how.top_k, how.top_p),
-            progress=lambda step, done, total: study.reporter(f"audit: {step}")(done, total),
+        folder = study.folder / "audit" / "evidence"
+
+        def make() -> Evidence:
+            return baselines.gather(
+                study.model,
+                study.examples(),
+                study.responses(),
+                self.data,
+                seed=self.seed,
+                settings=Settings(how.max_new_tokens, how.temperature, how.top_k, how.top_p),
+                progress=lambda step, done, total: study.reporter(f"audit: {step}")(done, total),
+            )
+
+        return study.step(
+            "audit evidence",
+            [study.key("measure"), how, self.seed],
+            make,
+            lambda found: save_evidence(found, folder),
+            lambda: load_evidence(folder, self.data),
         )
 
     @cached_property
