@@ -186,6 +186,15 @@ def test_further_samples_are_those_of_a_longer_run(model: Model) -> None:
     assert more(model, long, 5, seed=3, settings=SETTINGS) == []
 
 
+def test_further_samples_of_a_completion_end_at_their_first_newline(model: Model) -> None:
+    long = Settings(max_new_tokens=60)  # bytes of noise, a newline among them now and then
+    short = sample(model, questions(8), 1, settings=long, completion=True)
+    found = more(model, short, 3, settings=long, completion=True)
+    whole = more(model, short, 3, settings=long)
+    assert not any("\n" in response.text for response in found)
+    assert any("\n" in response.text for response in whole)
+
+
 def test_evidence_stands_in_the_order_of_the_contributions(model: Model) -> None:
     responses = sample(model, questions(context="Once."), 3, settings=SETTINGS)
     examples, data = located(model, responses)

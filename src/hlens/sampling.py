@@ -97,6 +97,7 @@ def more(
     *,
     seed: int = 0,
     settings: Settings | None = None,
+    completion: bool = False,
     rows: int = ROWS,
     progress: Progress | None = None,
 ) -> list[Response]:
@@ -111,6 +112,7 @@ def more(
         n: Samples that each question should have in all.
         seed: Seed of the run.
         settings: Sampling settings; default those of arXiv 2512.01797.
+        completion: Whether that run cut replies at their first newline.
         rows: Sequences at a time.
         progress: Called with (samples done, samples in all).
 
@@ -133,7 +135,8 @@ def more(
             questions = [asked[i].question for i in batch]
             chosen = [prompts[i] for i in batch]
             made = _ask(model, questions, chosen, range(start, n), seed, settings)
-            found += [response for row in made for response in row]
+            flat = [response for row in made for response in row]
+            found += [first_line(each, model) for each in flat] if completion else flat
             if progress:
                 progress(len(found), sum(n - had[key] for key in short))
     return found

@@ -1,22 +1,17 @@
 """gather: the evidence of all rivals, in one sampling pass and one forward pass."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from hlens.baselines._asking import asked_true
 from hlens.baselines._pass import read
+from hlens.baselines._samples import Sampling, distinct, fields
 from hlens.errors import HlensError
-from hlens.judges._answer import answer_span
 from hlens.model import Model, Settings
-from hlens.sampling import more
 from hlens.types import Contributions, Evidence, Example, Response
 
 Progress = Callable[[str, int, int], None]
-Key = tuple[str, str]
 N_SAMPLES = 4
 
 
@@ -29,6 +24,7 @@ def gather(
     samples: int = N_SAMPLES,
     seed: int = 0,
     settings: Settings | None = None,
+    completion: bool = False,
     ask: bool = True,
     progress: Progress | None = None,
 ) -> Evidence:
@@ -47,6 +43,7 @@ def gather(
         seed: The study's seed; further samples continue where it ended.
         settings: The study's sampling settings. At temperature 0 all samples are one, so that
             further ones are drawn at temperature 1.
+        completion: Whether the study put its questions as text to be continued.
         ask: Whether the model is asked about its own answers.
         progress: Called with (step, done, in all).
 
@@ -54,9 +51,10 @@ def gather(
         HlensError: Contributions of other examples, or an example without its response.
     """
     own = _own(examples, responses, contributions)
-    tell = _told(progress)
-    others = _others(model, own, responses, samples, seed, settings or Settings(), tell)
-    sequences, place = _distinct(others)
+    tell = progress or (lambda step, done, total: None)
+    sampling = Sampling(samples, seed, settings or Settings(), completion)
+    others = sampling.others(model, own, responses, lambda *at: tell("sample", *at))
+    sequences, place = distinct(others)
     lookback = any(response.question.context for response in own)
     found = read(model, examples, sequences, lookback, lambda *at: tell("read", *at))
     answers = tuple(model.decode(e.token_ids[e.start : e.stop].tolist()).strip() for e in examples)
@@ -82,7 +80,7 @@ def gather(
         lookback=found.lookback,
         p_true=p_true,
         why_not=_why_not(lookback, ask, samples),
-        **(_sample_fields(others, found.sample_states[place]) if samples else {}),
+        **(fields(others, found.sample_states[place]) if samples else {}),
     )
 
 
@@ -113,73 +111,6 @@ def _own(
     return found
 
 
-def _others(
-    model: Model,
-    own: Sequence[Response],
-    responses: Sequence[Response],
-    n: int,
-    seed: int,
-    settings: Settings,
-    tell: Progress,
-) -> list[list[Response]]:
-    """For each example, n other samples of its question."""
-    asked = {_key(response) for response in own}
-    pool = [response for response in responses if _key(response) in asked]
-    if n == 0:
-        return [[] for _ in own]
-    if settings.temperature == 0:
-        settings = replace(settings, temperature=1.0)
-        pool = [response for response in pool if response.sample == 0]
-    drawn = more(
-        model, pool, n + 1, seed=seed, settings=settings, progress=lambda *at: tell("sample", *at)
-    )
-    by_question: dict[Key, list[Response]] = {}
-    for response in sorted([*pool, *drawn], key=lambda response: response.sample):
-        by_question.setdefault(_key(response), []).append(response)
-    return [[r for r in by_question[_key(mine)] if r.sample != mine.sample][:n] for mine in own]
-
-
-def _key(response: Response) -> Key:
-    return response.question.domain, response.question.id
-
-
-def _distinct(others: Sequence[Sequence[Response]]) -> tuple[list[Example], Tensor]:
-    """Each different sample once, as a sequence to run; and where each stands among them."""
-    number: dict[tuple[int, ...], int] = {}
-    sequences: list[Example] = []
-    for response in (response for row in others for response in row):
-        if response.token_ids not in number:
-            number[response.token_ids] = len(sequences)
-            sequences.append(_sequence(response))
-    place = [[number[response.token_ids] for response in row] for row in others]
-    return sequences, torch.tensor(place, dtype=torch.long)
-
-
-def _sequence(response: Response) -> Example:
-    """A sample as a sequence whose last token is read: that of the prompt where it is empty."""
-    tokens = torch.tensor(response.token_ids)
-    start = min(response.n_prompt, len(tokens) - 1)
-    question = response.question
-    return Example(
-        tokens, response.n_prompt, start, len(tokens), False, question.id, question.group,
-        question.domain, response.sample,
-    )  # fmt: skip
-
-
-def _sample_fields(others: Sequence[Sequence[Response]], states: Tensor) -> dict[str, Any]:
-    return {
-        "samples": tuple(tuple(_answer(response) for response in row) for row in others),
-        "sample_logprobs": tuple(tuple(sum(r.logprobs) for r in row) for row in others),
-        "sample_states": states,
-    }
-
-
-def _answer(response: Response) -> str:
-    """The answer within a sample, by the rule that found it in the examples."""
-    span = answer_span(response.text, response.question.text)
-    return response.text[slice(*span)] if span else response.text.strip()
-
-
 def _why_not(lookback: bool, ask: bool, samples: int) -> dict[str, str]:
     unheard = "the architecture hands out no attention weights"
     why = {"lookback": unheard if lookback else "no question has a context to look back on"}
@@ -189,7 +120,3 @@ def _why_not(lookback: bool, ask: bool, samples: int) -> dict[str, str]:
         none = "no further samples were drawn"
         why |= dict.fromkeys(("samples", "sample_logprobs", "sample_states"), none)
     return why
-
-
-def _told(progress: Progress | None) -> Progress:
-    return progress or (lambda step, done, total: None)
