@@ -123,6 +123,16 @@ def test_a_recomputation_names_what_has_changed(study: Study) -> None:
     assert changed == ["transfer"]
 
 
+def test_another_judge_is_put_beside_the_studys(study: Study) -> None:
+    found = tables.beside(study, "alias")
+    assert found["agreement"].set_index("measure").value["agreement"] == 1.0
+    counts = found["confusion"].set_index("auto")
+    assert int(counts.to_numpy().sum()) == len(study.responses())
+    assert list(counts.index) == list(counts.columns)
+    with pytest.raises(HlensError, match="unknown judge 'alas'; did you mean 'alias'"):
+        tables.beside(study, "alas")
+
+
 def test_a_further_run_redoes_only_what_changed(
     files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,9 +75,23 @@ def sample(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def judge(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+def judge(
+    study: StudyFolder,
+    out: Out = None,
+    beside: Annotated[
+        str | None, typer.Option(help="Another judge, to see how far the two agree.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Say which responses are true."""
-    _step(study, out, "judgements", as_json)
+    if beside is None:
+        _step(study, out, "judgements", as_json)
+        return
+    from hlens.cli import studies, tables
+
+    with show.progress() as progress:
+        found = tables.beside(studies.open_study(str(study), out, None, progress), beside)
+    show.tables(found, None, None, as_json)
 
 
 @app.command()

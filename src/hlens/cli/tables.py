@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from hlens import figures
+from hlens import figures, judges
 from hlens.figures._figure import Figure
 
 if TYPE_CHECKING:
@@ -58,6 +58,18 @@ def draw(study: "Study", verb: Verb, path: Path) -> None:
 
 
 DEEPER = ("alone", "path", "stability", "sparsity")  # of the report; long, and made only by it
+
+
+def beside(study: "Study", name: str) -> Tables:
+    """How far the study's judge and another agree; rows of the confusion are the study's.
+
+    Raises:
+        HlensError: No judge of that name, or one that cannot judge these questions.
+    """
+    own = study.judgements()
+    other = judges.judge(study.responses(), judges.named(name))
+    counts = judges.confusion(own, other).rename_axis(index=study.recipe.labels.judge, columns=None)
+    return {"agreement": judges.agreement(own, other), "confusion": counts.reset_index()}
 
 
 def _evaluate(study: "Study") -> Tables:
