@@ -34,6 +34,7 @@ const hlens = {
   },
   failed(error, plots = document.querySelectorAll(".plot.wait")) {
     plots.forEach((at) => {
+      at.classList.remove("wait");
       at.textContent = "This figure could not be drawn: " + error.message;
     });
   },

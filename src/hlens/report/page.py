@@ -185,7 +185,7 @@ def _card(card: Card) -> str:
 
 def _card_lines(card: Card) -> Iterator[str]:
     if isinstance(card.value, Estimate):
-        yield f"95 % CI {card.value.low:.3f}–{card.value.high:.3f}, n = {card.value.n:,}"
+        yield f"95 % CI {card.value.low:.3f}–{card.value.high:.3f}, n\u00a0=\u00a0{card.value.n:,}"
     if card.note:
         yield visible(card.note)
 

@@ -34,7 +34,8 @@ def add_marks(
         colours: The palette.
     """
     outlined = np.array([len(names) >= most_of(n_domains) for names in domains], dtype=bool)
-    text = np.array([", ".join(map(escape, names)) for names in domains], dtype=object)
+    held = [", ".join(map(escape, names)) or "none of the domains" for names in domains]
+    text = np.array(held, dtype=object)
     smallest, largest = max(5.0, min(8.0, row * 0.6)), max(8.0, min(17.0, row * 1.15))
     sizes = smallest + (largest - smallest) * np.sqrt(drawn["size"].to_numpy())
     numbers = np.stack([*facts.values()], axis=1).astype(np.float32) if facts else None
@@ -44,7 +45,7 @@ def add_marks(
         weight = drawn.weight.to_numpy()[rows]
         look = {"color": colour} if np.isnan(weight).all() else _ramp(weight)
         bigger = 1.12 if symbol == "diamond" else 1.0  # a diamond of one width looks smaller
-        named = any(text[rows])
+        named = n_domains > 0
         figure.add_trace(
             go.Scatter(
                 x=drawn.neuron.to_numpy()[rows],
