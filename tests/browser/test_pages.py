@@ -229,8 +229,11 @@ def assert_explores(frame: Any, mouse: Any) -> None:
     frame.get_by_label("Neuron", exact=True).select_option("L2N40")
     assert head.inner_text() == "L2N40"
     box = frame.locator(".scatterlayer .trace path.point").first.bounding_box()
-    mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    head.filter(has_text="L5N3").wait_for(timeout=15_000)
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    mouse.move(*middle)
+    frame.locator(".hoverlayer .hovertext").wait_for()
+    mouse.click(*middle)
+    head.filter(has_text="L5N3").wait_for()
 
 
 def test_the_explorer_links_map_and_panel(opened: Callable[..., Any]) -> None:
