@@ -108,18 +108,6 @@ def test_cett_equals_the_formula_by_hand(model: Model) -> None:
     close(data.values, by_hand(model, items))
 
 
-def test_a_bridge_cache_gives_the_same(model: Model) -> None:
-    items = several()
-    data = measure(model, items)
-    for row, item in enumerate(items):
-        with torch.inference_mode():
-            _, cache = model.run_with_cache(item.token_ids[None])
-        for layer in range(model.n_layers):
-            trace = MlpTrace.from_cache(cache, model.bridge, layer)
-            value = metrics.cett(trace)[0, item.start : item.stop].mean(0)
-            close(value, data.values[row, layer])
-
-
 def test_neuron_major_is_a_view() -> None:
     data = measure(tiny("llama"), several(3))
     assert data.values.permute(1, 2, 0).is_contiguous()
@@ -400,22 +388,30 @@ def test_a_mixture_of_experts_is_refused(name: str) -> None:
 
 
 class Quantised(torch.nn.Module):
-    """A down projection as bitsandbytes keeps it: packed integers, unpacked while running."""
+    """A down projection whose weights are packed, and unpacked while it runs."""
 
-    def __init__(self, linear: torch.nn.Linear) -> None:
+    def __init__(self, linear: torch.nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         self.plain = linear
-        packed = linear.weight.detach().mul(100).to(torch.int8)
+        packed = linear.weight.detach().mul(100).to(dtype)
         self.weight = torch.nn.Parameter(packed, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.plain(x)
 
 
-def test_quantised_rows_are_refused() -> None:
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+def test_quantised_rows_are_refused(dtype: torch.dtype) -> None:
     model = hlens.model.load((architectures.llama(), None))
-    model.down_projections[1] = Quantised(model.down_projections[1])  # type: ignore[arg-type]
-    with pytest.raises(HlensError, match=r"layer 1 is quantised .*int8"):
+    model.down_projections[1] = Quantised(model.down_projections[1], dtype)  # type: ignore[arg-type]
+    with pytest.raises(HlensError, match=rf"layer 1 is quantised \({dtype}\)"):
+        measure(model, several(1))
+
+
+def test_weights_that_are_no_plain_tensor_are_refused() -> None:
+    model = hlens.model.load((architectures.llama(), None))
+    model.down_projections[2] = torch.nn.Module()  # such as GPTQ and HQQ: no ``weight`` at all
+    with pytest.raises(HlensError, match=r"layer 2 is quantised \(Module\)"):
         measure(model, several(1))
 
 

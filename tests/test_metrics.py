@@ -134,6 +134,49 @@ def all_metrics(model: Model, items: list[Example], batch_size: int | None = Non
     return plain | needy
 
 
+def test_every_formula_by_hand_on_a_bridge_cache_gives_the_same(model: Model) -> None:
+    items = several(3)
+    found = measure_many(model, items, PLAIN, ["answer"])
+    for row, item in enumerate(items):
+        with torch.inference_mode():
+            _, cache = model.run_with_cache(item.token_ids[None])
+        for layer in range(model.n_layers):
+            trace = MlpTrace.from_cache(cache, model.bridge, layer)
+            for metric in PLAIN:
+                value = metric(trace)[0, item.start : item.stop].mean(0)
+                close(found[name_of(metric), "answer"].values[row, layer], value)
+
+
+def test_what_needs_the_logits_by_hand_on_a_bridge_cache_gives_the_same() -> None:
+    model, item = tiny("llama"), example(1)
+    found = measure_many(model, [item], list(NEEDS), ["first_answer"], position="predicted")
+    ids, at, target = item.token_ids[None], item.start - 1, int(item.token_ids[item.start])
+    acts: list[Tensor] = []
+    last: list[Tensor] = []
+    hooks = [
+        down.register_forward_pre_hook(lambda m, a: acts.append(a[0]))
+        for down in model.down_projections
+    ]
+    norm: Any = model.body.norm
+    hooks.append(norm.register_forward_pre_hook(lambda m, a: last.append(a[0].detach())))
+    with torch.enable_grad():
+        logprobs = model.hf(ids).logits[0].log_softmax(-1)
+        span = torch.arange(item.start, item.stop)
+        slopes = torch.autograd.grad(logprobs[span - 1, item.token_ids[span]].sum(), acts)
+    for hook in hooks:
+        hook.remove()
+    scale = (last[0].square().mean(-1, keepdim=True) + norm.variance_epsilon).sqrt()
+    direction = model.hf.lm_head.weight[target].detach() * norm.weight.detach() / scale
+    with torch.inference_mode():
+        _, cache = model.run_with_cache(ids)
+    for layer, gradient in enumerate(slopes):
+        trace = MlpTrace.from_cache(
+            cache, model.bridge, layer, direction=direction, gradient=gradient
+        )
+        for metric in NEEDS:
+            close(found[name_of(metric), "first_answer"].values[0, layer], metric(trace)[0, at])
+
+
 def same(a: Found, b: Found, limit: float = 1e-5) -> None:
     assert a.keys() == b.keys()
     for key in a:
@@ -153,7 +196,7 @@ def test_padding_changes_nothing(model: Model) -> None:
     same({key: data.select([0, 1]) for key, data in padded.items()}, short)
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2", "gpt_neox", "olmo2", "falcon"])
+@pytest.mark.parametrize("name", architectures.DENSE)
 def test_scaling_activations_in_a_model_is_scaling_rows(name: str) -> None:
     hf: Any = architectures.DENSE[name]()
     scaled = hlens.model.load((hf, None))

@@ -15,6 +15,7 @@ import torch
 from hlens import metrics, store
 from hlens.contributions import measure, measure_many, stored
 from hlens.errors import HlensError
+from hlens.probe import design
 from hlens.types import Contributions, Example, Provenance
 from test_measure import several, sharing, tiny
 
@@ -52,6 +53,20 @@ def test_loaded_values_are_neuron_major_and_lie_on_disk(tmp_path: Path) -> None:
     loaded = store.load_contributions(path)
     assert loaded.neuron_major.data_ptr() == loaded.values.data_ptr()
     assert str(path) in Path("/proc/self/maps").read_text() or sys.platform != "linux"
+
+
+def test_a_mapped_store_is_widened_piece_by_piece_in_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.save_contributions(data(n=8, dtype=torch.float16), tmp_path / "a")
+    matrix = store.load_contributions(path).neuron_major
+    monkeypatch.setitem(design.CHUNK_ELEMENTS, "cpu", 8)
+    read = design.Design(matrix, threads=2)
+    with read.workers():
+        found = read.each_chunk(lambda _, chunk: (chunk.data_ptr(), chunk.clone()))
+    assert len(found) == 6
+    assert len({place for place, _ in found}) <= 2, "one place a thread, however many chunks"
+    assert torch.equal(torch.cat([chunk for _, chunk in found]), matrix.float())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

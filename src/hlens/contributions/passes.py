@@ -163,7 +163,7 @@ def collect(
     """
     if reducer.taking is None:
         return begun
-    wait(reducer.results)
+    reducer.wait()
     slots = reducer.taking.slots
     if begun is None and _is_plain(slots):
         return reducer.results[:, :, :, 0].transpose(1, 2)
@@ -192,9 +192,3 @@ def nothing(reducer: Reducer, asks: Sequence[Ask], n_examples: int) -> Results:
 def _is_plain(slots: Tensor) -> bool:
     """One example a row, in order: then there is nothing to bring anywhere."""
     return slots.shape[1] == 1 and bool((slots[:, 0] == torch.arange(len(slots))).all())
-
-
-def wait(results: Tensor) -> None:
-    """Wait until a GPU has carried off what it computed."""
-    if results.is_pinned():
-        torch.cuda.synchronize()

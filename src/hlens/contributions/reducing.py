@@ -15,6 +15,8 @@ from hlens.model import Model
 from hlens.types import MlpTrace
 from hlens.types.norms import NormGain
 
+_PLAIN = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
 
 class Reducer:
     """Reduces each layer's neurons while the forward pass is in that layer.
@@ -32,6 +34,7 @@ class Reducer:
         self.asks = list(asks)
         self.taking: Taking | None = None
         self.results = torch.empty(0)
+        self._pinned = False
         self._norms = _norms_on_device(model)
         gained = any(ask.name == "post_norm" for ask in self.asks)
         self._gains = [post_gain(model, i) if gained else None for i in range(model.n_layers)]
@@ -57,7 +60,8 @@ class Reducer:
         n_asks, rows, members, _ = taking.weights.shape
         shape = (n_asks, self.model.n_layers, rows, members, self.model.d_mlp)
         # Pinned, so that a GPU does not wait for each layer's result to be carried off.
-        self.results = torch.empty(shape, pin_memory=taking.weights.is_cuda)
+        self._pinned = taking.weights.is_cuda
+        self.results = torch.empty(shape, pin_memory=self._pinned)
 
     def _hook(self, layer: int) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
         def reduce(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -103,7 +107,14 @@ class Reducer:
             self._keep(number, layer, part if neuron is None else part * neuron(trace))
 
     def _keep(self, number: int, layer: int, reduced: Tensor) -> None:
-        self.results[number, layer].copy_(reduced, non_blocking=True)
+        # Into other memory than pinned a copy that nobody waits for may come too late.
+        self.results[number, layer].copy_(reduced, non_blocking=self._pinned)
+
+    def wait(self) -> None:
+        """Wait until the GPUs have carried off what they computed."""
+        if self._pinned:
+            for device in {norms.device for norms in self._norms}:
+                torch.cuda.synchronize(device)
 
 
 def _by_position(ask: Ask, weights: Tensor, trace: MlpTrace) -> Tensor:
@@ -150,11 +161,13 @@ def post_mlp_norm(model: Model, layer: int) -> NormGain | None:
 
 def check_measurable(model: Model) -> None:
     """Raise `HlensError` for weights whose rows cannot be read as they are."""
-    for layer in range(model.n_layers):
-        weight: Tensor = model.down_projections[layer].weight  # type: ignore[assignment]
-        if not weight.is_floating_point():
+    for layer, module in enumerate(model.down_projections):
+        weight = getattr(module, "weight", None)
+        plain = isinstance(weight, Tensor) and type(weight.data) is Tensor
+        if not plain or weight.dtype not in _PLAIN:
+            what = weight.dtype if plain else type(module).__name__
             raise HlensError(
-                f"the down projection of layer {layer} is quantised ({weight.dtype}); its rows "
-                "give norms that err by 0.2 % (8 bit) to 2 % (4 bit): load the model in bfloat16, "
-                "float16 or float32 to measure it"
+                f"the down projection of layer {layer} is quantised ({what}); its rows give norms "
+                "that err by 0.2 % (8 bit) to 2 % (4 bit): load the model in bfloat16, float16 or "
+                "float32 to measure it"
             )

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
+from threading import Barrier, local
 from typing import TypeVar
 
 import numpy as np
@@ -40,6 +40,7 @@ class Design:
         self.n_features, self.n_examples = matrix.shape
         self._threads = threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
+        self._places = local()
 
     @property
     def device(self) -> torch.device:
@@ -77,14 +78,31 @@ class Design:
         return list(self._pool.map(work, over))
 
     def each_chunk(self, work: Callable[[slice, Tensor], T]) -> list[T]:
-        """``work(features, chunk)`` over all chunks ``[feature, example]``, in order."""
+        """``work(features, chunk)`` over all chunks ``[feature, example]``, in order.
+
+        A chunk is the caller's for as long as `work` runs: the next may be written over it.
+        """
 
         def one(features: slice) -> T:
-            return work(features, self.matrix[features].to(self.dtype))
+            return work(features, self._widened(features))
 
         if self.device.type != "cpu":
             return [one(features) for features in self.chunks]
         return self.spread(one, self.chunks)
+
+    def _widened(self, features: slice) -> Tensor:
+        """A chunk in the dtype of the products; each thread has one place for all of its chunks.
+
+        New memory for each would not come back: what a chunk leaves behind is a hole that small
+        results break up, and a pass would end with as much memory as the matrix has.
+        """
+        chunk = self.matrix[features]
+        if chunk.dtype == self.dtype or self.device.type != "cpu":
+            return chunk.to(self.dtype)
+        place: Tensor | None = getattr(self._places, "place", None)
+        if place is None or len(place) < len(chunk):
+            place = self._places.place = torch.empty(chunk.shape, dtype=self.dtype)
+        return place[: len(chunk)].copy_(chunk)
 
     def rows(self, features: np.ndarray, examples: np.ndarray | None = None) -> np.ndarray:
         """Some features of some examples, as float64 on the CPU, ``[feature, example]``."""

@@ -1,0 +1,126 @@
+"""A store of a 70B model's size, written and probed: how much of it is ever in memory.
+
+    python benchmarks/store.py [--examples 1000] [--neurons 28672] [--folder DIR]
+
+80 layers x 28,672 neurons, float16, random, with 20 neurons planted that follow the label; 1,000
+examples are 4.6 GB and 4,000 are 18.4 GB of disk. The file is written layer by layer, loaded
+memory-mapped, and probed. Memory is what the process holds of its own (anonymous pages, watched
+every few milliseconds): pages of the file that the system keeps cached are not the process's.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hlens import store
+from hlens.probe import SparseProbe, find
+from hlens.types import Contributions
+
+LAYERS = 80
+PLANTED = 20
+
+
+class Watched:
+    """The largest memory of its own that the process had during a block, in MB, and its time."""
+
+    def __enter__(self) -> "Watched":
+        self.before = anonymous()
+        self.most = self.before
+        self.began = time.perf_counter()
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self) -> None:
+        while not self.over.wait(0.005):
+            self.most = max(self.most, anonymous())
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.thread.join()
+        self.seconds = time.perf_counter() - self.began
+        self.peak = (self.most - self.before) / 1024
+
+
+def anonymous() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+def about(n: int, neurons: int) -> Contributions:
+    """All but the values."""
+    return Contributions(
+        values=torch.empty(n, LAYERS, neurons, device="meta"),
+        labels=torch.arange(n) % 2 == 0,
+        groups=tuple(f"g{index}" for index in range(n)),
+        domains=("planted",) * n,
+        question_ids=tuple(f"q{index}" for index in range(n)),
+        n_tokens=torch.full((n,), 3),
+    )
+
+
+def planted(neurons: int) -> list[tuple[int, int]]:
+    draw = torch.Generator().manual_seed(1)
+    flat = torch.randperm(LAYERS * neurons, generator=draw)[:PLANTED].tolist()
+    return sorted(divmod(at, neurons) for at in flat)
+
+
+def pieces(data: Contributions, neurons: int) -> Iterator[Tensor]:
+    """The values, a part of a layer at a time."""
+    draw = torch.Generator().manual_seed(0)
+    chosen = planted(neurons)
+    width = 4096
+    for layer in range(LAYERS):
+        for start in range(0, neurons, width):
+            rows = min(width, neurons - start)
+            piece = torch.rand(rows, len(data), generator=draw)
+            for at, neuron in chosen:
+                if at == layer and start <= neuron < start + rows:
+                    piece[neuron - start] += 0.6 * data.labels
+            yield piece
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--neurons", type=int, default=28672)
+    parser.add_argument("--folder", type=Path, default=None)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        run(Path(folder) / "big.safetensors", asked.examples, asked.neurons)
+
+
+def run(path: Path, n: int, neurons: int) -> None:
+    data = about(n, neurons)
+    print(f"{LAYERS} layers x {neurons} neurons, {n} examples, float16")
+    with Watched() as write:
+        store.write_contributions(data, path, torch.float16, lambda: pieces(data, neurons))
+    size = path.stat().st_size / 1e6
+    tell(f"write {size / 1e3:.1f} GB", write, size)
+    with Watched() as opened:
+        loaded = store.load_contributions(path)
+    tell("load (memory-mapped)", opened, size)
+    with Watched() as layer:
+        mean = loaded.values[:, LAYERS // 2].float().mean()
+    tell(f"read one layer (mean {mean:.3f})", layer, size)
+    with Watched() as probed:
+        detector = find(loaded, SparseProbe(n_neurons=PLANTED, scale=None), calibration=None)
+    tell(f"probe, cross-validated AUROC {detector.fit['cv_auroc']:.3f}", probed, size)
+    found = set(detector.neurons.members)
+    print(f"{len(found & set(planted(neurons)))} of {PLANTED} planted neurons among {len(found)}")
+
+
+def tell(what: str, watched: Watched, size: float) -> None:
+    share = watched.peak / size
+    print(f"{what}: {watched.seconds:.1f} s, peak {watched.peak:.0f} MB ({share:.1%} of the file)")
+
+
+if __name__ == "__main__":
+    main()
