@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,12 +147,12 @@ def official(model: Model, items: Sequence[Example]) -> Tensor:
 
         hooks = [down.register_forward_hook(keep) for down in model.down_projections]
         with torch.no_grad():
-            model.hf(item.token_ids[None])
+            model.hf(item.token_ids[None].to(model.device))
         for hook in hooks:
             hook.remove()
         stacked = torch.stack(acts).transpose(0, 1).abs() * norms[None]
         cett = (stacked / (torch.stack(outs).transpose(0, 1) + 1e-8)).transpose(0, 1)
-        rows.append(cett[:, item.start : item.stop].mean(1))
+        rows.append(cett[:, item.start : item.stop].mean(1).cpu())
     return torch.stack(rows)
 
 
@@ -187,11 +188,23 @@ def seconds(way: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def in_turn(ways: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+def seconds_on_gpu(way: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call, until the GPU has done all of it."""
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    way()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def in_turn(
+    ways: dict[str, Callable[[], object]],
+    clock: Callable[[Callable[[], object]], float] = seconds,
+) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, way in ways.items():
-            times[name].append(seconds(way))
+            times[name].append(clock(way))
     return times
 
 
@@ -232,19 +245,19 @@ def ran(model: Model, items: Sequence[Example]) -> int:
     return seen
 
 
-def unshared(model: Model) -> str:
+def unshared(model: Model) -> list[str]:
     """Where no two examples begin alike: what the reading itself costs."""
     items = random_examples(64)
     ways = {"bare": lambda: bare(model, items), "hlens": lambda: measure(model, items)}
     times = in_turn(ways | {"official": lambda: official(model, items)})
     against = ratio(times, "bare", "hlens"), ratio(times, "official", "hlens")
-    return (
+    return [
         f"64 examples of random tokens, which share nothing: {against[0]:.2f} of the bare pass, "
         f"{against[1]:.2f} times the official way."
-    )
+    ]
 
 
-def shared_prompts(model: Model) -> str:
+def shared_prompts(model: Model) -> list[str]:
     """Five answers a question."""
     items = examples(model, 16, answers=5)
     ways = {
@@ -255,12 +268,12 @@ def shared_prompts(model: Model) -> str:
     }
     times = in_turn(ways)
     n_tokens = sum(len(item.token_ids) for item in items)
-    return (
+    return [
         f"16 questions with five answers each, {n_tokens} tokens, of which hlens runs "
         f"{ran(model, items)}: {ratio(times, 'official', 'hlens'):.2f} times the official way, "
         f"{ratio(times, 'bare', 'hlens'):.2f} of the bare pass over whole rows, "
         f"{ratio(times, 'alike', 'hlens'):.2f} of the one that shares alike."
-    )
+    ]
 
 
 def slope(model: Model) -> list[str]:
@@ -322,22 +335,99 @@ def status(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
+def gpu() -> list[str]:
+    """Llama-3.1-8B's shape, random bfloat16 weights, on the GPU that is there."""
+    if not torch.cuda.is_available():
+        return ["gpu: no CUDA device here, nothing was measured"]
+    model = llama(LLAMA_8B, torch.bfloat16, "cuda")
+    items = random_examples(256, 40, 120, vocabulary=LLAMA_8B["vocab_size"])
+    lines = [f"{torch.cuda.get_device_name()}, Llama-3.1-8B's shape, bfloat16, random weights:"]
+    return lines + on_gpu(model, items, seconds_on_gpu)
+
+
+def on_gpu(
+    model: Model, items: Sequence[Example], clock: Callable[[Callable[[], object]], float]
+) -> list[str]:
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare(model, items),
+        "hlens": lambda: measure(model, items),
+        "official": lambda: official(model, items),
+    }
+    peaks = {}
+    for name, way in ways.items():  # the first call of each allocates, and is not timed
+        if model.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        way()
+        if model.device.type == "cuda":
+            peaks[name] = (torch.cuda.max_memory_allocated() - before) / 1e6
+    times = in_turn(ways, clock)
+    n_tokens = sum(len(item.token_ids) for item in items)
+    best = {name: f"{n_tokens / min(taken):.0f} tokens/s" for name, taken in times.items()}
+    return [
+        f"{len(items)} examples, {n_tokens} tokens: {best}",
+        f"hlens: {ratio(times, 'bare', 'hlens'):.2f} of the bare pass, "
+        f"{ratio(times, 'official', 'hlens'):.1f} times the official way",
+        f"peak memory above the weights, MB: { {k: round(v) for k, v in peaks.items()} }",
+    ]
+
+
+LLAMA_8B: dict[str, Any] = {
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+}
+
+
+def llama(shape: dict[str, Any], dtype: torch.dtype, device: str) -> Model:
+    """A randomly initialised Llama, made where it runs."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    warnings.simplefilter("ignore")
+    torch.manual_seed(0)
+    standing = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    with torch.device(device):
+        hf = LlamaForCausalLM(LlamaConfig(**shape, attn_implementation="sdpa"))
+    torch.set_default_dtype(standing)
+    return ready(hlens.model.load((hf, None), name="llama"))
+
+
 def load() -> Model:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    model = hlens.model.load("smollm2-135m")
+    return ready(hlens.model.load("smollm2-135m"))
+
+
+def ready(model: Model) -> Model:
     assert model.provenance  # computed once a model, not once a measurement
     assert len(model.w_norms) == model.n_layers  # so are the norms
     return model
 
 
 def main() -> None:
+    chosen = sys.argv[1:] or list(PARTS)
+    if chosen == ["gpu"]:
+        print("\n".join(gpu()))
+        return
     model = load()
     print(f"{model.name}, float32, CPU, one thread, torch {torch.__version__}\n")
-    chosen = sys.argv[1:] or ["speed", "unshared", "shared_prompts", "slope", "peaks"]
-    for part in (globals()[name] for name in chosen):
-        lines = part(model)
-        print(lines if isinstance(lines, str) else "\n".join(lines), "\n", sep="", flush=True)
+    for name in chosen:
+        lines = gpu() if name == "gpu" else PARTS[name](model)
+        print("\n".join(lines), "\n", sep="", flush=True)
+
+
+PARTS: dict[str, Callable[[Model], list[str]]] = {
+    "speed": speed,
+    "unshared": unshared,
+    "shared_prompts": shared_prompts,
+    "slope": slope,
+    "peaks": peaks,
+}
 
 
 if __name__ == "__main__":
