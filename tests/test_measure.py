@@ -1,8 +1,6 @@
 """measure equals the formula taken by hand, however the examples are batched, padded or shared."""
 
-import random
 from dataclasses import replace
-from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -13,9 +11,6 @@ import architectures
 import hlens.model
 from hlens import metrics
 from hlens.contributions import REGIONS, measure, measure_many
-from hlens.contributions.plan import padded_tokens, plan
-from hlens.contributions.regions import Ask
-from hlens.contributions.tasks import task_of
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Example, MlpTrace
@@ -145,93 +140,6 @@ def apart(n: int, n_prompt: int) -> list[Example]:
             response = other.token_ids[other.n_prompt :]
             items.append(replace(other, token_ids=torch.cat([prompt, response])))
     return items
-
-
-# Within the tiny models' sliding window and beyond, with a beginning that all share and without.
-@pytest.mark.parametrize(("n_prompt", "common"), [(2, 0), (20, 0), (5, 12)])
-def test_sharing_what_comes_first_changes_nothing(
-    model: Model, n_prompt: int, common: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    items, regions = sharing(2, n_prompt, common), ["answer", "other", "prompt", "last_prompt"]
-    ways = [("mean", "predicted"), ("max", "read")]
-    shared = [measure_many(model, items, [metrics.cett], regions, *way) for way in ways]
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: False)
-    alone = [measure_many(model, items, [metrics.cett], regions, *way) for way in ways]
-    for a, b in zip(shared, alone, strict=True):
-        for key in a:
-            close(a[key].values, b[key].values)
-
-
-class Tokens:
-    """Counts the tokens that a model is run over."""
-
-    def __init__(self, model: Model) -> None:
-        self.seen = 0
-        self.model = model
-
-    def __enter__(self) -> "Tokens":
-        embedding = self.model.hf.get_input_embeddings()
-        self.hook = embedding.register_forward_hook(self.count)
-        return self
-
-    def count(self, module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-        self.seen += args[0].numel()
-
-    def __exit__(self, *error: object) -> None:
-        self.hook.remove()
-
-
-def test_a_shared_prompt_is_run_once() -> None:
-    items = sharing(n=1, n_prompt=40)[1:]
-    with Tokens(tiny("llama")) as tokens:
-        measure(tiny("llama"), items)
-    assert tokens.seen <= 40 + 4 * 5 + 2  # the prompt, four answers, the try-out of a cache
-    with Tokens(tiny("llama")) as tokens:
-        measure(tiny("llama"), items, region="last_prompt")
-    assert tokens.seen <= 40 + 4 + 2
-
-
-def test_what_all_begin_with_is_run_once() -> None:
-    items = [begun(example(number, 6, 7), common=30) for number in range(4)]
-    for region, rest in [("answer", 4 * (6 + 5)), ("other", 4 * (6 + 7))]:
-        with Tokens(tiny("llama")) as tokens:
-            data = measure(tiny("llama"), items, region=region)
-        assert tokens.seen == 30 + 2 + rest  # and two for the try-out of a cache
-        close(data.values, by_hand(tiny("llama"), items, region))
-
-
-def test_the_beginning_of_the_prompt_is_taken_where_it_is_asked() -> None:
-    """Examples that ask different things of tokens that are run once for all of them."""
-    model = tiny("llama")
-    items = [begun(example(number, 6, 4), common=30) for number in range(4)]
-    early = [replace(item, start=3 + row, stop=8 + 2 * row) for row, item in enumerate(items)]
-    for region in ("answer", "first_answer", "other"):
-        close(measure(model, early, region=region).values, by_hand(model, early, region))
-
-
-def test_batches_are_cut_where_they_cost_least() -> None:
-    draw = random.Random(0)
-    items = [example(number, draw.randint(5, 60), 4) for number in range(8)]
-    tasks = [task_of(item, [Ask(metrics.cett, "answer")]) for item in items]
-    found = plan(tasks, tokens=200, overhead=30)
-    assert sorted(index for batch in found for index in batch.members) == list(range(8))
-    lengths = sorted((len(task) for task in tasks), reverse=True)
-
-    def cost(cuts: tuple[int, ...]) -> float:
-        parts = [lengths[a:b] for a, b in pairwise((0, *cuts, 8))]
-        padded = [len(part) * part[0] for part in parts]
-        return sum(padded) + 30 * len(parts) if max(padded) <= 200 else float("inf")
-
-    every = [cuts for n in range(8) for cuts in combinations(range(1, 8), n)]
-    assert sum(padded_tokens(batch, tasks) + 30 for batch in found) == min(map(cost, every))
-
-
-def test_batches_are_cut_by_length() -> None:
-    items = [example(i, 10, 5) for i in range(4)] + [example(i, 90, 5) for i in range(4)]
-    with Tokens(tiny("llama")) as tokens:
-        measure(tiny("llama"), items)
-    # What stands behind the answer has no say, and is not run.
-    assert tokens.seen == sum(item.stop for item in items)
 
 
 @pytest.mark.parametrize("reduce", ["mean", "max", "last", "first"])

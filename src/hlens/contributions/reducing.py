@@ -163,9 +163,10 @@ def check_measurable(model: Model) -> None:
     """Raise `HlensError` for weights whose rows cannot be read as they are."""
     for layer, module in enumerate(model.down_projections):
         weight = getattr(module, "weight", None)
+        # Packed weights may be no tensor, or one of a kind that unpacks itself where it is used.
         plain = isinstance(weight, Tensor) and type(weight.data) is Tensor
-        if not plain or weight.dtype not in _PLAIN:
-            what = weight.dtype if plain else type(module).__name__
+        what = weight.dtype if isinstance(weight, Tensor) and plain else type(module).__name__
+        if what not in _PLAIN:
             raise HlensError(
                 f"the down projection of layer {layer} is quantised ({what}); its rows give norms "
                 "that err by 0.2 % (8 bit) to 2 % (4 bit): load the model in bfloat16, float16 or "
