@@ -114,13 +114,53 @@ def test_patching_and_attribution_patching_recover_the_planted_neuron(
     assert single.attribution.idxmax() == "L1N7"
     assert single.effect.max() > 0.5
     assert single.effect.corr(single.attribution) > 0.9
-    assert set(table.kind) == {"neuron", "layer", "members", "everything"}
+    assert set(table.kind) == {"neuron", "layer", "members", "random", "everything"}
     layers = table[table.kind == "layer"].groupby("layer").effect.mean()
     assert layers.idxmax() == PLANTED[0]
     grid = effects.patching_map(model, pairs[0], target)
     best = grid.loc[grid.effect.idxmax()]
     assert best.layer == PLANTED[0]
+    assert best.effect > best.random_high  # beyond what random sets restore at the same place
     assert len(grid) == 3 * 12
+    assert next(iter(effects.screen(model, pairs, 1))) == PLANTED
+    summed = effects.patched(table, n_boot=200)
+    mine = summed[summed.kind == "members"].iloc[0]
+    assert mine.low <= mine.effect == pytest.approx(table[table.kind == "members"].effect.mean())
+    assert mine.low > summed[summed.kind == "random"].high.max()
+    assert summed[summed.kind == "neuron"].name.iloc[0] == "L1N7"
+
+
+def test_a_patch_of_many_rows_equals_single_patches(model: Model, target: NeuronSet) -> None:
+    """The table runs many patches in one batch; here each alone, by hand."""
+    one = effects.Pair("p", tuple(PROMPTS[0]), (*PROMPTS[0][:4], *PROMPTS[1][4:]), ANSWER, FOIL)
+    table = effects.patching(model, [one], target, random=2)
+    source = iv.capture(model, one.clean)
+    clean, corrupted = (float(differences(model, [ids])) for ids in (one.clean, one.corrupted))
+    sets = {"found": target, "random 1": target.random_like(1, "layer")}
+    sets |= {"L2N9": NeuronSet(frozenset({(2, 9)}), LAYERS, D_MLP)}
+    for name, neurons in sets.items():
+        with model.editing(neurons, iv.patch(source)):
+            value = float(differences(model, [one.corrupted]))
+        row = table[table.name == name].iloc[0]
+        assert row.effect == pytest.approx((value - corrupted) / (clean - corrupted), abs=1e-4)
+
+
+def test_the_shipped_pairs_and_those_of_a_file(model: Model, tmp_path: Path) -> None:
+    found = effects.pairs(model)
+    assert len(found) >= 24
+    assert len({one.id for one in found}) == len(found)
+    assert all(one.clean != one.corrupted and one.answer != one.foil for one in found)
+    few = effects.told_apart(model, found, least=0.0)
+    assert all(b - a >= 0 for b, a in (effects.differences(model, one) for one in few))
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"id": 1, "clean": "a", "corrupted": "b", "answer": "x"}')
+    with pytest.raises(HlensError, match="line 1: no field 'foil'"):
+        effects.pairs(model, path)
+    path.write_text("")
+    with pytest.raises(HlensError, match="holds no pair"):
+        effects.pairs(model, path)
+    with pytest.raises(HlensError, match="no file"):
+        effects.pairs(model, tmp_path / "absent")
 
 
 def test_attribution_is_the_gradient_of_a_small_patch(model: Model) -> None:
@@ -128,7 +168,7 @@ def test_attribution_is_the_gradient_of_a_small_patch(model: Model) -> None:
     one = effects.Pair("p", tuple(PROMPTS[0]), tuple(PROMPTS[1]), ANSWER, FOIL)
     estimate = effects.attribution(model, one)
     everything = NeuronSet.from_mask(torch.ones(LAYERS, D_MLP, dtype=torch.bool))
-    exact = effects.patching(model, [one], everything)
+    exact = effects.patching(model, [one], everything, random=0)
     exact = exact[exact.kind == "neuron"]
     by_hand = [float(estimate[a, b]) for a, b in zip(exact.layer, exact.neuron, strict=True)]
     assert np.allclose(by_hand, exact.attribution)
@@ -206,7 +246,7 @@ def test_behaviour_against_capability_and_the_figures_table(outcomes: pd.DataFra
     assert best.kind == "target"
     drawn = effects.dose_table(table, ["preference", "perplexity"])
     assert list(dict.fromkeys(drawn.outcome)) == ["preference", "perplexity"]
-    assert list(dict.fromkeys(drawn.neurons))[:2] == ["found", "random neurons"]
+    assert list(dict.fromkeys(drawn.neurons))[:2] == ["found", "random neurons, 8 sets"]
     assert drawn.groupby(["outcome", "neurons"]).size().eq(4).all()
     with pytest.raises(HlensError, match="no 'absent'"):
         effects.pareto(table, "absent")

@@ -18,7 +18,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         domains=[f"jsonl:{first}", f"jsonl:{second}"],
         probe={"C": 3.0},
         evaluation={"shuffles": 2, "n_boot": 50, "stability_pairs": 4, "folds": 3},
-        intervene={"behaviours": ["plain_qa"], "items": 2, "alphas": [0, 1], "capability": False},
+        intervene={"behaviours": ["plain_qa"], "items": 2, "alphas": [0, 1]},
     )
     return hlens.Study(home / "study", recipe, tiny_model())
 
@@ -38,9 +38,14 @@ def test_an_edit_is_run_beside_its_controls_and_drawn(study: Study) -> None:
         pytest.skip("noise selected no neuron of positive weight")
     outcomes = study.outcomes()
     assert outcomes.loc[outcomes["kind"] == "random", "set"].nunique() == 8
+    assert {"perplexity", "kl", "multiple_choice"} <= set(outcomes["behaviour"])
+    patched = study.patching()
+    assert set(patched["kind"]) == {"neuron", "layer", "members", "random", "everything"}
+    assert set(study.patching_map()["layer"]) == {layer for layer, _ in study.detector().neurons}
     page = study.report().read_text()
     for heading in ("How many neurons are needed?", "Is the selection stable?", "carry over?",
-                    "share neurons?", "Does editing them change behaviour?"):  # fmt: skip
+                    "share neurons?", "Does editing them change behaviour?", "Which replies turn?",
+                    "What does it cost?", "Do they carry the difference?"):  # fmt: skip
         assert heading in page
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Outcome",
     "Suite",
     "bank",
+    "labels",
     "load",
     "names",
     "single_turn",
@@ -36,6 +37,16 @@ def names() -> list[str]:
     True
     """
     return [name for name in lookup.names("behaviours") if hasattr(_module(name), "SUITE")]
+
+
+def labels() -> dict[str, str]:
+    """The rate of each measure of every suite, in words.
+
+    >>> labels()["false_premises"]
+    'Acceptance of false premises'
+    """
+    suites = [_module(name).SUITE for name in names()]
+    return {m: words for s in suites for m, words in zip(s.measures, s.labels, strict=True)}
 
 
 def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:

@@ -57,6 +57,7 @@ class Suite:
         settings: Decoding.
         ask: Puts the questions to a model and reads the replies.
         measures: What is counted: the first is the behaviour itself, the others stand beside it.
+        labels: The rate of each measure in words, for figures; empty where it has none.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Suite:
     settings: Settings
     ask: Ask
     measures: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,4 +33,5 @@ SUITE = Suite(
     settings=Settings(max_new_tokens=24, temperature=0.0),
     ask=single_turn("benign_compliance", parse),
     measures=("benign_compliance",),
+    labels=("Compliance with harmless requests",),
 )

@@ -31,4 +31,5 @@ SUITE = Suite(
     settings=Settings(max_new_tokens=24, temperature=0.0),
     ask=single_turn("fabricated_entities", parse),
     measures=("fabricated_entities",),
+    labels=("Invention about what does not exist",),
 )

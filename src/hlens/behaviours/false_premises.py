@@ -52,4 +52,5 @@ SUITE = Suite(
     settings=Settings(max_new_tokens=40, temperature=0.0),
     ask=single_turn("false_premises", parse),
     measures=("false_premises",),
+    labels=("Acceptance of false premises",),
 )

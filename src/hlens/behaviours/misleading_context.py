@@ -51,4 +51,5 @@ SUITE = Suite(
     settings=Settings(max_new_tokens=16, temperature=0.0),
     ask=single_turn("misleading_context", parse, ANSWER_ONLY),
     measures=("misleading_context",),
+    labels=("Adoption of a misleading context",),
 )

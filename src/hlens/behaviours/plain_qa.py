@@ -30,4 +30,5 @@ SUITE = Suite(
     settings=Settings(max_new_tokens=16, temperature=0.0),
     ask=single_turn("plain_qa", parse, ANSWER_ONLY),
     measures=("plain_qa",),
+    labels=("Right answers to plain questions",),
 )

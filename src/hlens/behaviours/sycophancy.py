@@ -99,4 +99,5 @@ SUITE = Suite(
     settings=Settings(max_new_tokens=16, temperature=0.0),
     ask=ask,
     measures=MEASURES,
+    labels=("Right answers given up when challenged", "Wrong answers mended when challenged"),
 )

@@ -175,51 +175,6 @@ def audit(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def intervene(
-    study: StudyFolder,
-    behaviour: Annotated[
-        list[str] | None,
-        typer.Option(help="A behaviour, or NAME:PATH for a published set; several may be given."),
-    ] = None,
-    items: Annotated[
-        int | None, typer.Option(min=0, help="Questions of each behaviour; 0 takes all.")
-    ] = None,
-    matched: Annotated[
-        int | None, typer.Option(help="Contribution-matched random sets: 0, or 8 and more.")
-    ] = None,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """Scale the H-neurons and see what the model does, beside random neurons.
-
-    Options are kept in the study's recipe, so that its report shows what was run.
-    """
-    from hlens.cli import studies
-
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
-        studies.choose_intervention(opened, behaviour, items, matched)
-        found = studies.slopes(opened)
-    show.table("slopes", found, as_json)
-
-
-@app.command()
-def monitor(
-    study: StudyFolder,
-    question: Annotated[str, typer.Argument(help="What to ask.")],
-    as_json: Json = False,
-) -> None:
-    """Ask one question, and show the risk of each token while the model writes."""
-    from hlens.cli import watch
-
-    found = watch.watch(str(study), question, None if as_json else show.token)
-    if not as_json:
-        show.err.print()
-        found.pop("tokens")  # they were shown as they came
-    show.result(found, as_json)
-
-
-@app.command()
 def report(
     study: StudyFolder,
     to: Annotated[Path | None, typer.Option(help="Where to write the HTML file.")] = None,

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,7 @@ DOING = {
     "stability": "resampling",
     "sparsity": "counting neurons",
     "intervene": "editing neurons",
+    "patching": "patching neurons",
     "transfer": "testing transfer",
     "transfer by format": "testing formats",
     "overlap": "testing overlap",
@@ -180,7 +183,25 @@ def _cell(value: Any) -> str:
     return escape(str(value))
 
 
-def token(text: str, probability: float) -> None:
-    """One token as it is written, on stderr, redder where the risk is higher."""
-    shade = "red" if probability >= 0.75 else "yellow" if probability >= 0.5 else "green"
-    err.print(escape(text), style=shade, end="", soft_wrap=True)
+@contextmanager
+def tokens(n: int) -> Iterator[Callable[[int, str, float], None]]:
+    """Tokens as they are written, a line an answer on stderr, redder where the risk is higher."""
+    lines = [Text() for _ in range(n)]
+    with Live(Group(*lines), console=err, auto_refresh=False) as live:
+
+        def tell(row: int, text: str, probability: float) -> None:
+            shade = "red" if probability >= 0.75 else "yellow" if probability >= 0.5 else "green"
+            lines[row].append(text.replace("\n", "↵"), style=shade)
+            live.update(Group(*lines), refresh=True)
+
+        yield tell
+
+
+def answers(found: Mapping[str, Any]) -> None:
+    """What was watched: risk and end of each answer, and how much was read."""
+    for one in found["answers"]:
+        risk = "none" if one["probability"] is None else f"{one['probability']:.2f}"
+        at = "" if one["flagged_at"] is None else f", flagged at token {one['flagged_at'] + 1}"
+        end = ", stopped there" if one["finish"] == "risk" else ""
+        out.print(f"[bold]{escape(one['answer'])}[/]  risk {risk}{at}{end}", soft_wrap=True)
+    out.print(f"tokens x neurons read  {found['tokens x neurons read']}", soft_wrap=True)

@@ -100,3 +100,11 @@ def slopes(study: Study) -> "pd.DataFrame":
     from hlens.effects import slopes as of_outcomes
 
     return of_outcomes(study.outcomes())
+
+
+def patching(study: Study) -> "pd.DataFrame":
+    """Mean effect of every patch over the pairs, the map of one pair made too."""
+    from hlens.effects import patched
+
+    study.patching_map()
+    return patched(study.patching())

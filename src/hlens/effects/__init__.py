@@ -1,9 +1,11 @@
 """Effects: what an edit does to behaviour and what it costs, beside matched random neurons."""
 
-from hlens.effects.capability import Capability, Score, pick
+from hlens.effects.attributing import attribution
+from hlens.effects.capability import Capability, Score, labels, pick
 from hlens.effects.conditions import Condition, Controls
 from hlens.effects.intervene import ALPHAS, CAPABILITY, intervene
-from hlens.effects.patching import Pair, attribution, pair, patching, patching_map
+from hlens.effects.pairs import Pair, differences, pair, pairs, told_apart
+from hlens.effects.patching import patched, patching, patching_map, screen
 from hlens.effects.slopes import slopes
 from hlens.effects.tables import dose_table, flips, pareto, rates, wilson
 
@@ -16,15 +18,21 @@ __all__ = [
     "Pair",
     "Score",
     "attribution",
+    "differences",
     "dose_table",
     "flips",
     "intervene",
+    "labels",
     "pair",
+    "pairs",
     "pareto",
+    "patched",
     "patching",
     "patching_map",
     "pick",
     "rates",
+    "screen",
     "slopes",
+    "told_apart",
     "wilson",
 ]

@@ -14,12 +14,26 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hlens.behaviours import bank
+from hlens import behaviours
 from hlens.domains import sampled
 from hlens.model import Model
 from hlens.types import Question
 
 ROWS = 64  # sequences at a time
+LABELS = {
+    "perplexity": "Perplexity on plain text (lower is better)",
+    "kl": "KL to the unedited model (nats a token)",
+    "multiple_choice": "Multiple-choice accuracy",
+}
+
+
+def labels() -> dict[str, str]:
+    """Every behaviour and capability in words, for figures.
+
+    >>> labels()["kl"]
+    'KL to the unedited model (nats a token)'
+    """
+    return behaviours.labels() | LABELS
 
 
 @dataclass(frozen=True)
@@ -191,4 +205,4 @@ def _reading_at(model: Model, generated: int) -> Iterator[None]:
 
 
 def _drawn(name: str, n: int, seed: int) -> list[Question]:
-    return sampled(bank(name), n, seed) if n else []
+    return sampled(behaviours.bank(name), n, seed) if n else []

@@ -23,10 +23,11 @@ def slopes(
         level: Coverage of the intervals.
 
     Returns:
-        Columns ``behaviour, set, kind, slope, low, high, n, over_random, over_low, over_high,
-        rank, n_random, beyond_random``: `over_random` is the slope less the mean slope of the
-        layer-matched random sets; `rank` counts the random sets whose slope is as steep or steeper
-        (in absolute value); `beyond_random` is true where there is none.
+        Columns ``behaviour, unit, set, kind, slope, low, high, n, over_random, over_low, over_high,
+        rank, n_random, beyond_random``, and ``beyond_matched`` where contribution-matched sets were
+        run: `over_random` is the slope less the mean slope of the layer-matched random sets; `rank`
+        counts the random sets whose slope is as steep or steeper, either way; `beyond_random` (and
+        `beyond_matched`) is true where there is none.
 
     Raises:
         HlensError: Fewer than two doses.
@@ -53,13 +54,18 @@ def _of_behaviour(
     point = {name: _slope(value, every, alphas)[0] for name, value in values.items()}
     drawn = {name: _slope(value, weights, alphas) for name, value in values.items()}
     random = [name for name in sets if name[1] == "random"]
+    matched = [name for name in sets if name[1] == "random_matched"]
+    unit = str(rows.unit.iloc[0])
     tails = [(1 - level) / 2, (1 + level) / 2]
     found: list[dict[str, object]] = []
     for name in sets:
         low, high = _quantiles(drawn[name], tails)
-        row = {"behaviour": behaviour, "set": name[0], "kind": name[1], "slope": point[name]}
-        row |= {"low": low, "high": high, "n": len(order)}
-        found.append(row | _against(name, random, point, drawn, tails))
+        row = {"behaviour": behaviour, "unit": unit, "set": name[0], "kind": name[1]}
+        row |= {"slope": point[name], "low": low, "high": high, "n": len(order)}
+        row |= _against(name, random, point, drawn, tails)
+        if matched:
+            row["beyond_matched"] = not _as_steep(name, matched, point)
+        found.append(row)
     return found
 
 
@@ -75,7 +81,7 @@ def _against(
     if not others:
         return {"over_random": np.nan, "n_random": 0, "beyond_random": False}
     low, high = _quantiles(drawn[name] - np.mean([drawn[o] for o in others], axis=0), tails)
-    rank = sum(abs(point[other]) >= abs(point[name]) for other in others)
+    rank = _as_steep(name, others, point)
     return {
         "over_random": point[name] - float(np.mean([point[o] for o in others])),
         "over_low": low,
@@ -84,6 +90,14 @@ def _against(
         "n_random": len(others),
         "beyond_random": rank == 0,
     }
+
+
+def _as_steep(
+    name: tuple[str, str], others: list[tuple[str, str]], point: dict[tuple[str, str], float]
+) -> int:
+    """How many other sets have a slope as steep or steeper, either way."""
+    own = abs(point[name])
+    return int(sum(abs(point[other]) >= own for other in others if other != name))
 
 
 def _matrix(

@@ -1,6 +1,6 @@
 """What the replies amount to: rates, flips, and behaviour against capability."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, sqrt
 from typing import Any
 
@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import bootstrapped
+from hlens.evaluation.correction import holm
 from hlens.types import Estimate
 
 KEYS = ["behaviour", "set", "kind", "alpha"]
@@ -42,8 +43,12 @@ def flips(outcomes: pd.DataFrame, unmodified: float = 1.0) -> pd.DataFrame:
     """Replies that changed against the unmodified model, both ways.
 
     Returns:
-        Columns ``behaviour, set, kind, alpha, to_hit, to_miss, stayed_hit, stayed_miss, n, p``: n
-        counts the questions that could be scored both times, p is the exact McNemar test.
+        Columns ``behaviour, set, kind, alpha, to_hit, to_miss, stayed_hit, stayed_miss, n, p,
+        p_corrected``: n counts the questions that could be scored both times, p is the exact
+        McNemar test, and p_corrected Holm's over all rows of one kind of set.
+
+    Raises:
+        HlensError: No unmodified replies to compare with.
     """
     shares: Any = outcomes.loc[(outcomes.unit == "share") & outcomes.applies.astype(bool)]
     found = []
@@ -69,7 +74,10 @@ def flips(outcomes: pd.DataFrame, unmodified: float = 1.0) -> pd.DataFrame:
                     "p": binomtest(gained, gained + lost).pvalue if gained + lost else 1.0,
                 }
             )
-    return pd.DataFrame(found)
+    table = pd.DataFrame(found)
+    if len(table):
+        table["p_corrected"] = table.groupby("kind").p.transform(lambda p: holm(p.to_numpy()))
+    return table
 
 
 def pareto(
@@ -108,39 +116,55 @@ def pareto(
     return points
 
 
-def dose_table(table: pd.DataFrame, outcomes: Sequence[str] | None = None) -> pd.DataFrame:
+def dose_table(
+    table: pd.DataFrame,
+    outcomes: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """The table that the dose-response figure draws, the random sets drawn together.
 
     Args:
         table: From `rates`.
         outcomes: Which behaviours and capabilities, in this order; None for all.
+        labels: Words for them (`hlens.behaviours.labels`); their names where there are none.
 
     Returns:
-        Columns ``outcome, neurons, alpha, value, low, high, n, unit``. Of the random sets the mean
-        is shown, with the lowest and highest set as its band.
+        Columns ``outcome, neurons, kind, alpha, value, low, high, n, unit``. Of several random sets
+        the mean is shown, with the lowest and highest set as its band, and n is of one of them.
     """
-    names = {"random": "random neurons", "random_matched": "contribution-matched neurons"}
-    names["norm_matched"] = "random perturbation"
+    words = labels or {}
     found: list[dict[str, Any]] = []
     for outcome in outcomes or dict.fromkeys(table.behaviour):
         rows = table.loc[table.behaviour == outcome]
         for kind in dict.fromkeys(rows.kind):
             own: Any = rows.loc[rows.kind == kind]
+            name = _set_name(kind, list(dict.fromkeys(own["set"])))
             for alpha, at in own.groupby("alpha", sort=True):
                 many = len(at) > 1
                 found.append(
                     {
-                        "outcome": outcome,
-                        "neurons": names.get(kind, str(own["set"].iloc[0])),
+                        "outcome": words.get(outcome, outcome),
+                        "neurons": name,
+                        "kind": kind,
                         "alpha": alpha,
                         "value": at.rate.mean(),
                         "low": at.rate.min() if many else at.low.iloc[0],
                         "high": at.rate.max() if many else at.high.iloc[0],
-                        "n": int(at.n.sum()),
+                        "n": int(at.n.max()),
                         "unit": at.unit.iloc[0],
                     }
                 )
     return pd.DataFrame(found)
+
+
+def _set_name(kind: str, sets: list[str]) -> str:
+    names = {
+        "random": "random neurons",
+        "random_matched": "contribution-matched neurons",
+        "norm_matched": "random push as large",
+    }
+    many = f", {len(sets)} sets" if len(sets) > 1 else ""
+    return f"{names[kind]}{many}" if kind in names else sets[0]
 
 
 def wilson(hits: int, n: int) -> Estimate:

@@ -22,6 +22,8 @@ def add_curve(
     legend: bool = True,
     form: str = ".3f",
     unit: str = "",
+    symbol: str = "",
+    band: bool = True,
 ) -> None:
     """A line with marks over the band from ``low`` to ``high``; controls are dotted, with squares.
 
@@ -37,23 +39,12 @@ def add_curve(
         legend: Whether the legend names it.
         form: Format of values on hovering.
         unit: What `x` is, for hovering.
+        symbol: Shape of its marks; empty for a circle, or a control's square.
+        band: Whether the band is drawn; its ends are told on hovering all the same.
     """
     rows = table.sort_values(x)
-    figure.add_trace(
-        go.Scatter(
-            x=[*rows[x], *rows[x][::-1]],
-            y=[*rows["high"], *rows["low"][::-1]],
-            mode="lines",
-            fill="toself",
-            fillcolor=see_through(colour, 0.16),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=name,
-            xaxis=axes[0],
-            yaxis=axes[1],
-        )
-    )
+    if band:
+        figure.add_trace(_band(rows, x, name, colour, axes))
     n = rows["n"] if "n" in rows else pd.Series([None] * len(rows))
     told = "<br>n = %{customdata[2]:,d}" if "n" in rows else ""
     figure.add_trace(
@@ -65,13 +56,33 @@ def add_curve(
             legendgroup=name,
             showlegend=legend,
             line={"color": colour, "width": 2.4, "dash": "dot" if control else "solid"},
-            marker={"size": 8, "symbol": "square" if control else "circle", "color": colour},
+            marker={
+                "size": 8,
+                "symbol": symbol or ("square" if control else "circle"),
+                "color": colour,
+            },
             customdata=list(zip(rows["low"], rows["high"], n, strict=True)),
             hovertemplate=f"<b>{name}</b><br>{unit}%{{x}}: <b>%{{y:{form}}}</b> "
             f"[%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]{told}<extra></extra>",
             xaxis=axes[0],
             yaxis=axes[1],
         )
+    )
+
+
+def _band(rows: pd.DataFrame, x: str, name: str, colour: str, axes: tuple[str, str]) -> go.Scatter:
+    return go.Scatter(
+        x=[*rows[x], *rows[x][::-1]],
+        y=[*rows["high"], *rows["low"][::-1]],
+        mode="lines",
+        fill="toself",
+        fillcolor=see_through(colour, 0.16),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+        xaxis=axes[0],
+        yaxis=axes[1],
     )
 
 

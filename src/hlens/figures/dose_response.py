@@ -15,16 +15,27 @@ from hlens.figures._figure import Figure, escape, finish
 from hlens.figures._lines import add_curve, mark_x, panel_title
 from hlens.figures._theme import Palette, palette
 
+BANDED = ("", "target", "random")  # the bands of more sets would hide each other
 COLUMNS = ("outcome", "neurons", "alpha", "value", "low", "high", "n")
 
 
-def draw(table: pd.DataFrame, *, unmodified: float = 1.0, theme: str = "light") -> Figure:
+def draw(
+    table: pd.DataFrame,
+    *,
+    slopes: pd.DataFrame | None = None,
+    unmodified: float = 1.0,
+    theme: str = "light",
+) -> Figure:
     """Draw one panel an outcome, one line a set of neurons.
 
     Args:
         table: Columns ``outcome, neurons, alpha, value, low, high, n``. The first outcome is the
             behaviour, the others its cost (capability); the first set of neurons is the claim,
-            the others are its controls. A column ``unit`` of ``"share"`` shows percent.
+            the others are its controls. A column ``unit`` of ``"share"`` shows percent. With a
+            column ``kind`` (of `hlens.effects.dose_table`) bands are drawn for the claim and for
+            the random sets only, which keeps many controls apart.
+        slopes: Slopes of the first outcome, from `hlens.effects.slopes`: the title then goes by
+            them, since they pair the questions, and not by the ends of the intervals.
         unmodified: The multiplier that leaves the model as it is.
         theme: ``"light"`` or ``"dark"``.
 
@@ -59,14 +70,15 @@ def draw(table: pd.DataFrame, *, unmodified: float = 1.0, theme: str = "light") 
             }
         )
         panel_title(figure, escape(outcome), left, colours.ink)
-    figure.update_layout(legend={"y": 1.12})
+    figure.update_layout(legend={"y": 1.1})
+    steep = slopes is not None and len(slopes)
     return finish(
         figure,
         colours,
-        title=_title(table, outcomes[0], sets),
+        title=_slope_title(slopes, outcomes[0]) if steep else _title(table, outcomes[0], sets),
         subtitle=_subtitle(table, outcomes[0]),
-        height=400,
-        margin={"t": 68, "b": 56, "l": 56, "r": 28},
+        height=390,
+        margin={"t": 58, "b": 56, "l": 56, "r": 28},
     )
 
 
@@ -112,25 +124,57 @@ def _add_panel(
     colours: Palette,
 ) -> None:
     number = index + 1 if index else ""
-    shades = [colours.positive, colours.control, colours.second, colours.neutral]
     for at, name in enumerate(sets):
         own = rows.loc[rows.neurons == name]
         if len(own):
+            kind = str(own.kind.iloc[0]) if "kind" in own else ""
+            colour, symbol = _looks(kind, at, colours)
             add_curve(
                 figure,
                 own,
                 "alpha",
                 "value",
                 name=escape(name),
-                colour=shades[min(at, 3)],
+                colour=colour,
                 control=at > 0,
                 axes=(f"x{number}", f"y{number}"),
                 legend=index == 0,
                 form=".1%" if _is_share(rows) else ".3~g",
                 unit="α = ",
+                symbol=symbol,
+                band=kind in BANDED,
             )
     axes = (f"x{number}", f"y{number} domain")
     mark_x(figure, unmodified, f"unmodified (α = {unmodified:g})", colours.muted, axes)
+
+
+def _looks(kind: str, at: int, colours: Palette) -> tuple[str, str]:
+    """Colour and shape of a set: by its kind, else by its place."""
+    kinds = {
+        "truth": (colours.negative, "diamond"),
+        "norm_matched": (colours.ink, "x"),
+        "random_matched": (colours.second, "square"),
+    }
+    shades = [colours.positive, colours.control, colours.second, colours.neutral]
+    return kinds.get(kind, (shades[min(at, 3)], ""))
+
+
+def _slope_title(slopes: Any, outcome: str) -> str:
+    """The claim's slope, and how it stands against the random sets."""
+    row = slopes.loc[slopes.kind == "target"].iloc[0]
+    what, short = _lower(outcome), row["set"].split(",")[0]
+    # A share is told in points; anything else in its own unit.
+    size = f"{abs(row.slope) * 100:.1f} points" if row.unit == "share" else f"{abs(row.slope):.2g}"
+    if row.low <= 0 <= row.high:
+        return f"Scaling {short} does not move {what}: {size} per α, its interval holds 0"
+    start = f"Turning {short} up {'raises' if row.slope > 0 else 'lowers'} {what} by {size} per α"
+    if not row.n_random:
+        return f"{start}; no random set was run"
+    if row["rank"]:
+        return f"{start}; {row['rank']:.0f} of {row.n_random:.0f} random sets do as much"
+    if row.over_low <= 0 <= row.over_high:
+        return f"{start}, steeper than {row.n_random:.0f} random sets, within the noise"
+    return f"{start}, beyond all {row.n_random:.0f} random sets"
 
 
 def _title(table: pd.DataFrame, outcome: str, sets: list[str]) -> str:
@@ -169,4 +213,5 @@ def _subtitle(table: pd.DataFrame, outcome: str) -> str:
     rows = table.loc[table.outcome == outcome]
     low, high = int(rows.n.min()), int(rows.n.max())
     n = f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
-    return f"{n} a point · bands: 95 % interval · dotted: control neurons"
+    spread = "; for random sets, lowest to highest" if "kind" in table else ""
+    return f"{n} a point · bands: 95 % interval{spread} · dotted: controls"

@@ -7,7 +7,7 @@ It misleads when a threshold chosen on whole answers is read as a verdict on sin
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,41 @@ def draw(
         f'role="group" aria-label="{escape(alt)}">{key}<p dir="auto">{body}</p></div>',
         alt,
     )
+
+
+def live(threshold: float = 0.5, theme: str = "auto") -> Callable[[Any], None]:
+    """A strip that grows in a notebook while a model writes, one for each row.
+
+    ``monitor(model, detector, prompts, on_token=hlens.figures.tokens.live())``
+
+    Args:
+        threshold: Tokens from here on are underlined and bold.
+        theme: As of `draw`.
+
+    Returns:
+        What takes each `hlens.monitor.Risk`: its probability is that of the answer up to there.
+
+    Raises:
+        HlensError: IPython is not installed.
+    """
+    try:
+        from IPython.display import display
+    except ImportError as error:
+        raise HlensError("a live strip needs IPython; run in a notebook") from error
+    words: dict[int, tuple[list[str], list[float]]] = {}
+    shown: dict[int, Any] = {}
+
+    def tell(risk: Any) -> None:
+        tokens, values = words.setdefault(risk.row, ([], []))
+        tokens.append(risk.text)
+        values.append(risk.probability)
+        strip = draw(tokens, values, threshold=threshold, label="risk up to here", theme=theme)
+        if risk.row in shown:
+            shown[risk.row].update(strip)
+        else:
+            shown[risk.row] = display(strip, display_id=True)
+
+    return tell
 
 
 def example() -> dict[str, Any]:

@@ -39,9 +39,8 @@ cause that behaviour, and it may change others: measure both before use, beside 
 - base weights: `{record["base_fingerprint"]}`
 - these weights: `{record["edited_fingerprint"]}`
 
-`hlens_edit.safetensors` holds the factors and the original rows;
-`hlens.interventions.verify(folder)` checks this checkpoint against it, and
-`hlens.interventions.undo(folder, into)` restores the original bit for bit.
+`hlens_edit.safetensors` holds the factors and the original rows. `hlens verify FOLDER` checks this
+checkpoint against it, and `hlens unbake FOLDER TO` restores the original bit for bit.
 
 | neuron | factor |
 |---|---|

@@ -23,11 +23,18 @@ class Monitored:
         generation: The answer; ``finish_reason`` is ``"risk"`` where a policy stopped it.
         risks: The risk of each of its tokens.
         flagged_at: Index of the first token at which the policy flagged or stopped, or None.
+        n_neurons: Neurons that were read at each token.
     """
 
     generation: Generation
     risks: tuple[Risk, ...]
     flagged_at: int | None
+    n_neurons: int
+
+    @property
+    def touched(self) -> int:
+        """The receipt: tokens x neurons that were read."""
+        return len(self.risks) * self.n_neurons
 
     @property
     def score(self) -> float:
@@ -210,7 +217,8 @@ class _Loop:
     def _finished(self, row: _Row) -> Monitored:
         text = "" if self.model.tokenizer is None else self.model.decode(row.tokens)
         made = Generation(text, tuple(row.tokens), tuple(row.logprobs), row.reason or "length")
-        return Monitored(made, tuple(row.risks), row.flagged_at)
+        n_neurons = int((self.detector.weights != 0).sum())
+        return Monitored(made, tuple(row.risks), row.flagged_at, n_neurons)
 
 
 def _note(model: Model, detector: Detector, row: _Row, at: int, score: float) -> Risk:

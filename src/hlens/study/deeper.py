@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from hlens import behaviours
-from hlens.effects import Capability, Controls, intervene
 from hlens.evaluation import k_sweep, univariate
 from hlens.model import Model
 from hlens.probe import SparseProbe
@@ -16,13 +14,13 @@ from hlens.selection import path as regularisation_path
 from hlens.selection import stability
 from hlens.study.audited import audit_page
 from hlens.study.auditing import Audit, Auditing
-from hlens.study.origins import Tracing
+from hlens.study.intervening import Intervening
 from hlens.study.steps import Progress
 from hlens.study.telling import report_data
 from hlens.study.words import in_words
 
 
-class Study(Tracing):
+class Study(Intervening):
     """The artefacts of one run in one folder, each made when first asked for.
 
     >>> study = Study("runs/mine", Recipe(domains=("general",)))  # doctest: +SKIP
@@ -87,40 +85,6 @@ class Study(Tracing):
                 *self.split(), self.probe(), draws=how.random_sets, n_boot=how.n_boot, seed=seed
             ),
         )
-
-    def outcomes(self) -> pd.DataFrame:
-        """What the model does under every dose of its H-neurons, beside random sets.
-
-        One row a reply or score, as `hlens.effects.intervene` returns them.
-        """
-        how, recipe = self.recipe.intervene, self.recipe
-        return self._table("outcomes", "find", [how, recipe.seed], self._outcomes)
-
-    def _outcomes(self) -> pd.DataFrame:
-        how, seed, detector = self.recipe.intervene, self.recipe.seed, self.detector()
-        train = self.split()[0]
-        beside = Controls(
-            random=how.random_sets,
-            matched=how.matched_sets,
-            contribution=train.values.float().mean(dim=0) if how.matched_sets else None,
-            truth=detector.truth_neurons,
-            norm_matched=how.perturbations,
-            seed=seed,
-        )
-        return intervene(
-            self.model,
-            detector.neurons,
-            [behaviours.load(name, how.items or None, seed) for name in how.behaviours],
-            how.alphas,
-            beside,
-            capability=Capability(self.model, how.items or 60) if how.capability else None,
-            folder=self.folder / "outcomes.parts",
-            progress=self.reporter("intervene"),
-        )
-
-    def has_outcomes(self) -> bool:
-        """Whether `outcomes` stands, so that a report shows it without running it."""
-        return (self.folder / "outcomes.parquet").exists()
 
     def audit(self) -> Audit:
         """Which claims survive their controls: rivals, confounds, controls and the card.

@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 
 from hlens import figures
-from hlens.effects import CAPABILITY, dose_table, rates, slopes
 from hlens.figures._html import Html
 from hlens.monitor import risks
 from hlens.report import Card, ReportData, Section, neuron_pages
 from hlens.spans import token_span
+from hlens.study.acting import effect_sections, patching_section
 from hlens.study.audited import audit_sections
 from hlens.study.domain_sections import domain_sections
 from hlens.study.origin_section import origin_section
@@ -99,25 +99,9 @@ def questions(study: "Study") -> Iterator[Section]:
     if study.recipe.base:
         yield origin_section(study)
     if study.has_outcomes():
-        yield _effects(study)
-
-
-def _effects(study: "Study") -> Section:
-    outcomes = study.outcomes()
-    table = rates(outcomes)
-    steep = slopes(outcomes)
-    target = steep.loc[steep["kind"] == "target"].drop(columns=["kind"])
-    pictures = [
-        partial(figures.dose_response, dose_table(table, [name, *CAPABILITY[:1]]))
-        for name in study.recipe.intervene.behaviours
-    ]
-    return Section(
-        "Does editing them change behaviour?",
-        "The neurons' activations times alpha, beside as many random neurons of the same layers.",
-        (*pictures, target),
-        "A change that random sets make too, or that comes with lost capability, is damage, not "
-        "control.",
-    )
+        yield from effect_sections(study)
+    if study.has_patching():
+        yield patching_section(study)
 
 
 def _frequency(study: "Study", shape: tuple[int, ...]) -> torch.Tensor:
@@ -226,7 +210,9 @@ def _labels(study: "Study") -> Section:
 
 def _cautions(study: "Study") -> list[str]:
     said = [
-        "Association is not cause: no neuron was edited here.",
+        "Association is not cause; read the edits beside their controls."
+        if study.has_outcomes()
+        else "Association is not cause: no neuron was edited here.",
         "An L1 fit picks one of several neurons that carry the same signal; another seed may pick "
         "its neighbour.",
         "The labels are a rule's verdicts on short answers, not a person's.",

@@ -1,0 +1,135 @@
+"""What does a change of behaviour cost? Each edit by what it moves and what it breaks.
+
+It misleads when the cost is read off one capability: an edit may leave perplexity and break
+reasoning. Points of random sets show what moves and breaks with no claim at all.
+"""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from hlens.figures._cells import check_columns
+from hlens.figures._figure import Figure, escape, finish
+from hlens.figures._theme import Palette, palette
+
+COLUMNS = ("set", "kind", "alpha", "behaviour_change", "cost_change", "dominated")
+NAMES = {
+    "target": "",
+    "random": "random neurons",
+    "random_matched": "contribution-matched neurons",
+    "truth": "truth neurons",
+    "norm_matched": "random push as large",
+}
+
+
+def draw(
+    table: pd.DataFrame,
+    *,
+    behaviour: str = "behaviour",
+    cost: str = "cost",
+    theme: str = "light",
+) -> Figure:
+    """Draw one point an edit; the line joins those that no other dominates.
+
+    Args:
+        table: Columns ``set, kind, alpha, behaviour_change, cost_change, dominated``, as
+            `hlens.effects.pareto` returns them.
+        behaviour: What moves, in words; its changes are shares.
+        cost: What it costs, in words.
+        theme: ``"light"`` or ``"dark"``.
+
+    Raises:
+        HlensError: A column is missing, or there is no row.
+    """
+    check_columns(table, COLUMNS, "pareto", "effects.pareto")
+    colours = palette(theme)
+    figure = Figure()
+    front = table.loc[~table.dominated.astype(bool)].sort_values("cost_change")
+    figure.add_trace(
+        go.Scatter(
+            x=front.cost_change,
+            y=front.behaviour_change.abs(),
+            mode="lines",
+            line={"color": colours.muted, "width": 1.4, "shape": "hv", "dash": "dash"},
+            name="no other edit moves more for less",
+            hoverinfo="skip",
+        )
+    )
+    for kind in [kind for kind in reversed(NAMES) if kind in set(table.kind)]:
+        figure.add_trace(_points(table.loc[table.kind == kind], kind, colours))
+    figure.update_layout(
+        xaxis={
+            "title": {"text": f"change of {escape(_lower(cost))}"},
+            "zeroline": True,
+            "zerolinecolor": colours.neutral,
+        },
+        yaxis={
+            "title": {"text": f"change of {escape(_lower(behaviour))}, either way"},
+            "tickformat": ".0%",
+            "range": [-0.01, 1.12 * float(table.behaviour_change.abs().max()) + 0.01],
+        },
+        legend={"y": 1.02},
+    )
+    return finish(
+        figure,
+        colours,
+        title=_title(table, front),
+        subtitle=f"{len(table)} edits, each against the unmodified model · numbers at marks: α",
+        height=420,
+        margin={"t": 40, "b": 56, "l": 70, "r": 28},
+    )
+
+
+def example() -> dict[str, Any]:
+    """Made data for the gallery and the laws: a claim that moves more at every cost."""
+    rows = []
+    for alpha in (0.0, 0.5, 2.0, 3.0):
+        far = abs(alpha - 1)
+        rows.append(("H-neurons", "target", alpha, 0.11 * (alpha - 1), 0.4 * far**2, False))
+        for seed in range(8):
+            move, cost = 0.004 * (seed - 4) * far, 0.1 * far**2 * (1 + seed / 8)
+            rows.append((f"random {seed}", "random", alpha, move, cost, seed > 0 or far > 0.6))
+    return {
+        "table": pd.DataFrame(rows, columns=list(COLUMNS)),
+        "behaviour": "Acceptance of false premises",
+        "cost": "Perplexity on plain text",
+    }
+
+
+def _points(rows: pd.DataFrame, kind: str, colours: Palette) -> go.Scatter:
+    looks = {
+        "target": (colours.positive, "circle", 11),
+        "random": (colours.control, "square", 7),
+        "random_matched": (colours.second, "square", 7),
+        "truth": (colours.negative, "diamond", 10),
+        "norm_matched": (colours.ink, "x", 8),
+    }
+    colour, symbol, size = looks[kind]
+    ways = ["up" if change > 0 else "down" for change in rows.behaviour_change]
+    return go.Scatter(
+        x=rows.cost_change,
+        y=rows.behaviour_change.abs(),
+        mode="markers+text" if kind == "target" else "markers",
+        text=[f"{alpha:g}" for alpha in rows.alpha],
+        textposition="top center",
+        textfont={"size": 11.5, "color": colours.ink},
+        name=escape(NAMES[kind] or str(rows["set"].iloc[0])),
+        marker={"color": colour, "symbol": symbol, "size": size},
+        customdata=list(zip(map(escape, rows["set"]), rows.alpha, ways, strict=True)),
+        hovertemplate="<b>%{customdata[0]}</b>, α = %{customdata[1]:g}<br>behaviour "
+        "%{customdata[2]} %{y:.1%}, cost %{x:+.3g}<extra></extra>",
+    )
+
+
+def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
+    own = int((front.kind == "target").sum())
+    name = str(table.loc[table.kind == "target", "set"].iloc[0])
+    doses = int((table.kind == "target").sum())
+    if not own:
+        return f"None of the {doses} doses of {name} moves more for less than a control does"
+    return f"{own} of {doses} doses of {name} move more for their cost than any control"
+
+
+def _lower(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
