@@ -77,13 +77,12 @@ def conditions(
 ) -> list[Condition]:
     """All conditions, the unmodified model first (its dose changes no set, so it is run once).
 
-    Then dose by dose, every set of it, the strongest first: what an interrupted run has finished
-    can be compared.
+    Then dose by dose, every set of it, from both ends inwards: what an interrupted run has finished
+    can be compared, and has a slope.
     """
     found = [Condition("unmodified", "unmodified", unmodified, ())]
     compared = sets(neurons, controls)
-    doses = sorted({*alphas} - {unmodified}, key=lambda alpha: -abs(alpha - unmodified))
-    for alpha in doses:
+    for alpha in _from_both_ends(sorted({*alphas} - {unmodified})):
         for name, kind, members in compared:
             found.append(Condition(name, kind, alpha, ((members, edit(alpha)),)))
         for seed in range(controls.seed, controls.seed + controls.norm_matched):
@@ -91,6 +90,15 @@ def conditions(
             pair = norm_matched(model, neurons, edit(alpha), seed, backwards=way_back)
             found.append(Condition(f"norm-matched {seed}", "norm_matched", alpha, (pair,)))
     return found
+
+
+def _from_both_ends(doses: list[float]) -> list[float]:
+    """Highest, lowest, next highest, and so on.
+
+    >>> _from_both_ends([0.0, 0.5, 2.0, 3.0])
+    [3.0, 0.0, 2.0, 0.5]
+    """
+    return [doses[-1 - at // 2] if at % 2 == 0 else doses[at // 2] for at in range(len(doses))]
 
 
 def sets(neurons: NeuronSet, controls: Controls) -> list[tuple[str, str, NeuronSet]]:
