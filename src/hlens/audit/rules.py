@@ -9,7 +9,7 @@ it would be enough that any does, they are corrected.
 from collections.abc import Sequence
 
 from hlens.audit.findings import Added, Findings, Fixed
-from hlens.audit.words import percent, signed, written
+from hlens.audit.words import percent, signed, spaced, written
 from hlens.types import Check, Claim, Estimate
 
 LEVEL = 0.05
@@ -63,6 +63,7 @@ def sparsity(found: Findings) -> Claim:
         over,
         reads=_ABSENT if over is None else f"sparse less dense: {signed(over)}",
         unit="AUROC difference",
+        line=-MARGIN,
     )
     says = "A few neurons carry what can be read, and few others would."
     return Claim(
@@ -99,8 +100,9 @@ def identity(found: Findings) -> Claim:
         "a probe that may not use them reads worse: the interval of the loss lies above 0",
         None if over is None else over.low > 0,
         over,
-        reads=_ABSENT if over is None else f"without them the AUROC changes by {signed(over, -1)}",
+        reads=_ABSENT if over is None else f"without them it loses {signed(over)} of AUROC",
         unit="AUROC difference",
+        line=0.0,
     )
     says = "It is these neurons: other data find them again, and without them the reading is lost."
     return Claim("Identity", says, (halves, split, needed), "Is it these neurons?")
@@ -148,8 +150,9 @@ def control(found: Findings) -> Claim:
         else any(m.beyond and m.over_random.low > 0 for m in behaviour),
         None if best is None else best.over_random,
         reads=_UNEDITED if best is None
-        else f"{best.name}: slope over random neurons {signed(best.over_random)}",
+        else f"{spaced(best.name)}: slope over random neurons {signed(best.over_random)}",
         unit="share for each unit of dose",
+        line=0.0,
     )  # fmt: skip
     worst = max(damage, key=lambda m: abs(m.over_random.value) * harmed(m.name, m.over_random),
                 default=None)  # fmt: skip
@@ -159,8 +162,9 @@ def control(found: Findings) -> Claim:
         else not any(m.beyond and harmed(m.name, m.over_random) for m in damage),
         None if worst is None else worst.over_random,
         reads=_UNEDITED if worst is None
-        else f"{worst.name}: slope over random neurons {signed(worst.over_random)}",
+        else f"{spaced(worst.name)}: slope over random neurons {signed(worst.over_random)}",
         unit="for each unit of dose",
+        line=0.0,
     )  # fmt: skip
     return Claim("Control", says, (first, second), "Does editing them change behaviour?")
 
@@ -184,13 +188,13 @@ def cost(found: Findings) -> Claim:
     beaten = [r for r in found.cheaper if r.difference.value > 0 and r.p_corrected <= LEVEL]
     standing = [rival for rival in found.cheaper if rival not in beaten]
     nearest = min(found.cheaper, key=lambda rival: rival.difference.value)
-    names = ", ".join(rival.name for rival in standing[:4])
+    names = ", ".join(spaced(rival.name) for rival in standing[:4])
     more = f" and {len(standing) - 4} more" if len(standing) > 4 else ""
     reads = f"not beaten: {names}{more}" if standing else f"all {len(beaten)} rivals beaten"
     check = Check(
         "beats the cheap", rule, not standing, nearest.difference,
-        reads=f"{reads}; nearest is {nearest.name}, difference {signed(nearest.difference)}",
-        unit="AUROC difference", p=nearest.p_corrected,
+        reads=f"{reads}; nearest is {spaced(nearest.name)}, difference {signed(nearest.difference)}",
+        unit="AUROC difference", line=0.0, p=nearest.p_corrected,
     )  # fmt: skip
     return Claim("Cost", says, (check,), "Who else can tell?")
 
@@ -266,6 +270,6 @@ def _adds(name: str, to: str, rivals: Sequence[Added]) -> Check:
     holds = all(rival.gain.low > 0 and rival.p <= LEVEL for rival in rivals)
     return Check(
         name, rule, holds, least.gain,
-        reads=f"over {least.name} they add {signed(least.gain, form='.0f')} millinats an answer",
-        unit="millinats an answer", p=max(rival.p for rival in rivals),
+        reads=f"over {spaced(least.name)} they add {signed(least.gain, form='.0f')} millinats an answer",
+        unit="millinats an answer", line=0.0, p=max(rival.p for rival in rivals),
     )  # fmt: skip

@@ -12,17 +12,24 @@ def written(number: Estimate) -> str:
     return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"
 
 
-def signed(number: Estimate, sign: int = 1, form: str = ".2f") -> str:
+def signed(number: Estimate, form: str = ".2f") -> str:
     """A difference with its interval, its sign written out.
 
-    >>> signed(Estimate(0.05, -0.01, 0.1, 420), -1)
-    '−0.05 [−0.10, +0.01]'
+    >>> signed(Estimate(0.05, -0.01, 0.1, 420))
+    '+0.05 [−0.01, +0.10]'
     """
-    ends = sorted((sign * number.low, sign * number.high))
-    value, low, high = (
-        f"{part:+{form}}".replace("-", "−") for part in (sign * number.value, *ends)
-    )
+    parts = (number.value, number.low, number.high)
+    value, low, high = (f"{part:+{form}}".replace("-", "−") for part in parts)
     return f"{value} [{low}, {high}]"
+
+
+def spaced(name: str) -> str:
+    """A member's name as a reader takes it.
+
+    >>> spaced("min_logprob")
+    'min logprob'
+    """
+    return name.replace("_", " ")
 
 
 def percent(share: float) -> str:

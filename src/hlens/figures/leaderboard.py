@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._lines import panel_title
 from hlens.figures._theme import Palette, palette
 
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
@@ -167,13 +166,17 @@ def _axes(figure: Figure, run: Any, gains: bool, colours: Palette) -> None:
     low = min(0.45, float(run["low"].min()) - 0.02)
     names = [named(name) for name in run["detector"]]
     figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
-    panel_title(figure, "AUROC, held out (dashed: chance)", LEFT[0], colours.muted)
     figure.add_annotation(
         x=(LEFT[1] + RIGHT[0]) / 2, y=1, xref="paper", yref="paper", yanchor="bottom", yshift=10,
         text="extra cost", showarrow=False, font={"size": 13, "color": colours.muted},
     )  # fmt: skip
     figure.update_layout(
-        xaxis={"range": [max(0.0, low), 1.04], "dtick": 0.1, "domain": list(LEFT)},
+        xaxis={
+            "range": [max(0.0, low), 1.04],
+            "dtick": 0.1,
+            "domain": list(LEFT),
+            "title": {"text": "AUROC (dashed: chance)"},
+        },
         yaxis={
             "categoryorder": "array",
             "categoryarray": names[::-1],
@@ -183,9 +186,9 @@ def _axes(figure: Figure, run: Any, gains: bool, colours: Palette) -> None:
         },
     )
     if gains:
-        panel_title(figure, "H-neurons add (millinats)", RIGHT[0], colours.muted)
         figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
-        figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y"})
+        title = {"text": "what the H-neurons add (millinats an answer)"}
+        figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y", "title": title})
 
 
 def _title(run: Any, own: Any, reference: str) -> str:
@@ -209,8 +212,8 @@ def _title(run: Any, own: Any, reference: str) -> str:
     if len(beaten) == len(others):
         return f"{reference} ({claim['auroc']:.2f}) beat all {len(others)} rivals"
     return (
-        f"{reference} ({claim['auroc']:.2f}) beat {len(beaten)} of {len(others)} rivals; "
-        f"{len(others) - len(beaten)} are not shown to be worse"
+        f"{reference} ({claim['auroc']:.2f}) are shown to beat {len(beaten)} of {len(others)} "
+        "rivals"
     )
 
 

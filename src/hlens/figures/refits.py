@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._lines import panel_title
 from hlens.figures._theme import Palette, palette, see_through
 
 LEFT, RIGHT = (0.0, 0.6), (0.68, 1.0)
@@ -62,7 +61,7 @@ def draw(
         subtitle=f"{int(run['n'].max()):,} held-out answers · bars: 95 % intervals; draws: their "
         "spread · shared: part of the smaller set of H-neurons",
         height=110 + 30 * len(run),
-        margin={"t": 40, "b": 56, "l": 190, "r": 24},
+        margin={"t": 24, "b": 56, "l": 190, "r": 24},
     )
 
 
@@ -139,11 +138,20 @@ def _axes(figure: Figure, run: Any, colours: Palette) -> None:
     low = min(0.45, float(run["low"].min()) - 0.02)
     names = [escape(name) for name in run["control"]]
     figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
-    panel_title(figure, "AUROC, held out (dashed: chance)", LEFT[0], colours.muted)
-    panel_title(figure, "H-neurons found again", RIGHT[0], colours.muted)
     figure.update_layout(
-        xaxis={"range": [max(0.0, low), 1.02], "dtick": 0.1, "domain": list(LEFT)},
-        xaxis2={"range": [0, 1.12], "domain": list(RIGHT), "anchor": "y", "tickformat": ".0%"},
+        xaxis={
+            "range": [max(0.0, low), 1.02],
+            "dtick": 0.1,
+            "domain": list(LEFT),
+            "title": {"text": "AUROC (dashed: chance; band: as found)"},
+        },
+        xaxis2={
+            "range": [0, 1.12],
+            "domain": list(RIGHT),
+            "anchor": "y",
+            "tickformat": ".0%",
+            "title": {"text": "H-neurons found again"},
+        },
         yaxis={
             "categoryorder": "array",
             "categoryarray": names[::-1],

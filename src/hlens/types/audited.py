@@ -30,6 +30,8 @@ class Check:
         beside: The number of the control that it is held against, where there is one.
         reads: What was seen, in words; why not, where it was not tested.
         unit: What the number is, such as ``"AUROC"``.
+        line: What the rule holds the number against where that is no control: chance, no
+            difference, a margin.
         p: The p that decides, where one does.
     """
 
@@ -40,6 +42,7 @@ class Check:
     beside: Estimate | None = None
     reads: str = ""
     unit: str = "AUROC"
+    line: float = 0.5
     p: float | None = None
 
 

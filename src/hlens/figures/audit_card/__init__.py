@@ -82,7 +82,7 @@ def example() -> dict[str, Any]:
 _KEY = (
     '<p class="ha-key"><span><i class="ha-dot"></i>the number that decides, with its 95 % '
     'interval</span><span><i class="ha-square"></i>its control</span><span><i class="ha-tick"></i>'
-    "chance, or no difference</span><span>A claim is supported when every rule holds, not "
+    "chance, no difference, or the margin</span><span>A claim is supported when every rule holds, not "
     "supported when one fails, and not tested when none fails but one could not be tried."
     "</span></p>"
 )
@@ -128,7 +128,8 @@ def _rule(rule: str, checks: list[Check]) -> str:
 
 def _check(check: Check) -> str:
     kind, words = _HOLDS[check.holds]
+    reads = check.reads.removeprefix(check.name).strip()  # the name stands before it
     return (
         f'<div class="ha-check">{_mark(kind, words)}<p><b>{escape(check.name)}</b> '
-        f"<span>{escape(visible(check.reads))}</span></p>{interval(check)}</div>"
+        f"<span>{escape(visible(reads))}</span></p>{interval(check)}</div>"
     )

@@ -13,8 +13,8 @@ def interval(check: Check) -> str:
     found = check.number
     if found is None or math.isnan(found.value):
         return '<span class="ha-none"></span>'
-    low, high, null = _axis(check)
-    marks = [f'<line class="ha-null" x1="{_x(null, low, high)}" x2="{_x(null, low, high)}" '
+    low, high = _axis(check)
+    marks = [f'<line class="ha-null" x1="{_x(check.line, low, high)}" x2="{_x(check.line, low, high)}" '
              f'y1="3" y2="{HEIGHT - 3}"/>']  # fmt: skip
     if check.beside is not None and not math.isnan(check.beside.value):
         marks.append(_drawn(check.beside, low, high, "control", 18))
@@ -28,15 +28,15 @@ def interval(check: Check) -> str:
     )
 
 
-def _axis(check: Check) -> tuple[float, float, float]:
-    """Both ends, and where chance or no difference lies."""
+def _axis(check: Check) -> tuple[float, float]:
+    """Both ends: the same for all AUROC and all shares, else around the line."""
     if check.unit == "AUROC":
-        return 0.25, 1.0, 0.5
+        return 0.25, 1.0
     if check.unit.startswith("share of the"):
-        return 0.0, 1.0, 0.5
+        return 0.0, 1.0
     ends = [abs(v) for one in (check.number, check.beside) if one for v in (one.low, one.high)]
     reach = 1.15 * max([value for value in ends if math.isfinite(value)], default=1.0) or 1.0
-    return -reach, reach, 0.0
+    return -reach, reach
 
 
 def _x(value: float, low: float, high: float) -> str:
