@@ -191,9 +191,9 @@ def cost(found: Findings) -> Claim:
     names = ", ".join(spaced(rival.name) for rival in standing[:4])
     more = f" and {len(standing) - 4} more" if len(standing) > 4 else ""
     reads = f"not beaten: {names}{more}" if standing else f"all {len(beaten)} rivals beaten"
+    reads += f"; nearest is {spaced(nearest.name)}, difference {signed(nearest.difference)}"
     check = Check(
-        "beats the cheap", rule, not standing, nearest.difference,
-        reads=f"{reads}; nearest is {spaced(nearest.name)}, difference {signed(nearest.difference)}",
+        "beats the cheap", rule, not standing, nearest.difference, reads=reads,
         unit="AUROC difference", line=0.0, p=nearest.p_corrected,
     )  # fmt: skip
     return Claim("Cost", says, (check,), "Who else can tell?")
@@ -268,8 +268,8 @@ def _adds(name: str, to: str, rivals: Sequence[Added]) -> Check:
         return Check(name, rule, None, reads=_ABSENT, unit="millinats an answer")
     least = min(rivals, key=lambda rival: rival.gain.low)
     holds = all(rival.gain.low > 0 and rival.p <= LEVEL for rival in rivals)
+    reads = f"over {spaced(least.name)} they add {signed(least.gain, '.0f')} millinats an answer"
     return Check(
-        name, rule, holds, least.gain,
-        reads=f"over {spaced(least.name)} they add {signed(least.gain, form='.0f')} millinats an answer",
+        name, rule, holds, least.gain, reads=reads,
         unit="millinats an answer", line=0.0, p=max(rival.p for rival in rivals),
     )  # fmt: skip

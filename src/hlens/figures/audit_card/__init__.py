@@ -82,8 +82,8 @@ def example() -> dict[str, Any]:
 _KEY = (
     '<p class="ha-key"><span><i class="ha-dot"></i>the number that decides, with its 95 % '
     'interval</span><span><i class="ha-square"></i>its control</span><span><i class="ha-tick"></i>'
-    "chance, no difference, or the margin</span><span>A claim is supported when every rule holds, not "
-    "supported when one fails, and not tested when none fails but one could not be tried."
+    "chance, no difference, or the margin</span><span>A claim is supported when every rule holds, "
+    "not supported when one fails, and not tested when none fails but one could not be tried."
     "</span></p>"
 )
 

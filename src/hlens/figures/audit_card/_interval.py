@@ -14,8 +14,8 @@ def interval(check: Check) -> str:
     if found is None or math.isnan(found.value):
         return '<span class="ha-none"></span>'
     low, high = _axis(check)
-    marks = [f'<line class="ha-null" x1="{_x(check.line, low, high)}" x2="{_x(check.line, low, high)}" '
-             f'y1="3" y2="{HEIGHT - 3}"/>']  # fmt: skip
+    null = _x(check.line, low, high)
+    marks = [f'<line class="ha-null" x1="{null}" x2="{null}" y1="3" y2="{HEIGHT - 3}"/>']
     if check.beside is not None and not math.isnan(check.beside.value):
         marks.append(_drawn(check.beside, low, high, "control", 18))
     marks.append(_drawn(found, low, high, "own", 9))
