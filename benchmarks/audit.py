@@ -1,130 +1,59 @@
-"""What the rivals' evidence costs, against the study that it audits.
+"""Does an audit cost less than twice the study that it audits?
 
-    python benchmarks/audit.py [--questions 60] [--samples 4] [--drawn 0 4]
+    python benchmarks/audit.py                     # a small study, then its audit
+    python benchmarks/audit.py --study runs/NAME   # what a finished study and its audit noted
 
-A small study is made (asked, judged, located, measured) and its evidence gathered: once with the
-study's own samples serving all rivals, and once with further ones to be drawn. CPU seconds of one
-process on one thread, so that waiting for others does not count; the ratio is to what the study
-took to sample and measure. With --rivals the rivals are fitted and scored, too.
+The study is the line from questions to scores, reports and comparisons left out, which makes the
+test stricter. Prints seconds and the ratio; nothing else should run on the machine meanwhile.
 """
 
 import argparse
-import time
-import warnings
-from collections.abc import Sequence
-
-import torch
+import sys
+import tempfile
+from pathlib import Path
 
 import hlens
-from hlens import baselines, domains, spans
-from hlens.baselines import NotAvailableError
-from hlens.evaluation import auroc, split_by_group
-from hlens.model import Model, Settings
-from hlens.types import Contributions, Evidence, Example, Response
+from hlens.recipe import Recipe
+
+LINE = ("sample", "judge", "locate", "measure", "find", "evaluate")
 
 
-class Clock:
-    """CPU seconds of named steps."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.since = time.process_time()
-
-    def lap(self, step: str) -> None:
-        now = time.process_time()
-        self.seconds[step] = self.seconds.get(step, 0.0) + now - self.since
-        self.since = now
+def small(questions: int) -> hlens.Study:
+    recipe = Recipe.from_dict(
+        {
+            "domains": ["general", "science"],
+            "questions": questions,
+            "sampling": {"n": 4, "max_new_tokens": 16},
+        }
+    )
+    return hlens.Study(Path(tempfile.mkdtemp()) / "study", recipe)
 
 
-def study(
-    model: Model, n: int, samples: int, how: Settings, clock: Clock
-) -> tuple[list[Example], list[Response], Contributions]:
-    """The line of a study up to its contributions, one example a question and label."""
-    questions = domains.load("general", n)
-    clock.lap("load the questions")
-    responses = hlens.sample(model, questions, samples, settings=how)
-    clock.lap("sample")
-    located = spans.locate(hlens.judge(responses), model)
-    examples = spans.first_of_each_label(located, 1)
-    clock.lap("judge and locate")
-    data = hlens.measure(model, examples)
-    clock.lap("measure")
-    return examples, responses, data
+def ratio(study: hlens.Study) -> float:
+    """Seconds of the audit's own steps over those of the line, both as the study noted them."""
+    seconds = study.seconds()
+    line = {step: seconds[step] for step in LINE if step in seconds}
+    audit = {step: value for step, value in seconds.items() if step.startswith("audit ")}
+    # Comparisons that the audit asks for are its cost, where the study had not made them yet.
+    audit |= {step: seconds[step] for step in ("transfer", "sparsity") if step in seconds}
+    for name, steps in (("study", line), ("audit", audit)):
+        for step, value in sorted(steps.items(), key=lambda item: -item[1]):
+            print(f"{name:6} {step:20} {value:8.1f} s")
+        print(f"{name:6} {'all':20} {sum(steps.values()):8.1f} s")
+    return sum(audit.values()) / sum(line.values())
 
 
-def gathered(
-    model: Model,
-    made: tuple[list[Example], list[Response], Contributions],
-    others: int,
-    how: Settings,
-) -> tuple[Evidence, Clock]:
-    """Gather, with the CPU seconds of each of its steps."""
-    clock = Clock()
-
-    def tell(step: str, done: int, total: int) -> None:
-        clock.lap(step)
-
-    found = baselines.gather(model, *made, samples=others, settings=how, progress=tell)
-    clock.lap("the rest")
-    return found, clock
-
-
-def fit_all(found: Evidence) -> list[str]:
-    """Each rival's CPU seconds and AUROC on held-out groups; a small study, so read the seconds."""
-    inside = set(split_by_group(found.contributions, 0.4)[0].groups)  # groups are never split
-    rows = torch.tensor([group in inside for group in found.groups])
-    lines = ["", "| rival | CPU s | AUROC | forward passes | samples |", "|---|---|---|---|---|"]
-    for rival in baselines.rivals():
-        began = time.process_time()
-        try:
-            scores = rival(found.select(rows), found.select(~rows))
-            area = f"{auroc(scores, found.labels[~rows]):.3f}"
-        except NotAvailableError as error:
-            area = f"not available: {error}"
-        cost = rival.cost(found)
-        took = time.process_time() - began
-        lines.append(f"| {rival.name} | {took:.2f} | {area} | {cost.passes} | {cost.samples} |")
-    return lines
-
-
-def table(study_clock: Clock, clocks: dict[str, Clock]) -> list[str]:
-    whole = study_clock.seconds["sample"] + study_clock.seconds["measure"]
-    lines = ["| step | CPU s | of sampling + measuring |", "|---|---|---|"]
-    for step in ("sample", "measure"):
-        seconds = study_clock.seconds[step]
-        lines.append(f"| the study: {step} | {seconds:.1f} | {seconds / whole:.2f} |")
-    for name, clock in clocks.items():
-        for step, seconds in clock.seconds.items():
-            lines.append(f"| {name}: {step} | {seconds:.1f} | {seconds / whole:.2f} |")
-        total = sum(clock.seconds.values())
-        lines.append(f"| **{name}: all** | **{total:.1f}** | **{total / whole:.2f}** |")
-    return lines
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=60)
-    parser.add_argument("--samples", type=int, default=4, help="samples a question in the study")
-    parser.add_argument("--drawn", type=int, nargs="+", default=[0, 3], help="samples to draw more")
-    parser.add_argument("--rivals", action="store_true", help="fit and score the rivals, too")
-    given = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    model = hlens.load("smollm2-135m")
-    assert model.provenance  # computed once a model
-    how = Settings(max_new_tokens=20)
-    clock = Clock()
-    made = study(model, given.questions, given.samples, how, clock)
-    n = len(made[0])
-    print(f"{model.name}, CPU, one thread: {given.questions} questions, {given.samples} samples of")
-    print(f"each, {n} examples ({int(made[2].labels.sum())} hallucinated)\n")
-    clocks: dict[str, Clock] = {}
-    for drawn in given.drawn:
-        others = given.samples - 1 + drawn
-        found, clocks[f"gather, {others} other samples"] = gathered(model, made, others, how)
-    print("\n".join(table(clock, clocks)))
-    if given.rivals:
-        print("\n".join(fit_all(found)))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", type=Path, help="a study whose audit stands")
+    parser.add_argument("--questions", type=int, default=60, help="of each of two domains")
+    options = parser.parse_args()
+    study = hlens.Study(options.study) if options.study else small(options.questions)
+    if options.study and not study.has_audit():
+        sys.exit(f"{options.study} holds no audit; run hlens audit {options.study}")
+    study.scores()
+    study.audit()
+    print(f"audit / study = {ratio(study):.2f} (wanted: below 2)")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ HERE = Path(__file__).parent
 THEMES = ("light", "dark")
 WIDTH = 1_000
 MADE = "made.json"  # what each picture was drawn from, so that equal figures keep their pictures
-FIRST = ("scores", "tokens", "neuron_map", "explorer", "k_sweep", "path", "volcano", "transfer",
-         "overlap", "upset", "reliability", "dose_response", "losses")  # fmt: skip
+FIRST = ("scores", "audit_card", "leaderboard", "confounds", "refits", "tokens", "neuron_map",
+         "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset", "reliability",
+         "dose_response", "losses")  # fmt: skip
 
 HEAD = """\
 # Gallery

@@ -18,6 +18,7 @@ CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entrop
 TEXT = ("text", "question")
 DENSE = "dense_probe"
 DAMAGE = ("perplexity", "multiple_choice", "plain_qa")  # what an edit must not break
+FEWEST_DRAWS = 19
 NO_BEHAVIOUR = (*DAMAGE, "kl")
 
 
@@ -167,7 +168,7 @@ def findings(
     return Findings(
         auroc=_auroc(control["probe"]),
         shuffled=_auroc(control["shuffled labels"]),
-        shuffled_p=_known(control["probe"]["p"]),
+        shuffled_p=_p(control["probe"], control["shuffled labels"]),
         fixed=tuple(_fixed(confounds)),
         confidence=tuple(_added(gained[name]) for name in CONFIDENCE if name in gained),
         text=tuple(_added(gained[name]) for name in TEXT if name in gained),
@@ -176,7 +177,7 @@ def findings(
         over_dense=_difference(board[DENSE]) if DENSE in board else None,
         refit=_auroc(control["selected neurons, refit"]),
         random=_auroc(control["random neurons"]),
-        random_p=_known(control["selected neurons, refit"]["p"]),
+        random_p=_p(control["selected neurons, refit"], control["random neurons"]),
         halves=_of(parts[HALVES], "shared"),
         chance=_of(parts[CHANCE], "shared"),
         other_split=_alone(again[OTHER_SEED], "shared"),
@@ -208,6 +209,11 @@ def _alone(row: Mapping[str, Any], value: str) -> Estimate | None:
     if _known(row.get(value)) is None:
         return None
     return Estimate(float(row[value]), float(row[value]), float(row[value]), int(row["n"]))
+
+
+def _p(row: Mapping[str, Any], null: Mapping[str, Any]) -> float | None:
+    """The p against a null; None where too few draws were made for any p to reach 5 %."""
+    return _known(row["p"]) if null["repeats"] >= FEWEST_DRAWS else None
 
 
 def _known(value: Any) -> float | None:

@@ -8,7 +8,7 @@ it would be enough that any does, they are corrected.
 
 from collections.abc import Sequence
 
-from hlens.audit.findings import Added, Findings, Fixed
+from hlens.audit.findings import FEWEST_DRAWS, Added, Findings, Fixed
 from hlens.audit.words import percent, signed, spaced, written
 from hlens.types import Check, Claim, Estimate
 
@@ -200,6 +200,7 @@ def cost(found: Findings) -> Claim:
 
 
 _ABSENT = "not measured"
+_FEW_DRAWS = f"fewer than {FEWEST_DRAWS} draws of the null"
 _UNEDITED = "no neuron was edited; run hlens intervene first"
 
 
@@ -218,11 +219,11 @@ def _above_shuffled(found: Findings) -> Check:
     p, null = found.shuffled_p, found.shuffled
     return Check(
         "beyond shuffled labels",
-        "at most 5 % of fits on shuffled labels do as well (permutation p, at least 19 fits)",
+        f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)",
         None if p is None else p <= LEVEL,
         found.auroc,
         null,
-        _ABSENT if p is None or null is None
+        _FEW_DRAWS if p is None or null is None
         else f"shuffled labels reach {null.value:.2f} (p = {p:.3f})",
         p=p,
     )  # fmt: skip
@@ -232,12 +233,12 @@ def _above_random(found: Findings) -> Check:
     own, drawn, p = found.refit, found.random, found.random_p
     return Check(
         "better than any few",
-        "at most 5 % of as many random neurons of the same layers do as well, refitted alike "
-        "(at least 19 draws)",
+        f"at most 5 % of {FEWEST_DRAWS} or more draws of as many random neurons of the same layers "
+        "do as well, refitted alike",
         None if p is None or own is None or drawn is None else p <= LEVEL,
         own,
         drawn,
-        _ABSENT if own is None or drawn is None
+        _FEW_DRAWS if p is None or own is None or drawn is None
         else f"random neurons reach {drawn.value:.2f}, these {own.value:.2f}",
         p=p,
     )  # fmt: skip

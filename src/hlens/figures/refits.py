@@ -1,8 +1,8 @@
 """The same finding made otherwise: the AUROC of each way, and which neurons it finds again.
 
-Question: does the reading, and does the set of neurons, depend on a choice that should not matter?
-A high AUROC beside few shared neurons says that the reading is real and its place is not. It
-misleads where a way changes the task itself (another judge, other tokens).
+Question: does the reading, and does the set of neurons, depend on a choice that should not
+matter? A high AUROC beside few shared neurons says that the reading is real and its place is not.
+It misleads where a way changes the task itself (another judge, other tokens).
 """
 
 from typing import Any

@@ -1,0 +1,102 @@
+"""The audit of a whole study: made once, kept, told on the command line and in the report."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import hlens
+from hlens import baselines
+from hlens.cli.app import app
+from hlens.errors import HlensError
+from hlens.study import auditing
+from hlens.study.auditing import Audit
+from hlens.types import AuditCard
+from tiny_study import question_file, tiny_model, tiny_recipe
+
+FEW = ("length", "perplexity", "lookback")  # the last needs a context, and is not available
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> hlens.Study:
+    folder = tmp_path_factory.mktemp("audit")
+    recipe = tiny_recipe(question_file(folder / "questions.jsonl"))
+    return hlens.Study(folder / "study", recipe, tiny_model())
+
+
+@pytest.fixture(scope="module")
+def audited(study: hlens.Study) -> Audit:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "rivals", lambda: [baselines.named(name) for name in FEW])
+        return hlens.audit(study)
+
+
+def test_noise_gets_no_support(audited: Audit) -> None:
+    names = [claim.name for claim in audited.card.claims]
+    assert names == ["Readout", "Sparsity", "Identity", "Transfer", "Control", "Cost"]
+    assert "supported" not in [claim.verdict.value for claim in audited.card.claims]
+    board = audited.leaderboard.set_index("detector")
+    assert board.loc["lookback", "note"].startswith("not available: ")
+    assert (board.loc["H-neurons", "passes"], board.loc["length", "passes"]) == (1, 0)
+
+
+def test_every_table_keeps_its_rows(study: hlens.Study, audited: Audit) -> None:
+    n_test = len(study.split()[1])
+    assert set(audited.leaderboard.n) == {n_test, 0}
+    strata = audited.confounds[audited.confounds["view"] == "stratum"]
+    assert (strata.groupby("covariate").n.sum() == n_test).all()
+    assert audited.factorial.n.iloc[:4].sum() == n_test
+    assert {
+        "as found",
+        "second judge",
+        "where tokens are predicted",
+        "over the whole response",
+    } <= {*audited.refits.control}
+
+
+def test_it_is_made_once(study: hlens.Study, audited: Audit) -> None:
+    again = hlens.Study(study.folder)  # whose recipe names a model that nobody can load
+    assert again.has_audit()
+    assert again.audit().card == audited.card
+    for name in auditing.TABLES:
+        assert getattr(again.audit(), name).equals(getattr(audited, name))
+
+
+def test_the_card_lies_in_three_forms(study: hlens.Study, audited: Audit) -> None:
+    folder = study.folder / "audit"
+    kept = AuditCard.from_dict(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+    assert kept == audited.card
+    assert (folder / "card.md").read_text(encoding="utf-8").startswith("# Audit of tiny\n")
+    page = (folder / "card.html").read_text(encoding="utf-8")
+    assert page.endswith("</html>")
+    assert '<section class="ha-claim">' in page
+    # The figure behind a claim is on the same page.
+    assert 'href="#s1-who-else-can-tell"' in page
+    assert 'id="s1-who-else-can-tell"' in page
+    assert audited._repr_html_().count('<section class="ha-claim">') == 6
+
+
+def test_the_report_shows_an_audit_where_one_stands(study: hlens.Study, audited: Audit) -> None:
+    page = study.report().read_text(encoding="utf-8")
+    assert page.index('<section class="ha-claim">') < page.index(
+        "Does it tell wrong from right?</h2>"
+    )
+    assert "Is it truth, or what comes with it?</h2>" in page
+
+
+def test_the_command_line_tells_it(study: hlens.Study, audited: Audit) -> None:
+    told = CliRunner().invoke(app, ["audit", str(study.folder), "--json"])
+    assert told.exit_code == 0
+    facts = json.loads(told.stdout)
+    assert [c["verdict"] for c in facts["card"]["claims"]] == [
+        claim.verdict.value for claim in audited.card.claims
+    ]
+    assert len(facts["confounds"]) == len(audited.confounds)
+    plain = CliRunner().invoke(app, ["audit", str(study.folder)])
+    assert "Readout" in plain.stdout
+    assert "not supported" in plain.stdout
+
+
+def test_only_a_study_is_audited(study: hlens.Study) -> None:
+    with pytest.raises(HlensError, match="takes a Study, got str"):
+        hlens.audit("runs/demo")  # type: ignore[type-var]
