@@ -6,8 +6,12 @@ from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
+import torch
+import transformers
 from torch import Tensor
 
+import architectures
+import hlens.model
 from hlens import metrics
 from hlens.contributions import measure, measure_many
 from hlens.contributions.plan import padded_tokens, plan
@@ -55,20 +59,22 @@ class Tokens:
 
 def test_a_shared_prompt_is_run_once() -> None:
     items = sharing(n=1, n_prompt=40)[1:]
+    measure(tiny("llama"), items)  # and now it is known that this model's rows may share
     with Tokens(tiny("llama")) as tokens:
         measure(tiny("llama"), items)
-    assert tokens.seen <= 40 + 4 * 5 + 2  # the prompt, four answers, the try-out of a cache
+    assert tokens.seen <= 40 + 4 * 5  # the prompt, four answers
     with Tokens(tiny("llama")) as tokens:
         measure(tiny("llama"), items, region="last_prompt")
-    assert tokens.seen <= 40 + 4 + 2
+    assert tokens.seen <= 40 + 4
 
 
 def test_what_all_begin_with_is_run_once() -> None:
     items = [begun(example(number, 6, 7), common=30) for number in range(4)]
     for region, rest in [("answer", 4 * (6 + 5)), ("other", 4 * (6 + 7))]:
+        measure(tiny("llama"), items, region=region)
         with Tokens(tiny("llama")) as tokens:
             data = measure(tiny("llama"), items, region=region)
-        assert tokens.seen == 30 + 2 + rest  # and two for the try-out of a cache
+        assert tokens.seen == 30 + rest
         close(data.values, by_hand(tiny("llama"), items, region))
 
 
@@ -79,6 +85,27 @@ def test_the_beginning_of_the_prompt_is_taken_where_it_is_asked() -> None:
     early = [replace(item, start=3 + row, stop=8 + 2 * row) for row, item in enumerate(items)]
     for region in ("answer", "first_answer", "other"):
         close(measure(model, early, region=region).values, by_hand(model, early, region))
+
+
+def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPT-Neo's local layers count places in the cache, and its config calls that otherwise."""
+    shape = {"vocab_size": architectures.VOCAB, "hidden_size": 32, "intermediate_size": 56}
+    local = {"num_layers": 2, "attention_types": [[["global", "local"], 1]], "window_size": 16}
+    config = transformers.GPTNeoConfig(**shape, **local, num_heads=4, eos_token_id=2)
+    torch.manual_seed(0)
+    hf = transformers.GPTNeoForCausalLM(config).eval()
+    with torch.no_grad():
+        for weight in hf.parameters():
+            weight.mul_(10 if weight.dim() > 1 else 1)  # so that attention is not flat
+    model, items = hlens.model.load((hf, None)), sharing(2, 20, 30)
+    shared = measure(model, items)
+    assert list(model.served.values()) == [False]
+    short = sharing(2, 3, 4)
+    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: False)
+    close(shared.values, measure(model, items).values)
+    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: True)
+    assert not torch.allclose(shared.values, measure(model, items).values, rtol=1e-3)
+    close(measure(model, short).values, by_hand(model, short))
 
 
 def test_batches_are_cut_where_they_cost_least() -> None:

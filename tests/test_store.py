@@ -14,6 +14,7 @@ import torch
 
 from hlens import metrics, store
 from hlens.contributions import measure, measure_many, stored
+from hlens.contributions.engine import Job
 from hlens.errors import HlensError
 from hlens.probe import design
 from hlens.types import Contributions, Example, Provenance
@@ -192,6 +193,17 @@ def test_a_foreign_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "a" / "shards" / name).write_bytes((tmp_path / "b" / name).read_bytes())
     with pytest.raises(HlensError, match=r"shard-000001.*another run"):
         measure(tiny("llama"), several(12), batch_size=2, store=tmp_path / "a")
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_shard_that_was_cut_otherwise_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(tmp_path, after=8)
+    batches = Job.batches
+    monkeypatch.setattr(Job, "batches", lambda self, tokens: batches(self, tokens)[::-1])
+    with pytest.raises(HlensError, match=r"shard-000000.*other examples than this version"):
+        measure(tiny("llama"), several(12), batch_size=2, store=tmp_path)
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -146,8 +146,11 @@ def _asked(task: Task, length: int) -> tuple[bytes, ...]:
 
 
 def right_padded(rows: Sequence[Tensor], model: Model) -> Tensor:
-    """Rows of token ids as one tensor on the model's device."""
-    ids = torch.full((len(rows), max(map(len, rows))), model.pad_id)
+    """Rows of token ids as one tensor on the model's device.
+
+    Padding is token 0: nothing reads it, and a tokenizer's own may be none of the model's.
+    """
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = tokens
     return ids.to(model.device)

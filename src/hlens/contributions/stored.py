@@ -45,7 +45,7 @@ def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contribution
 def _complete(job: Job, folder: Path, identity: str, missing: Sequence[Ask]) -> None:
     shards = store.Shards(folder / "shards", identity, auto_tokens(job.model))
     parts = _cut(job, job.batches(shards.tokens))
-    waiting = [number for number in range(len(parts)) if not shards.stands(number)]
+    waiting = [n for n, part in enumerate(parts) if not shards.stands(n, _rows(part))]
     done = len(job.examples) - sum(_size(parts[number]) for number in waiting)
     for number in waiting:
         chunks = list(job.run(parts[number], done))
@@ -81,6 +81,10 @@ def _cut(job: Job, batches: Sequence[Batch]) -> list[list[Batch]]:
         else:
             parts.append([batch])
     return parts
+
+
+def _rows(part: Sequence[Batch]) -> list[int]:
+    return [index for batch in part for index in batch.members]
 
 
 def _size(part: Sequence[Batch]) -> int:

@@ -29,6 +29,8 @@ class Model:
         down_projections: Module of each layer whose input are the neurons' activations and whose
             output is the MLP's output, its bias included.
         clock: Which token is being read during generation.
+        served: For lengths of rows that were tried, whether rows may read keys and values that were
+            run for others (see `hlens.model.stretches.serves`).
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Model:
         self.name = name
         self.revision = revision
         self.clock = Clock()
+        self.served: dict[int, bool] = {}
 
     def __repr__(self) -> str:
         shape = f"{self.n_layers} layers x {self.d_mlp} neurons"

@@ -114,25 +114,51 @@ def _mask(ids: Tensor, before: Sequence[Stretch]) -> Tensor | None:
 def serves(model: "Model", longest: int) -> bool:
     """True where rows that read stretches of others give what they give when run as a whole.
 
-    A sliding window counts places in the cache, padding included, so it must be no shorter than
-    the longest row; and a layer that keeps a state instead of keys and values would have read the
-    padding.
+    It does not hold where attention counts places in the cache, padding included (a window shorter
+    than the row, chunks), or where a layer keeps a state instead of keys and values. So it is tried
+    out, on random tokens, once for a model and length.
 
     Args:
         model: The model.
         longest: Tokens of the longest row with all that it reads, padding included.
     """
+    known = model.served
+    if any(held and length >= longest for length, held in known.items()):
+        return True
+    if any(not held and length <= longest for length, held in known.items()):
+        return False
     config = getattr(model.hf.config, "text_config", None) or model.hf.config
     window = getattr(config, "sliding_window", None)
-    if window is not None and longest > window:
-        return False
+    with torch.inference_mode():
+        known[longest] = (
+            (window is None or longest <= window)
+            and _keeps_keys(model)
+            and _agrees(model, max(longest, 4))
+        )
+    return known[longest]
+
+
+def _keeps_keys(model: "Model") -> bool:
+    """Whether every layer's memory of two tokens is a key and a value for each."""
     two = torch.zeros(1, 2, dtype=torch.long, device=model.device)
     if not model.position_kwargs(two):
         return False
-    with torch.inference_mode():
-        past = getattr(model.body(input_ids=two, use_cache=True), "past_key_values", None)
-    layers = getattr(past, "layers", None) or []
-    keys = [getattr(layer, "keys", None) for layer in layers]
+    past = getattr(model.body(input_ids=two, use_cache=True), "past_key_values", None)
+    keys = [getattr(layer, "keys", None) for layer in getattr(past, "layers", None) or []]
     return len(keys) == model.n_layers and all(
         key is not None and key.shape[-2] == 2 for key in keys
     )
+
+
+def _agrees(model: "Model", length: int) -> bool:
+    """Whether a row that is run in two stretches, the first of them padded, gives what it gives."""
+    draw = torch.Generator().manual_seed(0)
+    vocabulary = int(model.hf.get_input_embeddings().weight.shape[0])
+    row = torch.randint(vocabulary, (1, length), generator=draw).to(model.device)
+    cut = length // 2
+    whole = model.body(input_ids=row, use_cache=False)[0][:, cut:].float()
+    padded = torch.nn.functional.pad(row[:, :cut], (0, 3))
+    _, first = read(model, padded, torch.tensor([cut]), keep=True)
+    out, _ = read(model, row[:, cut:], torch.tensor([length - cut]), [first])
+    off = torch.linalg.vector_norm(out[0].float() - whole) / torch.linalg.vector_norm(whole)
+    return bool(off < (1e-4 if model.dtype in (torch.float32, torch.float64) else 3e-2))

@@ -48,11 +48,12 @@ class Shards:
             )
         self.tokens = int(run["tokens"])
 
-    def stands(self, number: int) -> bool:
-        """Whether a shard is there; it is checked, and a bad one is named.
+    def stands(self, number: int, rows: Sequence[int]) -> bool:
+        """Whether a shard of these examples is there; it is checked, and a bad one is named.
 
         Raises:
-            HlensError: The shard is truncated, damaged, or of another run.
+            HlensError: The shard is truncated, damaged, or of another run, or it was cut to hold
+                other examples (by another version of hlens).
         """
         path = self._path(number)
         if not path.exists():
@@ -61,6 +62,11 @@ class Shards:
         about = read_about(path)
         if (about.get("hlens"), about.get("identity")) != (_KIND, self.identity):
             raise HlensError(f"{path} is a shard of another run; remove it and measure again")
+        if json.loads(about["rows"]) != list(rows):
+            raise HlensError(
+                f"{path} holds other examples than this version of hlens would put there; remove "
+                f"{self.folder} and measure again"
+            )
         return True
 
     def write(self, number: int, rows: Sequence[int], values: Tensor) -> None:
