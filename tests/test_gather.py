@@ -14,7 +14,7 @@ from hlens.baselines import gather
 from hlens.baselines._pass import Readings, middle_layer, read
 from hlens.contributions import measure
 from hlens.errors import HlensError
-from hlens.model import Model, Settings
+from hlens.model import Model, Settings, next_token_logprobs
 from hlens.sampling import more, sample
 from hlens.types import Contributions, Example, Question, Response
 from tiny_study import tiny_model
@@ -22,12 +22,16 @@ from tiny_study import tiny_model
 SETTINGS = Settings(max_new_tokens=6)
 
 
-def sequences(n: int = 6, answers: int = 2, n_answer: int = 5, seed: int = 0) -> list[Example]:
+def sequences(
+    n: int = 6, answers: int = 2, n_answer: int = 5, common: int = 0, seed: int = 0
+) -> list[Example]:
     """Random tokens; the answers of a question share its prompt, and stand inside the response."""
     draw = torch.Generator().manual_seed(seed)
+    beginning = torch.randint(3, architectures.VOCAB, (common,), generator=draw)
     found = []
     for question in range(n):
-        prompt = torch.randint(3, architectures.VOCAB, (4 + 3 * question,), generator=draw)
+        own = torch.randint(3, architectures.VOCAB, (4 + 3 * question,), generator=draw)
+        prompt = torch.cat([beginning, own])
         for at in range(answers):
             tail = torch.randint(3, architectures.VOCAB, (n_answer + at,), generator=draw)
             start = len(prompt) + at
@@ -102,8 +106,9 @@ def test_the_pass_agrees_with_hugging_face_in_every_architecture(
     any_architecture: nn.Module,
 ) -> None:
     model = hlens.load((any_architecture, None))
-    examples, before = sequences(), model.hf.config._attn_implementation
-    check(model, examples, read(model, examples, [], lookback=True))
+    before = model.hf.config._attn_implementation
+    for examples in (sequences(), sequences(4, common=20)):
+        check(model, examples, read(model, examples, [], lookback=True))
     assert model.hf.config._attn_implementation == before
 
 
@@ -128,6 +133,33 @@ def test_examples_read_the_same_beside_samples_and_alone(tiny_llama: nn.Module) 
     measured = measure(model, examples, metrics.activation)
     torch.testing.assert_close(whole.activations.values, measured.values, atol=1e-5, rtol=1e-4)
     assert torch.equal(whole.activations.labels, measured.labels)
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_what_all_begin_with_is_run_once(tiny_llama: nn.Module, answers: int) -> None:
+    model = hlens.load((tiny_llama, None))
+    examples = sequences(6, answers, common=40)
+    ran: list[int] = []
+    hook = model.body.register_forward_pre_hook(
+        lambda body, args, kwargs: ran.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    found = read(model, examples, [], lookback=True)
+    hook.remove()
+    assert sum(ran) < 0.6 * sum(example.stop for example in examples)
+    check(model, examples, found)
+
+
+def test_the_next_token_of_each_prompt(any_architecture: nn.Module) -> None:
+    model = hlens.load((any_architecture, None))
+    for common in (0, 7):
+        prompts = [e.token_ids[: e.n_prompt].tolist() for e in sequences(5, 1, common=common)]
+        found = torch.empty(5, architectures.VOCAB)
+        for batch, logprobs in next_token_logprobs(model, prompts, tokens=30):
+            found[batch] = logprobs
+        for row, prompt in enumerate(prompts):
+            with torch.no_grad():
+                expected = model.hf(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+            torch.testing.assert_close(found[row], expected, atol=2e-5, rtol=1e-4)
 
 
 def test_a_batch_that_does_not_fit_is_halved(

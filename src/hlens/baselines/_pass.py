@@ -17,7 +17,7 @@ from hlens.contributions.plan import Batch, plan
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.contributions.taking import taking, wants
-from hlens.contributions.tasks import Task, longest_row
+from hlens.contributions.tasks import Task, longest_row, shared_length
 from hlens.model import Model, stretches
 from hlens.types import Contributions, Example
 
@@ -137,12 +137,16 @@ def _passes(
     tokens = max(1, min(auto_tokens(model), _LOGITS // vocabulary))
     overhead = 1024 if model.device.type == "cuda" else 32
     share = stretches.serves(model, longest_row(tasks))
-    waiting = list(reversed(plan(tasks, tokens, share=share, overhead=overhead)))
+    common = shared_length(tasks, overhead) if share else 0
+    # Each prompt keeps a token of its own.
+    common = max(0, min(common, min(task.n_prefix for task in tasks) - 1))
+    trunk = _trunk(model, tasks[0], common)
+    waiting = list(reversed(plan(tasks, tokens, None, share, overhead, common)))
     while waiting:
         batch = waiting.pop()
         try:
             with torch.inference_mode():
-                found = _run(model, reducer, batch, tasks, n_examples, lookback)
+                found = _run(model, reducer, batch, tasks, n_examples, lookback, trunk)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(batch.members) == 1:
                 raise
@@ -159,14 +163,16 @@ def _run(
     tasks: Sequence[Task],
     n_examples: int,
     lookback: bool,
+    trunk: list[stretches.Stretch],
 ) -> tuple[Reader, Tensor, Tensor]:
+    common = trunk[0].width if trunk else 0
     rows = [
-        Row(tasks[i], tasks[i].n_prefix if batch.shared else 0, i < n_examples)
+        Row(tasks[i], tasks[i].n_prefix if batch.shared else common, i < n_examples)
         for i in batch.members
     ]
     ids = right_padded([row.task.token_ids[row.offset :] for row in rows], model)
     lengths = torch.tensor([len(row.task) - row.offset for row in rows])
-    before = [_prefill(model, batch, tasks)] if batch.shared else []
+    before = [*trunk, _prefill(model, batch, tasks, trunk)] if batch.shared else trunk
     reader = Reader(model, rows, ids.shape[1], sum(each.width for each in before))
     own = [at for at, row in enumerate(rows) if row.logits]
     wanted = [
@@ -180,11 +186,23 @@ def _run(
     return reader, out.logits, nothing(reducer, [ACTIVATION], 0) if found is None else found
 
 
-def _prefill(model: Model, batch: Batch, tasks: Sequence[Task]) -> stretches.Stretch:
+def _trunk(model: Model, first: Task, length: int) -> list[stretches.Stretch]:
+    """What all begin with, run once; empty where that is nothing."""
+    if length == 0:
+        return []
+    with torch.inference_mode():
+        ids = right_padded([first.token_ids[:length]], model)
+        return [stretches.read(model, ids, torch.tensor([length]), keep=True)[1]]
+
+
+def _prefill(
+    model: Model, batch: Batch, tasks: Sequence[Task], trunk: list[stretches.Stretch]
+) -> stretches.Stretch:
     """Each group's prompt, run once and read by all of its members."""
     heads = [tasks[group[0]] for group in batch.groups]
-    prompts = right_padded([head.token_ids[: head.n_prefix] for head in heads], model)
-    lengths = torch.tensor([head.n_prefix for head in heads])
-    _, stretch = stretches.read(model, prompts, lengths, keep=True)
+    start = trunk[0].width if trunk else 0
+    prompts = right_padded([head.token_ids[start : head.n_prefix] for head in heads], model)
+    lengths = torch.tensor([head.n_prefix - start for head in heads])
+    _, stretch = stretches.read(model, prompts, lengths, trunk, keep=True)
     rows = [row for row, group in enumerate(batch.groups) for _ in group]
     return stretch.pick(torch.tensor(rows))

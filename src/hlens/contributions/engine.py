@@ -14,7 +14,7 @@ from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
 from hlens.contributions.plan import Batch, padded_tokens, plan
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.tasks import Task, common_length, longest_row, task_of
+from hlens.contributions.tasks import Task, longest_row, shared_length, task_of
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.model.stretches import serves
@@ -67,10 +67,7 @@ class Job:
     @cached_property
     def common(self) -> int:
         """How many tokens are run once for all; 0 where that does not pay."""
-        length = common_length(self.tasks)
-        prompts = {bytes(task.token_ids[: task.n_prefix].cpu().numpy()) for task in self.tasks}
-        pays = length * (len(prompts) - 1) > self.overhead
-        return length if pays and self.shares else 0
+        return shared_length(self.tasks, self.overhead) if self.shares else 0
 
     @cached_property
     def trunk(self) -> Trunk:

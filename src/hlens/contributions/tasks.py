@@ -48,6 +48,18 @@ def task_of(example: Example, asks: Sequence[Ask]) -> Task:
     return Task(example, tokens, min(example.n_prompt, len(tokens) - 1), positions)
 
 
+def shared_length(tasks: Sequence[Task], overhead: int) -> int:
+    """How many tokens are run once for all examples: what they begin with, where it pays.
+
+    Args:
+        tasks: All examples.
+        overhead: What a pass costs besides its tokens, in tokens.
+    """
+    length = common_length(tasks)
+    prompts = {bytes(task.token_ids[: task.n_prefix].cpu().numpy()) for task in tasks}
+    return length if length * (len(prompts) - 1) > overhead else 0
+
+
 def common_length(tasks: Sequence[Task]) -> int:
     """How many tokens all examples begin with, within their prompts."""
     length = min(task.n_prefix for task in tasks)

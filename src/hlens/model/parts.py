@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
+from hlens.model.stretches import Stretch, read, serves
 
 if TYPE_CHECKING:
     from hlens.model.lens import Model
@@ -86,27 +87,41 @@ def unembedding_at(
 def next_token_logprobs(
     model: "Model", prompts: Sequence[Sequence[int]], tokens: int = 1024
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Log-probabilities (nats) of the token after each prompt.
+    """Log-probabilities (nats) of the token after each prompt; what all begin with is run once.
 
     Args:
         model: The model.
-        prompts: Token ids of each prompt.
+        prompts: Token ids of each prompt, none of them empty.
         tokens: Tokens of a batch, padding included; a single prompt may be longer.
 
     Yields:
         Indices of the prompts of a batch, and ``[prompt, token]``, float32.
     """
+    before = _beginning(model, prompts) if prompts else []
+    start = before[0].width if before else 0
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
     while order:
-        size = max(1, tokens // len(prompts[order[0]]))
+        size = max(1, tokens // (len(prompts[order[0]]) - start))
         batch, order = order[:size], order[size:]
-        lengths = torch.tensor([len(prompts[i]) for i in batch])
+        lengths = torch.tensor([len(prompts[i]) - start for i in batch])
         ids = torch.full((len(batch), int(lengths.max())), model.pad_id)
         for row, index in enumerate(batch):  # right-padded: a token never sees what follows it
-            ids[row, : lengths[row]] = torch.tensor(prompts[index])
+            ids[row, : lengths[row]] = torch.tensor(prompts[index][start:])
         with torch.inference_mode(), unembedding_at(model, torch.arange(len(batch)), lengths - 1):
-            logits = model.hf(input_ids=ids.to(model.device), use_cache=False).logits[0]
-        yield batch, logits.float().log_softmax(dim=-1).cpu()
+            out, _ = read(model, ids.to(model.device), lengths, before, run=model.hf)
+        yield batch, out.logits[0].float().log_softmax(dim=-1).cpu()
+
+
+def _beginning(model: "Model", prompts: Sequence[Sequence[int]]) -> list[Stretch]:
+    """What all prompts begin with, run once; empty for one prompt, or where nothing is common."""
+    ordered = sorted(list(prompt) for prompt in prompts)
+    first, last = ordered[0], ordered[-1]  # of all prompts these two part first
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    if length == 0 or not serves(model, max(map(len, prompts))):
+        return []
+    with torch.inference_mode():
+        ids = torch.tensor([first[:length]], device=model.device)
+        return [read(model, ids, torch.tensor([length]), keep=True)[1]]
 
 
 def _hear(layer: int, listener: Listener) -> Any:
