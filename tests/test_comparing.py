@@ -56,7 +56,7 @@ def study(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_files_of_one_domain_form_it_and_formats_are_told_apart(study: Study) -> None:
     formats = study.formats().set_index(["domain", "format"])
     assert list(formats.index) == [
-        ("a", "completion"), ("a", "short_answer"), ("b", "short_answer"), ("never", "label"),
+        ("a", "short_answer"), ("a", "completion"), ("b", "short_answer"), ("never", "label"),
     ]  # fmt: skip
     assert (formats.questions == 36).all()
     assert formats.compared.tolist() == [True, True, True, False]

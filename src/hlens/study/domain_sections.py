@@ -88,7 +88,7 @@ def transfer_in_words(found: pd.DataFrame) -> Iterator[str]:
     single = known.loc[~known["train"].isin([POOLED, OTHERS])]
     own = single.loc[single["train"] == single["test"]]
     across = single.loc[single["train"] != single["test"]]
-    worse = _count(across["p_corrected"] < 0.05)
+    worse = _count((across["p_corrected"] < 0.05) & (across["auroc_drop"] > 0))
     inverse = across.loc[across["high"] < 0.5]
     yield (
         f"Within domains the mean AUROC is {own['auroc'].mean():.3f}, across "

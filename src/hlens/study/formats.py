@@ -67,7 +67,7 @@ class Formats(Line):
                 "true": counts[domain, how, False],
                 "compared": (domain, how) in large,
             }
-            for (domain, how), n in sorted(asked.items())
+            for (domain, how), n in asked.items()
         )
 
     @cached_property
@@ -138,4 +138,4 @@ class Formats(Line):
     def _rests_on(self) -> list[object]:
         """What all comparisons depend on: the measured examples, the domains and the probe."""
         self.contributions()
-        return [self.key("measure"), self.domains(), self.recipe.probe]
+        return [self.key("measure"), sorted(self.domains()), self.recipe.probe]
