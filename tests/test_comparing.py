@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import architectures
 import hlens
 from hlens.cli import show, tables
 from hlens.errors import HlensError
-from hlens.study import Study, asking
+from hlens.study import Study, asking, measuring
 from hlens.study.telling import report_data
 from tiny_study import tiny_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
@@ -144,16 +145,25 @@ def test_a_further_run_redoes_only_what_changed(
         return plain(model, questions, *given, **named)
 
     monkeypatch.setattr(asking, "sample", counted)
+    read: list[list[str]] = []
+    plainly = measuring.measure
+
+    def watched(model, examples, **named):  # type: ignore[no-untyped-def]
+        read.append(sorted({e.domain for e in examples}))
+        return plainly(model, examples, **named)
+
+    monkeypatch.setattr(measuring, "measure", watched)
     recipe = tiny_recipe(
         Path(), domains=[files[0], files[2]], probe={"C": 3.0}, evaluation=EVALUATION
     )
 
-    def run(recipe: hlens.Recipe) -> None:
+    def run(recipe: hlens.Recipe) -> Study:
         study = Study(tmp_path, recipe, tiny_model())
         study.scores()
         study.transfer()
         study.overlap()
         study.halves()
+        return study
 
     run(recipe)
     assert asked == [["a", "b"]]
@@ -165,8 +175,14 @@ def test_a_further_run_redoes_only_what_changed(
     after = times(tmp_path)
     assert changed(made, after) == {"transfer.parquet"}
     more = question_file(tmp_path / "c.jsonl", "c", "short_answer")
-    run(replace(recipe, domains=(*recipe.domains, more)))
-    assert asked == [["a", "b"], ["c"]]
+    grown_study = run(replace(recipe, domains=(*recipe.domains, more)))
+    assert asked == read == [["a", "b"], ["c"]]
+    whole = measuring.measure(grown_study.model, grown_study.examples())
+    torch.testing.assert_close(grown_study.contributions().values, whole.values)
+    for field in ("labels", "n_tokens"):
+        assert torch.equal(getattr(grown_study.contributions(), field), getattr(whole, field))
+    for field in ("groups", "domains", "question_ids"):
+        assert getattr(grown_study.contributions(), field) == getattr(whole, field)
     grown = changed(after, times(tmp_path))
     assert {"responses.jsonl", "contributions.safetensors", "overlap.parquet"} <= grown
     for name in ("a", "b"):  # what was found on a domain alone stands

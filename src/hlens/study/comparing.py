@@ -18,6 +18,7 @@ from hlens.probe import find
 from hlens.recipe import key_of
 from hlens.store.detectors import load_detector, save_detector
 from hlens.study.formats import Formats
+from hlens.study.measuring import digests
 from hlens.types import Detector, NeuronSet
 
 
@@ -108,11 +109,7 @@ class Comparing(Formats):
 
     def _digest(self, domain: str) -> str:
         """What a domain's own detector depends on; other domains are no part of it."""
-        own = [
-            [e.question_id, e.token_ids.tolist(), e.n_prompt, e.start, e.stop, e.hallucinated]
-            for e in self.examples()
-            if e.domain == domain
-        ]
+        own = digests([e for e in self.examples() if e.domain == domain])
         recipe = self.recipe
         return key_of([own, vars(recipe.measure), recipe.model, recipe.dtype])
 

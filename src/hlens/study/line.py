@@ -5,10 +5,8 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from hlens import domains, judges, metrics, spans
-from hlens.contributions import measure
+from hlens import domains, judges, spans
 from hlens.errors import HlensError
 from hlens.evaluation import controls, split_by_group
 from hlens.model import Model, load
@@ -30,6 +28,7 @@ from hlens.store.records import (
 )
 from hlens.store.tables import load_table, save_table
 from hlens.study.asking import ask_again
+from hlens.study.measuring import digests, measure_again
 from hlens.study.steps import Progress, Steps
 from hlens.types import Contributions, Detector, Example, Judgement, Question, Response
 
@@ -167,28 +166,27 @@ class Line(Steps):
 
     def contributions(self) -> Contributions:
         """What each neuron contributed to each example; memory-mapped."""
-        how, folder = self.recipe.measure, self.folder / "contributions"
+        how, folder, recipe = self.recipe.measure, self.folder / "contributions", self.recipe
         examples = self.examples()
+        measured = key_of([recipe.model, recipe.dtype, vars(how)])
+        listed = self.folder / "contributions.digests.txt"
 
         def make() -> Contributions:
             _check_labels(examples)
-            return measure(
-                self.model,
-                examples,
-                metric=metrics.by_name(how.metric),
-                region=how.region,
-                reduce=how.reduce,
-                position=how.position,
-                dtype=getattr(torch, how.dtype),
-                progress=self.reporter("measure"),
-            )
+            stands = self._stamps.stands("measured", measured) and listed.exists()
+            before = load_contributions(folder) if stands else None
+            known = listed.read_text(encoding="utf-8").split() if stands else []
+            progress = self.reporter("measure")
+            return measure_again(self.model, examples, how, before, known, progress)
+
+        def save(found: Contributions) -> None:
+            self._stamps.forget("measured")
+            save_contributions(found, folder)
+            write_text(listed, "".join(f"{digest}\n" for digest in digests(examples)))
+            self._stamps.mark("measured", measured, {})
 
         return self.step(
-            "measure",
-            [self.key("locate"), how],
-            make,
-            lambda found: save_contributions(found, folder),
-            lambda: load_contributions(folder),
+            "measure", [self.key("locate"), how], make, save, lambda: load_contributions(folder)
         )
 
     def split(self) -> tuple[Contributions, Contributions]:

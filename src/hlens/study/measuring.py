@@ -1,0 +1,83 @@
+"""Measure what was not measured before: an example that stands keeps its column."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from hlens import metrics
+from hlens.contributions import measure
+from hlens.model import Model
+from hlens.recipe import MeasureRecipe, key_of
+from hlens.types import Contributions, Example
+
+
+def measure_again(
+    model: Model,
+    examples: Sequence[Example],
+    how: MeasureRecipe,
+    before: Contributions | None,
+    known: Sequence[str],
+    progress: Callable[[int, int], None],
+) -> Contributions:
+    """Contributions of all examples; columns that stand in `before` are taken from there.
+
+    Args:
+        model: The model.
+        examples: What is measured.
+        how: Metric, region and the like.
+        before: Contributions that were measured alike, or None.
+        known: Digest of each example of `before`, in order (`digests`).
+        progress: Called with (examples done, examples in all).
+    """
+
+    def plain(some: Sequence[Example]) -> Contributions:
+        return measure(
+            model,
+            some,
+            metric=metrics.by_name(how.metric),
+            region=how.region,
+            reduce=how.reduce,
+            position=how.position,
+            dtype=getattr(torch, how.dtype),
+            progress=progress,
+        )
+
+    if before is None or len(before) != len(known):
+        return plain(examples)
+    if before.provenance.fingerprint != model.fingerprint:
+        return plain(examples)
+    column = {digest: at for at, digest in enumerate(known)}
+    wanted = digests(examples)
+    new = [e for e, digest in zip(examples, wanted, strict=True) if digest not in column]
+    if not new:
+        return before.select([column[digest] for digest in wanted])
+    fresh = plain(new)
+    if len(fresh) != len(new):  # a region that some examples do not have
+        return plain(examples)
+    ahead = {digest: len(before) + at for at, digest in enumerate(digests(new))}
+    return _joined(before, fresh).select([(column | ahead)[digest] for digest in wanted])
+
+
+def digests(examples: Sequence[Example]) -> list[str]:
+    """A hash of each example: its tokens, span and label, and whose they are."""
+    return [
+        key_of([
+            e.domain, e.question_id, e.group, e.sample, e.token_ids.tolist(), e.n_prompt, e.start,
+            e.stop, e.hallucinated,
+        ])
+        for e in examples
+    ]  # fmt: skip
+
+
+def _joined(a: Contributions, b: Contributions) -> Contributions:
+    values = [part.values.permute(1, 2, 0) for part in (a, b)]
+    return replace(
+        b,
+        values=torch.cat(values, dim=-1).permute(2, 0, 1),
+        labels=torch.cat([a.labels, b.labels]),
+        groups=a.groups + b.groups,
+        domains=a.domains + b.domains,
+        question_ids=a.question_ids + b.question_ids,
+        n_tokens=torch.cat([a.n_tokens, b.n_tokens]),
+    )
