@@ -28,7 +28,7 @@ WIDTH = 1_000
 MADE = "made.json"  # what each picture was drawn from, so that equal figures keep their pictures
 FIRST = ("scores", "audit_card", "leaderboard", "confounds", "refits", "tokens", "neuron_map",
          "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset", "reliability",
-         "dose_response", "losses")  # fmt: skip
+         "dose_response", "flips", "pareto", "patching", "losses")  # fmt: skip
 
 HEAD = """\
 # Gallery

@@ -1,8 +1,9 @@
 """Which replies turn under an edit? Flips both ways at each dose, beside those of random sets.
 
+To read it: bars up are replies that turned to the behaviour, bars down those that turned away; the
+grey marks beside them are what random neurons of the same layers turn.
 It misleads when only the net rate is read: an edit that turns as many replies one way as the other
-changes much and moves nothing. A random set flips replies too, so the bars count for what they are
-beyond its range.
+changes much and moves nothing. With few replies a bar or two lies beyond the grey by chance.
 """
 
 from collections.abc import Mapping

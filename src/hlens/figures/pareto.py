@@ -1,5 +1,7 @@
 """What does a change of behaviour cost? Each edit by what it moves and what it breaks.
 
+To read it: higher moves more, further right breaks more. What lies on the dashed line no other edit
+beats; a claim worth having puts its own marks there, above those of its controls.
 It misleads when the cost is read off one capability: an edit may leave perplexity and break
 reasoning. Points of random sets show what moves and breaks with no claim at all.
 """
