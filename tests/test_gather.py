@@ -286,3 +286,16 @@ def test_what_does_not_fit_is_named(model: Model) -> None:
         gather(model, examples[::-1], responses, data)
     with pytest.raises(HlensError, match="no response to question"):
         gather(model, examples, responses[:1], data)
+    kept = [r for r in responses if r.sample == examples[0].sample]
+    last = [replace(r, sample=9) for r in kept]  # as if nine others had been thrown away
+    gone = [replace(e, sample=9) for e in examples]
+    with pytest.raises(HlensError, match="no other sample of question"):
+        gather(model, gone, last, data, samples=4)
+
+
+def test_options_belong_to_the_question(model: Model) -> None:
+    asked = [Question("1", "d", "Which one?", ("b",), choices=("a", "b"), context="Long ago.")]
+    responses = sample(model, asked, 2, settings=SETTINGS)
+    examples, data = located(model, responses)
+    found = gather(model, examples, responses, data, samples=1, ask=False)
+    assert found.questions == ("Which one?\nA. a\nB. b",)

@@ -1,6 +1,7 @@
 """gather: the evidence of all rivals, in one sampling pass and one forward pass."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -9,6 +10,7 @@ from hlens.baselines._pass import read
 from hlens.baselines._samples import Sampling, distinct, fields
 from hlens.errors import HlensError
 from hlens.model import Model, Settings
+from hlens.sampling import prompt_text
 from hlens.types import Contributions, Evidence, Example, Response
 
 Progress = Callable[[str, int, int], None]
@@ -58,7 +60,7 @@ def gather(
     lookback = any(response.question.context for response in own)
     found = read(model, examples, sequences, lookback, lambda *at: tell("read", *at))
     answers = tuple(model.decode(e.token_ids[e.start : e.stop].tolist()).strip() for e in examples)
-    questions = tuple(response.question.text for response in own)
+    questions = tuple(prompt_text(replace(r.question, context=""), "") for r in own)
     contexts = tuple(response.question.context for response in own)
     p_true = None
     if ask:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hlens.errors import HlensError
 from hlens.judges._answer import answer_span
 from hlens.model import Model, Settings
 from hlens.sampling import more
@@ -59,7 +60,14 @@ class Sampling:
         for response in sorted([*pool, *drawn], key=lambda response: response.sample):
             found.setdefault(_key(response), []).append(response)
         rest = [[r for r in found[_key(mine)] if r.sample != mine.sample] for mine in own]
-        return [row[: self.n] for row in rest]
+        least = min(self.n, *map(len, rest))  # a study whose samples were thinned out has fewer
+        if least == 0:
+            name = own[[len(row) for row in rest].index(0)].question.id
+            raise HlensError(
+                f"no other sample of question {name!r}; give all responses of the study, or "
+                "samples=0 to do without"
+            )
+        return [row[:least] for row in rest]
 
 
 def distinct(

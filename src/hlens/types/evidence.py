@@ -32,7 +32,7 @@ class Evidence:
 
     Attributes:
         contributions: The contributions, with labels, groups, domains and lengths.
-        questions: Text of each question.
+        questions: Text of each question, with its options.
         contexts: Text that the question is about; empty where there is none.
         answers: Text of the answer span.
         responses: Text of the whole response.
@@ -48,8 +48,7 @@ class Evidence:
         p_true: Probability that the model gives to its own answer being true.
         samples: Other sampled answers to the same question; the example's own is not among them.
         sample_logprobs: Log-probability (nats) of each of these, all tokens together.
-        sample_states: Residual stream behind the middle layer at each sample's last token; rows of
-            questions with fewer samples end in NaN.
+        sample_states: Residual stream behind the middle layer at each sample's last token.
         why_not: Why a reading is absent, by its name.
     """
 
