@@ -12,7 +12,7 @@ from hlens import metrics
 from hlens.baselines._reader import Reader, Row
 from hlens.contributions.engine import auto_tokens, is_out_of_memory
 from hlens.contributions.gathering import InMemory
-from hlens.contributions.passes import collect, nothing, right_padded
+from hlens.contributions.passes import collect, or_nothing, right_padded
 from hlens.contributions.plan import Batch, plan
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
@@ -183,7 +183,7 @@ def _run(
     with reader.reading(reducer, lookback):
         out, _ = stretches.read(model, ids, lengths, before, run=model.hf)
     found = collect(reducer, [ACTIVATION], len(own), None)
-    return reader, out.logits, nothing(reducer, [ACTIVATION], 0) if found is None else found
+    return reader, out.logits, or_nothing(found, reducer, [ACTIVATION], len(own))
 
 
 def _trunk(model: Model, first: Task, length: int) -> list[stretches.Stretch]:

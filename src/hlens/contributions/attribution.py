@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hlens.contributions.passes import Results, collect, nothing, right_padded
+from hlens.contributions.passes import Results, collect, or_nothing, right_padded
 from hlens.contributions.reducing import Reducer, post_mlp_norm
 from hlens.contributions.regions import Ask
 from hlens.contributions.taking import Taking, taking, wants
@@ -58,7 +58,7 @@ def run_attributed(
         for layer, gradient in enumerate(gradients):
             _reduce(model, reducer, layer, held[layer], gradient, direction)
     results = collect(reducer, asks, len(tasks), None)
-    return nothing(reducer, asks, len(tasks)) if results is None else results
+    return or_nothing(results, reducer, asks, len(tasks))
 
 
 def _hold(held: list[tuple[Tensor, Tensor]], taken: Taking | None) -> Any:

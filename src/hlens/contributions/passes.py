@@ -64,15 +64,22 @@ class Trunk:
         """What the rows of a batch read first."""
         return [self.stretch] if self.stretch else []
 
-    def part_of(self, tasks: Sequence[Task], asks: Sequence[Ask]) -> Results | None:
-        """What the examples' results have from here; None where nothing is asked."""
+    def add_to(self, results: Results, tasks: Sequence[Task], asks: Sequence[Ask]) -> Results:
+        """Bring what was asked of these tokens to the examples' results, in place."""
         if self.results is None or self.asked is None:
-            return None
-        found = self.results[:, [self.asked[_asked(task, self.length)] for task in tasks]]
+            return results
         for slot, task in enumerate(tasks):
-            for number, share in enumerate(shares(asks, task.positions)):
-                found[number, slot] *= share
-        return found
+            key = _asked(task, self.length)
+            place, share = self.asked[key], shares(asks, task.positions)
+            for number, ask in enumerate(asks):
+                if not key[number]:
+                    continue
+                here, there = results[number, slot], self.results[number, place]
+                if ask.reduce == "max":
+                    torch.maximum(here, there, out=here)
+                else:
+                    here.add_(there, alpha=share[number])
+        return results
 
 
 def run_trunk(
@@ -93,9 +100,8 @@ def run_rows(
 ) -> Results:
     """Run each example as a row of its own."""
     pieces = [Piece(task, row, trunk.length, len(task)) for row, task in enumerate(tasks)]
-    begun = trunk.part_of(tasks, asks)
-    results = _run(model, reducer, pieces, asks, trunk.stretches, begun)[1]
-    return nothing(reducer, asks, len(tasks)) if results is None else results
+    results = _run(model, reducer, pieces, asks, trunk.stretches, None)[1]
+    return trunk.add_to(or_nothing(results, reducer, asks, len(tasks)), tasks, asks)
 
 
 def run_groups(
@@ -108,13 +114,12 @@ def run_groups(
     """Run the prompt of each group once, then all answers upon its keys and values."""
     members = [(row, task) for row, group in enumerate(groups) for task in group]
     prompts = [Piece(task, row, trunk.length, task.n_prefix) for row, task in members]
-    begun = trunk.part_of([task for _, task in members], asks)
-    how = model, reducer, prompts, asks, trunk.stretches, begun
-    stretch, results = _run(*how, keep=True)
+    stretch, results = _run(model, reducer, prompts, asks, trunk.stretches, None, keep=True)
     before = [*trunk.stretches, stretch.pick(torch.tensor([row for row, _ in members]))]
     answers = [Piece(task, row, task.n_prefix, len(task)) for row, (_, task) in enumerate(members)]
     results = _run(model, reducer, answers, asks, before, results)[1]
-    return nothing(reducer, asks, len(members)) if results is None else results
+    results = or_nothing(results, reducer, asks, len(members))
+    return trunk.add_to(results, [task for _, task in members], asks)
 
 
 def _run(
@@ -170,8 +175,7 @@ def collect(
     slots = reducer.taking.slots
     if begun is None and _is_plain(slots):
         return reducer.results[:, :, :, 0].transpose(1, 2)
-    if begun is None:
-        begun = nothing(reducer, asks, n_examples)
+    begun = or_nothing(begun, reducer, asks, n_examples)
     rows, members = (slots >= 0).nonzero(as_tuple=True)
     to = slots[rows, members]
     for number, ask in enumerate(asks):
@@ -183,8 +187,12 @@ def collect(
     return begun
 
 
-def nothing(reducer: Reducer, asks: Sequence[Ask], n_examples: int) -> Results:
-    """Results over no token: sums of zero, and the least of all maxima."""
+def or_nothing(
+    results: Results | None, reducer: Reducer, asks: Sequence[Ask], n_examples: int
+) -> Results:
+    """The results, or those over no token: sums of zero, and the least of all maxima."""
+    if results is not None:
+        return results
     results = torch.zeros(len(asks), n_examples, reducer.model.n_layers, reducer.model.d_mlp)
     for number, ask in enumerate(asks):
         if ask.reduce == "max":
