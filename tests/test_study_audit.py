@@ -1,6 +1,7 @@
 """The audit of a whole study: made once, kept, told on the command line and in the report."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -95,6 +96,20 @@ def test_the_command_line_tells_it(study: hlens.Study, audited: Audit) -> None:
     plain = CliRunner().invoke(app, ["audit", str(study.folder)])
     assert "Readout" in plain.stdout
     assert "not supported" in plain.stdout
+
+
+def test_a_quick_audit_runs_no_model(tmp_path: Path, study: hlens.Study, audited: Audit) -> None:
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    quick = hlens.Study(folder)  # whose recipe names a model that nobody can load
+    assert quick.has_audit()
+    assert not quick.has_quick_audit()
+    board = quick.audit(quick=True).leaderboard.set_index("detector")
+    assert quick.has_quick_audit()
+    assert board.loc["p_true", "note"] == "not available: a quick audit runs the model no further"
+    for name in ("perplexity", "self_consistency", "text"):
+        assert board.loc[name, "n"] == len(study.split()[1])
+    same = audited.leaderboard.set_index("detector").loc["perplexity"]
+    assert board.loc["perplexity", "auroc"] == pytest.approx(same.auroc, abs=1e-6)
 
 
 def test_only_a_study_is_audited(study: hlens.Study) -> None:

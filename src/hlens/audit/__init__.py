@@ -50,30 +50,31 @@ Found = TypeVar("Found", covariant=True)
 class Auditable(Protocol[Found]):
     """What can be audited: a study."""
 
-    def audit(self) -> Found:
+    def audit(self, quick: bool = False) -> Found:
         """The audit of the study."""
         ...
 
 
-def audit(study: Auditable[Found]) -> Found:
+def audit(study: Auditable[Found], quick: bool = False) -> Found:
     """The report card of a study, made once and kept in its folder; ``study.audit()``.
 
     Args:
         study: A `hlens.Study`.
+        quick: Run the model no further, and leave out what would need it.
     """
-    return study.audit()
+    return study.audit(quick)
 
 
 class _CallableRoom(ModuleType):
     """This package: ``hlens.audit(study)`` and ``hlens.audit.confounds(...)`` are both spelt so."""
 
-    def __call__(self, study: Any) -> Any:
+    def __call__(self, study: Any, quick: bool = False) -> Any:
         if not isinstance(study, Auditable):
             raise HlensError(
                 f"hlens.audit takes a Study, got {type(study).__name__}; open one with "
                 "hlens.Study(folder)"
             )
-        return audit(study)
+        return audit(study, quick)
 
 
 if not TYPE_CHECKING:

@@ -45,16 +45,9 @@ def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> 
     Raises:
         HlensError: An example whose judgement is not among those given.
     """
-    of = {_key(judged): judged for judged in judgements}
     mixed = _mixed(judgements)
     rows: list[dict[str, object]] = []
-    for example in examples:
-        judged = of.get((example.domain, example.question_id, example.sample))
-        if judged is None:
-            raise HlensError(
-                f"no judgement of sample {example.sample} of question {example.question_id!r} "
-                f"({example.domain}); give the judgements that the examples were located in"
-            )
+    for example, judged in zip(examples, judged_of(examples, judgements), strict=True):
         question = judged.response.question
         rows.append(
             {
@@ -71,6 +64,25 @@ def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> 
             }
         )
     return pd.DataFrame(rows)
+
+
+def judged_of(examples: Sequence[Example], judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The judgement of each example.
+
+    Raises:
+        HlensError: An example whose judgement is not among those given.
+    """
+    of = {_key(judged): judged for judged in judgements}
+    found: list[Judgement] = []
+    for example in examples:
+        judged = of.get((example.domain, example.question_id, example.sample))
+        if judged is None:
+            raise HlensError(
+                f"no judgement of sample {example.sample} of question {example.question_id!r} "
+                f"({example.domain}); give the judgements that the examples were located in"
+            )
+        found.append(judged)
+    return found
 
 
 def asked_for(question: str) -> str:

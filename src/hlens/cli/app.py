@@ -164,13 +164,18 @@ def trace_origin(
 
 
 @app.command()
-def audit(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+def audit(
+    study: StudyFolder,
+    quick: Annotated[bool, typer.Option("--quick", help="Run the model no further.")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
     """Which claims survive their controls: rivals, confounds, controls, and one card."""
     from hlens.cli import studies
 
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
-        found = opened.audit()
+        found = opened.audit(quick)
     show.audit(found, opened.folder / "audit" / "card.html", as_json)
 
 

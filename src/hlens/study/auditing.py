@@ -29,6 +29,7 @@ from hlens.audit import (
     truth_by_length,
 )  # fmt: skip
 from hlens.audit.findings import NO_BEHAVIOUR
+from hlens.audit.quick import known_evidence
 from hlens.audit.scoring import TEST, TRAIN
 from hlens.contributions import measure
 from hlens.effects import slopes
@@ -84,11 +85,11 @@ class Audit:
 class Auditing:
     """The steps of one audit, in their order; `Study.audit` runs them."""
 
-    def __init__(self, study: "Study") -> None:
-        self.study, self.how = study, study.recipe.evaluation
+    def __init__(self, study: "Study", quick: bool = False) -> None:
+        self.study, self.how, self.quick = study, study.recipe.evaluation, quick
         self.seed = study.recipe.seed
         study.detector()
-        self.key = [study.key("find"), self.how, self.seed, baselines.names()]
+        self.key = [study.key("find"), self.how, self.seed, baselines.names(), quick]
 
     def result(self) -> Audit:
         """All tables, and the card that follows from them."""
@@ -96,6 +97,8 @@ class Auditing:
             self._leaderboard, self._added, self._confounds, self._factorial, self._refits,
             self._halves,
         )  # fmt: skip
+        if not self.study.stands("audit scores", self.key):
+            self.evidence()  # a step of its own, also in its seconds
         self._table("scores", self._scores)
         tables = {name: self._table(name, how) for name, how in zip(TABLES, make, strict=True)}
         card = self._card(tables)
@@ -120,7 +123,9 @@ class Auditing:
         return covariates(self.study.examples(), self.study.judgements())
 
     def evidence(self) -> Evidence:
-        """What the rivals read, in one forward pass."""
+        """What the rivals read, in one forward pass; in a quick audit what the study holds."""
+        if self.quick:
+            return known_evidence(self.study.examples(), self.study.judgements(), self.data)
         study, how = self.study, self.study.recipe.sampling
         folder = study.folder / "audit" / "evidence"
 
@@ -237,7 +242,7 @@ class Auditing:
             *study.split(),
             study.probe(),
             study.detector(),
-            dict(self._otherwise()),
+            {} if self.quick else dict(self._otherwise()),
             self._second_judge(),
             draws=self.how.random_sets,
             n_boot=self.how.n_boot,
@@ -298,6 +303,7 @@ class Auditing:
             f"{detector.metric} of the {detector.region} tokens, {len(detector.selected)} neurons; "
             f"found on {len(self.data) - n_test} answers, tested on {n_test} of other questions; "
             f"domains: {', '.join(sorted(set(self.data.domains)))}; seed {self.seed}."
+            f"{' Quick: the model was run no further.' if self.quick else ''}"
         )
         card = AuditCard(detector.provenance.model, about, decide(found))
         self._write(card)

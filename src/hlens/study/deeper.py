@@ -86,14 +86,19 @@ class Study(Intervening):
             ),
         )
 
-    def audit(self) -> Audit:
+    def audit(self, quick: bool = False) -> Audit:
         """Which claims survive their controls: rivals, confounds, controls and the card.
 
         The card also lies in ``audit/`` as JSON and Markdown, and as a page of its own with the
         figures behind it.
+
+        Args:
+            quick: Run the model no further: rivals that read its inside, P(True), and the other
+                tokens and positions are left out.
         """
-        auditing = Auditing(self)
+        auditing = Auditing(self, quick)
         found, path = auditing.result(), self.folder / "audit" / "card.html"
+        self.sparsity()  # its figure stands on the page
         self.step(
             "audit page",
             [*auditing.key, found.card.to_dict()],
@@ -105,7 +110,11 @@ class Study(Intervening):
 
     def has_audit(self) -> bool:
         """Whether an audit of this very finding stands, so that a report shows it."""
-        return Auditing(self).stands()
+        return Auditing(self).stands() or self.has_quick_audit()
+
+    def has_quick_audit(self) -> bool:
+        """Whether the audit that stands is a quick one."""
+        return Auditing(self, quick=True).stands()
 
     def in_words(self) -> list[str]:
         """What the scores say, in sentences."""

@@ -30,7 +30,7 @@ def report_data(study: "Study") -> ReportData:
     """All that the report of a study shows."""
     scores, detector = study.scores(), study.detector()
     finding, *more = in_words(scores)
-    audited = study.audit() if study.has_audit() else None
+    audited = study.audit(study.has_quick_audit()) if study.has_audit() else None
     train, _ = study.split()
     shape = tuple(detector.weights.shape)
     alone = torch.from_numpy(study.alone()["auroc"].to_numpy(dtype=np.float32)).reshape(shape)
