@@ -201,7 +201,8 @@ class Auditing:
         costs = {
             str(name): (int(row["passes"]), int(row["samples"])) for name, row in known.iterrows()
         }
-        missing = {str(name): str(row["note"]) for name, row in once.iterrows() if row["note"]}
+        absent: Any = once.loc[once["note"] != "", "note"]
+        missing = {str(name): str(note) for name, note in absent.items()}
         return leaderboard(
             self._of(TEST),
             self._labels()[1],
