@@ -274,3 +274,48 @@ def test_circuitsvis_draws_offline_with_its_tokens_as_text(
     ]
     assert not complaints
     assert [url for url in result.asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+CONTRAST = """() => {
+  const channels = (c) => c.match(/[\\d.]+/g).map(Number);
+  const bright = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = channels(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] === 1) return c;
+    }
+    return [255, 255, 255];
+  };
+  const words = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  const shown = (e) => e.checkVisibility() && e.getClientRects().length
+    && !e.closest(".hl-t, .plot");
+  return [...document.querySelectorAll("body *")].filter((e) => words(e) && shown(e)).map((e) => {
+    const [one, other] = [bright(channels(getComputedStyle(e).color)), bright(paper(e))];
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    return [ratio, e.outerHTML.slice(0, 80)];
+  }).filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_words_of_a_page_can_be_read(
+    opened: Callable[..., Any], written: str, theme: str
+) -> None:
+    result = opened(written, theme=theme)
+    ready(result, theme)
+    assert result.page.evaluate(CONTRAST) == []
+
+
+def test_the_keyboard_reaches_the_findings_first(opened: Callable[..., Any], written: str) -> None:
+    result = opened(written)
+    result.page.keyboard.press("Tab")
+    skip = result.page.locator(":focus")
+    assert skip.inner_text() == "Skip to the findings"
+    assert skip.bounding_box()["x"] >= 0, "a focused skip link is seen"
+    result.page.keyboard.press("Enter")
+    assert result.page.evaluate("document.activeElement.id") == "main"
+    for table in result.page.locator("table").all():
+        assert table.locator("caption").inner_text()
+        assert table.locator("th:not([scope])").count() == 0
