@@ -86,12 +86,19 @@ def questions(study: "Study") -> Iterator[Section]:
                 expected_false=promise["expected_false"],
             ),
         ),
-        str(promise["assumption"]),
+        _promised(str(promise["assumption"])),
     )
     yield Section(
         "Does one neuron alone tell it?",
         "AUROC and corrected p of every neuron by itself, on the training part.",
-        (partial(figures.volcano, study.alone(), selected=study.detector().selected),),
+        (
+            partial(
+                figures.volcano,
+                study.alone(),
+                selected=study.detector().selected,
+                n=len(study.split()[0]),
+            ),
+        ),
         "A neuron that tells wrong from right may tell short from long, or domain from domain.",
     )
     if len(study.recipe.domains) > 1:
@@ -102,6 +109,13 @@ def questions(study: "Study") -> Iterator[Section]:
         yield from effect_sections(study)
     if study.has_patching():
         yield patching_section(study)
+
+
+def _promised(assumption: str) -> str:
+    """What the bound on false selections rests on, or why there is none, as a sentence."""
+    if assumption.startswith("no bound: "):
+        return f"{assumption[0].upper()}{assumption[1:]}."
+    return f"The promise {assumption}."
 
 
 def _frequency(study: "Study", shape: tuple[int, ...]) -> torch.Tensor:

@@ -17,10 +17,10 @@ from hlens.figures._cells import check_columns
 from hlens.figures._figure import Figure, count, finish
 from hlens.figures._lines import mark_x
 from hlens.figures._theme import Palette, palette
+from hlens.figures.path._frequencies import add_frequencies, peak_of
 from hlens.types import address
 
 MOST_LINES = 240
-MOST_BARS = 60
 
 
 def draw(
@@ -72,7 +72,7 @@ def draw(
         yaxis={"title": {"text": "weight"}, "zeroline": True},
     )
     if stability is not None:
-        _add_frequencies(figure, stability, wide, threshold, colours)
+        add_frequencies(figure, stability, wide, threshold, colours)
     return finish(
         figure,
         colours,
@@ -121,15 +121,16 @@ def _stable(
 def _add_lines(
     figure: Figure, wide: pd.DataFrame, stable: list[tuple[int, int]], colours: Palette
 ) -> None:
-    last = wide.iloc[-1]
     coloured = [neuron for neuron in stable if neuron in wide.columns]
-    rest = wide.drop(columns=coloured).abs().max().nlargest(MOST_LINES).index
-    _add_group(figure, wide, list(rest), "not stable", colours.neutral, 1.0)
+    others = wide.drop(columns=coloured).abs().max()
+    name = "not stable" + (f", the {MOST_LINES} largest" if len(others) > MOST_LINES else "")
+    _add_group(figure, wide, list(others.nlargest(MOST_LINES).index), name, colours.neutral, 1.0)
+    peak = {neuron: peak_of(wide[neuron].to_numpy()) for neuron in coloured}
     for name, colour, sign in (
         ("truth-associated, stable", colours.negative, -1),
         ("hallucination-associated, stable", colours.positive, 1),
     ):
-        own = [neuron for neuron in coloured if sign * last[neuron] > 0]
+        own = [neuron for neuron in coloured if sign * peak[neuron] > 0]
         _add_group(figure, wide, own, name, colour, 2.2)
 
 
@@ -164,64 +165,6 @@ def _add_group(
     )
 
 
-def _add_frequencies(
-    figure: Figure,
-    stability: pd.DataFrame,
-    wide: pd.DataFrame,
-    threshold: float,
-    colours: Palette,
-) -> None:
-    top = stability.nlargest(MOST_BARS, "frequency").reset_index(drop=True)
-    last = wide.iloc[-1]
-    weight = np.array([last.get(pair, 0.0) for pair in zip(top.layer, top.neuron, strict=True)])
-    stable = top.frequency.to_numpy() >= threshold
-    for rows, colour, hatch in (
-        (stable & (weight > 0), colours.positive, ""),
-        (stable & (weight < 0), colours.negative, "/"),  # sign is shape and colour
-        (~stable | (weight == 0), colours.neutral, ""),
-    ):
-        _add_bars(figure, top.loc[rows], colour, hatch, colours)
-    figure.add_shape(
-        type="line", xref="x2 domain", yref="y2", x0=0, x1=1, y0=threshold, y1=threshold,
-        line={"color": colours.muted, "width": 1.2, "dash": "dash"},
-    )  # fmt: skip
-    figure.add_annotation(
-        x=1, y=threshold, xref="x2 domain", yref="y2", xanchor="right", yanchor="bottom",
-        text=f"stable at π = {threshold:g}", showarrow=False,
-        font={"size": 11.5, "color": colours.muted},
-    )  # fmt: skip
-    figure.update_layout(
-        barmode="overlay",
-        xaxis2={
-            "domain": [0.67, 1],
-            "anchor": "y2",
-            "title": {"text": "neurons, by selection frequency"},
-            "showgrid": False,
-        },
-        yaxis2={"anchor": "x2", "tickformat": ".0%", "range": [0, 1.04], "dtick": 0.2},
-    )
-
-
-def _add_bars(figure: Figure, top: pd.DataFrame, colour: str, hatch: str, colours: Palette) -> None:
-    if top.empty:
-        return
-    pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": colours.page, "size": 6}
-    figure.add_trace(
-        go.Bar(
-            x=top.index + 1,
-            y=top.frequency,
-            width=0.85,
-            marker={"color": colour, "line": {"width": 0}, "pattern": pattern},
-            text=[address((a, b)) for a, b in zip(top.layer, top.neuron, strict=True)],
-            textposition="none",
-            hovertemplate="<b>%{text}</b> kept in %{y:.0%}<extra></extra>",
-            showlegend=False,
-            xaxis="x2",
-            yaxis="y2",
-        )
-    )
-
-
 def _title(
     wide: pd.DataFrame, stable: list[tuple[int, int]], stability: pd.DataFrame | None
 ) -> str:
@@ -241,12 +184,10 @@ def _subtitle(
     resamples: int | None,
     expected_false: float | None,
 ) -> str:
-    parts = [f"L1-logistic path over {len(wide)} values of C"]
-    if wide.shape[1] > MOST_LINES:
-        parts.append(f"the {MOST_LINES} largest grey lines drawn")
+    parts = [f"L1-logistic, {len(wide)} values of C"]
     if stability is not None:
-        over = f" over {resamples:,} half-samples" if resamples else ""
-        parts.append(f"kept in {threshold:.0%} or more{over}")
+        of = f" of {resamples:,} half-samples" if resamples else " of half-samples"
+        parts.append(f"stable: kept in ≥ {threshold:.0%}{of}")
     if expected_false is not None:
-        parts.append(f"at most {expected_false:.2g} false expected")
+        parts.append(f"≤ {expected_false:.2g} false expected")
     return " · ".join(parts)
