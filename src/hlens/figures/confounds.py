@@ -1,10 +1,9 @@
 """The detector with each covariate held fixed, beside the covariate alone.
 
-Question: does the score follow truth, or what comes with it (length, topic, answer type)? A
-covariate explains the score where its own AUROC is high and the detector falls to chance once it
-is held fixed. To read it: the square is the covariate by itself, the other signs are the detector
-with it held fixed in three ways; small dots are its strata. It misleads where few pairs are
-alike: a wide interval shows nothing either way.
+Question: does the score follow truth, or what comes with it (length, topic, answer type)?
+To read it: a covariate explains the score where its own AUROC is high and the detector falls to
+chance once it is held fixed.
+It misleads where few pairs are alike: a wide interval shows nothing either way.
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
 """The detector among its rivals: AUROC of each, what it costs, and what the neurons add to it.
 
 Question: does anything simpler read as well, and do the neurons know something that it does not?
-To read it: each row is a detector on the same answers, its cost between the panels; right of it,
-how much likelier the labels become when the neurons' score joins it. It misleads when two
-intervals that overlap are read as a tie: the detectors are compared on the same answers, and the
-paired test is narrower. A rival that loses here may win on other data.
+To read it: each row is a detector, best first, with what it costs; what the neurons add to a
+rival stands beside it.
+It misleads when two intervals that overlap are read as a tie: the detectors are compared on the
+same answers, and the paired test is narrower. A rival that loses here may win on other data.
 """
 
 from typing import Any

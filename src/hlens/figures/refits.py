@@ -1,7 +1,9 @@
 """The same finding made otherwise: the AUROC of each way, and which neurons it finds again.
 
 Question: does the reading, and does the set of neurons, depend on a choice that should not
-matter? A high AUROC beside few shared neurons says that the reading is real and its place is not.
+matter?
+To read it: each row is the finding made another way. A high AUROC beside few shared neurons says
+that the reading is real and its place is not.
 It misleads where a way changes the task itself (another judge, other tokens).
 """
 
@@ -58,8 +60,8 @@ def draw(
         figure,
         colours,
         title=_title(run, own),
-        subtitle=f"{int(run['n'].max()):,} held-out answers · bars: 95 % intervals; draws: their "
-        "spread · shared: part of the smaller set of H-neurons",
+        subtitle=f"{int(run['n'].max()):,} held-out answers · 95 % intervals; draws: their "
+        "spread · shared: of the smaller set",
         height=110 + 30 * len(run),
         margin={"t": 24, "b": 56, "l": 190, "r": 24},
     )

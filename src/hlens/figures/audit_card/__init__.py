@@ -1,10 +1,10 @@
 """The report card of an audit: six claims, the verdict of each, and the rule beside every number.
 
-Question: which claims about these neurons survive their controls? To read it: dots are the
-numbers that decide, squares their controls; each rule stands below what it decides. It misleads
-when "not supported" is read as "refuted": an interval that is too wide fails a rule as well as a
-number that is too low, and "not tested" says nothing at all. The verdicts hold for this model,
-these data and this probe.
+Question: which claims about these neurons survive their controls?
+To read it: each row is a claim, its verdict, and the numbers beside the rule that they had to
+meet. The verdicts hold for this model, these data and this probe.
+It misleads when "not supported" is read as "refuted": an interval that is too wide fails a rule
+as well as a number that is too low, and "not tested" says nothing at all.
 """
 
 from collections.abc import Mapping
