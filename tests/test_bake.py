@@ -1,13 +1,17 @@
 """A baked checkpoint is an ordinary one, equal to the hook, checked and undone."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 import architectures
 from hlens import interventions as iv
+from hlens.cli import app, baking
 from hlens.errors import HlensError
 from hlens.model import Model, load
 from hlens.store.checkpoints import RECORD
@@ -32,7 +36,7 @@ def logits(model: Model) -> Tensor:
         return model.hf(IDS).logits
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "phi3", "llama_tied"])
+@pytest.mark.parametrize("name", sorted(architectures.DENSE))
 def test_the_checkpoint_equals_the_hook(name: str, tmp_path: Path) -> None:
     model = load((architectures.DENSE[name](), None), name=name)
     neurons = NeuronSet(MEMBERS, 3, 56)
@@ -115,3 +119,27 @@ def test_a_failure_inside_leaves_the_weights_as_they_were(model: Model, neurons:
         model.hf(torch.tensor([[10**6]]))
     after = model.hf.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_one_command_bakes_one_verifies_one_undoes(
+    model: Model, neurons: NeuronSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def study(folder: str) -> SimpleNamespace:
+        return SimpleNamespace(model=model, detector=lambda: SimpleNamespace(neurons=neurons))
+
+    def said(*words: object) -> tuple[int, dict[str, object]]:
+        done = CliRunner().invoke(app, [*map(str, words), "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    monkeypatch.setattr(baking, "Study", study)
+    folder = tmp_path / "baked"
+    assert said("bake", "study", folder, "--alpha", "0.5")[1]["neurons"] == 4
+    code, found = said("verify", folder)
+    assert (code, found["ok"], found["neurons"]) == (0, True, 4)
+    assert said("unbake", folder, tmp_path / "back")[0] == 0
+    assert torch.equal(logits(load(str(tmp_path / "back"))), logits(model))
+    changed = load(str(folder))
+    changed.w_out(1)[3] *= 2.0
+    changed.hf.save_pretrained(folder)
+    code, found = said("verify", folder)
+    assert (code, found["ok"]) == (1, False)

@@ -474,3 +474,13 @@ def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
             scores.append(sum(float(logprobs[i - 1, ids[i]]) for i in range(start, len(ids))))
         expected.append(int(np.argmax(scores)))
     assert effects.pick(model, questions) == expected
+
+
+def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
+    cost = effects.Capability(model, n_choice=2, n_texts=2)
+    everything = NeuronSet.from_mask(torch.ones(LAYERS, D_MLP, dtype=torch.bool))
+    with model.editing(everything, iv.ablate(scope=iv.GENERATED)) as receipt:
+        edited = cost()
+    texts = sum(map(len, cost.ids))
+    assert receipt.tokens > texts  # the options of the questions were touched as well
+    assert all(score.value > 0.0 for score in edited if score.measure == "kl")

@@ -560,3 +560,48 @@ def test_the_gallery_tells_of_every_figure_in_its_own_words(tmp_path: Path) -> N
     assert page.count("\n## ") == len(NAMES)
     assert re.findall(r"\{image\} (\S+)", page) == ["images/upset-dark.png"]
     assert "hlens.figures.upset(sets)" in page
+
+
+def test_flips_are_weighed_against_random_sets() -> None:
+    table = table_of("flips")
+    assert "at 3 of 4 doses (chance: 0.9)" in figures.flips(table).layout.meta["title"]
+    alone = table[table.kind == "target"]
+    assert "no random set was run" in figures.flips(alone).layout.meta["title"]
+    bars = [trace for trace in figures.flips(table).data if trace.type == "bar"]
+    assert list(bars[0].y) == [2, 1, 5, 11]
+    assert list(bars[1].y) == [-9, -3, -1, -2]
+
+
+def test_a_dose_title_by_slopes_says_what_random_sets_do() -> None:
+    table = table_of("dose_response")
+    row = {"kind": "target", "set": "H-neurons", "unit": "share", "slope": 0.09, "low": 0.05}
+    row |= {"high": 0.13, "n_random": 8, "rank": 0, "over_low": 0.02, "over_high": 0.1}
+
+    def title(**change: float) -> str:
+        slopes = pd.DataFrame([row | change])
+        return figures.dose_response(table, slopes=slopes).layout.meta["title"]
+
+    assert title().endswith(
+        "raises hallucination rate by 9.0 points per α, beyond all 8 random sets"
+    )
+    assert title(low=-0.01).endswith("9.0 points per α, its interval holds 0")
+    assert title(rank=3).endswith("3 of 8 random sets do as much")
+    assert title(over_low=-0.1).endswith("steeper than 8 random sets, within the noise")
+
+
+def test_the_patching_map_rings_only_what_no_random_set_does() -> None:
+    table = table_of("patching")
+    rings = drawn("patching").data[-1]
+    assert sorted(zip(rings.x, rings.y, strict=True)) == [(5, 1), (9, 3)]
+    assert drawn("patching").layout.meta["title"].endswith("beyond 4 random sets")
+    within = table.assign(random_high=0.5)
+    assert figures.patching(within).layout.meta["title"].endswith("within 4 random sets")
+    none = table.assign(effect=0.001)
+    assert figures.patching(none).layout.meta["title"].startswith("No layer's neurons restore")
+
+
+def test_the_front_holds_what_no_control_beats() -> None:
+    example = member("pareto").example()
+    assert drawn("pareto").layout.meta["title"].startswith("4 of 4 doses of H-neurons move more")
+    example["table"] = example["table"].assign(dominated=example["table"].kind == "target")
+    assert figures.pareto(**example).layout.meta["title"].startswith("None of the 4 doses")

@@ -286,6 +286,9 @@ def test_the_random_perturbation_is_as_large_as_the_edit(llama: Model) -> None:
     assert torch.allclose(by_edit.norm(dim=1), by_control.norm(dim=1), rtol=1e-4)
     cosine = torch.cosine_similarity(by_edit, by_control, dim=1)
     assert cosine.abs().max() < 0.9
+    whole, back = iv.norm_matched(llama, neurons, edit, seed=4, backwards=True)
+    by_back = (acts(llama, LONG[0], (whole, back))[2] - plain) @ w_out
+    assert torch.allclose(by_back, -by_control, atol=1e-5)
 
 
 # --- scopes, receipts, nesting ---------------------------------------------------------------
@@ -330,14 +333,14 @@ def test_the_answer_span(llama: Model) -> None:
     assert not torch.equal(edited[0, 10], plain[0, 10])
 
 
-def test_nested_blocks_compose_and_open_one_by_one(llama: Model) -> None:
-    neurons, plain = chosen(llama), logits(llama)
-    with llama.editing(neurons, iv.scale(2.0)):
-        doubled = logits(llama)
-        with llama.editing(neurons, iv.scale(0.5)):
-            assert torch.equal(logits(llama), plain)
-        assert torch.equal(logits(llama), doubled)
-    assert torch.equal(logits(llama), plain)
+def test_nested_blocks_compose_and_open_one_by_one(model: Model) -> None:
+    neurons, plain = chosen(model), logits(model)
+    with model.editing(neurons, iv.scale(2.0)):
+        doubled = logits(model)
+        with model.editing(neurons, iv.scale(0.5)):
+            assert torch.equal(logits(model), plain)
+        assert torch.equal(logits(model), doubled)
+    assert torch.equal(logits(model), plain)
 
 
 def test_an_edit_that_touched_nothing_is_an_error(llama: Model) -> None:

@@ -95,6 +95,7 @@ def test_a_risk_a_token_in_order_and_the_same_when_read_afterwards(
         own = [risk for risk in heard if risk.row == row]
         assert tuple(own) == one.risks
         assert [risk.token_id for risk in own] == list(one.generation.token_ids)
+        assert one.touched == len(own) * len(MEMBERS)  # the receipt
         again = risks(
             model, detector, [*PROMPTS[row], *one.generation.token_ids], len(PROMPTS[row])
         )
@@ -198,3 +199,26 @@ def test_detectors_that_cannot_be_read(model: Model, detector: Detector) -> None
         risks(model, detector, [3, 4], 2)
     with pytest.raises(HlensError, match="expected a probability"):
         at_probability(1.5)
+
+
+def test_a_strip_grows_in_a_notebook(
+    model: Model, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[int, list[str]] = {}
+
+    class Handle:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def update(self, strip: object) -> None:
+            shown[self.number].append(str(strip))
+
+    def display(strip: object, display_id: bool) -> Handle:
+        shown[len(shown)] = [str(strip)]
+        return Handle(len(shown) - 1)
+
+    monkeypatch.setattr("IPython.display.display", display)
+    found = monitor(model, detector, PROMPTS[:2], HOW, on_token=hlens.figures.tokens.live())
+    for number, one in enumerate(found):
+        counts = [strip.count('class="hl-tip"') for strip in shown[number]]
+        assert counts == list(range(1, len(one.risks) + 1))
