@@ -78,7 +78,7 @@ class Comparing(Formats):
         return self.table_step("overlap", [*self._rests_on(), self.recipe.seed], make)
 
     def halves(self) -> Halves:
-        """The neurons found on random halves of each domain, as many as on the whole of it."""
+        """The neurons found on random halves of each domain, half as many as on the whole of it."""
         return Halves.of_tables(self._halves_of(name) for name in self.domains())
 
     def _halves_of(self, domain: str) -> pd.DataFrame:
@@ -86,8 +86,9 @@ class Comparing(Formats):
         size = len(self._detector_of(domain).selected)
 
         def make() -> pd.DataFrame:
-            # The number is set, not C: halves must give sets of the size that they are to explain.
-            probe = self.probe().set_params(n_neurons=max(1, size))
+            # The number is set, not C, so that repeats and domains compare. Half the examples can
+            # carry about half the neurons, and not always more.
+            probe = self.probe().set_params(n_neurons=max(1, size // 2))
             data, progress = self.contributions().of_domain(domain), self.reporter(step)
             return split_halves(data, probe, how.halves, seed, progress).table()
 
