@@ -6,11 +6,14 @@
 
 Every rival is held to the same objective; its excess over the optimum stands beside its time.
 liblinear penalises the intercept, so its excess is measured on its own objective. Where a rival
-is timed on some points only, the time is scaled up and marked with ~. adelie needs an environment
-of its own (numpy < 2): give its Python with ``--adelie``.
+is timed on some points only, the time is scaled up and marked with ~. adelie (numpy < 2) and skglm
+run in environments of their own: give their Pythons with ``--adelie`` and ``--skglm``. celer has
+no intercept in its logistic regression, so there is no same objective to hold it to.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -29,6 +32,27 @@ from hlens.probe import solver
 from hlens.probe.design import Design
 from hlens.probe.task import at_C
 from hlens.store.contributions import load_contributions
+
+SKGLM = """
+import json, sys, time, numpy as np
+from skglm import SparseLogisticRegression
+X, y = np.load(sys.argv[1]).T, np.load(sys.argv[2])
+lambdas, clock = json.loads(sys.argv[3]), getattr(time, sys.argv[5])
+few = np.asfortranarray(X[:, :100])
+SparseLogisticRegression(alpha=1e-3, tol=1e-5).fit(few, y)  # compiles
+model = SparseLogisticRegression(alpha=1.0, tol=1e-6, warm_start=True, max_iter=200)
+seconds, total = 0.0, 0.0
+for lam in lambdas:
+    start = clock()
+    model.alpha = lam
+    model.fit(X, y)
+    seconds += clock() - start
+    w, b = model.coef_[0], float(np.ravel(model.intercept_)[0])
+    at = np.flatnonzero(w)
+    z = X[:, at].astype(float) @ w[at] + b
+    total += np.mean(np.logaddexp(0, z) - y * z) + lam * np.abs(w).sum()
+print(json.dumps([seconds, total]))
+"""
 
 ADELIE = """
 import json, sys, time, adelie, numpy as np
@@ -73,6 +97,8 @@ class Peak:
     """Peak of this process's memory over what it held before, in GB."""
 
     def __enter__(self) -> "Peak":
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is freed is not yet given back
         self.before, self.most, self.ended = resident(), 0.0, False
         self.thread = threading.Thread(target=self.watch)
         self.thread.start()
@@ -161,33 +187,19 @@ def excess_liblinear(X: torch.Tensor, y: np.ndarray, fit: tuple[float, np.ndarra
     return (objective(X, y, w, b, C) + abs(b) - optimum) / optimum
 
 
-def time_skglm(X: torch.Tensor, y: np.ndarray, lambdas: np.ndarray) -> tuple[float, float]:
-    from skglm import SparseLogisticRegression
-
-    dense = np.asfortranarray(X.numpy().T)
-    SparseLogisticRegression(alpha=lambdas[0], tol=1e-5).fit(dense[:100], y[:100])  # compiles
-    model = SparseLogisticRegression(alpha=lambdas[0], tol=1e-6, warm_start=True, max_iter=200)
-    start, total = clock(), 0.0
-    fits = []
-    for lam in lambdas:
-        model.alpha = lam
-        model.fit(dense, y)
-        fits.append((lam, model.coef_[0].copy(), float(np.ravel(model.intercept_)[0])))
-    seconds = clock() - start
-    for lam, w, b in fits:
-        C = 1 / (lam * len(y))
-        total += objective(X, y, w, b, C) * lam
-    return seconds, total
-
-
-def time_adelie(python: str, X: torch.Tensor, y: np.ndarray, lambdas: np.ndarray) -> list[float]:
+def time_elsewhere(
+    python: str, script: str, X: torch.Tensor, y: np.ndarray, lambdas: np.ndarray
+) -> list[float]:
+    """Seconds and summed objective of a rival in an environment of its own."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/X.npy", X.numpy())
         np.save(f"{folder}/y.npy", y)
         threads = str(torch.get_num_threads())
-        command = [python, "-c", ADELIE, f"{folder}/X.npy", f"{folder}/y.npy"]
+        command = [python, "-c", script, f"{folder}/X.npy", f"{folder}/y.npy"]
         command += [json.dumps(lambdas.tolist()), threads, clock.__name__]
-        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(command, capture_output=True, check=True, env=bare)
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def report(name: str, who: str, seconds: float, ours: float, words: str) -> None:
@@ -208,6 +220,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--adelie", default="", help="a Python that can import adelie")
+    parser.add_argument("--skglm", default="", help="a Python that can import skglm")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a shared machine")
     args = parser.parse_args()
     global clock
@@ -229,6 +242,8 @@ def main() -> None:
         f"{n} x {p} ({kind}), {size:.2f} GB, {torch.get_num_threads()} threads, {args.clock} time",
         flush=True,
     )
+    # Work buffers of the libraries, which do not grow with the matrix, are not counted.
+    solve(Design(X[:4096].clone()), y, np.ones((1, n)), grid)
     rivals = [r for r in args.rivals.split(",") if r]
     for name, (masks, C) in jobs(n, grid, 1 / (n * top * args.single)).items():
         if name in args.jobs.split(","):
@@ -262,12 +277,13 @@ def compare(
             report(name, f"liblinear tol={tol:g}", took, seconds, words)
     if name in ("single", "path"):
         lambdas = np.array([s.penalty for s in solved[0]])
-        if "skglm" in rivals:
-            took, total = time_skglm(X, y, lambdas)
-            report(name, "skglm", took, seconds, f"excess {(total - ours) / ours:.1e}")
-        if "adelie" in rivals and args.adelie:
-            took, total = time_adelie(args.adelie, X, y, lambdas)
-            report(name, "adelie", took, seconds, f"excess {(total - ours) / ours:.1e}")
+        for rival, python, script in (
+            ("skglm", args.skglm, SKGLM),
+            ("adelie", args.adelie, ADELIE),
+        ):
+            if rival in rivals and python:
+                took, total = time_elsewhere(python, script, X, y, lambdas)
+                report(name, rival, took, seconds, f"excess {(total - ours) / ours:.1e}")
 
 
 if __name__ == "__main__":

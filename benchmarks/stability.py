@@ -62,14 +62,16 @@ def main() -> None:
     parser.add_argument("--planted", type=int, default=40)
     parser.add_argument("--strength", type=float, default=0.5)
     parser.add_argument("--pairs", type=int, default=25)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first repeat")
+    parser.add_argument("--plain", type=int, default=1 << 30, help="seeds below it get plain L1")
     parser.add_argument("--save", type=Path, help="table of single runs, kept after each repeat")
     parser.add_argument("--batch", type=int, default=1 << 30, help="repeats of this run")
     args = parser.parse_args()
     runs = pd.DataFrame()
     if args.save and args.save.exists():
         runs = pd.read_csv(args.save)
-    first = 0 if runs.empty else int(runs.seed.max()) + 1
-    for seed in range(first, min(args.repeats, first + args.batch)):
+    first = args.first if runs.empty else int(runs.seed.max()) + 1
+    for seed in range(first, min(args.first + args.repeats, first + args.batch)):
         runs = pd.concat([runs, pd.DataFrame(repeat(args, seed))], ignore_index=True)
         if args.save:
             runs.to_csv(args.save, index=False)
@@ -93,6 +95,8 @@ def repeat(args: argparse.Namespace, seed: int) -> list[dict[str, object]]:
         rows.append(
             own | {"method": "stability"} | counted(stable, true) | bounds | {"seconds": seconds}
         )
+        if seed >= args.plain:
+            continue
         start = time.process_time()
         chosen = plain(data, true, scale)
         rows.append(

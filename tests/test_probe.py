@@ -18,6 +18,7 @@ from hlens.probe import ConvergenceError, SparseProbe, find, newton, solver
 from hlens.probe import design as design_module
 from hlens.probe.crossval import assign_folds
 from hlens.probe.design import Design
+from hlens.probe.rows import Rows
 from hlens.probe.task import at_C
 from hlens.types import Contributions
 
@@ -320,7 +321,8 @@ def test_bad_input_is_named():
 def test_small_problem_survives_a_start_far_away():
     X, y, _ = heavy_tailed(80, 10)
     Z = X.T.astype(float) - X.mean(axis=0, dtype=float)[:, None]
-    small = newton.Small(Z, y * 1.0, np.full(80, 1 / 80), np.full(10, 1e-3), np.zeros(10), True)
+    rows = Rows(Z, np.zeros(10))
+    small = newton.Small(rows, y * 1.0, np.full(80, 1 / 80), np.full(10, 1e-3), np.zeros(10), True)
     near, _, _ = newton.solve(small, np.zeros(10), 0.0, 1e-12)
     far, _, _ = newton.solve(small, np.full(10, 5.0) / X.std(axis=0), 3.0, 1e-12)
     assert np.allclose(near, far, atol=1e-5)

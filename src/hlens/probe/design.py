@@ -22,6 +22,7 @@ from hlens.errors import HlensError
 T = TypeVar("T")
 S = TypeVar("S")
 
+GATHER = 256  # features that are gathered at a time
 CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 27}
 
 
@@ -38,7 +39,7 @@ class Design:
         self.matrix = matrix.detach()
         self.dtype = torch.float64 if matrix.dtype == torch.float64 else torch.float32
         self.n_features, self.n_examples = matrix.shape
-        self._threads = threads or torch.get_num_threads()
+        self.threads = min(threads or torch.get_num_threads(), os.cpu_count() or 1)
         self._pool: ThreadPoolExecutor | None = None
         self._places = local()
 
@@ -59,8 +60,7 @@ class Design:
         if self._pool is not None:
             yield self
             return
-        count = min(self._threads, os.cpu_count() or 1)
-        before = torch.get_num_threads()
+        count, before = self.threads, torch.get_num_threads()
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             barrier = Barrier(count)
             list(pool.map(lambda _: barrier.wait(), range(count)))  # all started and set
@@ -104,12 +104,20 @@ class Design:
             place = self._places.place = torch.empty(chunk.shape, dtype=self.dtype)
         return place[: len(chunk)].copy_(chunk)
 
+    def gather(self, features: np.ndarray, examples: np.ndarray | None = None) -> np.ndarray:
+        """Some features of some examples on the CPU, ``[feature, example]``, in `dtype`."""
+        n = self.n_examples if examples is None else len(examples)
+        out = torch.empty(len(features), n, dtype=self.dtype)
+        every = examples is None or np.array_equal(examples, np.arange(self.n_examples))
+        for start in range(0, len(features), GATHER):  # without a second copy of all of them
+            part = torch.from_numpy(features[start : start + GATHER])
+            picked = self.matrix[part.to(self.device)].cpu()
+            out[start : start + GATHER] = picked if every else picked[:, torch.from_numpy(examples)]
+        return out.numpy()
+
     def rows(self, features: np.ndarray, examples: np.ndarray | None = None) -> np.ndarray:
         """Some features of some examples, as float64 on the CPU, ``[feature, example]``."""
-        picked = self.matrix[torch.from_numpy(features).to(self.device)].cpu()
-        if examples is not None:
-            picked = picked[:, torch.from_numpy(examples)]
-        return picked.double().numpy()
+        return self.gather(features, examples).astype(np.float64, copy=False)
 
     def variance(self, weights: Tensor) -> Tensor:
         """Variance of each feature under each row of weights; each row sums to 1."""

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from hlens.probe.quadratic import Quadratic, curvature, extended, minimise
+from hlens.probe.rows import Rows
 
 NEAR = 0.95  # gradients from this share of the penalty on: curvature that may be wanted soon
 ROUNDING = 1e-15  # of the objective
@@ -22,7 +23,7 @@ class Small:
     """A working-set problem.
 
     Attributes:
-        X: Features, centred, ``[feature, example]``.
+        X: Features, centred.
         y: Labels, 0 or 1.
         a: Weight of each example; they sum to 1.
         l1: L1 penalty of each feature.
@@ -31,7 +32,7 @@ class Small:
         single: Whether curvature may be float32, where there is much of it.
     """
 
-    X: np.ndarray
+    X: Rows
     y: np.ndarray
     a: np.ndarray
     l1: np.ndarray
@@ -106,19 +107,21 @@ def solve(
         the caller's own certificate decides whether that was enough.
     """
     w = w.copy()
-    z = w @ small.X + b
+    z = small.X.combine(w) + b
     before, moved = np.inf, None
     for _ in range(max_iter):
         if small.intercept:
             shift = best_intercept(z, small.y, small.a)
             z, b = z + shift, b + shift
         p = expit(z)
-        gradient = small.X @ (small.a * (p - small.y))
+        gradient = small.X.times(small.a * (p - small.y))
         gap = restricted_gap(small, w, z, p, gradient)
         if gap <= tolerance or (moved is not None and moved.blind and gap > 0.5 * before):
             break
         gradient += small.l2 * w
-        model = _model(small, w, p, gradient, model if gap <= REUSE * before else None)
+        if gap > REUSE * before:
+            model = None
+        model = _model(small, w, p, gradient, model)
         moved = _step(small, w, z, gradient, model)
         if moved is None:
             break
@@ -206,7 +209,7 @@ def _search_line(
     db: float,
 ) -> Move | None:
     """A step along ``d`` that descends, or None."""
-    dz = d @ small.X + db
+    dz = small.X.combine(d) + db
     promised = float(gradient @ d + small.l1 @ (np.abs(w + d) - np.abs(w)))
 
     def value(step: float) -> float:

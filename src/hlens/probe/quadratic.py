@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+from hlens.probe.rows import Rows
+
 FLOAT64_UP_TO = 128  # so few features are factorised in float64: it is cheap
+TILE = 384  # features that are multiplied at a time: memory, not speed
 BORDER = 6  # a factor is bordered for changes of at most one in so many coordinates
 ROUNDS = 30  # of pivoting; from the half on coordinates only leave, so none can cycle
 
@@ -29,7 +32,7 @@ class Quadratic:
     """Curvature at one point.
 
     Attributes:
-        features: Features of the model, ascending.
+        features: Features of the model.
         H: Hessian in scaled coordinates, of unit diagonal; float32 where there are many.
         scale: Weight of one unit of each coordinate.
         answer: How the optimal intercept answers to each weight.
@@ -50,7 +53,7 @@ class Quadratic:
 
 
 def curvature(
-    X: np.ndarray,
+    X: Rows,
     h: np.ndarray,
     l2: np.ndarray,
     features: np.ndarray,
@@ -60,68 +63,80 @@ def curvature(
     """The model over some features.
 
     Args:
-        X: Centred features, ``[feature, example]``.
+        X: The features.
         h: Curvature of the loss at each example.
         l2: L2 penalty of each feature.
-        features: Those of the model, ascending.
+        features: Those of the model.
         intercept: Whether there is one to eliminate.
         single: Whether many features are told in float32.
     """
-    root = np.sqrt(h)
     many = single and len(features) > FLOAT64_UP_TO
-    S = _rows(X, root, features, np.dtype(np.float32 if many else np.float64))
-    H = S @ S.T
+    H, mixed = _products(X, np.sqrt(h), features, np.dtype(np.float32 if many else np.float64))
     answer = np.zeros(len(features))
     if intercept:
-        mixed = product(S, root)
         answer = -mixed / h.sum()
-        H += np.outer(mixed, answer).astype(H.dtype)
+        _add_outer(H, mixed, answer)
     H[np.diag_indices_from(H)] += l2[features].astype(H.dtype)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(H), 1e-300).astype(np.float64))
-    _scaled(H, scale, scale)
+    scale = _unit(np.diag(H))
+    _rescale(H, scale, scale)
     return Quadratic(features, H, scale, answer, h)
 
 
+def _products(
+    X: Rows, root: np.ndarray, features: np.ndarray, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """Products of the features with each other and with the constant, a tile at a time."""
+    H = np.empty((len(features), len(features)), dtype=dtype)
+    mixed = np.empty(len(features))
+    tiles = [slice(i, min(i + TILE, len(features))) for i in range(0, len(features), TILE)]
+    for row, at in enumerate(tiles):
+        S = X.scaled(features[at], root, dtype)
+        mixed[at] = product(S, root)
+        H[at, at] = S @ S.T
+        for left in tiles[:row]:
+            H[at, left] = S @ X.scaled(features[left], root, dtype).T
+            H[left, at] = H[at, left].T
+    return H, mixed
+
+
 def extended(
-    model: Quadratic, X: np.ndarray, l2: np.ndarray, features: np.ndarray, intercept: bool
+    model: Quadratic, X: Rows, l2: np.ndarray, features: np.ndarray, intercept: bool
 ) -> Quadratic:
     """The same model over further features as well, at the curvature that it was made with."""
     new = np.setdiff1d(features, model.features, assume_unique=True)
-    both = np.concatenate([model.features, new])
-    order = np.argsort(both, kind="stable")
+    n_old, every = len(model.features), np.concatenate([model.features, new])
     root = np.sqrt(model.h)
-    S = _rows(X, root, both, model.H.dtype)
-    rows = S[len(model.features) :] @ S.T
-    answer = np.zeros(len(new))
+    S = X.scaled(new, root, model.H.dtype)
+    H = np.empty((len(every), len(every)), dtype=model.H.dtype)
+    H[:n_old, :n_old] = model.H
+    for start in range(0, len(every), TILE):
+        part = slice(start, start + TILE)
+        H[n_old:, part] = S @ X.scaled(every[part], root, model.H.dtype).T
+    answer = np.concatenate([model.answer, np.zeros(len(new))])
+    rows = H[n_old:]
     if intercept:
-        mixed = product(S[len(model.features) :], root)
-        answer = -mixed / model.h.sum()
-        whole = np.concatenate([model.answer * -model.h.sum(), mixed])
-        rows += np.outer(answer, whole).astype(rows.dtype)
-    own = rows[:, len(model.features) :]
-    own[np.diag_indices_from(own)] += l2[new].astype(rows.dtype)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(own), 1e-300).astype(np.float64))
-    scale = np.concatenate([model.scale, scale])
-    _scaled(rows, scale[len(model.features) :], scale)
-    H = np.empty((len(both), len(both)), dtype=model.H.dtype)
-    H[: len(model.features), : len(model.features)] = model.H
-    H[len(model.features) :] = rows
-    H[:, len(model.features) :] = rows.T
-    H = H[np.ix_(order, order)]
-    answer = np.concatenate([model.answer, answer])
-    factor = model.factor
-    if factor is not None:
-        factor = Factor(np.argsort(order)[factor.at], factor.lower)
-    return Quadratic(both[order], H, scale[order], answer[order], model.h, factor)
+        total = model.h.sum()
+        answer[n_old:] = -product(S, root) / total
+        _add_outer(rows, answer[n_old:] * -total, answer)
+    own = rows[:, n_old:]
+    own[np.diag_indices_from(own)] += l2[new].astype(H.dtype)
+    scale = np.concatenate([model.scale, _unit(np.diag(own))])
+    _rescale(rows, scale[n_old:], scale)
+    H[:n_old, n_old:] = rows[:, :n_old].T
+    return Quadratic(every, H, scale, answer, model.h, model.factor)
 
 
-def _rows(X: np.ndarray, root: np.ndarray, features: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    S = X[features].astype(dtype, copy=False)
-    S *= root.astype(dtype)
-    return S
+def _unit(diagonal: np.ndarray) -> np.ndarray:
+    return 1.0 / np.sqrt(np.maximum(diagonal.astype(np.float64), 1e-300))
 
 
-def _scaled(H: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+def _add_outer(H: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    for start in range(0, len(H), TILE):
+        part = slice(start, start + TILE)
+        H[part] += np.outer(left[part].astype(H.dtype), right.astype(H.dtype))
+
+
+def _rescale(H: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
     H *= rows.astype(H.dtype)[:, None]
     H *= columns.astype(H.dtype)
 

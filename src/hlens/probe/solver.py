@@ -25,6 +25,8 @@ from hlens.probe import newton, working
 from hlens.probe.design import Design
 from hlens.probe.state import ConvergenceError, Options, Problem, Schedule, Solution
 
+MEMORY = 0.06  # of the matrix, for the working sets that are solved at one time
+
 
 def solve_many(
     design: Design,
@@ -139,7 +141,9 @@ def _round(
         row = None if factors is None else factors if factors.ndim == 1 else factors[i]
         working.attempt(design, y, problems[i], options, row)
 
-    design.spread(attempt, busy)
+    at_once = _at_once(design, [problems[i] for i in busy])
+    for start in range(0, len(busy), at_once):
+        design.spread(attempt, busy[start : start + at_once])
     columns = [(i, trial) for i in busy for trial in problems[i].trials]
     levels = [working.level(problems[i], trial, options) for i, trial in columns]
     residuals = np.stack([trial.residual for _, trial in columns])
@@ -149,6 +153,14 @@ def _round(
         working.judge(problems[i], trial, features, scores, y, options)
     for i in busy:
         working.grow(problems[i], options, design.n_features)
+
+
+def _at_once(design: Design, problems: list[Problem]) -> int:
+    """Problems whose working sets may stand in memory together: all, or as few as must be."""
+    largest = max(len(problem.working) * len(problem.examples) for problem in problems)
+    room = MEMORY * design.n_features * design.n_examples
+    fit = int(room // max(1, 2 * largest))  # its rows, and as much again for curvature
+    return len(problems) if fit >= design.threads else max(1, fit)
 
 
 def _score_pass(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hlens.probe import newton
 from hlens.probe.design import Design
+from hlens.probe.rows import Rows
 from hlens.probe.state import Options, Problem, Solution, Trial
 
 GROW_AT_LEAST = 100  # features that a working set gains, where so many may enter
@@ -43,10 +44,10 @@ def attempt(
 ) -> None:
     """Solve the next penalties on the working set, each from the one before."""
     at = problem.examples
-    X = design.rows(problem.working, at)
     a, labels = problem.a[at], y[at]
-    mean = X @ a if options.fit_intercept else np.zeros(len(X))
-    X -= mean[:, None]
+    X = Rows(design.gather(problem.working, at), np.zeros(len(problem.working)))
+    mean = X.times(a) if options.fit_intercept else X.centre
+    X = Rows(X.matrix, mean)
     single = design.dtype == torch.float32
     v = np.ones(len(X))
     if factors is not None:
@@ -84,7 +85,7 @@ def _trial(
     options: Options,
     n: int,
 ) -> Trial:
-    z = w @ small.X + b
+    z = small.X.combine(w) + b
     p = expit(z)
     r = small.a * (p - small.y)
     if options.fit_intercept:
@@ -98,7 +99,7 @@ def _trial(
     primal = float(
         small.a @ newton.logloss(z, small.y) + small.l1 @ np.abs(w) + 0.5 * small.l2 @ (w * w)
     )
-    slope = np.abs(small.X @ r) / v
+    slope = np.abs(small.X.times(r)) / v
     return Trial(index, problem.working, w, b - float(w @ mean), probability, full, slope, primal)
 
 
