@@ -1,6 +1,10 @@
 """The probe solves what scikit-learn states, to a certificate that can fail."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -326,3 +330,45 @@ def test_small_problem_survives_a_start_far_away():
     near, _, _ = newton.solve(small, np.zeros(10), 0.0, 1e-12)
     far, _, _ = newton.solve(small, np.full(10, 5.0) / X.std(axis=0), 3.0, 1e-12)
     assert np.allclose(near, far, atol=1e-5)
+
+
+FINGERPRINT = """
+import hashlib, sys
+sys.path.insert(0, {tests!r})
+from test_probe import contributions, heavy_tailed
+from hlens.probe import SparseProbe, find
+from hlens.selection import stability
+X, y, _ = heavy_tailed(160, 14000)
+data = contributions(X, y)
+told = find(data, SparseProbe(C=2.0, scale="feature"))
+often = stability(data, n_pairs=3, n_points=4).frequency
+parts = told.weights.numpy().tobytes(), repr((told.bias, told.threshold)).encode()
+print(hashlib.sha256(b"".join(parts) + often.numpy().tobytes()).hexdigest())
+"""
+
+
+def test_another_process_with_other_threads_finds_the_same_numbers():
+    code = FINGERPRINT.format(tests=str(Path(__file__).parent))
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+    assert len(found[0].strip()) == 64
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_finds_the_same_to_1e_4():
+    X, y, _ = heavy_tailed(200, 2000)
+    neuron_major = torch.from_numpy(np.ascontiguousarray(X.T))
+    for probe in (SparseProbe(C=1.0, scale="feature"), SparseProbe(C=0.01, penalty="l2")):
+        on_cpu = clone(probe).fit(neuron_major.T, y)
+        on_gpu = clone(probe).fit(neuron_major.cuda().T, y)
+        size = np.abs(on_cpu.coef_).max()
+        assert np.abs(on_gpu.coef_ - on_cpu.coef_).max() <= 1e-4 * size
