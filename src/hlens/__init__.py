@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         selection,
         spans,
         store,
+        toy,
     )
     from hlens.audit import audit
     from hlens.contributions import measure
@@ -80,6 +81,7 @@ _ROOMS = (
     "selection",
     "spans",
     "store",
+    "toy",
 )
 
 __all__ = [  # noqa: RUF022 (in the order of the method)
@@ -119,6 +121,7 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
     "selection",
     "spans",
     "store",
+    "toy",
 ]
 
 

@@ -1,5 +1,8 @@
 """Where a model comes from: an alias, a hub id, a local folder or a GGUF file."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,18 @@ from hlens import lookup
 from hlens.errors import HlensError
 from hlens.model import embedded
 
-ALIASES = {"smollm2-135m": embedded.folder}
+
+def shipped(name: str) -> Path:
+    """The folder of a model whose weights lie in the package."""
+    return Path(str(files("hlens") / "toy" / "weights" / name))
+
+
+ALIASES: Mapping[str, Callable[[], Path]] = {
+    "smollm2-135m": embedded.folder,
+    "toy": partial(shipped, "toy"),
+    "toy-base": partial(shipped, "toy-base"),
+}
+_CALLED = {"smollm2-135m": ("SmolLM2-135M-Instruct", "embedded")}
 
 
 def open_source(source: str, dtype: torch.dtype, revision: str | None) -> tuple[Any, Any, str, str]:
@@ -20,7 +34,8 @@ def open_source(source: str, dtype: torch.dtype, revision: str | None) -> tuple[
     """
     if source in ALIASES:
         folder = ALIASES[source]()
-        return *from_folder(str(folder), dtype, None), "SmolLM2-135M-Instruct", "embedded"
+        name, revision = _CALLED.get(source, (source, "shipped"))
+        return *from_folder(str(folder), dtype, None), name, revision
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():

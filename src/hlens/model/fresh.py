@@ -1,0 +1,107 @@
+"""Models made from nothing: a small Llama with random weights and a tokenizer of whole words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PAD, BOS, END, USER, ASSISTANT, UNKNOWN = SPECIAL = (
+    "<pad>",
+    "<bos>",
+    "<end>",
+    "<user>",
+    "<assistant>",
+    "<unk>",
+)
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
+    """A tokenizer with one token a word; a word's token holds the space before it.
+
+    Args:
+        words: The vocabulary; punctuation, the newline and ``Answer`` are added.
+        chat: Give it a chat template of user and assistant turns.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    known = dict.fromkeys([*SPECIAL, ".", ",", "?", ":", "\n", "Answer", *(f" {w}" for w in words)])
+    vocabulary = {token: at for at, token in enumerate(known)}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    # A word looks the same at the start of a text, after a line's end and within a line.
+    inner.normalizer = normalizers.Sequence(
+        [
+            normalizers.Prepend(" "),
+            normalizers.Replace(Regex(r"\s*\n\s*"), "\n"),
+            normalizers.Replace(Regex(r" +"), " "),
+        ]
+    )
+    inner.pre_tokenizer = pre_tokenizers.Split(
+        Regex(r" ?[^\s.,?:]+|[.,?:]|\s"), behavior="isolated"
+    )
+    inner.decoder = decoders.Fuse()
+    inner.post_processor = TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        unk_token=UNKNOWN,
+        additional_special_tokens=[USER, ASSISTANT],
+        clean_up_tokenization_spaces=False,
+    )
+    if chat:
+        made.chat_template = CHAT
+    return made
+
+
+def small_llama(
+    tokenizer: Any, n_layers: int, d_model: int, d_mlp: int, n_heads: int, seed: int
+) -> Any:
+    """A Llama with random weights, in float32 on the CPU, for the vocabulary of a tokenizer.
+
+    Args:
+        tokenizer: From `word_tokenizer`.
+        n_layers: Layers.
+        d_model: Width of the residual stream.
+        d_mlp: Neurons in each layer.
+        n_heads: Attention heads.
+        seed: Seed of the weights; the caller's random state is left as it was.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=d_model,
+        intermediate_size=d_mlp,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        num_key_value_heads=n_heads,
+        max_position_embeddings=128,
+        initializer_range=0.1,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval()
+
+
+def save_folder(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
+    """Write model and tokenizer in the Hugging Face layout, as safetensors.
+
+    Returns:
+        The folder, which `hlens.load` takes.
+    """
+    hf.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Path(folder)

@@ -1,0 +1,146 @@
+"""The toy world: what is true of it by construction is found true of the shipped model."""
+
+from functools import cache
+
+import pytest
+import torch
+
+import hlens
+import synthetic
+from hlens import HlensError, toy
+from hlens.evaluation import auroc, split_by_group, univariate
+from hlens.interventions import scale
+from hlens.model import Model
+from hlens.sampling import INSTRUCTION, prompt_text
+from hlens.toy import batches
+from hlens.toy.training import Schedule, train
+from hlens.types import Contributions, Verdict
+
+GREEDY = hlens.Settings(max_new_tokens=8, temperature=0.0)
+DOMAINS = toy.domain_names()
+
+
+@cache
+def model() -> Model:
+    return hlens.load("toy", device="cpu")
+
+
+@cache
+def judged() -> tuple[hlens.Judgement, ...]:
+    questions = [q for name in DOMAINS for q in hlens.domains.load(name)]
+    return tuple(hlens.judge(hlens.sample(model(), questions, n=2, seed=0)))
+
+
+@cache
+def measured() -> Contributions:
+    examples = hlens.spans.first_of_each_label(hlens.locate(judged(), model()))
+    return hlens.measure(model(), examples)
+
+
+def rate(verdict: Verdict, exposure: str) -> float:
+    of = [j for j in judged() if j.response.question.meta["exposure"] == exposure]
+    return sum(j.verdict is verdict for j in of) / len(of)
+
+
+def test_the_world_is_the_same_on_every_machine() -> None:
+    first = toy.facts("toy_towns")[0]
+    assert (first.question, first.answer, first.exposure) == (
+        "Which river runs through Upper Ormere?",
+        "Thesume",
+        "never",
+    )
+    for name in DOMAINS:
+        facts = toy.facts(name)
+        assert len({fact.entity for fact in facts}) == len(facts) / 2
+        taught = [fact.taught for fact in facts]
+        assert sum(taught) == len(taught) / 2
+    assert batches.INSTRUCTION == INSTRUCTION
+
+
+def test_no_word_of_a_name_tells_whether_it_was_taught() -> None:
+    for name in DOMAINS:
+        for place in (0, 1):
+            known: dict[str, list[bool]] = {}
+            for fact in toy.facts(name):
+                known.setdefault(fact.entity.split()[place], []).append(fact.taught)
+            assert all(0 < sum(taught) < len(taught) for taught in known.values())
+
+
+def test_text_comes_back_from_its_tokens() -> None:
+    for question in hlens.domains.load("toy_people", n=20):
+        text = prompt_text(question, f"{INSTRUCTION}\nAnswer: {question.answers[0]}.")
+        ids = model().encode(text, chat=False)
+        assert model().tokenizer.unk_token_id not in ids
+        assert model().decode(ids).strip() == text.replace(" \n", "\n")
+
+
+def test_it_knows_what_it_was_taught_and_makes_up_the_rest() -> None:
+    assert rate(Verdict.CORRECT, "common") > 0.95
+    assert 0.3 < rate(Verdict.CORRECT, "rare") < 0.98
+    assert rate(Verdict.CORRECT, "never") < 0.15
+    assert rate(Verdict.HALLUCINATED, "never") > 0.5
+    assert 0.02 < rate(Verdict.REFUSED, "never") < 0.4
+
+
+def test_planted_neurons_signal_ignorance_in_their_domains() -> None:
+    data, ignorant = measured(), toy.ignorance(measured())
+    for one in toy.mechanisms():
+        inside = torch.tensor([one.domain in ("", name) for name in data.domains])
+        for layer, neuron in one.members:
+            values = data.values[:, layer, neuron]
+            on, off = values[inside & ignorant].mean(), values[inside & ~ignorant].mean()
+            assert on > 3 * off, (one.name, layer, neuron)
+            if one.domain:
+                assert on > 3 * values[~inside].mean(), (one.name, layer, neuron)
+
+
+def test_find_recovers_what_was_planted_and_detects_ignorance() -> None:
+    train_part, test_part = split_by_group(measured(), test=0.3)
+    probe = hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature")
+    detector = hlens.find(train_part, probe)
+    ignorant = toy.ignorance(test_part).numpy()
+    assert auroc(detector(test_part).numpy(), ignorant) > 0.97
+    planted, found = toy.planted(), detector.neurons
+    assert len(found & planted) / len(found) > 20 * planted.fraction
+    alone = univariate(train_part)
+    leading = alone.sort_values("auroc", ascending=False).head(30)
+    shared = toy.planted("")
+    in_lead = sum((row.layer, row.neuron) in shared for row in leading.itertuples())
+    assert in_lead >= len(shared) / 2
+
+
+def abstention(neurons: hlens.NeuronSet, alpha: float) -> float:
+    asked = [q for name in DOMAINS for q in hlens.domains.load(name) if not q.meta["taught"]][::8]
+    with model().editing(neurons, scale(alpha)):
+        said = hlens.judge(hlens.sample(model(), asked, n=1, settings=GREEDY))
+    return sum(j.verdict is Verdict.REFUSED for j in said) / len(said)
+
+
+def test_drivers_move_the_model_and_bystanders_do_not() -> None:
+    drivers, bystanders = toy.planted(drives=True), toy.planted(drives=False)
+    assert abstention(drivers, 0.0) > 0.8
+    assert abstention(drivers, 3.0) < 0.1
+    plain = abstention(drivers, 1.0)
+    assert all(abs(abstention(bystanders, alpha) - plain) < 0.15 for alpha in (0.0, 3.0))
+
+
+def test_training_repeats_to_the_bit_and_learns() -> None:
+    short = Schedule(base_steps=3, instruct_steps=2, rows=16)
+    first, again, other = (train(seed, schedule=short) for seed in (0, 0, 1))
+    for part in ("base", "instruct"):
+        one, two = (getattr(made, part)[0].state_dict() for made in (first, again))
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    weights = [made.instruct[0].state_dict()["lm_head.weight"] for made in (first, other)]
+    assert not torch.equal(*weights)
+
+
+def test_the_shipped_tokenizer_knows_the_world() -> None:
+    made = train(schedule=Schedule(base_steps=0, instruct_steps=0), plant=False).instruct[1]
+    assert made.get_vocab() == model().tokenizer.get_vocab()
+
+
+def test_what_is_not_of_the_world_is_refused() -> None:
+    with pytest.raises(HlensError, match="toy_towns"):
+        toy.facts("toy_fish")
+    with pytest.raises(HlensError, match="no question of the toy world"):
+        toy.ignorance(synthetic.made(n=20))
