@@ -1,0 +1,204 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. Can we trust it?
+#
+# A high AUROC is where the work begins. An H-neuron is a hypothesis; a control is a way for it to
+# fail. In this lesson you try to break the finding of lesson 3.
+#
+# **You will be able to**
+#
+# - set a probe beside shuffled labels, random neurons and the answer's length;
+# - compute a permutation p, and correct for a thousand tests;
+# - say which of the two truths a detector has found: *wrong* or *ignorant*.
+#
+# Time: 40 minutes.
+
+# %%
+import numpy as np
+import plotly.io as pio
+
+import hlens
+
+pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
+model = hlens.load("toy")
+questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name)]
+responses = hlens.sample(model, questions, n=2, seed=0)
+examples = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(responses), model))
+data = hlens.measure(model, examples)
+train, test = hlens.evaluation.split_by_group(data, test=0.3)
+probe = hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature")
+detector = hlens.find(train, probe)
+auroc = hlens.evaluation.auroc
+
+# %% [markdown]
+# **Predict.** Three AUROCs, on test: the probe; as many *random* neurons of the same layers,
+# refitted; the same probe fitted on *shuffled labels*. Write down a number for each, then run.
+
+# %%
+table = hlens.evaluation.controls(train, test, probe, detector)
+hlens.figures.scores(table)
+
+# %% [markdown]
+# Shuffled labels land near 0.5: the fit does not find structure in noise. Random neurons often do
+# *better* than beginners expect: knowing or not knowing changes much of a model, and any set of
+# neurons sees a part of it. That is why the claim is never "0.9 against 0.5" but "0.9 against what
+# random neurons reach".
+#
+# ### Exercise 1: shuffle by hand
+#
+# Permute the training labels, fit a probe with the C that was chosen on the real labels, and score
+# it on the test part. (`dataclasses.replace` gives contributions with other labels.)
+
+
+# %% tags=["exercise"]
+def shuffled_auroc(train, test, seed):
+    """AUROC of a probe that learnt permuted labels."""
+    # solution
+    from dataclasses import replace
+
+    order = np.random.default_rng(seed).permutation(len(train))
+    noise = replace(train, labels=train.labels[order])
+    settled = hlens.SparseProbe(C=detector.fit["C"], class_weight="balanced")
+    return auroc(hlens.find(noise, settled, calibration=None)(test).numpy(), test.labels.numpy())
+    # end solution
+
+
+# %% tags=["check"]
+null = [shuffled_auroc(train, test, seed) for seed in range(10)]
+own = auroc(detector(test).numpy(), test.labels.numpy())
+assert abs(np.mean(null) - 0.5) < 0.15, f"mean {np.mean(null):.2f}: are the labels permuted?"
+assert max(null) < own
+print(f"Exercise 1: right. Shuffled {np.mean(null):.2f}, real {own:.2f}.")
+
+# %% [markdown]
+# ### Exercise 2: the permutation p
+#
+# The p of a permutation test counts how many of the null values are at least as large as the real
+# one, **the real one itself included** on both sides of the fraction. Why can it never be zero?
+
+
+# %% tags=["exercise"]
+def permutation_p(real, null):
+    """Share of values at least as large as the real one, itself included."""
+    # solution
+    return (1 + sum(value >= real for value in null)) / (1 + len(null))
+    # end solution
+
+
+# %% tags=["check"]
+assert permutation_p(0.9, [0.5] * 19) == 0.05
+assert permutation_p(0.4, [0.5] * 19) == 1.0
+print(
+    f"Exercise 2: right. p = {permutation_p(own, null):.3f}; more shuffles could make it smaller."
+)
+
+# %% [markdown]
+# ## A thousand tests
+#
+# Test every neuron alone, and one in twenty will be "significant" at 0.05 by luck. The volcano
+# shows each neuron's AUROC against its p; the line is corrected (Benjamini-Hochberg).
+
+# %%
+alone = hlens.evaluation.univariate(train)
+hlens.figures.volcano(alone, selected=detector.selected, n=len(train))
+
+# %% [markdown]
+# ### Exercise 3: how many are left?
+#
+# Bonferroni's correction is the simplest: multiply each p by the number of tests. Count the neurons
+# below 0.05 before and after.
+
+
+# %% tags=["exercise"]
+def significant(p, level=0.05):
+    """Number of tests below the level: (uncorrected, Bonferroni)."""
+    # solution
+    return int((p < level).sum()), int((p * len(p) < level).sum())
+    # end solution
+
+
+# %% tags=["check"]
+before, after = significant(alone.p.to_numpy())
+none = significant(np.linspace(0.0005, 0.9995, 1000))
+assert none == (50, 0), f"{none}: 1,000 tests of noise give 50 uncorrected, 0 corrected"
+assert after < before
+print(f"Exercise 3: right. {before} of {len(alone)} uncorrected, {after} corrected.")
+
+# %% [markdown]
+# ## How sparse need it be?
+#
+# The sweep refits the best *k* neurons, *k* random ones, and all neurons without a penalty on their
+# number. If the dense ceiling is much higher than a few neurons, sparsity was a choice, not a
+# finding.
+
+# %%
+sweep = hlens.evaluation.k_sweep(train, test, probe, ks=(1, 2, 4, 8, 16, 64), draws=10, n_boot=200)
+hlens.figures.k_sweep(sweep)
+
+# %% [markdown]
+# ## Which truth did it find?
+#
+# The probe was trained on *wrong against right*. `hlens.toy.ignorance(test)` is the other truth:
+# was the entity never taught?
+#
+# **Predict.** Against which of the two will the AUROC be higher?
+#
+# ### Exercise 4: two truths, one detector
+
+
+# %% tags=["exercise"]
+def against_both(detector, data):
+    """AUROC against the label and against true ignorance."""
+    # solution
+    score = detector(data).numpy()
+    truth = hlens.toy.ignorance(data).numpy()
+    return auroc(score, data.labels.numpy()), auroc(score, truth)
+    # end solution
+
+
+# %% tags=["check"]
+label, ignorant = against_both(detector, test)
+assert abs(label - own) < 1e-9
+print(f"Exercise 4: right. AUROC {label:.3f} against wrong, {ignorant:.3f} against ignorant.")
+
+# %% [markdown]
+# The detector was taught with noisy labels and found the cleaner thing behind them. A wrong answer
+# about a taught entity, or a lucky guess, costs it AUROC without being its error. In a real model
+# you see the first number only. Keep that in mind both ways: a detector may be better than its
+# label shows, and it may be good at something other than what the label says.
+#
+# ## A common mistake
+#
+# *Controlling for nothing but chance.* Shuffled labels rule out noise. They do not rule out that
+# wrong answers are longer, rarer words, or of another domain. Each doubt needs a control of its
+# own.
+#
+# ## What would falsify this?
+#
+# Random neurons that reach the probe's interval; shuffled labels above 0.5; the answer's length
+# alone as good as the probe. Name the row of the first figure in which each would show.
+#
+# ## Recap
+#
+# 1. What does a shuffled-label control rule out, and what not?
+#    <details><summary>Answer</summary>Overfitting and a leak of the labels; not a
+#    confound.</details>
+# 2. Why may random neurons reach 0.8?
+#    <details><summary>Answer</summary>The state that is probed is spread over many
+#    neurons.</details>
+# 3. When is AUROC against the label a poor guide?
+#    <details><summary>Answer</summary>When the label is a noisy proxy of what is
+#    detected.</details>
+#
+# Next: [where do they live?](05_where_do_they_live.ipynb)

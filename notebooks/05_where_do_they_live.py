@@ -1,0 +1,174 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. Where do they live?
+#
+# "H-neurons sit in the middle layers" is a sentence about a map. Maps of neurons are easy to draw
+# and easy to over-read. This lesson asks which parts of the map would be drawn again tomorrow.
+#
+# **You will be able to**
+#
+# - read a neuron map, and say what its horizontal axis does *not* mean;
+# - use stability selection to tell neurons that return from neurons that happen;
+# - test a claim about layers against its null, and show redundancy by removing what was found.
+#
+# Time: 40 minutes.
+
+# %%
+import numpy as np
+import plotly.io as pio
+import torch
+
+import hlens
+
+pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
+model = hlens.load("toy")
+questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name)]
+responses = hlens.sample(model, questions, n=2, seed=0)
+examples = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(responses), model))
+data = hlens.measure(model, examples)
+train, test = hlens.evaluation.split_by_group(data, test=0.3)
+probe = hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature")
+detector = hlens.find(train, probe)
+planted = hlens.toy.planted()
+hlens.figures.neuron_map(detector, contribution=train)
+
+# %% [markdown]
+# Across the page runs the neuron's index. It carries no meaning: permute the neurons of a layer and
+# the model computes the same. Up the page run the layers, and they do mean something.
+#
+# ### Exercise 1: more in one layer than chance gives?
+#
+# Take the largest share of the selected neurons that any one layer holds. Compare it with the same
+# share in random sets of that size (`selected.random_like(seed, match="none")`).
+
+
+# %% tags=["exercise"]
+def concentration(neurons, draws=200):
+    """Largest share in one layer: (observed, list of the same in random sets)."""
+
+    # solution
+    def largest(one):
+        return max(one.per_layer()) / len(one)
+
+    null = [largest(neurons.random_like(seed, match="none")) for seed in range(draws)]
+    return largest(neurons), null
+    # end solution
+
+
+# %% tags=["check"]
+share, null = concentration(detector.selected)
+assert 1 / model.n_layers <= share <= 1
+assert len(null) == 200
+assert min(null) >= 1 / model.n_layers
+p = (1 + sum(value >= share for value in null)) / (1 + len(null))
+print(f"Exercise 1: right. {share:.2f} in one layer; random {np.mean(null):.2f}; p = {p:.3f}.")
+
+# %% [markdown]
+# **Predict.** Draw half of the entities anew and fit again. How many of the selected neurons
+# return?
+#
+# ## Stability selection
+#
+# Fit on many halves, and count how often each neuron is selected. A neuron that returns in three
+# quarters of the halves is called stable. With features scaled alike, the expected number of false
+# ones is bounded (Shah and Samworth 2013).
+
+# %%
+stability = hlens.selection.stability(train, n_pairs=25, expected_false=1.0, seed=0)
+path = hlens.selection.path(train, probe)
+hlens.figures.path(
+    path.table(),
+    stability.table(),
+    chosen=detector.fit["C"],
+    threshold=stability.threshold,
+    resamples=stability.n_resamples,
+    expected_false=stability.expected_false,
+)
+
+# %% [markdown]
+# ### Exercise 2: does stability find the truth?
+#
+# Compare two sets with the planted neurons: all that the probe selected, and the stable ones. Give
+# the share of each that is planted.
+
+
+# %% tags=["exercise"]
+def share_planted(neurons):
+    """Share of a set that was planted; nan of an empty set."""
+    # solution
+    return len(neurons & planted) / len(neurons) if len(neurons) else float("nan")
+    # end solution
+
+
+# %% tags=["check"]
+assert share_planted(planted) == 1.0
+assert share_planted(planted.random_like(0)) == 0.0
+once, stable = share_planted(detector.selected), share_planted(stability.stable)
+print(f"Exercise 2: right. Planted: {once:.2f} of the selected, {stable:.2f} of the stable,")
+print(f"{planted.fraction:.3f} of all neurons.")
+
+# %% [markdown]
+# ### Exercise 3: take them away and look again
+#
+# Remove the selected neurons from the data (set their contributions to zero) and fit anew. If the
+# AUROC hardly falls, others carry the same signal: the map showed *some* of those that speak.
+
+
+# %% tags=["exercise"]
+def without(data, neurons):
+    """The contributions with those of some neurons set to zero."""
+    # solution
+    from dataclasses import replace
+
+    values = data.values.clone()
+    values[:, neurons.mask] = 0.0
+    return replace(data, values=values)
+    # end solution
+
+
+# %% tags=["check"]
+bare_train, bare_test = without(train, detector.selected), without(test, detector.selected)
+assert float(bare_train.values[:, detector.selected.mask].abs().sum()) == 0.0
+assert torch.equal(without(train, detector.selected - detector.selected).values, train.values)
+again = hlens.find(bare_train, probe)
+print("Exercise 3: right.")
+print("all neurons:          ", hlens.evaluate(detector, test))
+print("without the first set:", hlens.evaluate(again, bare_test))
+
+# %% [markdown]
+# **"These neurons are needed to see it" is false** when a second set sees it nearly as well. What
+# remains true is weaker and more useful: the signal is there, in several places, and these are
+# some.
+#
+# ## A common mistake
+#
+# *Comparing positions across models or seeds.* L12N345 of one model and L12N345 of another have
+# nothing in common but their address.
+#
+# ## What would falsify this?
+#
+# "They live in layer 2" needs a concentration beyond that of random sets **and** the same layer on
+# other halves of the data. Which of the two did your map pass?
+#
+# ## Recap
+#
+# 1. What does the horizontal axis of the map mean?
+#    <details><summary>Answer</summary>Nothing; neurons of a layer may be permuted.</details>
+# 2. Why are selected and stable neurons different sets?
+#    <details><summary>Answer</summary>L1 picks one of several that say the same, and picks another
+#    on another sample.</details>
+# 3. What does exercise 3 show that the map cannot?
+#    <details><summary>Answer</summary>Redundancy: how much the rest still knows.</details>
+#
+# Next: [do domains share them?](06_do_domains_share_them.ipynb)

@@ -1,0 +1,203 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6. Do domains share them?
+#
+# Is there one set of H-neurons, or one for each kind of question? The answer of a real model is
+# contested. Here it is known: some planted neurons are shared by all domains, others belong to one.
+# Can the tools tell?
+#
+# **You will be able to**
+#
+# - compare sets of neurons beside what chance gives, layer by layer;
+# - read an overlap matrix, an UpSet plot and a transfer matrix, and say what each one hides;
+# - explain why a small overlap and a good transfer do not contradict each other.
+#
+# Time: 40 minutes.
+
+# %%
+import dataclasses
+
+import plotly.io as pio
+
+import hlens
+
+pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
+model = hlens.load("toy")
+names = hlens.toy.domain_names()
+questions = [q for name in names for q in hlens.domains.load(name)]
+responses = hlens.sample(model, questions, n=3, seed=0)
+examples = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(responses), model))
+data = hlens.measure(model, examples)
+probe = hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature")
+
+# %% [markdown]
+# ## One detector a domain
+#
+# **Predict.** Four detectors, each found on one domain. How many neurons will be in all four?
+
+# %%
+sets = []
+for name in names:
+    found = hlens.find(data.of_domain(name), probe, calibration=None)
+    sets.append(dataclasses.replace(found.neurons, name=name))
+{one.name: len(one) for one in sets}
+
+# %%
+hlens.figures.upset(sets)
+
+# %% [markdown]
+# ### Exercise 1: Jaccard
+#
+# The Jaccard index of two sets is what they share over what they hold together.
+
+
+# %% tags=["exercise"]
+def jaccard(a, b):
+    """Shared over all; 0 for two empty sets."""
+    # solution
+    either = len(a | b)
+    return len(a & b) / either if either else 0.0
+    # end solution
+
+
+# %% tags=["check"]
+table = hlens.evaluation.overlap(sets)
+for row in table.itertuples():
+    a, b = (next(one for one in sets if one.name == name) for name in (row.a, row.b))
+    assert abs(jaccard(a, b) - row.jaccard) < 1e-9, (row.a, row.b)
+assert jaccard(sets[0], sets[0]) == 1.0
+print("Exercise 1: right.")
+
+# %% [markdown]
+# ### Exercise 2: what chance gives
+#
+# Two sets have $n_a$ and $n_b$ neurons in a layer of $d$ neurons. Drawn at random they share
+# $n_a n_b / d$ there, on average. Sum over the layers (`one.per_layer()`).
+
+
+# %% tags=["exercise"]
+def expected_shared(a, b):
+    """Mean number of shared neurons of random sets with as many neurons in each layer."""
+    # solution
+    return sum(x * y / a.d_mlp for x, y in zip(a.per_layer(), b.per_layer(), strict=True))
+    # end solution
+
+
+# %% tags=["check"]
+for row in table.itertuples():
+    a, b = (next(one for one in sets if one.name == name) for name in (row.a, row.b))
+    assert abs(expected_shared(a, b) - row.expected) < 1e-9, (row.a, row.b)
+print("Exercise 2: right.")
+hlens.figures.overlap(table)
+
+# %% [markdown]
+# Below the diagonal: how much is shared. Above it: how many times chance that is. A tiny Jaccard
+# may be far above chance, and a large one may be what two greedy probes share anyway.
+#
+# ### Exercise 3: were the shared ones planted as shared?
+#
+# Take the neurons that at least two of the sets hold (`hlens.evaluation.shared_neurons`). Which
+# share of them is among the *shared* planted neurons, `hlens.toy.planted("")`?
+
+
+# %% tags=["exercise"]
+def share_truly_shared(sets):
+    """Share of the neurons in two sets or more that were planted as shared; nan if none."""
+    # solution
+    rows = hlens.evaluation.shared_neurons(sets)
+    truly = hlens.toy.planted("")
+    found = [(row.layer, row.neuron) in truly for row in rows.itertuples()]
+    return sum(found) / len(found) if found else float("nan")
+    # end solution
+
+
+# %% tags=["check"]
+truth = [dataclasses.replace(hlens.toy.planted(name), name=name) for name in names]
+assert share_truly_shared(truth) == 1.0, "the planted sets themselves share the shared ones alone"
+shared = share_truly_shared(sets)
+print(f"Exercise 3: right. {shared:.2f} of them; chance {hlens.toy.planted('').fraction:.3f}.")
+
+# %% [markdown]
+# A low share is a finding, too. In the toy world planted neurons stand out when all domains are
+# taken together (lesson 5). Within one domain other neurons tell as well, each probe takes those
+# that serve it best there, and what the domains truly share goes unnamed. **Small sets from small
+# data name few of the neurons that are shared.**
+#
+# ## Transfer
+#
+# Overlap compares *names*; transfer compares *use*. A probe trained on one domain is tested on
+# each.
+#
+# **Predict.** Which off-diagonal cells will be below the diagonal, and by how much?
+
+# %%
+moved = hlens.evaluation.transfer(data, probe, folds=3)
+hlens.figures.transfer(moved)
+
+# %% [markdown]
+# ### Exercise 4: the cost of moving
+#
+# Mean AUROC on the diagonal (trained and tested on one domain) less the mean off it, over the four
+# domains' own probes only (leave out the pooled ones).
+
+
+# %% tags=["exercise"]
+def cost_of_moving(table):
+    """Mean AUROC within domains less mean AUROC between them."""
+    # solution
+    own = table[table.train.isin(names)]
+    within = own.train == own.test
+    return float(own[within].auroc.mean() - own[~within].auroc.mean())
+    # end solution
+
+
+# %% tags=["check"]
+import pandas as pd
+
+small = pd.DataFrame(
+    {
+        "train": [names[0], names[0], names[1], names[1], "all domains"],
+        "test": [names[0], names[1], names[0], names[1], names[0]],
+        "auroc": [0.9, 0.7, 0.6, 0.8, 0.1],
+    }
+)
+assert abs(cost_of_moving(small) - 0.2) < 1e-9
+print(f"Exercise 4: right. Moving costs {cost_of_moving(moved):.3f} AUROC here.")
+
+# %% [markdown]
+# A probe may transfer well although the sets of neurons hardly overlap: of many neurons that carry
+# the shared signal each probe kept others. **Overlap is about the probe's choice, transfer about
+# the model's signal.** When they disagree, believe transfer.
+#
+# ## A common mistake
+#
+# *Calling a small overlap "domain-specific".* Two halves of **one** domain overlap little, too.
+# Find that ceiling first (`hlens.evaluation.reliability`), and compare with it.
+#
+# ## What would falsify this?
+#
+# "The domains share H-neurons" needs both: an overlap beyond the layer-matched chance after
+# correction, and transfer above 0.5. If only one holds, write which, and not the sentence.
+#
+# ## Recap
+#
+# 1. Why is the null drawn layer by layer?
+#    <details><summary>Answer</summary>Probes prefer some layers in every domain; that alone makes
+#    sets overlap more than drawing from the whole model.</details>
+# 2. Transfer is good, overlap is at chance. What happened?
+#    <details><summary>Answer</summary>Redundant neurons: each probe kept others of them.</details>
+# 3. What is the ceiling of an overlap?
+#    <details><summary>Answer</summary>What two samples of the same domain share.</details>
+#
+# Next: [do they cause it?](07_do_they_cause_it.ipynb)

@@ -1,0 +1,239 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7. Do they cause it?
+#
+# A thermometer tells the weather and does not make it. So far every H-neuron may have been a
+# thermometer. In the toy world we planted both kinds: **drivers**, which move the model between
+# guessing and abstaining, and **bystanders**, which say the same and were trained to move as little
+# as can be. Detection cannot tell them apart. Intervention can.
+#
+# **You will be able to**
+#
+# - edit neurons inside a `with` block and know that nothing is left behind;
+# - draw a dose-response beside random neurons and beside what the edit costs;
+# - patch activations between two prompts and read the effect.
+#
+# Time: 45 minutes.
+
+# %%
+import plotly.io as pio
+import torch
+
+import hlens
+from hlens import effects
+from hlens.behaviours import Behaviour, fabricated_entities, plain_qa
+from hlens.interventions import scale
+from hlens.judges import abstain
+from hlens.sampling import prompt_text
+from hlens.types import Verdict
+
+pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
+model = hlens.load("toy")
+drivers, bystanders = (hlens.toy.planted(drives=kind) for kind in (True, False))
+questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name, n=60)]
+never = [q for q in questions if not q.meta["taught"]]
+taught = [q for q in questions if q.meta["exposure"] == "common"]
+len(drivers), len(bystanders), len(never), len(taught)
+
+# %% [markdown]
+# ## Silence them, turn them up
+#
+# **Predict.** Drivers are active when the model was never taught. What does it say about an unknown
+# town when they are silenced (`scale(0)`)? And with the bystanders silenced?
+
+# %%
+prompt = prompt_text(never[0])
+print("as it is:          ", model.generate(prompt))
+for name, neurons in (("drivers", drivers), ("bystanders", bystanders)):
+    for alpha in (0.0, 3.0):
+        with model.editing(neurons, scale(alpha)):
+            print(f"{name:>10} x {alpha:g}:", model.generate(prompt))
+
+# %% [markdown]
+# ### Exercise 1: measure it
+#
+# Ask all `never` questions under an edit and return the share of replies that abstain.
+# `abstain.judge(response)` gives the verdict REFUSED to a reply that says it does not know;
+# `hlens.sample` asks, and works inside a `with` block.
+
+
+# %% tags=["exercise"]
+def abstention(neurons, alpha):
+    """Share of abstaining replies to the never-taught questions, greedy, one sample each."""
+    # solution
+    greedy = hlens.Settings(max_new_tokens=8, temperature=0.0)
+    with model.editing(neurons, scale(alpha)):
+        replies = hlens.sample(model, never, n=1, settings=greedy)
+    verdicts = [abstain.judge(reply).verdict for reply in replies]
+    return sum(verdict is not Verdict.HALLUCINATED for verdict in verdicts) / len(verdicts)
+    # end solution
+
+
+# %% tags=["check"]
+plain, silenced = abstention(drivers, 1.0), abstention(drivers, 0.0)
+assert 0 <= plain < silenced <= 1, f"{plain:.2f} as it is, {silenced:.2f} silenced"
+assert abstention(bystanders, 1.0) == plain, "a scale of one changes nothing"
+print(f"Exercise 1: right. Abstains {plain:.0%} as it is, {silenced:.0%} with drivers silenced.")
+
+# %% [markdown]
+# ### Exercise 2: nothing is left behind
+#
+# A `with` block that leaks would spoil every later measurement. Show that the logits after an edit
+# equal those before, **bit by bit**.
+
+
+# %% tags=["exercise"]
+def leaves_no_trace(neurons, alpha):
+    """Whether the logits on one prompt are the same to the bit before and after an edit."""
+    # solution
+    ids = torch.tensor([model.encode(prompt)])
+    with torch.inference_mode():
+        before = model.hf(input_ids=ids).logits
+        with model.editing(neurons, scale(alpha)):
+            model.hf(input_ids=ids)
+        after = model.hf(input_ids=ids).logits
+    return bool(torch.equal(before, after))
+    # end solution
+
+
+# %% tags=["check"]
+assert leaves_no_trace(drivers, 0.0) is True
+assert leaves_no_trace(bystanders, 3.0) is True
+print("Exercise 2: right.")
+
+# %% [markdown]
+# ## The dose-response
+#
+# One dose is an anecdote. `intervene` runs every dose of the neurons, of random neurons of the same
+# layers, and of a random perturbation of the same size; and it asks what the edit costs: here,
+# right answers on facts that the model was taught.
+
+# %%
+suites = [
+    Behaviour(fabricated_entities.SUITE, tuple(never)),
+    Behaviour(plain_qa.SUITE, tuple(taught)),
+]
+outcomes = effects.intervene(model, drivers, suites, alphas=(0.0, 0.5, 1.0, 2.0))
+hlens.figures.dose_response(effects.dose_table(effects.rates(outcomes)))
+
+# %%
+beside = effects.intervene(model, bystanders, suites, alphas=(0.0, 0.5, 1.0, 2.0))
+hlens.figures.dose_response(effects.dose_table(effects.rates(beside)))
+
+# %% [markdown]
+# ### Exercise 3: slope, against random neurons
+#
+# `effects.slopes(outcomes)` has one row a behaviour and set: `kind` is `"target"` for the neurons
+# in question, and `over_random, over_low, over_high` is the slope less that of random neurons.
+# Return whether the interval excludes zero for inventing answers (`"fabricated_entities"`).
+
+
+# %% tags=["exercise"]
+def moves_behaviour(outcomes):
+    """Whether the target's slope differs from random neurons' (95 % interval without zero)."""
+    # solution
+    table = effects.slopes(outcomes, n_boot=500)
+    row = table[(table.behaviour == "fabricated_entities") & (table.kind == "target")].iloc[0]
+    return bool(row.over_low > 0 or row.over_high < 0)
+    # end solution
+
+
+# %% tags=["check"]
+assert moves_behaviour(outcomes) is True, "the drivers were planted to move it"
+print(f"Exercise 3: right. Drivers move it; bystanders: {moves_behaviour(beside)}.")
+
+# %% [markdown]
+# ## Patching: one neuron at a time
+#
+# Take an unknown entity (the *corrupted* prompt, on which the model guesses) and a known one (the
+# *clean* prompt, on which the drivers are silent). Put the clean activation of one neuron into the
+# corrupted run, and see how far the model moves from guessing towards "I do not know".
+
+# %%
+template = [q for q in never if q.meta["relation"] == "river"]
+known = [q for q in taught if q.meta["relation"] == "river"]
+abstains, pairs = model.tokenizer.convert_tokens_to_ids(" I"), []
+for a, b in zip(template[:6], known[:6], strict=False):
+    clean, corrupted = (tuple(model.encode(prompt_text(q))) for q in (b, a))
+    guess = model.generate(prompt_text(a)).token_ids[0]
+    if guess != abstains:
+        pairs.append(effects.Pair(a.id, clean, corrupted, answer=abstains, foil=guess))
+
+
+def abstaining_margin(pair, neurons, prompt="corrupted"):
+    """Logit of " I" less that of the guess, after the clean activations are put in."""
+    source = hlens.interventions.capture(model, pair.clean)
+    places = hlens.interventions.align(pair.corrupted, pair.clean)
+    ids = torch.tensor([pair.corrupted])
+    with model.editing(neurons, hlens.interventions.patch(source, places)), torch.inference_mode():
+        logits = model.hf(input_ids=ids).logits[0, -1]
+    return float(logits[pair.answer] - logits[pair.foil])
+
+
+def as_it_is(pair):
+    with torch.inference_mode():
+        logits = model.hf(input_ids=torch.tensor([pair.corrupted])).logits[0, -1]
+    return float(logits[pair.answer] - logits[pair.foil])
+
+
+# %% [markdown]
+# ### Exercise 4: drivers, bystanders, random
+#
+# Return the mean change of the margin over all pairs when the members of a set are patched.
+
+
+# %% tags=["exercise"]
+def patched_change(neurons):
+    """Mean over the pairs: margin with the set patched less margin as it is."""
+    # solution
+    return sum(abstaining_margin(p, neurons) - as_it_is(p) for p in pairs) / len(pairs)
+    # end solution
+
+
+# %% tags=["check"]
+change = {
+    "drivers": patched_change(drivers),
+    "bystanders": patched_change(bystanders),
+    "random": patched_change(drivers.random_like(0)),
+}
+assert change["drivers"] > abs(change["bystanders"]), "the drivers should push towards abstaining"
+assert change["drivers"] > abs(change["random"])
+print("Exercise 4: right.", {name: round(value, 2) for name, value in change.items()})
+
+# %% [markdown]
+# Both kinds detect ignorance. One kind does something with it. **A detector's weight says nothing
+# about which kind a neuron is.**
+#
+# ## A common mistake
+#
+# *Reporting the effect of the edit without that of a random edit.* Any large enough edit changes a
+# model. Only what goes beyond random neurons of the same layers, at a bearable cost, is about
+# *these*.
+#
+# ## What would falsify this?
+#
+# "These neurons drive guessing" ends when random neurons have as steep a slope, or when right
+# answers on known facts fall as fast: then the edit breaks the model rather than its habit.
+#
+# ## Recap
+#
+# 1. Why a dose-response, and not one dose?
+#    <details><summary>Answer</summary>A cause should act by degrees, in both directions.</details>
+# 2. What does the cost panel guard against?
+#    <details><summary>Answer</summary>Calling damage control.</details>
+# 3. A neuron has a large probe weight and no causal effect. Is the probe wrong?
+#    <details><summary>Answer</summary>No: it reads a bystander. It detects, and moves
+#    nothing.</details>
+#
+# Next: [catching it live](08_catching_it_live.ipynb)

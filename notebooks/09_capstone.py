@@ -1,0 +1,200 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 9. Capstone: a study of your own
+#
+# You write the questions, the claim and its controls down **before** you look; then you run the
+# whole line and report what came out, also what did not.
+#
+# **You will be able to**
+#
+# - put your own questions into a file and your options into a recipe;
+# - run a study that can be interrupted and repeated, and write its report;
+# - state a finding beside its control, and ask where it came from.
+#
+# Time: 45 minutes. Here it runs on the toy world, in seconds. To use a real model, change two
+# lines.
+
+# %%
+import json
+import tempfile
+from pathlib import Path
+
+import plotly.io as pio
+
+import hlens
+from hlens.origin import trace_origin
+
+pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
+folder = Path(tempfile.mkdtemp())
+
+# %% [markdown]
+# ## Questions
+#
+# One JSON object a line: `question`, `answers`, and a `group` that must never be torn.
+#
+# ### Exercise 1: write them
+#
+# Turn `hlens.toy.facts(name)` into rows. A fact has `question`, `answer` and `entity`. What is the
+# group?
+
+
+# %% tags=["exercise"]
+def rows_of(facts):
+    """Plain dicts with the keys id, question, answers (a list) and group."""
+    # solution
+    return [
+        {
+            "id": f"{fact.entity}, {fact.relation}",
+            "question": fact.question,
+            "answers": [fact.answer],
+            "group": fact.entity,
+        }
+        for fact in facts
+    ]
+    # end solution
+
+
+# %% tags=["check"]
+rows = rows_of(hlens.toy.facts("toy_beasts"))
+assert {"id", "question", "answers", "group"} <= set(rows[0])
+assert len({row["id"] for row in rows}) == len(rows), "every id is used once"
+assert len({row["group"] for row in rows}) == len(rows) // 2, "both facts of an entity: one group"
+print("Exercise 1: right.")
+
+# %%
+path = folder / "beasts.jsonl"
+path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+recipe = hlens.Recipe.from_dict(
+    {
+        "model": "toy",  # a real one: "smollm2-135m"
+        "domains": [f"jsonl:{path}", "toy_minerals"],  # a real one: "general", "science"
+        "sampling": {"n": 3, "max_new_tokens": 8},
+        "evaluation": {"shuffles": 25, "n_boot": 300, "stability_pairs": 15},
+    }
+)
+
+# %% [markdown]
+# ## The claim, before the data
+#
+# Fill this in, and do not change it later.
+#
+# > **Claim.** Contributions of a few neurons tell made-up answers from true ones on entities that
+# > the probe never saw. **It fails if** the lower end of the probe's interval is not above what the
+# > same number of random neurons reaches, or if p of the shuffled labels is not below 0.05.
+#
+# ## Run
+#
+# **Predict** the numbers of the next figure before you look: the probe, random neurons, shuffled
+# labels, the answer's length.
+
+# %%
+study = hlens.Study.run(recipe, folder / "study")
+scores = study.scores()
+hlens.figures.scores(scores)
+
+# %% [markdown]
+# ### Exercise 2: the verdict
+#
+# Write the claim as code. `scores` has one row a control: use `"probe"` (its `low` and `p`) and
+# `"random neurons"` (its `auroc`).
+
+
+# %% tags=["exercise"]
+def claim_holds(scores):
+    """Whether the claim above stands."""
+    # solution
+    by = scores.set_index("control")
+    probe, random = by.loc["probe"], by.loc["random neurons"]
+    return bool(probe.low > random.auroc and probe.p < 0.05)
+    # end solution
+
+
+# %% tags=["check"]
+weak = scores.copy()
+weak.loc[weak.control == "probe", "low"] = 0.0
+late = scores.copy()
+late.loc[late.control == "probe", "p"] = 0.5
+assert claim_holds(weak) is False, "an interval that reaches down to random neurons fails"
+assert claim_holds(late) is False, "a p of 0.5 fails"
+print(f"Exercise 2: right. On this study the claim {'stands' if claim_holds(scores) else 'fails'}.")
+
+# %%
+study.in_words()
+
+# %% [markdown]
+# ## Where did they come from?
+#
+# `"toy-base"` is the model before its instruct stage. It completes: "Question? Answer:". The same
+# detector is read there; the shared planted neurons were planted in the base stage, those of one
+# domain only later.
+
+# %%
+base = hlens.load("toy-base")
+questions = study.questions()
+said = hlens.sample(base, questions, n=2, seed=0, instruction="\nAnswer:")
+there = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(said), base))
+origin = trace_origin(study.detector(), hlens.measure(base, there), n_boot=200, folds=3)
+origin[["control", "auroc", "low", "high", "n"]]
+
+# %% [markdown]
+# ### Exercise 3: read it
+#
+# Return the name of the row that tells whether the *information* is in those neurons of the base
+# model, whatever the weights.
+
+
+# %% tags=["exercise"]
+def row_of_information(origin):
+    """The control's name."""
+    # solution
+    return next(name for name in origin.control if name.startswith("selected neurons, refit"))
+    # end solution
+
+
+# %% tags=["check"]
+name = row_of_information(origin)
+assert name in set(origin.control)
+assert "random" not in name and "refit" in name, "weights are fitted anew there"
+row = origin.set_index("control").loc[name]
+print(f"Exercise 3: right. {row.auroc:.3f} [{row.low:.3f}, {row.high:.3f}]")
+
+# %% [markdown]
+# ## The report
+#
+# One HTML file, no request to any host. Send it to a colleague.
+
+# %%
+report = study.report()
+print(report.name, f"{report.stat().st_size / 1e6:.1f} MB")
+
+# %% [markdown]
+# ## A common mistake
+#
+# *Writing the claim after the figure.* Every data set has a largest number somewhere.
+#
+# ## What would falsify this?
+#
+# You wrote it down above. Now change the recipe's `seed` and run again: does the verdict stay?
+#
+# ## Recap
+#
+# 1. Which three parts does a finding need?
+#    <details><summary>Answer</summary>The number with its interval, its control, and its
+#    n.</details>
+# 2. Why does a study keep the recipe beside the numbers?
+#    <details><summary>Answer</summary>So that anyone can get them again.</details>
+# 3. What may you say of H-neurons after lessons 1 to 9, and what not?
+#    <details><summary>Answer</summary>That some neurons' contributions are associated with made-up
+#    answers, beyond their controls, in this model and these domains. Not that they cause them,
+#    unless an intervention beside its control says so.</details>

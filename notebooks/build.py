@@ -1,0 +1,111 @@
+"""Build the notebooks: a student and a solution version of each source, byte-identical each time.
+
+    python notebooks/build.py                  # _built/student and _built/solutions
+    python notebooks/build.py --execute        # and _built/executed: solutions with outputs
+    python notebooks/build.py --execute 01 04  # only these
+
+A source is a jupytext percent script, ``NN_name.py``. In a cell tagged ``exercise`` the lines
+between ``# solution`` and ``# end solution`` are the solution; in the student's notebook one line
+stands in their place: ``raise NotImplementedError``.
+"""
+
+import argparse
+import copy
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+
+HERE = Path(__file__).parent
+BUILT = HERE / "_built"
+MARKED = re.compile(r"^([ \t]*)# solution\n(.*?)^[ \t]*# end solution\n?", re.DOTALL | re.MULTILINE)
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def sources(wanted: Iterable[str] = ()) -> list[Path]:
+    """The sources in the order of the series; only those that begin so, where any are wanted."""
+    found = sorted(HERE.glob("[0-9][0-9]_*.py"))
+    begins = tuple(wanted)
+    return [path for path in found if not begins or path.stem.startswith(begins)]
+
+
+def read(path: Path) -> Any:
+    """A source as a notebook, solutions still marked; ids and metadata depend on nothing else."""
+    notebook = jupytext.read(path)
+    notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for at, cell in enumerate(notebook.cells):
+        cell.id = f"{path.stem[:2]}-{at:03d}"
+        cell.metadata.pop("lines_to_next_cell", None)
+    return notebook
+
+
+def student(notebook: Any) -> Any:
+    """The notebook with a stub for each solution."""
+    return _changed(notebook, lambda m: f'{m[1]}raise NotImplementedError("your turn")\n')
+
+
+def solved(notebook: Any) -> Any:
+    """The notebook with its solutions, the marks taken away."""
+    return _changed(notebook, lambda m: m[2])
+
+
+def _changed(notebook: Any, stand_in: Any) -> Any:
+    made = copy.deepcopy(notebook)
+    for cell in made.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            cell.source = MARKED.sub(stand_in, cell.source + "\n").rstrip("\n")
+    return made
+
+
+def execute(notebook: Any) -> Any:
+    """The notebook with its outputs, run in a kernel of its own."""
+    from nbclient import NotebookClient
+
+    made = copy.deepcopy(notebook)
+    where = {"metadata": {"path": str(HERE)}}
+    NotebookClient(made, timeout=600, kernel_name="python3", resources=where).execute()
+    for cell in made.cells:
+        cell.metadata.pop("execution", None)  # when it ran is no part of what it shows
+    return made
+
+
+def write(notebook: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    return path
+
+
+def build(out: Path = BUILT, wanted: Iterable[str] = (), run: bool = False) -> list[Path]:
+    """Write the notebooks; returns the paths, in the order of the series."""
+    made = []
+    for path in sources(wanted):
+        notebook = read(path)
+        made.append(write(student(notebook), out / "student" / f"{path.stem}.ipynb"))
+        made.append(write(solved(notebook), out / "solutions" / f"{path.stem}.ipynb"))
+        if run:
+            ran = execute(solved(notebook))
+            made.append(write(ran, out / "executed" / f"{path.stem}.ipynb"))
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "wanted", nargs="*", help="numbers of the notebooks, such as 01; all if none"
+    )
+    parser.add_argument("--out", type=Path, default=BUILT)
+    parser.add_argument("--execute", action="store_true", help="run the solutions too")
+    given = parser.parse_args()
+    for path in build(given.out, given.wanted, given.execute):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
