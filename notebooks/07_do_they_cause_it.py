@@ -154,6 +154,9 @@ assert moves_behaviour(outcomes) is True, "the drivers were planted to move it"
 print(f"Exercise 3: right. Drivers move it; bystanders: {moves_behaviour(beside)}.")
 
 # %% [markdown]
+# If both do, compare the *slopes*, not the stars: with enough questions a tiny effect is
+# significant. "Trained to move nothing" is a wish, and this is how it is checked.
+#
 # ## Patching: one neuron at a time
 #
 # Take an unknown entity (the *corrupted* prompt, on which the model guesses) and a known one (the

@@ -80,7 +80,7 @@ recipe = hlens.Recipe.from_dict(
         "model": "toy",  # a real one: "smollm2-135m"
         "domains": [f"jsonl:{path}", "toy_minerals"],  # a real one: "general", "science"
         "sampling": {"n": 3, "max_new_tokens": 8},
-        "evaluation": {"shuffles": 25, "n_boot": 300, "stability_pairs": 15},
+        "evaluation": {"shuffles": 25, "n_boot": 300, "stability_pairs": 15, "folds": 3},
     }
 )
 
