@@ -11,7 +11,7 @@ from hlens.evaluation import auroc
 from hlens.types import READINGS, Contributions, Evidence
 from planted import evidence
 
-SMALL = 100  # examples, where no signal has to be found
+SMALL = 80  # examples, where no signal has to be found
 # What each rival must find; a rival that is not named here is asked for what it needs.
 PLANTED = {
     "length": "n_tokens",
@@ -40,9 +40,9 @@ def test_the_folder_is_the_list() -> None:
 
 def test_finds_its_own_signal(rival: Rival) -> None:
     signal = PLANTED.get(rival.name) or min(rival.needs)
-    train, test = parts(evidence(signal=signal))
+    train, test = parts(evidence(160, signal=signal))
     assert auroc(rival(train, test), test.labels) > 0.9
-    train, test = parts(evidence(signal="", seed=5))
+    train, test = parts(evidence(160, signal="", seed=5))
     assert 0.25 < auroc(rival(train, test), test.labels) < 0.75
 
 
