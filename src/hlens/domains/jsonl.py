@@ -1,6 +1,6 @@
 r"""A user's own questions: one JSON object a line, ``jsonl:PATH`` to `hlens.domains.load`.
 
-Schema of a line (only ``question`` is required; ``text`` is taken for it too):
+Schema of a line (only ``question`` is required; ``text`` is taken for it too)::
 
     id        text or number; the line number where it is left out
     question  the question, without an answering instruction
@@ -16,7 +16,7 @@ Schema of a line (only ``question`` is required; ``text`` is taken for it too):
 
 Where no format is given it is mcq with choices and short_answer without; where no judge is given
 it is choice, alias, or abstain for a question without answers. A bad line is reported with its
-number, kept in `Read.bad`, and the reading goes on.
+number, kept in `Read.bad`, and the reading goes on::
 
     {"id": 1, "question": "Who wrote Emma?", "answers": ["Jane Austen", "Austen"]}
 """
