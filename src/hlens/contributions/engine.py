@@ -67,7 +67,8 @@ class Job:
     @cached_property
     def common(self) -> int:
         """How many tokens are run once for all; 0 where that does not pay."""
-        return shared_length(self.tasks, self.overhead) if self.shares else 0
+        length = shared_length(self.tasks, self.overhead)
+        return length if length and self.shares else 0  # tried out only where it would pay
 
     @cached_property
     def trunk(self) -> Trunk:
