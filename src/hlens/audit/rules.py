@@ -82,7 +82,9 @@ def identity(found: Findings) -> Claim:
         else back.value >= COMES_BACK and back.low > chance.high,
         back,
         chance,
-        _ABSENT if back is None else f"halves share {percent(back.value)} of their neurons",
+        _ABSENT if back is None
+        else f"halves share {percent(back.value)} of their neurons "
+        f"(least {percent(back.low)}, greatest {percent(back.high)})",
         "share of the smaller set",
     )  # fmt: skip
     seed = found.other_split

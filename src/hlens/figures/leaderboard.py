@@ -215,8 +215,16 @@ def _title(run: Any, own: Any, reference: str) -> str:
         return f"{reference} ({claim['auroc']:.2f}) beat all {len(others)} rivals"
     return (
         f"{reference} ({claim['auroc']:.2f}) are shown to beat {len(beaten)} of {len(others)} "
-        "rivals"
+        f"rivals{_unbeaten(above)}"
     )
+
+
+def _unbeaten(above: Any) -> str:
+    """The rival that reads best of those above, none of which is shown to be better."""
+    if above.empty:
+        return ""
+    best = above.iloc[0]
+    return f"; {_plain(best['detector']).lower()} reads {best['auroc']:.2f}"
 
 
 def _plain(name: object) -> str:
