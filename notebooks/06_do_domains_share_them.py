@@ -177,9 +177,13 @@ assert abs(cost_of_moving(small) - 0.2) < 1e-9
 print(f"Exercise 4: right. Moving costs {cost_of_moving(moved):.3f} AUROC here.")
 
 # %% [markdown]
-# A probe may transfer well although the sets of neurons hardly overlap: of many neurons that carry
-# the shared signal each probe kept others. **Overlap is about the probe's choice, transfer about
-# the model's signal.** When they disagree, believe transfer.
+# Two readings are possible, and they are different findings. A probe may transfer well although the
+# sets hardly overlap: of many neurons that carry a shared signal each probe kept others. Or it
+# transfers *badly*, and an AUROC far **below** 0.5 is not chance but a sign turned round: what
+# rises with ignorance in one domain falls with it in another. Here training balanced the neurons
+# that were not planted over all domains together, so that what one domain adds another must take
+# away. **Overlap is about the probe's choice, transfer about the model's signal.** When they
+# disagree, believe transfer.
 #
 # ## A common mistake
 #
