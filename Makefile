@@ -3,16 +3,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := demo,dev,docs,hub
+EXTRAS := demo,dev,docs,hub,widget
 
-.PHONY: demo test check format bench docs clean help
+.PHONY: demo test check format bench docs notebooks clean help
 
 help:
 	@echo "make demo   find H-neurons in the embedded model, to a report (about ten minutes)"
 	@echo "make test   the tests"
 	@echo "make check  ruff, pyright, import-linter"
 	@echo "make bench  the benchmarks behind every figure in README and docs"
-	@echo "make docs   the documentation, into docs/_build/html"
+	@echo "make docs   the documentation with its notebooks run, into docs/_build/html"
+	@echo "make notebooks   the lessons, into notebooks/_built/student and /solutions"
 
 demo: $(STAMP)
 	$(BIN)/hlens demo
@@ -32,6 +33,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+notebooks: $(STAMP)
+	$(BIN)/python notebooks/build.py
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -1,6 +1,8 @@
 """Sphinx settings; the pages are built offline, with warnings as errors."""
 
+import importlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,7 @@ def setup(app) -> None:
     """Shapes such as "*pos neuron" are no emphasis: napoleon would pass them on as text."""
     app.connect("autodoc-process-docstring", _escape_shapes, priority=900)
     app.connect("builder-inited", _command_line)
+    app.connect("builder-inited", _lessons)
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
 
 
@@ -57,6 +60,14 @@ def _command_line(app) -> None:
     page = Path(app.srcdir) / "reference" / "cli.md"
     if not page.exists() or page.read_text(encoding="utf-8") != said:
         page.write_text(said, encoding="utf-8")
+
+
+def _lessons(app) -> None:
+    """Put the executed notebooks beside the page that lists them; those that changed are run."""
+    sys.path.append(str(Path(app.srcdir).parent / "notebooks"))
+    build = importlib.import_module("build")
+    for source in build.sources():
+        shutil.copy(build.executed(source), Path(app.srcdir) / "learn")
 
 
 def _inline_math(translator, node) -> None:
