@@ -147,7 +147,9 @@ def _column(
             continue
         k = able.index(at)
         within = able.index(own) if own in able and at != own else None
-        rows.append(place | _cell(areas.auroc, areas.covariance, k, within, n))
+        cell = _cell(areas.auroc, areas.covariance, k, within, n)
+        notes = [note for note in (cell["note"], found.note(at)) if note]
+        rows.append(place | cell | {"note": "; ".join(map(str, notes))})
     return rows
 
 
