@@ -3,9 +3,9 @@
     python benchmarks/audit.py                     # a small study, then its audit
     python benchmarks/audit.py --study runs/NAME   # what a finished study and its audit noted
 
-Two ratios: against the line from questions to scores alone, with the comparisons that the audit asks
-for on its own account (strict), and against what `hlens run` makes, to which they belong. Nothing else
-should run on the machine meanwhile.
+Two ratios: against the line from questions to scores alone, where the comparisons that the audit
+asks for count as its own cost (strict), and against what `hlens run` makes, to which they belong.
+Nothing else should run on the machine meanwhile.
 """
 
 import argparse
