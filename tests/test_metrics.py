@@ -65,7 +65,7 @@ def test_the_factors_are_those_of_the_formula(metric: Metric, gain: bool) -> Non
     mlp = trace(bias=1.0) if gain else replace(trace(bias=1.0), post_gain=None)
     factors = FACTORS[metric]
     value = factors.act(mlp.act)
-    value = value if factors.pos is None else value * factors.pos(mlp)[..., None]
+    value = value if factors.pos is None else value * factors.pos(mlp.out, mlp.post_gain)[..., None]
     value = value if factors.neuron is None else value * factors.neuron(mlp)
     close(value, metric(mlp), 1e-6)
 

@@ -122,7 +122,7 @@ def _by_position(ask: Ask, weights: Tensor, trace: MlpTrace) -> Tensor:
     if pos is None:
         return weights
     # Where the weight is zero (padding) the factor may be anything, infinity included.
-    return torch.where(weights == 0, 0.0, weights * pos(trace)[:, None, :])
+    return torch.where(weights == 0, 0.0, weights * pos(trace.out, trace.post_gain)[:, None, :])
 
 
 def _whole(ask: Ask, weights: Tensor, trace: MlpTrace) -> Tensor:

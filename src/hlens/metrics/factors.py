@@ -23,12 +23,13 @@ class Factors:
 
     Attributes:
         act: Elementwise function of the activation.
-        pos: From a trace, a factor of each position.
+        pos: From the outputs and the gain of a norm that follows (or None), a factor of each
+            position; outputs of several layers may be stacked, their gains ``[layer, 1, d_model]``.
         neuron: From a trace, a factor of each neuron.
     """
 
     act: Callable[[Tensor], Tensor]
-    pos: Callable[[MlpTrace], Tensor] | None = None
+    pos: Callable[[Tensor, Tensor | None], Tensor] | None = None
     neuron: Callable[[MlpTrace], Tensor] | None = None
 
 
@@ -36,13 +37,12 @@ def _itself(act: Tensor) -> Tensor:
     return act
 
 
-def _per_output(mlp: MlpTrace) -> Tensor:
-    return formulas.size(mlp.out).reciprocal()
+def _per_output(out: Tensor, gain: Tensor | None) -> Tensor:
+    return formulas.size(out).reciprocal()
 
 
-def _per_gained_output(mlp: MlpTrace) -> Tensor:
-    out = mlp.out.float()
-    return formulas.size(out if mlp.post_gain is None else out * mlp.post_gain).reciprocal()
+def _per_gained_output(out: Tensor, gain: Tensor | None) -> Tensor:
+    return formulas.size(out if gain is None else out.float() * gain).reciprocal()
 
 
 def _written(mlp: MlpTrace) -> Tensor:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
-from hlens.metrics import NEEDS, Metric
+from hlens.metrics import FACTORS, NEEDS, Metric
 from hlens.model import Marks, Model, Reading, tracking
-from hlens.types import Detector, MlpTrace
+from hlens.monitor.together import Part, Together
+from hlens.types import Detector
 
 REGIONS = ("answer", "response")
 
@@ -138,21 +139,19 @@ class _Reader:
         self.tell = tell
         self.watch = watch
         self.sum: Tensor | None = None
-        self.gains = [post_gain(model, layer) for layer in range(model.n_layers)]
-        self.parts: dict[int, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
-        for layer in range(model.n_layers):
-            at = detector.weights[layer].nonzero().flatten()
-            if len(at):
-                w_out = model.w_out(layer)
-                rows, device = w_out[at.to(w_out.device)], w_out.device
-                weights = detector.weights[layer][at].to(device, torch.float32)
-                norms = model.w_norms[layer][at].to(device)
-                self.parts[layer] = (at.to(device), weights, rows, norms)
+        self.parts = {
+            layer: _part(model, detector, layer)
+            for layer in range(model.n_layers)
+            if bool((detector.weights[layer] != 0).any())
+        }
         self.layers = sorted(self.parts)
+        factors = FACTORS.get(self.metric)
+        parts = [self.parts[layer] for layer in self.layers]
+        self.together = Together(factors, parts) if factors else None
 
     def hook(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
-        at, weights, rows, norms = self.parts[layer]
-        gain = self.gains[layer]
+        part = self.parts[layer]
+        at = part.at
         is_first, is_last = layer == self.layers[0], layer == self.layers[-1]
 
         def read(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -160,14 +159,22 @@ class _Reader:
             if reading is None or (reading.clock == -1 and reading.marks.n_prompt is None):
                 return  # a prompt is being read
             act = args[0].index_select(-1, at)
-            trace = MlpTrace(act, output, rows, row_norms=norms, post_gain=gain)
-            share = self.metric(trace).float() @ weights
-            share = share.reshape(reading.rows, reading.width)
-            self.sum = share if is_first or self.sum is None else self.sum + share.to(self.sum)
+            # Many columns are summed layer by layer: to hold all layers' outputs would cost memory.
+            if self.together is not None and reading.width == 1:
+                self._gather(self.together, act, output, is_last)
+            else:
+                share = self.metric(part.trace(act, output)).float() @ part.weights
+                share = share.reshape(reading.rows, reading.width)
+                self.sum = share if is_first or self.sum is None else self.sum + share.to(self.sum)
             if is_last:
                 self._finish(reading)
 
         return read
+
+    def _gather(self, together: Together, act: Tensor, output: Tensor, is_last: bool) -> None:
+        together.add(act.reshape(-1, act.shape[-1]), output.reshape(-1, output.shape[-1]))
+        if is_last:
+            self.sum = together.score()[:, None]
 
     def _finish(self, reading: Reading) -> None:
         score, self.sum = self.sum, None
@@ -176,6 +183,18 @@ class _Reader:
         generated = reading.generated
         self.watch.tokens += int((generated >= 0).sum())
         self.tell(TokenScores(score + self.bias, generated, reading))
+
+
+def _part(model: Model, detector: Detector, layer: int) -> Part:
+    at = detector.weights[layer].nonzero().flatten()
+    w_out = model.w_out(layer)
+    return Part(
+        at=at.to(w_out.device),
+        weights=detector.weights[layer][at].to(w_out.device, torch.float32),
+        rows=w_out[at.to(w_out.device)],
+        norms=model.w_norms[layer][at].to(w_out.device),
+        gain=post_gain(model, layer),
+    )
 
 
 def _modules(model: Model, layer: int) -> list[nn.Module]:
