@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := demo,dev,docs,hub,widget
+EXTRAS := demo,dev,docs,hub,widget,export
 
 .PHONY: demo test check format bench docs notebooks clean help
 
