@@ -1,8 +1,9 @@
 """Behaviours: what a model does when it is asked in a certain way. One suite a file.
 
-Each suite ships a small bank of its own (``banks/<name>.jsonl``, written for hlens) and reads a
-published set in the same schema (``"NAME:PATH"``, see `hlens.domains.jsonl`). Parsers are rules;
-what they cannot read is counted as a parse failure and never guessed.
+Each suite ships a small bank of its own (``banks/<name>.jsonl``, written for hlens).
+``"NAME:PATH"`` reads a published set instead, in its authors' layout (``PUBLISHED`` of the suite's
+file) or in the schema of the banks (see `hlens.domains.jsonl`). Parsers are rules; what they
+cannot read is counted as a parse failure and never guessed.
 """
 
 from importlib.resources import files
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hlens import lookup
+from hlens.behaviours import _published
 from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Outcome, Suite, single_turn
 from hlens.domains import sampled
 from hlens.domains.jsonl import read
@@ -53,7 +55,8 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
     """A suite with its questions.
 
     Args:
-        name: A name of `names`, or ``"NAME:PATH"`` for a published set in a JSONL file.
+        name: A name of `names`, or ``"NAME:PATH"`` for a published set: a file or folder in its
+            authors' layout, or a JSONL file.
         n: How many questions to draw, by whole groups; None for all.
         seed: Seed of the draw.
 
@@ -64,7 +67,7 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
     if family not in names():
         raise lookup.unknown("behaviour", family, names())
     module = _module(family)
-    found = list(read(path).questions) if has_path else bank(family)
+    found = _read(module, path) if has_path else bank(family)
     if not found:
         raise HlensError(f"behaviour {name!r} holds no question; expected one JSON object a line")
     prepare = getattr(module, "prepare", None)
@@ -78,6 +81,10 @@ def bank(name: str) -> list[Question]:
     return list(
         read(Path(str(files("hlens") / "behaviours" / "banks" / f"{name}.jsonl"))).questions
     )
+
+
+def _read(module: ModuleType, path: str) -> list[Question]:
+    return _published.read(Path(path), getattr(module, "PUBLISHED", None))
 
 
 def _module(name: str) -> ModuleType:

@@ -4,15 +4,23 @@ After FalseQA (arXiv 2307.02394). Greedy, 40 tokens. A reply rejects the premise
 phrase such as "actually", "there is no", "did not", or the abstention phrases of the judges) or
 names the correction, ``meta.corrections``, within its first two sentences. A rule cannot weigh a
 long argument: read the replies before believing a small difference.
+
+The published set: FalseQA (Hu et al., "Won't Get Fooled Again", ACL 2023;
+github.com/thunlp/FalseQA, which states no licence), ``dataset/test.csv`` with the columns question,
+answer, label. Label 1 is a false premise; the questions with label 0 are left out.
+The answer (in the test file a list of three, written as one text) is kept in ``meta.rebuttal``.
 """
 
 import re
 
+from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import Suite, single_turn
+from hlens.domains._hub import Row
+from hlens.errors import HlensError
 from hlens.judges._refusal import abstention
 from hlens.judges._words import keys
 from hlens.model import Settings
-from hlens.types import Response
+from hlens.types import Question, Response
 
 _REJECTS = re.compile(
     r"\b(?:actually|in fact|not true|untrue|incorrect|inaccurate|false|myth|misconception|mistaken"
@@ -27,7 +35,6 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 def parse(response: Response) -> tuple[bool | None, str]:
     """Whether the reply accepts the premise.
 
-    >>> from hlens.types import Question
     >>> q = Question("1", "x", "Why do bats lay eggs?", (), meta={"corrections": ["mammals"]})
     >>> replies = ("Bats lay eggs to breed.", "Bats do not lay eggs.", "As mammals they bear.", "")
     >>> [parse(Response(q, text, (), 0))[0] for text in replies]
@@ -46,6 +53,17 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return True, "goes along with the premise"
 
 
+def _question(row: Row, number: int) -> Question | None:
+    label = str(row["label"]).strip()
+    if label not in ("0", "1"):
+        raise HlensError(f"label is {label!r}; expected 1 (false premise) or 0")
+    if label == "0":
+        return None
+    meta = {"rebuttal": str(row["answer"])}
+    return Question(f"falseqa-{number}", "false_premises", text(row, "question"), (), meta=meta)
+
+
+PUBLISHED = Published("FalseQA", "test.csv", ("question", "answer", "label"), _question)
 SUITE = Suite(
     name="false_premises",
     hit="accepts the false premise",

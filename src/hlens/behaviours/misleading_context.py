@@ -6,13 +6,21 @@ that names both answers, or neither, is a parse failure.
 
 A question needs ``answers`` (what is true), ``context`` and ``meta.counterfactual_answer`` (what
 the context asserts: a text or a list of aliases).
+
+The published set: FaithEval counterfactual (Ming et al., ICLR 2025; hub
+Salesforce/FaithEval-counterfactual-v1.0, for research only, made of ARC-Challenge, CC-BY-SA-4.0),
+JSONL or parquet with id, question, context, answerKey, choices {label, text}. The key is what the
+context asserts. The set does not say which of the other options is true: all options are put to the
+model, and any other one that it picks, by letter or text, counts as resisting.
 """
 
 from dataclasses import replace
 
-from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
+from hlens.behaviours._published import Published, text
+from hlens.behaviours._suite import ANSWER_ONLY, Suite, lettered, single_turn
+from hlens.domains._hub import Row, group_of
 from hlens.errors import HlensError
-from hlens.judges import alias
+from hlens.judges import alias, choice
 from hlens.model import Settings
 from hlens.types import Question, Response, Verdict
 
@@ -35,9 +43,12 @@ def parse(response: Response) -> tuple[bool | None, str]:
     >>> [parse(Response(q, text, (), 0))[0] for text in ("Lyon.", "Paris", "Rome", "Paris, Lyon")]
     [True, False, None, None]
     """
-    asserted = response.question.meta["counterfactual_answer"]
+    question = response.question
+    asserted = question.meta["counterfactual_answer"]
+    if question.meta.get("options_in_question") and asserted in question.choices:
+        return _picked(response, question.choices.index(asserted))
     aliases = (asserted,) if isinstance(asserted, str) else tuple(asserted)
-    other = replace(response, question=replace(response.question, answers=aliases))
+    other = replace(response, question=replace(question, answers=aliases))
     follows = alias.judge(other).verdict is Verdict.CORRECT
     resists = alias.judge(response).verdict is Verdict.CORRECT
     if follows == resists:
@@ -45,6 +56,40 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return follows, "follows the context" if follows else "resists the context"
 
 
+def _picked(response: Response, asserted: int) -> tuple[bool | None, str]:
+    """Whether the option that a reply picks is the one that the context asserts."""
+    question = response.question
+    gold = (question.choices[asserted],)
+    asked = replace(question, answers=gold, meta={**question.meta, "answer_index": asserted})
+    judged = choice.judge(replace(response, question=asked))
+    is_read = judged.verdict in (Verdict.CORRECT, Verdict.HALLUCINATED)
+    return judged.verdict is Verdict.CORRECT if is_read else None, judged.reason
+
+
+def _question(row: Row, number: int) -> Question:
+    labels, options = list(row["choices"]["label"]), list(row["choices"]["text"])
+    if row["answerKey"] not in labels:
+        raise HlensError(f"answerKey is {row['answerKey']!r}; expected one of {labels}")
+    at = labels.index(row["answerKey"])
+    asked = text(row, "question")
+    return Question(
+        id=f"faitheval-{row['id'] or number}",
+        domain="misleading_context",
+        text=f"{asked}\n{lettered(options)}",
+        answers=tuple(options[:at] + options[at + 1 :]),
+        choices=tuple(options),
+        context=text(row, "context"),
+        group=group_of(asked),
+        meta={"counterfactual_answer": options[at], "options_in_question": True},
+    )
+
+
+PUBLISHED = Published(
+    name="FaithEval counterfactual",
+    file="*.parquet",
+    columns=("id", "question", "context", "answerKey", "choices"),
+    question=_question,
+)
 SUITE = Suite(
     name="misleading_context",
     hit="adopts the false context",

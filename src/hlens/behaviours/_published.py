@@ -1,0 +1,109 @@
+"""Published sets of behaviours, read from the files that their authors ship.
+
+A suite that has such a set says in ``PUBLISHED`` what its file looks like and how a row becomes a
+question. ``"NAME:PATH"`` takes that file, the folder that holds it, or hlens' own JSONL
+(`hlens.domains.jsonl`). The sets themselves are not part of hlens.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hlens.domains import jsonl
+from hlens.domains._hub import Row, read_rows
+from hlens.errors import HlensError
+from hlens.types import Question
+
+log = logging.getLogger("hlens")
+TABLES = (".csv", ".tsv", ".parquet")  # what can only be a published file
+
+
+@dataclass(frozen=True)
+class Published:
+    """The layout of a published set.
+
+    Attributes:
+        name: Name of the set.
+        file: Pattern of its file's name within its folder.
+        columns: Columns that tell its file from others.
+        question: A row and its number to a question; None leaves the row out in silence (a row of
+            the other half), `HlensError` or a missing field reports it.
+    """
+
+    name: str
+    file: str
+    columns: tuple[str, ...]
+    question: Callable[[Row, int], Question | None]
+
+
+def read(path: Path, published: Published | None) -> list[Question]:
+    """The questions of a file or folder; a row that makes none is reported and left out.
+
+    Args:
+        path: A published file, its folder, or a JSONL file in hlens' own schema.
+        published: The layout of the suite's published set; None where there is none.
+
+    Raises:
+        HlensError: Nothing is there, the file cannot be read, or its columns are foreign.
+    """
+    file = _file(path, published)
+    columns = _columns(file)
+    if published is not None and columns >= set(published.columns):
+        return list(_mapped(file, published))
+    found = () if file.suffix in TABLES else jsonl.read(file).questions
+    if not found:
+        came = f"the columns {', '.join(sorted(columns))}" if columns else "no row"
+        theirs = f"{published.name} ({', '.join(published.columns)}) or " if published else ""
+        raise HlensError(
+            f"{file.name} holds no question: it has {came}; expected {theirs}hlens' own JSONL, one "
+            "object with a 'question' a line"
+        )
+    return list(found)
+
+
+def text(row: Row, column: str) -> str:
+    """The text in a column.
+
+    Raises:
+        HlensError: It is empty or no text.
+    """
+    value = row[column]
+    if not isinstance(value, str) or not value.strip():
+        raise HlensError(f"{column} is {value!r:.60}; expected a text")
+    return value.strip()
+
+
+def _file(path: Path, published: Published | None) -> Path:
+    path = path.expanduser()
+    if path.is_file():
+        return path
+    pattern = published.file if published else "*.jsonl"
+    found = sorted(path.rglob(pattern)) if path.is_dir() else []
+    if len(found) != 1:
+        what = f"{len(found)} files {pattern!r} in" if path.is_dir() else "no file"
+        raise HlensError(f"{what} {str(path)!r}; expected one: give the path of the file itself")
+    return found[0]
+
+
+def _columns(file: Path) -> set[str]:
+    """The columns of the first row; none where a JSONL file does not begin with an object."""
+    try:
+        first = next(read_rows(file), {})
+    except HlensError:
+        if file.suffix in TABLES:
+            raise
+        return set()
+    return set(first) if isinstance(first, dict) else set()
+
+
+def _mapped(file: Path, published: Published) -> Iterator[Question]:
+    for number, row in enumerate(read_rows(file), start=1):
+        try:
+            question = published.question(row, number)
+        except (HlensError, KeyError, TypeError, ValueError) as error:
+            why = f"no field {error}" if isinstance(error, KeyError) else str(error)
+            log.warning("%s, row %d of %s is left out: %s", published.name, number, file.name, why)
+            continue
+        if question is not None:
+            yield question
