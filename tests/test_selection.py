@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from hlens.errors import HlensError
-from hlens.probe import SparseProbe, find
+from hlens.probe import ConvergenceError, SparseProbe, find, target
 from hlens.probe.solver import Solution
 from hlens.selection import correlated_groups, nested_scores, path, stability
 from hlens.selection.stability import deal_labels, entered, halves, promise
@@ -187,3 +187,23 @@ def test_correlated_neurons_are_grouped_and_share_their_importance():
     assert lone.conditional == pytest.approx(lone.alone, rel=0.3)
     with pytest.raises(HlensError, match="not empty"):
         correlated_groups(data, NeuronSet(frozenset(), 2, 20))
+
+
+def test_a_count_is_met_from_above_where_no_finer_path_is_certified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, _ = planted(200, 60, seed=3)
+    coarse, refused = target._path, []
+
+    def no_finer(task, high, low, n_points):
+        if n_points < 12:
+            refused.append(n_points)
+            raise ConvergenceError("no")
+        return coarse(task, high, low, n_points)
+
+    monkeypatch.setattr(target, "_path", no_finer)
+    X, y = data.neuron_major.T, data.labels.numpy()
+    counts = [(SparseProbe(n_neurons=k).fit(X, y).n_selected_, k) for k in range(1, 12)]
+    assert refused
+    assert all(found >= wanted for found, wanted in counts)
+    assert any(found > wanted for found, wanted in counts)

@@ -4,6 +4,7 @@ import numpy as np
 
 from hlens.errors import HlensError
 from hlens.probe.solver import Schedule, Solution
+from hlens.probe.state import ConvergenceError
 from hlens.probe.task import Task
 
 
@@ -11,7 +12,7 @@ def nearest_count(task: Task, n_neurons: int) -> Solution:
     """The sparsest solution with at least `n_neurons` selected; exactly that many as a rule.
 
     The number of selected features need not pass every value, as two may enter together; then
-    the next larger number is taken.
+    the next larger number is taken, as it is where no finer path can be certified.
 
     Raises:
         HlensError: The count is not positive, or no penalty selects that many.
@@ -36,7 +37,11 @@ def nearest_count(task: Task, n_neurons: int) -> Solution:
         if counts[reached] == n_neurons or reached == 0:
             break
         top = path[0].penalty_max
-        path = _path(task, path[reached - 1].penalty / top, path[reached].penalty / top, 10)
+        ends = path[reached - 1].penalty / top, path[reached].penalty / top
+        try:
+            path = _path(task, *ends, 10)
+        except ConvergenceError:  # between them nothing can be certified; the lower end is
+            break
     counts = np.array([len(s.features) for s in path])
     return path[int(np.argmax(counts >= n_neurons))]
 
