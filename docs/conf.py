@@ -30,6 +30,7 @@ html_css_files = ["hlens.css"]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "jupyter_execute", "README.md", "**/_*.md"]
 nb_execution_mode = "off"
+nb_ipywidgets_js = {}  # no script from another host
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_typehints = "signature"
