@@ -38,7 +38,12 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_use_ivar = False
 # Figures come as HTML and, for front ends that draw themselves, as plotly JSON too.
-suppress_warnings = ["ref.python", "misc.highlighting_failure", "mystnb.unknown_mime_type", "myst.header"]
+suppress_warnings = [
+    "ref.python",
+    "misc.highlighting_failure",
+    "mystnb.unknown_mime_type",
+    "myst.header",
+]
 copybutton_prompt_text = "$ "
 
 

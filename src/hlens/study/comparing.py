@@ -119,7 +119,7 @@ def file_name(domain: str) -> str:
     """A domain's name as a file's.
 
     >>> file_name("legal"), file_name("law & order")
-    ('legal', 'law_order-c13ab9')
+    ('legal', 'law_order-820887')
     """
     plain = re.sub(r"[^\w.-]+", "_", domain)
     # Two names that differ in what a file's name cannot hold are two files.
