@@ -9,18 +9,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hlens import (
         baselines,
+        behaviours,
+        contributions,
         domains,
+        effects,
         evaluation,
         figures,
+        interventions,
         judges,
         metrics,
+        model,
+        monitor,
+        origin,
+        probe,
+        sampling,
         selection,
         spans,
         store,
         toy,
+        types,
     )
     from hlens.audit import audit
-    from hlens.contributions import measure
+    from hlens.contributions import measure, measure_many
     from hlens.errors import HlensError
     from hlens.evaluation import evaluate
     from hlens.judges import judge
@@ -73,15 +83,25 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = (
     "audit",
     "baselines",
+    "behaviours",
+    "contributions",
     "domains",
+    "effects",
     "evaluation",
     "figures",
+    "interventions",
     "judges",
     "metrics",
+    "model",
+    "monitor",
+    "origin",
+    "probe",
+    "sampling",
     "selection",
     "spans",
     "store",
     "toy",
+    "types",
 )
 
 __all__ = [  # noqa: RUF022 (in the order of the method)
@@ -90,6 +110,7 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
     "judge",
     "locate",
     "measure",
+    "measure_many",
     "find",
     "evaluate",
     "audit",
@@ -113,15 +134,25 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
     "Estimate",
     "HlensError",
     "baselines",
+    "behaviours",
+    "contributions",
     "domains",
+    "effects",
     "evaluation",
     "figures",
+    "interventions",
     "judges",
     "metrics",
+    "model",
+    "monitor",
+    "origin",
+    "probe",
+    "sampling",
     "selection",
     "spans",
     "store",
     "toy",
+    "types",
 ]
 
 
