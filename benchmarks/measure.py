@@ -3,18 +3,21 @@
     python benchmarks/measure.py [speed] [unshared] [shared_prompts] [slope] [peaks] [gpu]
 
 All ways run the same examples on one thread, round after round in turn, so that a busy machine is
-busy for each of them alike; a ratio is the median over the rounds of CPU time. Peak memory is that
-of a forked process, above what it had with the loaded model. The examples are questions of the
-general bank through the model's chat template, each answered by answers of the bank; random tokens
-where a part says so. ``gpu`` is left out unless it is named.
+busy for each of them alike; a ratio is the median over the rounds of CPU time. Peak memory is the
+anonymous memory of a forked process above what it had with the loaded model, results included, and
+the median of three. The examples are questions of the general bank through the model's chat
+template, each answered by answers of the bank; random tokens where a part says so. ``gpu`` is left
+out unless it is named.
 
 Two bare passes stand beside hlens, both without unembedding and on its batches: one over whole
 rows, and one that shares prompts as hlens does, and so costs what hlens would without measuring.
 """
 
+import ctypes
 import multiprocessing
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -168,31 +171,53 @@ def peaks(model: Model) -> list[str]:
     """Peak memory of each way in a process of its own, above the loaded model's; Linux only."""
     lines = ["| way | peak memory above the model's, MB | of the bare pass |", "|---|---|---|"]
     items = examples(model, 64)
+    found: dict[str, list[float]] = {name: [] for name in WAYS}
+    for _ in range(ROUNDS):
+        for name, mine in found.items():
+            mine.append(in_a_process(model, items, name))
+    middle = {name: statistics.median(mine) for name, mine in found.items()}
+    first = middle["bare, answer"]
+    return lines + [f"| {name} | {mb:.0f} | {mb / first:.2f} |" for name, mb in middle.items()]
+
+
+def in_a_process(model: Model, items: list[Example], name: str) -> float:
+    """Peak MB of one way in a process of its own."""
     fork = multiprocessing.get_context("fork")
-    first = 0.0
-    for name in WAYS:
-        mine, theirs = fork.Pipe()
-        child = fork.Process(target=peak, args=(model, items, name, theirs))
-        child.start()
-        found = mine.recv()
-        child.join()
-        first = first or found
-        lines.append(f"| {name} | {found:.0f} | {found / first:.2f} |")
-    return lines
+    mine, theirs = fork.Pipe()
+    child = fork.Process(target=peak, args=(model, items, name, theirs))
+    child.start()
+    found = mine.recv()
+    child.join()
+    return found
 
 
 def peak(model: Model, items: list[Example], name: str, answer: Connection) -> None:
-    """Send how many MB one way takes above what the process has."""
-    bare(model, items[:2])  # what a first call allocates, and the weights' pages in this process
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = status("VmRSS")
+    """Send how many MB one way takes above what the process has.
+
+    Anonymous memory alone counts: pages of files come and go as the system likes. What the process
+    had free is given back first, or the way would find room in it.
+    """
+    bare(model, items[:2])  # what a first call allocates
+    ctypes.CDLL(None).malloc_trim(0)
+    before = held()
+    seen, done = [before], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            seen.append(held())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
     WAYS[name](model, items)
-    answer.send((status("VmHWM") - before) / 1024)
+    done.set()
+    watching.join()
+    answer.send((max(seen) - before) / 1024)
 
 
-def status(field: str) -> int:
+def held() -> int:
+    """KB of anonymous memory of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
 
 
 def gpu() -> list[str]:
