@@ -344,20 +344,25 @@ def test_transfer_says_when_nothing_carries_over() -> None:
     title = figures.transfer(table).layout.meta["title"]
     assert "no probe carries over" in title
     texts = next(t for t in figures.transfer(table).data if t.mode == "text").text
-    assert sum("n.s." in text for text in texts) == 6
+    assert sum("n.s." in text for text in texts) == (table.train != table.test).sum()
 
 
 def test_transfer_shows_a_cell_that_could_not_be_measured() -> None:
     table = table_of("transfer")
     table.loc[1, ["auroc", "low", "high"]] = math.nan
-    table["note"] = ["", "one class only", *[""] * 7]
+    table["note"] = ["", "one class only", *[""] * (len(table) - 2)]
     trace = next(t for t in figures.transfer(table).data if t.mode == "text")
     assert "–" in trace.text
     assert any("one class only" in text for text in trace.hovertext)
 
 
 def test_overlap_keeps_colour_for_what_chance_does_not_explain() -> None:
-    figure = drawn("overlap")
+    rows = [
+        ("general", "legal", 43, 39, 14, 14 / 68, 0.05, 280.0, 1e-6),
+        ("general", "code", 43, 36, 6, 6 / 73, 0.04, 150.0, 0.004),
+        ("legal", "code", 39, 36, 1, 1 / 74, 0.4, 2.5, 0.3),
+    ]
+    figure = figures.overlap(pd.DataFrame(rows, columns=list(member("overlap").COLUMNS)))
     assert "2 of 3 pairs" in figure.layout.meta["title"]
     texts = next(t for t in figure.data if t.mode == "text").text
     assert sum("n.s." in text for text in texts) == 1
@@ -403,7 +408,7 @@ def test_the_sweep_takes_its_ceiling_and_its_choice_from_the_table() -> None:
 
 def test_pooled_training_sets_are_drawn_but_not_counted() -> None:
     table = table_of("transfer")
-    pooled = table.iloc[:3].assign(train="all domains", auroc=0.99, low=0.98)
+    pooled = table.iloc[:6].assign(train="all domains", auroc=0.99, low=0.98)
     figure = figures.transfer(pd.concat([pooled, table], ignore_index=True))
     assert figure.layout.meta["title"] == figures.transfer(table).layout.meta["title"]
     assert figure.layout.yaxis.ticktext[-1] == "all domains"

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# What a mouse can stand on, in any kind of figure that draws marks.
+MARKS = ".js-plotly-plot :is(.points path, .trace.bars .point path, .boxlayer path)"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
@@ -21,6 +23,41 @@ class Opened:
     page: Any
     complaints: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+
+    def assert_quiet(self, known: Sequence[str] = ()) -> None:
+        """It complained of nothing but what is `known`, and asked no host."""
+        assert [x for x in self.complaints if not any(word in x for word in known)] == []
+        asked = [url for url in self.asked if not url.startswith(("file:", "data:", "blob:"))]
+        assert asked == []
+
+    def buttons(self) -> list[str]:
+        """The buttons of all figures, of which none may offer to share them."""
+        words = "all => all.map(b => `${b.dataset.title} ${b.dataset.attr} ${b.dataset.name}`)"
+        found = [
+            text.lower()
+            for frame in self.page.frames
+            for text in frame.locator(".modebar-btn").evaluate_all(words)
+        ]
+        assert not [x for x in found if any(w in x for w in ("share", "cloud", "upload", "send"))]
+        return found
+
+    def hover(self) -> str:
+        """What the first figure tells of a mark under the mouse."""
+        for mark in self.page.locator(MARKS).all()[:40]:
+            mark.scroll_into_view_if_needed()
+            box = mark.bounding_box()
+            if box is None:
+                continue
+            self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=2)
+            self.page.wait_for_timeout(120)  # plotly waits a moment, too
+            told = self.page.locator(".hoverlayer .hovertext")
+            if told.count():
+                return told.first.text_content()
+        return ""
+
+    def paper(self) -> str:
+        """The colour behind the page's text."""
+        return self.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
 @pytest.fixture(scope="session")

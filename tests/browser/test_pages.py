@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import hlens.figures as figures
 from hlens import lookup
 from hlens.report import Card, ReportData, Section, page
-from hlens.types import Detector, Estimate
+from hlens.types import Estimate
+from hostile import TOKENS as HOSTILE
+from hostile import explored
 
 pytestmark = pytest.mark.slow
 
-HOSTILE = ["</script><script>alert(1)</script>", "<bos>", " \"q\" 'q' &", " שלום", " 👩‍🔬", "\n"]
 PICTURES = ("transfer", "overlap", "upset", "path", "k_sweep", "volcano", "dose_response", "losses")
 
 
@@ -52,11 +52,6 @@ def ready(result: Any, theme: str) -> None:
     result.page.wait_for_selector(f'html[data-ready="{theme}"]', state="attached")
 
 
-def assert_quiet(result: Any) -> None:
-    assert not result.complaints
-    assert [url for url in result.asked if not url.startswith(("file:", "data:", "blob:"))] == []
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_report_draws_every_figure_and_asks_no_host(
     opened: Callable[..., Any], written: str, theme: str
@@ -70,7 +65,7 @@ def test_a_report_draws_every_figure_and_asks_no_host(
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
     assert result.page.locator(".plot.wait").count() == 0
-    assert_quiet(result)
+    result.assert_quiet()
 
 
 def test_a_printed_report_holds_every_figure(opened: Callable[..., Any], written: str) -> None:
@@ -94,7 +89,7 @@ def test_the_theme_switches_and_switches_back(opened: Callable[..., Any], writte
     result.page.get_by_role("button", name="Switch to the light theme").click()
     ready(result, "light")
     assert result.page.evaluate(paper) == light
-    assert_quiet(result)
+    result.assert_quiet()
 
 
 def test_a_table_sorts_by_keyboard_and_says_so(opened: Callable[..., Any], written: str) -> None:
@@ -138,11 +133,7 @@ def test_nothing_offers_an_upload(opened: Callable[..., Any], written: str) -> N
     result = opened(written)
     ready(result, "light")
     result.page.locator(".plot").first.hover()
-    titles = result.page.locator(".modebar-btn").evaluate_all(
-        "all => all.map(b => b.getAttribute('data-title') + b.getAttribute('data-attr'))"
-    )
-    assert titles
-    assert not [t for t in titles if any(w in t.lower() for w in ("share", "cloud", "upload"))]
+    assert result.buttons()
 
 
 def test_hovering_a_neuron_tells_its_address(opened: Callable[..., Any], written: str) -> None:
@@ -190,7 +181,7 @@ def test_a_figure_alone_draws_without_words_over_words(
     figure = lookup.member("figures", name).draw(**example(name))
     result = opened(figure.to_html(include_plotlyjs=True), width=900)
     result.page.wait_for_selector(".main-svg")
-    assert_quiet(result)
+    result.assert_quiet()
     clipped = """() => {
       const box = document.querySelector('.main-svg').getBoundingClientRect();
       return [...document.querySelectorAll('.main-svg text')].filter(t => {
@@ -206,17 +197,6 @@ def test_a_figure_alone_draws_without_words_over_words(
         t => t.getBoundingClientRect().top < title.bottom - 1).length;
     }"""
     assert result.page.evaluate(words) == 0
-
-
-def explored() -> dict[str, Any]:
-    """The explorer's example, with a hostile answer for its strongest neuron."""
-    module = lookup.member("figures", "explorer")
-    weights = torch.zeros(6, 64)
-    weights[4, 10], weights[5, 3], weights[2, 40] = 1.2, -0.8, 0.3
-    values = (None, 0.1, 0.9, 0.2, 0.3, 0.4)
-    strip = module.Strip(tuple(HOSTILE), values, caption=HOSTILE[0])
-    hostile = module.NeuronPage((strip,), (strip,), ((HOSTILE[0], 1.0),), ((HOSTILE[1], -1.0),))
-    return {"detector": Detector(weights, 0.0), "pages": {(4, 10): hostile, (5, 3): hostile}}
 
 
 def assert_explores(frame: Any, mouse: Any) -> None:
@@ -241,7 +221,13 @@ def test_the_explorer_links_map_and_panel(opened: Callable[..., Any]) -> None:
     frame = result.page.frames[1]
     frame.wait_for_selector("html[data-ready]", state="attached")
     assert_explores(frame, result.page.mouse)
-    assert_quiet(result)
+    assert result.buttons()
+    paper = "getComputedStyle(document.querySelector('.plot .main-svg')).backgroundColor"
+    light = frame.evaluate(paper)
+    result.page.emulate_media(color_scheme="dark")
+    frame.wait_for_selector('html[data-ready="dark"]', state="attached")
+    assert frame.evaluate(paper) != light
+    result.assert_quiet()
 
 
 def test_a_report_with_pages_has_the_panel(opened: Callable[..., Any]) -> None:
@@ -253,7 +239,7 @@ def test_a_report_with_pages_has_the_panel(opened: Callable[..., Any]) -> None:
     result.page.get_by_role("button", name="Switch to the dark theme").click()
     ready(result, "dark")
     assert result.page.locator(".hx-panel").count() == 1
-    assert_quiet(result)
+    result.assert_quiet()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -269,11 +255,7 @@ def test_circuitsvis_draws_offline_with_its_tokens_as_text(
     for token in HOSTILE[:4]:
         assert token.strip() in shown
     assert result.page.get_by_text("after").is_visible()
-    complaints = [
-        line for line in result.complaints if "WebGL" not in line and "GL Driver" not in line
-    ]
-    assert not complaints
-    assert [url for url in result.asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    result.assert_quiet(known=("WebGL", "GL Driver"))  # it looks for a graphics card
 
 
 CONTRAST = """() => {

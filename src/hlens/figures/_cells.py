@@ -1,5 +1,6 @@
 """What the matrix figures share: labelled cells with readable ink, and columns checked."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,53 @@ def share_of_width(n: int) -> float:
     return min(0.9, 0.135 * n)
 
 
+def cell(
+    at: tuple[int, int], value: str, small: str, fill: str, ink: str, hover: str
+) -> dict[str, Any]:
+    """A cell as `add_cells` takes it: a value in bold, and small print below it, both as markup."""
+    text = f'<b>{value}</b><br><span style="font-size:11px">{small}</span>'
+    return {"x": at[0], "y": at[1], "fill": fill, "ink": ink, "text": text, "hover": hover}
+
+
+def empty_cell(at: tuple[int, int], hover: str, colours: Palette) -> dict[str, Any]:
+    """A cell of what could not be measured."""
+    faint = {"fill": colours.faint, "ink": colours.muted}
+    return {"x": at[0], "y": at[1], **faint, "text": "–", "hover": hover}
+
+
+def corrected_p(p: float | None) -> str:
+    """Words for a corrected p; none where there is none.
+
+    >>> corrected_p(0.0002), corrected_p(0.04), corrected_p(None)
+    ('corrected p < 0.001', 'corrected p = 0.040', '')
+    """
+    if p is None or math.isnan(p):
+        return ""
+    return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
+
+
+def even_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Ticks of a scale of shares: steps of 0.05, 0.1 or 0.2, whichever gives about five.
+
+    >>> even_ticks(0.0, 0.5)[1]
+    ['0', '0.1', '0.2', '0.3', '0.4', '0.5']
+    """
+    span = high - low
+    step = 0.05 if span <= 0.25 else 0.1 if span <= 0.5 else 0.2
+    ticks = [round(low + step * i, 2) for i in range(int(span / step + 1e-9) + 1)]
+    return ticks, [f"{tick:g}" for tick in ticks]
+
+
+def outline(figure: Figure, x: int, y: int, colours: Palette) -> None:
+    """Mark a cell by a frame."""
+    line = {"color": colours.ink, "width": 2}
+    figure.add_shape(type="rect", **_edges(x, y), line=line)
+
+
+def _edges(x: int, y: int) -> dict[str, float]:
+    return {"x0": x - 0.49, "x1": x + 0.49, "y0": y - 0.49, "y1": y + 0.49}
+
+
 def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
     """One trace of filled cells, one of their words.
 
@@ -42,25 +90,17 @@ def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
         figure: The figure.
         cells: For each: ``x, y`` (position), ``fill``, ``ink``, ``text`` and ``hover``.
     """
-    for cell in cells:
-        figure.add_shape(
-            type="rect",
-            x0=cell["x"] - 0.49,
-            x1=cell["x"] + 0.49,
-            y0=cell["y"] - 0.49,
-            y1=cell["y"] + 0.49,
-            fillcolor=cell["fill"],
-            line={"width": 0},
-            layer="below",
-        )
+    for one in cells:
+        edges, looks = _edges(one["x"], one["y"]), {"line": {"width": 0}, "layer": "below"}
+        figure.add_shape(type="rect", **edges, fillcolor=one["fill"], **looks)
     figure.add_trace(
         go.Scatter(
-            x=[cell["x"] for cell in cells],
-            y=[cell["y"] for cell in cells],
+            x=[one["x"] for one in cells],
+            y=[one["y"] for one in cells],
             mode="text",
-            text=[cell["text"] for cell in cells],
-            textfont={"size": 14, "color": [cell["ink"] for cell in cells]},
-            hovertext=[cell["hover"] for cell in cells],
+            text=[one["text"] for one in cells],
+            textfont={"size": 14, "color": [one["ink"] for one in cells]},
+            hovertext=[one["hover"] for one in cells],
             hovertemplate="%{hovertext}<extra></extra>",
             showlegend=False,
         )
@@ -69,7 +109,8 @@ def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
 
 def matrix_axes(figure: Figure, names: Sequence[str], columns: Sequence[str], ink: str) -> None:
     """Category axes by position, first name on top."""
-    ticks = {"showgrid": False, "zeroline": False, "tickfont": {"size": 13, "color": ink}}
+    ticks: dict[str, Any] = {"showgrid": False, "zeroline": False, "ticklabelstandoff": 6}
+    ticks["tickfont"] = {"size": 13, "color": ink}
     figure.update_layout(
         xaxis={
             **ticks,

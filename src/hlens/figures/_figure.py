@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from hlens.errors import HlensError
 from hlens.figures._still import STILLS, still
+from hlens.figures._template import template
 from hlens.figures._theme import FONT, Palette
 from hlens.store import write_bytes, write_text
 
@@ -176,7 +177,7 @@ def finish(
     top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])
     space = {"l": 64, "r": 28, "b": 56, "t": 40, **(margin or {})}
     figure.update_layout(
-        template=_template(colours),
+        template=template(colours),
         height=height + top,
         margin={**space, "t": space["t"] + top},
         title=_words(lines, colours),
@@ -205,54 +206,6 @@ def _words(lines: tuple[list[str], list[str]], colours: Palette) -> dict[str, An
         "pad": {"l": 20, "t": 24},
         "automargin": False,
     }
-
-
-def _legend(colours: Palette) -> dict[str, Any]:
-    return {
-        "orientation": "h",
-        "x": 0,
-        "xanchor": "left",
-        "y": 1,
-        "yanchor": "bottom",
-        "yref": "paper",
-        "font": {"size": 12, "color": colours.muted},
-        "itemsizing": "trace",
-        "bgcolor": "rgba(0,0,0,0)",
-        "tracegroupgap": 0,
-    }
-
-
-def _template(colours: Palette) -> dict[str, Any]:
-    """Defaults of every figure; what a figure sets itself goes before."""
-    axis = {
-        "gridcolor": colours.grid,
-        "zeroline": False,
-        "linecolor": colours.grid,
-        "tickcolor": colours.neutral,
-        "tickfont": {"size": 12, "color": colours.muted},
-        "title": {"font": {"size": 12.5, "color": colours.muted}, "standoff": 8},
-        "automargin": True,
-    }
-    layout = {
-        "xaxis": axis,
-        "yaxis": axis,
-        "paper_bgcolor": colours.page,
-        "plot_bgcolor": colours.page,
-        "font": {"family": FONT, "size": 12, "color": colours.muted},
-        "legend": _legend(colours),
-        "hoverlabel": {
-            "bgcolor": colours.page,
-            "bordercolor": colours.neutral,
-            "font": {"family": FONT, "size": 12, "color": colours.ink},
-            "align": "left",
-        },
-        "modebar": {
-            "bgcolor": "rgba(0,0,0,0)",
-            "color": colours.control,
-            "activecolor": colours.positive,
-        },
-    }
-    return {"layout": layout}
 
 
 def plotly_js() -> str:

@@ -61,5 +61,5 @@ def draw(
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws."""
     text = ["<bos>", "The", " capital", " is", " Sydney", ".", "</s>"]
-    values = np.sin(np.arange(2 * 7 * 3)).reshape(2, 7, 3)
+    values = np.sin(np.arange(2 * 7 * 5)).reshape(2, 7, 5)
     return {"texts": [text, text], "activations": [values, -values], "k": 4}

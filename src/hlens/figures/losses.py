@@ -58,11 +58,12 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     figure.update_layout(
         barmode="stack",
         bargap=0.38,
-        xaxis={"title": {"text": "answers"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": "answers"}, "rangemode": "tozero", "tickformat": ",d"},
         yaxis={
             "categoryorder": "array",
             "categoryarray": [escape(step) for step in steps][::-1],
             "showgrid": False,
+            "ticklabelstandoff": 6,
             "tickfont": {"size": 13, "color": colours.ink},
         },
         legend={"traceorder": "normal"},

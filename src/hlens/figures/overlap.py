@@ -7,6 +7,7 @@ of large sets may be more neurons than a large fold of small ones.
 """
 
 import math
+import random
 from typing import Any
 
 import pandas as pd
@@ -15,13 +16,18 @@ from hlens.figures._cells import (
     CELL_HEIGHT,
     add_cells,
     add_scale,
+    cell,
     check_columns,
+    corrected_p,
+    empty_cell,
+    even_ticks,
     in_order,
     matrix_axes,
     share_of_width,
 )
 from hlens.figures._figure import Figure, count, escape, finish
 from hlens.figures._theme import Palette, at, ink_on, palette
+from hlens.types import NeuronSet
 
 COLUMNS = ("a", "b", "n_a", "n_b", "shared", "jaccard", "expected", "fold", "p_corrected")
 
@@ -66,13 +72,19 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
 
 
 def example() -> dict[str, Any]:
-    """Made data for the gallery and the laws: three pairs, of which one is no more than chance."""
-    rows = [
-        ("general", "legal", 43, 39, 14, 14 / 68, 0.05, 280.0, 1e-6),
-        ("general", "code", 43, 36, 6, 6 / 73, 0.04, 150.0, 0.004),
-        ("legal", "code", 39, 36, 1, 1 / 74, 0.4, 2.5, 0.3),
+    """Made data for the gallery and the laws: four domains share a core, two have little of it."""
+    from hlens.evaluation import overlap  # slow to load, and seldom needed
+
+    draw_from = random.Random(0)
+    model = [(layer, neuron) for layer in range(12, 24) for neuron in range(1024)]
+    core = draw_from.sample(model, 14)
+    held = {"general": (43, 14), "science": (41, 11), "legal": (39, 9), "financial": (39, 8),
+            "moral": (37, 2), "code": (36, 0)}  # fmt: skip
+    sets = [
+        NeuronSet(frozenset(core[:n] + draw_from.sample(model, size - n)), 24, 1024, name=name)
+        for name, (size, n) in held.items()
     ]
-    return {"table": pd.DataFrame(rows, columns=list(COLUMNS))}
+    return {"table": overlap(sets)}
 
 
 def stars(p: float) -> str:
@@ -96,39 +108,29 @@ def _own(at_index: int, n: int, colours: Palette) -> dict[str, Any]:
 
 
 def _facts(row: dict[str, Any]) -> str:
-    p = row["p_corrected"]
-    q = (
-        ""
-        if p is None or math.isnan(p)
-        else f" · corrected p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
-    )
+    p = corrected_p(row["p_corrected"])
     return (
         f"{escape(row['a'])} ({int(row['n_a']):,}) and {escape(row['b'])} ({int(row['n_b']):,})"
-        f"<br><b>{int(row['shared']):,} shared</b>, {row['expected']:.3g} expected by chance{q}"
-        f"<br>Jaccard {row['jaccard']:.3f}"
+        f"<br><b>{int(row['shared']):,} shared</b>, {row['expected']:.3g} expected by chance"
+        f"{' · ' if p else ''}{p}<br>Jaccard {row['jaccard']:.3f}"
     )
 
 
 def _jaccard(row: dict[str, Any], x: int, y: int, top: float, colours: Palette) -> dict[str, Any]:
     value = 0.0 if math.isnan(row["jaccard"]) else row["jaccard"]
-    fill = at(colours.blues, value / top)
-    shared = f'<span style="font-size:11px">{int(row["shared"]):,} shared</span>'
-    text = f"<b>{value:.2f}</b><br>{shared}"
-    return {"x": x, "y": y, "fill": fill, "ink": ink_on(fill), "text": text, "hover": _facts(row)}
+    fill, small = at(colours.blues, value / top), f"{int(row['shared']):,} shared"
+    return cell((x, y), f"{value:.2f}", small, fill, ink_on(fill), _facts(row))
 
 
 def _fold(row: dict[str, Any], x: int, y: int, top: float, colours: Palette) -> dict[str, Any]:
     fold, p = row["fold"], row["p_corrected"]
-    place = {"x": x, "y": y, "hover": _facts(row)}
     if fold is None or math.isnan(fold):
-        return {**place, "fill": colours.faint, "ink": colours.muted, "text": "–"}
-    words = f"<b>{'∞' if math.isinf(fold) else f'{fold:.3g}'}×</b>"
+        return empty_cell((x, y), _facts(row), colours)
+    value = f"{'∞' if math.isinf(fold) else f'{fold:.3g}'}×"
     if p is None or math.isnan(p) or p >= 0.05:  # colour is kept for what chance does not explain
-        text = f'{words}<br><span style="font-size:11px">n.s.</span>'
-        return {**place, "fill": colours.faint, "ink": colours.muted, "text": text}
+        return cell((x, y), value, "n.s.", colours.faint, colours.muted, _facts(row))
     fill = at(colours.oranges, math.log(max(fold, 1.0)) / math.log(top))
-    text = f'{words}<br><span style="font-size:11px">{stars(p)}</span>'
-    return {**place, "fill": fill, "ink": ink_on(fill), "text": text}
+    return cell((x, y), value, stars(p), fill, ink_on(fill), _facts(row))
 
 
 def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Palette) -> None:
@@ -147,15 +149,13 @@ def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Pa
         y=1,
         length=length,
     )
-    step = 0.1 if jaccard <= 0.5 else 0.2
-    ticks = [round(step * i, 1) for i in range(int(jaccard / step + 1e-9) + 1)]
     add_scale(
         figure,
         colours,
         name="Jaccard (below)",
         scale=colours.blues,
         limits=(0.0, jaccard),
-        ticks=(ticks, [f"{tick:g}" for tick in ticks]),
+        ticks=even_ticks(0.0, jaccard),
         x=x,
         y=0.5,
         length=length,

@@ -6,6 +6,7 @@ It misleads when the cost is read off one capability: an edit may leave perplexi
 reasoning. Points of random sets show what moves and breaks with no claim at all.
 """
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -88,12 +89,15 @@ def example() -> dict[str, Any]:
     rows = []
     for alpha in (0.0, 0.5, 2.0, 3.0):
         far = abs(alpha - 1)
-        rows.append(("H-neurons", "target", alpha, 0.11 * (alpha - 1), 0.4 * far**2, False))
+        rows.append(("H-neurons", "target", alpha, 0.11 * (alpha - 1), 0.4 * far**2))
         for seed in range(8):
-            move, cost = 0.004 * (seed - 4) * far, 0.1 * far**2 * (1 + seed / 8)
-            rows.append((f"random {seed}", "random", alpha, move, cost, seed > 0 or far > 0.6))
+            move = 0.016 * far * math.sin(5 * seed + alpha)
+            cost = 0.1 * far**2 * (1.6 + 0.6 * math.cos(3 * seed))
+            rows.append((f"random {seed}", "random", alpha, move, cost))
+    beaten = [any(abs(b[3]) > abs(a[3]) and b[4] <= a[4] for b in rows) for a in rows]
+    table = pd.DataFrame(rows, columns=list(COLUMNS[:-1])).assign(dominated=beaten)
     return {
-        "table": pd.DataFrame(rows, columns=list(COLUMNS)),
+        "table": table,
         "behaviour": "Acceptance of false premises",
         "cost": "Perplexity on plain text",
     }
@@ -113,7 +117,7 @@ def _points(rows: pd.DataFrame, kind: str, colours: Palette) -> go.Scatter:
         x=rows.cost_change,
         y=rows.behaviour_change.abs(),
         mode="markers+text" if kind == "target" else "markers",
-        text=[f"{alpha:g}" for alpha in rows.alpha],
+        text=_labels(rows),
         textposition="top center",
         textfont={"size": 11.5, "color": colours.ink},
         name=escape(NAMES[kind] or str(rows["set"].iloc[0])),
@@ -122,6 +126,14 @@ def _points(rows: pd.DataFrame, kind: str, colours: Palette) -> go.Scatter:
         hovertemplate="<b>%{customdata[0]}</b>, α = %{customdata[1]:g}<br>behaviour "
         "%{customdata[2]} %{y:.1%}, cost %{x:+.3g}<extra></extra>",
     )
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    """The dose of each mark; what lies on one another shares one label."""
+    places = list(zip(rows.cost_change.round(9), rows.behaviour_change.abs().round(9), strict=True))
+    doses = [f"{alpha:g}" for alpha in rows.alpha]
+    at = {place: [d for d, p in zip(doses, places, strict=True) if p == place] for place in places}
+    return [", ".join(at.pop(place, [])) for place in places]
 
 
 def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:

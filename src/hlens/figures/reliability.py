@@ -13,9 +13,12 @@ from hlens.figures._cells import (
     CELL_HEIGHT,
     add_cells,
     add_scale,
+    cell,
     check_columns,
+    even_ticks,
     in_order,
     matrix_axes,
+    outline,
     share_of_width,
 )
 from hlens.figures._figure import Figure, escape, finish
@@ -43,20 +46,15 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     cells = [_cell(row, names, top, colours) for row in table.to_dict("records")]
     add_cells(figure, cells)
     for index in range(len(names)):
-        figure.add_shape(
-            type="rect", x0=index - 0.49, x1=index + 0.49, y0=index - 0.49, y1=index + 0.49,
-            line={"color": colours.ink, "width": 2},
-        )  # fmt: skip
+        outline(figure, index, index, colours)
     matrix_axes(figure, names, names, colours.ink)
-    step = 0.05 if top <= 0.25 else 0.1 if top <= 0.5 else 0.2
-    ticks = [round(step * i, 2) for i in range(int(top / step + 1e-9) + 1)]
     add_scale(
         figure,
         colours,
         name="Jaccard of halves",
         scale=colours.blues,
         limits=(0.0, top),
-        ticks=(ticks, [f"{tick:g}" for tick in ticks]),
+        ticks=even_ticks(0.0, top),
         x=share_of_width(len(names)) + 0.03,
         y=1,
         length=min(1.0, 300 / (CELL_HEIGHT * len(names))),
@@ -86,7 +84,7 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
     # Names are in the order of first appearance, so every pair lies on one side of the diagonal.
     x, y = names.index(str(row["a"])), names.index(str(row["b"]))
     fill = at(colours.blues, row["jaccard"] / top)
-    spread = f'<span style="font-size:11px">{row["low"]:.2f}–{row["high"]:.2f}</span>'
+    spread = f"{row['low']:.2f}–{row['high']:.2f}"
     pair = f"{escape(row['a'])} and {escape(row['b'])}"
     if row["a"] == row["b"]:
         pair = f"two halves of {escape(row['a'])}"
@@ -94,8 +92,7 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
         f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"
         f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
     )
-    text = f"<b>{row['jaccard']:.2f}</b><br>{spread}"
-    return {"x": x, "y": y, "fill": fill, "ink": ink_on(fill), "text": text, "hover": hover}
+    return cell((x, y), f"{row['jaccard']:.2f}", spread, fill, ink_on(fill), hover)
 
 
 def _title(table: pd.DataFrame) -> str:

@@ -2,7 +2,10 @@
   const plot = document.querySelector(".plot");
   const packed = await hlens.load();
   const neurons = JSON.parse(await hlens.unpack("neurons-json"));
-  const draw = () => hlens.draw(plot, packed.map, packed.config);
+  const draw = async () => {
+    await hlens.draw(plot, packed.map, packed.config);
+    if (hlens.root.dataset.ready) hlens.root.dataset.ready = hlens.theme();
+  };
   await draw();
   // A notebook's widget listens and answers; any other page hears an address and does nothing.
   const tell = (key) => parent.postMessage({ hlens: "chosen", key }, "*");

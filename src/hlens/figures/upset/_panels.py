@@ -124,6 +124,7 @@ def set_axes(figure: Figure, kept: list[Group], ordered: list[NeuronSet], colour
             "domain": [dots + 0.03, 1],
             "title": {"text": "neurons"},
             "rangemode": "tozero",
+            "showgrid": False,  # every bar has its number
             "anchor": "x",
             "nticks": 6,
         },
