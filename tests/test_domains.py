@@ -99,6 +99,8 @@ BAD = [
     ('{"question": "q?", "choices": 3.5, "meta": []  , "context": 1}', "context is"),
     ('{"question": "q?", "meta": [1]}', "meta is"),
     ('{"question": "q?", "id": "good"}', "'good' was used before"),
+    (r'{"question": "q?", "answers": ["\ud83d"]}', "half of a character"),
+    ('{"question": "q?", "choices": ["a"], "meta": {"answer_index": 1}}', "answer_index is 1"),
 ]
 
 

@@ -221,6 +221,50 @@ def test_rows_that_make_no_question(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert len(domains.load(f"sciq:{tmp_path / 'sciq'}")) == 1
 
 
+# domain, file, a row that its data set may hold and that has no gold answer, a good row
+WITHOUT_GOLD: list[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] = [
+    ("ethics", "data/commonsense/test.csv",
+     {"label": -1, "input": "I stole it."}, {"label": 1, "input": "I gave it back."}),
+    ("devign", "data/test.jsonl", {**DEVIGN, "target": -1}, {**DEVIGN, "id": 1}),
+    ("primevul", "primevul_test_paired.jsonl", {**PRIMEVUL, "target": -1}, {**PRIMEVUL, "idx": 8}),
+    ("financial_phrasebank", "sentences_allagree/train.jsonl",
+     {"sentence": "Profit rose.", "label": -1}, {"sentence": "Profit fell.", "label": 0}),
+    ("triviaqa", "rc.nocontext/validation.jsonl",
+     {**TRIVIA, "answer": {"value": "", "aliases": []}}, {**TRIVIA, "question_id": "tc_2"}),
+    ("triviaqa", "rc.nocontext/validation.jsonl",
+     {**TRIVIA, "question": None}, {**TRIVIA, "question_id": "tc_2"}),
+    ("triviaqa", "rc.nocontext/validation.jsonl", TRIVIA, TRIVIA),
+    ("simpleqa", "simple_qa_test_set.csv", {**SIMPLEQA, "answer": ""}, SIMPLEQA),
+    ("nq_open", "NQ-open.dev.jsonl", {"question": "when", "answer": None},
+     {"question": "who", "answer": ["x"]}),
+    ("sciq", "data/test.jsonl", {**SCIQ, "correct_answer": " "}, SCIQ),
+    ("popqa", "test.jsonl", {**POPQA, "obj": "", "possible_answers": "[]"}, {**POPQA, "id": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WITHOUT_GOLD, ids=[c[0] for c in WITHOUT_GOLD])
+def test_a_row_without_a_gold_answer_is_reported_and_makes_no_question(
+    case: tuple, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, file, bad, good = case
+    write(tmp_path / file, bad, good)
+    with caplog.at_level(logging.WARNING, "hlens"):
+        [question] = domains.load(f"{name}:{tmp_path}")
+    assert question.answers
+    assert f"{name}: 1 bad rows were left out" in caplog.text
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2])
+@pytest.mark.parametrize("held", [True, False])
+def test_a_json_file_is_read_however_it_is_written(
+    indent: int | None, held: bool, tmp_path: Path
+) -> None:
+    rows = [{**FINQA, "id": f"AAL/page_{i}.pdf-1"} for i in range(2)]
+    found: Any = {"version": ["1"], "data": rows} if held else rows
+    (tmp_path / "test.json").write_text(json.dumps(found, indent=indent))
+    assert [q.id for q in domains.load(f"finqa:{tmp_path}")] == [row["id"] for row in rows]
+
+
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(HlensError, match="no folder"):
         domains.load(f"arc:{tmp_path / 'none'}")

@@ -118,6 +118,38 @@ HARD = [
     ("Yes, there is no doubt.", ["no"], WRONG),
     ("No.", ["no"], RIGHT),
     ("No, that is true", ["false", "no"], RIGHT),
+    # what denies nothing, and what does
+    ("There is no doubt that it is Paris.", ["Paris"], RIGHT),
+    ("Without a doubt Paris", ["Paris"], RIGHT),
+    ("It is none other than Odin.", ["Odin"], RIGHT),
+    ("Anything but Paris", ["Paris"], WRONG),
+    ("That is not true.", ["true"], WRONG),
+    ("It isn't true.", ["false"], RIGHT),
+    ("Yes and no", ["yes"], UNSCORED),
+    # names that are common words
+    ("Tell us more", ["United States", "US"], WRONG),
+    ("It is in the US.", ["United States", "US"], RIGHT),
+    ("us", ["United States", "US"], RIGHT),
+    ("A band who played in London", ["The Who"], WRONG),
+    ("The Who", ["The Who"], RIGHT),
+    ("It is a novel called Carrie.", ["It"], WRONG),
+    ("He wrote It in 1986.", ["It"], RIGHT),
+    # days and numbers written otherwise
+    ("4 July 1776", ["July 4, 1776"], RIGHT),
+    ("on the 4th of July, 1776", ["July 4, 1776"], RIGHT),
+    ("July 4th, 1776", ["4 July 1776"], RIGHT),
+    ("July 14, 1776", ["July 4, 1776"], WRONG),
+    ("July 4, 1775", ["July 4, 1776"], WRONG),
+    ("May 2010", ["May 20"], WRONG),
+    ("minus 40 degrees", ["-40"], RIGHT),
+    ("minus 40 degrees", ["40"], WRONG),
+    ("one hundred", ["100"], RIGHT),
+    ("two thousand", ["2,000"], RIGHT),
+    ("five hundred", ["5"], WRONG),
+    ("World War Two", ["World War II"], RIGHT),
+    ("World War I", ["World War II"], WRONG),
+    ("Henry VII", ["Henry VIII"], WRONG),
+    ("President Xi Jinping", ["Xi Jinping"], RIGHT),
     # hedges and corrections
     ("Paris or London", ["Paris"], UNSCORED),
     ("Either London or Paris.", ["Paris"], UNSCORED),
@@ -235,6 +267,27 @@ def test_words_of_the_question_are_no_yes_or_no() -> None:
     assert found.verdict is RIGHT, found.reason
 
 
+@pytest.mark.parametrize(
+    ("asked", "text", "gold", "verdict"),
+    [
+        ("True or false: fish swim?", "True", "true", RIGHT),
+        ("True or false: fish swim?", "False.", "true", WRONG),
+        ("True or false: fish sing?", "That is not true.", "false", RIGHT),
+        ("Is it true that fish swim?", "It is true.", "true", RIGHT),
+        ("Is it true that fish swim?", "Yes, it is true that they do.", "yes", RIGHT),
+        ("Is it true that fish sing?", "No, it is not true.", "no", RIGHT),
+        ("Is it true that fish swim?", "Not true", "true", WRONG),
+        ("Answer yes or no: do fish swim?", "Yes", "yes", RIGHT),
+        ("Answer yes or no: do fish swim?", "No", "yes", WRONG),
+    ],
+)
+def test_what_the_question_offers_is_an_answer(
+    asked: str, text: str, gold: str, verdict: Verdict
+) -> None:
+    found = alias.judge(respond(text, gold, asked=asked))
+    assert found.verdict is verdict, found.reason
+
+
 def test_an_alias_outside_of_the_first_sentence_is_the_answer() -> None:
     found = alias.judge(respond("A good one to ask! Many wonder. It is Paris.", "Paris"))
     assert found.verdict is RIGHT
@@ -283,6 +336,11 @@ CHOICES = [
     ("The answer is B.", RIGHT),
     ("The correct option is (B) because bats fly", RIGHT),
     ("A bat", RIGHT),
+    ("Option B", RIGHT),
+    ("Option C", WRONG),
+    ("The answer is B because bats fly", RIGHT),
+    ("The answer is A bat", RIGHT),
+    ("B\nExplanation: bats fly.", RIGHT),
     ("It is the bat, not the ant.", RIGHT),
     ("BAT!", RIGHT),
     ("A", WRONG),
@@ -339,6 +397,7 @@ LABELS = [
     (("wrong", "not wrong"), "wrong", "not wrong", WRONG),
     (("wrong", "not wrong"), "wrong", "It isn't wrong.", WRONG),
     (("wrong", "not wrong"), "wrong", "Wrong", RIGHT),
+    (("wrong", "not wrong"), "not wrong", "There is nothing wrong with it.", RIGHT),
     (("good", "neutral", "bad"), "bad", "This is not good, it is bad.", RIGHT),
     (("UCC", "Common Law"), "Common Law", "common law", RIGHT),
 ]
@@ -371,6 +430,8 @@ NUMBERS = [
     ("In 2018 it was 7", "7", "What was it in 2018?", RIGHT),
     ("2018", "2018", "Which came first, 2018 or 2019?", RIGHT),
     ("eight", "8", "How many?", RIGHT),
+    ("828 m", "828", "How tall is it, in metres?", RIGHT),
+    ("$5m", "5000000", "How much?", RIGHT),
     ("First 3, then 8", "8", "How many?", WRONG),
     ("0", "0", "What?", RIGHT),
     ("unknown", "8", "How many?", REFUSED),

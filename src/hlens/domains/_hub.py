@@ -75,12 +75,12 @@ def _mapped(
     hub: Hub, folder: Path | None, question: Callable[[Row, str, int], Question | None]
 ) -> Iterator[Question]:
     """The questions; a row that makes none is reported and counted."""
-    bad = 0
+    bad, seen = 0, set[str]()
     for config, rows in _sources(hub, folder).items():
         for number, row in enumerate(rows):
             try:
-                found = question(row, config, number)
-            except (HlensError, KeyError, TypeError, ValueError, IndexError) as error:
+                found = _checked(question(row, config, number), seen)
+            except (HlensError, LookupError, TypeError, ValueError, AttributeError) as error:
                 bad += 1
                 why = f"no field {error}" if isinstance(error, KeyError) else str(error)
                 log.warning("%s, row %d of %s: %s", hub.name, number, config or hub.split, why)
@@ -89,6 +89,21 @@ def _mapped(
                 yield found
     if bad:
         log.warning("%s: %d bad rows were left out", hub.name, bad)
+
+
+def _checked(found: Question | None, seen: set[str]) -> Question | None:
+    """The question, where it has a gold answer and an id of its own.
+
+    Without a gold answer it would be taken for one that has none, and be judged by abstaining.
+    """
+    if found is None:
+        return None
+    if not found.answers:
+        raise HlensError(f"question {found.id!r} has no gold answer")
+    if found.id in seen:
+        raise HlensError(f"id {found.id!r} was used before")
+    seen.add(found.id)
+    return found
 
 
 def _sources(hub: Hub, folder: Path | None) -> dict[str, Iterator[Row]]:
@@ -174,12 +189,17 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 def _json_rows(text: str) -> Iterator[Row]:
     """One object a line, or one list of objects, or an object that holds the list."""
-    if text.count("\n{") or (text.rstrip().count("\n") == 0 and not text.lstrip().startswith("[")):
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:  # several values: one a line
         yield from (json.loads(line) for line in text.split("\n") if line.strip())
         return
-    found = json.loads(text)
-    lists = [v for v in found.values() if isinstance(v, list)] if isinstance(found, dict) else []
-    yield from lists[0] if lists else found
+    lists = [v for v in found.values() if _is_rows(v)] if isinstance(found, dict) else [found]
+    yield from lists[0] if lists else [found]
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
 
 
 def group_of(*parts: object) -> str:
@@ -197,6 +217,17 @@ def listed(value: Any) -> tuple[str, ...]:
         value = json.loads(value)
     values = [value] if isinstance(value, str) else list(value or ())
     return tuple(dict.fromkeys(str(v).strip() for v in values if str(v).strip()))
+
+
+def label_at(index: int, labels: tuple[str, ...]) -> str:
+    """The label of an index; a set that keeps its labels back writes -1.
+
+    Raises:
+        HlensError: The index is none of the labels.
+    """
+    if not 0 <= index < len(labels):
+        raise HlensError(f"label {index} is none of {len(labels)} ({', '.join(labels)})")
+    return labels[index]
 
 
 def choice_meta(index: int, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def _question(row: Row, config: str, number: int) -> Question:
         id=str(row.get("id", number)),
         domain="devign",
         text=ASKED,
-        answers=(LABELS[index],),
+        answers=(_hub.label_at(index, LABELS),),
         choices=LABELS,
         context=row["func"],
         group=_hub.group_of("devign", row["project"], row["commit_id"]),

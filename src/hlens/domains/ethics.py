@@ -37,7 +37,7 @@ def _question(row: Row, config: str, number: int) -> Question | None:
         id=f"{config}-{number}",
         domain="ethics",
         text=ASKED[config].format(*(text.strip() for text in texts)),
-        answers=(LABELS[config][index],),
+        answers=(_hub.label_at(index, LABELS[config]),),
         choices=LABELS[config],
         group=_hub.group_of("ethics", config, " ".join(head)),
         meta={"format": "label", "judge": "label", "answer_index": index, "config": config},

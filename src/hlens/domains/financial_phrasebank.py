@@ -30,7 +30,7 @@ def _question(row: Row, config: str, number: int) -> Question:
         id=str(number),
         domain="financial_phrasebank",
         text=f"{ASKED}\n{row['sentence'].strip()}",
-        answers=(LABELS[index],),
+        answers=(_hub.label_at(index, LABELS),),
         choices=LABELS,
         group=_hub.group_of("financial_phrasebank", row["sentence"]),
         meta={"format": "label", "judge": "label", "answer_index": index},

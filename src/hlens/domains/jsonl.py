@@ -119,7 +119,16 @@ def _question(line: str, number: int, stem: str) -> Question:
         group=str(row.get("group") or meta.get("group") or ""),
         meta=meta,
     )
-    return replace(question, meta={**_defaults(question), **meta})
+    question = replace(question, meta={**_defaults(question), **meta})
+    _check_index(question)
+    return question
+
+
+def _check_index(question: Question) -> None:
+    """A wrong index would stop a run only after everything was asked."""
+    index, n = question.meta.get("answer_index"), len(question.choices)
+    if index is not None and n and not (type(index) is int and 0 <= index < n):
+        raise HlensError(f"answer_index is {index!r:.60}; expected 0 to {n - 1}, of {n} choices")
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -129,6 +138,11 @@ def _object(line: str) -> dict[str, Any]:
         raise HlensError(f"no JSON ({error.msg} at character {error.colno})") from error
     if not isinstance(row, dict):
         raise HlensError(f"a JSON {type(row).__name__}; expected an object")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # JSON can write half of a character; no file can hold it.
+        raise HlensError("half of a character (\\ud800 to \\udfff alone)") from None
     return row
 
 

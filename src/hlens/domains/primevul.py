@@ -21,7 +21,7 @@ def _question(row: Row, config: str, number: int) -> Question:
         id=str(row.get("idx", number)),
         domain="primevul",
         text=ASKED,
-        answers=(LABELS[index],),
+        answers=(_hub.label_at(index, LABELS),),
         choices=LABELS,
         context=row["func"],
         group=_hub.group_of("primevul", row["project"], row["commit_id"]),

@@ -32,6 +32,11 @@ _WRONG = re.compile(
 _TAKEN_BACK = re.compile(
     r"[.!?;,\n]\s*(?:(?:no|wait|sorry|oops),|actually,?|correction:|no, wait,?)\s+\w"
 )
+# These deny nothing.
+_CERTAIN = re.compile(
+    r"\b(?:no|without)(?: an?| any)?(?: \w+)? (?:doubt|question)\b|\bnone? other than\b"
+)
+_ALL_BUT = re.compile(r"\banything but(?: the| an?)?\W*$")
 _SAME = frozenset({"so", "more", "less", "about", "simply", "just", "also", "better", "sometimes"})
 
 
@@ -128,7 +133,14 @@ def _is_negated(first: int, last: int, text: str, found: Sequence[Word], golds: 
     start, stop = found[first].start, found[last - 1].stop
     clause = [m.end() for m in _CLAUSE.finditer(text, 0, start)]
     begin = clause[-1] if clause else 0
-    before = [w.key for w in found[max(0, first - 5) : first] if w.start >= begin]
+    if _ALL_BUT.search(text[:start].casefold()):
+        return "negated"
+    certain = [m.span() for m in _CERTAIN.finditer(text[:start].casefold())]
+    before = [
+        w.key
+        for w in found[max(0, first - 5) : first]
+        if w.start >= begin and not any(a <= w.start < b for a, b in certain)
+    ]
     if ("not", "only") in pairwise(before):
         return ""
     if NEGATORS & set(before) or before[-2:] in (["rather", "than"], ["instead", "of"]):

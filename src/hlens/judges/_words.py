@@ -20,6 +20,11 @@ NUMBERS = {w: str(i) for i, w in enumerate(UNITS.split())} | {w: str(i) for w, i
 NUMBERS |= {
     w: f"{i}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(i, 'th') }" for i, w in enumerate(ORDINALS.split(), 1)
 }
+# Numerals that are no word of their own, as "vi" and "Xi" are.
+ROMAN = {"ii": "2", "iii": "3", "vii": "7", "viii": "8", "xii": "12", "xiii": "13", "xiv": "14"}
+ZEROS = {"hundred": "00", "thousand": "000"}
+_MONTHS = "january february march april may june july august september october november december"
+MONTHS = {form: name for name in _MONTHS.split() for form in (name, name[:3])}
 # No Unicode decomposition takes these to their base letter.
 LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "ı": "i"})
 APOSTROPHES = "'’‘ʼʻ`´′"
@@ -137,21 +142,63 @@ def _is_article(word: Word, rest: list[Word], text: str) -> bool:
     return text[word.start] == "a" or not before or before[-1] in ".!?:;\n,"
 
 
+def date_forms(alias: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Other ways to write an alias that is a day: with the month first or last, "4th" for 4.
+
+    >>> (("4th", "of", "july", "1776") in date_forms(keys("July 4, 1776")), date_forms(("july",)))
+    (True, [])
+    """
+    parts = [word for word in alias if word != "of"]
+    months = [word for word in parts[:2] if word in MONTHS]
+    days = [
+        word for word in parts[:2] if re.fullmatch(r"(?:[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?", word)
+    ]
+    years = tuple(parts[2:])
+    if len(months) != 1 or len(days) != 1 or not all(re.fullmatch(r"\d{3,4}", y) for y in years):
+        return []
+    number = int(re.sub(r"\D", "", days[0]))
+    suffix = "th" if 11 <= number <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    name = MONTHS[months[0]]
+    orders = [
+        order
+        for month in (name, name[:3])
+        for day in (str(number), f"{number}{suffix}")
+        for order in ((month, day), (day, month), (day, "of", month))
+    ]
+    return [(*order, *years) for order in orders if (*order, *years) != alias]
+
+
 def _with_compounds(found: list[Word], text: str) -> list[Word]:
-    """Twenty-one and "twenty one" as one number."""
+    """Numbers of several words as one: twenty-one, one hundred, minus 5, World War II."""
     out: list[Word] = []
     for word in found:
-        tens = out[-1] if out else None
-        written_out = text[word.start].isalpha() and word.key in NUMBERS.values()
-        if (
-            tens
-            and written_out
-            and text[tens.start : tens.stop].casefold() in TENS
-            and text[tens.stop : word.start] in (" ", "-", "‑", "")
-            and len(word.key) == 1
-            and word.key != "0"
-        ):
-            out[-1] = replace(tens, key=str(int(tens.key) + int(word.key)), stop=word.stop)
+        before = out[-1] if out else None
+        key = None
+        if before and text[before.stop : word.start] in (" ", "-", "‑", ""):
+            key = _one_number(before, word, text)
+        if before and key:
+            out[-1] = replace(before, key=key, stop=word.stop)
+        elif before and _is_numeral(before, word, text):
+            out.append(replace(word, key=ROMAN[word.key]))
         else:
             out.append(word)
     return out
+
+
+def _one_number(before: Word, word: Word, text: str) -> str | None:
+    """The number that two neighbours make, or None."""
+    tens = text[before.start : before.stop].casefold() in TENS
+    written_out = text[word.start].isalpha() and word.key in NUMBERS.values()
+    if tens and written_out and len(word.key) == 1 and word.key != "0":
+        return str(int(before.key) + int(word.key))
+    if before.key in ("minus", "negative") and word.key[0].isdigit():
+        return f"-{word.key}"
+    if word.key in ZEROS and re.fullmatch(r"[1-9]\d{0,2}", before.key):
+        return before.key + ZEROS[word.key]
+    return None
+
+
+def _is_numeral(before: Word, word: Word, text: str) -> bool:
+    """World War II; the items "i and iii" are named by letters."""
+    follows = before.key.isalpha() and len(before.key) > 2 and before.key != "and"
+    return word.key in ROMAN and follows and text[before.stop : word.start] == " "

@@ -20,10 +20,17 @@ import unicodedata
 from hlens.judges import _refusal, abstain
 from hlens.judges._answer import answer_span
 from hlens.judges._match import NEGATORS, Match, examined, rival, runs
-from hlens.judges._words import Word, keys, words
+from hlens.judges._words import Word, date_forms, keys, words
 from hlens.types import Judgement, Response, Verdict
 
 POLAR = frozenset({"yes", "no", "true", "false"})
+CONTRARY = {"true": "false", "false": "true"}
+# As a word of a sentence these are not the "US", the "Who", or the film "It".
+_PLAIN_WORDS = (
+    "us it who is in or am as at be do he so to up we me my i on if of by go they them him her his "
+    "she you your that this what when where why how all any can may will"
+)
+PLAIN_WORDS = frozenset(_PLAIN_WORDS.split())
 
 
 def judge(response: Response) -> Judgement:
@@ -67,25 +74,61 @@ def _matches(response: Response, found: list[Word]) -> list[tuple[Match, str]]:
     exact = bool(question.meta.get("case_sensitive"))
     aliases = {keys(alias, exact): alias for alias in reversed(question.answers)}
     aliases.pop((), None)
+    for alias in list(aliases):
+        aliases |= {form: aliases[alias] for form in date_forms(alias) if form not in aliases}
     ordered = sorted(aliases, key=lambda alias: -len(alias))
     asked = words(question.text, exact)
-    said = {word.key for word in asked}
-    polar = [word for word in found if word.key in POLAR - said]
+    polar = _polar(found, text, {word.key for word in asked}, {a for a, *_ in aliases})
     places = [(run, alias) for alias in ordered for run in runs(alias, found)]
     golds = {i for (first, last), _ in places for i in range(first, last)}
     out: list[tuple[Match, str]] = []
     for run, alias in places:
         if set(alias) <= POLAR:
-            is_first = found[run[0]] in polar[:1]
-            against = "" if is_first else "a later yes or no"
-            out.append((Match(*run, against), aliases[alias]))
-        elif exact and _is_sentence_word(run, text, found):
+            out.append((Match(*run, "not the first yes or no"), aliases[alias]))
+        elif (_is_sentence_word if exact else _is_plain_word)(run, text, found):
             out.append((Match(*run, "a word of a sentence"), aliases[alias]))
         elif _comes_second(alias, run, found, asked):
             out.append((Match(*run, "after the other option"), aliases[alias]))
         elif not _is_pronoun(run, found):
             out.append((examined(run, text, found, golds), aliases[alias]))
+    if polar is not None and (polar[1],) in aliases:
+        at, _, against = polar
+        out.insert(0, (Match(at, at + 1, against), aliases[polar[1],]))
     return out
+
+
+def _polar(
+    found: list[Word], text: str, said: set[str], golds: set[str]
+) -> tuple[int, str, str] | None:
+    """The first yes, no, true or false: its place, what it says, and what stands against it.
+
+    Words that only repeat the question say nothing ("Is it true that ...?"), unless it offers them
+    ("True or false?") or asks for them. "Not true" says false.
+    """
+    kept = POLAR - said
+    for pair in ({"yes", "no"}, {"true", "false"}):
+        asks = pair <= said or (pair & golds and pair == set(CONTRARY))
+        kept |= pair if asks else set()
+    at = next((i for i, word in enumerate(found) if word.key in kept), None)
+    if at is None:
+        return None
+    says, after = found[at].key, [word.key for word in found[at + 1 : at + 3]]
+    if after[:1] in (["and"], ["or"]) and after[1:] and after[1] in POLAR - {says}:
+        return at, says, "hedged"
+    negated = says in CONTRARY and examined((at, at + 1), text, found, {at}).against == "negated"
+    return at, CONTRARY[says] if negated else says, ""
+
+
+def _is_plain_word(run: tuple[int, int], text: str, found: list[Word]) -> bool:
+    """An alias that is also a common word, where it is one: "Tell us more" does not name the US."""
+    first, last = run
+    word = found[first]
+    if last - first != 1 or word.key not in PLAIN_WORDS or len(found) == 1:
+        return False
+    raw, before = text[word.start : word.stop], text[: word.start].rstrip()
+    if raw.isupper() and len(raw) > 1:
+        return False
+    return not raw[0].isupper() or not before or before[-1] in ".!?\n"
 
 
 def _comes_second(

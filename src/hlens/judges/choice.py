@@ -29,12 +29,14 @@ Span = tuple[int, int]
 # One log-probability an option, in the order of the question's choices.
 Scorer = Callable[[Question], Sequence[float]]
 _LETTER = re.compile(
-    r"^\W*(?:(?:option|choice|letter)\s+)?"
+    r"^\W*(?:(?i:option|choice|letter)\s+)?"
     r"(?:[\(\[]\s*(?P<bracketed>[A-Za-z])\s*[\)\]]"
     r"|(?P<marked>[A-Za-z])\s*[\).:](?=\s|$|\W)|(?P<alone>[A-Za-z])\W*$)"
 )
 _NAMED = re.compile(
-    r"(?:answer|option|choice)\W*(?:is\W*)?\s*[\(\[*]*([A-Z])(?=\s*(?:[).,:;*\]]|$))"
+    r"(?i:answer|option|choice)\W*(?:is\W*)?\s*[\(\[*]*"
+    # A and I may begin what follows ("the answer is A bat"); other letters alone are no words.
+    r"([A-Z](?=\s*(?:[).,:;*\]]|$))|[B-HJ-Z](?!['’\w]))"
 )
 
 
@@ -125,11 +127,14 @@ def gold_index(question: Question) -> int:
 def by_letter(text: str, n_options: int) -> list[tuple[int, Span]]:
     """The option that a response picks by its letter, as a list of none or one."""
     span = answer_span(text) or (0, len(text))
-    for match in (_LETTER.match(text), _LETTER.match(text[span[0] :]), _NAMED.search(text)):
+    begun = text[span[0] :]
+    line = begun.split("\n", 1)[0]  # a letter, and its reason on further lines
+    for said in (text, begun, line, None):
+        match = _NAMED.search(text) if said is None else _LETTER.match(said)
         if match is None:
             continue
         name = match.lastgroup or 1
-        shift = span[0] if match.string != text else 0
+        shift = 0 if said is None else len(text) - len(begun) if said is not text else 0
         index = ord(match.group(name).upper()) - ord("A")
         if 0 <= index < n_options:
             return [(index, (match.start(name) + shift, match.end(name) + shift))]

@@ -54,7 +54,7 @@ def first_label(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, int
     for first, _, last, label in sorted(places):
         span = found[first].start, found[last - 1].stop
         against = examined((first, last), text, found, set(range(first, last))).against
-        if against == "negated":
+        if against == "negated" or found[max(0, first - 1)].key == "nothing":
             other = _negation(label, labels)
             if other is not None:
                 return other, (_negator(first, found), span[1])

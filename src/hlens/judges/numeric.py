@@ -99,7 +99,9 @@ def _values(match: re.Match[str], ignore_scale: bool = False) -> list[float]:
     if match["sign"] and (match["sign"] != "(" or match["close"]):
         value = -value
     scale = SCALES[match["scale"].casefold()] if match["scale"] else 1.0
-    values = [value * scale] + ([value] if ignore_scale and scale != 1 else [])
+    # "828 m" may be metres, and "64 b" bits.
+    is_unit = match["scale"] in ("m", "b", "k")
+    values = [value * scale] + ([value] if scale != 1 and (ignore_scale or is_unit) else [])
     return values + ([value / 100] if match["percent"] else [])
 
 
