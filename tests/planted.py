@@ -60,6 +60,7 @@ def evidence(
         residual=state(N_LAYERS, D_MODEL, name="residual"),
         residual_last=state(N_LAYERS, D_MODEL, name="residual_last"),
         lookback=state(N_LAYERS, N_HEADS, name="lookback").sigmoid(),
+        measured={"otherwise": _like(data, False, shift, seed + 1)},
         p_true=torch.from_numpy(draw.normal(size=n) - up["p_true"]).float().sigmoid(),
         **_samples(labels, draw, signal),
     )

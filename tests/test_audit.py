@@ -1,4 +1,4 @@
-"""The audit: planted truth is found, planted confounds are named, noise is not praised."""
+"""The audit's parts: how often they err, what they agree with, and every rule of the card."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import hlens
-from hlens import audit, baselines
+from hlens import audit
 from hlens.audit.added import _powers, _standard
-from hlens.audit.confounds import ADJUSTED, ALL, ALONE, MATCHED, PAIRS, strata_of
+from hlens.audit.confounds import ADJUSTED, ALONE, MATCHED, PAIRS, strata_of
 from hlens.audit.covariates import asked_for, gold_in_prompt
 from hlens.audit.findings import Added, Carried, Cheaper, Fixed, Moved
-from hlens.audit.scoring import TEST, TRAIN
 from hlens.errors import HlensError
-from hlens.evaluation import auroc, controls, delong_test, split_by_group
+from hlens.evaluation import auroc, delong_test, split_by_group
 from hlens.evaluation.pairs import alike_pairs, estimate_over_pairs
 from hlens.judges import substring
 from hlens.probe import SparseProbe
@@ -26,9 +25,7 @@ from hlens.types import (
     AuditCard,
     Check,
     Claim,
-    Contributions,
     Estimate,
-    Evidence,
     Example,
     Judgement,
     Question,
@@ -36,119 +33,9 @@ from hlens.types import (
     Support,
     Verdict,
 )
+from synthetic import made
 
 YES, NO, OPEN = Support.SUPPORTED, Support.NOT_SUPPORTED, Support.NOT_TESTED
-
-
-# Planted data: a model whose neurons read length, falsehood, confidence or nothing
-
-
-def planted(kind: str, n: int = 700, seed: int = 0) -> Evidence:
-    """Evidence in which neuron (1, 3) follows what `kind` names, and the label too."""
-    draw = np.random.default_rng(seed)
-    length, surprise = draw.integers(1, 9, n), draw.gamma(2.0, 1.0, n)
-    odds = {"length": length - 4.5, "confidence": 2 * (surprise - 1.7)}.get(kind, np.zeros(n))
-    wrong = draw.random(n) < 1 / (1 + np.exp(-odds))
-    values = draw.gamma(2.0, 1.0, (2, 24, n)).astype(np.float32)
-    shift = {"length": 0.6 * length, "confidence": 1.5 * surprise, "neuron": 3.0 * wrong}
-    values[1, 3] += shift.get(kind, np.zeros(n))
-    data = Contributions(
-        values=torch.from_numpy(values).permute(2, 0, 1),
-        labels=torch.from_numpy(wrong),
-        groups=tuple(f"g{i // 2}" for i in range(n)),
-        domains=("made",) * n,
-        question_ids=tuple(f"q{i}" for i in range(n)),
-        n_tokens=torch.from_numpy(length),
-    )
-    words = ("a",) * n
-    logprobs = tuple((-float(one),) * 2 for one in surprise)
-    whole = torch.ones(n, dtype=torch.long)
-    return Evidence(
-        data, words, words, words, words, n_prompt=whole, n_response=data.n_tokens, starts=whole,
-        logprobs=logprobs,
-    )  # fmt: skip
-
-
-def audited(evidence: Evidence, seed: int = 0) -> tuple[Claim, ...]:
-    """The whole audit below a study, on small numbers of repeats."""
-    data = evidence.contributions
-    train, test = split_by_group(data, 0.4, seed)
-    held_out = set(test.groups)
-    in_test = np.array([group in held_out for group in data.groups])
-    probe = SparseProbe(C="cv", class_weight="balanced", n_points=8, cv=3)
-    detector = hlens.find(train, probe, calibration=None)
-    rivals = [baselines.named("length"), baselines.named("perplexity")]
-    scores = audit.score_all(evidence, in_test, probe, detector, rivals)
-    of = {
-        part: {
-            str(name): rows.score.to_numpy()
-            for name, rows in scores[scores.part == part].groupby("detector", sort=False)
-        }
-        for part in (TRAIN, TEST)
-    }
-    surprise = [-sum(row) for row in evidence.logprobs or ()]
-    covariates = pd.DataFrame({"length": data.n_tokens.numpy(), "log-probability": surprise})
-    parts = [
-        audit.Scored(
-            of[part][audit.REFERENCE],
-            data.labels.numpy()[rows],
-            list(np.asarray(data.groups)[rows]),
-            covariates.loc[rows].reset_index(drop=True),
-        )
-        for part, rows in ((TRAIN, ~in_test), (TEST, in_test))
-    ]
-    labels, groups = (parts[0].labels, parts[1].labels), (parts[0].groups, parts[1].groups)
-    board = audit.leaderboard(
-        of[TEST], labels[1], groups[1], {audit.REFERENCE: (1, 0), "length": (0, 0)}, n_boot=200
-    )
-    found = audit.findings(
-        controls(train, test, probe, detector, n_boot=200),
-        board,
-        audit.added_value(of[TRAIN], of[TEST], labels, groups, permutations=99, n_boot=200),
-        audit.confounds(*parts, n_boot=200),
-        audit.refits(train, test, probe, detector, draws=5, flip_draws=1, n_boot=200),
-        audit.set_agreement(train, SparseProbe(C=detector.fit["C"]), repeats=3),
-        len(detector.selected),
-        detector.weights.numel(),
-    )
-    # The made text has no words, and the made model too few neurons for any set to be few.
-    sure = Added("text", Estimate(50.0, 20.0, 80.0, 100), 0.01)
-    return audit.decide(replace(found, text=(sure,), n_neurons=46_080))
-
-
-def failing(claim: Claim) -> set[str]:
-    return {check.name for check in claim.checks if check.holds is False}
-
-
-def test_a_real_neuron_passes() -> None:
-    readout, _, identity, *_ = audited(planted("neuron"))
-    assert readout.verdict is YES, readout.because
-    assert identity.verdict is YES, identity.because
-
-
-def test_length_alone_is_named_as_the_explanation() -> None:
-    readout, *_, cost = audited(planted("length"))
-    assert readout.verdict is NO
-    assert {"at equal length", f"at equal {ALL}"} <= failing(readout)
-    assert "above chance" not in failing(readout)
-    assert "length may explain it" in readout.because
-    assert cost.verdict is NO
-    assert "not beaten: length" in cost.because
-
-
-def test_confidence_alone_adds_nothing_to_confidence() -> None:
-    readout, *_ = audited(planted("confidence"))
-    assert readout.verdict is NO
-    assert "beyond confidence" in failing(readout)
-    assert not {"above chance", "at equal length"} & failing(readout)
-
-
-def test_noise_is_not_praised() -> None:
-    readout, _, identity, *_ = audited(planted("noise"))
-    assert readout.verdict is NO
-    assert "above chance" in failing(readout)
-    assert "may explain" not in readout.because
-    assert identity.verdict is not YES
 
 
 # How often the tests err where nothing is there
@@ -290,14 +177,14 @@ def test_truth_by_length_tells_the_two_effects_apart() -> None:
 
 
 def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
-    evidence = planted("neuron", 500)
-    train, test = split_by_group(evidence.contributions, 0.4)
+    data = made(500, d_mlp=24, planted={(1, 3): 3.0}, per_group=2)
+    train, test = split_by_group(data, 0.4)
     probe = SparseProbe(C="cv", n_points=8, cv=3)
     detector = hlens.find(train, probe, calibration=None)
     given = [(part.labels.long(), part) for part in (train, test)]
     given[1][0][:4] = -1
     table = audit.refits(
-        train, test, probe, detector, {"measured again": evidence.contributions},
+        train, test, probe, detector, {"measured again": data},
         (given[0][0], given[1][0]), draws=3, flip_draws=1, n_boot=50,
     ).set_index("control")  # fmt: skip
     assert table.loc["as found", "shared"] == 1

@@ -14,16 +14,19 @@ from planted import evidence
 
 
 def assert_equal(one: Evidence, other: Evidence) -> None:
-    for field in fields(Evidence):
-        a, b = getattr(one, field.name), getattr(other, field.name)
+    assert list(one.measured) == list(other.measured)
+    pairs = [(field.name, getattr(one, field.name), getattr(other, field.name))
+             for field in fields(Evidence) if field.name != "measured"]  # fmt: skip
+    pairs += [(name, one.measured[name], other.measured[name]) for name in one.measured]
+    for name, a, b in pairs:
         if isinstance(a, Contributions):
             assert torch.equal(a.values, b.values)
             assert torch.equal(a.labels, b.labels)
             assert (a.groups, a.metric) == (b.groups, b.metric)
         elif isinstance(a, torch.Tensor):
-            assert torch.equal(a, b), field.name
+            assert torch.equal(a, b), name
         else:
-            assert a == b, field.name
+            assert a == b, name
 
 
 def test_every_field_is_selected_alike() -> None:
@@ -40,6 +43,8 @@ def test_every_field_is_selected_alike() -> None:
                 assert torch.equal(a[row], b[at])
             elif not isinstance(a, Mapping):
                 assert a[row] == b[at]
+        other = part.measured["otherwise"].values[row]
+        assert torch.equal(other, whole.measured["otherwise"].values[at])
     mask = torch.zeros(30, dtype=torch.bool)
     mask[[3, 7]] = True
     assert_equal(whole.select(mask), whole.select([3, 7]))
@@ -48,6 +53,8 @@ def test_every_field_is_selected_alike() -> None:
 def test_rows_of_another_number_are_refused() -> None:
     with pytest.raises(HlensError, match="answers of 29"):
         replace(evidence(30), answers=("x",) * 29)
+    with pytest.raises(HlensError, match="otherwise of 29"):
+        replace(evidence(30), measured={"otherwise": evidence(30).contributions.select(range(29))})
 
 
 def test_a_blind_copy_has_no_labels_anywhere() -> None:

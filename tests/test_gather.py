@@ -11,10 +11,11 @@ import architectures
 import hlens
 from hlens import metrics
 from hlens.baselines import gather
-from hlens.baselines._pass import Readings, middle_layer, read
-from hlens.contributions import measure
+from hlens.baselines._pass import Readings, in_one_pass, read
+from hlens.baselines._running import middle_layer
+from hlens.contributions import Ask, measure
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, next_token_logprobs, stretches
+from hlens.model import Model, Settings, blocks, next_token_logprobs, stretches
 from hlens.sampling import more, sample
 from hlens.types import Contributions, Example, Question, Response
 from tiny_study import tiny_model
@@ -135,6 +136,48 @@ def test_examples_read_the_same_beside_samples_and_alone(tiny_llama: nn.Module) 
     assert torch.equal(whole.activations.labels, measured.labels)
 
 
+def test_samples_are_run_to_the_middle_layer_and_no_further(tiny_llama: nn.Module) -> None:
+    model = hlens.load((tiny_llama, None))
+    examples, others = sequences(3), sequences(3, n_answer=9)
+    ran: dict[int, int] = {}
+    hooks = [
+        block.register_forward_pre_hook(
+            lambda module, args, layer=layer: ran.update(
+                {layer: ran.get(layer, 0) + args[0].shape[0]}
+            )
+        )
+        for layer, block in enumerate(blocks(model))
+    ]
+    read(model, examples, [], lookback=False)
+    alone = dict(ran)
+    read(model, examples, others, lookback=False)
+    for hook in hooks:
+        hook.remove()
+    middle = middle_layer(model)
+    assert ran[middle] - alone[middle] > ran[middle + 1] - alone[middle + 1]
+    again = read(model, examples, [], lookback=True)  # nothing of the shortened pass is left
+    check(model, examples, again)
+
+
+def test_other_tokens_are_measured_in_the_same_pass(tiny_llama: nn.Module) -> None:
+    model = hlens.load((tiny_llama, None))
+    examples = sequences(6, common=20)
+    asks = [
+        Ask(metrics.cett, "response"),
+        Ask(metrics.cett, "answer", "max", "predicted"),
+        Ask(metrics.activation, "response", "last"),
+    ]
+    assert all(in_one_pass(ask, examples) for ask in asks)
+    found = read(model, examples, sequences(n_answer=9), lookback=True, also=asks)
+    check(model, examples, found)
+    for ask, values in zip(asks, found.measured, strict=True):
+        alone = measure(model, examples, ask.metric, ask.region, ask.reduce, ask.position)
+        torch.testing.assert_close(values.values, alone.values, atol=1e-5, rtol=1e-4)
+        assert values.region == alone.region
+    assert not in_one_pass(Ask(metrics.cett, "prompt"), examples)
+    assert not in_one_pass(Ask(metrics.gradient_x_activation, "answer"), examples)
+
+
 @pytest.mark.parametrize("answers", [1, 2])
 def test_what_all_begin_with_is_run_once(tiny_llama: nn.Module, answers: int) -> None:
     model = hlens.load((tiny_llama, None))
@@ -246,6 +289,12 @@ def test_evidence_stands_in_the_order_of_the_contributions(model: Model) -> None
         torch.testing.assert_close(
             torch.tensor(found.logprobs[row]), torch.tensor(response.logprobs), atol=1e-4, rtol=1e-4
         )
+    asks = {"p": Ask(metrics.cett, "prompt"), "r": Ask(metrics.cett, "response")}
+    beside = gather(model, examples, responses, data, samples=0, ask=False, also=asks).measured
+    assert list(beside) == ["p", "r"]
+    for name, ask in asks.items():  # the first in a pass of its own
+        alone = measure(model, examples, ask.metric, ask.region)
+        torch.testing.assert_close(beside[name].values, alone.values, atol=1e-5, rtol=1e-4)
     turned = list(range(len(examples)))[::-1]
     back = gather(
         model, [examples[i] for i in turned], responses, data.select(turned), samples=3,

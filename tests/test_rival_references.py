@@ -1,5 +1,6 @@
 """Each rival that learns agrees with another way to the same numbers (scikit-learn, SciPy)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,12 +31,14 @@ def parts() -> tuple[Evidence, Evidence]:
     return found.select(rows < 80), found.select(rows >= 80)
 
 
-def sklearn_scores(X: np.ndarray, train: Evidence, other: np.ndarray, seed: int = 0) -> np.ndarray:
+def sklearn_scores(
+    X: np.ndarray, train: Evidence, other: np.ndarray, Cs: Sequence[float] = CS
+) -> np.ndarray:
     """Logistic regression with C by cross-validation, as scikit-learn itself chooses it."""
     scaled = StandardScaler().fit(X)
     chosen = LogisticRegressionCV(
-        Cs=list(CS),
-        cv=splits(folds(train.labels, train.groups, seed)),
+        Cs=list(Cs),
+        cv=splits(folds(train.labels, train.groups, 0)),
         scoring="roc_auc",
         class_weight="balanced",
         max_iter=5000,
@@ -97,21 +100,36 @@ def test_the_direction_of_length_is_that_of_a_stump() -> None:
         assert agree > 0.99
 
 
-def test_neuron_probes_are_logistic_regression_at_their_c() -> None:
+def test_the_dense_probe_is_logistic_regression_on_standardised_neurons() -> None:
     found = evidence(120, signal="contributions", shift=1.0)
     rows = torch.arange(120)
     train, test = found.select(rows < 80), found.select(rows >= 80)
-    X = train.contributions.neuron_major.T.double().numpy()
-    other = test.contributions.neuron_major.T.double().numpy()
-    spread = X.std(axis=0)
-    probe = SparseProbe(C="cv", penalty="l2", scale="feature", class_weight="balanced", n_points=12)
-    probe.fit(
-        train.contributions.neuron_major.T, train.labels.numpy(), groups=np.array(train.groups)
+    scaled = StandardScaler().fit(train.contributions.neuron_major.T.double().numpy())
+    X, other = (
+        scaled.transform(part.contributions.neuron_major.T.double().numpy())
+        for part in (train, test)
     )
-    plain = LogisticRegression(C=probe.C_, class_weight="balanced", max_iter=10000, tol=1e-10)
-    plain.fit(X / spread, train.labels.numpy())
-    own = named("dense_probe")(train, test)
-    np.testing.assert_allclose(own, plain.decision_function(other / spread), atol=5e-3)
+    probe = SparseProbe(penalty="l2", class_weight="balanced")
+    grid = probe.task(torch.from_numpy(X), train.labels.numpy()).grid(12, 0.01)[0]
+    expected = sklearn_scores(X, train, other, Cs=grid)
+    np.testing.assert_allclose(named("dense_probe")(train, test), expected, atol=5e-3)
+
+
+def test_the_activation_probe_is_l1_logistic_regression_at_one_c_of_its_grid() -> None:
+    found = evidence(120, signal="activations", shift=0.5)
+    rows = torch.arange(120)
+    train, test = found.select(rows < 80), found.select(rows >= 80)
+    X, other = (part.activations.neuron_major.T for part in (train, test))  # pyright: ignore
+    own = named("activation_probe")(train, test).numpy()
+    grid = SparseProbe(class_weight="balanced").task(X, train.labels.numpy()).grid(30, 0.01)[0]
+    plain = LogisticRegression(
+        solver="saga", l1_ratio=1, class_weight="balanced", tol=1e-7, max_iter=20_000
+    )
+    scores = [
+        plain.set_params(C=C).fit(X.double().numpy(), train.labels.numpy()).decision_function(other)
+        for C in grid
+    ]
+    assert sum(np.allclose(own, score, atol=5e-3) for score in scores) == 1
 
 
 def test_the_k_sparse_probe_scores_as_its_tool(parts: tuple[Evidence, Evidence]) -> None:

@@ -2,17 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 from typer.testing import CliRunner
 
 import hlens
 from hlens import baselines
+from hlens.baselines import _asking
 from hlens.cli.app import app
 from hlens.errors import HlensError
+from hlens.model import Model, next_token_logprobs
 from hlens.study import auditing
-from hlens.study.auditing import Audit
+from hlens.study.auditing import Audit, Auditing
 from hlens.types import AuditCard
 from tiny_study import question_file, tiny_model, tiny_recipe
 
@@ -31,6 +35,35 @@ def audited(study: hlens.Study) -> Audit:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "rivals", lambda: [baselines.named(name) for name in FEW])
         return hlens.audit(study)
+
+
+class Completing(hlens.Study):
+    """A study that asks as base models are asked."""
+
+    completion = True
+
+
+def test_a_completion_study_is_audited_as_it_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model()
+    recipe = tiny_recipe(question_file(tmp_path / "questions.jsonl"))
+    study = Completing(tmp_path / "study", recipe, model)
+    prompts: list[list[int]] = []
+
+    def spied(model: Model, asked: list[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
+        prompts.extend(asked)
+        return next_token_logprobs(model, asked)
+
+    monkeypatch.setattr(_asking, "next_token_logprobs", spied)
+    evidence = Auditing(study).evidence()
+    texts = [model.tokenizer.decode(prompt) for prompt in prompts]
+    assert len(texts) == len(evidence)
+    # Neither the turns of a chat nor, in any sample, a second line.
+    assert all(text.endswith("\nThe proposed answer is") for text in texts)
+    assert not any("\n" in sample for row in evidence.samples or () for sample in row)
+    own = study.responses()[0]
+    assert model.tokenizer.decode(own.token_ids[: own.n_prompt]).endswith("\nAnswer:")
 
 
 def test_noise_gets_no_support(audited: Audit) -> None:

@@ -104,7 +104,7 @@ def more(
     """Ask questions again that were asked before, until each has n samples.
 
     With the seed and the settings of the run that asked first, these are the very samples that it
-    would have drawn with a larger n.
+    would have drawn with a larger n (but for rounding: what all prompts begin with is read once).
 
     Args:
         model: The model.
@@ -134,7 +134,7 @@ def more(
         for batch in _batches(prompts, max(1, rows // (n - start))):
             questions = [asked[i].question for i in batch]
             chosen = [prompts[i] for i in batch]
-            made = _ask(model, questions, chosen, range(start, n), seed, settings)
+            made = _ask(model, questions, chosen, range(start, n), seed, settings, share=True)
             flat = [response for row in made for response in row]
             found += [first_line(each, model) for each in flat] if completion else flat
             if progress:
@@ -200,11 +200,15 @@ def _ask(
     numbers: Sequence[int],
     seed: int,
     settings: Settings,
+    share: bool = False,
 ) -> list[list[Response]]:
-    """Sample one batch, the samples of these numbers; halve it when memory runs out."""
+    """Sample one batch, the samples of these numbers; halve it when memory runs out.
+
+    With `share`, what all prompts begin with is read once.
+    """
     seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q in questions]
     try:
-        made = generate_batch(model, prompts, seeds, settings)
+        made = generate_batch(model, prompts, seeds, settings, share)
     except (torch.OutOfMemoryError, MemoryError):
         if len(questions) == 1:
             raise HlensError(
@@ -213,8 +217,8 @@ def _ask(
             ) from None
         half = len(questions) // 2
         log.warning("out of memory: going on with %d questions at a time", half)
-        first = _ask(model, questions[:half], prompts[:half], numbers, seed, settings)
-        return first + _ask(model, questions[half:], prompts[half:], numbers, seed, settings)
+        first = _ask(model, questions[:half], prompts[:half], numbers, seed, settings, share)
+        return first + _ask(model, questions[half:], prompts[half:], numbers, seed, settings, share)
     return [
         [_response(q, p, *of) for of in zip(row, s, numbers, strict=True)]
         for q, p, row, s in zip(questions, prompts, made, seeds, strict=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from hlens.audit.added import added_value, gain
 from hlens.audit.confounds import confounds, matched
 from hlens.audit.covariates import covariates
+from hlens.audit.extracting import findings
 from hlens.audit.factorial import truth_by_length
-from hlens.audit.findings import Findings, findings
+from hlens.audit.findings import Findings
 from hlens.audit.halves import set_agreement
 from hlens.audit.leaderboard import REFERENCE, leaderboard
 from hlens.audit.markdown import markdown

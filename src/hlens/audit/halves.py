@@ -21,7 +21,8 @@ def set_agreement(
 
     Args:
         data: Contributions of the training part; all domains are taken as one.
-        probe: The probe, with the C that it chose on the whole part: a half needs no other.
+        probe: What is fitted to each half, such as the probe that found the set, asked for half
+            as many neurons.
         repeats: Random halvings.
         seed: Seed of halvings and of chance.
 

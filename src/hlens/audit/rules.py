@@ -6,22 +6,22 @@ asks that all of several tests succeed, each keeps its own 5 % (an intersection-
 it would be enough that any does, they are corrected.
 """
 
-from collections.abc import Sequence
-
-from hlens.audit.findings import FEWEST_DRAWS, Added, Findings, Fixed
+from hlens.audit.conventions import (
+    ABSENT,
+    COMES_BACK,
+    FEW,
+    FEW_DRAWS,
+    FEWEST_DRAWS,
+    KEEPS,
+    LEVEL,
+    MARGIN,
+)
+from hlens.audit.findings import Findings
+from hlens.audit.readout import readout
 from hlens.audit.words import percent, signed, spaced, written
 from hlens.types import Check, Claim, Estimate
 
-LEVEL = 0.05
-MARGIN = 0.05  # AUROC that a sparse set may lose against all neurons
-FEW = 0.01  # share of the model's neurons that is still few
-COMES_BACK = 0.5  # share of a set that must be found again
-KEEPS = 0.5  # share of what is above chance that must carry over
-HELD_FIXED = (
-    "with it held fixed the AUROC stays above 0.5: adjusted for it, and over pairs of answers that "
-    "are alike in it, where 20 answers of either label stand in one"
-)
-ENOUGH = 20  # answers of either label in alike pairs, below which only the adjustment is asked
+_UNEDITED = "no neuron was edited; run hlens intervene first"
 
 
 def decide(found: Findings) -> tuple[Claim, ...]:
@@ -30,19 +30,6 @@ def decide(found: Findings) -> tuple[Claim, ...]:
         readout(found), sparsity(found), identity(found), transfer(found), control(found),
         cost(found),
     )  # fmt: skip
-
-
-def readout(found: Findings) -> Claim:
-    """Do the neurons tell wrong from right, beyond surface and confidence?"""
-    checks = [_above_chance(found), _above_shuffled(found)]
-    reads = found.auroc is not None and found.auroc.low > 0.5
-    checks += [_held_fixed(fixed, reads) for fixed in found.fixed] or [
-        Check("at equal surface", HELD_FIXED, None, reads=_ABSENT)
-    ]
-    checks.append(_adds("beyond confidence", "the model's own confidence", found.confidence))
-    checks.append(_adds("beyond the text", "the words of the answer", found.text))
-    says = "The neurons tell hallucinated from true answers, beyond length, format and confidence."
-    return Claim("Readout", says, tuple(checks), "Who else can tell?")
 
 
 def sparsity(found: Findings) -> Claim:
@@ -61,7 +48,7 @@ def sparsity(found: Findings) -> Claim:
         f"the interval of its AUROC less that of all neurons lies above −{MARGIN:g}",
         None if over is None else over.low > -MARGIN,
         over,
-        reads=_ABSENT if over is None else f"sparse less dense: {signed(over)}",
+        reads=ABSENT if over is None else f"sparse less dense: {signed(over)}",
         unit="AUROC difference",
         line=-MARGIN,
     )
@@ -82,7 +69,7 @@ def identity(found: Findings) -> Claim:
         else back.value >= COMES_BACK and back.low > chance.high,
         back,
         chance,
-        _ABSENT if back is None
+        ABSENT if back is None
         else f"halves share {percent(back.value)} of their neurons "
         f"(least {percent(back.low)}, greatest {percent(back.high)})",
         "share of the smaller set",
@@ -93,7 +80,7 @@ def identity(found: Findings) -> Claim:
         f"another split of the data finds at least {100 * COMES_BACK:g} % of the smaller set again",
         None if seed is None else seed.value >= COMES_BACK,
         seed,
-        reads=_ABSENT if seed is None else f"another split shares {percent(seed.value)}",
+        reads=ABSENT if seed is None else f"another split shares {percent(seed.value)}",
         unit="share of the smaller set",
     )
     over = found.over_without
@@ -102,7 +89,7 @@ def identity(found: Findings) -> Claim:
         "a probe that may not use them reads worse: the interval of the loss lies above 0",
         None if over is None else over.low > 0,
         over,
-        reads=_ABSENT if over is None else f"without them it loses {signed(over)} of AUROC",
+        reads=ABSENT if over is None else f"without them it loses {signed(over)} of AUROC",
         unit="AUROC difference",
         line=0.0,
     )
@@ -184,7 +171,7 @@ def cost(found: Findings) -> Claim:
         return Claim(
             "Cost",
             says,
-            (Check("beats the cheap", rule, None, reads=_ABSENT),),
+            (Check("beats the cheap", rule, None, reads=ABSENT),),
             "Who else can tell?",
         )
     beaten = [r for r in found.cheaper if r.difference.value > 0 and r.p_corrected <= LEVEL]
@@ -201,36 +188,6 @@ def cost(found: Findings) -> Claim:
     return Claim("Cost", says, (check,), "Who else can tell?")
 
 
-_ABSENT = "not measured"
-_FEW_DRAWS = f"fewer than {FEWEST_DRAWS} draws of the null"
-_UNEDITED = "no neuron was edited; run hlens intervene first"
-
-
-def _above_chance(found: Findings) -> Check:
-    own = found.auroc
-    return Check(
-        "above chance",
-        "the interval of the held-out AUROC lies above 0.5",
-        None if own is None else own.low > 0.5,
-        own,
-        reads=_ABSENT if own is None else f"held-out AUROC {written(own)}",
-    )
-
-
-def _above_shuffled(found: Findings) -> Check:
-    p, null = found.shuffled_p, found.shuffled
-    return Check(
-        "beyond shuffled labels",
-        f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)",
-        None if p is None else p <= LEVEL,
-        found.auroc,
-        null,
-        _FEW_DRAWS if p is None or null is None
-        else f"shuffled labels reach {null.value:.2f} (p = {p:.3f})",
-        p=p,
-    )  # fmt: skip
-
-
 def _above_random(found: Findings) -> Check:
     own, drawn, p = found.refit, found.random, found.random_p
     return Check(
@@ -240,39 +197,7 @@ def _above_random(found: Findings) -> Check:
         None if p is None or own is None or drawn is None else p <= LEVEL,
         own,
         drawn,
-        _FEW_DRAWS if p is None or own is None or drawn is None
+        FEW_DRAWS if p is None or own is None or drawn is None
         else f"random neurons reach {drawn.value:.2f}, these {own.value:.2f}",
         p=p,
-    )  # fmt: skip
-
-
-def _held_fixed(fixed: Fixed, reads: bool) -> Check:
-    """`reads`: with nothing held fixed the detector is above chance, so something is lost here."""
-    asks_pairs = fixed.fewest >= ENOUGH
-    shown = fixed.pairs if asks_pairs else fixed.adjusted
-    holds = fixed.adjusted.low > 0.5 and (not asks_pairs or fixed.pairs.low > 0.5)
-    lower = min((fixed.adjusted, shown), key=lambda one: one.low)
-    few = "" if asks_pairs else " (too few alike pairs)"
-    explained = f": {fixed.name} may explain it" if reads and not holds else ""
-    return Check(
-        f"at equal {fixed.name}",
-        HELD_FIXED,
-        None if lower.value != lower.value else holds,
-        lower,
-        fixed.alone,
-        f"at equal {fixed.name} {written(lower)}{few}{explained}",
-    )
-
-
-def _adds(name: str, to: str, rivals: Sequence[Added]) -> Check:
-    rule = f"to every rival that reads {to} the neurons add held-out likelihood (interval above 0 "
-    rule += "and permutation p at most 0.05)"
-    if not rivals:
-        return Check(name, rule, None, reads=_ABSENT, unit="millinats an answer")
-    least = min(rivals, key=lambda rival: rival.gain.low)
-    holds = all(rival.gain.low > 0 and rival.p <= LEVEL for rival in rivals)
-    reads = f"over {spaced(least.name)} they add {signed(least.gain, '.0f')} millinats an answer"
-    return Check(
-        name, rule, holds, least.gain, reads=reads,
-        unit="millinats an answer", line=0.0, p=max(rival.p for rival in rivals),
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Every detector on the same examples, out of fold in the training part."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def score_all(
         detector: What it found on the whole training part; scores the test part.
         rivals: The rivals; they are scored on the same folds.
         seed: Seed of whatever a rival draws.
-        progress: Called with the number of rivals done and of all.
+        progress: Called with the number of scorings done and of all.
 
     Returns:
         Columns ``detector, part, score, passes, samples, note``: for every detector its rows of
@@ -44,19 +45,21 @@ def score_all(
         a single row with the reason as note.
     """
     inside = torch.from_numpy(~in_test)
+    evidence = replace(evidence, measured={})  # no rival reads it, and a fold would copy it
     train, test = evidence.select(inside), evidence.select(~inside)
     own = nested_scores(train.contributions, probe, FOLDS)
     both = {TRAIN: own.scores, TEST: detector(test.contributions).double().numpy()}
+    scoring = _Scoring(seed, progress, sum(1 + (FOLDS if rival.learns else 1) for rival in rivals))
+    of_test = scoring(rivals, train, test)
+    of_train = _out_of_fold(scoring, rivals, train, own.fold)
     tables = [_scored(REFERENCE, both, OWN_COST)]
-    for done, rival in enumerate(rivals, start=1):
-        try:
-            cost = rival.cost(evidence)
-            both = _of_rival(rival, train, test, own.fold, seed)
-            tables.append(_scored(rival.name, both, (cost.passes, cost.samples)))
-        except NotAvailableError as error:
-            tables.append(_absent(rival.name, str(error)))
-        if progress is not None:
-            progress(done, len(rivals))
+    for rival in rivals:
+        name, cost = rival.name, rival.cost(evidence)
+        if name in scoring.missing:
+            tables.append(_absent(name, scoring.missing[name]))
+            continue
+        parts = {TRAIN: of_train[name], TEST: of_test[name]}
+        tables.append(_scored(name, parts, (cost.passes, cost.samples)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -77,17 +80,43 @@ def second_labels(examples: Sequence[Example], judgements: Sequence[Judgement]) 
     return torch.tensor([given.get((e.domain, e.question_id, e.sample), -1) for e in examples])
 
 
-def _of_rival(
-    rival: Rival, train: Evidence, test: Evidence, fold: np.ndarray, seed: int
+class _Scoring:
+    """Lets rivals score; one that cannot is not asked again, and the reason is kept."""
+
+    def __init__(self, seed: int, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self.seed, self.progress, self.total = seed, progress, total
+        self.done = 0
+        self.missing: dict[str, str] = {}
+
+    def __call__(
+        self, rivals: Sequence[Rival], train: Evidence, test: Evidence
+    ) -> dict[str, np.ndarray]:
+        found = {}
+        for rival in rivals:
+            try:
+                if rival.name not in self.missing:
+                    found[rival.name] = rival(train, test, self.seed).double().numpy()
+            except NotAvailableError as error:
+                self.missing[rival.name] = str(error)
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+        return found
+
+
+def _out_of_fold(
+    scoring: _Scoring, rivals: Sequence[Rival], train: Evidence, fold: np.ndarray
 ) -> dict[str, np.ndarray]:
-    found = rival(train, test, seed).double().numpy()
-    if not rival.learns:  # nothing is fitted, so nothing needs to be out of fold
-        return {TRAIN: rival(train, train, seed).double().numpy(), TEST: found}
-    own = np.empty(len(train))
-    for part in np.unique(fold):
+    """Scores of the training part; where nothing is fitted, nothing needs to be out of fold."""
+    found = scoring([rival for rival in rivals if not rival.learns], train, train)
+    learners = [rival for rival in rivals if rival.learns]
+    found |= {rival.name: np.empty(len(train)) for rival in learners}
+    for part in np.unique(fold):  # a fold's evidence is picked out once for all rivals
         held_out = torch.from_numpy(fold == part)
-        own[fold == part] = rival(train.select(~held_out), train.select(held_out), seed).numpy()
-    return {TRAIN: own, TEST: found}
+        scores = scoring(learners, train.select(~held_out), train.select(held_out))
+        for name, of_fold in scores.items():
+            found[name][fold == part] = of_fold
+    return found
 
 
 def _scored(name: str, both: Mapping[str, np.ndarray], cost: tuple[int, int]) -> pd.DataFrame:

@@ -9,10 +9,10 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.model import Model, next_token_logprobs
 
-PROMPT = (
-    "Question: {question}\nProposed answer: {answer}\n"
-    "Is the proposed answer true or false? Respond with one word, True or False."
-)
+# What all prompts share stands first, so that it is run once for all of them.
+ASKED = "Is the proposed answer true or false? Respond with one word, True or False."
+PROMPT = "Question: {question}\nProposed answer: {answer}"
+CONTINUED = "\nThe proposed answer is"  # Kadavath et al. 2022, for text to be continued
 TRUE = ("True", " True", "true", " true")
 FALSE = ("False", " False", "false", " false")
 
@@ -22,16 +22,25 @@ def asked_true(
     questions: Sequence[str],
     contexts: Sequence[str],
     answers: Sequence[str],
+    completion: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, " example"]:
     """Probability of a reply that begins with "True", among those with "True" or "False".
 
     Small models put most of their mass on neither word; the share is what they say all the same.
+
+    Args:
+        model: The model.
+        questions: Text of each question.
+        contexts: Text that each is about, or nothing.
+        answers: The answer that is proposed to each.
+        completion: Whether the model continues a text, and is not chatted with.
+        progress: Called with (prompts done, prompts in all).
     """
-    prompts = []
-    for question, context, answer in zip(questions, contexts, answers, strict=True):
-        text = PROMPT.format(question=question, answer=answer)
-        prompts.append(model.encode(f"{context}\n\n{text}" if context else text))
+    prompts = [
+        _prompt(model, *asked, completion)
+        for asked in zip(questions, contexts, answers, strict=True)
+    ]
     true, false = first_tokens(model, TRUE), first_tokens(model, FALSE)
     true, false = true - false, false - true  # a token of a space alone tells nothing
     if not true or not false:
@@ -46,6 +55,14 @@ def asked_true(
         if progress:
             progress(done, len(prompts))
     return found
+
+
+def _prompt(model: Model, question: str, context: str, answer: str, completion: bool) -> list[int]:
+    text = PROMPT.format(question=question, answer=answer)
+    whole = "\n\n".join(part for part in (ASKED, context, text) if part)
+    if completion or not getattr(model.tokenizer, "chat_template", None):
+        return model.encode(whole + CONTINUED, chat=False)
+    return model.encode(whole)
 
 
 def first_tokens(model: Model, words: Sequence[str]) -> frozenset[int]:

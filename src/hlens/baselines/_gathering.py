@@ -1,13 +1,17 @@
 """gather: the evidence of all rivals, in one sampling pass and one forward pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
 from hlens.baselines._asking import asked_true
-from hlens.baselines._pass import read
+from hlens.baselines._pass import in_one_pass, read
 from hlens.baselines._samples import Sampling, distinct, fields
+from hlens.contributions import Ask, measure
+from hlens.contributions.regions import check_not_empty
 from hlens.errors import HlensError
 from hlens.model import Model, Settings
 from hlens.sampling import prompt_text
@@ -28,6 +32,7 @@ def gather(
     settings: Settings | None = None,
     completion: bool = False,
     ask: bool = True,
+    also: Mapping[str, Ask] | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
     """Read everything that the rivals look at.
@@ -47,30 +52,36 @@ def gather(
             further ones are drawn at temperature 1.
         completion: Whether the study put its questions as text to be continued.
         ask: Whether the model is asked about its own answers.
+        also: What else to measure on the examples, by a name: in the same pass where no token
+            before the answer is asked and no gradient, else in a pass of its own.
         progress: Called with (step, done, in all).
 
     Raises:
-        HlensError: Contributions of other examples, or an example without its response.
+        HlensError: Contributions of other examples, an example without its response, or a region
+            without tokens.
     """
     own = _own(examples, responses, contributions)
+    also = dict(also or {})
+    check_not_empty(list(also.values()), list(examples), drop_empty=False)
     tell = progress or (lambda step, done, total: None)
     sampling = Sampling(samples, seed, settings or Settings(), completion)
-    others = sampling.others(model, own, responses, lambda *at: tell("sample", *at))
+    others = sampling.others(model, own, responses, partial(tell, "sample"))
     sequences, place = distinct(others)
     lookback = any(response.question.context for response in own)
-    found = read(model, examples, sequences, lookback, lambda *at: tell("read", *at))
-    answers = tuple(model.decode(e.token_ids[e.start : e.stop].tolist()).strip() for e in examples)
-    questions = tuple(prompt_text(replace(r.question, context=""), "") for r in own)
-    contexts = tuple(response.question.context for response in own)
-    p_true = None
+    beside = {name: asked for name, asked in also.items() if in_one_pass(asked, examples)}
+    asks = list(beside.values())
+    found = read(model, examples, sequences, lookback, asks, partial(tell, "read"))
+    measured = dict(zip(beside, found.measured, strict=True))
+    for name in also.keys() - beside.keys():
+        measured[name] = _alone(model, examples, also[name], partial(tell, "measure"))
+    texts = _texts(model, examples, own)
     if ask:
-        p_true = asked_true(model, questions, contexts, answers, lambda *at: tell("ask", *at))
+        asked = (texts["questions"], texts["contexts"], texts["answers"], completion)
+        texts["p_true"] = asked_true(model, *asked, partial(tell, "ask"))
+    if samples:
+        texts |= fields(others, found.sample_states[place])
     return Evidence(
         contributions=contributions,
-        questions=questions,
-        contexts=contexts,
-        answers=answers,
-        responses=tuple(response.text for response in own),
         n_prompt=torch.tensor([example.n_prompt for example in examples]),
         n_response=torch.tensor([len(r.token_ids) - r.n_prompt for r in own]),
         starts=torch.tensor([example.start for example in examples]),
@@ -80,10 +91,28 @@ def gather(
         residual=found.residual,
         residual_last=found.residual_last,
         lookback=found.lookback,
-        p_true=p_true,
+        measured={name: measured[name] for name in also},
         why_not=_why_not(lookback, ask, samples),
-        **(fields(others, found.sample_states[place]) if samples else {}),
+        **texts,
     )
+
+
+def _texts(model: Model, examples: Sequence[Example], own: Sequence[Response]) -> dict[str, Any]:
+    """What was asked and said, as `Evidence` names it."""
+    spans = [example.token_ids[example.start : example.stop].tolist() for example in examples]
+    return {
+        "questions": tuple(prompt_text(replace(r.question, context=""), "") for r in own),
+        "contexts": tuple(response.question.context for response in own),
+        "answers": tuple(model.decode(span).strip() for span in spans),
+        "responses": tuple(response.text for response in own),
+    }
+
+
+def _alone(
+    model: Model, examples: Sequence[Example], ask: Ask, progress: Callable[[int, int], None]
+) -> Contributions:
+    how = (ask.metric, ask.region, ask.reduce, ask.position)
+    return measure(model, examples, *how, progress=progress)
 
 
 def _own(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,12 +20,10 @@ class Row:
     Attributes:
         task: The sequence; its example's span is what is read.
         offset: How many of its tokens rest in the cache already.
-        logits: Whether the distributions of the span's tokens are read, too.
     """
 
     task: Task
     offset: int
-    logits: bool
 
     @property
     def span(self) -> tuple[int, int]:
@@ -64,9 +61,8 @@ class Reader:
             weights[1, stop - 1] = 1
         # Each token is drawn from the distribution at the position before it.
         self.places = torch.tensor(
-            [(at, p - 1) for at, row in enumerate(rows) if row.logits for p in range(*row.span)],
-            dtype=torch.long,
-        ).reshape(-1, 2)
+            [(at, p - 1) for at, row in enumerate(rows) for p in range(*row.span)]
+        )
 
     @contextmanager
     def reading(self, reducer: Reducer, attention: bool) -> Iterator[None]:
@@ -81,20 +77,15 @@ class Reader:
     def distributions(
         self, logits: Float[Tensor, "1 place token"]
     ) -> list[tuple[list[float], list[float]]]:
-        """Log-probabilities and entropies (nats) of the span's tokens, for each row with logits."""
+        """Log-probabilities and entropies (nats) of the span's tokens, for each row."""
         logprobs = logits[0].float().log_softmax(dim=-1)
         entropies = -(logprobs.exp() * logprobs).nansum(dim=-1)  # 0 log 0 is 0
-        chosen = [row for row in self.rows if row.logits]
         tokens = [
-            row.task.token_ids[row.task.example.start : row.task.example.stop] for row in chosen
+            row.task.token_ids[row.task.example.start : row.task.example.stop] for row in self.rows
         ]
-        own = (
-            logprobs.gather(1, torch.cat(tokens)[:, None].to(logprobs.device))[:, 0]
-            if tokens
-            else []
-        )
+        own = logprobs.gather(1, torch.cat(tokens)[:, None].to(logprobs.device))[:, 0]
         sizes = [len(part) for part in tokens]
-        parts = zip(_cut(own, sizes), _cut(entropies, sizes), strict=True)
+        parts = zip(own.cpu().split(sizes), entropies.cpu().split(sizes), strict=True)
         return [(a.tolist(), b.tolist()) for a, b in parts]
 
     def _residual(self, layer: int, hidden: Tensor) -> None:
@@ -126,7 +117,3 @@ class Reader:
         offset = torch.tensor([row.offset for row in self.rows])[:, None]
         in_cache = torch.where(column < offset, column, -1)
         return torch.where(column < self.cached, in_cache, offset + column - self.cached)
-
-
-def _cut(values: Any, sizes: list[int]) -> list[Tensor]:
-    return list(values.cpu().split(sizes)) if sizes else []

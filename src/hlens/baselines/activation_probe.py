@@ -19,7 +19,9 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     assert train.activations is not None
     assert test.activations is not None
     probe = SparseProbe(C="cv", class_weight="balanced", random_state=seed)
-    return probe_scores(probe, train, train.activations, test.activations)
+    return probe_scores(
+        probe, train, train.activations.neuron_major.T, test.activations.neuron_major.T
+    )
 
 
 rival = Rival(

@@ -8,7 +8,7 @@ below it has left out part of the signal; it says nothing of which neurons carry
 
 from torch import Tensor
 
-from hlens.baselines._neurons import probe_scores
+from hlens.baselines._neurons import dense_scores
 from hlens.baselines._rival import Rival
 from hlens.probe import SparseProbe
 from hlens.types import Evidence
@@ -16,14 +16,9 @@ from hlens.types import Evidence
 
 def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     probe = SparseProbe(
-        C="cv",
-        penalty="l2",
-        scale="feature",
-        class_weight="balanced",
-        n_points=12,
-        random_state=seed,
+        C="cv", penalty="l2", class_weight="balanced", n_points=12, random_state=seed
     )
-    return probe_scores(probe, train, train.contributions, test.contributions)
+    return dense_scores(probe, train, train.contributions, test.contributions)
 
 
 rival = Rival(

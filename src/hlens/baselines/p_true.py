@@ -2,10 +2,10 @@
 
 Kadavath et al. 2022, arXiv 2207.05221. The score is ``-P(True)``, with ``P(True) = p("True") /
 (p("True") + p("False"))`` for the first token of the reply to "Is the proposed answer true or
-false? Respond with one word" (see `hlens.baselines._asking`; in the model's own chat format).
-Nothing is learned. One more forward pass, over a prompt of its own. Small models do not know what
-they know, and say "True" or "False" by habit: then the score follows the form of question and
-answer.
+false? Respond with one word", asked before question and answer (see `hlens.baselines._asking`; in
+the model's own chat format, or as text to be continued). Nothing is learned. One more forward pass,
+over a prompt of its own. Small models do not know what they know, and say "True" or "False" by
+habit: then the score follows the form of question and answer.
 """
 
 import torch

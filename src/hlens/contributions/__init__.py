@@ -17,7 +17,7 @@ from hlens.metrics import Metric
 from hlens.model import Model
 from hlens.types import Contributions, Example
 
-__all__ = ["REGIONS", "import_thunlp", "measure", "measure_many"]
+__all__ = ["REGIONS", "Ask", "import_thunlp", "measure", "measure_many"]
 
 
 def measure(

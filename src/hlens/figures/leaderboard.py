@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, count, escape, finish
+from hlens.figures._forest import add_forest, intervals
 from hlens.figures._theme import Palette, palette
 
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
@@ -48,15 +49,17 @@ def draw(
     colours, figure = palette(theme), Figure()
     run: Any = table.loc[table["auroc"].notna()].sort_values("auroc", ascending=False)
     own = run["detector"] == reference
-    for rows, claim in ((run.loc[~own], False), (run.loc[own], True)):
-        if len(rows):
-            figure.add_trace(_areas(rows, claim, colours))
+    names = [named(name) for name in run["detector"]]
+    add_forest(
+        figure, run, names, own.to_numpy(), colours, domain=LEFT, right=1.04,
+        title="AUROC (dashed: chance)",
+    )  # fmt: skip
     gains = added is not None and len(added) > 0
     if gains and added is not None:
         figure.add_trace(_gains(added, colours))
     for row in run.to_dict("records"):
         _words(figure, row, row["detector"] == reference, colours)
-    _axes(figure, run, gains, colours)
+    _axes(figure, gains, colours)
     return finish(
         figure,
         colours,
@@ -86,28 +89,11 @@ def example() -> dict[str, Any]:
     }
 
 
-def _areas(rows: pd.DataFrame, claim: bool, colours: Palette) -> go.Scatter:
-    colour = colours.positive if claim else colours.control
-    return go.Scatter(
-        x=rows["auroc"],
-        y=[named(name) for name in rows["detector"]],
-        error_x=_bars(rows, "auroc", colour),
-        mode="markers",
-        cliponaxis=False,
-        marker={"size": 11, "color": colour, "symbol": "circle" if claim else "square",
-                "line": {"color": colours.page, "width": 1}},
-        customdata=rows[["low", "high", "n"]],
-        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
-        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
-        showlegend=False,
-    )  # fmt: skip
-
-
 def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     return go.Scatter(
         x=added["gain"],
         y=[named(name) for name in added["detector"]],
-        error_x=_bars(added, "gain", colours.positive),
+        error_x=intervals(added, "gain", colours.positive),
         mode="markers",
         cliponaxis=False,
         marker={"size": 9, "color": colours.positive, "line": {"color": colours.page, "width": 1}},
@@ -117,13 +103,6 @@ def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
         xaxis="x2",
         showlegend=False,
     )
-
-
-def _bars(rows: pd.DataFrame, value: str, colour: str) -> dict[str, Any]:
-    return {
-        "type": "data", "symmetric": False, "array": rows["high"] - rows[value],
-        "arrayminus": rows[value] - rows["low"], "thickness": 3, "width": 0, "color": colour,
-    }  # fmt: skip
 
 
 def named(name: str) -> str:
@@ -164,29 +143,11 @@ def cost_words(passes: Any, samples: Any) -> str:
     return ", ".join(parts) or "free"
 
 
-def _axes(figure: Figure, run: Any, gains: bool, colours: Palette) -> None:
-    low = min(0.45, float(run["low"].min()) - 0.02)
-    names = [named(name) for name in run["detector"]]
-    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
+def _axes(figure: Figure, gains: bool, colours: Palette) -> None:
     figure.add_annotation(
         x=(LEFT[1] + RIGHT[0]) / 2, y=1, xref="paper", yref="paper", yanchor="bottom", yshift=10,
         text="extra cost", showarrow=False, font={"size": 13, "color": colours.muted},
     )  # fmt: skip
-    figure.update_layout(
-        xaxis={
-            "range": [max(0.0, low), 1.04],
-            "dtick": 0.1,
-            "domain": list(LEFT),
-            "title": {"text": "AUROC (dashed: chance)"},
-        },
-        yaxis={
-            "categoryorder": "array",
-            "categoryarray": names[::-1],
-            "showgrid": False,
-            "tickfont": {"size": 13, "color": colours.ink},
-            "range": [-0.6, len(names) - 0.4],
-        },
-    )
     if gains:
         figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
         title = {"text": "what the H-neurons add (millinats an answer)"}

@@ -14,10 +14,11 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, escape, finish
+from hlens.figures._forest import add_forest
 from hlens.figures._theme import Palette, palette, see_through
 
 LEFT, RIGHT = (0.0, 0.6), (0.68, 1.0)
-AS_FOUND = "as found"
+AS_FOUND, WITHOUT = "as found", "without its neurons"
 _NEEDED = {"control", "auroc", "low", "high", "n", "shared"}
 
 
@@ -45,9 +46,10 @@ def draw(
     colours, figure = palette(theme), Figure()
     run: Any = table.loc[table["auroc"].notna()]
     own = run["control"] == AS_FOUND
-    for rows, claim in ((run.loc[~own], False), (run.loc[own], True)):
-        if len(rows):
-            figure.add_trace(_areas(rows, claim, colours))
+    add_forest(
+        figure, run, [escape(name) for name in run["control"]], own.to_numpy(), colours,
+        domain=LEFT, right=1.02, title="AUROC (dashed: chance; band: as found)",
+    )  # fmt: skip
     figure.add_trace(_bars(run.loc[run["shared"].notna() & ~own], colours))
     for row in run.loc[own].to_dict("records"):
         figure.add_vrect(
@@ -55,7 +57,15 @@ def draw(
             line_width=0, layer="below",
         )  # fmt: skip
     _lines(figure, halves, colours)
-    _axes(figure, run, colours)
+    figure.update_layout(
+        xaxis2={
+            "range": [0, 1.12],
+            "domain": list(RIGHT),
+            "anchor": "y",
+            "tickformat": ".0%",
+            "title": {"text": "H-neurons found again"},
+        }
+    )
     return finish(
         figure,
         colours,
@@ -82,26 +92,6 @@ def example() -> dict[str, Any]:
         "table": pd.DataFrame(rows, columns=["control", "auroc", "low", "high", "n", "shared"]),
         "halves": pd.DataFrame(halves, columns=["what", "shared", "low", "high"]),
     }
-
-
-def _areas(rows: pd.DataFrame, claim: bool, colours: Palette) -> go.Scatter:
-    colour = colours.positive if claim else colours.control
-    return go.Scatter(
-        x=rows["auroc"],
-        y=[escape(name) for name in rows["control"]],
-        error_x={
-            "type": "data", "symmetric": False, "array": rows["high"] - rows["auroc"],
-            "arrayminus": rows["auroc"] - rows["low"], "thickness": 3, "width": 0, "color": colour,
-        },
-        mode="markers",
-        cliponaxis=False,
-        marker={"size": 11, "color": colour, "symbol": "circle" if claim else "square",
-                "line": {"color": colours.page, "width": 1}},
-        customdata=rows[["low", "high", "n"]],
-        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
-        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
-        showlegend=False,
-    )  # fmt: skip
 
 
 def _bars(rows: pd.DataFrame, colours: Palette) -> go.Bar:
@@ -136,45 +126,17 @@ def _lines(figure: Figure, halves: pd.DataFrame | None, colours: Palette) -> Non
         )  # fmt: skip
 
 
-def _axes(figure: Figure, run: Any, colours: Palette) -> None:
-    low = min(0.45, float(run["low"].min()) - 0.02)
-    names = [escape(name) for name in run["control"]]
-    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
-    figure.update_layout(
-        xaxis={
-            "range": [max(0.0, low), 1.02],
-            "dtick": 0.1,
-            "domain": list(LEFT),
-            "title": {"text": "AUROC (dashed: chance; band: as found)"},
-        },
-        xaxis2={
-            "range": [0, 1.12],
-            "domain": list(RIGHT),
-            "anchor": "y",
-            "tickformat": ".0%",
-            "title": {"text": "H-neurons found again"},
-        },
-        yaxis={
-            "categoryorder": "array",
-            "categoryarray": names[::-1],
-            "showgrid": False,
-            "tickfont": {"size": 13, "color": colours.ink},
-            "range": [-0.6, len(names) - 0.4],
-        },
-    )
-
-
 def _title(run: Any, own: Any) -> str:
     others = run.loc[~own & run["shared"].notna()]
     if not own.any() or others.empty:
         return f"{len(run)} ways to make the finding, AUROC {_span(run['auroc'])}"
-    again = others.loc[others["shared"] > 0]
-    if again.empty:
+    again = others.loc[others["control"] != WITHOUT, "shared"]  # where none can come back
+    if not (again > 0).any():
         return f"No other way finds these neurons again; AUROC {_span(others['auroc'])}"
+    back = "–".join(dict.fromkeys(f"{100 * share:.0f}" for share in (again.min(), again.max())))
     return (
-        f"Made otherwise the AUROC is {_span(others['auroc'])}, and "
-        f"{100 * again['shared'].min():.0f}–{100 * again['shared'].max():.0f} % of the neurons "
-        "come back"
+        f"Made otherwise the AUROC is {_span(others['auroc'])}, and {back} % of the neurons come "
+        "back"
     )
 
 

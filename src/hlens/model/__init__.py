@@ -4,7 +4,13 @@ from hlens.model.editing import ALL, Columns, Edit, Receipt, Scope, Site
 from hlens.model.generation import Clock, Generation, Settings, generate_batch, mix_seed
 from hlens.model.lens import Model
 from hlens.model.loading import load
-from hlens.model.parts import blocks, listening, next_token_logprobs, unembedding_at
+from hlens.model.parts import (
+    blocks,
+    ending_behind,
+    listening,
+    next_token_logprobs,
+    unembedding_at,
+)
 from hlens.model.reading import Marks, Reading, tracking
 from hlens.model.sources import ALIASES
 
@@ -23,6 +29,7 @@ __all__ = [
     "Settings",
     "Site",
     "blocks",
+    "ending_behind",
     "generate_batch",
     "listening",
     "load",

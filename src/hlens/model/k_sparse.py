@@ -1,7 +1,9 @@
 """TransformerLens' own k-sparse probe, for comparison with the probe of hlens."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 
 KS = (1, 2, 4, 8, 16, 32, 64)
+HELD_OUT, FEWEST = 0.3, 1e-9  # shares that the tool holds out: to choose k, and the least it can
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,32 +64,42 @@ def fit_k_sparse(
     from transformer_lens.tools.analysis import sparse_probing as tool
 
     code = torch.from_numpy(np.unique(np.asarray(groups), return_inverse=True)[1])
+    ks = [k for k in ks if k <= features.shape[1]]
 
-    def fit(k: int, share: float) -> KSparse:
-        found = tool.fit_sparse_probe(
-            features, labels, k=k, test_fraction=share, groups=code, preprocess="standardize",
-            seed=seed,
-        )  # fmt: skip
-        return KSparse(
-            found.selected_features,
-            found.coefficients,
-            float(found.intercept),
-            found.preprocess_mean,
-            found.preprocess_scale,
-            found.metrics.roc_auc,
+    def fit(some: Tensor, k: int, share: float) -> Any:
+        return tool.fit_sparse_probe(
+            some, labels, k=k, test_fraction=share, groups=code, preprocess="standardize", seed=seed
         )
 
+    def leading() -> Tensor:
+        """The features that the tool takes for the largest k: they hold those of every other."""
+        try:
+            scores = fit(features, 1, HELD_OUT).feature_scores
+        except tool.SparseProbeConvergenceError:
+            return features
+        order = torch.argsort(scores.abs(), descending=True, stable=True)
+        return features[:, order[: max(ks)].sort().values]
+
     tried: dict[int, float] = {}
-    for k in (k for k in ks if k <= features.shape[1]):
-        try:
-            tried[k] = fit(k, 0.3).roc_auc
-        except tool.SparseProbeConvergenceError:
-            continue
-        except ValueError as error:
-            raise HlensError(f"TransformerLens' sparse probe: {error}") from error
+    try:
+        chosen_from = leading()
+        for k in ks:
+            with suppress(tool.SparseProbeConvergenceError):
+                tried[k] = fit(chosen_from, k, HELD_OUT).metrics.roc_auc
+    except ValueError as error:
+        raise HlensError(f"TransformerLens' sparse probe: {error}") from error
     for k in sorted(tried, key=lambda k: (-tried[k], k)):
-        try:
-            return fit(k, 1e-9)
-        except tool.SparseProbeConvergenceError:
-            continue
+        with suppress(tool.SparseProbeConvergenceError):
+            return _frozen(fit(features, k, FEWEST))
     raise HlensError(f"TransformerLens' sparse probe converges for no k among {tuple(ks)}")
+
+
+def _frozen(found: Any) -> KSparse:
+    return KSparse(
+        found.selected_features,
+        found.coefficients,
+        float(found.intercept),
+        found.preprocess_mean,
+        found.preprocess_scale,
+        found.metrics.roc_auc,
+    )

@@ -1,7 +1,7 @@
 """Parts of the plain model that readings are taken from: its blocks, attention and unembedding."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,6 +60,30 @@ def listening(
                 for child in block.children():
                     stack.callback(child.register_forward_hook(hear).remove)
         yield
+
+
+class _EnoughError(Exception):
+    """The layer that was asked for has been run; a forward pass ends here."""
+
+
+@contextmanager
+def ending_behind(model: "Model", layer: int, residual: Listener) -> Iterator[None]:
+    """Let the forward pass in this block end behind a layer: what comes later is not read.
+
+    Args:
+        model: The model.
+        layer: The last layer that is run.
+        residual: Called with the layer's output.
+    """
+
+    def end(module: Any, args: tuple[Any, ...], output: Any) -> None:
+        raise _EnoughError
+
+    with ExitStack() as stack:
+        for hook in (_hear(layer, residual), end):  # called in the order in which they are hung up
+            stack.callback(blocks(model)[layer].register_forward_hook(hook).remove)
+        with suppress(_EnoughError):
+            yield
 
 
 @contextmanager

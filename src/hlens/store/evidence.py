@@ -1,8 +1,9 @@
 """Evidence on disk: its texts and token values as JSONL, its tensors as safetensors.
 
 A folder holds ``evidence.jsonl`` (one example a line), ``evidence.safetensors`` and, as any other
-contributions, the raw activations. The JSONL is written last and names the checksum of the tensors,
-so that a folder whose writing was cut short is never taken for whole.
+contributions, the raw activations and what was measured otherwise. The JSONL is written last and
+names the checksum of the tensors, so that a folder whose writing was cut short is never taken for
+whole.
 """
 
 import hashlib
@@ -45,10 +46,13 @@ def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
     write_bytes(folder / "evidence.safetensors", data)
     if evidence.activations is not None:
         save_contributions(evidence.activations, folder / "activations")
+    for number, measured in enumerate(evidence.measured.values()):
+        save_contributions(measured, folder / f"measured-{number}")
     head = {
         "hlens": KIND,
         "sha256": hashlib.sha256(data).hexdigest(),
         "activations": evidence.activations is not None,
+        "measured": list(evidence.measured),
         "why_not": dict(evidence.why_not),
     }
     save_rows([head, *_rows(evidence)], folder / "evidence.jsonl")
@@ -83,7 +87,11 @@ def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
     fields |= _tensors(folder / "evidence.safetensors", head["sha256"])
     if head["activations"]:
         fields["activations"] = load_contributions(folder / "activations")
-    return Evidence(contributions, **fields, why_not=head["why_not"])
+    measured = {
+        name: load_contributions(folder / f"measured-{number}")
+        for number, name in enumerate(head["measured"])
+    }
+    return Evidence(contributions, **fields, measured=measured, why_not=head["why_not"])
 
 
 def _rows(evidence: Evidence) -> list[dict[str, Any]]:

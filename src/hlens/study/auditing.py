@@ -1,49 +1,40 @@
 """The audit of a study: its tables and its card, each made once and kept in ``audit/``."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from hlens import baselines, figures, judges, metrics
+from hlens import baselines, figures
 from hlens.audit import (
     REFERENCE,
     Scored,
     added_value,
     confounds,
-    covariates,
     decide,
     findings,
     leaderboard,
     markdown,
     refits,
     score_all,
-    second_labels,
     set_agreement,
     truth_by_length,
-)  # fmt: skip
-from hlens.audit.findings import NO_BEHAVIOUR
-from hlens.audit.quick import known_evidence
+)
+from hlens.audit.extracting import NO_BEHAVIOUR
 from hlens.audit.scoring import TEST, TRAIN
-from hlens.contributions import measure
 from hlens.effects import slopes
-from hlens.evaluation.controls import settled
-from hlens.model import Settings
 from hlens.store import write_text
-from hlens.store.evidence import load_evidence, save_evidence
 from hlens.store.tables import load_table, save_table
-from hlens.types import AuditCard, Contributions, Evidence
+from hlens.study.audit_reading import AuditReading
+from hlens.types import AuditCard
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study
 
-SECOND_JUDGE = "substring"  # the loose rule of the paper's official code
 TABLES = ("leaderboard", "added", "confounds", "factorial", "refits", "halves")
 
 
@@ -82,12 +73,11 @@ class Audit:
         return {"card": self.card.to_dict(), **tables}
 
 
-class Auditing:
+class Auditing(AuditReading):
     """The steps of one audit, in their order; `Study.audit` runs them."""
 
     def __init__(self, study: "Study", quick: bool = False) -> None:
-        self.study, self.how, self.quick = study, study.recipe.evaluation, quick
-        self.seed = study.recipe.seed
+        super().__init__(study, quick)
         study.detector()
         self.key = [study.key("find"), self.how, self.seed, baselines.names(), quick]
 
@@ -97,7 +87,7 @@ class Auditing:
             self._leaderboard, self._added, self._confounds, self._factorial, self._refits,
             self._halves,
         )  # fmt: skip
-        if not self.study.stands("audit scores", self.key):
+        if not self.stands():
             self.evidence()  # a step of its own, also in its seconds
         self._table("scores", self._scores)
         tables = {name: self._table(name, how) for name, how in zip(TABLES, make, strict=True)}
@@ -107,46 +97,6 @@ class Auditing:
     def stands(self) -> bool:
         """Whether all tables stand for this very finding."""
         return all(self.study.stands(f"audit {name}", self.key) for name in ("scores", *TABLES))
-
-    @cached_property
-    def data(self) -> Contributions:
-        return self.study.contributions()
-
-    @cached_property
-    def in_test(self) -> np.ndarray:
-        """Which examples are held out."""
-        held_out = set(self.study.split()[1].groups)
-        return np.array([group in held_out for group in self.data.groups])
-
-    @cached_property
-    def covariates(self) -> pd.DataFrame:
-        return covariates(self.study.examples(), self.study.judgements())
-
-    def evidence(self) -> Evidence:
-        """What the rivals read, in one forward pass; in a quick audit what the study holds."""
-        if self.quick:
-            return known_evidence(self.study.examples(), self.study.judgements(), self.data)
-        study, how = self.study, self.study.recipe.sampling
-        folder = study.folder / "audit" / "evidence"
-
-        def make() -> Evidence:
-            return baselines.gather(
-                study.model,
-                study.examples(),
-                study.responses(),
-                self.data,
-                seed=self.seed,
-                settings=Settings(how.max_new_tokens, how.temperature, how.top_k, how.top_p),
-                progress=lambda step, done, total: study.reporter(f"audit: {step}")(done, total),
-            )
-
-        return study.step(
-            "audit evidence",
-            [study.key("measure"), how, self.seed],
-            make,
-            lambda found: save_evidence(found, folder),
-            lambda: load_evidence(folder, self.data),
-        )
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -173,14 +123,6 @@ class Auditing:
             for name in rows["detector"].unique()
         }
 
-    def _labels(self) -> tuple[np.ndarray, np.ndarray]:
-        labels = self.data.labels.numpy()
-        return labels[~self.in_test], labels[self.in_test]
-
-    def _groups(self) -> tuple[list[str], list[str]]:
-        groups = np.asarray(self.data.groups)
-        return list(groups[~self.in_test]), list(groups[self.in_test])
-
     def _scored(self) -> tuple[Scored, Scored]:
         """The detector's own scores beside the covariates, training part first."""
         parts = zip((TRAIN, TEST), (~self.in_test, self.in_test), strict=True)
@@ -205,8 +147,8 @@ class Auditing:
         missing = {str(name): str(note) for name, note in absent.items()}
         return leaderboard(
             self._of(TEST),
-            self._labels()[1],
-            self._groups()[1],
+            self.labels()[1],
+            self.groups()[1],
             costs,
             missing,
             self.how.n_boot,
@@ -217,8 +159,8 @@ class Auditing:
         return added_value(
             self._of(TRAIN),
             self._of(TEST),
-            self._labels(),
-            self._groups(),
+            self.labels(),
+            self.groups(),
             n_boot=self.how.n_boot,
             seed=self.seed,
         )
@@ -243,8 +185,8 @@ class Auditing:
             *study.split(),
             study.probe(),
             study.detector(),
-            {} if self.quick else dict(self._otherwise()),
-            self._second_judge(),
+            self.evidence().measured,
+            self.second_judge(),
             draws=self.how.random_sets,
             n_boot=self.how.n_boot,
             seed=self.seed,
@@ -252,41 +194,9 @@ class Auditing:
 
     def _halves(self) -> pd.DataFrame:
         study = self.study
-        probe = settled(study.probe(), study.detector())
+        # Half the examples carry about half the neurons; the same C could find none of a few.
+        probe = study.probe().set_params(n_neurons=max(1, len(study.detector().selected) // 2))
         return set_agreement(study.split()[0], probe, seed=self.seed)
-
-    def _otherwise(self) -> Iterator[tuple[str, Contributions]]:
-        """The same examples at the other position, and over the other region."""
-        how, study = self.study.recipe.measure, self.study
-        read = how.position == "read"
-        region = "response" if how.region == "answer" else "answer"
-        ways = {
-            "where tokens are predicted" if read else "where tokens are read": (
-                how.region,
-                "predicted" if read else "read",
-            ),
-            f"over the {'whole ' if region == 'response' else ''}{region}": (region, how.position),
-        }
-        for name, (where, position) in ways.items():
-            yield (
-                name,
-                measure(
-                    study.model,
-                    study.examples(),
-                    metric=metrics.by_name(how.metric),
-                    region=where,
-                    reduce=how.reduce,
-                    position=position,
-                    progress=study.reporter(f"audit: measuring {name}"),
-                ),
-            )
-
-    def _second_judge(self) -> tuple[Tensor, Tensor]:
-        """Labels of training and test part by the second judge; -1 where it gives none."""
-        second = judges.judge(self.study.responses(), judges.named(SECOND_JUDGE))
-        labels = second_labels(self.study.examples(), second)
-        held_out = torch.from_numpy(self.in_test)
-        return labels[~held_out], labels[held_out]
 
     def _card(self, tables: Mapping[str, pd.DataFrame]) -> AuditCard:
         study, several = self.study, len(self.study.domains()) > 1

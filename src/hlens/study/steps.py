@@ -90,9 +90,10 @@ class Steps:
         """What the step was last done for; what depends on the step depends on it."""
         return self._stamps.key(step)
 
-    def seconds(self) -> dict[str, float]:
-        """How long each step took when it was made."""
-        noted = {step: self._stamps.note(step).get("seconds") for step in self._stamps.steps()}
+    def seconds(self, cpu: bool = False) -> dict[str, float]:
+        """How long each step took when it was made, or with `cpu` how long it was at work."""
+        what = "cpu" if cpu else "seconds"
+        noted = {step: self._stamps.note(step).get(what) for step in self._stamps.steps()}
         return {step: seconds for step, seconds in noted.items() if seconds is not None}
 
     def reporter(self, step: str) -> Callable[[int, int], None]:

@@ -49,6 +49,8 @@ class Evidence:
         samples: Other sampled answers to the same question; the example's own is not among them.
         sample_logprobs: Log-probability (nats) of each of these, all tokens together.
         sample_states: Residual stream behind the middle layer at each sample's last token.
+        measured: Contributions measured otherwise in the same pass (over other tokens, at other
+            positions), by what was changed; no rival reads them.
         why_not: Why a reading is absent, by its name.
     """
 
@@ -70,12 +72,13 @@ class Evidence:
     samples: tuple[tuple[str, ...], ...] | None = None
     sample_logprobs: Ragged | None = None
     sample_states: Float[Tensor, "example sample d_model"] | None = None
+    measured: Mapping[str, Contributions] = field(default_factory=dict)
     why_not: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.contributions)
-        for name, value in vars(self).items():
-            if name != "why_not" and value is not None and len(value) != n:
+        for name, value in {**vars(self), **self.measured}.items():
+            if value is not None and not isinstance(value, Mapping) and len(value) != n:
                 raise HlensError(
                     f"evidence on {n} examples with {name} of {len(value)}; give one row for each"
                 )
@@ -108,18 +111,25 @@ class Evidence:
         if positions.dtype == torch.bool:
             positions = positions.nonzero().flatten()
         positions = positions.long()
-        fields = {name: value for name, value in vars(self).items() if name != "why_not"}
-        return replace(self, **{name: _rows(value, positions) for name, value in fields.items()})
+        fields = {k: value for k, value in vars(self).items() if not isinstance(value, Mapping)}
+        return replace(
+            self,
+            **{name: _rows(value, positions) for name, value in fields.items()},
+            measured={name: value.select(positions) for name, value in self.measured.items()},
+        )
 
     def blind(self) -> "Evidence":
-        """The same with every label False: what a detector may see of a test part."""
+        """The same with every label False: what a detector may see of a test part.
+
+        What was measured otherwise is left out.
+        """
         blank = torch.zeros_like(self.labels)
         hidden = {
             name: replace(value, labels=blank)
             for name, value in vars(self).items()
             if isinstance(value, Contributions)
         }
-        return replace(self, **hidden)
+        return replace(self, **hidden, measured={})
 
 
 def _rows(
