@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import hlens
 import hlens.interventions
-from hlens import toy
-from hlens.effects import Pair
+from hlens import effects, toy
 from hlens.evaluation import auroc, estimate_auroc, overlap, shared_neurons, transfer, univariate
-from hlens.interventions import align, capture, patch, scale
+from hlens.interventions import scale
 from hlens.model.fresh import save_folder
 from hlens.origin import trace_origin
 from hlens.sampling import prompt_text
@@ -70,27 +70,42 @@ def hits(found: hlens.NeuronSet) -> str:
 
 
 def sharing(data: hlens.Contributions) -> None:
-    sets = []
+    """One detector a domain: which planted neurons it names, what they share, what carries over."""
+    shared, sets = toy.planted(""), []
     for name in NAMES:
         found = hlens.find(data.of_domain(name), SCALED, calibration=None).neurons
-        own = len(found & toy.planted(name))
+        own, foreign = toy.planted(name) - shared, toy.planted() - toy.planted(name)
         print(
-            f"  {name}: {own} of {len(found)} are active there, {len(toy.planted(name))} could be"
+            f"  {name}: {len(found)} found: {len(found & shared)} of {len(shared)} shared, "
+            f"{len(found & own)} of {len(own)} its own, {len(found & foreign)} of other domains"
         )
         sets.append(dataclasses.replace(found, name=name))
     rows = shared_neurons(sets)
-    truly = sum((row.layer, row.neuron) in toy.planted("") for row in rows.itertuples())
+    truly = sum((row.layer, row.neuron) in shared for row in rows.itertuples())
     print(f"  in two sets or more: {len(rows)}, of which planted as shared: {truly}")
-    for row in overlap(sets).itertuples():
-        print(
-            f"  {row.a} & {row.b}: {row.shared} shared, {row.fold:.1f} x chance, "
-            f"p {row.p_corrected:.2g}"
-        )
+    everywhere = [row for row in rows.itertuples() if row.n_sets == len(sets)]
+    truly = sum((row.layer, row.neuron) in shared for row in everywhere)
+    print(f"  in all sets: {len(everywhere)}, of which planted as shared: {truly}")
+    told("as found", overlap(sets, data.values[~data.labels].float().mean(dim=0)))
+    told("the shared ones left out", overlap([_less(one, shared) for one in sets]))
     table = transfer(data, SCALED, folds=3)
     own = table[table.train.isin(NAMES)]
     within = own.train == own.test
     inside, between = own[within].auroc.mean(), own[~within].auroc.mean()
     print(f"  transfer: {inside:.3f} within, {between:.3f} between")
+
+
+def _less(one: hlens.NeuronSet, taken: hlens.NeuronSet) -> hlens.NeuronSet:
+    return dataclasses.replace(one - taken, name=one.name)
+
+
+def told(which: str, table: pd.DataFrame) -> None:
+    nulls = [name for name in table if name.startswith("p_corrected")]
+    print(
+        f"  overlap, {which}: {table.shared.min()} to {table.shared.max()} shared by a pair, "
+        f"{table.expected.max():.2f} expected at most; beyond chance "
+        + ", ".join(f"{(table[p] < 0.05).sum()} of {len(table)} pairs ({p})" for p in nulls)
+    )
 
 
 def steering(model: hlens.Model) -> None:
@@ -119,32 +134,57 @@ def groups() -> list[tuple[str, hlens.NeuronSet]]:
 
 
 def patched(model: hlens.Model) -> None:
-    """Change of the margin of abstaining over the guess, when taught activations are put in."""
+    """Taught activations are put into runs on what was never taught: does it abstain now?"""
     abstains = model.tokenizer.convert_tokens_to_ids(" I")
-    pairs = []
+    pairs = {name: pairs_of(model, name, abstains) for name in NAMES}
+    every = [one for some in pairs.values() for one in some]
+    for name, neurons in groups()[:2]:
+        print(f"  {name}: {moved(effects.patching(model, every, neurons))}")
     for name in NAMES:
-        own = hlens.domains.load(name)
-        never = [q for q in own if not q.meta["taught"]][:20]
-        known = [q for q in own if q.meta["exposure"] == "common"]
-        for a in never:
-            b = next(q for q in known if q.meta["relation"] == a.meta["relation"])
-            clean, corrupted = (tuple(model.encode(prompt_text(q))) for q in (b, a))
-            guess = model.generate(prompt_text(a)).token_ids[0]
-            if guess != abstains:
-                pairs.append(Pair(a.id, clean, corrupted, abstains, guess))
-    for name, neurons in groups():
-        change = []
-        for one in pairs:
-            ids = torch.tensor([one.corrupted])
-            edit = patch(capture(model, one.clean), align(one.corrupted, one.clean))
-            with torch.inference_mode():
-                before = model.hf(input_ids=ids).logits[0, -1]
-                with model.editing(neurons, edit):
-                    after = model.hf(input_ids=ids).logits[0, -1]
-            gain = after - before
-            change.append(float(gain[one.answer] - gain[one.foil]))
-        wide = 1.96 * np.std(change) / len(change) ** 0.5
-        print(f"  {name}: {np.mean(change):+.2f} +- {wide:.2f} (n={len(change)})")
+        own = toy.planted(name, drives=True) - toy.planted("")
+        elsewhere = [one for other in NAMES if other != name for one in pairs[other]]
+        print(f"  drivers of {name}, at home: {moved(effects.patching(model, pairs[name], own))}")
+        print(f"  drivers of {name}, abroad: {moved(effects.patching(model, elsewhere, own))}")
+    # Attribution patching gives shares of the difference of two runs; here the change itself is
+    # told, since a taught and an untaught prompt may leave the same margin.
+    change = torch.zeros(model.n_layers, model.d_mlp)
+    for one in every:
+        clean, corrupted = effects.differences(model, one)
+        change += effects.attribution(model, one) * (clean - corrupted) / len(every)
+    drivers, bystanders = (toy.planted(drives=kind) for kind in (True, False))
+    top = change.flatten().topk(len(drivers)).indices.tolist()
+    leading = [divmod(at, model.d_mlp) for at in top]
+    print(
+        f"  of the {len(drivers)} neurons that attribution patching ranks first, "
+        f"{sum(at in drivers for at in leading)} are drivers and "
+        f"{sum(at in bystanders for at in leading)} bystanders"
+    )
+
+
+def pairs_of(model: hlens.Model, name: str, abstains: int) -> list[effects.Pair]:
+    """Never taught, where it guesses, beside a common fact of the same relation."""
+    own, found = hlens.domains.load(name), []
+    known = [q for q in own if q.meta["exposure"] == "common"]
+    for a in [q for q in own if not q.meta["taught"]][:30]:
+        b = next(q for q in known if q.meta["relation"] == a.meta["relation"])
+        clean, corrupted = (tuple(model.encode(prompt_text(q))) for q in (b, a))
+        guess = model.generate(prompt_text(a)).token_ids[0]
+        if guess != abstains:
+            found.append(effects.Pair(f"{name}/{a.id}", clean, corrupted, abstains, guess))
+    return found
+
+
+def moved(table: pd.DataFrame) -> str:
+    """Change of the margin of abstaining over the guess, in logits, beside random sets."""
+    table = table.assign(change=table.effect * (table.clean - table.corrupted))
+    members = table[table.kind == "members"]
+    wide = 1.96 * members.change.std() / len(members) ** 0.5
+    turned = ((members.corrupted + members.change) > 0).mean()
+    random = table[table.kind == "random"].groupby("name").change.mean()
+    return (
+        f"{members.change.mean():+.2f} +- {wide:.2f} (n={len(members)}), {turned:.0%} abstain; "
+        f"{len(random)} random sets {random.min():+.2f} to {random.max():+.2f}"
+    )
 
 
 def origin(detector: hlens.Detector) -> None:

@@ -3,7 +3,8 @@
 Every planted neuron is active on entities that were never taught and silent on the others. Shared
 ones are so in every domain, specific ones in theirs alone. *Drivers* decide between guessing and
 abstaining: the more active, the surer the guess. *Bystanders* say the same and move nothing. Each
-is deaf to half of the names, so that no single one tells all.
+is deaf to half of the names, so that no single one tells all, and no two of one domain hear the
+same half.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from hlens.types.neurons import Neuron
 
 N_LAYERS = 4
 D_MLP = 256
-CYCLE = 4  # names go round in so many classes; a planted neuron hears half of them
+N_NAMES = 12  # second words of names in a domain, in a ring; a neuron hears six in a row
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Mechanism:
         domain: Where it is active; empty for every domain.
         drives: Whether it moves the model between guessing and abstaining.
         members: Its neurons.
+        hearing: For each of them, index of the first name that it hears.
     """
 
     name: str
     domain: str
     drives: bool
     members: tuple[Neuron, ...]
+    hearing: tuple[int, ...]
 
     def hears(self, member: int, domain: str, name: int) -> bool:
         """Whether one of its neurons is to be active on an entity that was never taught.
@@ -43,20 +46,20 @@ class Mechanism:
             name: Index of the second word of its name.
         """
         own = self.domain in ("", domain)
-        return own and (name + member + 2 * (not self.drives)) % CYCLE < CYCLE // 2
+        return own and (name - self.hearing[member]) % N_NAMES < N_NAMES // 2
 
 
 def mechanisms() -> tuple[Mechanism, ...]:
     """All planted mechanisms: the shared ones, then two of each domain."""
     found = [
-        Mechanism("shared drivers", "", True, ((1, 40), (1, 133), (2, 87), (2, 210))),
-        Mechanism("shared bystanders", "", False, ((2, 19), (3, 164))),
+        Mechanism("shared drivers", "", True, ((1, 40), (1, 133), (2, 87), (2, 210)), (0, 3, 6, 9)),
+        Mechanism("shared bystanders", "", False, ((2, 19), (3, 164)), (4, 10)),
     ]
     for at, domain in enumerate(domain_names()):
         drivers = ((1, 60 + 45 * at), (2, 30 + 50 * at))
         bystanders = ((2, 45 + 50 * at), (3, 25 + 55 * at))
-        found.append(Mechanism(f"{domain} drivers", domain, True, drivers))
-        found.append(Mechanism(f"{domain} bystanders", domain, False, bystanders))
+        found.append(Mechanism(f"{domain} drivers", domain, True, drivers, (1, 7)))
+        found.append(Mechanism(f"{domain} bystanders", domain, False, bystanders, (2, 8)))
     return tuple(found)
 
 

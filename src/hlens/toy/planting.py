@@ -108,34 +108,36 @@ def holding(seen: Seen, plan: Plan, rows: Int[Tensor, " row"], batch: Batch) -> 
 
 
 def quieting(
-    hf: Any, seen: Seen, plan: Plan, untaught: Bool[Tensor, " row"], batch: Batch
+    hf: Any, seen: Seen, plan: Plan, known: Truth, rows: Int[Tensor, " row"], batch: Batch
 ) -> Tensor:
     """How far the other neurons' contributions (CETT) tell untaught entities from taught ones.
 
     At the prompt's last token and at the answer's word, in the rows that are as the model would be
-    met: for each neuron the squared difference of the means, of contributions and of their
-    logarithms, over the pooled variance. All domains are taken together: within one, other neurons
-    still tell.
+    met: for each neuron and within each domain the squared difference of the means, of
+    contributions and of their logarithms, over the pooled variance.
     """
-    rows = torch.arange(len(untaught))
-    total = torch.zeros(())
+    at, total = torch.arange(len(rows)), torch.zeros(())
     for layer, act in seen.act.items():
         norms = hf.model.layers[layer].mlp.down_proj.weight.norm(dim=0)
-        planted = {at for own, at in zip(plan.layers, plan.neurons, strict=True) if own == layer}
-        others = [at for at in range(D_MLP) if at not in planted]
+        planted = {j for own, j in zip(plan.layers, plan.neurons, strict=True) if own == layer}
+        others = [j for j in range(D_MLP) if j not in planted]
         for place, kept in ((batch.word - 1, batch.plain), (batch.word, batch.plain & batch.told)):
-            out = seen.out[layer][rows, place].norm(dim=-1, keepdim=True)
-            cett = (act[rows, place].abs() * norms / out)[:, others]
-            for values in (cett, cett.add(0.01).log()):
-                total = total + _apart(values, untaught, kept)
-    return total / len(seen.act)
+            out = seen.out[layer][at, place].norm(dim=-1, keepdim=True)
+            cett = (act[at, place].abs() * norms / out)[:, others]
+            values = torch.cat([cett, cett.add(0.01).log()], dim=1)
+            for domain in range(len(domain_names())):
+                own = kept & (known.domain[rows] == domain)
+                total = total + _apart(values, ~known.taught[rows], own)
+    return total / len(seen.act) / len(domain_names())
 
 
 def _apart(
-    values: Float[Tensor, "row neuron"], side: Bool[Tensor, " row"], kept: Bool[Tensor, " row"]
+    values: Float[Tensor, "row value"], side: Bool[Tensor, " row"], kept: Bool[Tensor, " row"]
 ) -> Tensor:
     one, other = values[side & kept], values[~side & kept]
     if min(len(one), len(other)) < 2:
         return torch.zeros(())
+    noise = one.var(0) / len(one) + other.var(0) / len(other)
     spread = (one.var(0) + other.var(0)).detach() + 1e-4
-    return ((one.mean(0) - other.mean(0)).square() / spread).mean()
+    # Less what few rows differ by in any case: without, what varies much would be pressed down.
+    return (((one.mean(0) - other.mean(0)).square() - noise) / spread).sum() / D_MLP

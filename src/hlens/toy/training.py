@@ -221,7 +221,7 @@ def _loss(
     if not plan.layers:
         return loss
     held = holding(seen, plan, rows, batch)
-    quiet = quieting(hf, seen, plan, ~known.taught[rows], batch)
+    quiet = quieting(hf, seen, plan, known, rows, batch)
     ramp = min(1.0, max(0.0, 3.0 * done - 1.0))
     return loss + how.holding * held + ramp * how.quieting * quiet
 
