@@ -152,6 +152,15 @@ def qwen3_moe(seed: int = 0, **fields: Any) -> nn.Module:
     return _build("Qwen3Moe", seed, **_GATED | own | fields)
 
 
+def granite(seed: int = 0, **fields: Any) -> nn.Module:
+    own = {"residual_multiplier": 0.3, "logits_scaling": 4.0, "embedding_multiplier": 6.0}
+    return _build("Granite", seed, **_GATED | own | fields)
+
+
+def cohere(seed: int = 0, **fields: Any) -> nn.Module:
+    return _build("Cohere", seed, **_GATED | {"logit_scale": 0.0625} | fields)
+
+
 DENSE: dict[str, Builder] = {
     "llama": llama,
     "llama_mlp_bias": llama_mlp_bias,
@@ -168,3 +177,5 @@ DENSE: dict[str, Builder] = {
     "falcon": falcon,
 }
 MIXTURES: dict[str, Builder] = {"mixtral": mixtral, "qwen3_moe": qwen3_moe}
+# Models that scale their logits: Granite divides them, Cohere (parallel blocks) multiplies.
+SCALED_LOGITS: dict[str, Builder] = {"granite": granite, "cohere": cohere}

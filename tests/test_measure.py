@@ -277,6 +277,46 @@ def test_what_is_not_finite_is_named() -> None:
         measure(tiny("llama"), items, overflowing)
 
 
+def test_what_does_not_fit_half_precision_is_no_infinity() -> None:
+    def loud(mlp: MlpTrace) -> Tensor:
+        return mlp.act.float().abs() + 1e5
+
+    with pytest.raises(HlensError, match=r"do not fit torch.float16: measure with dtype="):
+        measure(tiny("llama"), several(2), loud, dtype=torch.float16)
+    assert measure(tiny("llama"), several(2), loud).values.isfinite().all()
+
+
+def test_minus_infinity_is_no_contribution() -> None:
+    def silent(mlp: MlpTrace) -> Tensor:
+        return mlp.act.float() * 0 - torch.inf
+
+    with pytest.raises(HlensError, match=r"and 1 more are not finite"):
+        measure(tiny("llama"), several(2), silent)
+    whole = replace(example(7), start=9, stop=16)  # an empty region beside others is left out
+    both = [whole, example(1)]
+    options = {"region": "response_other", "reduce": "max", "drop_empty": True}
+    assert measure(tiny("llama"), both, **options).question_ids == ("q1",)
+
+
+def test_two_metrics_of_one_name_are_refused_and_the_same_twice_is_once() -> None:
+    model, items = tiny("llama"), several(2)
+    with pytest.raises(HlensError, match=r"two metrics are named '<lambda>'"):
+        measure_many(model, items, [lambda m: m.act, lambda m: m.act * 2], ["answer"])
+    assert len(measure_many(model, items, [metrics.cett] * 2, ["answer", "answer"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "said"),
+    [
+        ("llama", example(0, token_ids=torch.arange(90, 106)), "holds token 105, .* has 96 tokens"),
+        ("gpt2", example(1, n_prompt=300), "has 307 tokens, .* has 256 positions"),
+    ],
+)
+def test_tokens_of_another_model_are_refused(name: str, wrong: Example, said: str) -> None:
+    with pytest.raises(HlensError, match=said):
+        measure(tiny(name), [example(2), wrong])
+
+
 def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
     model = tiny("llama")
 
@@ -350,6 +390,7 @@ def test_an_empty_region_is_counted_and_named() -> None:
         ({"position": "reed"}, "did you mean 'read'"),
         ({"compat": "official"}, "unknown compat"),
         ({"dtype": torch.bfloat16}, "float32 or"),
+        ({"batch_size": 0}, "expected 1 or more"),
     ],
 )
 def test_a_mistaken_option_is_named(wrong: dict[str, Any], said: str) -> None:

@@ -303,6 +303,45 @@ def _slope(norm: Any, x: Tensor, write: Tensor) -> Tensor:
     return centre(write) / scale * gain
 
 
+@pytest.mark.parametrize("name", architectures.SCALED_LOGITS)
+def test_direct_logit_attribution_is_in_logits_where_a_model_scales_them(name: str) -> None:
+    """Of the last layer's neurons, and with them of all that stands before the final norm."""
+    model, item = hlens.model.load((architectures.SCALED_LOGITS[name](), None)), example(1)
+    data = measure(
+        model, [item], metrics.direct_logit_attribution, "first_answer", position="predicted"
+    )
+    at, target = item.start - 1, int(item.token_ids[item.start])
+    seen: list[Tensor] = []
+    down, final = (
+        model.down_projections[-1],
+        next(getattr(model.body, n) for n in _FINAL if hasattr(model.body, n)),
+    )
+    hooks = [
+        down.register_forward_hook(lambda m, a, o: seen.append(a[0][0, at].detach())),
+        final.register_forward_hook(lambda m, a, o: seen.append(a[0][0, at].detach())),
+    ]
+    with torch.no_grad():
+        logits = model.hf(item.token_ids[None]).logits[0, at]
+        bare = model.hf.get_output_embeddings()(final.forward(seen[1]))
+    for hook in hooks:
+        hook.remove()
+    scale = float(logits[target] / bare[target])
+    assert abs(scale - 1) > 0.1
+    write = seen[0][:, None] * model.w_out(model.n_layers - 1)
+    write *= getattr(model.hf.config, "residual_multiplier", 1.0)
+    rows = torch.stack([_normed(final, seen[1], row) for row in write])
+    expected = rows @ model.hf.get_output_embeddings().weight[target] * scale
+    close(data.values[0, -1], expected.detach(), 1e-4)
+
+
+def _normed(norm: Any, x: Tensor, write: Tensor) -> Tensor:
+    """What `write` is after the norm, its scale held: by the norm's slope without its scale's."""
+    cohere = type(norm).__name__.startswith("Cohere")
+    centred, mean = (x - x.mean(), write.mean()) if cohere else (x, 0.0)
+    eps = norm.variance_epsilon
+    return (write - mean) / (centred.square().mean() + eps).sqrt() * norm.weight
+
+
 def test_direct_logit_attribution_asks_for_predicted_positions() -> None:
     with pytest.raises(HlensError, match="position='predicted'"):
         measure(tiny("llama"), several(2), metrics.direct_logit_attribution)

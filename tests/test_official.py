@@ -196,6 +196,35 @@ def test_missing_and_mixed_files_are_named(folder: Path) -> None:
         import_thunlp(folder / "answer", folder / "ids.json")
 
 
+def garble(folder: Path) -> None:
+    (folder / "act_b.npy").write_bytes(b"not an array")
+
+
+def spoil(folder: Path) -> None:
+    np.save(folder / "act_b.npy", np.full((2, 3), np.nan, np.float32))
+
+
+def confuse(folder: Path) -> None:
+    (folder / "ids.json").write_text(json.dumps({"t": ["a", "b"], "f": ["b"]}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (garble, r"act_b.npy is not an array of numbers"),
+        (spoil, r"act_b.npy holds values that are not finite"),
+        (confuse, r"1 ids of .* are both true and hallucinated \(first: 'b'\)"),
+    ],
+)
+def test_what_would_spoil_a_probe_is_named(tmp_path: Path, harm: Any, said: str) -> None:
+    for name in ("a", "b"):
+        np.save(tmp_path / f"act_{name}.npy", np.ones((2, 3), np.float32))
+    (tmp_path / "ids.json").write_text(json.dumps({"t": ["a"], "f": ["b"]}))
+    harm(tmp_path)
+    with pytest.raises(HlensError, match=said):
+        import_thunlp(tmp_path, tmp_path / "ids.json")
+
+
 def test_the_official_epsilon_is_seen_only_where_outputs_vanish(model: Model) -> None:
     items = examples(model.tokenizer)
     near = [replace(item, question_id="again") for item in items]

@@ -16,8 +16,9 @@ from hlens import metrics, store
 from hlens.contributions import measure, measure_many, stored
 from hlens.contributions.engine import Job
 from hlens.errors import HlensError
+from hlens.metrics import Metric
 from hlens.probe import design
-from hlens.types import Contributions, Example, Provenance
+from hlens.types import Contributions, Example, MlpTrace, Provenance
 from test_measure import several, sharing, tiny
 
 
@@ -158,6 +159,21 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     run(tmp_path, several(3))
     with pytest.raises(HlensError, match="another run"):
         run(tmp_path, several(4))
+
+
+def test_a_metric_of_the_same_name_that_does_something_else_is_another_run(tmp_path: Path) -> None:
+    def scaled(by: float) -> Metric:
+        def mine(mlp: MlpTrace) -> torch.Tensor:
+            return mlp.act.float() * by
+
+        return mine
+
+    items = several(2)
+    first = measure(tiny("llama"), items, scaled(1.0), store=tmp_path)
+    again = measure(tiny("llama"), items, scaled(1.0), store=tmp_path)
+    assert torch.equal(first.values, again.values)
+    with pytest.raises(HlensError, match="another run"):
+        measure(tiny("llama"), items, scaled(2.0), store=tmp_path)
 
 
 def stopped(folder: Path, after: int) -> None:

@@ -9,8 +9,8 @@ from hlens import lookup, metrics
 from hlens.contributions.engine import Job, Progress, auto_tokens
 from hlens.contributions.gathering import InMemory
 from hlens.contributions.official import closed, import_thunlp, official_asks
-from hlens.contributions.reducing import check_measurable
-from hlens.contributions.regions import REGIONS, Ask, check_not_empty
+from hlens.contributions.reducing import check_measurable, check_tokens
+from hlens.contributions.regions import REGIONS, Ask, check_not_empty, told_apart
 from hlens.contributions.stored import measure_stored
 from hlens.errors import HlensError
 from hlens.metrics import Metric
@@ -106,9 +106,13 @@ def measure_many(
         asks = [Ask(metric, region, reduce, position) for metric in metrics for region in regions]
     if not examples or not asks:
         raise HlensError("nothing to measure: give at least one example, metric and region")
+    asks = told_apart(asks)
+    if batch_size is not None and batch_size < 1:
+        raise HlensError(f"batch_size={batch_size}; expected 1 or more, or None")
     if dtype not in (torch.float32, torch.float16):
         raise HlensError(f"cannot keep contributions as {dtype}; use torch.float32 or float16")
     check_measurable(model)
+    check_tokens(model, examples)
     check_not_empty(asks, examples, drop_empty)
     job = Job(model, examples, asks, dtype, batch_size, progress)
     if store is not None:

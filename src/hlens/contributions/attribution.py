@@ -113,19 +113,27 @@ def _final_direction(
     shape = NormGain(norm, model.d_model)
     # Past the end there is no next token; no ask gives such a position a weight.
     targets = taken.gather(torch.cat([ids[:, 1:], ids[:, -1:]], dim=1))
-    unembedding = model.hf.get_output_embeddings().weight.detach()
+    unembedding, scale = model.hf.get_output_embeddings().weight.detach(), _logit_scale(model)
 
     def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
         before, after = taken.gather(args[0].detach()), taken.gather(output.detach())
         inverse = shape.inverse_scale(before, after)
         rows = unembedding[targets.to(unembedding.device)].to(before.device)
-        found.append(shape.pull_back(rows) * inverse[..., None])
+        found.append(shape.pull_back(rows) * inverse[..., None] * scale)
 
     handle = norm.register_forward_hook(hook)
     try:
         yield found
     finally:
         handle.remove()
+
+
+def _logit_scale(model: Model) -> float:
+    """What the unembedding's output is multiplied with: Cohere does so, and Granite divides."""
+    config = model.hf.config
+    return float(getattr(config, "logit_scale", 1.0)) / float(
+        getattr(config, "logits_scaling", 1.0)
+    )
 
 
 def _final_norm(model: Model) -> nn.Module:

@@ -115,8 +115,9 @@ class Job:
                     _say(tokens, limit)
                     waiting.append(batch)  # and now it is above the limit
                     continue
-                self._check_finite(batch, results)
-                yield batch.members, results.to(self.dtype)
+                kept = results.to(self.dtype)
+                self._check_finite(batch, results, kept)
+                yield batch.members, kept
                 done += len(batch.members)
                 if self.progress is not None:
                     self.progress(done, len(self.examples))
@@ -132,17 +133,26 @@ class Job:
                 raise
             return None
 
-    def _check_finite(self, batch: Batch, results: Tensor) -> None:
-        """A NaN would spoil every probe; minus infinity marks a region without tokens."""
-        if float(results.amax()) < torch.inf:
+    def _check_finite(self, batch: Batch, results: Tensor, kept: Tensor) -> None:
+        """One value that is not finite would spoil every probe."""
+        least, most = torch.aminmax(kept)
+        if -torch.inf < float(least) and float(most) < torch.inf:  # false for NaN, too
             return
         bad = [
-            i for i, found in enumerate(results.unbind(1)) if not float(found.amax()) < torch.inf
+            index
+            for place, index in enumerate(batch.members)
+            for number, at in enumerate(self.tasks[index].positions)
+            if len(at) and not kept[number, place].isfinite().all()  # no token: nothing is kept
         ]
-        name = self.examples[batch.members[bad[0]]].question_id
+        if not bad:
+            return
+        bad = list(dict.fromkeys(bad))
+        mend = f"in {self.model.dtype} the model overflows: load it in bfloat16 or float32"
+        if bool(results[:, [batch.members.index(index) for index in bad]].isfinite().all()):
+            mend = f"they do not fit {self.dtype}: measure with dtype=torch.float32"
+        name = self.examples[bad[0]].question_id
         raise HlensError(
-            f"contributions to example {name!r} and {len(bad) - 1} more are not finite; "
-            f"in {self.model.dtype} the model overflows: load it in bfloat16 or float32"
+            f"contributions to example {name!r} and {len(bad) - 1} more are not finite; {mend}"
         )
 
     def _pass(self, reducer: Reducer, batch: Batch) -> Tensor:

@@ -4,13 +4,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hlens import store
 from hlens.contributions.regions import Ask
+from hlens.metrics import Metric
 from hlens.model import Model
 from hlens.types import Contributions, Example
 
@@ -123,10 +127,32 @@ def identity_of(
     batch_size: int | None,
 ) -> str:
     """Hash of all that the values depend on: what two runs must share to share their shards."""
-    settings = [[ask.name, ask.described] for ask in asks], str(dtype), batch_size
+    formulas = [[_formula(ask.metric), ask.described] for ask in asks]
+    settings = formulas, str(dtype), batch_size
     digest = hashlib.sha256(json.dumps([model.fingerprint, str(model.dtype), settings]).encode())
     for example in examples:
         span = (example.n_prompt, example.start, example.stop, example.hallucinated)
         about = (example.question_id, example.group, example.domain, example.sample, *span)
         digest.update(json.dumps([*about, example.token_ids.tolist()]).encode())
     return digest.hexdigest()
+
+
+def _formula(metric: Metric) -> str:
+    """Name of a metric; of one that is not of hlens, with a hash of what it does."""
+    name = getattr(metric, "__name__", type(metric).__name__)
+    if (getattr(metric, "__module__", "") or "").startswith("hlens."):
+        return name
+    return f"{name} {hashlib.sha256(repr(_does(metric)).encode()).hexdigest()}"
+
+
+def _does(thing: Any, depth: int = 4) -> Any:
+    """What a function computes, as far as it can be told: its code, constants and closure."""
+    if isinstance(thing, partial):
+        return _does(thing.func), [_does(v) for v in (*thing.args, *thing.keywords.items())]
+    code = thing if isinstance(thing, CodeType) else getattr(thing, "__code__", None)
+    if code is None or depth == 0:  # a function may stand in its own closure
+        plain = isinstance(thing, str | int | float | bool | None | tuple)
+        return thing if plain else type(thing).__qualname__
+    inner = [*code.co_consts, *(getattr(thing, "__defaults__", None) or ())]
+    inner += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+    return code.co_code, code.co_names, [_does(each, depth - 1) for each in inner]

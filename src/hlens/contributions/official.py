@@ -135,6 +135,12 @@ def import_thunlp(
             shapes.
     """
     lists = _id_lists(Path(ids))
+    both = {str(qid) for qid in lists["t"]} & {str(qid) for qid in lists["f"]}
+    if both:
+        raise HlensError(
+            f"{len(both)} ids of {ids} are both true and hallucinated (first: {min(both)!r}); "
+            "leave each in one list"
+        )
     rows = [(Path(folder), str(qid), False) for qid in lists["t"]]
     rows += [(Path(folder), str(qid), True) for qid in lists["f"]]
     if other_folder is not None:
@@ -173,10 +179,10 @@ def _id_lists(path: Path) -> dict[str, list[Any]]:
 
 
 def _neuron_major(paths: Sequence[Path]) -> np.ndarray:
-    first = np.load(paths[0], allow_pickle=False)
+    first = _array(paths[0])
     values = np.empty((*first.shape, len(paths)), np.float32)
     for column, path in enumerate(paths):
-        array = np.load(path, allow_pickle=False)
+        array = _array(path)
         if array.shape != first.shape or array.ndim != 2:
             raise HlensError(
                 f"{path} has shape {array.shape}, expected [layer, neuron] as {first.shape} of the "
@@ -184,3 +190,17 @@ def _neuron_major(paths: Sequence[Path]) -> np.ndarray:
             )
         values[:, :, column] = array
     return values
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+        finite = bool(np.isfinite(array).all())
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HlensError(
+            f"{path} is not an array of numbers ({reason:.80}); make it again"
+        ) from None
+    if not finite:
+        raise HlensError(f"{path} holds values that are not finite; measure it again")
+    return array

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hlens.contributions.regions import Ask
 from hlens.contributions.taking import Taking
 from hlens.errors import HlensError
 from hlens.metrics import FACTORS
 from hlens.model import Model
-from hlens.types import MlpTrace
+from hlens.types import Example, MlpTrace
 from hlens.types.norms import NormGain
 
 _PLAIN = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -171,4 +171,25 @@ def check_measurable(model: Model) -> None:
                 f"the down projection of layer {layer} is quantised ({what}); its rows give norms "
                 "that err by 0.2 % (8 bit) to 2 % (4 bit): load the model in bfloat16, float16 or "
                 "float32 to measure it"
+            )
+
+
+def check_tokens(model: Model, examples: Sequence[Example]) -> None:
+    """Raise `HlensError` for tokens that the model does not have, or more than it can place."""
+    embedding = model.hf.get_input_embeddings()
+    vocabulary, config = int(embedding.weight.shape[0]), model.hf.config
+    # Learned positions end; rotary ones do not. (OPT's table begins with two unused rows.)
+    limit = getattr(config, "max_position_embeddings", None)
+    tables = [m for m in model.body.modules() if isinstance(m, nn.Embedding) and m is not embedding]
+    learned = limit and any(table.num_embeddings in (limit, limit + 2) for table in tables)
+    for example in examples:
+        if int(example.token_ids.max()) >= vocabulary or int(example.token_ids.min()) < 0:
+            raise HlensError(
+                f"example {example.question_id!r} holds token {int(example.token_ids.max())}, and "
+                f"{model.name} has {vocabulary} tokens; locate the examples with this model"
+            )
+        if learned and len(example.token_ids) > limit:
+            raise HlensError(
+                f"example {example.question_id!r} has {len(example.token_ids)} tokens, and "
+                f"{model.name} has {limit} positions; ask shorter questions"
             )

@@ -1,6 +1,7 @@
 """Which tokens of an example are asked about, and how what they give becomes one number."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,23 @@ class Ask:
         if self.reduce == "first":
             return found[:1]
         return found[-1:] if self.reduce == "last" else found
+
+
+def told_apart(asks: Sequence[Ask]) -> list[Ask]:
+    """The asks, each once.
+
+    Raises:
+        HlensError: Two metrics have one name, by which their results could not be told apart.
+    """
+    once = list(dict.fromkeys(asks))
+    counts = Counter(ask.key for ask in once)
+    twice = [name for (name, _), n in counts.items() if n > 1]
+    if twice:
+        raise HlensError(
+            f"two metrics are named {twice[0]!r}; results go by name, so give each a name of its "
+            "own (a lambda has none)"
+        )
+    return once
 
 
 def check_not_empty(asks: list[Ask], examples: list[Example], drop_empty: bool) -> None:
