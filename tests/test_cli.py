@@ -62,6 +62,16 @@ def test_numbers_are_recomputed_from_what_is_stored(study: Path) -> None:
     assert facts["in_words"]
 
 
+def test_a_figure_makes_its_folder_and_what_cannot_be_written_is_one_line(study: Path) -> None:
+    to = study.parent / "new" / "scores.html"
+    assert hlens("evaluate", str(study), "--figure", str(to)).returncode == 0
+    assert to.is_file()
+    done = hlens("evaluate", str(study), "--figure", str(to / "scores.html"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"hlens: {to}: " in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

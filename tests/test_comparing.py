@@ -15,6 +15,7 @@ from hlens.cli import show, tables
 from hlens.errors import HlensError
 from hlens.study import Study, asking, measuring
 from hlens.study.telling import report_data
+from hlens.types import Contributions
 from tiny_study import tiny_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -75,6 +76,22 @@ def test_ids_that_occur_twice_in_a_domain_are_refused(files: list[str], tmp_path
     study = Study(tmp_path, tiny_recipe(Path(), domains=[files[0], files[0]]), tiny_model())
     with pytest.raises(HlensError, match=r"36 ids of questions occur twice, such as 'a1-0'"):
         study.questions()
+
+
+def test_what_cannot_be_judged_is_said_before_the_model_is_asked(tmp_path: Path) -> None:
+    rows = [
+        {"id": "1", "question": "Which?", "answers": ["a"], "choices": ["a", "b"]},
+        {"id": "2", "question": "Which?", "answers": ["c"], "choices": ["a", "b"]},
+        {"id": "3", "question": "What?", "answers": ["a"], "meta": {"judge": "alas"}},
+    ]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = Study(tmp_path / "study", tiny_recipe(Path(), domains=[f"jsonl:{path}"]), tiny_model())
+    with pytest.raises(
+        HlensError, match=r"2 of 3 questions .* mine: question '2': no right option"
+    ):
+        study.responses()
+    assert not (tmp_path / "study" / "responses.parts").exists()
 
 
 def printed(study: Study, verb: str, capsys: pytest.CaptureFixture[str]) -> dict:
@@ -199,12 +216,15 @@ def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {name for name in after if before.get(name) != after[name]} - {"c.jsonl"}
 
 
-def test_a_study_with_a_base_model_tells_where_its_neurons_come_from(study: Study) -> None:
+def test_a_study_with_a_base_model_tells_where_its_neurons_come_from(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wide = architectures.llama(vocab_size=VOCAB, intermediate_size=96, max_position_embeddings=512)
     study.traced_to("wide", hlens.load((wide, byte_tokenizer()), name="wide"))
     with pytest.raises(HlensError, match="origin needs a base model of the same shape"):
         study.origin()
     assert not (study.folder / "origin" / "responses.jsonl").exists()  # refused before asking
+    assert Study(study.folder).recipe.base == ""  # nor is the mistake written down
     before = architectures.llama(vocab_size=VOCAB, max_position_embeddings=512)
     for name, weight in before.named_parameters():
         if "mlp" in name:
@@ -222,3 +242,9 @@ def test_a_study_with_a_base_model_tells_where_its_neurons_come_from(study: Stud
     assert study.drift_of_neurons().measure.tolist() == ["z", "rank"]
     assert "Did the base model know?" in study.report().read_text()
     assert Study(study.folder).recipe.base == "before"
+
+    def of_one_label() -> Contributions:
+        raise HlensError("all 18 examples are of one label (hallucinated); a probe needs both")
+
+    monkeypatch.setattr(study.base_line, "contributions", of_one_label)
+    assert "cannot be told: all 18 examples are of one label" in study.report().read_text()

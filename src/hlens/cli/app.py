@@ -41,6 +41,10 @@ def main() -> None:
     except HlensError as error:
         show.error(str(error))
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        reason = error.strerror or type(error).__name__
+        show.error(f"{error.filename}: {reason}" if error.filename else str(error) or reason)
+        sys.exit(2)
     except KeyboardInterrupt:
         show.error("interrupted; the same command goes on where it stopped")
         sys.exit(130)

@@ -54,7 +54,9 @@ def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 def draw(study: "Study", verb: Verb, path: Path) -> None:
     """Write a verb's figure as one page, which asks no host for anything."""
-    verb.figure(study).write_html(path, include_plotlyjs=True)
+    drawn = verb.figure(study)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.write_html(path, include_plotlyjs=True)
 
 
 DEEPER = ("alone", "path", "stability", "sparsity")  # of the report; long, and made only by it

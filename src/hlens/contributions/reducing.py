@@ -179,9 +179,9 @@ def check_tokens(model: Model, examples: Sequence[Example]) -> None:
     embedding = model.hf.get_input_embeddings()
     vocabulary, config = int(embedding.weight.shape[0]), model.hf.config
     # Learned positions end; rotary ones do not. (OPT's table begins with two unused rows.)
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = int(getattr(config, "max_position_embeddings", None) or 0)
     tables = [m for m in model.body.modules() if isinstance(m, nn.Embedding) and m is not embedding]
-    learned = limit and any(table.num_embeddings in (limit, limit + 2) for table in tables)
+    learned = limit > 0 and any(table.num_embeddings in (limit, limit + 2) for table in tables)
     for example in examples:
         if int(example.token_ids.max()) >= vocabulary or int(example.token_ids.min()) < 0:
             raise HlensError(

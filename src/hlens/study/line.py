@@ -87,6 +87,7 @@ class Line(Steps):
         n = recipe.questions or None
         found = [q for name in recipe.domains for q in domains.load(name, n, recipe.seed)]
         _check_ids(found)
+        _check_judged(found, recipe.labels.judge)
         key = key_of([question_row(q) for q in found])
         if not self._stamps.stands("questions", key):
             save_questions(found, path)
@@ -264,6 +265,21 @@ def _check_ids(questions: list[Question]) -> None:
         raise HlensError(
             f"{len(twice)} ids of questions occur twice, such as {one!r} of domain {domain!r}; "
             "files that form one domain need ids that differ"
+        )
+
+
+def _check_judged(questions: list[Question], name: str) -> None:
+    """Every question has what its judge needs: known before the model is asked, not after."""
+    judge = None if name == "auto" else judges.named(name)
+    wrong: list[str] = []
+    for question in questions:
+        try:
+            judges.judge([Response(question, "", (), 0)], judge)
+        except HlensError as error:
+            wrong.append(f"{question.domain}: {error}")
+    if wrong:
+        raise HlensError(
+            f"{len(wrong)} of {len(questions)} questions cannot be judged, such as {wrong[0]}"
         )
 
 

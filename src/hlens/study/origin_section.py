@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hlens import figures
+from hlens.errors import HlensError
 from hlens.report import Section
 from hlens.report.table import table
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study
 
+TITLE = "Did the base model know?"
 CLAIMS = ("detector on base model", "selected neurons, refit on base")
 
 
 def origin_section(study: "Study") -> Section:
     """The detector on the base model, and the drift of its neurons."""
-    found = study.origin()
+    study.drift()  # what is no pair is a mistake; answers that cannot be told apart are none
+    try:
+        found = study.origin()
+    except HlensError as error:
+        return Section(TITLE, f"On {study.recipe.base} this cannot be told: {error}.")
     drift = study.drift_of_neurons() if len(study.detector().neurons) else None
     return Section(
-        "Did the base model know?",
+        TITLE,
         f"The same detector on answers of {study.recipe.base} to the held-out questions, asked as "
         "text to be completed and judged as its own answers.",
         (

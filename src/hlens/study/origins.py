@@ -52,11 +52,16 @@ class Tracing(Comparing):
     """The neurons of a study, traced to the base model of its recipe."""
 
     _base_model: Model | None = None
+    _unwritten = False
 
     def traced_to(self, base: str, model: Model | None = None) -> None:
-        """Name the base model, in the study's recipe too; `model` is it, where it is open."""
-        self.revise(replace(self.recipe, base=base))
-        self._base_model = model
+        """Name the base model; `model` is it, where it is open.
+
+        The study's recipe names it, too, once `drift` has found that the two are a pair: a mistake
+        shall not be written down.
+        """
+        self.recipe = replace(self.recipe, base=base)
+        self._base_model, self._unwritten = model, True
         self.__dict__.pop("base_line", None)
 
     @cached_property
@@ -86,11 +91,15 @@ class Tracing(Comparing):
             HlensError: No base model, or one of another shape.
         """
         line, recipe = self.base_line, self.recipe
-        return self.table_step(
+        found = self.table_step(
             "drift",
             [recipe.model, recipe.base, recipe.dtype],
             lambda: weight_drift(line.model, self.model),
         )
+        if self._unwritten:
+            self.revise(recipe)
+            self._unwritten = False
+        return found
 
     def drift_of_neurons(self) -> pd.DataFrame:
         """Mean drift of the H-neurons beside random others of their layers."""
