@@ -5,7 +5,9 @@ Its pins are its own, so that it lives in an environment of its own:
     python -m venv polygraph && polygraph/bin/pip install torch==2.13.0 lm-polygraph==0.7.0
     HLENS_POLYGRAPH=polygraph/bin/python pytest tests/test_polygraph.py
 
-Without it, only what it once gave on the given samples is compared (version 0.7.0; numbers below).
+Last so on 2026-11-25: lm-polygraph 0.7.0 with torch 2.13.0 and transformers 5.24.0, all agree.
+Without it, only what it once gave on the given samples is compared (the same version; numbers
+below).
 """
 
 import json

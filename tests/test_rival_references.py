@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.spatial.distance import hamming
 from scipy.special import entr
 from scipy.stats import spearmanr
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import euclidean_distances, roc_auc_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
@@ -130,6 +135,41 @@ def test_the_activation_probe_is_l1_logistic_regression_at_one_c_of_its_grid() -
         for C in grid
     ]
     assert sum(np.allclose(own, score, atol=5e-3) for score in scores) == 1
+
+
+def test_text_and_question_are_a_pipeline_of_scikit_learn() -> None:
+    found = evidence(120, signal="answers")
+    rows = torch.arange(120)
+    train, test = found.select(rows < 80), found.select(rows >= 80)
+    words = {"token_pattern": r"\S+", "ngram_range": (1, 2), "sublinear_tf": True}
+    letters = {"analyzer": "char_wb", "ngram_range": (2, 4), "sublinear_tf": True}
+    for name, parts_of in (("text", ["questions", "answers"]), ("question", ["questions"])):
+        X, other = (
+            pd.DataFrame({part: getattr(which, part) for part in parts_of})
+            for which in (train, test)
+        )
+        vectors = make_column_transformer(
+            *[(TfidfVectorizer(**how), part) for part in parts_of for how in (words, letters)]
+        )
+        chosen = LogisticRegressionCV(
+            Cs=list(CS), cv=splits(folds(train.labels, train.groups, 0)), scoring="roc_auc",
+            class_weight="balanced", max_iter=5000, tol=1e-6, l1_ratios=(0.0,),
+            use_legacy_attributes=False,
+        )  # fmt: skip
+        model = make_pipeline(vectors, chosen).fit(X, train.labels.numpy())
+        own = named(name)(train, test)
+        np.testing.assert_allclose(own, model.decision_function(other), atol=1e-3, err_msg=name)
+
+
+def test_the_least_likely_token_and_the_share_of_samples_that_differ() -> None:
+    found = evidence(60, signal="samples")
+    tokens = pd.Series(found.logprobs).explode().astype(float)
+    expected = -tokens.groupby(level=0).min().to_numpy()
+    np.testing.assert_allclose(named("min_logprob")(found, found), expected, rtol=1e-6)
+    assert found.samples is not None
+    rows = zip(found.answers, found.samples, strict=True)
+    differ = [hamming([answer] * len(samples), samples) for answer, samples in rows]
+    np.testing.assert_allclose(named("self_consistency")(found, found), differ, rtol=1e-6)
 
 
 def test_the_k_sparse_probe_scores_as_its_tool(parts: tuple[Evidence, Evidence]) -> None:

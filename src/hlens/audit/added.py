@@ -35,7 +35,7 @@ def added_value(
     test: Mapping[str, Float[np.ndarray, " row"]],
     labels: Labels,
     groups: Groups,
-    permutations: int = 199,
+    permutations: int = 999,
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def gain(
     extra: Scores,
     labels: Labels,
     groups: Groups,
-    permutations: int = 199,
+    permutations: int = 999,
     n_boot: int = 1000,
     seed: int = 0,
 ) -> tuple[Estimate, float]:

@@ -128,15 +128,21 @@ def strata_of(column: pd.Series) -> np.ndarray:
     if numeric(column):
         edges = np.unique(np.quantile(column, [0, 1 / 3, 2 / 3, 1]))
         at = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, max(len(edges) - 2, 0))
-        names = [
-            f"{part.min():.4g}"
-            if part.min() == part.max()
-            else f"{part.min():.4g}–{part.max():.4g}"
-            for part in (column[at == k] for k in range(int(at.max()) + 1))
-        ]
+        parts = [column[at == k] for k in range(int(at.max()) + 1)]
+        names = [_span(float(part.min()), float(part.max())) for part in parts]
         return np.asarray(names, dtype=object)[at]
     kept = column.value_counts().index[: MOST_STRATA if column.nunique() <= MOST_STRATA else 7]
     return column.where(column.isin(kept), "others").to_numpy(dtype=object)
+
+
+def _span(low: float, high: float) -> str:
+    """A stratum by its ends.
+
+    >>> _span(1, 5), _span(2, 2), _span(-5.2121, -2.0409)
+    ('1 to 5', '2', '−5.212 to −2.041')
+    """
+    ends = dict.fromkeys(f"{end:.4g}".replace("-", "−") for end in (low, high))
+    return " to ".join(ends)
 
 
 def _order(column: pd.Series) -> np.ndarray:

@@ -95,9 +95,8 @@ def _panel(data: ReportData) -> dict[str, Any]:
 def _neurons(data: ReportData) -> Section:
     assert data.detector is not None  # checked by the caller
     found = neuron_table(data, data.detector)
-    rows = table(found, "Selected neurons, strongest first; click a heading to sort.")
-    tall = Html(rows.markup.replace('class="scroll"', 'class="scroll tall"', 1), rows.alt)
-    return Section("All neurons", "", (tall,))
+    rows = table(found, "Selected neurons, strongest first; click a heading to sort.", tall=True)
+    return Section("All neurons", "", (rows,))
 
 
 def _cautions(data: ReportData) -> Section:

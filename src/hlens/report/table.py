@@ -13,13 +13,14 @@ MOST_ROWS = 1_000
 _P_VALUES = {"p", "q", "p_bh", "p_max", "p_corrected", "p_adjusted"}
 
 
-def table(frame: pd.DataFrame, caption: str, most: int = MOST_ROWS) -> Html:
+def table(frame: pd.DataFrame, caption: str, most: int = MOST_ROWS, tall: bool = False) -> Html:
     """A table whose columns sort by a click or the keyboard.
 
     Args:
         frame: Flat rows; cells are numbers, texts, booleans or `Estimate`.
         caption: What the table holds.
         most: Rows beyond this are left out, and the caption says so.
+        tall: Let it scroll in a frame of its own where it is long.
     """
     shown = frame.head(most)
     if len(shown) < len(frame):
@@ -33,7 +34,8 @@ def table(frame: pd.DataFrame, caption: str, most: int = MOST_ROWS) -> Html:
         for record in shown.to_dict("records")
     ]
     return Html(
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<div class="scroll{" tall" * tall}" tabindex="0" role="region" '
+        f'aria-label="{escape(caption)}">'
         f'<table class="sortable"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>",
         caption,
@@ -82,5 +84,10 @@ def number(value: float | int, p_value: bool = False) -> str:
 
 
 def written(estimate: Estimate) -> str:
-    """An estimate with its interval."""
-    return f"{number(estimate.value)} <small>{number(estimate.low)}–{number(estimate.high)}</small>"
+    """An estimate with its interval.
+
+    >>> written(Estimate(-0.021, -0.067, 0.024, 295))
+    '−0.021 <small>[−0.067, 0.024]</small>'
+    """
+    interval = f"[{number(estimate.low)}, {number(estimate.high)}]"
+    return f"{number(estimate.value)} <small>{interval}</small>"

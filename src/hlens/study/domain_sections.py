@@ -10,7 +10,6 @@ import pandas as pd
 from hlens import figures
 from hlens.evaluation.formats import WITHIN
 from hlens.evaluation.transfer import OTHERS, POOLED
-from hlens.figures._html import Html
 from hlens.report import Section
 from hlens.report.table import table
 
@@ -63,11 +62,6 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _tall(rows: Html) -> Html:
-    """A table that scrolls in a frame of its own where it is long."""
-    return Html(rows.markup.replace('class="scroll"', 'class="scroll tall"', 1), rows.alt)
-
-
 def _transfer(study: "Study") -> Section:
     found = study.transfer()
     return Section(
@@ -79,7 +73,7 @@ def _transfer(study: "Study") -> Section:
             *transfer_in_words(found),
             "Each pair in numbers: the drop from within the tested domain with its DeLong p, that "
             "p corrected by Holm over the matrix, and the examples of the smallest training fold.",
-            _tall(table(found, "AUROC of each pair.")),
+            table(found, "AUROC of each pair.", tall=True),
         ),
         "Training sets have the sizes that the domains have (n train): a small one makes a weak "
         "probe, whatever it transfers.",
@@ -118,7 +112,7 @@ def _formats(study: "Study") -> Section:
             *format_in_words(effect),
             table(effect, "Mean AUROC and mean drop where the domain, the format or both change."),
             partial(figures.transfer, pairs),
-            _tall(table(pairs, "AUROC of each pair of cells.")),
+            table(pairs, "AUROC of each pair of cells.", tall=True),
         ),
         "Cells are small, and formats differ in more than looks: a yes or no is right half the "
         "time by chance.",
@@ -154,7 +148,7 @@ def _overlap(study: "Study") -> Section:
             "Each pair in numbers, beside what chance gives: within layers (the plain columns), "
             "over the whole model (hypergeometric), and among neurons of like contribution in a "
             "layer (contribution); p corrected by Holm over the pairs.",
-            _tall(table(found, "Overlap of each pair.")),
+            table(found, "Overlap of each pair.", tall=True),
             table(shared, "Neurons of two domains or more, with their weight in each.", SHOWN)
             if many
             else "No neuron is in two sets.",
