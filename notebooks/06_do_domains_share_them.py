@@ -131,7 +131,7 @@ shared = share_truly_shared(sets)
 print(f"Exercise 3: right. {shared:.2f} of them; chance {hlens.toy.planted('').fraction:.3f}.")
 
 # %% [markdown]
-# What two sets name was planted as shared, nearly without exception. Now the other side: what only
+# Most of what two sets name was planted as shared. Now the other side: what only
 # one set names. Take the shared planted neurons out of every set, and compare what is left.
 
 # %%

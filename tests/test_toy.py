@@ -67,6 +67,19 @@ def test_no_word_of_a_name_tells_whether_it_was_taught() -> None:
             assert all(0 < sum(taught) < len(taught) for taught in known.values())
 
 
+def test_every_name_is_heard_by_three_drivers_and_no_two_neurons_hear_the_same() -> None:
+    for domain in DOMAINS:
+        own = [one for one in toy.mechanisms() if one.domain in ("", domain)]
+        heard = {
+            (one, member): tuple(one.hears(member, domain, name) for name in range(12))
+            for one in own
+            for member in range(len(one.members))
+        }
+        assert len(set(heard.values())) == len(heard) == len(toy.planted(domain))
+        drivers = [names for (one, _), names in heard.items() if one.drives]
+        assert [sum(column) for column in zip(*drivers, strict=True)] == [3] * 12
+
+
 def test_text_comes_back_from_its_tokens() -> None:
     for question in hlens.domains.load("toy_people", n=20):
         text = prompt_text(question, f"{INSTRUCTION}\nAnswer: {question.answers[0]}.")

@@ -11,6 +11,7 @@ import pytest
 
 import hlens.figures as figures
 from hlens import lookup
+from hlens.figures._figure import Figure
 from hlens.report import Card, ReportData, Section, page
 from hlens.types import Estimate
 from hostile import TOKENS as HOSTILE
@@ -18,6 +19,7 @@ from hostile import explored
 
 pytestmark = pytest.mark.slow
 
+NAMES = lookup.names("figures")
 PICTURES = ("transfer", "overlap", "upset", "path", "k_sweep", "volcano", "dose_response", "losses")
 
 
@@ -174,29 +176,44 @@ def test_landmarks_names_and_headings_are_in_order(
     assert result.page.locator("[role=img],[role=region]").evaluate_all(unnamed) == 0
 
 
-@pytest.mark.parametrize("name", ["neuron_map", *PICTURES, "scores"])
-def test_a_figure_alone_draws_without_words_over_words(
-    opened: Callable[..., Any], name: str
-) -> None:
-    figure = lookup.member("figures", name).draw(**example(name))
-    result = opened(figure.to_html(include_plotlyjs=True), width=900)
-    result.page.wait_for_selector(".main-svg")
+# Words that are cut by the edge of their figure, and words that lie on other words.
+CLIPPED = """plot => {
+  const box = plot.getBoundingClientRect();
+  return [...plot.querySelectorAll(".main-svg text")].filter(t => {
+    const b = t.getBoundingClientRect();
+    return b.width && (b.left < box.left - 1 || b.right > box.right + 1
+                       || b.top < box.top - 1 || b.bottom > box.bottom + 1);
+  }).map(t => t.textContent);
+}"""
+COVERED = """plot => {
+  const texts = [...plot.querySelectorAll(".main-svg text")].filter(
+    t => t.getBoundingClientRect().width);
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  const found = [];
+  boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b, j) => {
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (wide > 2 && high > 4) found.push([texts[i].textContent, texts[i + 1 + j].textContent]);
+  }));
+  return found;
+}"""
+
+
+def test_every_figure_draws_with_no_word_cut_or_covered(opened: Callable[..., Any]) -> None:
+    drawn = {name: lookup.member("figures", name).draw(**example(name)) for name in NAMES}
+    drawn = {name: figure for name, figure in drawn.items() if isinstance(figure, Figure)}
+    assert len(drawn) >= 17
+    parts = [
+        f.to_html(full_html=False, include_plotlyjs=not i) for i, f in enumerate(drawn.values())
+    ]
+    result = opened(f"<!doctype html><title>x</title>{''.join(parts)}", width=900)
+    plots = result.page.locator(".js-plotly-plot")
+    assert plots.count() == len(drawn)
+    for name, plot in zip(drawn, plots.all(), strict=True):
+        plot.locator(".main-svg").first.wait_for()
+        assert (name, plot.evaluate(CLIPPED), plot.evaluate(COVERED)) == (name, [], [])
+    assert result.buttons()
     result.assert_quiet()
-    clipped = """() => {
-      const box = document.querySelector('.main-svg').getBoundingClientRect();
-      return [...document.querySelectorAll('.main-svg text')].filter(t => {
-        const b = t.getBoundingClientRect();
-        return b.width && (b.left < box.left - 1 || b.right > box.right + 1
-                           || b.top < box.top - 1 || b.bottom > box.bottom + 1);
-      }).map(t => t.textContent);
-    }"""
-    assert result.page.evaluate(clipped) == []
-    words = """() => {
-      const title = document.querySelector('.g-gtitle').getBoundingClientRect();
-      return [...document.querySelectorAll('.legend, .annotation')].filter(
-        t => t.getBoundingClientRect().top < title.bottom - 1).length;
-    }"""
-    assert result.page.evaluate(words) == 0
 
 
 def assert_explores(frame: Any, mouse: Any) -> None:

@@ -150,7 +150,7 @@ def _axes(figure: Figure, gains: bool, colours: Palette) -> None:
     )  # fmt: skip
     if gains:
         figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
-        title = {"text": "what the H-neurons add (millinats an answer)"}
+        title = {"text": "what the H-neurons add<br>(millinats an answer)"}
         figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y", "title": title})
 
 

@@ -101,7 +101,7 @@ def _bars(rows: pd.DataFrame, colours: Palette) -> go.Bar:
         orientation="h",
         width=0.5,
         marker={"color": colours.neutral, "line": {"width": 0}},
-        text=[f"{100 * share:.0f} %" for share in rows["shared"]],
+        text=[f"\u00a0\u00a0{100 * share:.0f} %" for share in rows["shared"]],  # off the lines
         textposition="outside",
         textfont={"size": 12, "color": colours.muted},
         cliponaxis=False,
