@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, local
+from threading import local
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.probe.threads import one_thread
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -60,11 +61,9 @@ class Design:
         if self._pool is not None:
             yield self
             return
-        count, before = self.threads, torch.get_num_threads()
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            barrier = Barrier(count)
-            list(pool.map(lambda _: barrier.wait(), range(count)))  # all started and set
-            torch.set_num_threads(before)
+        # A thread takes the number of threads of the process when it first asks for it.
+        settle = torch.get_num_threads
+        with one_thread(), ThreadPoolExecutor(self.threads, initializer=settle) as pool:
             self._pool = pool
             try:
                 yield self

@@ -20,6 +20,7 @@ from hlens.probe.design import Design, as_matrix
 from hlens.probe.solver import Options, Solution
 from hlens.probe.target import nearest_count
 from hlens.probe.task import Task, at_C, cross_validate
+from hlens.probe.threads import one_thread
 
 ArrayLike = Any  # what scikit-learn calls array-like: arrays, tensors, frames, nested lists
 
@@ -179,15 +180,16 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Log-odds of the second class, ``[example]``."""
         check_is_fitted(self)
+        chosen = np.flatnonzero(self.coef_[0])
         if isinstance(X, Tensor):
             self._check_width(X.shape[-1])
-            chosen = np.flatnonzero(self.coef_[0])
             picked = X[:, torch.from_numpy(chosen).to(X.device)].double().cpu().numpy()
+        else:
+            floats = [np.float64, np.float32, np.float16]
+            checked: Any = validate_data(self, X, reset=False, dtype=floats)  # type: ignore[arg-type]
+            picked = checked[:, chosen].astype(np.float64)
+        with one_thread():
             return picked @ self.coef_[0, chosen] + self.intercept_[0]
-        floats = [np.float64, np.float32, np.float16]
-        checked: Any = validate_data(self, X, reset=False, dtype=floats)  # type: ignore[arg-type]
-        chosen = np.flatnonzero(self.coef_[0])
-        return checked[:, chosen].astype(np.float64) @ self.coef_[0, chosen] + self.intercept_[0]
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The likelier label of each example."""

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hlens.errors import HlensError
@@ -54,7 +53,7 @@ def solve_many(
         HlensError: NaN or infinity in the matrix; one class only.
         ConvergenceError: A gap above ``options.tol`` at the round limit.
     """
-    with design.workers(), threadpool_limits(1, user_api="blas"):
+    with design.workers():
         schedules = [schedule] * len(weights) if callable(schedule) else schedule
         problems = _start(design, y, weights, schedules, options, factors)
         for _ in range(options.max_rounds):

@@ -12,6 +12,7 @@ from hlens.probe import ridge, solver
 from hlens.probe.crossval import CrossValidation, fold_aurocs
 from hlens.probe.design import Design
 from hlens.probe.solver import Options, Schedule, Solution
+from hlens.probe.threads import one_thread
 
 CONTINUATION = 0.6  # lambda shrinks by at least this factor on the way to a single C
 
@@ -45,7 +46,7 @@ class Task:
         base = masks * self.sample_weight
         if self.class_weight is None:
             return base
-        positive = base @ self.y
+        positive = (base * self.y).sum(axis=1)
         negative = base.sum(axis=1) - positive
         if self.class_weight == "balanced":
             half = (positive + negative) / 2
@@ -193,7 +194,8 @@ def decision(design: Design, path: list[Solution], examples: np.ndarray) -> np.n
     for row, s in zip(weights, path, strict=True):
         row[np.searchsorted(features, s.features)] = s.values
     total = np.zeros((len(path), len(examples)))
-    for start in range(0, len(features), 4096):  # a dense solution is read in parts
-        part = slice(start, start + 4096)
-        total += weights[:, part] @ design.rows(features[part], examples)
+    with one_thread():
+        for start in range(0, len(features), 4096):  # a dense solution is read in parts
+            part = slice(start, start + 4096)
+            total += weights[:, part] @ design.rows(features[part], examples)
     return total + bias

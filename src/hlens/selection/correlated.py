@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.probe.design import Design
+from hlens.probe.threads import one_thread
 from hlens.types import Contributions, NeuronSet
 
 RIDGE = 1e-2  # of the standardised neurons: keeps a separable fit finite
@@ -53,6 +54,11 @@ def correlated_groups(
         )
     if not 0 < min_correlation <= 1:
         raise HlensError(f"min_correlation={min_correlation}: expected a number in (0, 1]")
+    with one_thread():
+        return _grouped(data, neurons, min_correlation)
+
+
+def _grouped(data: Contributions, neurons: NeuronSet, min_correlation: float) -> pd.DataFrame:
     given = np.array([a * data.d_mlp + b for a, b in neurons])
     design = Design(data.neuron_major)
     members = np.union1d(given, neighbours(design, given, min_correlation))
