@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from hlens.probe.quadratic import Factor, Quadratic, curvature, extended, minimise
-from hlens.probe.quadratic import _bordered as bordered
-from hlens.probe.quadratic import _factorised as factorised
+from hlens.probe.minimum import _bordered as bordered
+from hlens.probe.minimum import _factorised as factorised
+from hlens.probe.minimum import minimise, searched
+from hlens.probe.quadratic import Factor, Quadratic, curvature, extended
 from hlens.probe.rows import Rows
 
 
@@ -68,6 +69,28 @@ def test_the_minimum_of_the_model_meets_its_conditions(n_features: int) -> None:
     assert 0 < chosen.sum() < n_features
     assert np.allclose(gradient[chosen], -(l1 * np.sign(w))[chosen], rtol=1e-6)
     assert (np.abs(gradient[~chosen]) <= l1[~chosen] * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("n_features", [30, 90])
+def test_more_features_than_examples_have_a_minimum_too(n_features: int) -> None:
+    """A singular model, on which pivoting does not settle: the search ends at its conditions."""
+    X, h, _, draw = small(n_features, n=25)
+    model = curvature(Rows(X, np.zeros(n_features)), h, np.zeros(n_features),
+                      np.arange(n_features), True, False)  # fmt: skip
+    H = model.H
+    assert np.linalg.matrix_rank(H) < n_features
+    g = 3 * H @ draw.normal(size=n_features)  # in the range of the model, so that it is bounded
+    penalty = 0.1 * np.abs(g).max() * np.ones(n_features)
+    for start in (np.zeros(n_features), draw.normal(size=n_features)):
+        step = searched(H, g, start, penalty, np.zeros(n_features))
+        u, slope = start + step, g + H @ step
+        assert 0 < np.count_nonzero(u) <= 25
+        assert np.allclose(slope[u != 0], -(penalty * np.sign(u))[u != 0], rtol=1e-6)
+        assert (np.abs(slope) <= penalty * (1 + 1e-6)).all()
+        scale = model.scale
+        taken = minimise(model, g / scale, start * scale, penalty / scale) / scale
+        values = [g @ s + 0.5 * s @ H @ s + penalty @ np.abs(start + s) for s in (step, taken)]
+        assert values[1] == pytest.approx(values[0], rel=1e-6)
 
 
 def test_a_singular_model_still_steps_down() -> None:

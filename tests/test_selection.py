@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from hlens.errors import HlensError
-from hlens.probe import ConvergenceError, SparseProbe, find, target
+from hlens.probe import SparseProbe, find
 from hlens.probe.solver import Solution
 from hlens.selection import correlated_groups, nested_scores, path, stability
 from hlens.selection.stability import deal_labels, entered, halves, promise
@@ -57,6 +57,21 @@ def test_path_is_the_probe_at_each_C():
     assert np.allclose(
         whole.detector(5)(data), one.decision_function(data.neuron_major.T), atol=1e-4
     )
+
+
+def test_a_path_that_explains_all_says_where_it_ends():
+    data, _ = planted(40, 400, seed=0)
+    whole = path(data, SparseProbe(n_points=30, path_ratio=1e-5, cv=3))
+    assert len(whole) == len(whole.solutions) == len(whole.cv.C) < 30
+    assert np.array_equal(whole.C, whole.cv.C)
+    assert len(whole.summary()) == len(whole)
+    with pytest.raises(HlensError, match=r"at most, not 300; the grid ends at C="):
+        whole.choose_count(300)
+    nested = nested_scores(data, SparseProbe(C="cv", n_points=20, path_ratio=1e-5, cv=3), folds=3)
+    assert np.isfinite(nested.scores).all()
+    alone = path(data, SparseProbe(n_points=30, path_ratio=1e-5), validate=False)
+    assert alone.ended
+    assert alone.solutions[-1].explained > 0.999 >= alone.solutions[-2].explained
 
 
 def test_ways_to_choose_a_point():
@@ -187,23 +202,3 @@ def test_correlated_neurons_are_grouped_and_share_their_importance():
     assert lone.conditional == pytest.approx(lone.alone, rel=0.3)
     with pytest.raises(HlensError, match="not empty"):
         correlated_groups(data, NeuronSet(frozenset(), 2, 20))
-
-
-def test_a_count_is_met_from_above_where_no_finer_path_is_certified(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    data, _ = planted(200, 60, seed=3)
-    coarse, refused = target._path, []
-
-    def no_finer(task, high, low, n_points):
-        if n_points < 12:
-            refused.append(n_points)
-            raise ConvergenceError("no")
-        return coarse(task, high, low, n_points)
-
-    monkeypatch.setattr(target, "_path", no_finer)
-    X, y = data.neuron_major.T, data.labels.numpy()
-    counts = [(SparseProbe(n_neurons=k).fit(X, y).n_selected_, k) for k in range(1, 12)]
-    assert refused
-    assert all(found >= wanted for found, wanted in counts)
-    assert any(found > wanted for found, wanted in counts)

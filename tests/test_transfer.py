@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression
 from hlens.errors import HlensError
 from hlens.evaluation import fit_detector, transfer
 from hlens.evaluation.transfer import OTHERS, POOLED
-from hlens.probe import ConvergenceError, SparseProbe
 from hlens.types import Contributions
 from synthetic import joined, made
 
@@ -102,25 +101,6 @@ def test_a_domain_that_cannot_be_fitted_says_why_and_loses_no_other() -> None:
     assert "needs hallucinated and true" in table.note["lonely", "well"]
     assert np.isnan(table.auroc["lonely", "well"])
     assert table.auroc["well", "well"] > 0.8
-
-
-class Stubborn(SparseProbe):
-    """Has no certificate at the end of a long grid."""
-
-    def fit(self, *given, **named):  # type: ignore[no-untyped-def]
-        if self.path_ratio < 0.1 and len(given[0]) < 130:
-            raise ConvergenceError("not solved")
-        return super().fit(*given, **named)
-
-
-def test_a_grid_without_certificate_is_cut_short_and_said() -> None:
-    data = joined(domain("small", {A: 2.0}, n=150, seed=1), domain("large", {A: 2.0}, seed=2))
-    table = transfer(data, Stubborn(C="cv"), folds=3, pooled=False).set_index(["train", "test"])
-    assert table.auroc["small", "large"] > 0.75
-    assert "grid of C cut" in table.note["small", "large"]
-    assert "grid of C cut" not in table.note["large", "small"]
-    with_one_C = transfer(data, Stubborn(C=0.1), folds=3, pooled=False)
-    assert with_one_C.set_index("train").note["small"].str.contains("not solved").all()
 
 
 def test_one_domain_or_one_class_is_an_error_in_words() -> None:

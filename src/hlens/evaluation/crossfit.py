@@ -12,11 +12,8 @@ from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements
 from hlens.evaluation.fitting import fit_detector
 from hlens.evaluation.folded import delong_folded
-from hlens.probe import ConvergenceError, SparseProbe
-from hlens.probe.finding import fresh
-from hlens.types import Contributions, Detector
+from hlens.types import Contributions
 
-SHORT = 0.1  # end of the shorter grid, lambda / lambda_max
 Members = Bool[np.ndarray, " example"]
 
 
@@ -43,7 +40,6 @@ class CrossFit:
         self.values: Float[np.ndarray, "source example"] = np.full((n_sources, len(data)), np.nan)
         self.n_train = np.full(n_sources, len(data))
         self.failed: dict[int, str] = {}
-        self.shorter: dict[int, SparseProbe] = {}
 
     def fill(self, at: int, part: int, members: Members, probe: BaseEstimator) -> None:
         """Fit on the members outside one fold and score all of that fold."""
@@ -56,7 +52,7 @@ class CrossFit:
             rows = _cut(rows, self.data.labels.numpy(), self.limit, draw)
         self.n_train[at] = min(self.n_train[at], len(rows))
         try:
-            detector = self._fit(at, self.data.select(torch.from_numpy(rows)), probe)
+            detector = fit_detector(self.data.select(torch.from_numpy(rows)), probe)
         except HlensError as error:  # one domain too small must not lose all the others
             self.failed[at] = str(error)
             return
@@ -66,24 +62,6 @@ class CrossFit:
         weights = detector.weights.flatten()[chosen].double()
         scores = (weights @ values + detector.bias).numpy()
         self.values[at, held_out] = scores[held_out]
-
-    def _fit(self, at: int, train: Contributions, probe: BaseEstimator) -> Detector:
-        """Fit; where the grid of C runs past what can be certified, a shorter one serves."""
-        asked = self.shorter.get(at, probe)
-        try:
-            return fit_detector(train, asked)
-        except ConvergenceError:
-            if not isinstance(asked, SparseProbe) or asked.C != "cv" or asked.path_ratio >= SHORT:
-                raise
-            short = fresh(asked)
-            short.set_params(path_ratio=SHORT)
-            self.shorter[at] = short
-            return fit_detector(train, short)
-
-    def note(self, at: int) -> str:
-        """What a reader should know of the fits of a training set; empty where nothing."""
-        cut = f"grid of C cut at lambda_max x {SHORT:g}: no certificate beyond"
-        return cut if at in self.shorter else ""
 
     def placements(self, sources: Sequence[int], tested: Members) -> Placements:
         """AUROC of some training sets on some examples, with their covariance by group."""

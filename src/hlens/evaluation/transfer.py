@@ -148,8 +148,7 @@ def _column(
         k = able.index(at)
         within = able.index(own) if own in able and at != own else None
         cell = _cell(areas.auroc, areas.covariance, k, within, n)
-        notes = [note for note in (cell["note"], found.note(at)) if note]
-        rows.append(place | cell | {"note": "; ".join(map(str, notes))})
+        rows.append(place | cell)
     return rows
 
 

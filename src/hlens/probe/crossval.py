@@ -21,6 +21,7 @@ class CrossValidation:
         auroc: Area under the curve on each held-out fold, ``[C, fold]``.
         n_selected: Selected features of each fit, ``[C, fold]``.
         gaps: Duality gap of each fit over its null objective, ``[C, fold]``.
+        ended: Why the grid is shorter than the one that was asked for; empty where it is not.
     """
 
     C: np.ndarray
@@ -29,6 +30,7 @@ class CrossValidation:
     auroc: np.ndarray
     n_selected: np.ndarray
     gaps: np.ndarray
+    ended: str = ""
 
     @property
     def mean(self) -> np.ndarray:

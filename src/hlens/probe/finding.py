@@ -139,5 +139,6 @@ def described(probe: SparseProbe, n: int, n_groups: int, auroc: np.ndarray) -> d
     }
     if probe.cv_ is not None:
         at = int(np.argmin(np.abs(np.log(probe.cv_.C / probe.C_))))
-        fit |= {"rule": probe.rule, "C_at_edge_of_grid": at in (0, len(probe.cv_.C) - 1)}
+        last = at == len(probe.cv_.C) - 1 and not probe.cv_.ended  # nothing lies beyond an end
+        fit |= {"rule": probe.rule, "C_at_edge_of_grid": at == 0 or last}
     return fit

@@ -15,7 +15,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.probe import newton
+from hlens.probe import loss
 from hlens.probe.design import Design
 from hlens.probe.solver import ConvergenceError, Options, Schedule, Solution
 
@@ -88,7 +88,7 @@ def _path(
     share = float(a @ labels)
     if options.fit_intercept and not 0 < share < 1:
         raise HlensError("only one class among the examples that are fitted; give both")
-    null = float(newton.entropy(np.array([share if options.fit_intercept else 0.5]))[0])
+    null = float(loss.entropy(np.array([share if options.fit_intercept else 0.5]))[0])
     top = float(a @ np.diag(K))
     penalties, wanted = schedule(top, total)
     alpha, b = np.zeros(len(at)), 0.0
@@ -96,9 +96,12 @@ def _path(
     for row, lam in zip(alphas, penalties[wanted], strict=True):
         alpha, b, gap, objective = _solve(K, labels, a, float(lam), alpha, b, null, options)
         row[at] = alpha
+        explained = 1.0 - (objective - 0.5 * lam * float(alpha @ K @ alpha)) / null
         empty = np.empty(0)
-        path.append(Solution(float(lam), top, empty, empty, b, gap, objective))
-    return path, alphas
+        path.append(Solution(float(lam), top, empty, empty, b, gap, objective, explained))
+        if explained > options.explained:
+            break
+    return path, alphas[: len(path)]
 
 
 def _solve(
@@ -116,12 +119,12 @@ def _solve(
     gap = np.inf
     for _ in range(options.max_rounds):
         if options.fit_intercept:
-            b = newton.best_intercept(Ka + b, y, a) + b
+            b = loss.best_intercept(Ka + b, y, a) + b
         z = Ka + b
         p = expit(z)
-        r = newton.balanced_residual(p, y, a) if options.fit_intercept else a * (p - y)
-        primal = float(a @ newton.logloss(z, y) + 0.5 * lam * alpha @ Ka)
-        dual = float(a @ newton.entropy(r / a + y) - 0.5 / lam * r @ (K @ r))
+        r = loss.balanced_residual(p, y, a) if options.fit_intercept else a * (p - y)
+        primal = float(a @ loss.logloss(z, y) + 0.5 * lam * alpha @ Ka)
+        dual = float(a @ loss.entropy(r / a + y) - 0.5 / lam * r @ (K @ r))
         gap = (primal - dual) / null
         if gap <= options.tol:
             return alpha, b, max(gap, 0.0), primal
@@ -160,7 +163,7 @@ def _step(
     Kd, step = K @ d, 1.0
     while step > 1e-10:
         trial, moved = alpha + step * d, Ka + step * Kd
-        value = float(a @ newton.logloss(moved + b + step * db, y) + 0.5 * lam * trial @ moved)
+        value = float(a @ loss.logloss(moved + b + step * db, y) + 0.5 * lam * trial @ moved)
         if value <= primal + 1e-12:
             return trial, moved, b + step * db
         step *= 0.5

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.probe import newton, working
+from hlens.probe import loss, working
 from hlens.probe.design import Design
 from hlens.probe.state import ConvergenceError, Options, Problem, Schedule, Solution
 
@@ -106,7 +106,7 @@ def _start(
         top = float(scores[i].max(initial=0.0)) / options.l1_ratio
         penalties, wanted = schedules[i](top, float(totals[i]))
         examples = np.flatnonzero(a[i])
-        null = float(newton.entropy(p[i : i + 1])[0])
+        null = float(loss.entropy(p[i : i + 1])[0])
         start = float(np.log(p[i] / (1 - p[i])))
         empty = np.empty(0, dtype=np.int64)
         problems.append(
@@ -143,7 +143,9 @@ def _round(
     at_once = _at_once(design, [problems[i] for i in busy])
     for start in range(0, len(busy), at_once):
         design.spread(attempt, busy[start : start + at_once])
-    columns = [(i, trial) for i in busy for trial in problems[i].trials]
+    columns = []
+    for i in busy:
+        columns += [(i, trial) for trial in working.to_certify(problems[i])]
     levels = [working.level(problems[i], trial, options) for i, trial in columns]
     residuals = np.stack([trial.residual for _, trial in columns])
     owners = np.array([i for i, _ in columns])

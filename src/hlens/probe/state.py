@@ -24,6 +24,8 @@ class Solution:
         bias: Intercept.
         gap: Duality gap over the null objective (the objective of the intercept alone).
         objective: Objective, in the mean-loss normalisation.
+        explained: Share of the null deviance that it explains; near 1 the examples it was fitted
+            to are as good as separated.
         rounds: Rounds until this certificate.
     """
 
@@ -34,6 +36,7 @@ class Solution:
     bias: float
     gap: float
     objective: float
+    explained: float = float("nan")
     rounds: int = 1
 
 
@@ -47,7 +50,10 @@ class Options:
         tol: Largest duality gap over the null objective.
         max_rounds: Rounds until a `ConvergenceError`.
         look_ahead: Penalties that are solved ahead of a pass.
-        max_selected: A path ends with its first solution of more features than this.
+        max_selected: A path ends with its first wanted solution of more features than this.
+        explained: A path ends with its first wanted solution that explains this share of the null
+            deviance: beyond it the examples are as good as separated, and weights grow without
+            saying more.
     """
 
     l1_ratio: float = 1.0
@@ -56,6 +62,7 @@ class Options:
     max_rounds: int = 200
     look_ahead: int = 8
     max_selected: int | None = None
+    explained: float = 0.999
 
 
 @dataclass(eq=False)
@@ -81,7 +88,7 @@ class Problem:
     ahead: int = 1
     rounds: int = 0
     last: int = 1 << 30
-    precision: float = 0.1
+    precision: float = 0.5
 
     @property
     def pending(self) -> list[int]:
@@ -97,9 +104,9 @@ class Trial:
     features: np.ndarray
     w: np.ndarray
     b: float
-    p: np.ndarray
     residual: np.ndarray
     slope: np.ndarray
+    loss: float
     primal: float
 
     def start(self, working: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, float]:

@@ -4,7 +4,6 @@ import numpy as np
 
 from hlens.errors import HlensError
 from hlens.probe.solver import Schedule, Solution
-from hlens.probe.state import ConvergenceError
 from hlens.probe.task import Task
 
 
@@ -12,7 +11,7 @@ def nearest_count(task: Task, n_neurons: int) -> Solution:
     """The sparsest solution with at least `n_neurons` selected; exactly that many as a rule.
 
     The number of selected features need not pass every value, as two may enter together; then
-    the next larger number is taken, as it is where no finer path can be certified.
+    the next larger number is taken.
 
     Raises:
         HlensError: The count is not positive, or no penalty selects that many.
@@ -24,7 +23,7 @@ def nearest_count(task: Task, n_neurons: int) -> Solution:
     high, low = 1.0, 0.3
     path = _path(task, high, low, 12)
     while len(path[-1].features) < n_neurons:
-        if low < 1e-4:
+        if low < 1e-4 or path[-1].explained > task.options.explained:
             raise HlensError(
                 f"no penalty selects {n_neurons} neurons: {len(path[-1].features)} of "
                 f"{task.design.n_features} at most; ask for fewer"
@@ -38,10 +37,7 @@ def nearest_count(task: Task, n_neurons: int) -> Solution:
             break
         top = path[0].penalty_max
         ends = path[reached - 1].penalty / top, path[reached].penalty / top
-        try:
-            path = _path(task, *ends, 10)
-        except ConvergenceError:  # between them nothing can be certified; the lower end is
-            break
+        path = _path(task, *ends, 10)
     counts = np.array([len(s.features) for s in path])
     return path[int(np.argmax(counts >= n_neurons))]
 

@@ -85,7 +85,11 @@ class Task:
         schedule: Schedule | Sequence[Schedule],
         max_selected: int | None = None,
     ) -> list[list[Solution]]:
-        """Solve one problem for each row of `masks` along a schedule, or each along its own."""
+        """Solve one problem for each row of `masks` along a schedule, or each along its own.
+
+        A path may be shorter than its schedule: it ends with the first solution that explains
+        the deviance, or that selects more than `max_selected`. Its first point is always there.
+        """
         solve = ridge.solve_many if self.penalty == "l2" else solver.solve_many
         options = replace(self.options, max_selected=max_selected)
         weights, factors = self.weights(masks), self.factors(masks)
@@ -141,6 +145,8 @@ def cross_validate(
 ) -> tuple[CrossValidation, list[Solution]]:
     """All folds and the fit on everyone, at each C (ascending), in lockstep.
 
+    The grid ends early where the first of them has explained its deviance (`Options.explained`).
+
     Args:
         task: The problem.
         fold: Fold that holds out each example; negative: it takes part nowhere.
@@ -168,20 +174,34 @@ def cross_validate_many(
 def _validated(
     task: Task, fold: np.ndarray, C: np.ndarray, solved: Iterator[list[Solution]]
 ) -> tuple[CrossValidation, list[Solution]]:
-    paths = [next(solved) for _ in range(int(fold.max()) + 1)]
-    scores = np.full((len(C), len(fold)), np.nan)
-    for k, path in enumerate(paths):
+    n_folds = int(fold.max()) + 1
+    paths = [next(solved) for _ in range(n_folds + 1)]  # the last is on everyone
+    length = min(len(path) for path in paths)
+    paths = [path[:length] for path in paths]
+    scores = np.full((length, len(fold)), np.nan)
+    for k, path in enumerate(paths[:-1]):
         held_out = np.flatnonzero(fold == k)
         scores[:, held_out] = decision(task.design, path, held_out)
     validation = CrossValidation(
-        C,
+        C[:length],
         fold,
         scores,
         fold_aurocs(scores, task.y, fold),
-        np.array([[len(s.features) for s in path] for path in paths]).T,
-        np.array([[s.gap for s in path] for path in paths]).T,
+        np.array([[len(s.features) for s in path] for path in paths[:-1]]).T,
+        np.array([[s.gap for s in path] for path in paths[:-1]]).T,
+        why_ended(task, C, length),
     )
-    return validation, next(solved)
+    return validation, paths[-1]
+
+
+def why_ended(task: Task, C: np.ndarray, length: int) -> str:
+    """Why a path has fewer points than its grid; empty where it has all."""
+    if length == len(C):
+        return ""
+    return (
+        f"the grid ends at C={C[length - 1]:.4g} of {C[-1]:.4g}: a fit there explains more than "
+        f"{task.options.explained:.1%} of the deviance, and beyond it weights only grow"
+    )
 
 
 def decision(design: Design, path: list[Solution], examples: np.ndarray) -> np.ndarray:

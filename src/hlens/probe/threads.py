@@ -1,4 +1,4 @@
-"""One thread for every sum: BLAS splits a sum by the number of threads, and with it its rounding."""
+"""One thread for every sum: BLAS splits a sum by the number of threads, and so does rounding."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -2,15 +2,17 @@
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor
 
-from hlens.probe import newton
+from hlens.probe import loss, newton
 from hlens.probe.design import Design
 from hlens.probe.rows import Rows
 from hlens.probe.state import Options, Problem, Solution, Trial
 
 GROW_AT_LEAST = 100  # features that a working set gains, where so many may enter
+START_WITH = 300  # features that a first working set holds at most
+ON_THE_WAY = 1e-3  # duality gap, over the null objective, of penalties that are only passed by
+NEAR = 0.9  # of the last penalty: scores from which features may still enter it
 ROOM = 3  # working set over selected features: a wider one costs memory, a narrower one passes
 SCREEN = 0.5  # slope of a score between two penalties that screening reckons with
 
@@ -24,7 +26,7 @@ def screen_first(problem: Problem, options: Options) -> None:
         found = np.flatnonzero(
             problem.scores >= screen_level(problem.penalty_max * options.l1_ratio, limit)
         )
-        order = np.argsort(-problem.scores[found], kind="stable")[:GROW_AT_LEAST]
+        order = np.argsort(-problem.scores[found], kind="stable")[:START_WITH]
         problem.working = np.sort(found[order])
         problem.w = np.zeros(len(problem.working))
     problem.scores = np.empty(0)
@@ -69,38 +71,32 @@ def attempt(
         )
         if k in problem.tried:
             w, b = problem.tried[k].start(problem.working, mean)
-        goal = problem.precision * options.tol * problem.null_objective
-        w, b, model = newton.solve(small, w, b, goal, model)
-        problem.trials.append(_trial(problem, k, small, w, b, mean, v, options, len(y)))
+        goal = problem.precision * options.tol if problem.wanted[k] else ON_THE_WAY
+        at, model = newton.solve(small, w, b, goal * problem.null_objective, model)
+        w, b = at.w, at.b
+        trial = _trial(problem, k, at, b - float(w @ mean), np.abs(at.gradient) / v)
+        problem.trials.append(trial)
+        if problem.wanted[k] and _ends(problem, trial, options):
+            break
 
 
-def _trial(
-    problem: Problem,
-    index: int,
-    small: newton.Small,
-    w: np.ndarray,
-    b: float,
-    mean: np.ndarray,
-    v: np.ndarray,
-    options: Options,
-    n: int,
-) -> Trial:
-    z = small.X.combine(w) + b
-    p = expit(z)
-    r = small.a * (p - small.y)
-    if options.fit_intercept:
-        r = newton.balanced_residual(p, small.y, small.a)
-    full = np.zeros(n)
-    full[problem.examples] = r
-    probability = np.zeros(n)
-    probability[problem.examples] = (
-        np.divide(r, small.a, out=np.zeros_like(r), where=small.a > 0) + small.y
-    )
-    primal = float(
-        small.a @ newton.logloss(z, small.y) + small.l1 @ np.abs(w) + 0.5 * small.l2 @ (w * w)
-    )
-    slope = np.abs(small.X.times(r)) / v
-    return Trial(index, problem.working, w, b - float(w @ mean), probability, full, slope, primal)
+def _trial(problem: Problem, index: int, at: newton.Point, bias: float, slope: np.ndarray) -> Trial:
+    residual = np.zeros(len(problem.a))
+    residual[problem.examples] = at.residual
+    return Trial(index, problem.working, at.w, bias, residual, slope, at.loss, at.objective)
+
+
+def to_certify(problem: Problem) -> list[Trial]:
+    """The trials that a pass must see: what is wanted, and the last, from which screening goes on.
+
+    The others were only on the way, and are done.
+    """
+    *before, last = problem.trials
+    for trial in before:
+        if not problem.wanted[trial.index]:
+            lam = float(problem.penalties[trial.index])
+            problem.done[trial.index] = _solution(problem, trial, lam, np.inf)
+    return [trial for trial in problem.trials if trial is last or problem.wanted[trial.index]]
 
 
 def level(problem: Problem, trial: Trial, options: Options) -> float:
@@ -110,7 +106,7 @@ def level(problem: Problem, trial: Trial, options: Options) -> float:
         return lam
     ahead = problem.penalties[trial.index + 1 : trial.index + 1 + options.look_ahead]
     if not len(ahead):
-        return lam
+        return NEAR * lam
     return min(lam, screen_level(lam, ahead[-1] * options.l1_ratio))
 
 
@@ -136,11 +132,21 @@ def judge(
         problem.near = both[np.argsort(-every, kind="stable")]
     if gap <= options.tol or not problem.wanted[trial.index]:
         problem.done[trial.index] = _solution(problem, trial, lam, gap)
-        most = options.max_selected
-        if most is not None and np.count_nonzero(trial.w) > most:
+        if problem.wanted[trial.index] and _ends(problem, trial, options):
             problem.last = min(problem.last, trial.index)
         return
     problem.lacking.append(features[order][scores[order] > lam * options.l1_ratio])
+
+
+def _ends(problem: Problem, trial: Trial, options: Options) -> bool:
+    """Whether a path goes no further than this solution."""
+    if options.max_selected is not None and np.count_nonzero(trial.w) > options.max_selected:
+        return True
+    return _explained(problem, trial) > options.explained
+
+
+def _explained(problem: Problem, trial: Trial) -> float:
+    return 1.0 - trial.loss / problem.null_objective
 
 
 def _solution(problem: Problem, trial: Trial, lam: float, gap: float) -> Solution:
@@ -153,6 +159,7 @@ def _solution(problem: Problem, trial: Trial, lam: float, gap: float) -> Solutio
         trial.b,
         max(gap, 0.0),
         trial.primal,
+        _explained(problem, trial),
         problem.rounds,
     )
 
@@ -168,7 +175,8 @@ def _dual(
         excess = float(np.sum(np.maximum(scores - limit, 0.0) ** 2) / (2 * ridge))
     elif top > limit:
         shrink = limit / top
-    return float(a @ newton.entropy(y + shrink * (trial.p - y))) - excess
+    moved = np.divide(trial.residual, a, out=np.zeros_like(a), where=a > 0)
+    return float(a @ loss.entropy(y + shrink * moved)) - excess
 
 
 def grow(problem: Problem, options: Options, n_features: int) -> None:

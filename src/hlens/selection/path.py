@@ -14,7 +14,7 @@ from hlens.probe.crossval import CrossValidation, assign_folds
 from hlens.probe.estimator import SparseProbe
 from hlens.probe.finding import prepared
 from hlens.probe.solver import Solution
-from hlens.probe.task import Task, at_C, cross_validate
+from hlens.probe.task import Task, at_C, cross_validate, why_ended
 from hlens.types import Contributions, Detector, Provenance
 
 
@@ -32,6 +32,7 @@ class Path:
         region: Their tokens.
         domains: Their domains.
         provenance: Model and versions.
+        ended: Why the grid is shorter than the one that was asked for; empty where it is not.
     """
 
     C: np.ndarray
@@ -43,6 +44,7 @@ class Path:
     region: str = "answer"
     domains: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
+    ended: str = ""
 
     def __len__(self) -> int:
         return len(self.C)
@@ -104,7 +106,7 @@ class Path:
         if not enough.any():
             raise HlensError(
                 f"the path selects {self.n_selected.max()} neurons at most, not {n_neurons}; "
-                "make it longer with a smaller path_ratio"
+                f"{self.ended or 'make it longer with a smaller path_ratio'}"
             )
         return int(np.argmax(enough))
 
@@ -160,6 +162,8 @@ def path(
 ) -> Path:
     """The regularisation path of a probe, from the first neuron on.
 
+    It ends early where a fit has explained the deviance, and says so (`Path.ended`).
+
     Args:
         data: Contributions of labelled examples.
         probe: Its options are used (``l1_ratio``, ``scale``, ``n_points``, ``path_ratio``, ``cv``,
@@ -183,7 +187,8 @@ def path(
         solved = task.solve(task.everyone(), at_C(grid))[0]
     domains = tuple(sorted(set(data.domains)))
     own = (data.metric, data.region, domains, data.provenance)
-    return Path(grid, tuple(solved), data.n_layers, data.d_mlp, cv, *own)
+    ended = why_ended(task, grid, len(solved))
+    return Path(grid[: len(solved)], tuple(solved), data.n_layers, data.d_mlp, cv, *own, ended)
 
 
 def task_of(data: Contributions, probe: SparseProbe | None) -> tuple[Task, SparseProbe]:
