@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ import torch
 from hlens import metrics, store
 from hlens.contributions import measure, measure_many, stored
 from hlens.contributions.engine import Job
+from hlens.contributions.gathering import identity_of
+from hlens.contributions.regions import Ask
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.probe import design
 from hlens.types import Contributions, Example, MlpTrace, Provenance
-from test_measure import several, sharing, tiny
+from test_measure import example, several, sharing, tiny
 
 
 def data(n: int = 5, dtype: torch.dtype = torch.float32) -> Contributions:
@@ -159,6 +162,21 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     run(tmp_path, several(3))
     with pytest.raises(HlensError, match="another run"):
         run(tmp_path, several(4))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"stop": 12}, {"start": 10}, {"n_prompt": 8}, {"hallucinated": False}, {"group": "h"},
+        {"domain": "d"}, {"question_id": "r"}, {"sample": 1}, {"token_ids": torch.arange(3, 19)},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)  # fmt: skip
+def test_another_example_is_another_run(other: dict[str, Any]) -> None:
+    asks = [Ask(metrics.cett, "answer")]
+    how = asks, torch.float32, None
+    one, two = (identity_of(tiny("llama"), [example(0, **f)], *how) for f in ({}, other))
+    assert one != two
 
 
 def test_a_metric_of_the_same_name_that_does_something_else_is_another_run(tmp_path: Path) -> None:

@@ -72,6 +72,20 @@ def test_the_diagonal_is_out_of_fold_and_holds_whole_groups() -> None:
     assert table.auroc.between(0.35, 0.65).all()
 
 
+def test_domains_that_lie_wholly_apart_are_not_known_without_error() -> None:
+    far = {A: 1000.0}
+    data = joined(domain("a", far, n=24, seed=1), domain("b", far, n=24, seed=2))
+    rows = transfer(data, LogisticRegression(), folds=2, pooled=False)
+    assert (rows.auroc == 1).all()
+    assert rows.low.between(0.4, 0.75).all()
+    assert (rows.high == 1).all()
+    assert rows.p_chance.between(1e-6, 0.2).all()
+    turned = joined(data.of_domain("a"), domain("b", {A: -1000.0}, n=24, seed=2))
+    across = transfer(turned, LogisticRegression(), folds=2, pooled=False).query("train != test")
+    assert (across.auroc == 0).all()
+    assert across.high.between(0.25, 0.6).all()
+
+
 def test_a_group_that_is_in_two_domains_never_leaks_across_them() -> None:
     first = domain("a", {}, seed=1)
     twin = joined(first, Contributions(

@@ -55,14 +55,39 @@ def delong_folded(
     return Placements(area / pairs, covariance / pairs**2)
 
 
-def interval(area: float, se: float, n: int) -> Estimate:
+def interval(area: float, se: float, n: int, least: int = 0) -> Estimate:
     """95 % interval of an AUROC, symmetric in its logit and so within (0, 1).
+
+    Classes that lie wholly apart have no spread to estimate an error from. Their interval ends
+    where as many independent examples as the rarer class has groups would all be on the right side
+    by luck, once in 40.
+
+    Args:
+        area: The AUROC.
+        se: Its standard error.
+        n: Number of examples.
+        least: Groups of the rarer class; 0 where they are not known.
 
     >>> print(interval(0.8, 0.05, 100))
     0.800 [0.684, 0.881] (n=100)
+    >>> print(interval(1.0, 0.0, 20, least=10))
+    1.000 [0.692, 1.000] (n=20)
     """
+    if area in (0.0, 1.0) and least:
+        bound = 0.025 ** (1 / least)
+        return Estimate(area, bound, 1.0, n) if area else Estimate(area, 0.0, 1 - bound, n)
     if not 0 < area < 1 or se <= 0:
         return Estimate(area, area, area, n)
     half = 1.959964 * se / (area * (1 - area))
     low, high = expit(logit(area) - half), expit(logit(area) + half)
     return Estimate(area, float(low), float(high), n)
+
+
+def rarer(labels: ArrayLike, groups: Sequence[str] | np.ndarray) -> int:
+    """Groups with examples of the class that has fewer of them.
+
+    >>> rarer([True, True, False, False], ["a", "a", "b", "c"])
+    1
+    """
+    label, group = np.asarray(labels).astype(bool), np.asarray(groups)
+    return min(len(np.unique(group[label])), len(np.unique(group[~label])))

@@ -20,7 +20,7 @@ from hlens.errors import HlensError
 from hlens.evaluation.auroc import check_both_classes, p_of
 from hlens.evaluation.correction import holm
 from hlens.evaluation.crossfit import CrossFit, smallest
-from hlens.evaluation.folded import interval
+from hlens.evaluation.folded import interval, rarer
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
@@ -59,7 +59,9 @@ def transfer(
         p_chance, n_train``. ``low`` and ``high`` are the 95 % interval by DeLong's error
         clustered by group. ``auroc_drop`` is the AUROC within the tested domain less this one,
         ``p`` its paired DeLong test, ``p_corrected`` Holm's over the matrix; the diagonal,
-        cross-validated within its domain, has none. ``p_chance`` tests the AUROC against 0.5.
+        cross-validated within its domain, has none. The test is of these very probes: it does not
+        hold what another training sample would change, and of two small domains alike it calls
+        about one pair in ten different at .05. ``p_chance`` tests the AUROC against 0.5.
         ``n_train`` is the smallest number of examples that a fold trained on. An AUROC below 0.5
         is noted as inverse transfer; a pair that could not be fitted has no AUROC and the reason
         as note.
@@ -138,6 +140,7 @@ def _column(
     able = [at for at in asked if at not in found.failed]
     own = next(at for at in asked if sources[at][0] == domain)
     rows: list[Row] = []
+    least = rarer(data.labels.numpy()[inside], np.asarray(data.groups)[inside])
     areas = found.placements(able, inside) if able else None
     for at in asked:
         name, n = sources[at][0], int(inside.sum())
@@ -147,8 +150,7 @@ def _column(
             continue
         k = able.index(at)
         within = able.index(own) if own in able and at != own else None
-        cell = _cell(areas.auroc, areas.covariance, k, within, n)
-        rows.append(place | cell)
+        rows.append(place | _cell(areas.auroc, areas.covariance, k, within, n, least))
     return rows
 
 
@@ -157,16 +159,19 @@ _EMPTY: Row = {
 }
 
 
-def _cell(auroc: np.ndarray, covariance: np.ndarray, k: int, within: int | None, n: int) -> Row:
+def _cell(
+    auroc: np.ndarray, covariance: np.ndarray, k: int, within: int | None, n: int, least: int
+) -> Row:
     se = float(np.sqrt(max(covariance[k, k], 0)))
-    area = interval(float(auroc[k]), se, n)
+    area = interval(float(auroc[k]), se, n, least)
     drop = p = float("nan")
     if within is not None:
         drop = float(auroc[within] - auroc[k])
         both = covariance[within, within] + covariance[k, k] - 2 * covariance[within, k]
         p = p_of(drop, float(both))
     apart = abs(area.value - 0.5)
-    p_chance = 1.0 if apart < 1e-12 else float(2 * norm.sf(apart / se)) if se > 0 else 0.0
+    by_luck = 0.5 ** (least - 1)  # all on one side, whichever
+    p_chance = 1.0 if apart < 1e-12 else float(2 * norm.sf(apart / se)) if se > 0 else by_luck
     return {
         "auroc": area.value, "low": area.low, "high": area.high, "p": p, "auroc_drop": drop,
         "p_chance": p_chance, "note": _note(area.value, area.high, within is None),

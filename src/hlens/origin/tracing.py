@@ -15,7 +15,7 @@ from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.bootstrap import estimate_auroc
 from hlens.evaluation.controls import flat_indices, permutation_p, spread
 from hlens.evaluation.fitting import refit_scores
-from hlens.evaluation.folded import delong_folded, interval
+from hlens.evaluation.folded import delong_folded, interval, rarer
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate
 
@@ -169,7 +169,8 @@ def _folded(
     scores: Float[np.ndarray, " example"], base: Contributions, fold: Int[Tensor, " example"]
 ) -> Estimate:
     found = delong_folded(scores, base.labels.numpy(), fold.numpy(), base.groups)
-    return interval(float(found.auroc[0]), float(found.se[0]), len(base))
+    least = rarer(base.labels.numpy(), base.groups)
+    return interval(float(found.auroc[0]), float(found.se[0]), len(base), least)
 
 
 def _row(
