@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import hlens
+from hlens.contributions import stored
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.study.telling import pieces
@@ -72,6 +73,30 @@ def test_an_interrupted_study_ends_the_same(model: Model, questions: Path, tmp_p
     pd.testing.assert_frame_equal(again.scores(), whole.scores())
     for name in ("responses.jsonl", "examples.jsonl", "contributions.safetensors"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_study_that_is_killed_while_it_measures_goes_on_where_it_stopped(
+    model: Model, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = hlens.Study(tmp_path / "whole", tiny_recipe(questions), model).contributions()
+    monkeypatch.setattr(stored, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(stored, "auto_tokens", lambda model: 128)
+    seen: list[int] = []
+
+    def kill(step: str, done: int, total: int) -> None:
+        if step == "measure":
+            seen.append(done)
+            if len(seen) == 4:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hlens.Study(tmp_path / "cut", tiny_recipe(questions), model, kill).contributions()
+    reached, seen[:] = seen[-2], [0] * 9  # the shard in flight is what the kill cost
+    assert reached > 0
+    study = hlens.Study(tmp_path / "cut", tiny_recipe(questions), model, kill)
+    torch.testing.assert_close(study.contributions().values, whole.values)
+    assert min(done for done in seen[9:] if done > 1) > reached
+    assert not (tmp_path / "cut" / "contributions.parts").exists()
 
 
 def test_a_folder_opens_with_its_recipe(model: Model, questions: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The only place that writes files: each noun is saved and loaded by functions of its own."""
 
-from hlens.store.atomic import sweep, write_bytes, write_text, writing
+from hlens.store.atomic import remove_folder, sweep, write_bytes, write_text, writing
 from hlens.store.contributions import (
     contributions_about,
     load_contributions,
@@ -24,6 +24,7 @@ __all__ = [
     "load_evidence",
     "load_neurons",
     "push",
+    "remove_folder",
     "save_contributions",
     "save_detector",
     "save_evidence",

@@ -1,6 +1,7 @@
 """Every file appears whole or not at all: written aside, flushed to disk, then renamed."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,17 @@ def sweep(folder: str | Path) -> None:
     """Remove what a killed writer left half-written; only its own owner may sweep a folder."""
     for left in Path(folder).glob(f".*{PARTIAL}"):
         left.unlink(missing_ok=True)
+
+
+def remove_folder(folder: str | Path, but: str = "") -> None:
+    """Remove a folder with all that it holds, or all but one name in it; it need not exist."""
+    folder = Path(folder)
+    if not but:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for path in folder.glob("*"):
+        if path.name != but:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _flush_folder(folder: Path) -> None:

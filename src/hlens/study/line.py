@@ -12,7 +12,7 @@ from hlens.evaluation import controls, split_by_group
 from hlens.model import Model, load
 from hlens.probe import SparseProbe, find
 from hlens.recipe import Recipe, key_of
-from hlens.store import write_text
+from hlens.store import remove_folder, write_text
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import load_detector, save_detector
 from hlens.store.records import (
@@ -171,6 +171,7 @@ class Line(Steps):
         examples = self.examples()
         measured = key_of([recipe.model, recipe.dtype, vars(how)])
         listed = self.folder / "contributions.digests.txt"
+        parts = self.folder / "contributions.parts"
 
         def make() -> Contributions:
             _check_labels(examples)
@@ -178,13 +179,14 @@ class Line(Steps):
             before = load_contributions(folder) if stands else None
             known = listed.read_text(encoding="utf-8").split() if stands else []
             progress = self.reporter("measure")
-            return measure_again(self.model, examples, how, before, known, progress)
+            return measure_again(self.model, examples, how, before, known, progress, parts)
 
         def save(found: Contributions) -> None:
             self._stamps.forget("measured")
             save_contributions(found, folder)
             write_text(listed, "".join(f"{digest}\n" for digest in digests(examples)))
             self._stamps.mark("measured", measured, {})
+            remove_folder(parts)
 
         return self.step(
             "measure", [self.key("locate"), how], make, save, lambda: load_contributions(folder)

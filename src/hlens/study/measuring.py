@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from hlens import metrics
+from hlens import metrics, store
 from hlens.contributions import measure
 from hlens.model import Model
 from hlens.recipe import MeasureRecipe, key_of
@@ -19,6 +20,7 @@ def measure_again(
     before: Contributions | None,
     known: Sequence[str],
     progress: Callable[[int, int], None],
+    parts: Path,
 ) -> Contributions:
     """Contributions of all examples; columns that stand in `before` are taken from there.
 
@@ -29,9 +31,13 @@ def measure_again(
         before: Contributions that were measured alike, or None.
         known: Digest of each example of `before`, in order (`digests`).
         progress: Called with (examples done, examples in all).
+        parts: Folder of what is measured on the way, so that a run that was killed goes on where
+            it stopped; to be removed (`store.remove_folder`) once the result is saved.
     """
 
     def plain(some: Sequence[Example]) -> Contributions:
+        own = parts / key_of([vars(how), model.fingerprint, str(model.dtype), digests(some)])[:16]
+        store.remove_folder(parts, but=own.name)  # of a run that will not go on
         return measure(
             model,
             some,
@@ -41,6 +47,7 @@ def measure_again(
             position=how.position,
             dtype=getattr(torch, how.dtype),
             progress=progress,
+            store=own,
         )
 
     if before is None or len(before) != len(known):
