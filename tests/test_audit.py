@@ -195,6 +195,16 @@ def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
     assert table.loc["20 % of labels flipped", "auroc"] <= table.loc["as found", "auroc"]
 
 
+def test_a_half_is_fitted_at_the_penalty_of_the_whole() -> None:
+    data = made(400, d_mlp=24, planted={(1, 3): 3.0}, per_group=2)
+    X, y = data.neuron_major.T, data.labels.numpy()
+    first = SparseProbe(class_weight="balanced").task(X, y).grid(2, 0.5)[0][0]  # none is selected
+    probe = SparseProbe(C=1.5 * float(first), class_weight="balanced")
+    table = audit.set_agreement(data, probe, repeats=3).set_index("what")
+    assert table.loc["halves", "low"] == 1  # at the same C both sets would be empty
+    assert table.loc["halves", "neurons"] == 1
+
+
 def test_covariates_come_from_the_question_and_the_response() -> None:
     question = Question(
         "1", "general", "Is Mars or Venus larger?", ("Venus",), meta={"relation": "size"}

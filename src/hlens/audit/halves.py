@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator
 from hlens.audit.refits import shared
 from hlens.evaluation import split_halves
 from hlens.evaluation.controls import spread
+from hlens.probe import SparseProbe
+from hlens.probe.finding import fresh
 from hlens.types import Contributions, Estimate, NeuronSet
 
 HALVES, CHANCE = "halves", "chance, same layers"
@@ -21,8 +23,9 @@ def set_agreement(
 
     Args:
         data: Contributions of the training part; all domains are taken as one.
-        probe: What is fitted to each half, such as the probe that found the set, asked for half
-            as many neurons.
+        probe: The probe, with the C that it chose on the whole part. A half is fitted at twice
+            that: C weighs a sum over examples, and twice of it keeps the penalty on each. At the
+            same C a half may find none of a few neurons.
         repeats: Random halvings.
         seed: Seed of halvings and of chance.
 
@@ -34,6 +37,8 @@ def set_agreement(
     Raises:
         HlensError: One class only in a half.
     """
+    if isinstance(probe, SparseProbe) and isinstance(probe.C, float | int):
+        probe = fresh(probe).set_params(C=2 * float(probe.C))
     whole = replace(data, domains=("all",) * len(data))
     pairs = split_halves(whole, probe, repeats, seed).sets["all"]
     found = _spanned([shared(a, b) for a, b in pairs], len(data))

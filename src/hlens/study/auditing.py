@@ -27,6 +27,7 @@ from hlens.audit import (
 from hlens.audit.extracting import NO_BEHAVIOUR
 from hlens.audit.scoring import TEST, TRAIN
 from hlens.effects import slopes
+from hlens.evaluation.controls import settled
 from hlens.store import write_text
 from hlens.store.tables import load_table, save_table
 from hlens.study.audit_reading import AuditReading
@@ -194,8 +195,7 @@ class Auditing(AuditReading):
 
     def _halves(self) -> pd.DataFrame:
         study = self.study
-        # Half the examples carry about half the neurons; the same C could find none of a few.
-        probe = study.probe().set_params(n_neurons=max(1, len(study.detector().selected) // 2))
+        probe = settled(study.probe(), study.detector())
         return set_agreement(study.split()[0], probe, seed=self.seed)
 
     def _card(self, tables: Mapping[str, pd.DataFrame]) -> AuditCard:
