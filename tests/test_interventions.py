@@ -172,6 +172,24 @@ def test_a_batch_equals_one_at_a_time(model: Model, side: str) -> None:
         assert receipt.touched == touched  # padding is never counted
 
 
+def test_generation_in_a_batch_is_generation_one_at_a_time(model: Model) -> None:
+    """Padding, the cache and a beginning that is read once move no scope."""
+    how = Settings(max_new_tokens=4, temperature=0.0)
+    prompts = [[3, 14, *prompt] for prompt in PROMPTS]
+    push = iv.add(torch.full((3, model.d_mlp), 2.0))
+    edits = [push.on(iv.scope(name)) for name in ("prompt", "generated", "first_2")]
+    source = iv.reference(model, LONG, chosen(model))
+    for edit in [*edits, iv.ablate("resample", source), iv.scale(3.0, iv.at([1, 4]))]:
+        with model.editing(chosen(model), edit):
+            alone = [model.generate_many([prompt], how)[0] for prompt in prompts]
+            batch = model.generate_many(prompts, how)
+            shared = model.generate_many(prompts, how, share_beginning=True)
+        for one, *others in zip(alone, batch, shared, strict=True):
+            for other in others:
+                assert one.token_ids == other.token_ids, edit
+                assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4), edit
+
+
 def test_the_bridge_caches_what_was_edited(model: Model) -> None:
     with model.editing(chosen(model), iv.scale(0.0)):
         _, cache = model.run_with_cache(torch.tensor([LONG[0]]))
@@ -309,6 +327,28 @@ def test_scopes_within_generation_of_hlens_itself(llama: Model) -> None:
             assert str(tokens) in str(receipt)
     finally:
         del llama.__dict__["stop_ids"]
+
+
+def test_a_receipt_counts_no_row_that_has_ended(llama: Model) -> None:
+    """Rows that are done are fed padding until the last one is: alone they would read none."""
+    neurons, how = chosen(llama), Settings(max_new_tokens=6, temperature=0.0)
+    plain = llama.generate_many(PROMPTS, how)
+    ends = plain[0].token_ids[2]
+    llama.__dict__["stop_ids"] = frozenset({ends})
+    try:
+        for scope in (iv.ALL, iv.GENERATED):
+            with llama.editing(neurons, iv.scale(1.0, scope)) as receipt:
+                made = llama.generate_many(PROMPTS, how)
+            assert {len(one.token_ids) for one in made} >= {2, 6}
+            alone = 0
+            for prompt in PROMPTS:
+                with llama.editing(neurons, iv.scale(1.0, scope)) as single:
+                    llama.generate_many([prompt], how)
+                alone += single.touched
+            assert receipt.touched == alone
+    finally:
+        del llama.__dict__["stop_ids"]
+    assert (llama.clock.generated, llama.clock.ended) == (None, None)
 
 
 def test_an_edit_of_later_tokens_leaves_the_first_as_it_was(llama: Model) -> None:

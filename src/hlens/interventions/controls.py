@@ -42,22 +42,22 @@ def norm_matched(
         name=f"norm-matched {seed}",
     )
     draw = torch.Generator().manual_seed(seed)
+    sign = -1.0 if backwards else 1.0
     chosen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     for layer in layers:
         rows = model.w_out(layer).float()
         device = rows.device
         members = torch.tensor(neurons.in_layer(layer), device=device)
         direction = torch.randn(model.d_mlp, generator=draw).to(device)
-        chosen[layer] = (members, rows[members], direction / (direction @ rows).norm())
-
-    sign = -1.0 if backwards else 1.0
+        chosen[layer] = (members, rows[members], sign * direction / (direction @ rows).norm())
 
     def change(old: Columns, site: Site) -> Columns:
         members, rows, direction = chosen[site.layer]
         before = old.index_select(-1, members)
         after = edit.change(before, Site(site.layer, members, site.reading))
         size = ((after - before).float() @ rows).norm(dim=-1, keepdim=True)
-        return old + (sign * size * direction).to(old.dtype)
+        return old + (size * direction).to(old.dtype)
 
-    name = f"norm-matched {edit.name}"
-    return whole, Edit(name, change, edit.scope, shape=(model.n_layers, model.d_mlp))
+    name, shape = f"norm-matched {edit.name}", (model.n_layers, model.d_mlp)
+    held = (*edit.values, *(tensor for one in chosen.values() for tensor in one))
+    return whole, Edit(name, change, edit.scope, shape=shape, values=held)

@@ -69,7 +69,9 @@ def ablate(
         return values[_draws(site, seed, len(values))]
 
     change = to_mean if mode == "mean" else to_sample
-    return Edit(f"ablate({mode})", change, scope, shape=reference.shape)
+    held = tuple(reference.layers.values())
+    name = f"ablate({mode})" if mode == "mean" else f"ablate({mode}, seed {seed})"
+    return Edit(name, change, scope, shape=reference.shape, values=held)
 
 
 def clamp(low: float = -math.inf, high: float = math.inf, scope: Scope = ALL) -> Edit:
@@ -105,7 +107,7 @@ def add(direction: Float[Tensor, "layer neuron"], alpha: float = 1.0, scope: Sco
         return old + (factor * step).to(old.dtype)
 
     shape = (int(direction.shape[0]), int(direction.shape[1]))
-    return Edit(f"add({factor:g})", change, scope, shape=shape)
+    return Edit(f"add({factor:g})", change, scope, shape=shape, values=(direction,))
 
 
 steer = add

@@ -48,7 +48,8 @@ def patch(
         return _look_up(table, reading) >= 0
 
     layers, _, d_mlp = sources[0].values.shape
-    return Edit("patch", change, Scope("patched", mask), shape=(layers, d_mlp))
+    held = (table, *(one.values for one in sources))
+    return Edit("patch", change, Scope("patched", mask), shape=(layers, d_mlp), values=held)
 
 
 def align(here: Sequence[int], there: Sequence[int]) -> dict[int, int]:

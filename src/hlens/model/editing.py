@@ -61,6 +61,8 @@ class Edit:
         scope: Which tokens it acts on.
         factor: For edits that multiply by one number: that number, else None. These can be baked.
         shape: ``(n_layers, d_mlp)`` of the model it was made for, or None for any.
+        values: Tensors that `change` puts to use. With name and scope they tell edits apart where
+            finished work is kept.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Edit:
     scope: Scope = ALL
     factor: float | None = None
     shape: tuple[int, int] | None = None
+    values: tuple[Tensor, ...] = ()
 
     def on(self, scope: Scope) -> "Edit":
         """The same edit on the tokens of `scope`."""

@@ -67,9 +67,10 @@ class SeededSampler:
     logits otherwise, and a draw within that rounding of a boundary may then fall to the neighbour).
     """
 
-    def __init__(self, settings: Settings, seeds: Sequence[int], clock: "Clock") -> None:
+    def __init__(self, settings: Settings, seeds: Sequence[int], model: "Model") -> None:
         self.settings = settings
-        self.clock = clock
+        self.clock = model.clock
+        self.stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long)
         self.uniforms = torch.stack(
             [
                 torch.rand(
@@ -88,6 +89,7 @@ class SeededSampler:
         token = self._pick(logprobs, step)
         self.logprobs.append(logprobs.gather(1, token).squeeze(1).cpu())
         self.clock.generated = step
+        self.clock.end(torch.isin(token[:, 0], self.stops.to(token.device)))
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
     def _pick(self, logprobs: Tensor, step: int) -> Tensor:
@@ -112,9 +114,23 @@ class Clock:
     """Which token the model is reading: -1 while it is of the prompt, else its index in the answer.
 
     None outside of generation. Edits that act on some tokens only look here.
+
+    Attributes:
+        generated: The index.
+        ended: True at rows whose answer has ended: what such a row still reads is padding. None
+            while all are being written.
     """
 
     generated: int | None = None
+    ended: Tensor | None = None
+
+    def end(self, rows: Tensor) -> None:
+        """These rows have ended, beside those that had before."""
+        self.ended = rows if self.ended is None else self.ended | rows
+
+    def stop(self) -> None:
+        """Generation is over."""
+        self.generated = self.ended = None
 
 
 def generate_batch(
@@ -138,7 +154,7 @@ def generate_batch(
     common = _common_beginning(model, prompts) if share_beginning else 0
     ids, mask = _left_pad(prompts, model.pad_id, model.device, common)
     clock = model.clock
-    sampler = SeededSampler(how, [seed for row in seeds for seed in row], clock)
+    sampler = SeededSampler(how, [seed for row in seeds for seed in row], model)
     clock.generated = -1
     try:
         with torch.inference_mode():
@@ -151,7 +167,7 @@ def generate_batch(
                 **({} if past is None else {"past_key_values": past}),
             )
     finally:
-        clock.generated = None
+        clock.stop()
     tokens = out[:, ids.shape[1] :].cpu()
     logprobs = torch.stack(sampler.logprobs, dim=1)
     flat = [_finish(model, row, lp) for row, lp in zip(tokens.tolist(), logprobs, strict=True)]

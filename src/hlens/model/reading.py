@@ -93,7 +93,8 @@ class Reading:
         if self.clock < 0:
             return torch.full((self.rows, self.width), -1, device=self.device)
         back = torch.arange(self.width - 1, -1, -1, device=self.device)
-        return (self.clock - back).expand(self.rows, -1)
+        index = (self.clock - back).expand(self.rows, -1)
+        return index if self.real is None else index.masked_fill(~self.real, -1)
 
     @cached_property
     def in_answer(self) -> Bool[Tensor, "row pos"]:
@@ -132,16 +133,29 @@ class Tracker:
         rows, width = read.shape[:2]
         past = int(cache.get_seq_length()) if cache is not None else 0
         usable = isinstance(mask, Tensor) and mask.shape == (rows, past + width)
+        seen = mask.bool() if usable else None  # pyright: ignore[reportOptionalMemberAccess]
         self.reading = Reading(
             rows=rows,
             width=width,
             past=past,
-            mask=mask.bool() if usable else None,  # pyright: ignore[reportOptionalMemberAccess]
+            mask=self._without_ended(seen, rows, past + width, read.device),
             ids=ids if isinstance(ids, Tensor) else None,
             clock=self.clock.generated,
             marks=self.marks,
             device=read.device,
         )
+
+    def _without_ended(
+        self, mask: Tensor | None, rows: int, columns: int, device: torch.device
+    ) -> Tensor | None:
+        """While rows are written together, those that have ended are fed padding."""
+        ended = self.clock.ended
+        if ended is None or len(ended) != rows or not bool(ended.any()):
+            return mask
+        whole = torch.ones(rows, columns, dtype=torch.bool, device=device)
+        mask = whole if mask is None else mask.clone()
+        mask[:, -1] &= ~ended.to(device)
+        return mask
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Forward hook of the body."""

@@ -56,8 +56,10 @@ def at_probability(limit: float, action: Action = "flag", after: int = 1) -> Pol
     >>> [policy(Risk(0, i, 5, "", 2.0, 2.0, 0.9)) for i in (0, 1)]
     ['go', 'stop']
     """
-    if not 0.0 <= limit <= 1.0 or after < 1:
-        raise HlensError(f"limit={limit}, after={after}; expected a probability, and 1 or more")
+    if not 0.0 <= limit <= 1.0:
+        raise HlensError(f"a limit of {limit:g}; expected a probability, between 0 and 1")
+    if after < 1:
+        raise HlensError(f"after={after}; expected 1 token or more to wait for")
 
     def policy(risk: Risk) -> Action:
         return action if risk.index + 1 >= after and risk.probability >= limit else "go"

@@ -96,7 +96,7 @@ def monitor(
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
         seeds = [mix_seed(seed, start + i) for i in range(len(batch))]
-        loop = _Loop(model, detector, batch, SeededSampler(how, seeds, model.clock), start)
+        loop = _Loop(model, detector, batch, SeededSampler(how, seeds, model), start)
         found += loop.run(how.max_new_tokens, on_token or (lambda risk: None), policy)
     return found
 
@@ -157,7 +157,7 @@ class _Loop:
                     if step == max_new_tokens or not self._write(logits):
                         break
         finally:
-            self.model.clock.generated = None
+            self.model.clock.stop()
         return [self._finished(row) for row in self.rows]
 
     def _hear(self, scores: TokenScores) -> None:
@@ -210,6 +210,7 @@ class _Loop:
                 row.tokens.append(token)
                 row.logprobs.append(logprob)
         done = torch.tensor([[bool(row.reason)] for row in self.rows], device=tokens.device)
+        self.model.clock.end(done[:, 0])
         self.ids = tokens.masked_fill(done, self.model.pad_id)
         self.mask = torch.cat([self.mask, torch.ones_like(self.ids)], dim=1)
         return not all(row.reason for row in self.rows)
