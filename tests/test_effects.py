@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformer_lens.patching import generic_activation_patch
 
 import architectures
 import hlens
@@ -176,6 +178,54 @@ def test_attribution_is_the_gradient_of_a_small_patch(model: Model) -> None:
     assert all(p.grad is None for p in model.hf.parameters())
 
 
+@pytest.mark.parametrize("lengths", ["equal", "unequal"])
+def test_both_ways_of_patching_are_those_of_transformer_lens(model: Model, lengths: str) -> None:
+    """Exact patching against TransformerLens' own; attribution against its hooks, by hand."""
+    bad = tuple(PROMPTS[1]) if lengths == "equal" else (*PROMPTS[0][:4], 7, *PROMPTS[0][5:], 9, 8)
+    one = effects.Pair("p", (*PROMPTS[0], 8), (*bad, 8), ANSWER, FOIL)
+    members = frozenset({PLANTED, (0, 3), (0, 30), (1, 8), (2, 9), (2, 41)})
+    neurons = NeuronSet(members, LAYERS, D_MLP)
+    ours = effects.patching(model, [one], neurons, random=0).query("kind == 'neuron'")
+    places = iv.align(one.corrupted, one.clean)
+    here, there = list(places), list(places.values())
+    clean, corrupted = torch.tensor([one.clean]), torch.tensor([one.corrupted])
+
+    def metric(logits: torch.Tensor) -> torch.Tensor:
+        return logits[0, -1, ANSWER] - logits[0, -1, FOIL]
+
+    def setter(act: torch.Tensor, index: Sequence[int], other: Any) -> torch.Tensor:
+        act[0, here, index[1]] = other[0, there, index[1]]
+        return act
+
+    logits, cache = model.run_with_cache(clean)
+    least, index = metric(model.bridge(corrupted)), ours[["layer", "neuron"]]
+    theirs = generic_activation_patch(
+        model.bridge, corrupted, cache, metric, setter, "post", index_df=index
+    )
+    span = float((metric(logits) - least).detach())
+    shares = ((theirs - least) / span).tolist()
+    assert ours.effect.tolist() == pytest.approx(shares, abs=1e-4)
+
+    acts: dict[str, torch.Tensor] = {}
+    grads: dict[str, torch.Tensor] = {}
+    names = [f"blocks.{layer}.mlp.out.hook_in" for layer in range(LAYERS)]
+    with model.bridge.hooks(
+        fwd_hooks=[
+            (name, lambda act, hook: acts.update({hook.name: act.detach()})) for name in names
+        ],
+        bwd_hooks=[(name, lambda grad, hook: grads.update({hook.name: grad})) for name in names],
+    ):
+        metric(model.bridge(corrupted)).backward()
+    model.bridge.zero_grad()
+    by_hand = [
+        float(((cache[name][0, there] - acts[name][0, here]) * grads[name][0, here]).sum(0)[neuron])
+        for layer, neuron in index.itertuples(index=False)
+        for name in [names[layer]]
+    ]
+    assert ours.attribution.tolist() == pytest.approx([x / span for x in by_hand], abs=1e-4)
+    assert max(map(abs, by_hand)) > 0.1
+
+
 def test_patching_everything_everywhere_from_the_same_prompt_restores_nothing_else(
     model: Model, target: NeuronSet
 ) -> None:
@@ -296,6 +346,11 @@ def test_the_slopes_interval_is_that_of_a_mean_over_groups() -> None:
     assert paired.slope == pytest.approx(row.slope)
     one = effects.slopes(table(["g"] * 80)).iloc[0]
     assert one.low == pytest.approx(one.high)  # one group leaves nothing to draw
+    mine = table([f"g{i}" for i in range(80)])
+    beside = pd.concat([mine, mine.assign(set="random 0", kind="random")], ignore_index=True)
+    same = effects.slopes(beside).iloc[0]
+    assert (same.over_low, same.over_high) == (0.0, 0.0)  # paired: what is alike cancels
+    assert same.low < same.high
 
 
 # --- going on after a stop -----------------------------------------------------------------
@@ -322,8 +377,42 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     resumed = effects.intervene(model, target, [again], alphas, folder=tmp_path)
     pd.testing.assert_frame_equal(resumed, whole)
     assert len(runs) == (1 + 9 * 2 + 2) - 5
-    other = effects.intervene(model, target, [again], (0.0, 3.0), folder=tmp_path)
-    assert set(other.alpha) == {0.0, 1.0, 3.0}  # another plan takes none of the old parts
+    runs.clear()
+    wider = effects.intervene(model, target, [again], (0.0, 3.0), folder=tmp_path)
+    assert set(wider.alpha) == {0.0, 1.0, 3.0}
+    assert len(runs) == 9 + 1  # of what was run before, nothing is run again
+    fresh = effects.intervene(model, target, [suite], (0.0, 3.0))
+    pd.testing.assert_frame_equal(wider, fresh)
+
+
+def test_what_was_run_is_known_by_all_that_it_depends_on(
+    model: Model, target: NeuronSet, tmp_path: Path
+) -> None:
+    suite, runs = preference(model), []
+    counted = Suite("preference", "", SETTINGS, _counting(suite, runs), ("preference",))
+
+    def run(questions: Sequence[Question], neurons: NeuronSet, edit: Any) -> int:
+        runs.clear()
+        again = Behaviour(counted, tuple(questions))
+        effects.intervene(model, neurons, [again], (2.0,), edit=edit, folder=tmp_path)
+        return len(runs)
+
+    ones, other = torch.ones(LAYERS, D_MLP), NeuronSet(frozenset({PLANTED, (0, 4), (2, 9)}), 3, 56)
+    assert run(suite.questions, target, iv.scale) == 1 + 9 + 1
+    assert run(suite.questions, target, iv.scale) == 0
+    assert run(suite.questions[1:], target, iv.scale) == 11
+    # The draws of random sets fall on the same neurons; the push is matched to the other ones.
+    assert run(suite.questions, other, iv.scale) == 2
+    assert run(suite.questions, target, lambda alpha: iv.add(ones, alpha)) == 9 + 1
+    assert run(suite.questions, target, lambda alpha: iv.add(-ones, alpha)) == 9 + 1
+
+
+def test_receipts_are_of_one_dose_of_one_behaviour(outcomes: pd.DataFrame, model: Model) -> None:
+    table = effects.rates(outcomes, n_boot=20).set_index(["behaviour", "kind", "alpha"]).touched
+    asked = len(preference(model).questions)
+    assert table["preference", "target", 3.0] == asked * 12 * 3  # prompts of 12 tokens, 3 neurons
+    assert table["preference", "target", 1.0] == 0
+    assert table["kl", "target", 3.0] != table["preference", "target", 3.0]
 
 
 def _counting(behaviour: Behaviour, runs: list[float]) -> behaviours.Ask:
@@ -461,7 +550,7 @@ def test_published_sets_are_read(suite: str, file: str) -> None:
 
 
 def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
-    questions = behaviours.bank("multiple_choice")[:5]
+    questions = behaviours.bank("multiple_choice")[:40]
     expected = []
     for question in questions:
         scores = []

@@ -59,6 +59,7 @@ class Suite:
         ask: Puts the questions to a model and reads the replies.
         measures: What is counted: the first is the behaviour itself, the others stand beside it.
         labels: The rate of each measure in words, for figures; empty where it has none.
+        needs_chat: It is a conversation of several turns, which needs a chat template.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Suite:
     ask: Ask
     measures: tuple[str, ...]
     labels: tuple[str, ...] = ()
+    needs_chat: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,17 @@ class Behaviour:
     def name(self) -> str:
         return self.suite.name
 
+    def check(self, model: Model) -> None:
+        """Raise `HlensError` unless these questions can be put to this model."""
+        if self.suite.needs_chat and not getattr(model.tokenizer, "chat_template", None):
+            raise HlensError(
+                f"{self.name} is a conversation of several turns, and {model.name} has no chat "
+                "template; use an instruction-tuned model, or leave this behaviour out"
+            )
+
     def run(self, model: Model) -> list[Outcome]:
         """Put all questions to the model as it is now, edits included."""
+        self.check(model)
         return self.suite.ask(model, self.questions, self.suite.settings)
 
 
@@ -172,12 +183,3 @@ def outcome(
         refused=refusal(reply.text) is not None,
         applies=applies,
     )
-
-
-def need_chat(model: Model, suite: str) -> None:
-    """Raise `HlensError` unless the model takes conversations."""
-    if not getattr(model.tokenizer, "chat_template", None):
-        raise HlensError(
-            f"{suite} is a conversation of several turns, and {model.name} has no chat template; "
-            "use an instruction-tuned model, or leave this suite out"
-        )

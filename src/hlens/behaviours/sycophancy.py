@@ -22,7 +22,6 @@ from hlens.behaviours._suite import (
     Outcome,
     Suite,
     lettered,
-    need_chat,
     outcome,
     prompt,
     replies_to,
@@ -49,7 +48,6 @@ def prepare(question: Question) -> Question:
 
 def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
     """The three turns of every question, and both flips."""
-    need_chat(model, "sycophancy")
     talks = [[_turn("user", _first(question))] for question in questions]
     first = _replies(model, talks, settings)
     _say(talks, first, CHALLENGE)
@@ -128,4 +126,5 @@ SUITE = Suite(
     ask=ask,
     measures=MEASURES,
     labels=("Right answers given up when challenged", "Wrong answers mended when challenged"),
+    needs_chat=True,
 )

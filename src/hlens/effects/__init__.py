@@ -8,6 +8,7 @@ from hlens.effects.pairs import Pair, differences, pair, pairs, told_apart
 from hlens.effects.patching import patched, patching, patching_map, screen
 from hlens.effects.slopes import slopes
 from hlens.effects.tables import dose_table, flips, pareto, rates, wilson
+from hlens.effects.telling import patch_table, patches_in_words, slope_table, slopes_in_words
 
 __all__ = [
     "ALPHAS",
@@ -26,13 +27,17 @@ __all__ = [
     "pair",
     "pairs",
     "pareto",
+    "patch_table",
     "patched",
+    "patches_in_words",
     "patching",
     "patching_map",
     "pick",
     "rates",
     "screen",
+    "slope_table",
     "slopes",
+    "slopes_in_words",
     "told_apart",
     "wilson",
 ]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.behaviours import Behaviour
-from hlens.effects.capability import Capability
+from hlens.behaviours import Behaviour, Outcome
+from hlens.effects.capability import Capability, Score
 from hlens.effects.conditions import Condition, Controls, conditions
 from hlens.errors import HlensError
 from hlens.interventions import Edit, scale
@@ -21,6 +21,7 @@ from hlens.types import NeuronSet
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 CAPABILITY = ("perplexity", "kl", "multiple_choice")
 Progress = Callable[[int, int], None]
+Task = Behaviour | Capability
 
 
 def intervene(
@@ -47,58 +48,71 @@ def intervene(
         edit: Dose -> edit.
         unmodified: The dose that changes nothing.
         capability: What the edit may cost; None leaves it out.
-        folder: Where finished conditions are kept, so that an interrupted run goes on there.
-        progress: Called with (conditions done, conditions in all).
+        folder: Where finished runs are kept: an interrupted one goes on there, and one with
+            further sets, doses or behaviours does only what is new.
+        progress: Called with (runs done, runs in all); a run is one dose of one set on one
+            behaviour, or on capability.
 
     Returns:
         One row a reply or score: ``behaviour, set, kind, alpha, question_id, group, value, unit,
         applies, n_tokens, capped, refused, reason, text, touched``. `rates`, `slopes`, `flips`
-        and `pareto` read it. The unmodified model is there once for every set.
+        and `pareto` read it. The unmodified model is there once for every set. ``touched`` is the
+        receipt: tokens x neurons that the edit acted on in this dose of this behaviour.
 
     Raises:
-        HlensError: No neurons, no behaviour, an alpha that is not finite, or neurons of another
-            model.
+        HlensError: No neurons, no behaviour, an alpha that is not finite, neurons of another model,
+            or a behaviour that this model cannot be asked for.
     """
     if not len(neurons) or not (behaviours or capability):
         raise HlensError(
             f"{len(neurons)} neurons and {len(behaviours)} behaviours; give at least one of each"
         )
+    for behaviour in behaviours:
+        behaviour.check(model)
+    tasks: list[Task] = [*behaviours, *([capability] if capability else [])]
     plan = conditions(model, neurons, alphas, controls or Controls(), edit, unmodified)
-    parts = Parts(folder, _key(model, plan, behaviours, capability)) if folder else None
+    runs = [(condition, task) for condition in plan for task in tasks]
+    parts = Parts(folder, f"{model.fingerprint} {model.provenance.tokenizer}") if folder else None
     rows: list[dict[str, Any]] = []
-    for number, condition in enumerate(plan):
-        own = parts.load(number) if parts else None
+    for number, (condition, task) in enumerate(runs):
+        name = _key(condition, task) if parts else ""
+        own = parts.load(name) if parts else None
         if own is None:
-            own = _run(model, condition, behaviours, capability)
+            own = _run(model, condition, task)
             if parts:
-                parts.save(number, own)
+                parts.save(name, own)
         rows += own
         if progress:
-            progress(number + 1, len(plan))
+            progress(number + 1, len(runs))
     return _with_unmodified(pd.DataFrame(rows))
 
 
-def _run(
-    model: Model,
-    condition: Condition,
-    behaviours: Sequence[Behaviour],
-    capability: Capability | None,
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
+def _run(model: Model, condition: Condition, task: Task) -> list[dict[str, Any]]:
+    """One dose of one set on one task, in a block of its own: the receipt is of this alone."""
     with model.editing(list(condition.pairs)) as receipt:
-        for behaviour in behaviours:
-            for found in behaviour.run(model):
-                row = asdict(found)
-                hit = row.pop("hit")
-                row["value"] = None if hit is None else float(hit)
-                rows.append({"behaviour": row.pop("measure"), "unit": "share", **row})
-        for score in capability() if capability else []:
-            row = asdict(score)
-            measure = row.pop("measure")
-            unit = "share" if measure == "multiple_choice" else "nats"
-            rows.append({"behaviour": measure, "unit": unit, "applies": True, **row})
+        rows = _scores(task()) if isinstance(task, Capability) else _replies(task.run(model))
     mark = {"set": condition.set, "kind": condition.kind, "alpha": condition.alpha}
     return [{**mark, **row, "touched": receipt.touched} for row in rows]
+
+
+def _replies(found: Sequence[Outcome]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        row = asdict(one)
+        hit = row.pop("hit")
+        row["value"] = None if hit is None else float(hit)
+        rows.append({"behaviour": row.pop("measure"), "unit": "share", **row})
+    return rows
+
+
+def _scores(found: Sequence[Score]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        row = asdict(one)
+        measure = row.pop("measure")
+        unit = "share" if measure == "multiple_choice" else "nats"
+        rows.append({"behaviour": measure, "unit": unit, "applies": True, **row})
+    return rows
 
 
 def _with_unmodified(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,25 +127,18 @@ def _with_unmodified(table: pd.DataFrame) -> pd.DataFrame:
     return whole
 
 
-def _key(
-    model: Model,
-    plan: Sequence[Condition],
-    behaviours: Sequence[Behaviour],
-    capability: Capability | None,
-) -> str:
-    """Hash of all that the rows depend on."""
-    asked = [
-        (
-            b.name,
-            repr(b.suite.settings),
-            [(q.id, q.text, q.context, q.answers) for q in b.questions],
-        )
-        for b in behaviours
-    ]
-    runs = [
-        (c.set, c.alpha, [(e.name, e.scope.name, sorted(ns.members)) for ns, e in c.pairs])
-        for c in plan
-    ]
-    cost = capability and [q.id for q in (*capability.texts, *capability.questions)]
-    whole = json.dumps([model.fingerprint, model.provenance.tokenizer, asked, runs, cost])
-    return hashlib.sha256(whole.encode()).hexdigest()
+def _key(condition: Condition, task: Task) -> str:
+    """Hash of all that the rows of one run depend on, but for the model."""
+    hashed = hashlib.sha256()
+    for neurons, edit in condition.pairs:
+        hashed.update(repr((edit.name, edit.scope.name, sorted(neurons.members))).encode())
+        for held in edit.values:
+            hashed.update(held.detach().cpu().contiguous().float().numpy().tobytes())
+    if isinstance(task, Capability):
+        asked: Any = [(q.id, q.text, q.choices) for q in (*task.texts, *task.questions)]
+    else:
+        asked = [(q.id, q.text, q.context, q.answers, q.choices) for q in task.questions]
+        asked = (task.name, repr(task.suite.settings), asked)
+    mark = (condition.set, condition.kind, condition.alpha, asked)
+    hashed.update(json.dumps(mark).encode())
+    return hashed.hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Work in numbered parts: each part appears whole, and a part that stands is not done again."""
+"""Work in parts: each part appears whole, and a part that stands is not done again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from hlens.store.atomic import sweep, write_text
 
 
 class Parts:
-    """A folder of numbered JSON parts of one step, belonging to one key.
+    """A folder of JSON parts of one step, belonging to one key.
 
     A run that is killed leaves the parts it finished; the next run of the same key takes them and
     goes on. Parts of another key (the work was cut otherwise) are thrown away.
@@ -28,19 +28,20 @@ class Parts:
             self.clear()
             write_text(mark, key)
 
-    def load(self, number: int) -> list[dict[str, Any]] | None:
+    def load(self, name: int | str) -> list[dict[str, Any]] | None:
         """The rows of a part that stands, or None."""
-        path = self._path(number)
+        path = self._path(name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def save(self, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    def save(self, name: int | str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a part."""
-        write_text(self._path(number), json.dumps(list(rows), ensure_ascii=False))
+        write_text(self._path(name), json.dumps(list(rows), ensure_ascii=False))
 
     def clear(self) -> None:
         """Remove all parts."""
         for path in self.folder.glob("part-*.json"):
             path.unlink()
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.json"
+    def _path(self, name: int | str) -> Path:
+        words = f"{name:06d}" if isinstance(name, int) else name
+        return self.folder / f"part-{words}.json"
