@@ -125,7 +125,9 @@ def test_one_command_bakes_one_verifies_one_undoes(
     model: Model, neurons: NeuronSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def study(folder: str) -> SimpleNamespace:
-        return SimpleNamespace(model=model, detector=lambda: SimpleNamespace(neurons=neurons))
+        found = SimpleNamespace(neurons=neurons)
+        recipe = SimpleNamespace(model="tiny")
+        return SimpleNamespace(model=model, recipe=recipe, detector=lambda: found)
 
     def said(*words: object) -> tuple[int, dict[str, object]]:
         done = CliRunner().invoke(app, [*map(str, words), "--json"])
@@ -136,6 +138,9 @@ def test_one_command_bakes_one_verifies_one_undoes(
     assert said("bake", "study", folder, "--alpha", "0.5")[1]["neurons"] == 4
     code, found = said("verify", folder)
     assert (code, found["ok"], found["neurons"]) == (0, True, 4)
+    words = CliRunner().invoke(app, ["verify", str(folder)]).stdout
+    assert "the 4 edited rows are factor x original  yes" in words
+    assert "not compared; name the base model with --base" in words
     assert said("unbake", folder, tmp_path / "back")[0] == 0
     assert torch.equal(logits(load(str(tmp_path / "back"))), logits(model))
     changed = load(str(folder))
@@ -143,3 +148,4 @@ def test_one_command_bakes_one_verifies_one_undoes(
     changed.hf.save_pretrained(folder)
     code, found = said("verify", folder)
     assert (code, found["ok"]) == (1, False)
+    assert "NOT what its record says" in CliRunner().invoke(app, ["verify", str(folder)]).stdout

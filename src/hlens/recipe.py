@@ -7,6 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -192,7 +193,8 @@ class Recipe:
         }
         for key, (holds, expected) in checks.items():
             if not holds:
-                raise HlensError(f"recipe: {key} must be {expected}")
+                given = reduce(getattr, key.split("."), self)
+                raise HlensError(f"recipe: {key} is {given}; it must be {expected}")
 
     @classmethod
     def read(cls, path: str | Path) -> "Recipe":

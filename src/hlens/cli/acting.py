@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hlens.cli import show
+from hlens.cli import show, strip, told
 from hlens.cli.app import Json, Out, StudyFolder, app
 
 
@@ -15,6 +15,10 @@ def intervene(
     behaviour: Annotated[
         list[str] | None,
         typer.Option(help="A behaviour, or NAME:PATH for a published set; several may be given."),
+    ] = None,
+    alpha: Annotated[
+        list[float] | None,
+        typer.Option(help="A dose: the factor of the activations; several may be given."),
     ] = None,
     items: Annotated[
         int | None, typer.Option(min=0, help="Questions of each behaviour; 0 takes all.")
@@ -27,15 +31,16 @@ def intervene(
 ) -> None:
     """Scale the H-neurons and see what the model does, beside random neurons.
 
-    Options are kept in the study's recipe, so that its report shows what was run.
+    Options are kept in the study's recipe, so that its report shows what was run. What was run
+    before is not run again: a further dose, set or behaviour costs only itself.
     """
     from hlens.cli import studies
 
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
-        studies.choose_intervention(opened, behaviour, items, matched)
+        studies.choose_intervention(opened, behaviour, alpha, items, matched)
         found = studies.slopes(opened)
-    show.table("slopes", found, as_json)
+    told.slopes(*found, opened.folder, as_json)
 
 
 @app.command()
@@ -44,8 +49,9 @@ def patch(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
     from hlens.cli import studies
 
     with show.progress() as progress:
-        found = studies.patching(studies.open_study(str(study), out, None, progress))
-    show.table("patching", found, as_json)
+        opened = studies.open_study(str(study), out, None, progress)
+        found = studies.patching(opened)
+    told.patches(*found, opened.folder, as_json)
 
 
 @app.command()
@@ -58,7 +64,8 @@ def bake(
     """Fold the scaled H-neurons into the weights: an ordinary checkpoint with a model card."""
     from hlens.cli import baking
 
-    show.result(baking.bake(str(study), to, alpha), as_json)
+    found = baking.bake(str(study), to, alpha)
+    show.result(found if as_json else baking.baked_in_words(found), as_json)
 
 
 @app.command()
@@ -73,7 +80,7 @@ def verify(
     from hlens.cli import baking
 
     found = baking.verify(checkpoint, base)
-    show.result(found, as_json)
+    show.result(found if as_json else baking.verified_in_words(found), as_json)
     if not found["ok"]:
         raise typer.Exit(1)
 
@@ -87,7 +94,8 @@ def unbake(
     """Restore the weights that a checkpoint had before it was baked, bit for bit."""
     from hlens.cli import baking
 
-    show.result(baking.unbake(checkpoint, to), as_json)
+    found = baking.unbake(checkpoint, to)
+    show.result(found if as_json else baking.restored_in_words(found), as_json)
 
 
 @app.command()
@@ -106,6 +114,6 @@ def monitor(
     if as_json:
         show.result(watch.watch(str(study), questions, policy, None), as_json)
         return
-    with show.tokens(len(questions)) as on_token:
+    with strip.growing(len(questions)) as on_token:
         found = watch.watch(str(study), questions, policy, on_token)
-    show.answers(found)
+    strip.answers(found)

@@ -1,5 +1,6 @@
 """The verbs. Each imports what it needs when it runs, so that ``--help`` answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,7 @@ Model = Annotated[
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     show.warnings_to_stderr()
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; hlens draws its own
     try:
         app(standalone_mode=True)
     except HlensError as error:

@@ -1,5 +1,6 @@
 """Baking from the command line: write, check and undo an edited checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from hlens.study import Study
 
 def bake(study: str, to: Path, alpha: float) -> dict[str, Any]:
     """Save the study's model with its H-neurons scaled, and say what was written."""
+    edit = scale(alpha)  # a mistake shall not cost the loading of a model
     opened = Study(study)
     neurons = opened.detector().neurons
-    folder = fold(opened.model, neurons, scale(alpha), to)
-    return {"checkpoint": str(folder), "neurons": len(neurons), "alpha": alpha}
+    folder = fold(opened.model, neurons, edit, to)
+    facts = {"checkpoint": str(folder), "neurons": len(neurons), "alpha": alpha}
+    return facts | {"base": opened.recipe.model}
 
 
 def verify(folder: Path, base: str | None) -> dict[str, Any]:
@@ -28,3 +31,35 @@ def verify(folder: Path, base: str | None) -> dict[str, Any]:
 def unbake(folder: Path, to: Path) -> dict[str, Any]:
     """Write the checkpoint as it was before it was baked."""
     return {"restored": str(undo(folder, to))}
+
+
+def baked_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What `bake` wrote, and what can be done with it."""
+    folder = facts["checkpoint"]
+    return {
+        "checkpoint": folder,
+        "edited": f"{facts['neurons']} H-neurons, their rows of W_out times {facts['alpha']:g}",
+        "model card": f"{folder}/README.md",
+        "check it": f"hlens verify {folder} --base {facts['base']}",
+        "undo it": f"hlens unbake {folder} FOLDER",
+    }
+
+
+def verified_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What `verify` found, in words."""
+    rest = {None: "not compared; name the base model with --base", True: "yes", False: "NO"}
+    told = {True: "yes", False: "NO"}
+    return {
+        "checkpoint": facts["checkpoint"],
+        f"the {facts['neurons']} edited rows are factor x original": told[facts["rows_agree"]],
+        "the weights are those that were saved": told[facts["fingerprint_agrees"]],
+        "all other weights are the base model's": rest[facts["rest_agrees"]],
+        "verdict": "it is what its record says"
+        if facts["ok"]
+        else "it is NOT what its record says: do not trust its model card",
+    }
+
+
+def restored_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What `unbake` wrote."""
+    return {**facts, "weights": "the original rows put back; the fingerprint is the base model's"}

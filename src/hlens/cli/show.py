@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +96,8 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bo
     """The detector beside its controls, what that says in words, and where the report lies."""
     if as_json:
         report = str(path) if path else None
-        facts = {"scores": _rows(table), "in_words": study.in_words(), "report": report}
-        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        facts = {"scores": rows(table), "in_words": study.in_words(), "report": report}
+        write(facts)
         return
     shown = Table(title=f"{study.recipe.model}: held-out AUROC beside its controls")
     for name in ("what", "AUROC", "95 % interval", "n", "neurons", "note"):
@@ -127,10 +125,10 @@ def tables(
     With a study, its scores are shown with what they say in words.
     """
     if as_json:
-        facts: dict[str, Any] = {name: _rows(one) for name, one in found.items()}
+        facts: dict[str, Any] = {name: rows(one) for name, one in found.items()}
         facts |= {"in_words": study.in_words()} if study else {}
         facts |= {} if other is None else {"recomputed": True, "changed": other}
-        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        write(facts)
         return
     for name, one in found.items():
         if name == "scores" and study:
@@ -142,7 +140,8 @@ def tables(
         out.print(f"[bold]recomputed[/]  {said}", soft_wrap=True)
 
 
-def _rows(found: "pd.DataFrame") -> list[dict[str, Any]]:
+def rows(found: "pd.DataFrame") -> list[dict[str, Any]]:
+    """A table as JSON rows."""
     return json.loads(found.to_json(orient="records", double_precision=15) or "[]")
 
 
@@ -150,7 +149,7 @@ def audit(found: "Audit", path: Path, as_json: bool) -> None:
     """The card: a verdict a claim and what decided it; or everything as JSON."""
     if as_json:
         facts = {**found.to_dict(), "page": str(path)}
-        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        write(facts)
         return
     shown = Table(title=f"Audit of {escape(found.card.model)}", show_lines=True)
     for name in ("claim", "verdict", "because"):
@@ -163,11 +162,16 @@ def audit(found: "Audit", path: Path, as_json: bool) -> None:
     out.print(f"[bold]card[/]  {path}", soft_wrap=True)
 
 
+def write(facts: Mapping[str, Any]) -> None:
+    """JSON on stdout."""
+    sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+
 def table(name: str, found: "pd.DataFrame", as_json: bool) -> None:
     """Any table: its columns as they are, or JSON rows."""
     if as_json:
-        facts = {name: _rows(found)}
-        sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        facts = {name: rows(found)}
+        write(facts)
         return
     shown = Table(title=name)
     for column in found.columns:
@@ -181,27 +185,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.3g}"
     return escape(str(value))
-
-
-@contextmanager
-def tokens(n: int) -> Iterator[Callable[[int, str, float], None]]:
-    """Tokens as they are written, a line an answer on stderr, redder where the risk is higher."""
-    lines = [Text() for _ in range(n)]
-    with Live(Group(*lines), console=err, auto_refresh=False) as live:
-
-        def tell(row: int, text: str, probability: float) -> None:
-            shade = "red" if probability >= 0.75 else "yellow" if probability >= 0.5 else "green"
-            lines[row].append(text.replace("\n", "↵"), style=shade)
-            live.update(Group(*lines), refresh=True)
-
-        yield tell
-
-
-def answers(found: Mapping[str, Any]) -> None:
-    """What was watched: risk and end of each answer, and how much was read."""
-    for one in found["answers"]:
-        risk = "none" if one["probability"] is None else f"{one['probability']:.2f}"
-        at = "" if one["flagged_at"] is None else f", flagged at token {one['flagged_at'] + 1}"
-        end = ", stopped there" if one["finish"] == "risk" else ""
-        out.print(f"[bold]{escape(one['answer'])}[/]  risk {risk}{at}{end}", soft_wrap=True)
-    out.print(f"tokens x neurons read  {found['tokens x neurons read']}", soft_wrap=True)

@@ -75,36 +75,48 @@ def summary(study: Study, noun: str, found: Any) -> dict[str, Any]:
 
 
 def choose_intervention(
-    study: Study, behaviours: Sequence[str] | None, items: int | None, matched: int | None
+    study: Study,
+    behaviours: Sequence[str] | None,
+    alphas: Sequence[float] | None,
+    items: int | None,
+    matched: int | None,
 ) -> None:
     """Put what the command line says of an intervention into the study's recipe.
 
     Raises:
-        HlensError: An unknown behaviour, or a value that no recipe takes.
+        HlensError: An unknown behaviour or one that this model cannot be asked for, or a value that
+            no recipe takes.
     """
     from hlens.behaviours import load
 
-    asked = {"behaviours": tuple(behaviours or ()) or None, "items": items, "matched_sets": matched}
+    asked = {"behaviours": tuple(behaviours or ()) or None, "alphas": tuple(alphas or ()) or None}
+    asked |= {"items": items, "matched_sets": matched}
     chosen = {key: value for key, value in asked.items() if value is not None}
     if not chosen:
         return
     recipe = study.recipe
     recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
-    for name in recipe.intervene.behaviours:
-        load(name)  # a mistake shall not be written down
+    for name in behaviours or ():
+        load(name).check(study.model)  # a mistake shall not be written down
     study.revise(recipe)
 
 
-def slopes(study: Study) -> "pd.DataFrame":
-    """Slope of each behaviour over the dose, for every set."""
+def slopes(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
+    """Slope of each outcome over the dose: of every set, as people read them, and in words."""
+    from hlens.effects import labels, slope_table, slopes_in_words
     from hlens.effects import slopes as of_outcomes
 
-    return of_outcomes(study.outcomes())
+    found, words = of_outcomes(study.outcomes()), labels()
+    return found, slope_table(found, words), slopes_in_words(found, words)
 
 
-def patching(study: Study) -> "pd.DataFrame":
-    """Mean effect of every patch over the pairs, the map of one pair made too."""
-    from hlens.effects import patched
+def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
+    """Mean effect of patches over the pairs: of each, as people read them, and in words.
+
+    The map of one pair, which the report draws, is made too.
+    """
+    from hlens.effects import patch_table, patched, patches_in_words
 
     study.patching_map()
-    return patched(study.patching())
+    found = patched(study.patching())
+    return found, patch_table(found), [patches_in_words(found)]

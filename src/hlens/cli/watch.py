@@ -24,6 +24,8 @@ def watch(
         policy: What to do about a risk.
         on_token: Called with each token's row and text, and the probability up to it.
     """
+    if not all(question.strip() for question in questions):
+        raise HlensError("an empty question; say what to ask, in quotes")
     study = Study(folder)
     detector, how = study.detector(), study.recipe.sampling
     asked = [f"{question} {how.instruction or INSTRUCTION}" for question in questions]
@@ -36,7 +38,12 @@ def watch(
     settings = Settings(how.max_new_tokens, 0.0)
     found = monitor(study.model, detector, prompts, settings, on_token=tell, policy=policy)
     answers = [_answer(*pair) for pair in zip(questions, found, strict=True)]
-    return {"answers": answers, "tokens x neurons read": sum(one.touched for one in found)}
+    return {
+        "answers": answers,
+        "calibrated": detector.calibration is not None,
+        "neurons": len(detector.selected),
+        "tokens x neurons read": sum(one.touched for one in found),
+    }
 
 
 def policy(flag_at: float | None, stop_at: float | None, after: int) -> Policy:

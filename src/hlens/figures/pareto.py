@@ -142,7 +142,8 @@ def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
     doses = int((table.kind == "target").sum())
     if not own:
         return f"None of the {doses} doses of {name} moves more for less than a control does"
-    return f"{own} of {doses} doses of {name} move more for their cost than any control"
+    verb = "moves" if own == 1 else "move"
+    return f"{own} of {doses} doses of {name} {verb} more for the cost than any control"
 
 
 def _lower(text: str) -> str:

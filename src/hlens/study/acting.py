@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hlens import figures
-from hlens.effects import CAPABILITY, dose_table, flips, labels, pareto, patched, rates, slopes
+from hlens.effects import (
+    CAPABILITY,
+    dose_table,
+    flips,
+    labels,
+    pareto,
+    patch_table,
+    patched,
+    rates,
+    slope_table,
+    slopes,
+)
 from hlens.report import Section
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study
 
-REPLY_COLUMNS = {
-    "behaviour": "behaviour",
-    "alpha": "alpha",
-    "rate": "rate",
-    "low": "low",
-    "high": "high",
-    "n_asked": "replies",
-    "parse_failures": "parse failures",
-    "capped": "cut at the limit",
-    "refusals": "refusals",
-    "mean_tokens": "mean tokens",
-    "touched": "tokens x neurons touched",
+SLOPE_COLUMNS = {
+    "slope": "slope per unit of α",
+    "less_random": "less the random sets' mean",
+    "as_steep": "as steep",
 }
-MOST = 12  # rows of each kind in the patching table
+MOST = 12  # layers, and neurons, in the patching table
 
 
 def effect_sections(study: "Study") -> Iterator[Section]:
@@ -39,10 +42,15 @@ def effect_sections(study: "Study") -> Iterator[Section]:
         "Does editing them change behaviour?",
         "The neurons' activations times α, beside as many random neurons of the same layers, the "
         "truth-associated neurons, and a random push as large.",
-        (*_doses(table, steep, asked, costs, words), _slopes(steep, words)),
+        (
+            *_doses(table, steep, asked, costs, words),
+            slope_table(steep, words).rename(columns=SLOPE_COLUMNS),
+        ),
         "A change that random sets make too, or that comes with lost capability, is damage, not "
-        "control. Slopes are least-squares over α, their intervals a bootstrap that pairs the "
-        "questions; of many behaviours one may lie beyond the random sets by chance.",
+        "control. Slopes are least-squares over α, their intervals (95 %) a bootstrap that pairs "
+        "the questions. Of several sets the lowest and highest slope are told; “as steep” counts "
+        "the random sets that do as much, either way. Of many behaviours one may lie beyond them "
+        "by chance.",
     )
     yield Section(
         "Which replies turn?",
@@ -59,7 +67,8 @@ def effect_sections(study: "Study") -> Iterator[Section]:
         )
     yield Section(
         "What became of the replies",
-        "How the H-neurons' replies could be read, at each dose.",
+        "How the H-neurons' replies could be read, at each dose, and the edit's receipt: on how "
+        "many tokens x neurons it acted.",
         (_replies(table, asked, words),),
         "Where more replies cannot be read, or are cut, at one dose than at another, its rate is "
         "of other questions.",
@@ -69,7 +78,6 @@ def effect_sections(study: "Study") -> Iterator[Section]:
 def patching_section(study: "Study") -> Section:
     """Do their activations carry what differs between two prompts?"""
     table: Any = patched(study.patching())
-    shown = table.groupby("kind", sort=False).head(MOST).drop(columns=["layer", "neuron"])
     return Section(
         "Do they carry the difference?",
         "Activations of a true premise or a known entity put into the run of a false or invented "
@@ -77,7 +85,7 @@ def patching_section(study: "Study") -> Section:
         "estimate from one backward pass, the share restored the exact patch.",
         (
             partial(figures.patching, study.patching_map()),
-            shown.rename(columns={"effect": "share restored"}).reset_index(drop=True),
+            patch_table(table, MOST).rename(columns={"restored": "share restored"}),
         ),
         "A share restored says that the neurons carry the difference on these prompts, not that "
         "they decide it elsewhere.",
@@ -99,12 +107,6 @@ def _doses(
     ]
 
 
-def _slopes(steep: pd.DataFrame, words: Any) -> pd.DataFrame:
-    kept = steep.loc[steep["kind"].isin(["target", "truth", "norm_matched"])]
-    kept = kept.assign(behaviour=kept["behaviour"].map(words)).drop(columns=["kind"])
-    return kept.reset_index(drop=True)
-
-
 def _costs(table: pd.DataFrame, asked: list[str], cost: str, words: Any) -> list[Any]:
     return [
         partial(figures.pareto, pareto(table, name, cost), behaviour=words[name], cost=words[cost])
@@ -114,5 +116,29 @@ def _costs(table: pd.DataFrame, asked: list[str], cost: str, words: Any) -> list
 
 def _replies(table: pd.DataFrame, asked: list[str], words: Any) -> pd.DataFrame:
     own = table.loc[(table["kind"] == "target") & table["behaviour"].isin(asked)]
-    own = own.sort_values(["behaviour", "alpha"]).assign(behaviour=own["behaviour"].map(words))
-    return own[list(REPLY_COLUMNS)].rename(columns=REPLY_COLUMNS).reset_index(drop=True)
+    own = own.sort_values(["behaviour", "alpha"], kind="stable")
+    return pd.DataFrame(
+        {
+            "behaviour": own["behaviour"].map(words),
+            "α": own["alpha"].map("{:g}".format),
+            "rate": [_share(r["rate"], r["low"], r["high"]) for r in own.to_dict("records")],
+            "replies": own["n_asked"],
+            "not read": own["parse_failures"].map(_share),
+            "cut at the limit": own["capped"].map(_share),
+            "refusals": own["refusals"].map(_share),
+            "mean tokens": own["mean_tokens"].map("{:.1f}".format),
+            "tokens x neurons": own["touched"],
+        }
+    ).reset_index(drop=True)
+
+
+def _share(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A share in percent, with its interval where there is one.
+
+    >>> _share(0.688, 0.444, 0.858), _share(0.125)
+    ('69 % [44, 86]', '12 %')
+    """
+    if value != value:
+        return ""
+    span = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * value:.0f} %{span}"
