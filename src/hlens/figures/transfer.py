@@ -1,7 +1,7 @@
 """Does a probe carry over? AUROC of every probe on every domain, its interval in each cell.
 
 To read it: a row is one probe; the outlined cell is its own domain. Cells marked n.s. may be
-chance.
+chance; inverse ones rank the wrong way round.
 It misleads when a domain is easy: a high column says more about the tested domain than about the
 probes, so read along the rows too.
 """
@@ -115,7 +115,8 @@ def _cell(
     fill = at(colours.blues, (row["auroc"] - 0.5) / (BEST - 0.5))
     silent = holds_chance(row)
     ink = colours.muted if silent else ink_on(fill)
-    interval = f"{row['low']:.2f}–{row['high']:.2f}" + ("<br>n.s." if silent else "")
+    said = "<br>n.s." if silent else "<br>inverse" if row["high"] < 0.5 else ""
+    interval = f"{row['low']:.2f}–{row['high']:.2f}{said}"
     lines = [pair, f"<b>AUROC {row['auroc']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"]
     p = corrected_p(row.get("p_corrected"))
     lines.append(f"n = {int(row['n']):,}" + (f" · drop from in-domain: {p}" if p else ""))

@@ -176,9 +176,10 @@ def pieces(tokenizer: Any, token_ids: list[int]) -> list[str]:
 
 def _summary(study: "Study", detector: Detector) -> str:
     recipe, fit = study.recipe, detector.fit
+    domains = dict.fromkeys(question.domain for question in study.questions())
     return (
         f"Probe: L1-logistic on {detector.metric} of the {detector.region} tokens. "
-        f"Domains: {', '.join(recipe.domains)}. Trained on {fit.get('n', '?')} answers, "
+        f"Domains: {', '.join(domains)}. Trained on {fit.get('n', '?')} answers, "
         f"seed {recipe.seed}."
     )
 
