@@ -42,7 +42,7 @@ class Opened:
         return found
 
     def hover(self) -> str:
-        """What the first figure tells of a mark under the mouse."""
+        """What the first figure, or strip of tokens, tells of what is under the mouse."""
         for mark in self.page.locator(MARKS).all()[:40]:
             mark.scroll_into_view_if_needed()
             box = mark.bounding_box()
@@ -53,6 +53,9 @@ class Opened:
             told = self.page.locator(".hoverlayer .hovertext")
             if told.count():
                 return told.first.text_content()
+        for token in self.page.locator(".hl-t[tabindex]").all()[:1]:
+            token.hover()
+            return token.locator(".hl-tip").inner_text()  # nothing where it is not shown
         return ""
 
     def paper(self) -> str:
