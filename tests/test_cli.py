@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from rich.console import Console
 
+from hlens.cli import show
 from tiny_study import question_file, saved_model, tiny_recipe
 
 
@@ -95,3 +98,25 @@ def test_list_names_what_there_is() -> None:
     assert "cett" in facts["metrics"]
     assert "smollm2-135m" in facts["models"]
     assert "demo" in facts["recipes"]
+
+
+WIDE = pd.DataFrame(
+    {f"a_long_name_{number}": [1.25] for number in range(12)} | {"low": 0.5, "high": 0.75}
+)
+
+
+def test_a_wide_table_is_never_cut_in_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    show.table("wide", WIDE, False)
+    said = capsys.readouterr().out
+    assert said.count("1.25") == 12
+    assert "0.5 - 0.75" in said
+
+
+def test_a_narrow_terminal_gets_whole_columns_and_the_names_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "out", Console(force_terminal=True, width=80))
+    show.table("wide", WIDE, False)
+    said = capsys.readouterr().out
+    assert said.count("1.25") == 4
+    assert "not shown for want of width: a_long_name_4, " in said

@@ -168,20 +168,60 @@ def write(facts: Mapping[str, Any]) -> None:
 
 
 def table(name: str, found: "pd.DataFrame", as_json: bool) -> None:
-    """Any table: its columns as they are, or JSON rows."""
+    """Any table, or JSON rows: an interval in one column, and no number is ever cut short.
+
+    Where a terminal is too narrow, the last columns are left out and named; a file gets all.
+    """
     if as_json:
-        facts = {name: rows(found)}
-        write(facts)
+        write({name: rows(found)})
         return
-    shown = Table(title=name)
-    for column in found.columns:
-        shown.add_column(escape(str(column)), justify="right")
-    for row in found.itertuples(index=False):
-        shown.add_row(*(_cell(value) for value in row))
-    out.print(shown)
+    columns = _columns(found)
+    wide = Console(width=10_000)
+    left_out: list[str] = []
+    while out.is_terminal and len(columns) > 2 and _width(wide, columns) > out.width:
+        left_out.insert(0, columns.popitem()[0])
+    page = out if out.is_terminal else Console(width=max(80, _width(wide, columns)))
+    page.print(_drawn(columns, name))
+    if left_out:
+        said = f"not shown for want of width: {', '.join(left_out)}; --json has all"
+        out.print(f"[dim]{escape(said)}[/]", soft_wrap=True)
+
+
+def _columns(found: "pd.DataFrame") -> dict[str, list[str]]:
+    """The cells of each column; ``low`` and ``high`` are one, and empty columns none."""
+    cells = {str(name): [_cell(value) for value in found[name]] for name in found.columns}
+    shown: dict[str, list[str]] = {}
+    for name, values in cells.items():
+        upper = cells.get(name[: -len("low")] + "high") if name.endswith("low") else None
+        lower = cells.get(name[: -len("high")] + "low") if name.endswith("high") else None
+        if upper is not None:
+            pairs = zip(values, upper, strict=True)
+            name = (name[: -len("low")] + "interval").replace("_", " ")
+            values = [f"{low} - {high}" if low or high else "" for low, high in pairs]
+        if lower is None and any(values):
+            shown[name] = values
+    return shown
+
+
+def _drawn(columns: Mapping[str, list[str]], title: str | None = None) -> Table:
+    drawn = Table(title=title)
+    for name, values in columns.items():
+        words = any(value and not _is_number(value) for value in values)
+        drawn.add_column(escape(name), justify="left" if words else "right", no_wrap=True)
+    for row in zip(*columns.values(), strict=True):
+        drawn.add_row(*row)
+    return drawn
+
+
+def _width(console: Console, columns: Mapping[str, list[str]]) -> int:
+    return console.measure(_drawn(columns)).maximum
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(" - ", "").lstrip("-")[:1].isdigit()
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.3g}"
-    return escape(str(value))
+    return "" if value is None else escape(str(value))
