@@ -94,6 +94,22 @@ def test_what_cannot_be_judged_is_said_before_the_model_is_asked(tmp_path: Path)
     assert not (tmp_path / "study" / "responses.parts").exists()
 
 
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        ({"metric": "cet"}, "did you mean 'cett'"),
+        ({"region": "anwser"}, "did you mean 'answer'"),
+        ({"metric": "direct_logit_attribution"}, "position='predicted'"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_the_model_is_asked(
+    measure: dict[str, str], said: str, files: list[str], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(Path(), domains=files, measure=measure)
+    with pytest.raises(HlensError, match=said):
+        Study(tmp_path, recipe, tiny_model()).questions()
+
+
 def printed(study: Study, verb: str, capsys: pytest.CaptureFixture[str]) -> dict:
     what = tables.VERBS[verb]
     found, changed = tables.recomputed(study, what)

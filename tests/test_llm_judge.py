@@ -264,3 +264,15 @@ def test_a_missing_answer_is_found_by_rule(server: Server, endpoint: Callable) -
     found = llm.judge_by(endpoint())(respond(text))
     assert found.answer is not None
     assert text[slice(*found.answer)] == "Lyon"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "place"),
+    [("Mozart made art.", "art", 12), ("15 of 5", "5", 6), ("No, Mozart's", "Moz", 4)],
+)
+def test_an_answer_stands_where_it_is_whole_words(
+    text: str, answer: str, place: int, server: Server, endpoint: Callable
+) -> None:
+    server.script = [json.dumps({"verdict": "correct", "answer": f" {answer}"})]
+    found = llm.judge_by(endpoint())(respond(text))
+    assert found.answer == (place, place + len(answer))

@@ -55,6 +55,9 @@ def test_drift_is_one_less_the_cosine_of_the_turned_neurons(name: str) -> None:
     assert table.z.idxmax() == (1, 7)
     assert table["rank"][(1, 7)] == 0
     assert table["rank"][(0, 3)] == pytest.approx(1 / (len(table) - 1))
+    for layer in (0, 1):  # what z_layer leaves out is how far the layer moved
+        z, within = (table.loc[layer, column].to_numpy() for column in ("z", "z_layer"))
+        np.testing.assert_allclose(within, (z - z.mean()) / z.std(), atol=1e-6)
 
 
 def test_gated_models_show_their_gate() -> None:

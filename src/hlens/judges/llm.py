@@ -192,11 +192,19 @@ def parsed(reply: str) -> tuple[str, str] | None:
 
 def _judgement(response: Response, word: str, answer: str) -> Judgement:
     verdict = VERDICTS[word]
-    start = response.text.find(answer) if answer.strip() else -1
-    span = (start, start + len(answer)) if start >= 0 else None
+    span = _place(answer.strip(), response.text)
     if span is None and verdict in (Verdict.CORRECT, Verdict.HALLUCINATED):
         span = answer_span(response.text, response.question.text)
     return Judgement(response, verdict, f"LLM: {word}", span)
+
+
+def _place(answer: str, text: str) -> tuple[int, int] | None:
+    """Where the answer stands, as whole words if it does: the "art" of "Mozart made art"."""
+    if not answer:
+        return None
+    whole = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
+    start = whole.start() if whole else text.find(answer)
+    return (start, start + len(answer)) if start >= 0 else None
 
 
 def _messages(response: Response) -> Messages:

@@ -1,6 +1,5 @@
 """The line of a study, from questions to scores."""
 
-from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from hlens.store.records import (
 )
 from hlens.store.tables import load_table, save_table
 from hlens.study.asking import ask_again
+from hlens.study.checking import check_ids, check_judged, check_labels, check_measured
 from hlens.study.measuring import digests, measure_again
 from hlens.study.steps import Progress, Steps
 from hlens.types import Contributions, Detector, Example, Judgement, Question, Response
@@ -86,8 +86,9 @@ class Line(Steps):
             return load_questions(path)
         n = recipe.questions or None
         found = [q for name in recipe.domains for q in domains.load(name, n, recipe.seed)]
-        _check_ids(found)
-        _check_judged(found, recipe.labels.judge)
+        check_ids(found)
+        check_judged(found, recipe.labels.judge)
+        check_measured(recipe.measure)
         key = key_of([question_row(q) for q in found])
         if not self._stamps.stands("questions", key):
             save_questions(found, path)
@@ -174,7 +175,7 @@ class Line(Steps):
         parts = self.folder / "contributions.parts"
 
         def make() -> Contributions:
-            _check_labels(examples)
+            check_labels(examples)
             stands = self._stamps.stands("measured", measured) and listed.exists()
             before = load_contributions(folder) if stands else None
             known = listed.read_text(encoding="utf-8").split() if stands else []
@@ -256,42 +257,3 @@ def _existing(folder: Path) -> Path:
     if not (folder / "recipe.toml").is_file():
         raise HlensError(f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`")
     return folder
-
-
-def _check_ids(questions: list[Question]) -> None:
-    """Every question of a domain has an id of its own, whichever file it comes from."""
-    counts = Counter((q.domain, q.id) for q in questions)
-    twice = [key for key, n in counts.items() if n > 1]
-    if twice:
-        domain, one = twice[0]
-        raise HlensError(
-            f"{len(twice)} ids of questions occur twice, such as {one!r} of domain {domain!r}; "
-            "files that form one domain need ids that differ"
-        )
-
-
-def _check_judged(questions: list[Question], name: str) -> None:
-    """Every question has what its judge needs: known before the model is asked, not after."""
-    judge = None if name == "auto" else judges.named(name)
-    wrong: list[str] = []
-    for question in questions:
-        try:
-            judges.judge([Response(question, "", (), 0)], judge)
-        except HlensError as error:
-            wrong.append(f"{question.domain}: {error}")
-    if wrong:
-        raise HlensError(
-            f"{len(wrong)} of {len(questions)} questions cannot be judged, such as {wrong[0]}"
-        )
-
-
-def _check_labels(examples: list[Example]) -> None:
-    """Both labels, or the reason why nothing can be found."""
-    wrong = sum(example.hallucinated for example in examples)
-    if 0 < wrong < len(examples):
-        return
-    said = "hallucinated" if examples and wrong else "true" if examples else "no"
-    raise HlensError(
-        f"all {len(examples)} examples are of one label ({said}); a probe needs both: use easier "
-        'or harder questions, more samples, or keep = "all"'
-    )
