@@ -52,11 +52,13 @@ class Opened:
             self.page.wait_for_timeout(120)  # plotly waits a moment, too
             told = self.page.locator(".hoverlayer .hovertext")
             if told.count():
-                return told.first.text_content()
-        for token in self.page.locator(".hl-t[tabindex]").all()[:1]:
-            token.hover()
-            return token.locator(".hl-tip").inner_text()  # nothing where it is not shown
-        return ""
+                return told.first.text_content() or ""
+        tokens = self.page.locator(".hl-t[tabindex]")
+        if not tokens.count():
+            return ""
+        tokens.first.hover()
+        tip = tokens.first.locator(".hl-tip")
+        return tip.inner_text() if tip.is_visible() else ""
 
     def paper(self) -> str:
         """The colour behind the page's text."""
