@@ -81,6 +81,8 @@ def test_the_null_of_drift_is_of_the_same_layers() -> None:
     most = np.argsort(-np.where(layer == 2, z, -9))[:10]
     special = NeuronSet(frozenset((2, int(j) - 200) for j in most), 4, 100)
     assert drift_of(drift, special).p.max() < 0.01
+    beyond_all = drift_of(drift, special, draws=50).p
+    assert beyond_all.to_numpy() == pytest.approx(1 / 51)  # no draw reaches it, and none is no 0
 
 
 def hlens_frame(layer: np.ndarray, neuron: np.ndarray, z: np.ndarray, rank: np.ndarray):
@@ -117,6 +119,16 @@ def test_neurons_that_knew_before_tuning_carry_over() -> None:
     assert same.auroc["random neurons, refit on base"] < 0.6
     assert same.auroc["probe found on base"] > 0.8
     assert "detector on its own model" in same.index
+
+
+def test_random_neurons_bear_the_detectors_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = fit_detector(of_model("chat", {(0, 2): 2.0, (1, 5): -2.0}, 1), PROBE)
+    assert float(detector.weights.min()) < 0 < float(detector.weights.max())
+    monkeypatch.setattr(NeuronSet, "random_like", lambda self, seed, match: self)
+    base = of_model("base", PLANTED, 2)
+    rows = trace_origin(detector, base, probe=PROBE, folds=3, draws=2, n_boot=10)
+    found = rows.set_index("control").auroc
+    assert found["random neurons"] == found["detector on base model"]
 
 
 def test_neurons_that_learned_in_tuning_do_not_carry_over() -> None:

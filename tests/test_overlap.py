@@ -1,6 +1,7 @@
 """Planted sharing is recovered; with nothing shared, false alarms stay at their level."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -102,6 +103,16 @@ def test_domains_that_share_three_planted_neurons_are_found_to_share_them() -> N
     assert (named.sets == "first, second").all()
     assert named["third"].isna().all()
     assert (named["first"] > 0).all()
+
+
+def test_neurons_of_one_stratum_are_of_one_layer_and_contribute_alike() -> None:
+    loud = torch.rand(3, 200, generator=torch.Generator().manual_seed(0))
+    strata = strata_of(NeuronSet(frozenset(), 3, 200), "contribution", loud).reshape(3, 200)
+    assert len(np.unique(strata)) == 12
+    assert all(len(np.unique(row)) == 4 for row in strata)
+    for layer, row in enumerate(strata):
+        ranges = [(loud[layer][row == at].min(), loud[layer][row == at].max()) for at in set(row)]
+        assert all(a[1] < b[0] for a, b in pairwise(sorted(ranges)))
 
 
 def test_probes_that_prefer_loud_neurons_need_the_contribution_null() -> None:
