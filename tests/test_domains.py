@@ -119,6 +119,12 @@ def test_a_bad_line_is_named_and_counted_and_the_reading_goes_on(
     assert "2 lines read, 1 bad" in caplog.text
 
 
+def test_a_mark_of_byte_order_is_no_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"question": "q?", "answers": ["x"]}\n')
+    assert [q.text for q in domains.load(f"jsonl:{path}")] == ["q?"]
+
+
 def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.jsonl", "")
     for name, n, words in [
