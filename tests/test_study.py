@@ -38,6 +38,7 @@ def test_the_whole_line_and_its_files(model: Model, questions: Path, tmp_path: P
     report = study.report()
     page = report.read_text()
     assert "H-neurons in tiny" in page
+    assert "No audit was made" in page
     assert str(study.recipe.seed) in page
     assert {"recipe.toml", "responses.jsonl", "detector.safetensors", "scores.parquet"} <= set(
         times(study.folder)

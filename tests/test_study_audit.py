@@ -117,6 +117,7 @@ def test_the_report_shows_an_audit_where_one_stands(study: hlens.Study, audited:
         "Does it tell wrong from right?</h2>"
     )
     assert "Is it truth, or what comes with it?</h2>" in page
+    assert "No audit was made" not in page
 
 
 def test_the_command_line_tells_it(study: hlens.Study, audited: Audit) -> None:

@@ -234,4 +234,9 @@ def _cautions(study: "Study") -> list[str]:
     ]
     if len(study.recipe.domains) > 1:
         said.append("Domains differ in how often the model is wrong; see 'domain alone'.")
+    if not study.has_audit():
+        said.append(
+            "No audit was made: what confidence, words or a dense probe would read here is not "
+            "known, nor whether the neurons come back; hlens audit tells."
+        )
     return said
