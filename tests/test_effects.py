@@ -16,6 +16,7 @@ import hlens
 from hlens import behaviours, effects
 from hlens import interventions as iv
 from hlens.behaviours import Behaviour, Outcome, Suite, misleading_context
+from hlens.effects.conditions import sets
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
 from hlens.types import NeuronSet, Question, Response
@@ -455,6 +456,25 @@ def test_controls_matched_by_contribution_and_truth_neurons(
     assert sizes.to_dict() == {"target": 1, "random": 8, "random_matched": 8, "truth": 1}
 
 
+def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much() -> None:
+    draw = torch.Generator().manual_seed(1)
+    contribution = torch.rand(4, 600, generator=draw) ** 4
+    top = contribution.flatten().topk(30).indices
+    members = frozenset((int(i) // 600, int(i) % 600) for i in top)
+    target = NeuronSet(members, 4, 600, name="H-neurons")
+    beside = effects.Controls(random=8, matched=8, contribution=contribution)
+    found = sets(target, beside)
+    assert [kind for _, kind, _ in found] == ["target"] + ["random"] * 8 + ["random_matched"] * 8
+    assert len({name for name, _, _ in found}) == 17
+    means = {kind: [] for _, kind, _ in found}
+    for _, kind, neurons in found:
+        means[kind].append(float(contribution[neurons.mask].mean()))
+        assert neurons.per_layer() == target.per_layer()
+        assert kind == "target" or not neurons.members & target.members
+    own = means["target"][0]
+    assert min(means["random_matched"]) > 0.7 * own > 2 * max(means["random"])
+
+
 # --- behaviours -----------------------------------------------------------------------------
 
 
@@ -565,6 +585,26 @@ def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
     assert effects.pick(model, questions) == expected
 
 
+def test_perplexity_and_kl_equal_the_formulas(model: Model, target: NeuronSet) -> None:
+    cost = effects.Capability(model, n_choice=0, n_texts=2)
+
+    def logprobs(ids: list[int]) -> torch.Tensor:
+        with torch.inference_mode():
+            return model.hf(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+
+    before = [logprobs(ids) for ids in cost.ids]
+    with model.editing(target, iv.scale(3.0)):
+        scores, after = cost(), [logprobs(ids) for ids in cost.ids]
+    for at, ids in enumerate(cost.ids):
+        nll = torch.nn.functional.nll_loss(after[at], torch.tensor(ids[1:]))
+        kl = torch.nn.functional.kl_div(
+            after[at], before[at], log_target=True, reduction="batchmean"
+        )
+        assert [s.value for s in scores if s.question_id == cost.texts[at].id] == pytest.approx(
+            [float(nll), float(kl)], rel=1e-4
+        )
+
+
 def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
     cost = effects.Capability(model, n_choice=2, n_texts=2)
     everything = NeuronSet.from_mask(torch.ones(LAYERS, D_MLP, dtype=torch.bool))
@@ -573,3 +613,63 @@ def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
     texts = sum(map(len, cost.ids))
     assert receipt.tokens > texts  # the options of the questions were touched as well
     assert all(score.value > 0.0 for score in edited if score.measure == "kl")
+
+
+# --- what is told ---------------------------------------------------------------------------
+
+
+def steep(**change: object) -> pd.DataFrame:
+    row = {"behaviour": "b", "unit": "share", "set": "H-neurons", "kind": "target", "slope": 0.09}
+    row |= {"low": 0.05, "high": 0.13, "over_random": 0.06, "over_low": 0.02, "over_high": 0.1}
+    return pd.DataFrame([row | {"rank": 0, "n_random": 8} | change])
+
+
+def test_slopes_are_told_by_one_rule() -> None:
+    def said(**change: object) -> str:
+        return effects.slopes_in_words(steep(**change), {"b": "Share of x (a note)"})[0]
+
+    assert said() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
+    assert said(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
+    assert said(rank=3).endswith(", but 3 of 8 random sets are as steep.")
+    assert said(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
+    assert said(n_random=0).endswith("; no random set was run.")
+    assert said(low=np.nan, high=np.nan).endswith("; too few replies could be read.")
+    assert said(unit="nats", slope=0.5, low=0.4, high=0.6).startswith(
+        "Share of x: +0.500 nats a token per α [+0.400, +0.600]"
+    )
+
+
+def test_the_table_of_slopes_has_a_row_a_kind() -> None:
+    random = [
+        steep(set=f"random {i}", kind="random", slope=0.01 * i - 0.02, n_random=7) for i in range(8)
+    ]
+    told = effects.slope_table(pd.concat([steep(rank=2), *random], ignore_index=True))
+    assert told.neurons.tolist() == ["H-neurons", "8 random sets"]
+    assert told.outcome.tolist() == ["b (points)"] * 2
+    assert told.slope.tolist() == ["+9.0 [+5.0, +13.0]", "-2.0 to +5.0"]
+    assert told.less_random.tolist() == ["+6.0 [+2.0, +10.0]", ""]
+    assert told.as_steep.tolist() == ["2 of 8", ""]
+
+
+def test_patches_are_told_beside_random_sets() -> None:
+    def summed(least: float, *random: float) -> pd.DataFrame:
+        rows = [("neuron", f"L0N{i}", 0.1 / (i + 1)) for i in range(3)]
+        rows += [("layer", "layer 0", 0.2), ("members", "H-neurons", 0.2)]
+        rows += [("random", f"random {i}", effect) for i, effect in enumerate(random)]
+        rows += [("everything", "every neuron", 0.9)]
+        found = pd.DataFrame(rows, columns=["kind", "name", "effect"])
+        return found.assign(low=least, high=0.95, attribution=found.effect, n=24)
+
+    words = effects.patches_in_words
+    assert words(summed(0.1, 0.05, -0.1)) == (
+        "H-neurons restore +20.0% [+10.0%, +95.0%] of the difference, over 24 pairs, "
+        "beyond all 2 random sets."
+    )
+    assert words(summed(0.1, 0.05, -0.3)).endswith("; 1 of 2 random sets do as much.")
+    assert words(summed(-0.1, 0.05)).endswith(": no share is seen.")
+    assert words(summed(0.1)).endswith("; no random set was patched.")
+    told = effects.patch_table(summed(0.1, 0.05, -0.1), most=2)
+    assert told.patched.tolist() == [
+        "every neuron", "all 3 H-neurons", "2 random sets", "members in layer 0", "L0N0", "L0N1",
+    ]  # fmt: skip
+    assert told.restored[2] == "-10.0% to +5.0%"

@@ -206,7 +206,7 @@ def list_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What there is: models, domains, judges, metrics, figures, recipes."""
+    """What there is: models, domains, judges, behaviours, metrics, figures, recipes."""
     from hlens.cli import families
 
     show.result(families.listed(family), as_json)

@@ -13,6 +13,7 @@ def listed(family: str | None) -> dict[str, list[str]]:
         "models": _models,
         "domains": _domains,
         "judges": _judges,
+        "behaviours": _behaviours,
         "metrics": _metrics,
         "baselines": lambda: lookup.names("baselines"),
         "figures": lambda: lookup.names("figures"),
@@ -41,6 +42,12 @@ def _judges() -> list[str]:
     from hlens import judges
 
     return judges.names()
+
+
+def _behaviours() -> list[str]:
+    from hlens import behaviours
+
+    return behaviours.names()
 
 
 def _metrics() -> list[str]:
