@@ -630,6 +630,7 @@ def test_slopes_are_told_by_one_rule() -> None:
 
     assert said() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
     assert said(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
+    assert said(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
     assert said(rank=3).endswith(", but 3 of 8 random sets are as steep.")
     assert said(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
     assert said(n_random=0).endswith("; no random set was run.")

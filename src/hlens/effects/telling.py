@@ -93,6 +93,8 @@ def _verdict(row: Any) -> str:
     size = f"{factor * row.slope:+{form}} {unit} per α [{_span(row, 'low', 'high')}]"
     if not row.low <= row.high:
         return f"{size}; too few replies could be read"
+    if row.low == row.high == 0.0:
+        return f"{size}; nothing moved at any dose"
     if row.low <= 0.0 <= row.high:
         least = factor * (row.high - row.low) / 2
         return f"{size}; no slope is seen, and one below about {least:{form}} could not be"
