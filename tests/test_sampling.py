@@ -109,10 +109,10 @@ def test_parts_of_other_work_are_not_taken(model: Model, tmp_path) -> None:
 def test_out_of_memory_halves_the_batch_and_says_so(model: Model, monkeypatch, caplog) -> None:
     plain = hlens.sample(model, QUESTIONS, n=1, settings=SHORT)
 
-    def tight(of_model, prompts, seeds, how):  # type: ignore[no-untyped-def]
+    def tight(of_model, prompts, seeds, how, share):  # type: ignore[no-untyped-def]
         if len(prompts) > 2:
             raise torch.OutOfMemoryError("no room")
-        return generate_batch(of_model, prompts, seeds, how)
+        return generate_batch(of_model, prompts, seeds, how, share)
 
     monkeypatch.setattr(sampling, "generate_batch", tight)
     halved = hlens.sample(model, QUESTIONS, n=1, settings=SHORT)

@@ -138,7 +138,7 @@ def strata_of(column: pd.Series) -> np.ndarray:
 def _span(low: float, high: float) -> str:
     """A stratum by its ends.
 
-    >>> _span(1, 5), _span(2, 2), _span(-5.2121, -2.0409)
+    >>> _span(1.0, 5.0), _span(2.0, 2.0), _span(-5.2121, -2.0409)
     ('1 to 5', '2', '−5.212 to −2.041')
     """
     ends = dict.fromkeys(f"{end:.4g}".replace("-", "−") for end in (low, high))
