@@ -70,6 +70,20 @@ def test_ablation_is_undone_too_and_the_model_stays_as_it_was(
     assert torch.equal(logits(load(str(iv.undo(folder, tmp_path / "back")))), plain)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_checkpoint_in_half_precision_is_verified_and_undone(
+    neurons: NeuronSet, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """Its rows were rounded in that precision, and are compared and put back in it."""
+    half = load((architectures.llama().to(dtype), None), name="half")
+    folder = iv.bake(half, neurons, iv.scale(0.3), tmp_path / "baked")
+    assert iv.verify(folder, half).ok
+    assert iv.verify(folder, load((architectures.llama().to(dtype).float(), None), name="half")).ok
+    restored = load(str(iv.undo(folder, tmp_path / "back")), dtype=dtype).hf.state_dict()
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["dtype"] in str(dtype)
+    assert all(torch.equal(restored[key], value) for key, value in half.hf.state_dict().items())
+
+
 def test_the_card_says_what_was_changed(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:
     folder = iv.bake(model, neurons, iv.scale(0.5), tmp_path / "baked")
     text = (folder / "README.md").read_text()

@@ -5,7 +5,7 @@ constant factor can live in the weights: for serving with stock engines, at no c
 generating.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +127,13 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
         HlensError: The folder is no baked checkpoint.
     """
     tensors, record = load_edit_record(Path(folder))
-    edited = load(str(folder))
+    edited = _opened(folder, tensors)
     rows_agree = True
     factors: Tensor = tensors["factors"]
     for layer in range(len(factors)):
         at = factors[layer].ne(1.0).nonzero().flatten()
         if len(at):
-            expected = _scaled(tensors[f"rows.{layer}"].to(edited.dtype), factors[layer][at])
+            expected = _scaled(tensors[f"rows.{layer}"], factors[layer][at]).to(edited.w_out(layer))
             rows_agree &= bool(torch.equal(edited.w_out(layer)[at], expected))
     if base is not None and base.fingerprint != record["base_fingerprint"]:
         raise HlensError(
@@ -156,11 +156,11 @@ def undo(folder: str | Path, into: str | Path) -> Path:
             exists.
     """
     tensors, record = load_edit_record(Path(folder))
-    model = load(str(folder))
+    model = _opened(folder, tensors)
     for layer in range(model.n_layers):
         at = tensors["factors"][layer].ne(1.0).nonzero().flatten()
         if len(at):
-            model.w_out(layer)[at] = tensors[f"rows.{layer}"].to(model.dtype)
+            model.w_out(layer)[at] = tensors[f"rows.{layer}"].to(model.w_out(layer))
     if _fingerprint(model) != record["base_fingerprint"]:
         raise HlensError(
             f"{folder}: with the original rows put back its weights are not those of "
@@ -168,6 +168,12 @@ def undo(folder: str | Path, into: str | Path) -> Path:
         )
     text = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
     return save_checkpoint(model.hf, model.tokenizer, Path(into), text, {}, {})
+
+
+def _opened(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
+    """The checkpoint in the dtype that it was baked in: in another one its rows round otherwise."""
+    kept = next(tensor for name, tensor in tensors.items() if name.startswith("rows."))
+    return load(str(folder), dtype=kept.dtype)
 
 
 def _pairs(neurons: NeuronSet | Pairs, edit: Edit | None) -> Pairs:
