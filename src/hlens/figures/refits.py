@@ -117,8 +117,9 @@ def _lines(figure: Figure, halves: pd.DataFrame | None, colours: Palette) -> Non
     for at, row in enumerate(halves.loc[halves["shared"].notna()].to_dict("records")):
         colour = colours.control if "chance" in row["what"] else colours.positive_ink
         figure.add_vline(
-            x=row["shared"], xref="x2", line={"color": colour, "width": 1.4, "dash": "dash"}
-        )
+            x=row["shared"], xref="x2", line={"color": colour, "width": 1.4, "dash": "dash"},
+            layer="below",  # a share of nothing is written where chance and halves may stand
+        )  # fmt: skip
         figure.add_annotation(
             x=row["shared"], xref="x2", y=0, yref="paper", yanchor="bottom", xanchor="left",
             xshift=4, yshift=2 + 15 * at, text=escape(row["what"]), showarrow=False,
