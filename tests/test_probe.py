@@ -359,8 +359,8 @@ def test_small_problem_survives_a_start_far_away():
     Z = X.T.astype(float) - X.mean(axis=0, dtype=float)[:, None]
     rows = Rows(Z, np.zeros(10))
     small = newton.Small(rows, y * 1.0, np.full(80, 1 / 80), np.full(10, 1e-3), np.zeros(10), True)
-    near, _ = newton.solve(small, np.zeros(10), 0.0, 1e-12)
-    far, _ = newton.solve(small, np.full(10, 5.0) / X.std(axis=0), 3.0, 1e-12)
+    near = newton.solve(small, np.zeros(10), 0.0, 1e-12)
+    far = newton.solve(small, np.full(10, 5.0) / X.std(axis=0), 3.0, 1e-12)
     assert np.allclose(near.w, far.w, atol=1e-5)
 
 

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.probe.memory import empty
 from hlens.probe.threads import one_thread
 
 T = TypeVar("T")
 S = TypeVar("S")
 
-GATHER = 256  # features that are gathered at a time
+GATHER = 128  # features that are gathered at a time
 CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 27}
 
 
@@ -72,7 +73,7 @@ class Design:
 
     def spread(self, work: Callable[[S], T], over: Sequence[S]) -> list[T]:
         """Do `work` for each item, on the threads where there are some; results in order."""
-        if self._pool is None or len(over) < 2:
+        if self._pool is None:
             return [work(item) for item in over]
         return list(self._pool.map(work, over))
 
@@ -98,21 +99,43 @@ class Design:
         chunk = self.matrix[features]
         if chunk.dtype == self.dtype or self.device.type != "cpu":
             return chunk.to(self.dtype)
-        place: Tensor | None = getattr(self._places, "place", None)
-        if place is None or len(place) < len(chunk):
-            place = self._places.place = torch.empty(chunk.shape, dtype=self.dtype)
-        return place[: len(chunk)].copy_(chunk)
+        return self.place("chunk", tuple(chunk.shape), self.dtype).copy_(chunk)
+
+    def place(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        """Memory of this thread for one use, the same at every call: it is the caller's until then.
+
+        On a GPU there is an allocator that does as much; there it is new.
+        """
+        if self.device.type != "cpu":
+            return torch.empty(shape, dtype=dtype, device=self.device)
+        n, found = shape[0] * shape[1], getattr(self._places, name, None)
+        if found is None or len(found) < n or found.dtype != dtype:
+            found = torch.empty(n, dtype=dtype)
+            setattr(self._places, name, found)
+        return found[:n].view(shape)
+
+    def scores(self, residuals: Tensor, chunk: Tensor) -> Tensor:
+        """Size of the product of each residual with each feature, in a place of its own."""
+        out = self.place("scores", (len(residuals), len(chunk)), self.dtype)
+        if len(residuals) == 1:  # a matrix of one row would be multiplied more slowly
+            torch.mv(chunk, residuals[0], out=out[0])
+        else:
+            torch.mm(residuals, chunk.T, out=out)
+        return out.abs_()
 
     def gather(self, features: np.ndarray, examples: np.ndarray | None = None) -> np.ndarray:
         """Some features of some examples on the CPU, ``[feature, example]``, in `dtype`."""
         n = self.n_examples if examples is None else len(examples)
-        out = torch.empty(len(features), n, dtype=self.dtype)
+        out = empty((len(features), n), np.dtype(str(self.dtype).removeprefix("torch.")))
+        into = torch.from_numpy(out)
         every = examples is None or np.array_equal(examples, np.arange(self.n_examples))
+        columns = None if every else torch.from_numpy(examples)
         for start in range(0, len(features), GATHER):  # without a second copy of all of them
-            part = torch.from_numpy(features[start : start + GATHER])
-            picked = self.matrix[part.to(self.device)].cpu()
-            out[start : start + GATHER] = picked if every else picked[:, torch.from_numpy(examples)]
-        return out.numpy()
+            part = torch.from_numpy(features[start : start + GATHER]).to(self.device)
+            picked = self.place("picked", (len(part), self.n_examples), self.matrix.dtype)
+            picked = torch.index_select(self.matrix, 0, part, out=picked).cpu()
+            into[start : start + GATHER] = picked if columns is None else picked[:, columns]
+        return out
 
     def rows(self, features: np.ndarray, examples: np.ndarray | None = None) -> np.ndarray:
         """Some features of some examples, as float64 on the CPU, ``[feature, example]``."""

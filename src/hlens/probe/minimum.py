@@ -128,6 +128,7 @@ def _solved(model: Quadratic, free: np.ndarray, v: np.ndarray, slope: np.ndarray
         if BORDER * (len(gone) + len(new)) <= len(factor.at):
             return step + _bordered(model.H, factor, gone, new, right)
     if len(at):
+        model.factor = factor = None  # never two of them in memory
         model.factor = Factor(at, _factorised(model.H, at))
         step[at] = _cho_solve(model.factor.lower, right[at])
     return step

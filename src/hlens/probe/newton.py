@@ -11,11 +11,12 @@ import numpy as np
 from scipy.special import expit
 
 from hlens.probe.loss import balanced_residual, best_intercept, entropy, logloss
+from hlens.probe.memory import empty
 from hlens.probe.minimum import minimise
 from hlens.probe.quadratic import Quadratic, curvature, extended
 from hlens.probe.rows import Rows
 
-NEAR = 0.95  # gradients from this share of the penalty on: curvature that may be wanted soon
+NEAR = 0.98  # gradients from this share of the penalty on: curvature that may be wanted soon
 ROUNDING = 1e-15  # of the objective
 REUSE = 0.3  # a step that shrinks the gap at least so much keeps its curvature for the next
 DRIFT = 0.1  # of the examples' curvature; a model that is further off is computed anew
@@ -71,14 +72,27 @@ class Point:
     gap: float
 
 
+@dataclass(eq=False)
+class Kept:
+    """Curvature that is kept from one penalty to the next; the only reference to it.
+
+    Attributes:
+        model: The last curvature.
+        room: Where that of many features stands, whatever their number comes to be.
+    """
+
+    model: Quadratic | None = None
+    room: np.ndarray | None = None
+
+
 def solve(
     small: Small,
     w: np.ndarray,
     b: float,
     tolerance: float,
-    model: Quadratic | None = None,
+    kept: Kept | None = None,
     max_iter: int = 100,
-) -> tuple[Point, Quadratic | None]:
+) -> Point:
     """Weights and intercept to a duality gap (on the working set) of at most `tolerance`.
 
     Args:
@@ -86,31 +100,32 @@ def solve(
         w: Weights to start from.
         b: Intercept to start from.
         tolerance: Largest duality gap, in the units of the objective.
-        model: Curvature to start from; that of a neighbouring penalty saves computing it.
+        kept: Curvature to start from, that of a neighbouring penalty; holds the last at the end.
         max_iter: Most steps.
 
     Returns:
-        The last point and the last curvature. Stops early where no step descends any more; the
-        caller's own certificate decides whether that was enough.
+        The last point. Stops early where no step descends any more; the caller's own certificate
+        decides whether that was enough.
     """
+    kept = Kept() if kept is None else kept
     at = stand(small, w, b, small.X.combine(w) + b)
     before, moved = np.inf, None
     for turn in range(max_iter):
         if at.gap <= tolerance or (moved is not None and moved.blind and at.gap > 0.5 * before):
             break
         # The first step at a new penalty may well widen the gap: it says nothing of the model.
-        if model is not None and (
-            _drift(model, at.h) > DRIFT or (turn > 1 and at.gap > REUSE * before)
-        ):
-            model = None
+        slow = turn > 1 and at.gap > REUSE * before
+        if kept.model is not None and (slow or _drift(kept.model, at.h) > DRIFT):
+            kept.model = None
         slope = at.gradient + small.l2 * at.w
-        model = _model(small, at, slope, model)
+        model = kept.model = _model(small, at, slope, kept)
         moved = _step(small, at, slope, model)
+        del model
         if moved is None:
             break
         before = at.gap
         at = stand(small, moved.w, at.b + moved.shift, moved.z)
-    return at, model
+    return at
 
 
 def stand(small: Small, w: np.ndarray, b: float, z: np.ndarray) -> Point:
@@ -148,13 +163,17 @@ def _drift(model: Quadratic, h: np.ndarray) -> float:
     return float(np.abs(h - share * model.h).sum() / h.sum())
 
 
-def _model(small: Small, at: Point, slope: np.ndarray, model: Quadratic | None) -> Quadratic:
+def _model(small: Small, at: Point, slope: np.ndarray, kept: Kept) -> Quadratic:
     """Curvature for the next step: what there is, with what it lacks, or all of it anew."""
     size = np.abs(slope)
     near = np.flatnonzero((at.w != 0) | (size > NEAR * small.l1))
+    model = kept.model
     if model is None or (model.H.dtype == np.float32 and len(near) >= len(at.h)):
+        kept.model = model = None
         h = np.maximum(at.h, 1e-10 * small.a)
-        return curvature(small.X, h, small.l2, near, small.intercept, small.single)
+        if kept.room is None and small.single:  # what is not touched of it takes no memory
+            kept.room = empty((len(small.X), len(small.X)), np.dtype(np.float32))
+        return curvature(small.X, h, small.l2, near, small.intercept, small.single, kept.room)
     if model.covers(np.flatnonzero((at.w != 0) | (size > small.l1))):
         return model
     return extended(model, small.X, small.l2, near, small.intercept)

@@ -35,6 +35,7 @@ class Quadratic:
         answer: How the optimal intercept answers to each weight.
         h: Curvature of the loss at each example.
         factor: What was factorised last; neighbouring sets of free coordinates border it.
+        room: Square that `H` is the corner of, where it has one: it may be extended in place.
     """
 
     features: np.ndarray
@@ -43,6 +44,7 @@ class Quadratic:
     answer: np.ndarray
     h: np.ndarray
     factor: Factor | None = None
+    room: np.ndarray | None = None
 
     def covers(self, features: np.ndarray) -> bool:
         """Whether all these features are in the model."""
@@ -56,6 +58,7 @@ def curvature(
     features: np.ndarray,
     intercept: bool,
     single: bool,
+    room: np.ndarray | None = None,
 ) -> Quadratic:
     """The model over some features.
 
@@ -66,10 +69,15 @@ def curvature(
         features: Those of the model.
         intercept: Whether there is one to eliminate.
         single: Whether many features are told in float32.
+        room: A float32 square over all features, for a curvature of many.
     """
     # More features than examples are singular together: they need all digits there are.
     many = single and FLOAT64_UP_TO < len(features) < len(h)
-    H, mixed = _products(X, np.sqrt(h), features, np.dtype(np.float32 if many else np.float64))
+    if not many or room is None:
+        dtype = np.dtype(np.float32 if many else np.float64)
+        room = np.empty((len(features), len(features)), dtype=dtype)
+    H = room[: len(features), : len(features)]
+    mixed = _products(X, np.sqrt(h), features, H)
     answer = np.zeros(len(features))
     if intercept:
         answer = -mixed / h.sum()
@@ -77,24 +85,21 @@ def curvature(
     H[np.diag_indices_from(H)] += l2[features].astype(H.dtype)
     scale = _unit(np.diag(H))
     _rescale(H, scale, scale)
-    return Quadratic(features, H, scale, answer, h)
+    return Quadratic(features, H, scale, answer, h, room=room)
 
 
-def _products(
-    X: Rows, root: np.ndarray, features: np.ndarray, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
-    """Products of the features with each other and with the constant, a tile at a time."""
-    H = np.empty((len(features), len(features)), dtype=dtype)
-    mixed = np.empty(len(features))
+def _products(X: Rows, root: np.ndarray, features: np.ndarray, H: np.ndarray) -> np.ndarray:
+    """Products of the features with each other, into `H`, and with the constant; tile by tile."""
+    mixed, dtype = np.empty(len(features)), H.dtype
     tiles = [slice(i, min(i + TILE, len(features))) for i in range(0, len(features), TILE)]
     for row, at in enumerate(tiles):
         S = X.scaled(features[at], root, dtype)
         mixed[at] = product(S, root)
         H[at, at] = S @ S.T
         for left in tiles[:row]:
-            H[at, left] = S @ X.scaled(features[left], root, dtype).T
+            H[at, left] = S @ X.scaled(features[left], root, dtype, "left").T
             H[left, at] = H[at, left].T
-    return H, mixed
+    return mixed
 
 
 def extended(
@@ -105,11 +110,14 @@ def extended(
     n_old, every = len(model.features), np.concatenate([model.features, new])
     root = np.sqrt(model.h)
     S = X.scaled(new, root, model.H.dtype)
-    H = np.empty((len(every), len(every)), dtype=model.H.dtype)
-    H[:n_old, :n_old] = model.H
+    room = model.room
+    if room is None or len(room) < len(every):
+        room = np.empty((len(every), len(every)), dtype=model.H.dtype)
+        room[:n_old, :n_old] = model.H
+    H = room[: len(every), : len(every)]
     for start in range(0, len(every), TILE):
         part = slice(start, start + TILE)
-        H[n_old:, part] = S @ X.scaled(every[part], root, model.H.dtype).T
+        H[n_old:, part] = S @ X.scaled(every[part], root, model.H.dtype, "left").T
     answer = np.concatenate([model.answer, np.zeros(len(new))])
     rows = H[n_old:]
     if intercept:
@@ -121,7 +129,7 @@ def extended(
     scale = np.concatenate([model.scale, _unit(np.diag(own))])
     _rescale(rows, scale[n_old:], scale)
     H[:n_old, n_old:] = rows[:, :n_old].T
-    return Quadratic(every, H, scale, answer, model.h, model.factor)
+    return Quadratic(every, H, scale, answer, model.h, model.factor, room)
 
 
 def _unit(diagonal: np.ndarray) -> np.ndarray:

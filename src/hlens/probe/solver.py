@@ -24,7 +24,7 @@ from hlens.probe import loss, working
 from hlens.probe.design import Design
 from hlens.probe.state import ConvergenceError, Options, Problem, Schedule, Solution
 
-MEMORY = 0.06  # of the matrix, for the working sets that are solved at one time
+MEMORY = 0.02  # of the matrix, for the working sets that are solved at one time
 
 
 def solve_many(
@@ -95,7 +95,7 @@ def _start(
         )
     p = share if options.fit_intercept else np.full(len(a), 0.5)
     residual = a * (p[:, None] - y)
-    scores = np.abs(_products(design, residual))
+    scores = _null_scores(design, residual)
     if factors is not None:
         scores /= _on_cpu(factors)
     if not np.isfinite(scores).all():
@@ -122,10 +122,16 @@ def _on_cpu(factors: Tensor) -> np.ndarray:
     return factors.cpu().numpy()
 
 
-def _products(design: Design, residual: np.ndarray) -> np.ndarray:
+def _null_scores(design: Design, residual: np.ndarray) -> np.ndarray:
+    """Score of each feature where every weight is zero, ``[problem, feature]``."""
     r = torch.from_numpy(residual).to(design.device, design.dtype)
-    parts = design.each_chunk(lambda _, chunk: (r @ chunk.T).cpu())
-    return torch.cat(parts, dim=1).numpy()
+    out = torch.empty(len(r), design.n_features, dtype=design.dtype)
+
+    def one(features: slice, chunk: Tensor) -> None:
+        out[:, features] = design.scores(r, chunk).cpu()
+
+    design.each_chunk(one)
+    return out.numpy()
 
 
 def _round(
@@ -147,7 +153,10 @@ def _round(
     for i in busy:
         columns += [(i, trial) for trial in working.to_certify(problems[i])]
     levels = [working.level(problems[i], trial, options) for i, trial in columns]
-    residuals = np.stack([trial.residual for _, trial in columns])
+    kind = np.float64 if design.dtype == torch.float64 else np.float32
+    residuals = np.zeros((len(columns), design.n_examples), dtype=kind)
+    for row, (i, trial) in zip(residuals, columns, strict=True):
+        row[problems[i].examples] = trial.residual
     owners = np.array([i for i, _ in columns])
     found = _score_pass(design, residuals, np.array(levels), owners, factors)
     for (i, trial), (features, scores) in zip(columns, found, strict=True):
@@ -177,11 +186,12 @@ def _score_pass(
     owner = torch.from_numpy(owners).to(design.device)
 
     def one(features: slice, chunk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        score = (r @ chunk.T).abs_()
+        score = design.scores(r, chunk)
         if factors is not None:
             part = factors[..., features].to(design.device, design.dtype)
             score /= part if part.ndim == 1 else part[owner]
-        column, feature = (score >= level).nonzero(as_tuple=True)
+        reached = design.place("reached", tuple(score.shape), torch.bool)
+        column, feature = torch.ge(score, level, out=reached).nonzero(as_tuple=True)
         return column.cpu(), feature.cpu() + features.start, score[column, feature].cpu()
 
     parts = design.each_chunk(one)

@@ -14,6 +14,8 @@ START_WITH = 300  # features that a first working set holds at most
 ON_THE_WAY = 1e-3  # duality gap, over the null objective, of penalties that are only passed by
 NEAR = 0.9  # of the last penalty: scores from which features may still enter it
 ROOM = 3  # working set over selected features: a wider one costs memory, a narrower one passes
+LEAST_ROOM = 1.5  # the same, where that would be more than a share of the matrix
+SHARE = 0.02
 SCREEN = 0.5  # slope of a score between two penalties that screening reckons with
 
 
@@ -57,7 +59,7 @@ def attempt(
     w, b = problem.w, problem.b + float(problem.w @ mean)
     problem.trials = []
     problem.rounds += 1
-    model = None
+    kept = newton.Kept()
     for k in problem.pending[: problem.ahead]:
         lam = float(problem.penalties[k])
         small = newton.Small(
@@ -72,7 +74,7 @@ def attempt(
         if k in problem.tried:
             w, b = problem.tried[k].start(problem.working, mean)
         goal = problem.precision * options.tol if problem.wanted[k] else ON_THE_WAY
-        at, model = newton.solve(small, w, b, goal * problem.null_objective, model)
+        at = newton.solve(small, w, b, goal * problem.null_objective, kept)
         w, b = at.w, at.b
         trial = _trial(problem, k, at, b - float(w @ mean), np.abs(at.gradient) / v)
         problem.trials.append(trial)
@@ -81,9 +83,7 @@ def attempt(
 
 
 def _trial(problem: Problem, index: int, at: newton.Point, bias: float, slope: np.ndarray) -> Trial:
-    residual = np.zeros(len(problem.a))
-    residual[problem.examples] = at.residual
-    return Trial(index, problem.working, at.w, bias, residual, slope, at.loss, at.objective)
+    return Trial(index, problem.working, at.w, bias, at.residual, slope, at.loss, at.objective)
 
 
 def to_certify(problem: Problem) -> list[Trial]:
@@ -168,15 +168,15 @@ def _dual(
     problem: Problem, trial: Trial, scores: np.ndarray, lam: float, y: np.ndarray, options: Options
 ) -> float:
     """Dual objective over all features; `scores` holds all that reach ``lambda * l1_ratio``."""
-    a, limit, ridge = problem.a, lam * options.l1_ratio, lam * (1 - options.l1_ratio)
+    a, y = problem.a[problem.examples], y[problem.examples]
+    limit, ridge = lam * options.l1_ratio, lam * (1 - options.l1_ratio)
     top = float(scores.max(initial=0.0))
     shrink, excess = 1.0, 0.0
     if ridge > 0:
         excess = float(np.sum(np.maximum(scores - limit, 0.0) ** 2) / (2 * ridge))
     elif top > limit:
         shrink = limit / top
-    moved = np.divide(trial.residual, a, out=np.zeros_like(a), where=a > 0)
-    return float(a @ loss.entropy(y + shrink * moved)) - excess
+    return float(a @ loss.entropy(y + shrink * trial.residual / a)) - excess
 
 
 def grow(problem: Problem, options: Options, n_features: int) -> None:
@@ -192,7 +192,8 @@ def grow(problem: Problem, options: Options, n_features: int) -> None:
     # What failed once is the start of the next attempt, however much later that comes.
     problem.tried |= failed
     problem.tried = {k: tried for k, tried in problem.tried.items() if k not in problem.done}
-    room = max(GROW_AT_LEAST, ROOM * most)
+    share = int(max(SHARE * n_features, LEAST_ROOM * most))
+    room = max(GROW_AT_LEAST, min(ROOM * most, share))
     parts = [trial.features[trial.w != 0] for trial in (*problem.trials, *problem.tried.values())]
     parts += [*(part[:room] for part in problem.lacking), problem.near[:room]]
     if failed:
