@@ -99,7 +99,7 @@ class Design:
         chunk = self.matrix[features]
         if chunk.dtype == self.dtype or self.device.type != "cpu":
             return chunk.to(self.dtype)
-        return self.place("chunk", tuple(chunk.shape), self.dtype).copy_(chunk)
+        return self.place("chunk", (len(chunk), chunk.shape[1]), self.dtype).copy_(chunk)
 
     def place(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """Memory of this thread for one use, the same at every call: it is the caller's until then.

@@ -13,7 +13,7 @@ import numpy as np
 from hlens.probe.rows import Rows
 
 FLOAT64_UP_TO = 128  # so few features are factorised in float64: it is cheap
-TILE = 384  # features that are multiplied at a time: memory, not speed
+TILE = 256  # features that are multiplied at a time: memory, not speed
 
 
 @dataclass(frozen=True, eq=False)

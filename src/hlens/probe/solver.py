@@ -190,7 +190,7 @@ def _score_pass(
         if factors is not None:
             part = factors[..., features].to(design.device, design.dtype)
             score /= part if part.ndim == 1 else part[owner]
-        reached = design.place("reached", tuple(score.shape), torch.bool)
+        reached = design.place("reached", (len(score), score.shape[1]), torch.bool)
         column, feature = torch.ge(score, level, out=reached).nonzero(as_tuple=True)
         return column.cpu(), feature.cpu() + features.start, score[column, feature].cpu()
 
