@@ -100,7 +100,7 @@ def _state(path: Path) -> str:
     """A hash over all that decides what a notebook shows."""
     seen = hashlib.sha256(path.read_bytes())
     for file in sorted((HERE.parent / "src").rglob("*")):  # the toy's weights, too
-        if file.is_file() and file.suffix != ".pyc":
+        if file.is_file() and "__pycache__" not in file.parts:
             seen.update(file.read_bytes())
     return seen.hexdigest()[:16]
 
