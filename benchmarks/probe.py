@@ -12,68 +12,24 @@ no intercept in its logistic regression, so there is no same objective to hold i
 """
 
 import argparse
-import ctypes
-import gc
-import json
-import os
-import subprocess
-import tempfile
-import threading
-import time
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from probe_rivals import (
+    ADELIE,
+    CLOCKS,
+    SKGLM,
+    best_of,
+    excess_liblinear,
+    time_elsewhere,
+    time_liblinear,
+)
 
 from hlens.probe import solver
 from hlens.probe.design import Design
 from hlens.probe.task import at_C
 from hlens.store.contributions import load_contributions
-
-SKGLM = """
-import json, sys, time, numpy as np
-from skglm import SparseLogisticRegression
-X, y = np.load(sys.argv[1]).T, np.load(sys.argv[2])
-lambdas, clock = json.loads(sys.argv[3]), getattr(time, sys.argv[5])
-few = np.asfortranarray(X[:, :100])
-SparseLogisticRegression(alpha=1e-3, tol=1e-5).fit(few, y)  # compiles
-model = SparseLogisticRegression(alpha=1.0, tol=1e-6, warm_start=True, max_iter=200)
-seconds, total = 0.0, 0.0
-for lam in lambdas:
-    start = clock()
-    model.alpha = lam
-    model.fit(X, y)
-    seconds += clock() - start
-    w, b = model.coef_[0], float(np.ravel(model.intercept_)[0])
-    at = np.flatnonzero(w)
-    z = X[:, at].astype(float) @ w[at] + b
-    total += np.mean(np.logaddexp(0, z) - y * z) + lam * np.abs(w).sum()
-print(json.dumps([seconds, total]))
-"""
-
-ADELIE = """
-import json, sys, time, adelie, numpy as np
-X, y = np.load(sys.argv[1], mmap_mode=None).T, np.load(sys.argv[2])
-lambdas, threads = np.array(json.loads(sys.argv[3])), int(sys.argv[4])
-clock = getattr(time, sys.argv[5])
-best = 1e9
-for _ in range(2):
-    start = clock()
-    state = adelie.grpnet(
-        X=adelie.matrix.dense(X, method="naive", n_threads=threads),
-        glm=adelie.glm.binomial(y=y.astype(np.float32), dtype=np.float32), lmda_path=lambdas,
-        early_exit=False, adev_tol=1.0, ddev_tol=0.0, tol=1e-7, progress_bar=False,
-        n_threads=threads)
-    best = min(best, clock() - start)
-total = 0.0
-for beta, b, lam in zip(state.betas, state.intercepts, state.lmdas):
-    z = X[:, beta.indices].astype(float) @ beta.data + b
-    total += np.mean(np.logaddexp(0, z) - y * z) + lam * np.abs(beta.data).sum()
-print(json.dumps([best, total]))
-"""
 
 
 def synthetic(n: int, p: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -93,54 +49,6 @@ def synthetic(n: int, p: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
     return X, (choose.random(n) < 1 / (1 + np.exp(-beta @ Z))).astype(float)
 
 
-class Peak:
-    """Peak of this process's memory over what it held before, in GB."""
-
-    def __enter__(self) -> "Peak":
-        gc.collect()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is freed is not yet given back
-        self.before, self.most, self.ended = resident(), 0.0, False
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self) -> None:
-        while not self.ended:
-            self.most = max(self.most, resident() - self.before)
-            time.sleep(0.002)
-
-    def __exit__(self, *_: object) -> None:
-        self.ended = True
-        self.thread.join()
-
-
-def resident() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e9
-
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-clock = time.perf_counter
-
-
-def best_of(repeats: int, work: Callable[[], object]) -> tuple[float, float, object]:
-    """Best time, peak memory of that kind of run, and the last result."""
-    times, peaks = [], []
-    result: object = None
-    for _ in range(repeats):
-        with Peak() as peak:
-            start = clock()
-            result = work()
-            times.append(clock() - start)
-        peaks.append(peak.most)
-    return min(times), max(peaks), result
-
-
-def objective(X: torch.Tensor, y: np.ndarray, w: np.ndarray, b: float, C: float) -> float:
-    at = np.flatnonzero(w)
-    z = w[at] @ X[torch.from_numpy(at)].double().numpy() + b
-    return float(C * np.sum(np.logaddexp(0, z) - y * z) + np.abs(w).sum())
-
-
 def jobs(n: int, grid: np.ndarray, single: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Masks and grid of each job."""
     draw = np.random.default_rng(0)
@@ -157,49 +65,6 @@ def jobs(n: int, grid: np.ndarray, single: float) -> dict[str, tuple[np.ndarray,
 
 def solve(design: Design, y: np.ndarray, masks: np.ndarray, C: np.ndarray) -> list[list]:
     return solver.solve_many(design, y, masks, at_C(C), solver.Options())
-
-
-def time_liblinear(
-    X: np.ndarray, y: np.ndarray, masks: np.ndarray, C: np.ndarray, tol: float, points: int
-) -> tuple[float, float, list[tuple[float, np.ndarray, float]]]:
-    """Seconds for the whole job, scaled up from some points of the first problem; memory; fits."""
-    rows = np.flatnonzero(masks[0])
-    data, labels = np.ascontiguousarray(X[:, rows].T), y[rows]
-    chosen = np.unique(np.linspace(0, len(C) - 1, points + 2).round().astype(int)[1:-1])
-    total, most, fits = 0.0, 0.0, []
-    for at in chosen if len(C) > 1 else [0]:
-        model = LogisticRegression(
-            C=C[at], l1_ratio=1, solver="liblinear", tol=tol, max_iter=20000, random_state=0
-        )
-        seconds, peak, _ = best_of(1, lambda model=model: model.fit(data, labels))
-        total, most = total + seconds, max(most, peak)
-        fits.append((C[at], model.coef_[0], float(np.ravel(model.intercept_)[0])))
-    return total * len(masks) * len(C) / len(fits), most, fits
-
-
-def excess_liblinear(X: torch.Tensor, y: np.ndarray, fit: tuple[float, np.ndarray, float]) -> float:
-    """Relative excess over the optimum of liblinear's own objective (intercept penalised)."""
-    C, w, b = fit
-    ones = torch.cat([X, torch.ones(1, X.shape[1])])
-    options = solver.Options(fit_intercept=False)
-    best = solver.solve_many(Design(ones), y, np.ones((1, len(y))), at_C(C), options)[0][0]
-    optimum = best.objective * C * len(y)
-    return (objective(X, y, w, b, C) + abs(b) - optimum) / optimum
-
-
-def time_elsewhere(
-    python: str, script: str, X: torch.Tensor, y: np.ndarray, lambdas: np.ndarray
-) -> list[float]:
-    """Seconds and summed objective of a rival in an environment of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/X.npy", X.numpy())
-        np.save(f"{folder}/y.npy", y)
-        threads = str(torch.get_num_threads())
-        command = [python, "-c", script, f"{folder}/X.npy", f"{folder}/y.npy"]
-        command += [json.dumps(lambdas.tolist()), threads, clock.__name__]
-        bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(command, capture_output=True, check=True, env=bare)
-        return json.loads(done.stdout.splitlines()[-1])
 
 
 def report(name: str, who: str, seconds: float, ours: float, words: str) -> None:
@@ -223,8 +88,6 @@ def main() -> None:
     parser.add_argument("--skglm", default="", help="a Python that can import skglm")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a shared machine")
     args = parser.parse_args()
-    global clock
-    clock = CLOCKS[args.clock]
     warnings.simplefilter("ignore")
     if args.contributions:
         data = load_contributions(args.contributions)
@@ -261,7 +124,9 @@ def compare(
     args: argparse.Namespace,
     size: float,
 ) -> None:
-    seconds, peak, solved = best_of(args.repeats, lambda: solve(design, y, masks, C))
+    seconds, peak, solved = best_of(
+        args.repeats, CLOCKS[args.clock], lambda: solve(design, y, masks, C)
+    )
     assert isinstance(solved, list)
     gaps = max(s.gap for path in solved for s in path)
     most = max(len(s.features) for path in solved for s in path)
@@ -270,7 +135,9 @@ def compare(
     ours = sum(s.objective for s in solved[0])
     if "liblinear" in rivals:
         for tol in (1e-4, 1e-6) if name == "single" else (1e-4,):
-            took, most_memory, fits = time_liblinear(X.numpy(), y, masks, C, tol, args.points)
+            took, most_memory, fits = time_liblinear(
+                X.numpy(), y, masks, C, tol, args.points, CLOCKS[args.clock]
+            )
             over = excess_liblinear(X, y, fits[-1]) if name in ("single", "path") else float("nan")
             part = "" if len(fits) == len(C) * len(masks) else f"~ from {len(fits)} points, "
             words = f"{part}excess {over:.1e}, extra memory {most_memory:.2f} GB"
@@ -282,7 +149,7 @@ def compare(
             ("adelie", args.adelie, ADELIE),
         ):
             if rival in rivals and python:
-                took, total = time_elsewhere(python, script, X, y, lambdas)
+                took, total = time_elsewhere(python, script, X, y, lambdas, CLOCKS[args.clock])
                 report(name, rival, took, seconds, f"excess {(total - ours) / ours:.1e}")
 
 

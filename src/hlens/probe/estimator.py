@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Any, no_type_check
 
 import numpy as np
-import sklearn
 import torch
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.probe import liblinear
 from hlens.probe.crossval import CrossValidation, assign_folds
 from hlens.probe.design import Design, as_matrix
+from hlens.probe.options import check_options
 from hlens.probe.solver import Options, Solution
 from hlens.probe.target import nearest_count
 from hlens.probe.task import Task, at_C, cross_validate
@@ -139,7 +139,6 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
                 classes, fewer groups than folds, or an option that is none.
             ConvergenceError: The gap is above `tol` after `max_iter` rounds.
         """
-        self._check_options()
         task = self.task(X, y, sample_weight)
         self.cv_: CrossValidation | None = None
         if self.n_neurons is not None:
@@ -158,7 +157,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
     ) -> Task:
         """The checked problem of these examples; sets ``classes_`` and ``n_features_in_``."""
-        self._check_options()
+        check_options(self.get_params())
         design, labels, weight = self._check_input(X, y, sample_weight)
         cost = self.class_weight
         if isinstance(cost, Mapping):
@@ -204,26 +203,6 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
     def _penalty(self) -> str:
         return "l2" if self.penalty == "l2" or self.l1_ratio == 0 else "l1"
 
-    def _check_options(self) -> None:
-        known = {
-            "penalty": ("l1", "l2"),
-            "scale": (None, "feature", "layer"),
-            "solver": ("exact", "liblinear"),
-            "rule": ("best", "1se"),
-        }
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise HlensError(f"{name}={getattr(self, name)!r} is unknown; expected {values}")
-        if self.C != "cv" and not (isinstance(self.C, (int, float)) and 0 < self.C < np.inf):
-            raise HlensError(f"C={self.C!r}: expected a positive number or 'cv'")
-        if not 0 <= self.l1_ratio <= 1:
-            raise HlensError(f"l1_ratio={self.l1_ratio}: expected a number from 0 to 1")
-        if self.solver == "liblinear" and (self.C == "cv" or self.n_neurons or self.l1_ratio != 1):
-            raise HlensError(
-                "solver='liblinear' fits one given C with l1_ratio=1, as the paper does; use "
-                "solver='exact' for a path, cross-validation or the elastic net"
-            )
-
     def _check_input(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Design, np.ndarray, np.ndarray]:
@@ -263,7 +242,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
 
     def _fit_one(self, task: Task, C: float) -> Solution:
         if self.solver == "liblinear":
-            return self._fit_liblinear(task, C)
+            return liblinear.fit(task, C, bool(self.fit_intercept), self.random_state or 0)
         return task.solve(task.everyone(), at_C(C))[0][0]
 
     def _choose(self, task: Task, groups: Any) -> Solution:
@@ -271,33 +250,6 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         grid = task.grid(int(self.n_points), float(self.path_ratio))[0]
         self.cv_, path = cross_validate(task, fold, grid)
         return path[self.cv_.choose(self.rule)]
-
-    def _fit_liblinear(self, task: Task, C: float) -> Solution:
-        """The paper's estimator, for comparison: float64 copy, intercept penalised."""
-        task.design.check_finite()
-        factors = task.factors(task.everyone())
-        shrink = np.ones(task.design.n_features)
-        if factors is not None:
-            shrink = 1.0 / factors[0].double().cpu().numpy()
-        old = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8)
-        model = LogisticRegression(
-            C=C,
-            solver="liblinear",
-            max_iter=1000,
-            fit_intercept=self.fit_intercept,
-            random_state=self.random_state or 0,
-        )
-        if old:
-            model.set_params(penalty=task.penalty)
-        else:
-            model.set_params(l1_ratio=float(task.penalty == "l1"))
-        X = task.design.matrix.cpu().double().numpy().T * shrink
-        model.fit(X, task.y, sample_weight=task.weights(task.everyone())[0])
-        w = model.coef_[0] * shrink
-        chosen = np.flatnonzero(w)
-        top, total = task.penalty_max()[0]
-        bias = float(np.ravel(model.intercept_)[0])
-        return Solution(1.0 / (C * total), top, chosen, w[chosen], bias, float("nan"), float("nan"))
 
     def _keep(self, task: Task, solution: Solution) -> None:
         self.solution_ = solution
