@@ -342,6 +342,9 @@ def test_bad_input_is_named():
         find(contributions(X, y, per_group=20))
     with pytest.raises(HlensError, match=r"one class only"):
         find(contributions(X, np.arange(60) // 10 % 2, per_group=10))
+    for constant in (SparseProbe(), SparseProbe(C="cv", cv=2), SparseProbe(scale="feature")):
+        with pytest.raises(HlensError, match="every feature is constant"):
+            constant.fit(np.full_like(X, 0.3), y)
     for option in (
         {"C": -1},
         {"scale": "row"},

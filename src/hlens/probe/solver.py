@@ -103,7 +103,7 @@ def _start(
         raise HlensError("the products of the features overflow; divide them by a constant first")
     problems = []
     for i in range(len(a)):
-        top = float(scores[i].max(initial=0.0)) / options.l1_ratio
+        top = _top(design, scores[i]) / options.l1_ratio
         penalties, wanted = schedules[i](top, float(totals[i]))
         examples = np.flatnonzero(a[i])
         null = float(loss.entropy(p[i : i + 1])[0])
@@ -116,6 +116,14 @@ def _start(
         )
         working.screen_first(problems[-1], options)
     return problems
+
+
+def _top(design: Design, scores: np.ndarray) -> float:
+    """The highest score; 0 where it is a constant feature's, which has one by rounding alone."""
+    if not len(scores):
+        return 0.0
+    highest = int(np.argmax(scores))
+    return float(scores[highest]) if np.ptp(design.rows(np.array([highest]))) > 0 else 0.0
 
 
 def _on_cpu(factors: Tensor) -> np.ndarray:

@@ -16,6 +16,8 @@ from hlens.probe.threads import one_thread
 
 CONTINUATION = 0.6  # lambda shrinks by at least this factor on the way to a single C
 
+_CONSTANT = "every feature is constant: there is nothing to find; check what was measured"
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -93,7 +95,10 @@ class Task:
         solve = ridge.solve_many if self.penalty == "l2" else solver.solve_many
         options = replace(self.options, max_selected=max_selected)
         weights, factors = self.weights(masks), self.factors(masks)
-        return solve(self.design, self.y, weights, schedule, options, factors)
+        paths = solve(self.design, self.y, weights, schedule, options, factors)
+        if any(path and not path[0].penalty_max > 0 for path in paths):
+            raise HlensError(_CONSTANT)
+        return paths
 
     def everyone(self) -> np.ndarray:
         return np.ones((1, len(self.y)), dtype=bool)
@@ -117,7 +122,7 @@ class Task:
         """
         tops = self.penalty_max(masks)
         if not all(top > 0 for top, _ in tops):
-            raise HlensError("every feature is constant: there is nothing to find")
+            raise HlensError(_CONSTANT)
         shares = np.geomspace(1.0, ratio, n_points)
         return np.stack([1.0 / (total * top * shares) for top, total in tops])
 
