@@ -1,10 +1,13 @@
 """What a study asks of its finding: two domains compared, an edit beside random neurons."""
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import hlens
+from hlens.cli import app
 from hlens.study import Study
 from tiny_study import question_file, tiny_model, tiny_recipe
 
@@ -47,6 +50,27 @@ def test_an_edit_is_run_beside_its_controls_and_drawn(study: Study) -> None:
                     "share neurons?", "Does editing them change behaviour?", "Which replies turn?",
                     "What does it cost?", "Do they carry the difference?"):  # fmt: skip
         assert heading in page
+
+
+def test_the_command_line_tells_what_edits_and_patches_did(study: Study) -> None:
+    if not len(study.detector().neurons):
+        pytest.skip("noise selected no neuron of positive weight")
+    study.outcomes()
+    study.patching_map()
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, str(study.folder)], env={"COLUMNS": "100"})
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    told = said("intervene")
+    for line in ("Right answers to plain questions (points)", "8 random sets", "• Perplexity on"):
+        assert line in told
+    assert len(json.loads(said("intervene", "--json"))["slopes"]) > 8
+    told = said("patch")
+    assert "every neuron" in told
+    assert "of the difference, over" in told
+    assert json.loads(said("patch", "--json"))["patching"]
 
 
 def test_an_opened_study_speaks_of_what_it_asked(study: Study, tmp_path: Path) -> None:
