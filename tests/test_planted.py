@@ -54,8 +54,8 @@ class Planted(hlens.Study):
         length, surprise = draw.integers(1, 9, N), draw.gamma(2.0, 1.0, N)
         odds = {"length": length - 4.5, "confidence": 2 * (surprise - 1.7)}.get(kind, np.zeros(N))
         wrong = draw.random(N) < 1 / (1 + np.exp(-odds))
-        values = draw.gamma(2.0, 1.0, (2, 24, N)).astype(np.float32)
-        shift = {"length": 0.6 * length, "confidence": 1.5 * surprise, "neuron": 3.0 * wrong}
+        values = draw.gamma(2.0, 1.0, (2, 48, N)).astype(np.float32)
+        shift = {"length": 0.6 * length, "confidence": 1.5 * surprise, "neuron": 6.0 * wrong}
         values[1, 3] += shift.get(kind, np.zeros(N))
         self.values, self.wrong = torch.from_numpy(values).permute(2, 0, 1), wrong
         self.length, self.surprise = length.tolist(), surprise.tolist()
