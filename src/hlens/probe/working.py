@@ -15,7 +15,7 @@ ON_THE_WAY = 1e-3  # duality gap, over the null objective, of penalties that are
 NEAR = 0.9  # of the last penalty: scores from which features may still enter it
 ROOM = 3  # working set over selected features: a wider one costs memory, a narrower one passes
 LEAST_ROOM = 1.5  # the same, where that would be more than a share of the matrix
-SHARE = 0.02
+SHARE = 0.02  # of the features
 SCREEN = 0.5  # slope of a score between two penalties that screening reckons with
 
 
