@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hlens.probe.memory import empty
 from hlens.probe.rows import Rows
 
 FLOAT64_UP_TO = 128  # so few features are factorised in float64: it is cheap
-TILE = 256  # features that are multiplied at a time: memory, not speed
+TILE = 128  # features that are multiplied at a time: memory, not speed
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def curvature(
     many = single and FLOAT64_UP_TO < len(features) < len(h)
     if not many or room is None:
         dtype = np.dtype(np.float32 if many else np.float64)
-        room = np.empty((len(features), len(features)), dtype=dtype)
+        room = empty((len(features), len(features)), np.dtype(dtype))
     H = room[: len(features), : len(features)]
     mixed = _products(X, np.sqrt(h), features, H)
     answer = np.zeros(len(features))
@@ -112,7 +113,7 @@ def extended(
     S = X.scaled(new, root, model.H.dtype)
     room = model.room
     if room is None or len(room) < len(every):
-        room = np.empty((len(every), len(every)), dtype=model.H.dtype)
+        room = empty((len(every), len(every)), model.H.dtype)
         room[:n_old, :n_old] = model.H
     H = room[: len(every), : len(every)]
     for start in range(0, len(every), TILE):
