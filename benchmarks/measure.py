@@ -13,15 +13,12 @@ Two bare passes stand beside hlens, both without unembedding and on its batches:
 rows, and one that shares prompts as hlens does, and so costs what hlens would without measuring.
 """
 
-import ctypes
 import multiprocessing
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
 from measure_ways import (
@@ -35,6 +32,7 @@ from measure_ways import (
     official,
     random_examples,
 )
+from peak_memory import Peak
 from torch import Tensor
 
 from hlens.contributions import measure
@@ -192,32 +190,11 @@ def in_a_process(model: Model, items: list[Example], name: str) -> float:
 
 
 def peak(model: Model, items: list[Example], name: str, answer: Connection) -> None:
-    """Send how many MB one way takes above what the process has.
-
-    Anonymous memory alone counts: pages of files come and go as the system likes. What the process
-    had free is given back first, or the way would find room in it.
-    """
+    """Send how many MB one way takes above what the process has."""
     bare(model, items[:2])  # what a first call allocates
-    ctypes.CDLL(None).malloc_trim(0)
-    before = held()
-    seen, done = [before], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.001):
-            seen.append(held())
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    WAYS[name](model, items)
-    done.set()
-    watching.join()
-    answer.send((max(seen) - before) / 1024)
-
-
-def held() -> int:
-    """KB of anonymous memory of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
+    with Peak() as seen:
+        WAYS[name](model, items)
+    answer.send(seen.megabytes)
 
 
 def gpu() -> list[str]:
@@ -240,12 +217,13 @@ def on_gpu(
     }
     peaks = {}
     for name, way in ways.items():  # the first call of each allocates, and is not timed
-        if model.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
+        if model.device.type != "cuda":
+            way()
+            continue
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
         way()
-        if model.device.type == "cuda":
-            peaks[name] = (torch.cuda.max_memory_allocated() - before) / 1e6
+        peaks[name] = (torch.cuda.max_memory_allocated() - before) / 1e6
     times = in_turn(ways, clock)
     n_tokens = sum(len(item.token_ids) for item in items)
     best = {name: f"{n_tokens / min(taken):.0f} tokens/s" for name, taken in times.items()}

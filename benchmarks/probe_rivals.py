@@ -1,19 +1,16 @@
 """What `benchmarks/probe.py` measures with, and the rivals that stand beside the probe there."""
 
-import ctypes
-import gc
 import json
 import os
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from peak_memory import Peak
 from sklearn.linear_model import LogisticRegression
 
 from hlens.probe import solver
@@ -76,38 +73,8 @@ def best_of(repeats: int, clock: Clock, work: Callable[[], object]) -> tuple[flo
             start = clock()
             result = work()
             times.append(clock() - start)
-        peaks.append(peak.most)
+        peaks.append(peak.megabytes * 1024**2 / 1e9)
     return min(times), statistics.median(peaks), result
-
-
-class Peak:
-    """Peak of this process's memory over what it held before, in GB."""
-
-    def __enter__(self) -> "Peak":
-        gc.collect()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is freed is not yet given back
-        self.before, self.most, self.ended = resident(), 0.0, False
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self) -> None:
-        while not self.ended:
-            self.most = max(self.most, resident() - self.before)
-            time.sleep(0.002)
-
-    def __exit__(self, *_: object) -> None:
-        self.ended = True
-        self.thread.join()
-
-
-def resident() -> float:
-    """Memory of this process but for pages of files: those of libraries come as they are called."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return (
-        sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
-        / 1e6
-    )
 
 
 def objective(X: torch.Tensor, y: np.ndarray, w: np.ndarray, b: float, C: float) -> float:

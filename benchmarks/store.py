@@ -4,18 +4,17 @@
 
 80 layers x 28,672 neurons, float16, random, with 20 neurons planted that follow the label; 1,000
 examples are 4.6 GB and 4,000 are 18.4 GB of disk. The file is written layer by layer, loaded
-memory-mapped, and probed. Memory is what the process holds of its own (anonymous pages, watched
-every few milliseconds): pages of the file that the system keeps cached are not the process's.
+memory-mapped, and probed. Memory is the process's own: pages of the file that the system keeps
+cached do not count.
 """
 
 import argparse
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from peak_memory import Peak
 from torch import Tensor
 
 from hlens import store
@@ -24,34 +23,6 @@ from hlens.types import Contributions
 
 LAYERS = 80
 PLANTED = 20
-
-
-class Watched:
-    """The largest memory of its own that the process had during a block, in MB, and its time."""
-
-    def __enter__(self) -> "Watched":
-        self.before = anonymous()
-        self.most = self.before
-        self.began = time.perf_counter()
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self) -> None:
-        while not self.over.wait(0.005):
-            self.most = max(self.most, anonymous())
-
-    def __exit__(self, *error: object) -> None:
-        self.over.set()
-        self.thread.join()
-        self.seconds = time.perf_counter() - self.began
-        self.peak = (self.most - self.before) / 1024
-
-
-def anonymous() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def about(n: int, neurons: int) -> Contributions:
@@ -100,26 +71,26 @@ def main() -> None:
 def run(path: Path, n: int, neurons: int) -> None:
     data = about(n, neurons)
     print(f"{LAYERS} layers x {neurons} neurons, {n} examples, float16")
-    with Watched() as write:
+    with Peak() as write:
         store.write_contributions(data, path, torch.float16, lambda: pieces(data, neurons))
     size = path.stat().st_size / 1e6
     tell(f"write {size / 1e3:.1f} GB", write, size)
-    with Watched() as opened:
+    with Peak() as opened:
         loaded = store.load_contributions(path)
     tell("load (memory-mapped)", opened, size)
-    with Watched() as layer:
+    with Peak() as layer:
         mean = loaded.values[:, LAYERS // 2].float().mean()
     tell(f"read one layer (mean {mean:.3f})", layer, size)
-    with Watched() as probed:
+    with Peak() as probed:
         detector = find(loaded, SparseProbe(n_neurons=PLANTED, scale=None), calibration=None)
     tell(f"probe, cross-validated AUROC {detector.fit['cv_auroc']:.3f}", probed, size)
     found = set(detector.neurons.members)
     print(f"{len(found & set(planted(neurons)))} of {PLANTED} planted neurons among {len(found)}")
 
 
-def tell(what: str, watched: Watched, size: float) -> None:
-    share = watched.peak / size
-    print(f"{what}: {watched.seconds:.1f} s, peak {watched.peak:.0f} MB ({share:.1%} of the file)")
+def tell(what: str, peak: Peak, size: float) -> None:
+    share = peak.megabytes / size
+    print(f"{what}: {peak.seconds:.1f} s, peak {peak.megabytes:.0f} MB ({share:.1%} of the file)")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ sum over neurons) unless that many are asked for, which needs 8 GB. The ways run
 in turn, and ratios are medians of CPU time, so that a busy machine is busy for each alike.
 """
 
-import resource
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from peak_memory import Peak
 from sklearn.metrics import roc_auc_score
 
 from hlens.evaluation import delong, univariate
@@ -52,7 +52,6 @@ def main() -> None:
     n = int(sys.argv[2]) if len(sys.argv) > 2 else 4_000
     for dtype in (torch.float32, torch.float16):
         data = made(n_neurons, n, dtype)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         labels, rows = data.labels.numpy(), data.neuron_major[:SOME].float().numpy()
         ways: dict[str, tuple[Callable[[], object], int]] = {
             "hlens, all neurons": (lambda d=data: univariate(d), n_neurons),
@@ -65,9 +64,10 @@ def main() -> None:
                 SOME,
             ),
         }
-        rounds = [{name: spent(way) for name, (way, _) in ways.items()} for _ in range(ROUNDS)]
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
-        print(f"\n{n_neurons:,} neurons x {n:,} examples, {dtype}; extra memory {peak:.2f} GB")
+        with Peak() as peak:
+            rounds = [{name: spent(way) for name, (way, _) in ways.items()} for _ in range(ROUNDS)]
+        extra = f"extra memory {peak.megabytes / 1000:.2f} GB"
+        print(f"\n{n_neurons:,} neurons x {n:,} examples, {dtype}; {extra}")
         own = statistics.median(one["hlens, all neurons"][1] for one in rounds) / n_neurons
         for name, (_, count) in ways.items():
             wall = min(one[name][0] for one in rounds) / count * WHOLE
