@@ -19,6 +19,7 @@ EXACT = {"case_sensitive": True}
 HARD = [
     # whole words, never substrings
     ("Mozart", ["art"], WRONG),
+    ("Große weiße Straße, no doubt it is Paris", ["Paris"], RIGHT),  # ß is two letters casefolded
     ("The art of war", ["art"], RIGHT),
     ("Romania", ["Oman"], WRONG),
     ("Nigeria", ["Niger"], WRONG),

@@ -141,6 +141,16 @@ def test_a_bad_row_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert "row 3 of t.jsonl is left out: answerKey is 'E'" in caplog.text
 
 
+def test_a_row_with_fewer_options_than_labels_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = faitheval("c", "C")
+    short["choices"] = {"label": ["A", "B", "C"], "text": ["Mercury"]}
+    rows = [*FAITHEVAL[:2], short]
+    assert len(loaded("misleading_context", written(tmp_path / "t.jsonl", rows))) == 2
+    assert "row 3 of t.jsonl is left out" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("suite", "file", "rows", "expected"),
     [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hlens.domains import jsonl
-from hlens.domains._hub import Row, read_rows
+from hlens.domains._hub import BAD_ROW, Row, read_rows, why
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -101,9 +101,9 @@ def _mapped(file: Path, published: Published) -> Iterator[Question]:
     for number, row in enumerate(read_rows(file), start=1):
         try:
             question = published.question(row, number)
-        except (HlensError, KeyError, TypeError, ValueError) as error:
-            why = f"no field {error}" if isinstance(error, KeyError) else str(error)
-            log.warning("%s, row %d of %s is left out: %s", published.name, number, file.name, why)
+        except BAD_ROW as error:
+            said = why(error)
+            log.warning("%s, row %d of %s is left out: %s", published.name, number, file.name, said)
             continue
         if question is not None:
             yield question

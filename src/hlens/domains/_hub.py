@@ -22,6 +22,7 @@ from hlens.types import Question
 
 Row = Mapping[str, Any]
 log = logging.getLogger("hlens")
+BAD_ROW = (HlensError, LookupError, TypeError, ValueError, AttributeError)
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 
 
@@ -80,15 +81,20 @@ def _mapped(
         for number, row in enumerate(rows):
             try:
                 found = _checked(question(row, config, number), seen)
-            except (HlensError, LookupError, TypeError, ValueError, AttributeError) as error:
+            except BAD_ROW as error:
                 bad += 1
-                why = f"no field {error}" if isinstance(error, KeyError) else str(error)
-                log.warning("%s, row %d of %s: %s", hub.name, number, config or hub.split, why)
+                said = why(error)
+                log.warning("%s, row %d of %s: %s", hub.name, number, config or hub.split, said)
                 continue
             if found is not None:
                 yield found
     if bad:
         log.warning("%s: %d bad rows were left out", hub.name, bad)
+
+
+def why(error: Exception) -> str:
+    """What is wrong with a bad row, in words."""
+    return f"no field {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _checked(found: Question | None, seen: set[str]) -> Question | None:

@@ -34,9 +34,10 @@ _TAKEN_BACK = re.compile(
 )
 # These deny nothing.
 _CERTAIN = re.compile(
-    r"\b(?:no|without)(?: an?| any)?(?: \w+)? (?:doubt|question)\b|\bnone? other than\b"
+    r"\b(?:no|without)(?: an?| any)?(?: \w+)? (?:doubt|question)\b|\bnone? other than\b",
+    re.IGNORECASE,
 )
-_ALL_BUT = re.compile(r"\banything but(?: the| an?)?\W*$")
+_ALL_BUT = re.compile(r"\banything but(?: the| an?)?\W*$", re.IGNORECASE)
 _SAME = frozenset({"so", "more", "less", "about", "simply", "just", "also", "better", "sometimes"})
 
 
@@ -133,9 +134,9 @@ def _is_negated(first: int, last: int, text: str, found: Sequence[Word], golds: 
     start, stop = found[first].start, found[last - 1].stop
     clause = [m.end() for m in _CLAUSE.finditer(text, 0, start)]
     begin = clause[-1] if clause else 0
-    if _ALL_BUT.search(text[:start].casefold()):
+    if _ALL_BUT.search(text, 0, start):
         return "negated"
-    certain = [m.span() for m in _CERTAIN.finditer(text[:start].casefold())]
+    certain = [m.span() for m in _CERTAIN.finditer(text, 0, start)]
     before = [
         w.key
         for w in found[max(0, first - 5) : first]

@@ -126,15 +126,19 @@ def gold_index(question: Question) -> int:
 
 def by_letter(text: str, n_options: int) -> list[tuple[int, Span]]:
     """The option that a response picks by its letter, as a list of none or one."""
-    span = answer_span(text) or (0, len(text))
-    begun = text[span[0] :]
+    at = (answer_span(text) or (0, 0))[0]
+    begun = text[at:]
     line = begun.split("\n", 1)[0]  # a letter, and its reason on further lines
-    for said in (text, begun, line, None):
-        match = _NAMED.search(text) if said is None else _LETTER.match(said)
+    tried = (
+        (_LETTER.match(text), 0),
+        (_LETTER.match(begun), at),
+        (_LETTER.match(line), at),
+        (_NAMED.search(text), 0),
+    )
+    for match, shift in tried:
         if match is None:
             continue
         name = match.lastgroup or 1
-        shift = 0 if said is None else len(text) - len(begun) if said is not text else 0
         index = ord(match.group(name).upper()) - ord("A")
         if 0 <= index < n_options:
             return [(index, (match.start(name) + shift, match.end(name) + shift))]
