@@ -17,7 +17,7 @@ from hlens.contributions.passes import right_padded, run_groups, run_rows, run_t
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.model import Model
-from hlens.sampling import prompt_text
+from hlens.prompts import prompt_text
 from hlens.types import Example
 
 LLAMA_8B: dict[str, Any] = {

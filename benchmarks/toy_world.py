@@ -22,7 +22,7 @@ from hlens.evaluation import auroc, estimate_auroc, overlap, shared_neurons, tra
 from hlens.interventions import scale
 from hlens.model.fresh import save_folder
 from hlens.origin import trace_origin
-from hlens.sampling import prompt_text
+from hlens.prompts import prompt_text
 from hlens.selection import stability
 
 NAMES = toy.domain_names()

@@ -28,7 +28,7 @@
 import plotly.io as pio
 
 import hlens
-from hlens.sampling import prompt_text
+from hlens.prompts import prompt_text
 from hlens.types import Verdict
 
 pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook

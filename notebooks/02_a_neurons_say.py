@@ -30,7 +30,7 @@ import plotly.io as pio
 import torch
 
 import hlens
-from hlens.sampling import prompt_text
+from hlens.prompts import prompt_text
 
 pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
 model = hlens.load("toy")

@@ -35,7 +35,7 @@ from hlens import effects
 from hlens.behaviours import Behaviour, fabricated_entities, plain_qa
 from hlens.interventions import scale
 from hlens.judges import abstain
-from hlens.sampling import prompt_text
+from hlens.prompts import prompt_text
 from hlens.types import Verdict
 
 pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook

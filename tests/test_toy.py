@@ -12,7 +12,7 @@ from hlens import HlensError, effects, toy
 from hlens.evaluation import auroc, overlap, shared_neurons, split_by_group, univariate
 from hlens.interventions import scale
 from hlens.model import Model
-from hlens.sampling import INSTRUCTION, prompt_text
+from hlens.prompts import INSTRUCTION, prompt_text
 from hlens.toy import batches
 from hlens.toy.training import Schedule, train
 from hlens.types import Contributions, Verdict

@@ -10,14 +10,13 @@ import torch
 
 from hlens.errors import HlensError
 from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
+from hlens.prompts import INSTRUCTION, prompt_of
 from hlens.store.parts import Parts
 from hlens.store.records import by_id, response_from, response_row
 from hlens.types import Question, Response
 
 log = logging.getLogger("hlens")
 
-INSTRUCTION = "Respond with the answer only, without any explanation."
-COMPLETION = "\nAnswer:"  # what the paper puts after a question to a base model
 ROWS = 96  # sequences at a time: past this, two cores gain nothing
 Progress = Callable[[int, int], None]
 
@@ -142,19 +141,6 @@ def more(
     return found
 
 
-def prompt_of(
-    model: Model,
-    question: Question,
-    instruction: str = INSTRUCTION,
-    chat: bool | None = None,
-    completion: bool = False,
-) -> list[int]:
-    """Token ids of what `sample` asks, with these options."""
-    if completion:
-        return model.encode(prompt_text(question, COMPLETION), chat=False)
-    return model.encode(prompt_text(question, instruction), chat=chat)
-
-
 def first_line(response: Response, model: Model) -> Response:
     """The response up to its first newline; a token that holds one goes with all behind it."""
     said = response.token_ids[response.n_prompt :]
@@ -168,23 +154,6 @@ def first_line(response: Response, model: Model) -> Response:
         logprobs=response.logprobs[:kept],
         finish_reason="stop",
     )
-
-
-def prompt_text(question: Question, instruction: str = INSTRUCTION) -> str:
-    r"""What the user says: context, question, options and instruction, those that there are.
-
-    >>> prompt_text(Question("1", "general", "Which one?", ("b",), choices=("a", "b")), "Answer.")
-    'Which one?\nA. a\nB. b\nAnswer.'
-    >>> prompt_text(Question("1", "general", "Who wrote Emma?", ("Jane Austen",)), COMPLETION)
-    'Who wrote Emma?\nAnswer:'
-    """
-    head = f"{question.context}\n\n" if question.context else ""
-    if not question.choices or question.meta.get("options_in_question"):
-        between = "" if instruction.startswith("\n") else " "
-        return f"{head}{question.text}{between}{instruction}".strip()
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    options = "\n".join(f"{a}. {b}" for a, b in zip(letters, question.choices, strict=False))
-    return f"{head}{question.text}\n{options}\n{instruction.lstrip()}".strip()
 
 
 def _batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:

@@ -14,7 +14,7 @@ from hlens.contributions import Ask, measure
 from hlens.contributions.regions import check_not_empty
 from hlens.errors import HlensError
 from hlens.model import Model, Settings
-from hlens.sampling import prompt_text
+from hlens.prompts import prompt_text
 from hlens.types import Contributions, Evidence, Example, Response
 
 Progress = Callable[[str, int, int], None]
@@ -38,8 +38,9 @@ def gather(
     """Read everything that the rivals look at.
 
     One sampling pass at most: a question's other samples in the study serve first, and only what
-    lacks is drawn. One forward pass over examples and samples, the prompt that they share run once.
-    And one short prompt an example for P(True), unless it is not asked.
+    lacks is drawn. One forward pass over the examples, in which samples go as far as the middle
+    layer and a shared prompt is run once. And one short prompt an example for P(True), unless it is
+    not asked.
 
     Args:
         model: The model of the study.
@@ -53,7 +54,8 @@ def gather(
         completion: Whether the study put its questions as text to be continued.
         ask: Whether the model is asked about its own answers.
         also: What else to measure on the examples, by a name: in the same pass where no token
-            before the answer is asked and no gradient, else in a pass of its own.
+            before the answer is asked and the metric does not look at logits, else in a pass of
+            its own.
         progress: Called with (step, done, in all).
 
     Raises:
@@ -72,8 +74,8 @@ def gather(
     asks = list(beside.values())
     found = read(model, examples, sequences, lookback, asks, partial(tell, "read"))
     measured = dict(zip(beside, found.measured, strict=True))
-    for name in also.keys() - beside.keys():
-        measured[name] = _alone(model, examples, also[name], partial(tell, "measure"))
+    rest = {name: asked for name, asked in also.items() if name not in beside}
+    measured |= _apart(model, examples, rest, partial(tell, "measure"))
     texts = _texts(model, examples, own)
     if ask:
         asked = (texts["questions"], texts["contexts"], texts["answers"], completion)
@@ -108,11 +110,15 @@ def _texts(model: Model, examples: Sequence[Example], own: Sequence[Response]) -
     }
 
 
-def _alone(
-    model: Model, examples: Sequence[Example], ask: Ask, progress: Callable[[int, int], None]
-) -> Contributions:
-    how = (ask.metric, ask.region, ask.reduce, ask.position)
-    return measure(model, examples, *how, progress=progress)
+def _apart(
+    model: Model,
+    examples: Sequence[Example],
+    asks: Mapping[str, Ask],
+    progress: Callable[[int, int], None],
+) -> dict[str, Contributions]:
+    """What the shared pass cannot serve, each in a pass of its own."""
+    hows = {name: (a.metric, a.region, a.reduce, a.position) for name, a in asks.items()}
+    return {name: measure(model, examples, *how, progress=progress) for name, how in hows.items()}
 
 
 def _own(

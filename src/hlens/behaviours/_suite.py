@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from string import ascii_uppercase
 
 from hlens.errors import HlensError
 from hlens.judges._refusal import refusal
@@ -135,15 +134,6 @@ def prompt(question: Question, instruction: str, with_context: bool = True) -> s
     head = f"{question.context}\n\n" if question.context and with_context else ""
     joint = "\n" if "\n" in question.text else " "  # after a list of options: its own line
     return f"{head}{question.text}{joint}{instruction}".strip()
-
-
-def lettered(choices: Sequence[str]) -> str:
-    r"""Options, one a line.
-
-    >>> lettered(["ant", "bat"])
-    'A. ant\nB. bat'
-    """
-    return "\n".join(f"{a}. {b}" for a, b in zip(ascii_uppercase, choices, strict=False))
 
 
 def replies_to(

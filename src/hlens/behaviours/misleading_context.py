@@ -17,11 +17,12 @@ model, and any other one that it picks, by letter or text, counts as resisting.
 from dataclasses import replace
 
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import ANSWER_ONLY, Suite, lettered, single_turn
+from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
 from hlens.domains._hub import Row, group_of
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
 from hlens.model import Settings
+from hlens.prompts import lettered
 from hlens.types import Question, Response, Verdict
 
 

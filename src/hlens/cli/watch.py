@@ -6,7 +6,7 @@ from typing import Any
 from hlens.errors import HlensError
 from hlens.model import Settings
 from hlens.monitor import Monitored, Policy, Risk, at_probability, monitor, watch_only
-from hlens.sampling import INSTRUCTION
+from hlens.prompts import INSTRUCTION
 from hlens.study import Study
 
 

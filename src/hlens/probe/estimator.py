@@ -8,7 +8,6 @@ import torch
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from hlens.errors import HlensError
 from hlens.probe import liblinear
 from hlens.probe.crossval import CrossValidation, assign_folds
 from hlens.probe.design import Design, as_matrix
-from hlens.probe.options import check_options
+from hlens.probe.options import check_options, two_classes
 from hlens.probe.solver import Options, Solution
 from hlens.probe.target import nearest_count
 from hlens.probe.task import Task, at_C, cross_validate
@@ -219,18 +218,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             X, y = validate_data(self, X, y, dtype=floats, ensure_all_finite=False)
         if y is None:
             raise HlensError("the labels are None; give a label for each example")
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) > 2:
-            raise HlensError(
-                "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(y)} with {len(self.classes_)} classes; give two kinds of label"
-            )
-        if len(self.classes_) < 2:
-            raise HlensError(
-                f"only one class ({self.classes_[0]!r}) among the {len(y)} examples; "
-                "a probe needs examples of both"
-            )
+        self.classes_, codes = two_classes(y)
         weight = _check_sample_weight(
             sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
         )

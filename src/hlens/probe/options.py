@@ -1,9 +1,10 @@
-"""The options of a probe, checked before anything is fitted."""
+"""The options and labels of a probe, checked before anything is fitted."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from hlens.errors import HlensError
 
@@ -34,3 +35,24 @@ def check_options(given: Mapping[str, Any]) -> None:
             "solver='liblinear' fits one given C with l1_ratio=1, as the paper does; use "
             "solver='exact' for a path, cross-validation or the elastic net"
         )
+
+
+def two_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two kinds of label, and of which each example is.
+
+    Raises:
+        HlensError: Fewer kinds, or more.
+    """
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) > 2:
+        raise HlensError(
+            "Only binary classification is supported. The type of the target is "
+            f"{type_of_target(y)} with {len(classes)} classes; give two kinds of label"
+        )
+    if len(classes) < 2:
+        raise HlensError(
+            f"only one class ({classes[0]!r}) among the {len(y)} examples; "
+            "a probe needs examples of both"
+        )
+    return classes, codes

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hlens.model import Model, Settings
+from hlens.prompts import prompt_of
 from hlens.recipe import Recipe
-from hlens.sampling import prompt_of, sample
+from hlens.sampling import sample
 from hlens.store.records import load_rows, response_from
 from hlens.types import Question, Response
 
