@@ -106,7 +106,7 @@ WIDE = pd.DataFrame(
 
 
 def test_a_wide_table_is_never_cut_in_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
-    show.table("wide", WIDE, False)
+    show.table("wide", WIDE)
     said = capsys.readouterr().out
     assert said.count("1.25") == 12
     assert "0.5 - 0.75" in said
@@ -116,7 +116,7 @@ def test_a_narrow_terminal_gets_whole_columns_and_the_names_of_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(show, "out", Console(force_terminal=True, width=80))
-    show.table("wide", WIDE, False)
+    show.table("wide", WIDE)
     said = capsys.readouterr().out
     assert said.count("1.25") == 4
     assert "not shown for want of width: a_long_name_4, " in said

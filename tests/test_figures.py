@@ -26,6 +26,7 @@ from hlens.figures._figure import Figure
 from hlens.figures._html import Html, visible
 from hlens.figures._theme import DARK, LIGHT, at, contrast, ink_on
 from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from scripts import script
 
 HOSTILE = "</script><script>alert(1)</script> <bos> \"q\" 'q' & $x$ שלום 👩‍🔬"
 NAMES = lookup.names("figures")
@@ -541,14 +542,7 @@ def test_circuitsvis_refuses_other_lengths() -> None:
 
 
 def gallery() -> Any:
-    path = Path(__file__).parents[1] / "docs" / "gallery" / "hlens_gallery.py"
-    spec = importlib.util.spec_from_file_location("hlens_gallery", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["hlens_gallery"] = module  # its dataclass looks itself up
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/gallery/hlens_gallery.py", "hlens_gallery")
 
 
 def test_the_gallery_tells_of_every_figure_in_its_own_words(tmp_path: Path) -> None:

@@ -296,8 +296,8 @@ def _block(model: Model) -> Any:
 def _slope(norm: Any, x: Tensor, write: Tensor) -> Tensor:
     """What `write` is after the norm, whose scale is held at that of x."""
     eps = getattr(norm, "eps", None) or norm.variance_epsilon
-    layer_norm = isinstance(norm, torch.nn.LayerNorm)
-    centre: Callable[[Tensor], Tensor] = (lambda v: v - v.mean()) if layer_norm else (lambda v: v)
+    centred = isinstance(norm, torch.nn.LayerNorm) or type(norm).__name__.startswith("Cohere")
+    centre: Callable[[Tensor], Tensor] = (lambda v: v - v.mean()) if centred else (lambda v: v)
     scale = (centre(x).square().mean() + eps).sqrt()
     gain = norm.weight + 1 if type(norm).__name__.startswith("Gemma") else norm.weight
     return centre(write) / scale * gain
@@ -329,17 +329,9 @@ def test_direct_logit_attribution_is_in_logits_where_a_model_scales_them(name: s
     assert abs(scale - 1) > 0.1
     write = seen[0][:, None] * model.w_out(model.n_layers - 1)
     write *= getattr(model.hf.config, "residual_multiplier", 1.0)
-    rows = torch.stack([_normed(final, seen[1], row) for row in write])
+    rows = torch.stack([_slope(final, seen[1], row) for row in write])
     expected = rows @ model.hf.get_output_embeddings().weight[target] * scale
     close(data.values[0, -1], expected.detach(), 1e-4)
-
-
-def _normed(norm: Any, x: Tensor, write: Tensor) -> Tensor:
-    """What `write` is after the norm, its scale held: by the norm's slope without its scale's."""
-    cohere = type(norm).__name__.startswith("Cohere")
-    centred, mean = (x - x.mean(), write.mean()) if cohere else (x, 0.0)
-    eps = norm.variance_epsilon
-    return (write - mean) / (centred.square().mean() + eps).sqrt() * norm.weight
 
 
 def test_direct_logit_attribution_asks_for_predicted_positions() -> None:

@@ -1,32 +1,22 @@
 """The notebooks: built alike each time, stubs that say so, solutions that run, figures offline."""
 
 import ast
-import importlib.util
 import inspect
 import re
-import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
+from scripts import script
+
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupytext")
 HERE = Path(__file__).parents[1] / "notebooks"
 
 
-def _builder() -> Any:
-    spec = importlib.util.spec_from_file_location("notebooks_build", HERE / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-build = _builder()
+build = script("notebooks/build.py", "notebooks_build")
 SOURCES = build.sources()
 EVERY = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 

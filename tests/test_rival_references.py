@@ -32,16 +32,18 @@ from planted import evidence
 @pytest.fixture(scope="module")
 def parts() -> tuple[Evidence, Evidence]:
     found = evidence(160, signal="residual", shift=1.0)
-    rows = torch.arange(160)
+    return halves(found)
+
+
+def halves(found: Evidence) -> tuple[Evidence, Evidence]:
+    """80 to train on, and the rest to test."""
+    rows = torch.arange(len(found))
     return found.select(rows < 80), found.select(rows >= 80)
 
 
-def sklearn_scores(
-    X: np.ndarray, train: Evidence, other: np.ndarray, Cs: Sequence[float] = CS
-) -> np.ndarray:
+def chosen(train: Evidence, Cs: Sequence[float] = CS) -> LogisticRegressionCV:
     """Logistic regression with C by cross-validation, as scikit-learn itself chooses it."""
-    scaled = StandardScaler().fit(X)
-    chosen = LogisticRegressionCV(
+    return LogisticRegressionCV(
         Cs=list(Cs),
         cv=splits(folds(train.labels, train.groups, 0)),
         scoring="roc_auc",
@@ -50,8 +52,15 @@ def sklearn_scores(
         tol=1e-6,
         l1_ratios=(0.0,),
         use_legacy_attributes=False,
-    ).fit(scaled.transform(X), train.labels.numpy())
-    return chosen.decision_function(scaled.transform(other))
+    )
+
+
+def sklearn_scores(
+    X: np.ndarray, train: Evidence, other: np.ndarray, Cs: Sequence[float] = CS
+) -> np.ndarray:
+    """Its scores on standardised features."""
+    model = make_pipeline(StandardScaler(), chosen(train, Cs)).fit(X, train.labels.numpy())
+    return model.decision_function(other)
 
 
 def test_logistic_regression(parts: tuple[Evidence, Evidence]) -> None:
@@ -107,8 +116,7 @@ def test_the_direction_of_length_is_that_of_a_stump() -> None:
 
 def test_the_dense_probe_is_logistic_regression_on_standardised_neurons() -> None:
     found = evidence(120, signal="contributions", shift=1.0)
-    rows = torch.arange(120)
-    train, test = found.select(rows < 80), found.select(rows >= 80)
+    train, test = halves(found)
     scaled = StandardScaler().fit(train.contributions.neuron_major.T.double().numpy())
     X, other = (
         scaled.transform(part.contributions.neuron_major.T.double().numpy())
@@ -122,8 +130,7 @@ def test_the_dense_probe_is_logistic_regression_on_standardised_neurons() -> Non
 
 def test_the_activation_probe_is_l1_logistic_regression_at_one_c_of_its_grid() -> None:
     found = evidence(120, signal="activations", shift=0.5)
-    rows = torch.arange(120)
-    train, test = found.select(rows < 80), found.select(rows >= 80)
+    train, test = halves(found)
     X, other = (part.activations.neuron_major.T for part in (train, test))  # pyright: ignore
     own = named("activation_probe")(train, test).numpy()
     grid = SparseProbe(class_weight="balanced").task(X, train.labels.numpy()).grid(30, 0.01)[0]
@@ -139,8 +146,7 @@ def test_the_activation_probe_is_l1_logistic_regression_at_one_c_of_its_grid() -
 
 def test_text_and_question_are_a_pipeline_of_scikit_learn() -> None:
     found = evidence(120, signal="answers")
-    rows = torch.arange(120)
-    train, test = found.select(rows < 80), found.select(rows >= 80)
+    train, test = halves(found)
     words = {"token_pattern": r"\S+", "ngram_range": (1, 2), "sublinear_tf": True}
     letters = {"analyzer": "char_wb", "ngram_range": (2, 4), "sublinear_tf": True}
     for name, parts_of in (("text", ["questions", "answers"]), ("question", ["questions"])):
@@ -151,12 +157,7 @@ def test_text_and_question_are_a_pipeline_of_scikit_learn() -> None:
         vectors = make_column_transformer(
             *[(TfidfVectorizer(**how), part) for part in parts_of for how in (words, letters)]
         )
-        chosen = LogisticRegressionCV(
-            Cs=list(CS), cv=splits(folds(train.labels, train.groups, 0)), scoring="roc_auc",
-            class_weight="balanced", max_iter=5000, tol=1e-6, l1_ratios=(0.0,),
-            use_legacy_attributes=False,
-        )  # fmt: skip
-        model = make_pipeline(vectors, chosen).fit(X, train.labels.numpy())
+        model = make_pipeline(vectors, chosen(train)).fit(X, train.labels.numpy())
         own = named(name)(train, test)
         np.testing.assert_allclose(own, model.decision_function(other), atol=1e-3, err_msg=name)
 

@@ -1,6 +1,5 @@
 """Executed notebooks in a real browser, exported by nbconvert and as a page of the site."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from hostile import TOKENS
+from scripts import script
 
 pytestmark = pytest.mark.slow
 nbformat = pytest.importorskip("nbformat")
@@ -44,9 +44,7 @@ html_math_renderer = "mathjax"
 def executed() -> Any:
     """A notebook that a kernel of its own has run, as the lessons are."""
     pytest.importorskip("nbclient", reason="the docs extra is not installed")
-    spec = importlib.util.spec_from_file_location("building", ROOT / "notebooks" / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = script("notebooks/build.py", "notebooks_build")
     code = [cell.replace("TESTS)", f"{str(ROOT / 'tests')!r})") for cell in CELLS]
     cells = [nbformat.v4.new_markdown_cell("# One page"), *map(nbformat.v4.new_code_cell, code)]
     return build.execute(nbformat.v4.new_notebook(cells=cells, metadata=build.METADATA))

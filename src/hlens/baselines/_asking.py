@@ -60,9 +60,8 @@ def asked_true(
 def _prompt(model: Model, question: str, context: str, answer: str, completion: bool) -> list[int]:
     text = PROMPT.format(question=question, answer=answer)
     whole = "\n\n".join(part for part in (ASKED, context, text) if part)
-    if completion or not getattr(model.tokenizer, "chat_template", None):
-        return model.encode(whole + CONTINUED, chat=False)
-    return model.encode(whole)
+    chat = not completion and bool(getattr(model.tokenizer, "chat_template", None))
+    return model.encode(whole if chat else whole + CONTINUED, chat=chat)
 
 
 def first_tokens(model: Model, words: Sequence[str]) -> frozenset[int]:

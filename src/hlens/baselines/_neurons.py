@@ -39,7 +39,7 @@ def dense_scores(
 
     The weights of such a fit lie in the span of its examples, and a rotation into that span keeps
     every product of two examples. So the fit there is the fit on all neurons, and all folds and
-    penalties together cost one pass over the matrix.
+    penalties together cost one pass over the matrix, and scoring another.
     """
     gram = torch.zeros(len(inside), len(inside), dtype=torch.float64)
     for _, _, moved, _ in _standardised(inside):
@@ -47,8 +47,7 @@ def dense_scores(
     values, vectors = torch.linalg.eigh(gram)
     kept = values > 1e-9 * values[-1]
     basis = vectors[:, kept] / values[kept].sqrt()
-    axes = gram @ basis
-    _fit(probe, train, axes)
+    _fit(probe, train, vectors[:, kept] * values[kept].sqrt())  # gram @ basis
     share = basis @ torch.from_numpy(probe.coef_[0])  # of each training example in the weights
     scores = torch.full((len(outside),), float(probe.intercept_[0]), dtype=torch.float64)
     for part, centre, moved, unit in _standardised(inside):

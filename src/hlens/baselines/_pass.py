@@ -1,4 +1,4 @@
-"""The forward pass that the rivals share: examples and samples together, prompts run once."""
+"""What the rivals share: examples run once, samples to the middle layer, a common prompt once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ ACTIVATION = Ask(metrics.activation, "answer")
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What one forward pass over examples and samples tells; see `Evidence` for the fields."""
+    """What the pass tells; see `Evidence` for the fields."""
 
     logprobs: tuple[tuple[float, ...], ...]
     entropies: tuple[tuple[float, ...], ...]
@@ -64,7 +64,7 @@ def read(
 
 
 def in_one_pass(ask: Ask, examples: Sequence[Example]) -> bool:
-    """Whether an ask can be served by the pass: no gradient, and no token before the answers'."""
+    """Whether the pass can serve an ask: no look at logits, and no token before the answers'."""
     if metrics.NEEDS.get(ask.metric) is not None:
         return False
     places = [(ask.positions(example), example) for example in examples]

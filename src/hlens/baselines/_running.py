@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.baselines._reader import Reader, Row
-from hlens.contributions.engine import auto_tokens, is_out_of_memory
+from hlens.contributions.engine import auto_tokens, is_out_of_memory, pass_overhead
 from hlens.contributions.passes import collect, or_nothing, right_padded
 from hlens.contributions.plan import Batch, plan
 from hlens.contributions.reducing import Reducer
@@ -53,7 +53,7 @@ class Runner:
         self.model, self.tasks, self.n, self.lookback = model, tasks, n_examples, lookback
         self.asks = list(asks)
         self.reducer = Reducer(model, asks)
-        self.overhead = 1024 if model.device.type == "cuda" else 32
+        self.overhead = pass_overhead(model)
         self.share = stretches.serves(model, longest_row(tasks))
         common = shared_length(tasks, self.overhead) if self.share else 0
         # Each prompt keeps a token of its own.

@@ -85,7 +85,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 def result(facts: Mapping[str, Any], as_json: bool) -> None:
     """Facts by name: a plain list, or JSON."""
     if as_json:
-        sys.stdout.write(json.dumps(facts, indent=1, default=str, ensure_ascii=False) + "\n")
+        write(facts)
         return
     for name, value in facts.items():
         words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
@@ -134,7 +134,7 @@ def tables(
         if name == "scores" and study:
             scores(study, one, None, False)
         else:
-            table(name.replace("_", " "), one, False)
+            table(name.replace("_", " "), one)
     if other is not None:
         said = f"changed: {', '.join(other)}" if other else "the numbers are the same"
         out.print(f"[bold]recomputed[/]  {said}", soft_wrap=True)
@@ -164,17 +164,14 @@ def audit(found: "Audit", path: Path, as_json: bool) -> None:
 
 def write(facts: Mapping[str, Any]) -> None:
     """JSON on stdout."""
-    sys.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(facts, indent=1, default=str, ensure_ascii=False) + "\n")
 
 
-def table(name: str, found: "pd.DataFrame", as_json: bool) -> None:
-    """Any table, or JSON rows: an interval in one column, and no number is ever cut short.
+def table(name: str, found: "pd.DataFrame") -> None:
+    """Any table: an interval in one column, and no number is ever cut short.
 
     Where a terminal is too narrow, the last columns are left out and named; a file gets all.
     """
-    if as_json:
-        write({name: rows(found)})
-        return
     columns = _columns(found)
     wide = Console(width=10_000)
     left_out: list[str] = []

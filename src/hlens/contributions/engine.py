@@ -56,8 +56,7 @@ class Job:
     @cached_property
     def overhead(self) -> int:
         """What a forward pass costs besides its tokens, in tokens."""
-        # A GPU launches a layer's kernels in the time that a CPU computes a token or two.
-        return 1024 if self.model.device.type == "cuda" else 32
+        return pass_overhead(self.model)
 
     @cached_property
     def shares(self) -> bool:
@@ -139,18 +138,19 @@ class Job:
         if -torch.inf < float(least) and float(most) < torch.inf:  # false for NaN, too
             return
         bad = [
-            index
+            place
             for place, index in enumerate(batch.members)
-            for number, at in enumerate(self.tasks[index].positions)
-            if len(at) and not kept[number, place].isfinite().all()  # no token: nothing is kept
+            if any(
+                len(at) and not kept[number, place].isfinite().all()  # no token: nothing is kept
+                for number, at in enumerate(self.tasks[index].positions)
+            )
         ]
         if not bad:
             return
-        bad = list(dict.fromkeys(bad))
         mend = f"in {self.model.dtype} the model overflows: load it in bfloat16 or float32"
-        if bool(results[:, [batch.members.index(index) for index in bad]].isfinite().all()):
+        if bool(results[:, bad].isfinite().all()):
             mend = f"they do not fit {self.dtype}: measure with dtype=torch.float32"
-        name = self.examples[bad[0]].question_id
+        name = self.examples[batch.members[bad[0]]].question_id
         raise HlensError(
             f"contributions to example {name!r} and {len(bad) - 1} more are not finite; {mend}"
         )
@@ -171,6 +171,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text
+
+
+def pass_overhead(model: Model) -> int:
+    """What a forward pass costs besides its tokens, in tokens."""
+    # A GPU launches a layer's kernels in the time that a CPU computes a token or two.
+    return 1024 if model.device.type == "cuda" else 32
 
 
 def auto_tokens(model: Model) -> int:

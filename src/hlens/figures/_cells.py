@@ -61,15 +61,14 @@ def corrected_p(p: float | None) -> str:
     return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
 
 
-def even_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
-    """Ticks of a scale of shares: steps of 0.05, 0.1 or 0.2, whichever gives about five.
+def even_ticks(top: float) -> tuple[list[float], list[str]]:
+    """Ticks of a scale of shares from 0: steps of 0.05, 0.1 or 0.2, whichever gives about five.
 
-    >>> even_ticks(0.0, 0.5)[1]
+    >>> even_ticks(0.5)[1]
     ['0', '0.1', '0.2', '0.3', '0.4', '0.5']
     """
-    span = high - low
-    step = 0.05 if span <= 0.25 else 0.1 if span <= 0.5 else 0.2
-    ticks = [round(low + step * i, 2) for i in range(int(span / step + 1e-9) + 1)]
+    step = 0.05 if top <= 0.25 else 0.1 if top <= 0.5 else 0.2
+    ticks = [round(step * i, 2) for i in range(int(top / step + 1e-9) + 1)]
     return ticks, [f"{tick:g}" for tick in ticks]
 
 

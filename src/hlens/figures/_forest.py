@@ -58,11 +58,12 @@ def add_forest(
     )
 
 
-def intervals(rows: pd.DataFrame, value: str, colour: str) -> dict[str, Any]:
+def intervals(rows: pd.DataFrame, value: str, colour: str, thickness: float = 3) -> dict[str, Any]:
     """Horizontal bars from ``low`` to ``high`` around a column."""
     return {
         "type": "data", "symmetric": False, "array": rows["high"] - rows[value],
-        "arrayminus": rows[value] - rows["low"], "thickness": 3, "width": 0, "color": colour,
+        "arrayminus": rows[value] - rows["low"], "thickness": thickness, "width": 0,
+        "color": colour,
     }  # fmt: skip
 
 

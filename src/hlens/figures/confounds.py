@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, count, escape, finish
+from hlens.figures._forest import intervals
 from hlens.figures._theme import Palette, palette, see_through
 
 # View -> words, sign and offset from the middle of the row; the covariate itself is the control.
@@ -89,11 +90,7 @@ def _marks(
     return go.Scatter(
         x=rows["auroc"],
         y=[place[name] + offset for name in rows["covariate"]],
-        error_x={
-            "type": "data", "symmetric": False, "array": rows["high"] - rows["auroc"],
-            "arrayminus": rows["auroc"] - rows["low"], "thickness": 2.4, "width": 0,
-            "color": colour,
-        },
+        error_x=intervals(rows, "auroc", colour, 2.4),
         mode="markers",
         name=words,
         marker={"size": 10, "color": colour, "symbol": symbol,

@@ -155,7 +155,7 @@ def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Pa
         name="Jaccard (below)",
         scale=colours.blues,
         limits=(0.0, jaccard),
-        ticks=even_ticks(0.0, jaccard),
+        ticks=even_ticks(jaccard),
         x=x,
         y=0.5,
         length=length,

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, escape, finish
+from hlens.figures._forest import intervals
 from hlens.figures._theme import Palette, palette
 
 CLAIMS = ("probe", "selected neurons, refit")
@@ -96,15 +97,7 @@ def _intervals(rows: pd.DataFrame, name: str, claim: bool, colours: Palette) -> 
     return go.Scatter(
         x=rows.auroc,
         y=[escape(control) for control in rows.control],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": rows.high - rows.auroc,
-            "arrayminus": rows.auroc - rows.low,
-            "thickness": 3,
-            "width": 0,
-            "color": colour,
-        },
+        error_x=intervals(rows, "auroc", colour),
         mode="markers",
         cliponaxis=False,
         marker={

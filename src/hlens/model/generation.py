@@ -70,7 +70,7 @@ class SeededSampler:
     def __init__(self, settings: Settings, seeds: Sequence[int], model: "Model") -> None:
         self.settings = settings
         self.clock = model.clock
-        self.stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long)
+        self.stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=model.device)
         self.uniforms = torch.stack(
             [
                 torch.rand(

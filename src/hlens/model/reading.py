@@ -152,8 +152,10 @@ class Tracker:
         ended = self.clock.ended
         if ended is None or len(ended) != rows or not bool(ended.any()):
             return mask
-        whole = torch.ones(rows, columns, dtype=torch.bool, device=device)
-        mask = whole if mask is None else mask.clone()
+        if mask is None:
+            mask = torch.ones(rows, columns, dtype=torch.bool, device=device)
+        else:
+            mask = mask.clone()
         mask[:, -1] &= ~ended.to(device)
         return mask
 

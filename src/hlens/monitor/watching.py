@@ -144,21 +144,19 @@ class _Reader:
             for layer in range(model.n_layers)
             if bool((detector.weights[layer] != 0).any())
         }
-        self.layers = sorted(self.parts)
+        self.layers = list(self.parts)
         factors = FACTORS.get(self.metric)
-        parts = [self.parts[layer] for layer in self.layers]
-        self.together = Together(factors, parts) if factors else None
+        self.together = Together(factors, list(self.parts.values())) if factors else None
 
     def hook(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
         part = self.parts[layer]
-        at = part.at
         is_first, is_last = layer == self.layers[0], layer == self.layers[-1]
 
         def read(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             reading = self.reading()
             if reading is None or (reading.clock == -1 and reading.marks.n_prompt is None):
                 return  # a prompt is being read
-            act = args[0].index_select(-1, at)
+            act = args[0].index_select(-1, part.at)
             # Many columns are summed layer by layer: to hold all layers' outputs would cost memory.
             if self.together is not None and reading.width == 1:
                 self._gather(self.together, act, output, is_last)

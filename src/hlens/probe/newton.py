@@ -118,9 +118,8 @@ def solve(
         if kept.model is not None and (slow or _drift(kept.model, at.h) > DRIFT):
             kept.model = None
         slope = at.gradient + small.l2 * at.w
-        model = kept.model = _model(small, at, slope, kept)
-        moved = _step(small, at, slope, model)
-        del model
+        kept.model = _model(small, at, slope, kept)
+        moved = _step(small, at, slope, kept.model)
         if moved is None:
             break
         before = at.gap

@@ -35,8 +35,8 @@ class Quadratic:
         scale: Weight of one unit of each coordinate.
         answer: How the optimal intercept answers to each weight.
         h: Curvature of the loss at each example.
+        room: Square that `H` is the corner of; where it is larger, `H` is extended in place.
         factor: What was factorised last; neighbouring sets of free coordinates border it.
-        room: Square that `H` is the corner of, where it has one: it may be extended in place.
     """
 
     features: np.ndarray
@@ -44,8 +44,8 @@ class Quadratic:
     scale: np.ndarray
     answer: np.ndarray
     h: np.ndarray
+    room: np.ndarray
     factor: Factor | None = None
-    room: np.ndarray | None = None
 
     def covers(self, features: np.ndarray) -> bool:
         """Whether all these features are in the model."""
@@ -76,7 +76,7 @@ def curvature(
     many = single and FLOAT64_UP_TO < len(features) < len(h)
     if not many or room is None:
         dtype = np.dtype(np.float32 if many else np.float64)
-        room = empty((len(features), len(features)), np.dtype(dtype))
+        room = empty((len(features), len(features)), dtype)
     H = room[: len(features), : len(features)]
     mixed = _products(X, np.sqrt(h), features, H)
     answer = np.zeros(len(features))
@@ -86,7 +86,7 @@ def curvature(
     H[np.diag_indices_from(H)] += l2[features].astype(H.dtype)
     scale = _unit(np.diag(H))
     _rescale(H, scale, scale)
-    return Quadratic(features, H, scale, answer, h, room=room)
+    return Quadratic(features, H, scale, answer, h, room)
 
 
 def _products(X: Rows, root: np.ndarray, features: np.ndarray, H: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def extended(
     root = np.sqrt(model.h)
     S = X.scaled(new, root, model.H.dtype)
     room = model.room
-    if room is None or len(room) < len(every):
+    if len(room) < len(every):
         room = empty((len(every), len(every)), model.H.dtype)
         room[:n_old, :n_old] = model.H
     H = room[: len(every), : len(every)]
@@ -130,7 +130,7 @@ def extended(
     scale = np.concatenate([model.scale, _unit(np.diag(own))])
     _rescale(rows, scale[n_old:], scale)
     H[:n_old, n_old:] = rows[:, :n_old].T
-    return Quadratic(every, H, scale, answer, model.h, model.factor, room)
+    return Quadratic(every, H, scale, answer, model.h, room, model.factor)
 
 
 def _unit(diagonal: np.ndarray) -> np.ndarray:

@@ -157,13 +157,10 @@ def _round(
     at_once = _at_once(design, [problems[i] for i in busy])
     for start in range(0, len(busy), at_once):
         design.spread(attempt, busy[start : start + at_once])
-    columns = []
-    for i in busy:
-        columns += [(i, trial) for trial in working.to_certify(problems[i])]
+    columns = [(i, trial) for i in busy for trial in working.to_certify(problems[i])]
     levels = [working.level(problems[i], trial, options) for i, trial in columns]
-    kind = np.float64 if design.dtype == torch.float64 else np.float32
-    residuals = np.zeros((len(columns), design.n_examples), dtype=kind)
-    for row, (i, trial) in zip(residuals, columns, strict=True):
+    residuals = torch.zeros(len(columns), design.n_examples, dtype=design.dtype)
+    for row, (i, trial) in zip(residuals.numpy(), columns, strict=True):
         row[problems[i].examples] = trial.residual
     owners = np.array([i for i, _ in columns])
     found = _score_pass(design, residuals, np.array(levels), owners, factors)
@@ -183,13 +180,13 @@ def _at_once(design: Design, problems: list[Problem]) -> int:
 
 def _score_pass(
     design: Design,
-    residuals: np.ndarray,
+    residuals: Tensor,
     levels: np.ndarray,
     owners: np.ndarray,
     factors: Tensor | None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each column the features whose score reaches its level, with their scores."""
-    r = torch.from_numpy(residuals).to(design.device, design.dtype)
+    r = residuals.to(design.device)
     level = torch.from_numpy(levels).to(design.device, design.dtype)[:, None]
     owner = torch.from_numpy(owners).to(design.device)
 

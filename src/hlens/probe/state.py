@@ -84,7 +84,6 @@ class Problem:
     tried: dict[int, "Trial"] = field(default_factory=dict)
     lacking: list[np.ndarray] = field(default_factory=list)
     near: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    gap: float = float("inf")
     ahead: int = 1
     rounds: int = 0
     last: int = 1 << 30

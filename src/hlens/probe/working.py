@@ -1,5 +1,7 @@
 """The working set of one problem: solve on it, certify over everything, enlarge it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ def attempt(
     a, labels = problem.a[at], y[at]
     X = Rows(design.gather(problem.working, at), np.zeros(len(problem.working)))
     mean = X.times(a) if options.fit_intercept else X.centre
-    X = Rows(X.matrix, mean)
+    X = replace(X, centre=mean)
     single = design.dtype == torch.float32
     v = np.ones(len(X))
     if factors is not None:
@@ -74,11 +76,11 @@ def attempt(
         if k in problem.tried:
             w, b = problem.tried[k].start(problem.working, mean)
         goal = problem.precision * options.tol if problem.wanted[k] else ON_THE_WAY
-        at = newton.solve(small, w, b, goal * problem.null_objective, kept)
-        w, b = at.w, at.b
-        trial = _trial(problem, k, at, b - float(w @ mean), np.abs(at.gradient) / v)
+        point = newton.solve(small, w, b, goal * problem.null_objective, kept)
+        w, b = point.w, point.b
+        trial = _trial(problem, k, point, b - float(w @ mean), np.abs(point.gradient) / v)
         problem.trials.append(trial)
-        if problem.wanted[k] and _ends(problem, trial, options):
+        if _ends(problem, trial, options):
             break
 
 
@@ -124,7 +126,6 @@ def judge(
     features, scores = features[outside], scores[outside]
     every = np.concatenate([trial.slope, scores])
     gap = (trial.primal - _dual(problem, trial, every, lam, y, options)) / problem.null_objective
-    problem.gap = gap
     order = np.argsort(-scores, kind="stable")
     if trial is problem.trials[-1]:
         # What is in the working set already is ranked with the rest: it may enter as well.
@@ -132,14 +133,16 @@ def judge(
         problem.near = both[np.argsort(-every, kind="stable")]
     if gap <= options.tol or not problem.wanted[trial.index]:
         problem.done[trial.index] = _solution(problem, trial, lam, gap)
-        if problem.wanted[trial.index] and _ends(problem, trial, options):
+        if _ends(problem, trial, options):
             problem.last = min(problem.last, trial.index)
         return
     problem.lacking.append(features[order][scores[order] > lam * options.l1_ratio])
 
 
 def _ends(problem: Problem, trial: Trial, options: Options) -> bool:
-    """Whether a path goes no further than this solution."""
+    """Whether a path goes no further than this solution; one on the way ends none."""
+    if not problem.wanted[trial.index]:
+        return False
     if options.max_selected is not None and np.count_nonzero(trial.w) > options.max_selected:
         return True
     return _explained(problem, trial) > options.explained

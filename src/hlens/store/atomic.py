@@ -62,7 +62,7 @@ def sweep(folder: str | Path) -> None:
 
 
 def remove_folder(folder: str | Path, but: str = "") -> None:
-    """Remove a folder with all that it holds, or all but one name in it; it need not exist."""
+    """Remove a folder, or with `but` all folders in it except that one; it need not exist."""
     folder = Path(folder)
     if not but:
         shutil.rmtree(folder, ignore_errors=True)

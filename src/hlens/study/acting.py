@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hlens import figures
+from hlens.audit.words import percent
 from hlens.effects import (
     CAPABILITY,
     dose_table,
@@ -141,4 +142,4 @@ def _share(value: float, low: float | None = None, high: float | None = None) ->
     if value != value:
         return ""
     span = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{100 * value:.0f} %{span}"
+    return f"{percent(value)}{span}"

@@ -1,5 +1,6 @@
 """What an audit reads of a study: its evidence, its covariates, and the same measured otherwise."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class AuditReading:
         """What the rivals read, in one forward pass; in a quick audit what the study holds."""
         if self.quick:
             return known_evidence(self.study.examples(), self.study.judgements(), self.data)
-        study, how, also = self.study, self.study.recipe.sampling, self.otherwise()
+        study, how, also = self.study, self.study.recipe.sampling, self.otherwise
         folder = study.folder / "audit" / "evidence"
 
         def make() -> Evidence:
@@ -88,19 +89,19 @@ class AuditReading:
             lambda: load_evidence(folder, self.data),
         )
 
+    @cached_property
     def otherwise(self) -> dict[str, Ask]:
         """The same measure at the other position, and over the other region, where they differ."""
         how = self.study.recipe.measure
-        metric = metrics.by_name(how.metric)
+        own = Ask(metrics.by_name(how.metric), how.region, how.reduce, how.position)
         region = "response" if how.region == "answer" else "answer"
         turned = "predicted" if how.position == "read" else "read"
         asks: dict[str, Ask] = {}
-        if metrics.NEEDS.get(metric) != "direction":  # that is of a predicted token by definition
-            ask = Ask(metric, how.region, how.reduce, turned)
-            asks[f"where tokens are {turned}"] = ask
+        if metrics.NEEDS.get(own.metric) != "direction":  # that is of a predicted token always
+            asks[f"where tokens are {turned}"] = replace(own, position=turned)
         over = f"over the {'whole ' if region == 'response' else ''}{region}"
-        asks[over] = Ask(metric, region, how.reduce, how.position)
-        own, examples = Ask(metric, how.region, how.reduce, how.position), self.study.examples()
+        asks[over] = replace(own, region=region)
+        examples = self.study.examples()
         return {
             name: ask
             for name, ask in asks.items()

@@ -8,6 +8,7 @@ import pandas as pd
 
 from hlens import figures
 from hlens.audit import REFERENCE
+from hlens.audit.words import spaced
 from hlens.figures.leaderboard import cost_words
 from hlens.report import ReportData, Section
 from hlens.report.table import table
@@ -99,7 +100,7 @@ def _board(found: pd.DataFrame) -> pd.DataFrame:
         for row in found.to_dict("records")
     ]
     rows = found.drop(columns=["n", "passes", "samples", "note"]).assign(extra_cost=cost)
-    rows["detector"] = rows["detector"].str.replace("_", " ")
+    rows["detector"] = rows["detector"].map(spaced)
     return _less(_auroc(rows), "H-neurons less it")
 
 
@@ -107,7 +108,7 @@ def _added(found: pd.DataFrame) -> pd.DataFrame:
     rows = _estimated(found, "gain", "low", "high", "the H-neurons add")
     value, low, high = (f"gain_of_rival{end}" for end in ("", "_low", "_high"))
     rows = _estimated(rows, value, low, high, "it adds to them").drop(columns="n")
-    return rows.assign(detector=rows["detector"].str.replace("_", " "))
+    return rows.assign(detector=rows["detector"].map(spaced))
 
 
 def _auroc(found: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What a study checks early: questions that can be judged, neurons that can be measured."""
 
 from collections import Counter
+from pathlib import Path
 
 from hlens import judges, metrics
 from hlens.contributions.regions import Ask
@@ -21,9 +22,8 @@ def check_ids(questions: list[Question]) -> None:
         )
 
 
-def check_judged(questions: list[Question], name: str) -> None:
+def check_judged(questions: list[Question], judge: judges.Judge | None) -> None:
     """Every question has what its judge needs: known before the model is asked, not after."""
-    judge = None if name == "auto" else judges.named(name)
     wrong: list[str] = []
     for question in questions:
         try:
@@ -51,3 +51,10 @@ def check_labels(examples: list[Example]) -> None:
         f"all {len(examples)} examples are of one label ({said}); a probe needs both: use easier "
         'or harder questions, more samples, or keep = "all"'
     )
+
+
+def existing(folder: Path) -> Path:
+    """The folder, where a study is in it."""
+    if not (folder / "recipe.toml").is_file():
+        raise HlensError(f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`")
+    return folder

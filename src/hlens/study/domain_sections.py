@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hlens import figures
+from hlens.audit.words import spaced
 from hlens.evaluation.formats import WITHIN
 from hlens.evaluation.transfer import OTHERS, POOLED
 from hlens.report import Section
@@ -47,7 +48,7 @@ def _domains(study: "Study") -> Section:
 def _confounded(formats: pd.DataFrame, apart: bool) -> str:
     names = sorted(set(formats["format"]))
     if len(names) == 1:
-        return f"All domains are of one format ({_words(names[0])}): no drop is one of format."
+        return f"All domains are of one format ({spaced(names[0])}): no drop is one of format."
     if apart:
         return "Formats differ; their part in a drop is measured below."
     return "Formats differ with the domains: a drop may be one of format."
@@ -56,10 +57,6 @@ def _confounded(formats: pd.DataFrame, apart: bool) -> str:
 def _count(rows: Any) -> int:
     """How many rows of a boolean column hold."""
     return int(np.asarray(rows).sum())
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _transfer(study: "Study") -> Section:

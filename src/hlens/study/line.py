@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 
 from hlens import domains, judges, spans
-from hlens.errors import HlensError
 from hlens.evaluation import controls, split_by_group
 from hlens.model import Model, load
 from hlens.probe import SparseProbe, find
@@ -27,7 +26,7 @@ from hlens.store.records import (
 )
 from hlens.store.tables import load_table, save_table
 from hlens.study.asking import ask_again
-from hlens.study.checking import check_ids, check_judged, check_labels, check_measured
+from hlens.study.checking import check_ids, check_judged, check_labels, check_measured, existing
 from hlens.study.measuring import digests, measure_again
 from hlens.study.steps import Progress, Steps
 from hlens.types import Contributions, Detector, Example, Judgement, Question, Response
@@ -58,7 +57,7 @@ class Line(Steps):
         super().__init__(Path(folder), progress)
         self._opened = recipe is None
         if recipe is None:
-            recipe = Recipe.read(_existing(self.folder) / "recipe.toml")
+            recipe = Recipe.read(existing(self.folder) / "recipe.toml")
         else:
             write_text(self.folder / "recipe.toml", recipe.to_toml())
         self.recipe = recipe
@@ -87,7 +86,7 @@ class Line(Steps):
         n = recipe.questions or None
         found = [q for name in recipe.domains for q in domains.load(name, n, recipe.seed)]
         check_ids(found)
-        check_judged(found, recipe.labels.judge)
+        check_judged(found, self._judge())
         check_measured(recipe.measure)
         key = key_of([question_row(q) for q in found])
         if not self._stamps.stands("questions", key):
@@ -99,7 +98,6 @@ class Line(Steps):
         """What the model said."""
         recipe, how, path = self.recipe, self.recipe.sampling, self.folder / "responses.jsonl"
         questions = self.questions()
-
         asked = key_of([recipe.model, recipe.dtype, recipe.seed, vars(how)])
 
         def make() -> list[Response]:
@@ -130,15 +128,18 @@ class Line(Steps):
     def judgements(self) -> list[Judgement]:
         """Which responses are true."""
         responses, path = self.responses(), self.folder / "judgements.jsonl"
-        name = self.recipe.labels.judge
-        judge = None if name == "auto" else judges.named(name)
+        judge = self._judge()
         return self.step(
             "judge",
-            [self.key("sample"), name],
+            [self.key("sample"), self.recipe.labels.judge],
             lambda: judges.judge(responses, judge),
             lambda found: save_judgements(found, path),
             lambda: load_judgements(path, responses),
         )
+
+    def _judge(self) -> judges.Judge | None:
+        name = self.recipe.labels.judge
+        return None if name == "auto" else judges.named(name)
 
     def examples(self) -> list[Example]:
         """Labelled token sequences, with the losses on the way counted in `losses`."""
@@ -251,9 +252,3 @@ class Line(Steps):
             lambda found: save_table(found, path),
             lambda: load_table(path),
         )
-
-
-def _existing(folder: Path) -> Path:
-    if not (folder / "recipe.toml").is_file():
-        raise HlensError(f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`")
-    return folder

@@ -35,8 +35,8 @@ def measure_again(
             it stopped; to be removed (`store.remove_folder`) once the result is saved.
     """
 
-    def plain(some: Sequence[Example]) -> Contributions:
-        own = parts / key_of([vars(how), model.fingerprint, str(model.dtype), digests(some)])[:16]
+    def plain(some: Sequence[Example], which: list[str]) -> Contributions:
+        own = parts / key_of([vars(how), model.fingerprint, str(model.dtype), which])[:16]
         store.remove_folder(parts, but=own.name)  # of a run that will not go on
         return measure(
             model,
@@ -50,19 +50,20 @@ def measure_again(
             store=own,
         )
 
-    if before is None or len(before) != len(known):
-        return plain(examples)
-    if before.provenance.fingerprint != model.fingerprint:
-        return plain(examples)
-    column = {digest: at for at, digest in enumerate(known)}
     wanted = digests(examples)
+    if before is None or len(before) != len(known):
+        return plain(examples, wanted)
+    if before.provenance.fingerprint != model.fingerprint:
+        return plain(examples, wanted)
+    column = {digest: at for at, digest in enumerate(known)}
     new = [e for e, digest in zip(examples, wanted, strict=True) if digest not in column]
     if not new:
         return before.select([column[digest] for digest in wanted])
-    fresh = plain(new)
+    missing = [digest for digest in wanted if digest not in column]
+    fresh = plain(new, missing)
     if len(fresh) != len(new):  # a region that some examples do not have
-        return plain(examples)
-    ahead = {digest: len(before) + at for at, digest in enumerate(digests(new))}
+        return plain(examples, wanted)
+    ahead = {digest: len(before) + at for at, digest in enumerate(missing)}
     return _joined(before, fresh).select([(column | ahead)[digest] for digest in wanted])
 
 
