@@ -28,6 +28,7 @@ import hlens.figures as figures
 from hlens import lookup
 from hlens.figures.explorer import NeuronPage, Strip
 from hlens.report import ReportData, Section, page
+from hlens.report.sections import neuron_map, neurons, scores, strips
 from hlens.types import Detector, NeuronSet, Provenance
 
 LAYERS, NEURONS, SELECTED, PAGES = 80, 28_672, 2_300, 24
@@ -90,18 +91,22 @@ def example(name: str) -> Any:
 
 
 def report_data(made: dict[str, Any]) -> ReportData:
-    told = partial(figures.volcano.draw, alone(made["auroc"]), selected=made["detector"].selected)
+    volcano = partial(
+        figures.volcano.draw, alone(made["auroc"]), selected=made["detector"].selected
+    )
     strip = figures.tokens(**lookup.member("figures", "tokens").example())
     return ReportData(
         title="A report of a large model",
-        scores=lookup.member("figures", "scores").example()["table"],
-        strips=[strip] * 4,
-        sections=[Section(name, content=[example(name)]) for name in DRAWN]
-        + [Section("volcano", content=[told])],
-        pages=pages(made["detector"]),
+        sections=[
+            scores.draw(lookup.member("figures", "scores").example()["table"]),
+            strips.draw([strip] * 4) or Section("no strips"),
+            neuron_map.draw(pages=pages(made["detector"]), **made),
+            *(Section(name, content=[example(name)]) for name in DRAWN),
+            Section("volcano", content=[volcano]),
+            neurons.draw(**made),
+        ],
         recipe="model = 'large'",
         versions={"hlens": "0"},
-        **made,
     )
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from hlens.study.telling import report_data
 
 import architectures
 import hlens
 from hlens.cli import show, tables
 from hlens.errors import HlensError
 from hlens.study import Study, asking, measuring
-from hlens.study.telling import report_data
 from hlens.types import Contributions
 from tiny_study import tiny_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer

@@ -7,7 +7,7 @@ import hlens
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.report.pages import neuron_pages, read
+from hlens.steps.neuron_pages import neuron_pages, read
 from hlens.types import Contributions, Detector, Example
 from tiny_study import tiny_model
 

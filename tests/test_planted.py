@@ -4,19 +4,18 @@ Only what a model would have said and shown is made up. Split, probe, controls, 
 verdicts are those of any study; the page that `Study.audit` draws around the card is left out.
 """
 
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-import hlens
 from hlens import baselines
 from hlens.audit.confounds import ALL
 from hlens.probe import SparseProbe
 from hlens.recipe import Recipe
-from hlens.study.auditing import Auditing
+from hlens.steps import Given, Runner, Step, answers, audit, detection, step
 from hlens.types import (
     AuditCard,
     Claim,
@@ -41,15 +40,14 @@ RECIPE = Recipe.from_dict(
 )
 
 
-class Planted(hlens.Study):
-    """A study in which neuron (1, 3) and the label follow what `kind` names.
+class Planted:
+    """Answers in which neuron (1, 3) and the label follow what `kind` names.
 
     ``length``: both follow the number of tokens; ``confidence``: both follow the log-probability;
     ``neuron``: the neuron follows the label; ``noise``: nothing follows anything.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
-        super().__init__(folder, RECIPE)
+    def __init__(self, kind: str) -> None:
         draw = np.random.default_rng(0)
         length, surprise = draw.integers(1, 9, N), draw.gamma(2.0, 1.0, N)
         odds = {"length": length - 4.5, "confidence": 2 * (surprise - 1.7)}.get(kind, np.zeros(N))
@@ -61,27 +59,19 @@ class Planted(hlens.Study):
         self.length, self.surprise = length.tolist(), surprise.tolist()
         self.words = draw.choice(["alder", "birch", "cedar", "dogwood", "elm"], (2, N)).tolist()
 
-    @cached_property
-    def judged(self) -> list[Judgement]:
+    def judgements(self) -> list[Judgement]:
         return [self._judged(i) for i in range(N)]
 
     def _judged(self, i: int) -> Judgement:
-        asked, said = self.words[0][i], self.words[1][i]
+        asked, answer = self.words[0][i], self.words[1][i]
         question = Question(f"q{i}", "general", f"Which {asked}?", ("yew",), group=f"g{i // 2}")
         logprobs = (-self.surprise[i],) * self.length[i]
         tokens = (1,) * (N_PROMPT + self.length[i])
         verdict = Verdict.HALLUCINATED if self.wrong[i] else Verdict.CORRECT
-        return Judgement(Response(question, said, tokens, N_PROMPT, logprobs), verdict)
-
-    def probe(self) -> SparseProbe:
-        """The recipe's, over fewer folds and penalties."""
-        return super().probe().set_params(cv=3, n_points=8)
-
-    def judgements(self) -> list[Judgement]:
-        return self.judged
+        return Judgement(Response(question, answer, tokens, N_PROMPT, logprobs), verdict)
 
     def responses(self) -> list[Response]:
-        return [judged.response for judged in self.judged]
+        return [judged.response for judged in self.judgements()]
 
     def examples(self) -> list[Example]:
         return [
@@ -103,13 +93,31 @@ class Planted(hlens.Study):
             n_tokens=torch.tensor(self.length),
         )
 
+    def steps(self) -> dict[Step, Step]:
+        """The answers in the place of what a model would have said and shown."""
+        taken = {
+            answers.judgements: self.judgements,
+            answers.responses: self.responses,
+            answers.examples: self.examples,
+            detection.contributions: self.contributions,
+        }
+        fewer = step(name="planted probe", options=detection.probe.options)(_probe)
+        planted = {one: step(name=f"planted {one.name}")(make) for one, make in taken.items()}
+        return {**planted, detection.probe: fewer}
+
+
+def _probe(**options: Any) -> SparseProbe:
+    """The recipe's, over fewer folds and penalties."""
+    return detection.probe.make(**options).set_params(cv=3, n_points=8)
+
 
 @pytest.fixture
 def card(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AuditCard:
     monkeypatch.setattr(baselines, "rivals", lambda: [baselines.named(name) for name in RIVALS])
-    return Auditing(Planted(tmp_path / "study", request.param), quick=True).result().card
+    given = Given(instead=Planted(request.param).steps())
+    return Runner(tmp_path / "study", RECIPE, given).value(audit.quick_audit).card
 
 
 def planted(kind: str) -> pytest.MarkDecorator:

@@ -16,8 +16,10 @@ import torch
 import hlens.figures as figures
 from hlens.errors import HlensError
 from hlens.report import Card, ReportData, Section, page, report
-from hlens.report.table import number, table
-from hlens.types import Detector, Estimate, NeuronSet, Provenance
+from hlens.report.html_table import number, table
+from hlens.report.sections import neuron_map, neurons, strips
+from hlens.report.sections import scores as scores_section
+from hlens.types import Detector, Estimate, Provenance
 
 HOSTILE = ("</script><script>alert(1)</script>", "<bos>", "\"quotes\" & 'more'", "שלום", "👩‍🔬")
 
@@ -36,20 +38,25 @@ def scores() -> pd.DataFrame:
 
 
 def full() -> ReportData:
-    found = detector()
+    found, strip = detector(), figures.tokens(list(HOSTILE), [0.1, 0.9, 0.4, 0.2, 0.7])
+    measured = {
+        "auroc": torch.rand(4, 64),
+        "frequency": torch.rand(4, 64),
+        "shared": {HOSTILE[0]: found.neurons, "science": found.neurons},
+    }
     return ReportData(
         title=f"H-neurons {HOSTILE[0]}",
         model=HOSTILE[0],
         summary=HOSTILE[2],
         finding="Better than chance.",
         cards=[Card("AUROC", Estimate(0.84, 0.8, 0.88, 400), "<i>"), Card("neurons", 1200)],
-        scores=scores(),
-        strips=[figures.tokens(list(HOSTILE), [0.1, 0.9, 0.4, 0.2, 0.7])],
-        detector=found,
-        auroc=torch.rand(4, 64),
-        frequency=torch.rand(4, 64),
-        shared={HOSTILE[0]: found.neurons, "science": found.neurons},
-        sections=[Section("A table", HOSTILE[0], [pd.DataFrame({HOSTILE[0]: [HOSTILE[0]]})])],
+        sections=[
+            scores_section.draw(scores()),
+            strips.draw([strip]) or Section("no strips"),
+            neuron_map.draw(found, **measured),
+            Section("A table", HOSTILE[0], [pd.DataFrame({HOSTILE[0]: [HOSTILE[0]]})]),
+            neurons.draw(found, **measured),
+        ],
         cautions=[HOSTILE[0]],
         recipe=f'title = "{HOSTILE[0]}"',
         versions={"hlens": "0.1.0", HOSTILE[0]: "1"},
@@ -125,8 +132,8 @@ def test_figures_come_in_both_themes_without_an_upload(written: str) -> None:
 
 def test_equal_data_give_equal_files() -> None:
     torch.manual_seed(0)
-    one = page(ReportData("x", detector=detector()))
-    assert one == page(ReportData("x", detector=detector()))
+    one = page(ReportData("x", sections=[neuron_map.draw(detector())]))
+    assert one == page(ReportData("x", sections=[neuron_map.draw(detector())]))
 
 
 def test_every_heading_is_linked_and_names_its_section(written: str) -> None:
@@ -164,6 +171,8 @@ def test_negative_numbers_carry_a_true_minus() -> None:
 
 
 def test_neuron_sets_of_the_domains_are_counted(written: str) -> None:
-    assert isinstance(full().shared, dict)
-    assert all(isinstance(s, NeuronSet) for s in (full().shared or {}).values())
+    rows = re.search(r"<h2[^>]*>All neurons</h2>(.*?)</section>", written, re.S)
+    assert rows
+    # Every H-neuron is in both sets; neurons that point to truth are in none.
+    assert rows[1].count(", science") == len(detector().neurons)
     assert ">domains<" in written

@@ -10,8 +10,8 @@ import hlens
 from hlens.contributions import stored
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.study.telling import pieces
-from hlens.study.words import in_words
+from hlens.report.summary import describe_scores
+from hlens.steps.neuron_pages import pieces
 from synthetic import made
 from tiny_study import question_file, tiny_model, tiny_recipe
 
@@ -65,7 +65,7 @@ def test_an_interrupted_study_ends_the_same(model: Model, questions: Path, tmp_p
     whole = hlens.Study.run(tiny_recipe(questions), tmp_path / "whole", model)
 
     def kill(step: str, done: int, total: int) -> None:
-        if step == "find":
+        if step == "find: detector":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -85,7 +85,7 @@ def test_a_study_that_is_killed_while_it_measures_goes_on_where_it_stopped(
     seen: list[int] = []
 
     def kill(step: str, done: int, total: int) -> None:
-        if step == "measure":
+        if step == "measure: contributions":
             seen.append(done)
             if len(seen) == 4:
                 raise KeyboardInterrupt
@@ -147,15 +147,15 @@ def test_words_say_what_was_not_found() -> None:
         row("shuffled labels", 0.51, 0.4, 0.6),
         row("answer length", 0.6, 0.5, 0.65),
     ]
-    found = in_words(pd.DataFrame([row("probe", 0.8, 0.7, 0.9), *rest]))
+    found = describe_scores(pd.DataFrame([row("probe", 0.8, 0.7, 0.9), *rest]))
     assert "tells hallucinated from true" in found[0]
     assert "identity matters" in " ".join(found)
     assert "explains less" in " ".join(found)
-    none = in_words(pd.DataFrame([row("probe", 0.52, 0.4, 0.6), *rest]))
+    none = describe_scores(pd.DataFrame([row("probe", 0.52, 0.4, 0.6), *rest]))
     assert "no better than chance" in none[0]
     rest[1] = row("random neurons", 0.8, 0.7, 0.9)
     rest[2] = row("shuffled labels", 0.7, 0.6, 0.8)
-    doubt = " ".join(in_words(pd.DataFrame([row("probe", 0.8, 0.7, 0.9), *rest])))
+    doubt = " ".join(describe_scores(pd.DataFrame([row("probe", 0.8, 0.7, 0.9), *rest])))
     assert "not shown to matter" in doubt
     assert "something leaks" in doubt
 

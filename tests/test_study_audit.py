@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hlens.study.auditing import Audit, Auditing
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -16,7 +17,6 @@ from hlens.cli.app import app
 from hlens.errors import HlensError
 from hlens.model import Model, next_token_logprobs
 from hlens.study import auditing
-from hlens.study.auditing import Audit, Auditing
 from hlens.types import AuditCard
 from tiny_study import question_file, tiny_model, tiny_recipe
 

@@ -13,6 +13,7 @@ import hlens.figures as figures
 from hlens import lookup
 from hlens.figures._figure import Figure
 from hlens.report import Card, ReportData, Section, page
+from hlens.report.sections import neuron_map, neurons, scores, strips
 from hlens.types import Estimate
 from hostile import TOKENS as HOSTILE
 from hostile import explored
@@ -28,20 +29,22 @@ def example(name: str) -> dict[str, Any]:
 
 
 def data() -> ReportData:
-    detector = example("neuron_map")
+    measured = example("neuron_map")
+    strip = figures.tokens(HOSTILE, [0.1, 0.9, 0.2, 0.3, 0.8, 0.1], facts=[[HOSTILE[0]]] * 6)
     drawings = [partial(lookup.member("figures", name).draw, **example(name)) for name in PICTURES]
     return ReportData(
         title=f"Report {HOSTILE[0]}",
         cards=[Card("AUROC", Estimate(0.84, 0.8, 0.88, 400), HOSTILE[0])],
-        scores=example("scores")["table"],
-        strips=[figures.tokens(HOSTILE, [0.1, 0.9, 0.2, 0.3, 0.8, 0.1], facts=[[HOSTILE[0]]] * 6)],
         sections=[
+            scores.draw(example("scores")["table"]),
+            strips.draw([strip]) or Section("no strips"),
+            neuron_map.draw(**measured),
             Section("All figures", "", drawings),
             Section("A table", "", [pd.DataFrame({"x": [2, 10, 1], "t": ["b", "a", HOSTILE[0]]})]),
+            neurons.draw(**measured),
         ],
         recipe=HOSTILE[0],
         versions={"hlens": "0"},
-        **detector,
     )
 
 
@@ -248,7 +251,7 @@ def test_the_explorer_links_map_and_panel(opened: Callable[..., Any]) -> None:
 
 
 def test_a_report_with_pages_has_the_panel(opened: Callable[..., Any]) -> None:
-    result = opened(page(ReportData("x", **explored())))
+    result = opened(page(ReportData("x", sections=[neuron_map.draw(**explored())])))
     ready(result, "light")
     result.page.locator(".hx").scroll_into_view_if_needed()
     result.page.locator(".hx-body h3").wait_for()

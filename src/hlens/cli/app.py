@@ -8,6 +8,19 @@ from typing import Annotated
 import typer
 
 from hlens.cli import show
+from hlens.cli.step_verbs import (
+    Again,
+    Base,
+    FigureFile,
+    Json,
+    Out,
+    StudyFolder,
+    facts_command,
+    help_of,
+    show_tables,
+    step_at,
+    table_command,
+)
 from hlens.errors import HlensError
 
 app = typer.Typer(
@@ -19,16 +32,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study, or a recipe (.toml).")]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Folder of the study. Default: runs/NAME.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
-Again = Annotated[
-    bool,
-    typer.Option("--again", help="Recompute from the stored artefacts, and say what changed."),
-]
-FigureFile = Annotated[Path | None, typer.Option("--figure", help="Write the figure (.html).")]
 Model = Annotated[
     str | None, typer.Option(help="Alias, hub id, folder or .gguf file, in place of the recipe's.")
 ]
@@ -54,13 +57,13 @@ def main() -> None:
 
 @app.command()
 def demo(out: Out = None, as_json: Json = False) -> None:
-    """The whole line on the embedded 135M model: about ten minutes on two cores."""
+    """A whole study on the embedded 135M model: about ten minutes on two cores."""
     _run("demo", out or Path("runs/demo"), None, as_json)
 
 
 @app.command()
 def run(recipe: StudyFolder, out: Out = None, model: Model = None, as_json: Json = False) -> None:
-    """The whole line by a recipe (TOML), to a report. Goes on where it was interrupted."""
+    """A whole study by a recipe (TOML), to a report. Goes on where it was interrupted."""
     _run(str(recipe), out, model, as_json)
 
 
@@ -69,18 +72,16 @@ def _run(recipe: str, out: Path | None, model: str | None, as_json: bool) -> Non
 
     with show.progress() as progress:
         study = studies.open_study(recipe, out, model, progress)
+        study.make_report_data()
         scores = study.scores()
         path = study.report()
     show.scores(study, scores, path, as_json)
 
 
-@app.command()
-def sample(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-    """Ask the questions, several times each."""
-    _step(study, out, "responses", as_json)
+app.command("sample")(facts_command("answers.responses"))
 
 
-@app.command()
+@app.command(help=help_of("answers.judgements"))
 def judge(
     study: StudyFolder,
     out: Out = None,
@@ -89,100 +90,53 @@ def judge(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say which responses are true."""
+    """Judge, or compare two judges."""
     if beside is None:
-        _step(study, out, "judgements", as_json)
+        facts_command("answers.judgements")(study, out, as_json)
         return
     from hlens.cli import studies, tables
 
     with show.progress() as progress:
-        found = tables.beside(studies.open_study(str(study), out, None, progress), beside)
-    show.tables(found, None, None, as_json)
+        opened = studies.open_study(str(study), out, None, progress)
+        compared = tables.agreement(opened, beside)
+    show.tables(compared, None, None, as_json)
 
 
-@app.command()
-def locate(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-    """Find the answer's tokens in each response."""
-    _step(study, out, "examples", as_json)
+app.command("locate")(facts_command("answers.located"))
+app.command("measure")(facts_command("detection.measured"))
+app.command("find")(facts_command("detection.detector"))
+app.command("evaluate")(table_command("detection.scores"))
+app.command("transfer")(table_command("domains.transfer"))
+app.command("overlap")(table_command("domains.overlap"))
 
 
-@app.command()
-def measure(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-    """Measure what each neuron contributed."""
-    _step(study, out, "contributions", as_json)
-
-
-@app.command()
-def find(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-    """Fit the sparse probe on the training part."""
-    _step(study, out, "detector", as_json)
-
-
-@app.command()
-def evaluate(
-    study: StudyFolder,
-    out: Out = None,
-    again: Again = False,
-    figure: FigureFile = None,
-    as_json: Json = False,
-) -> None:
-    """Held-out AUROC beside its controls."""
-    _tables("evaluate", study, out, again, figure, as_json)
-
-
-@app.command()
-def transfer(
-    study: StudyFolder,
-    out: Out = None,
-    again: Again = False,
-    figure: FigureFile = None,
-    as_json: Json = False,
-) -> None:
-    """Train on each domain, test on each; and by format, where domain and format differ apart."""
-    _tables("transfer", study, out, again, figure, as_json)
-
-
-@app.command()
-def overlap(
-    study: StudyFolder,
-    out: Out = None,
-    again: Again = False,
-    figure: FigureFile = None,
-    as_json: Json = False,
-) -> None:
-    """Overlap of the domains' H-neurons, beside chance and beside halves of one domain."""
-    _tables("overlap", study, out, again, figure, as_json)
-
-
-@app.command("trace-origin")
+@app.command("trace-origin", help=help_of("origin.origin"))
 def trace_origin(
     study: StudyFolder,
-    base: Annotated[
-        str | None, typer.Option(help="The base model; the recipe's where it names one.")
-    ] = None,
+    base: Base = None,
     out: Out = None,
     again: Again = False,
     figure: FigureFile = None,
     as_json: Json = False,
 ) -> None:
-    """The detector on the base model, and how far tuning moved its neurons' weights."""
-    _tables("trace-origin", study, out, again, figure, as_json, base)
+    """Trace the neurons to a base model, which may be named here."""
+    show_tables(step_at("origin.origin"), study, out, again, figure, as_json, base)
 
 
-@app.command()
+@app.command(help=help_of("audit.audit"))
 def audit(
     study: StudyFolder,
-    quick: Annotated[bool, typer.Option("--quick", help="Run the model no further.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not run the model.")] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Which claims survive their controls: rivals, confounds, controls, and one card."""
+    """Audit a study."""
     from hlens.cli import studies
 
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
-        found = opened.audit(quick)
-    show.audit(found, opened.folder / "audit" / "card.html", as_json)
+        audited = opened.audit(quick)
+    show.audit(audited, opened.audit_page_path(quick), as_json)
 
 
 @app.command()
@@ -191,7 +145,7 @@ def report(
     to: Annotated[Path | None, typer.Option(help="Where to write the HTML file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw all that the study holds into one HTML file."""
+    """Draw all that the study holds into one HTML file. The model is not run."""
     from hlens.cli import studies
 
     with show.progress() as progress:
@@ -206,38 +160,7 @@ def list_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What there is: models, domains, judges, behaviours, metrics, figures, recipes."""
+    """What there is: models, domains, judges, behaviours, metrics, steps, figures, recipes."""
     from hlens.cli import families
 
     show.result(families.listed(family), as_json)
-
-
-def _step(study: Path, out: Path | None, noun: str, as_json: bool) -> None:
-    from hlens.cli import studies
-
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
-        found = getattr(opened, noun)()
-    show.result(studies.summary(opened, noun, found), as_json)
-
-
-def _tables(
-    verb: str,
-    study: Path,
-    out: Path | None,
-    again: bool,
-    figure: Path | None,
-    as_json: bool,
-    base: str | None = None,
-) -> None:
-    from hlens.cli import studies, tables
-
-    what = tables.VERBS[verb]
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
-        if base is not None:
-            opened.traced_to(base)
-        found, other = tables.recomputed(opened, what) if again else (what.tables(opened), None)
-        if figure is not None:
-            tables.draw(opened, what, figure)
-    show.tables(found, other, opened if verb == "evaluate" else None, as_json)

@@ -14,7 +14,7 @@ from hlens.study import Study
 
 def bake(study: str, to: Path, alpha: float) -> dict[str, Any]:
     """Save the study's model with its H-neurons scaled, and say what was written."""
-    edit = scale(alpha)  # a mistake shall not cost the loading of a model
+    edit = scale(alpha)  # raises before a model is loaded, where alpha is a mistake
     opened = Study(study)
     neurons = opened.detector().neurons
     folder = fold(opened.model, neurons, edit, to)
@@ -24,8 +24,8 @@ def bake(study: str, to: Path, alpha: float) -> dict[str, Any]:
 
 def verify(folder: Path, base: str | None) -> dict[str, Any]:
     """What a baked checkpoint was found to be."""
-    found = check(folder, load(base) if base else None)
-    return {"checkpoint": str(folder), **asdict(found), "ok": found.ok}
+    verification = check(folder, load(base) if base else None)
+    return {"checkpoint": str(folder), **asdict(verification), "ok": verification.ok}
 
 
 def unbake(folder: Path, to: Path) -> dict[str, Any]:
@@ -33,8 +33,8 @@ def unbake(folder: Path, to: Path) -> dict[str, Any]:
     return {"restored": str(undo(folder, to))}
 
 
-def baked_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What `bake` wrote, and what can be done with it."""
+def describe_bake(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What `bake` wrote, and the commands that check and undo it."""
     folder = facts["checkpoint"]
     return {
         "checkpoint": folder,
@@ -45,14 +45,14 @@ def baked_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def verified_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+def describe_verification(facts: Mapping[str, Any]) -> dict[str, str]:
     """What `verify` found, in words."""
     rest = {None: "not compared; name the base model with --base", True: "yes", False: "NO"}
-    told = {True: "yes", False: "NO"}
+    answer = {True: "yes", False: "NO"}
     return {
         "checkpoint": facts["checkpoint"],
-        f"the {facts['neurons']} edited rows are factor x original": told[facts["rows_agree"]],
-        "the weights are those that were saved": told[facts["fingerprint_agrees"]],
+        f"the {facts['neurons']} edited rows are factor x original": answer[facts["rows_agree"]],
+        "the weights are those that were saved": answer[facts["fingerprint_agrees"]],
         "all other weights are the base model's": rest[facts["rest_agrees"]],
         "verdict": "it is what its record says"
         if facts["ok"]
@@ -60,6 +60,6 @@ def verified_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def restored_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+def describe_restoration(facts: Mapping[str, Any]) -> dict[str, str]:
     """What `unbake` wrote."""
     return {**facts, "weights": "the original rows put back; the fingerprint is the base model's"}

@@ -1,6 +1,9 @@
 """What there is to choose from, by family."""
 
-from hlens import lookup
+from hlens import baselines, behaviours, domains, judges, lookup, metrics, steps
+from hlens.cli.studies import shipped_recipes
+from hlens.model import ALIASES
+from hlens.report import sections
 
 
 def listed(family: str | None) -> dict[str, list[str]]:
@@ -10,53 +13,19 @@ def listed(family: str | None) -> dict[str, list[str]]:
         HlensError: No family of that name.
     """
     families = {
-        "models": _models,
-        "domains": _domains,
-        "judges": _judges,
-        "behaviours": _behaviours,
-        "metrics": _metrics,
-        "baselines": lambda: lookup.names("baselines"),
+        "models": lambda: sorted(ALIASES),
+        "domains": domains.names,
+        "judges": judges.names,
+        "behaviours": behaviours.names,
+        "metrics": lambda: sorted(metric.__name__ for metric in metrics.FORMULAS),
+        "baselines": baselines.names,
+        "steps": lambda: [step.label for step in steps.all_steps() if step.storage],
         "figures": lambda: lookup.names("figures"),
-        "recipes": _recipes,
+        "sections": sections.names,
+        "recipes": shipped_recipes,
     }
     if family is None:
         return {name: members() for name, members in families.items()}
     if family not in families:
         raise lookup.unknown("family", family, families)
     return {family: families[family]()}
-
-
-def _models() -> list[str]:
-    from hlens.model import ALIASES
-
-    return sorted(ALIASES)
-
-
-def _domains() -> list[str]:
-    from hlens import domains
-
-    return domains.names()
-
-
-def _judges() -> list[str]:
-    from hlens import judges
-
-    return judges.names()
-
-
-def _behaviours() -> list[str]:
-    from hlens import behaviours
-
-    return behaviours.names()
-
-
-def _metrics() -> list[str]:
-    from hlens import metrics
-
-    return sorted(metric.__name__ for metric in metrics.FORMULAS)
-
-
-def _recipes() -> list[str]:
-    from hlens.cli.studies import shipped_recipes
-
-    return shipped_recipes()

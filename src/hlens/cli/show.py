@@ -17,32 +17,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hlens.steps.audit import Audit
     from hlens.study import Study
-    from hlens.study.auditing import Audit
 
 err = Console(stderr=True)
 out = Console()
-
-DOING = {
-    "sample": "asking the model",
-    "judge": "judging its answers",
-    "locate": "locating the answers",
-    "measure": "measuring neurons",
-    "find": "fitting the probe",
-    "evaluate": "running the controls",
-    "alone": "every neuron alone",
-    "path": "regularisation path",
-    "stability": "resampling",
-    "sparsity": "counting neurons",
-    "intervene": "editing neurons",
-    "patching": "patching neurons",
-    "transfer": "testing transfer",
-    "transfer by format": "testing formats",
-    "overlap": "testing overlap",
-    "drift": "comparing weights",
-    "origin": "tracing the origin",
-    "report": "drawing the report",
-}
 
 
 def error(message: str) -> None:
@@ -60,9 +39,9 @@ def warnings_to_stderr() -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback (step, done, total) that draws a bar a step; plain lines when not a terminal."""
+    """A callback (label, done, total) that draws a bar a step; plain lines when not a terminal."""
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<26}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -71,12 +50,10 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         tasks: dict[str, Any] = {}
 
         def update(step: str, done: int, total: int) -> None:
-            words = DOING.get(step) or step.replace("find ", "fitting on ")
-            words = words.replace("halves ", "halving ")
             if step not in tasks:
-                tasks[step] = bars.add_task(words, total=total)
+                tasks[step] = bars.add_task(escape(step), total=total)
                 if not err.is_terminal:
-                    err.print(f"{words} …")
+                    err.print(f"{escape(step)} …")
             bars.update(tasks[step], completed=done, total=max(total, done))
 
         yield update
@@ -115,46 +92,46 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bo
 
 
 def tables(
-    found: Mapping[str, "pd.DataFrame"],
-    other: list[str] | None,
+    shown: Mapping[str, "pd.DataFrame"],
+    changed: list[str] | None,
     study: "Study | None",
     as_json: bool,
 ) -> None:
-    """Several tables; `other` names those that a recomputation changed, None where there was none.
+    """Several tables; `changed` names those that differ after a recomputation, if there was one.
 
     With a study, its scores are shown with what they say in words.
     """
     if as_json:
-        facts: dict[str, Any] = {name: rows(one) for name, one in found.items()}
+        facts: dict[str, Any] = {name: rows(frame) for name, frame in shown.items()}
         facts |= {"in_words": study.in_words()} if study else {}
-        facts |= {} if other is None else {"recomputed": True, "changed": other}
+        facts |= {} if changed is None else {"recomputed": True, "changed": changed}
         write(facts)
         return
-    for name, one in found.items():
+    for name, frame in shown.items():
         if name == "scores" and study:
-            scores(study, one, None, False)
+            scores(study, frame, None, False)
         else:
-            table(name.replace("_", " "), one)
-    if other is not None:
-        said = f"changed: {', '.join(other)}" if other else "the numbers are the same"
-        out.print(f"[bold]recomputed[/]  {said}", soft_wrap=True)
+            table(name.replace("_", " "), frame)
+    if changed is not None:
+        words = f"changed: {', '.join(changed)}" if changed else "the numbers are the same"
+        out.print(f"[bold]recomputed[/]  {words}", soft_wrap=True)
 
 
-def rows(found: "pd.DataFrame") -> list[dict[str, Any]]:
+def rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
     """A table as JSON rows."""
-    return json.loads(found.to_json(orient="records", double_precision=15) or "[]")
+    return json.loads(table.to_json(orient="records", double_precision=15) or "[]")
 
 
-def audit(found: "Audit", path: Path, as_json: bool) -> None:
+def audit(audited: "Audit", path: Path, as_json: bool) -> None:
     """The card: a verdict a claim and what decided it; or everything as JSON."""
     if as_json:
-        facts = {**found.to_dict(), "page": str(path)}
+        facts = {**audited.to_dict(), "page": str(path)}
         write(facts)
         return
-    shown = Table(title=f"Audit of {escape(found.card.model)}", show_lines=True)
+    shown = Table(title=f"Audit of {escape(audited.card.model)}", show_lines=True)
     for name in ("claim", "verdict", "because"):
         shown.add_column(name)
-    for claim in found.card.claims:
+    for claim in audited.card.claims:
         style = {"supported": "bold blue", "not supported": "bold red"}.get(claim.verdict, "dim")
         words = f"[{style}]{claim.verdict}[/]"
         shown.add_row(claim.name, words, escape(claim.because))
@@ -167,12 +144,12 @@ def write(facts: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(facts, indent=1, default=str, ensure_ascii=False) + "\n")
 
 
-def table(name: str, found: "pd.DataFrame") -> None:
+def table(name: str, frame: "pd.DataFrame") -> None:
     """Any table: an interval in one column, and no number is ever cut short.
 
     Where a terminal is too narrow, the last columns are left out and named; a file gets all.
     """
-    columns = _columns(found)
+    columns = _columns(frame)
     wide = Console(width=10_000)
     left_out: list[str] = []
     while out.is_terminal and len(columns) > 2 and _width(wide, columns) > out.width:
@@ -184,9 +161,9 @@ def table(name: str, found: "pd.DataFrame") -> None:
         out.print(f"[dim]{escape(said)}[/]", soft_wrap=True)
 
 
-def _columns(found: "pd.DataFrame") -> dict[str, list[str]]:
+def _columns(frame: "pd.DataFrame") -> dict[str, list[str]]:
     """The cells of each column; ``low`` and ``high`` are one, and empty columns none."""
-    cells = {str(name): [_cell(value) for value in found[name]] for name in found.columns}
+    cells = {str(name): [_cell(value) for value in frame[name]] for name in frame.columns}
     shown: dict[str, list[str]] = {}
     for name, values in cells.items():
         upper = cells.get(name[: -len("low")] + "high") if name.endswith("low") else None

@@ -1,11 +1,10 @@
-"""From what stands on the command line to a study, and from its nouns to a few facts."""
+"""From the words of a command line to a study, and to what edits and patches did in it."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hlens.errors import HlensError
 from hlens.lookup import unknown
@@ -55,25 +54,6 @@ def _shipped(name: str) -> Recipe:
     return Recipe.read(Path(str(with_text)))
 
 
-def summary(study: Study, noun: str, found: Any) -> dict[str, Any]:
-    """A few facts on one noun of a study."""
-    facts: dict[str, Any] = {
-        "study": str(study.folder),
-        "n": len(found) if noun != "detector" else 1,
-    }
-    if noun == "judgements":
-        facts |= {str(verdict): n for verdict, n in Counter(j.verdict for j in found).items()}
-    if noun == "examples":
-        facts |= {"hallucinated": sum(e.hallucinated for e in found)}
-        losses = study.losses().to_dict("records")
-        facts |= {"lost": sum(row["n"] for row in losses if row["reason"] != "located")}
-    if noun == "contributions":
-        facts |= {"layers": found.n_layers, "neurons a layer": found.d_mlp, "metric": found.metric}
-    if noun == "detector":
-        facts |= {"selected": len(found.selected), "H-neurons": len(found.neurons), **found.fit}
-    return facts
-
-
 def choose_intervention(
     study: Study,
     behaviours: Sequence[str] | None,
@@ -106,8 +86,8 @@ def slopes(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
     from hlens.effects import labels, slope_table, slopes_in_words
     from hlens.effects import slopes as of_outcomes
 
-    found, words = of_outcomes(study.outcomes()), labels()
-    return found, slope_table(found, words), slopes_in_words(found, words)
+    steepness, words = of_outcomes(study.outcomes()), labels()
+    return steepness, slope_table(steepness, words), slopes_in_words(steepness, words)
 
 
 def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
@@ -118,5 +98,5 @@ def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
     from hlens.effects import patch_table, patched, patches_in_words
 
     study.patching_map()
-    found = patched(study.patching())
-    return found, patch_table(found), [patches_in_words(found)]
+    summed = patched(study.patching())
+    return summed, patch_table(summed), [patches_in_words(summed)]

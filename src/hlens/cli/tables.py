@@ -1,46 +1,78 @@
-"""The tables that a verb prints, and the same once more from the stored artefacts."""
+"""The tables that a verb prints, and the same made again from the stored artefacts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
-from hlens import figures, judges
-from hlens.figures._figure import Figure
-
-if TYPE_CHECKING:
-    from hlens.study import Study
+from hlens import judges
+from hlens.steps import Step, answers, detection, domains, origin
+from hlens.study import Study
 
 Tables = dict[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class Verb:
-    """What a verb prints.
+class Beside:
+    """What a verb prints and makes again besides the table of its step.
 
     Attributes:
-        tables: All its tables by name, made where they do not stand.
-        steps: The steps to do again when it is to recompute.
-        figure: Its figure of a study.
-        also: Tables too long to be printed, recomputed and compared with the others.
+        shown: Further tables by name.
+        remade: Further steps that ``--again`` makes again.
+        compared: Steps whose tables are too long to print: made again and compared, where current.
     """
 
-    tables: Callable[["Study"], Tables]
-    steps: Callable[["Study"], list[str]]
-    figure: Callable[["Study"], Figure]
-    also: Callable[["Study"], Tables] = lambda study: {}
+    shown: Callable[[Study], Tables] = lambda study: {}
+    remade: Callable[[Study], Sequence[Step[Any]]] = lambda study: ()
+    compared: Sequence[Step[pd.DataFrame]] = ()
 
 
-def recomputed(study: "Study", verb: Verb) -> tuple[Tables, list[str]]:
-    """The tables made again from the stored artefacts, and the names of those that changed."""
-    before = verb.tables(study) | verb.also(study)
-    long = set(verb.also(study))
-    study.redo(verb.steps(study))
-    after = {name: getattr(study, name)() for name in long} | verb.tables(study)
-    changed = [name for name in after if not same(before[name], after[name])]
-    return {name: one for name, one in after.items() if name not in long}, changed
+def _formats(study: Study) -> Tables:
+    shown = {"formats": study.formats()}
+    if study.has_formats():
+        shown["format_effect"] = study.format_effect()
+        shown["transfer_by_format"] = study.transfer_by_format()
+    return shown
+
+
+BESIDE: dict[Step[Any], Beside] = {
+    detection.scores: Beside(
+        lambda study: {"losses": study[answers.losses]},
+        compared=(detection.alone, detection.path, detection.stability, detection.sparsity),
+    ),
+    domains.transfer: Beside(_formats, lambda study: [domains.format_transfer]),
+    domains.overlap: Beside(
+        lambda study: {
+            "reliability": study.reliability(),
+            "selection_correlation": study.selection_correlation(),
+            "shared_neurons": study.shared_neurons(),
+        },
+        lambda study: [domains.halves_of(name) for name in study.domains()],
+    ),
+    origin.origin: Beside(
+        lambda study: {"drift": study.drift_of_neurons()}, lambda study: [origin.drift]
+    ),
+}
+
+
+def make(study: Study, step: Step[Any], again: bool) -> tuple[Tables, list[str] | None]:
+    """The tables of a step, and with `again` the names of those that a second making changed."""
+    beside = BESIDE.get(step, Beside())
+
+    def shown() -> Tables:
+        return {step.name: study.table(step), **beside.shown(study)}
+
+    before = shown()
+    if not again:
+        return before, None
+    compared = [one for one in beside.compared if study.has(one)]
+    before |= {one.name: study[one] for one in compared}
+    study.remake(step, *beside.remade(study), *compared)
+    after = shown()
+    everything = after | {one.name: study[one] for one in compared}
+    return after, [name for name in everything if not same(before[name], everything[name])]
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -52,17 +84,15 @@ def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     return True
 
 
-def draw(study: "Study", verb: Verb, path: Path) -> None:
-    """Write a verb's figure as one page, which asks no host for anything."""
-    drawn = verb.figure(study)
+def draw(study: Study, step: Step[Any], path: Path) -> None:
+    """Write a step's figure as one self-contained page."""
+    assert step.figure is not None  # every step with a verb for tables has one
+    drawn = step.figure(study[step])
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.write_html(path, include_plotlyjs=True)
 
 
-DEEPER = ("alone", "path", "stability", "sparsity")  # of the report; long, and made only by it
-
-
-def beside(study: "Study", name: str) -> Tables:
+def agreement(study: Study, name: str) -> Tables:
     """How far the study's judge and another agree; rows of the confusion are the study's.
 
     Raises:
@@ -72,59 +102,3 @@ def beside(study: "Study", name: str) -> Tables:
     other = judges.judge(study.responses(), judges.named(name))
     counts = judges.confusion(own, other).rename_axis(index=study.recipe.labels.judge, columns=None)
     return {"agreement": judges.agreement(own, other), "confusion": counts.reset_index()}
-
-
-def _evaluate(study: "Study") -> Tables:
-    return {"scores": study.scores(), "losses": study.losses()}
-
-
-def _deeper(study: "Study") -> Tables:
-    return {name: getattr(study, name)() for name in _standing(study)}
-
-
-def _standing(study: "Study") -> list[str]:
-    return [name for name in DEEPER if study.key(name)]
-
-
-def _transfer(study: "Study") -> Tables:
-    found = {"transfer": study.transfer(), "formats": study.formats()}
-    if study.has_formats():
-        found |= {"format_effect": study.format_effect()}
-        found |= {"transfer_by_format": study.transfer_by_format()}
-    return found
-
-
-def _overlap(study: "Study") -> Tables:
-    return {
-        "overlap": study.overlap(),
-        "reliability": study.reliability(),
-        "selection_correlation": study.selection_correlation(),
-        "shared_neurons": study.shared_neurons(),
-    }
-
-
-def _origin(study: "Study") -> Tables:
-    return {"origin": study.origin(), "drift": study.drift_of_neurons()}
-
-
-VERBS = {
-    "evaluate": Verb(
-        _evaluate,
-        lambda study: ["evaluate", *_standing(study)],
-        lambda study: figures.scores(study.scores()),
-        _deeper,
-    ),
-    "transfer": Verb(
-        _transfer,
-        lambda study: ["transfer", "transfer by format", "format effect"],
-        lambda study: figures.transfer(study.transfer()),
-    ),
-    "overlap": Verb(
-        _overlap,
-        lambda study: ["overlap", *(f"halves {name}" for name in study.domains())],
-        lambda study: figures.overlap(study.overlap()),
-    ),
-    "trace-origin": Verb(
-        _origin, lambda study: ["origin", "drift"], lambda study: figures.scores(study.origin())
-    ),
-}

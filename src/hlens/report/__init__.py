@@ -1,8 +1,8 @@
-"""One study as one HTML file, which asks no host for anything."""
+"""One study as one self-contained HTML file."""
 
 from hlens.report.data import Card, Explored, Picture, ReportData, Section
 from hlens.report.page import page, report
-from hlens.report.pages import neuron_pages
+from hlens.steps.neuron_pages import neuron_pages
 
 __all__ = [
     "Card",

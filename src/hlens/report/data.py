@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from jaxtyping import Float
-from torch import Tensor
 
 from hlens.figures._figure import Figure
 from hlens.figures._html import Html
-from hlens.figures.explorer import Neuron, NeuronPage
-from hlens.types import AuditCard, Contributions, Detector, Estimate, NeuronSet
+from hlens.types import AuditCard, Estimate
 
 # A figure that is not yet drawn: called with theme="light" and theme="dark", such as
 # functools.partial(hlens.figures.transfer.draw, table).
@@ -74,17 +71,9 @@ class ReportData:
         summary: One or two sentences below the title: data, probe, seed.
         finding: What was found, in one sentence, also when it is "no better than chance".
         cards: Numbers at the head.
-        audit: The report card of the study's audit; it stands below the cards.
-        scores: The detector beside its controls, columns ``control, auroc, low, high, n`` and any
-            more (what `hlens.evaluation.controls` returns).
-        strips: Token strips of a few answers (`hlens.figures.tokens`).
-        detector: What was found; draws the neuron map and fills the neuron table.
-        frequency: Selection frequency of each neuron.
-        auroc: AUROC of each neuron alone.
-        contribution: Measured contributions, for the means over wrong and right answers.
-        shared: Neurons of each domain by name.
-        pages: Answers and words of each neuron; the map then has a panel beside it.
-        sections: More questions, in order, between the map and the neuron table.
+        audit: The report card of the study's audit, below the cards.
+        sections: The questions and their answers, in order; `hlens.report.sections` draws the
+            usual ones from plain data.
         cautions: What the study does not show, a sentence each.
         recipe: The recipe as TOML.
         versions: Version of each package that took part.
@@ -96,14 +85,6 @@ class ReportData:
     finding: str = ""
     cards: Sequence[Card] = ()
     audit: AuditCard | None = None
-    scores: pd.DataFrame | None = None
-    strips: Sequence[Html] = ()
-    detector: Detector | None = None
-    frequency: Float[Tensor, "layer neuron"] | None = None
-    auroc: Float[Tensor, "layer neuron"] | None = None
-    contribution: Contributions | None = None
-    shared: Mapping[str, NeuronSet] | None = None
-    pages: Mapping[Neuron, NeuronPage] = field(default_factory=dict)
     sections: Sequence[Section] = ()
     cautions: Sequence[str] = ()
     recipe: str = ""

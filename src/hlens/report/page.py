@@ -14,8 +14,8 @@ from hlens.figures._figure import Figure, plotly_js
 from hlens.figures._html import Html, escape, visible
 from hlens.figures._page import PAGE_CONFIG, asset, packed, policy, themed
 from hlens.report.data import Card, Explored, Picture, ReportData, Section
-from hlens.report.standard import sections_of
-from hlens.report.table import number, table
+from hlens.report.html_table import number, table
+from hlens.report.summary import draw_cautions, draw_provenance
 from hlens.store import write_text
 from hlens.types import AuditCard, Estimate
 
@@ -41,10 +41,11 @@ def report(data: ReportData, path: str | Path) -> Path:
 
 
 def page(data: ReportData) -> str:
-    """The report as text of one HTML page that asks no host for anything."""
+    """The report as text of one self-contained HTML page."""
     builder = _Page()
     audited = builder.heading("The audit") if data.audit else ""
-    sections = [builder.section(section) for section in sections_of(data)]
+    last = (draw_cautions(data.cautions), draw_provenance(data.recipe, data.versions))
+    sections = [builder.section(each) for each in (*data.sections, *last) if each is not None]
     audit = _audit(data.audit, audited, builder.contents) if data.audit else ""
     script, style = (
         explorer.scripts() + asset("hlens.report", "page.js"),

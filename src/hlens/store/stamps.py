@@ -1,50 +1,72 @@
-"""Which steps of a study are done, and for which key."""
+"""The stamps of a study: for each artefact, what it was made from."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hlens.errors import HlensError
 from hlens.store.atomic import write_text
 
 
-class Stamps:
-    """The file ``steps.json`` of a study: for each finished step its key and what it noted.
+@dataclass(frozen=True)
+class Stamp:
+    """What one artefact was made from.
 
-    A step's key is a hash over all that its artefact depends on; an artefact whose step has
-    another key is old and is made again.
+    Attributes:
+        key: Hash of everything the artefact depends on: its inputs and the options it reads.
+        options: The part of that which is the step's own: its options and the model.
+        note: What is worth knowing of the run, such as the seconds it took.
+    """
+
+    key: str
+    options: str = ""
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Stamps:
+    """The file ``stamps.json`` of a study.
+
+    A stamp is removed before its artefact is written and set again afterwards, so that a run that
+    is killed in between leaves an artefact without a stamp, which is made again, and never one
+    artefact under the stamp of another.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "steps.json"
+        self.path = folder / "stamps.json"
 
-    def stands(self, step: str, key: str) -> bool:
-        """Whether the step is done for this key."""
-        return self._read().get(step, {}).get("key") == key
+    def get(self, name: str) -> Stamp | None:
+        """The stamp of an artefact; None where it has none."""
+        return self.read().get(name)
 
-    def key(self, step: str) -> str:
-        """The key that the step was last done for; empty when it was not."""
-        return self._read().get(step, {}).get("key", "")
+    def read(self) -> dict[str, Stamp]:
+        """All stamps by the name of the artefact.
 
-    def note(self, step: str) -> dict[str, Any]:
-        """What the step noted when it was done; empty when it was not."""
-        return dict(self._read().get(step, {}).get("note", {}))
-
-    def steps(self) -> list[str]:
-        """The finished steps."""
-        return list(self._read())
-
-    def mark(self, step: str, key: str, note: Mapping[str, Any]) -> None:
-        """Record a finished step."""
-        steps = {**self._read(), step: {"key": key, "note": dict(note)}}
-        write_text(self._path, json.dumps(steps, indent=1, sort_keys=True) + "\n")
-
-    def forget(self, step: str) -> None:
-        """Take back that the step is done; nothing happens where it was not."""
-        left = {name: stamp for name, stamp in self._read().items() if name != step}
-        write_text(self._path, json.dumps(left, indent=1, sort_keys=True) + "\n")
-
-    def _read(self) -> dict[str, Any]:
-        if not self._path.exists():
+        Raises:
+            HlensError: The file holds something else.
+        """
+        if not self.path.exists():
             return {}
-        return json.loads(self._path.read_text(encoding="utf-8"))
+        try:
+            rows = json.loads(self.path.read_text(encoding="utf-8"))
+            return {name: Stamp(**row) for name, row in rows.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise HlensError(
+                f"{self.path} is damaged ({error}); remove it, and what it vouched for is made anew"
+            ) from None
+
+    def set(self, name: str, stamp: Stamp) -> None:
+        """Record what an artefact was made from."""
+        self.write({**self.read(), name: stamp})
+
+    def remove(self, name: str) -> None:
+        """Take a stamp back; the artefact itself is not touched."""
+        stamps = self.read()
+        if stamps.pop(name, None) is not None:
+            self.write(stamps)
+
+    def write(self, stamps: Mapping[str, Stamp]) -> None:
+        """Write all stamps."""
+        rows = {name: asdict(stamp) for name, stamp in stamps.items()}
+        write_text(self.path, json.dumps(rows, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,120 @@
+"""The verbs that edit or watch the model: intervene, patch, bake and its undoing, monitor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hlens.cli import effect_tables, show
+from hlens.cli.app import app
+from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of
+
+
+@app.command()
+def intervene(
+    study: StudyFolder,
+    behaviour: Annotated[
+        list[str] | None,
+        typer.Option(help="A behaviour, or NAME:PATH for a published set; several may be given."),
+    ] = None,
+    alpha: Annotated[
+        list[float] | None,
+        typer.Option(help="A dose: the factor of the activations; several may be given."),
+    ] = None,
+    items: Annotated[
+        int | None, typer.Option(min=0, help="Questions of each behaviour; 0 takes all.")
+    ] = None,
+    matched: Annotated[
+        int | None, typer.Option(help="Contribution-matched random sets: 0, or 8 and more.")
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Scale the H-neurons and see what the model does, beside random neurons.
+
+    Options are kept in the study's recipe, so that its report shows what was run. What was run
+    before is not run again: a further dose, set or behaviour costs only itself.
+    """
+    from hlens.cli import studies
+
+    with show.progress() as progress:
+        opened = studies.open_study(str(study), out, None, progress)
+        studies.choose_intervention(opened, behaviour, alpha, items, matched)
+        slopes = studies.slopes(opened)
+    effect_tables.show_slopes(*slopes, opened.folder, as_json)
+
+
+@app.command(help=help_of("effects.patching"))
+def patch(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+    """Patch the H-neurons."""
+    from hlens.cli import studies
+
+    with show.progress() as progress:
+        opened = studies.open_study(str(study), out, None, progress)
+        patches = studies.patching(opened)
+    effect_tables.show_patches(*patches, opened.folder, as_json)
+
+
+@app.command()
+def bake(
+    study: StudyFolder,
+    to: Annotated[Path, typer.Argument(help="Folder of the new checkpoint.")],
+    alpha: Annotated[float, typer.Option(help="Factor of the H-neurons; 0 silences them.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Fold the scaled H-neurons into the weights: an ordinary checkpoint with a model card."""
+    from hlens.cli import baking
+
+    facts = baking.bake(str(study), to, alpha)
+    show.result(facts if as_json else baking.describe_bake(facts), as_json)
+
+
+@app.command()
+def verify(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a baked checkpoint.")],
+    base: Annotated[
+        str | None, typer.Option(help="The model it was made from: compare all other weights too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that a baked checkpoint is what its record says; exit code 1 where it is not."""
+    from hlens.cli import baking
+
+    facts = baking.verify(checkpoint, base)
+    show.result(facts if as_json else baking.describe_verification(facts), as_json)
+    if not facts["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def unbake(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a baked checkpoint.")],
+    to: Annotated[Path, typer.Argument(help="Folder of the restored checkpoint.")],
+    as_json: Json = False,
+) -> None:
+    """Restore the weights that a checkpoint had before it was baked, bit for bit."""
+    from hlens.cli import baking
+
+    facts = baking.unbake(checkpoint, to)
+    show.result(facts if as_json else baking.describe_restoration(facts), as_json)
+
+
+@app.command()
+def monitor(
+    study: StudyFolder,
+    questions: Annotated[list[str], typer.Argument(help="What to ask; several go in one batch.")],
+    flag_at: Annotated[float | None, typer.Option(help="Flag an answer at this risk.")] = None,
+    stop_at: Annotated[float | None, typer.Option(help="End an answer at this risk.")] = None,
+    after: Annotated[int, typer.Option(help="Tokens to wait for before that.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Ask, and show the risk of each token while the model writes."""
+    from hlens.cli import watching
+
+    policy = watching.policy(flag_at, stop_at, after)
+    if as_json:
+        show.result(watching.watch(str(study), questions, policy, None), as_json)
+        return
+    with watching.show_tokens(len(questions)) as on_token:
+        watched = watching.watch(str(study), questions, policy, on_token)
+    watching.show_answers(watched)

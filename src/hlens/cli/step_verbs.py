@@ -1,0 +1,105 @@
+"""The verbs that make one artefact and show it: a line a step.
+
+The steps are named by their place in `hlens.steps` and looked up when a verb runs, so that the
+command line answers ``--help`` without loading a model library. Their help is read from the source.
+"""
+
+import ast
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import hlens
+from hlens.cli import show
+
+if TYPE_CHECKING:
+    from hlens.steps import Step
+
+StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study, or a recipe (.toml).")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder of the study. Default: runs/NAME.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Recompute from the stored artefacts, and say what changed."),
+]
+FigureFile = Annotated[Path | None, typer.Option("--figure", help="Write the figure (.html).")]
+Base = Annotated[str | None, typer.Option(help="The base model; the recipe's where it names one.")]
+
+
+def facts_command(place: str) -> Callable[..., None]:
+    """A command that makes the artefact at a place such as ``"answers.responses"``.
+
+    It shows the artefact's `facts`.
+    """
+
+    def command(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+        from hlens.cli import studies
+
+        step = step_at(place)
+        with show.progress() as progress:
+            opened = studies.open_study(str(study), out, None, progress)
+            value = opened[step]
+        facts = step.facts(value) if step.facts else {}
+        show.result({"study": str(opened.folder), **facts}, as_json)
+
+    command.__doc__ = help_of(place)
+    return command
+
+
+def table_command(place: str) -> Callable[..., None]:
+    """A command that makes the table at a place, and shows it with what belongs to it."""
+
+    def command(
+        study: StudyFolder,
+        out: Out = None,
+        again: Again = False,
+        figure: FigureFile = None,
+        as_json: Json = False,
+    ) -> None:
+        show_tables(step_at(place), study, out, again, figure, as_json)
+
+    command.__doc__ = help_of(place)
+    return command
+
+
+def show_tables(
+    step: "Step[Any]",
+    study: Path,
+    out: Path | None,
+    again: bool,
+    figure: Path | None,
+    as_json: bool,
+    base: str | None = None,
+) -> None:
+    """Make the tables of a step, or make them again, and show them."""
+    from hlens.cli import studies, tables
+
+    with show.progress() as progress:
+        opened = studies.open_study(str(study), out, None, progress)
+        if base is not None:
+            opened.trace_to(base)
+        shown, changed = tables.make(opened, step, again)
+        if figure is not None:
+            tables.draw(opened, step, figure)
+    show.tables(shown, changed, opened if "scores" in shown else None, as_json)
+
+
+def step_at(place: str) -> "Step[Any]":
+    """The step at a place in `hlens.steps`."""
+    module, name = place.split(".")
+    return getattr(import_module(f"hlens.steps.{module}"), name)
+
+
+def help_of(place: str) -> str:
+    """First paragraph of the docstring of the function at a place, read without importing it."""
+    module, name = place.split(".")
+    source = Path(hlens.__file__).parent / "steps" / f"{module}.py"
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+    raise LookupError(f"no step at hlens.steps.{place}")

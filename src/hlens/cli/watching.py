@@ -1,0 +1,138 @@
+"""Questions asked under a detector, and their answers token by token, coloured by risk."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from hlens.cli.show import err, out
+from hlens.errors import HlensError
+from hlens.model import Settings
+from hlens.monitor import Monitored, Policy, Risk, at_probability, monitor, watch_only
+from hlens.prompts import INSTRUCTION
+from hlens.study import Study
+
+SHADES = ((0.75, "red"), (0.5, "yellow"), (0.0, "green"))
+ENDS = {"length": "cut at the token limit", "risk": "stopped there"}
+
+
+def watch(
+    folder: str,
+    questions: Sequence[str],
+    policy: Policy,
+    on_token: Callable[[int, str, float], None] | None,
+) -> dict[str, Any]:
+    """Answer questions greedily, in one batch, under the study's detector.
+
+    Args:
+        folder: Folder of the study.
+        questions: What to ask.
+        policy: What to do about a risk.
+        on_token: Called with each token's row and text, and the probability up to it.
+    """
+    if not all(question.strip() for question in questions):
+        raise HlensError("an empty question; say what to ask, in quotes")
+    study = Study(folder)
+    detector, sampling = study.detector(), study.recipe.sampling
+    asked = [f"{question} {sampling.instruction or INSTRUCTION}" for question in questions]
+    prompts = [study.model.encode(text) for text in asked]
+
+    def report(risk: Risk) -> None:
+        if on_token is not None:
+            on_token(risk.row, risk.text, risk.probability)
+
+    settings = Settings(sampling.max_new_tokens, 0.0)
+    monitored = monitor(study.model, detector, prompts, settings, on_token=report, policy=policy)
+    answers = [_answer(*pair) for pair in zip(questions, monitored, strict=True)]
+    return {
+        "answers": answers,
+        "calibrated": detector.calibration is not None,
+        "neurons": len(detector.selected),
+        "tokens x neurons read": sum(one.touched for one in monitored),
+    }
+
+
+def policy(flag_at: float | None, stop_at: float | None, after: int) -> Policy:
+    """Flag or stop at a probability, or watch only.
+
+    Raises:
+        HlensError: Both were asked for, or no probability.
+    """
+    if flag_at is not None and stop_at is not None:
+        raise HlensError(
+            "--flag-at and --stop-at together; a stopped answer is flagged, choose one"
+        )
+    if stop_at is not None:
+        return at_probability(stop_at, "stop", after)
+    return watch_only if flag_at is None else at_probability(flag_at, "flag", after)
+
+
+def _answer(question: str, monitored: Monitored) -> dict[str, Any]:
+    last = monitored.risks[-1].probability if monitored.risks else None
+    return {
+        "question": question,
+        "answer": monitored.generation.text,
+        "probability": last,
+        "finish": monitored.generation.finish_reason,
+        "flagged_at": monitored.flagged_at,
+        "tokens": [
+            {"token": r.text, "probability": round(r.probability, 4)} for r in monitored.risks
+        ],
+    }
+
+
+@contextmanager
+def show_tokens(n: int) -> Iterator[Callable[[int, str, float], None]]:
+    """Show tokens as they are written, a line an answer on stderr, and clear them at the end.
+
+    Where stderr is no terminal, nothing is shown.
+    """
+    lines = [Text() for _ in range(n)]
+    if not err.is_terminal:
+        yield lambda row, text, probability: None
+        return
+    with Live(Group(*lines), console=err, auto_refresh=False, transient=True) as live:
+
+        def add(row: int, text: str, probability: float) -> None:
+            lines[row].append_text(_token(text, probability))
+            live.update(Group(*lines), refresh=True)
+
+        yield add
+
+
+def show_answers(watched: Mapping[str, Any]) -> None:
+    """What was watched: each answer, its risk and its end, and how much was read."""
+    for one in watched["answers"]:
+        out.print(f"[bold]{escape(one['question'])}[/]", soft_wrap=True)
+        tokens = [_token(token["token"], token["probability"]) for token in one["tokens"]]
+        out.print(Text.assemble("  ", *tokens) if tokens else "  (an empty answer)", soft_wrap=True)
+        out.print(f"  {_fate(one)}\n", soft_wrap=True)
+    calibration = "calibrated on held-out folds" if watched["calibrated"] else "not calibrated"
+    shades = "[green]below 0.5[/], [yellow]from 0.5[/], [red]from 0.75[/]"
+    out.print(
+        f"risk: probability of hallucination, read up to each token, {calibration}: {shades}",
+        soft_wrap=True,
+    )
+    read = (
+        f"{watched['neurons']} neurons at each token, {watched['tokens x neurons read']:,} in all"
+    )
+    out.print(f"read: {read}", soft_wrap=True)
+
+
+def _fate(one: Mapping[str, Any]) -> str:
+    """Risk of the whole answer, where it was flagged, and how it ended."""
+    if one["probability"] is None:
+        return "risk: none, nothing was written"
+    parts = [f"risk {one['probability']:.2f}"]
+    if one["flagged_at"] is not None:
+        parts.append(f"flagged at token {one['flagged_at'] + 1}")
+    return ", ".join([*parts, *([ENDS[one["finish"]]] if one["finish"] in ENDS else [])])
+
+
+def _token(text: str, probability: float) -> Text:
+    shade = next(colour for least, colour in SHADES if probability >= least)
+    return Text(text.replace("\n", "↵"), style=shade)

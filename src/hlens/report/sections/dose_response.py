@@ -1,0 +1,64 @@
+"""Whether editing the neurons changes what the model does."""
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from hlens import figures
+from hlens.effects import CAPABILITY, dose_table, labels, rates, slope_table, slopes
+from hlens.report.data import Section
+from hlens.report.tables import Tables
+from hlens.steps import effects
+
+HEADING = "Does editing them change behaviour?"
+NEEDS = (effects.outcomes,)
+SLOPE_COLUMNS = {
+    "slope": "slope per unit of α",
+    "less_random": "less the random sets' mean",
+    "as_steep": "as steep",
+}
+
+
+def section(tables: Tables) -> Section | None:
+    """The section of a study whose neurons were edited."""
+    outcomes, words = tables[effects.outcomes], labels()
+    steepness = slopes(outcomes)
+    return Section(
+        HEADING,
+        "The neurons' activations times α, beside as many random neurons of the same layers, the "
+        "truth-associated neurons, and a random push as large.",
+        (
+            *_doses(outcomes, steepness, words),
+            slope_table(steepness, words).rename(columns=SLOPE_COLUMNS),
+        ),
+        "A change that random sets make too, or that comes with lost capability, is damage, not "
+        "control. Slopes are least-squares over α, their intervals (95 %) a bootstrap that pairs "
+        "the questions. Of several sets the lowest and highest slope are shown; “as steep” counts "
+        "the random sets that do as much, either way. Of many behaviours one may lie beyond them "
+        "by chance.",
+    )
+
+
+def asked(outcomes: pd.DataFrame) -> list[str]:
+    """The behaviours among the outcomes."""
+    return [name for name in dict.fromkeys(outcomes["behaviour"]) if name not in CAPABILITY]
+
+
+def costs(outcomes: pd.DataFrame) -> list[str]:
+    """The capabilities among the outcomes."""
+    return [name for name in CAPABILITY if name in set(outcomes["behaviour"])]
+
+
+def _doses(outcomes: pd.DataFrame, steepness: pd.DataFrame, words: Any) -> list[Any]:
+    """A figure a behaviour, perplexity beside it; the other capabilities in one more."""
+    table, first, others = rates(outcomes), costs(outcomes)[:1], costs(outcomes)[1:]
+    drawn = [[name, *first] for name in asked(outcomes)] + ([others] if others else [])
+    return [
+        partial(
+            figures.dose_response,
+            dose_table(table, names, words),
+            slopes=steepness.loc[steepness["behaviour"] == names[0]],
+        )
+        for names in drawn
+    ]

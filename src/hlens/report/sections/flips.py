@@ -1,0 +1,26 @@
+"""Which replies an edit turns, both ways."""
+
+from functools import partial
+
+from hlens import figures
+from hlens.effects import flips, labels
+from hlens.report.data import Section
+from hlens.report.sections.dose_response import asked
+from hlens.report.tables import Tables
+from hlens.steps import effects
+
+HEADING = "Which replies turn?"
+NEEDS = (effects.outcomes,)
+
+
+def section(tables: Tables) -> Section | None:
+    """The section of a study whose neurons were edited."""
+    outcomes = tables[effects.outcomes]
+    turned = flips(outcomes)
+    own = turned.loc[turned["behaviour"].isin(asked(outcomes))]
+    return Section(
+        HEADING,
+        "Replies that turned against the unmodified model's, both ways.",
+        (partial(figures.flips, own, labels=labels()),),
+        "An edit that turns as many replies one way as the other changes much and moves nothing.",
+    )

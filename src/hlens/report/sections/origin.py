@@ -1,0 +1,71 @@
+"""Where the neurons come from: the detector on the base model, and the drift of its neurons."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pandas as pd
+
+from hlens import figures
+from hlens.report.data import Section
+from hlens.report.html_table import table
+from hlens.report.tables import Tables
+from hlens.steps import detection, origin
+
+HEADING = "Did the base model know?"
+NEEDS = (detection.detector, origin.origin, origin.drift_of_neurons)
+CLAIMS = ("detector on base model", "selected neurons, refit on base")
+
+
+def section(tables: Tables) -> Section | None:
+    """The section of a study whose recipe names a base model."""
+    if not tables.recipe.base:
+        return None
+    scores = tables[origin.origin]
+    has_neurons = len(tables[detection.detector].neurons) > 0
+    drift = tables[origin.drift_of_neurons] if has_neurons else None
+    drift_table = (
+        "No neuron points to hallucination, so there is no drift to show."
+        if drift is None
+        else table(drift, "Mean drift of the H-neurons beside random others of their layers.")
+    )
+    return Section(
+        HEADING,
+        f"The same detector on answers of {tables.recipe.base} to the held-out questions, asked as "
+        "text to be completed and judged as its own answers.",
+        (
+            partial(figures.scores, scores, claims=CLAIMS),
+            *describe_origin(scores, drift),
+            table(scores, "AUROC on the base model's answers; p: random neurons that do as well."),
+            drift_table,
+        ),
+        "A detector that carries over shows that the information was there, not that tuning left "
+        "it untouched; the base model answers in another form.",
+    )
+
+
+def describe_origin(scores: pd.DataFrame, drift: pd.DataFrame | None) -> Iterator[str]:
+    """What origin and drift say, in sentences."""
+    rows = {row["control"]: row for row in scores.to_dict("records")}
+    own, drawn = rows["detector on base model"], rows["random neurons"]
+    side = (
+        "better than"
+        if own["low"] > 0.5
+        else "worse than"
+        if own["high"] < 0.5
+        else "no better than"
+    )
+    yield (
+        f"On the base model the detector is {side} chance: AUROC {own['auroc']:.3f} "
+        f"[{own['low']:.3f}, {own['high']:.3f}]; its weights on random neurons of the same layers "
+        f"reach {drawn['auroc']:.3f} [{drawn['low']:.3f}, {drawn['high']:.3f}], a probe found on "
+        f"the base model {rows['probe found on base']['auroc']:.3f}."
+    )
+    if drift is None:
+        return
+    row = next(row for row in drift.to_dict("records") if row["measure"] == "z")
+    moved = "more" if row["value"] > row["expected"] else "less"
+    sure = f"{moved} than" if row["p"] < 0.05 else "about as far as"
+    yield (
+        f"Tuning moved the H-neurons {sure} random others of their layers: z {row['value']:.3f} "
+        f"beside {row['expected']:.3f} [{row['low']:.3f}, {row['high']:.3f}], p = {row['p']:.3f}."
+    )

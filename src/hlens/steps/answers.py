@@ -1,0 +1,204 @@
+"""From questions to labelled examples: sample, judge, locate."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hlens import judges, spans
+from hlens.model import Model, Settings
+from hlens.prompts import prompt_of
+from hlens.recipe import SamplingRecipe
+from hlens.sampling import sample
+from hlens.steps.sources import asked, completion, judge_of, model
+from hlens.steps.step import Storage, file_of, step
+from hlens.store.records import (
+    load_examples,
+    load_judgements,
+    load_questions,
+    load_responses,
+    load_rows,
+    response_from,
+    save_examples,
+    save_judgements,
+    save_questions,
+    save_responses,
+)
+from hlens.store.tables import load_table, save_table
+from hlens.types import Example, Judgement, Question, Response
+
+JSONL = ".jsonl"
+
+
+@step(
+    needs=(asked,),
+    storage=Storage(
+        JSONL,
+        lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
+        lambda stem: load_questions(file_of(stem, JSONL)),
+    ),
+)
+def questions(asked: list[Question]) -> list[Question]:
+    """The questions of all domains of the recipe."""
+    return asked
+
+
+@step(
+    needs=(questions, model, completion),
+    options=("sampling", "seed"),
+    storage=Storage(
+        JSONL,
+        lambda responses, stem: save_responses(responses, file_of(stem, JSONL)),
+        lambda stem, questions: load_responses(file_of(stem, JSONL), questions),
+        beside=(questions,),
+    ),
+    verb="sample",
+    facts=lambda responses: {"n": len(responses)},
+)
+def responses(
+    questions: list[Question],
+    model: Model,
+    completion: bool,
+    *,
+    sampling: SamplingRecipe,
+    seed: int,
+    earlier: Path | None,
+    parts: Path,
+    progress: Callable[[int, int], None],
+) -> list[Response]:
+    """Ask the questions, several times each.
+
+    A question that was asked before with this very prompt keeps its answers: a sample draws from a
+    seed of its question, so that they are what would be said now (but for rounding; see
+    `hlens.model.generation.SeededSampler`).
+    """
+    known = _answered(questions, model, completion, sampling, earlier) if earlier else {}
+    new = [q for q in questions if (q.domain, q.id) not in known]
+    if new:
+        for response in sample(
+            model,
+            new,
+            sampling.n,
+            seed=seed,
+            settings=settings_of(sampling),
+            instruction=sampling.instruction,
+            completion=completion,
+            rows=sampling.rows,
+            folder=parts,
+            progress=progress,
+        ):
+            known.setdefault((response.question.domain, response.question.id), []).append(response)
+    return [response for q in questions for response in known[q.domain, q.id]]
+
+
+def settings_of(sampling: SamplingRecipe) -> Settings:
+    """How the recipe draws tokens."""
+    return Settings(sampling.max_new_tokens, sampling.temperature, sampling.top_k, sampling.top_p)
+
+
+def _answered(
+    questions: Sequence[Question],
+    model: Model,
+    completion: bool,
+    sampling: SamplingRecipe,
+    earlier: Path,
+) -> dict[tuple[str, str], list[Response]]:
+    """The earlier responses to each question that has all its samples, from the same prompt."""
+    by_key = {(q.domain, q.id): q for q in questions}
+    answers: dict[tuple[str, str], list[Response]] = defaultdict(list)
+    for row in load_rows(file_of(earlier, JSONL)):
+        if (row["domain"], row["question_id"]) in by_key:
+            response = response_from(row, by_key)
+            answers[response.question.domain, response.question.id].append(response)
+
+    def is_whole(key: tuple[str, str], given: list[Response]) -> bool:
+        prompt = prompt_of(model, by_key[key], sampling.instruction, completion=completion)
+        return [response.sample for response in given] == list(range(sampling.n)) and all(
+            response.token_ids[: response.n_prompt] == tuple(prompt) for response in given
+        )
+
+    return {key: given for key, given in answers.items() if is_whole(key, given)}
+
+
+@step(
+    needs=(responses,),
+    options=("labels.judge",),
+    storage=Storage(
+        JSONL,
+        lambda judgements, stem: save_judgements(judgements, file_of(stem, JSONL)),
+        lambda stem, responses: load_judgements(file_of(stem, JSONL), responses),
+        beside=(responses,),
+    ),
+    verb="judge",
+    facts=lambda judgements: {
+        "n": len(judgements),
+        **{str(verdict): n for verdict, n in Counter(j.verdict for j in judgements).items()},
+    },
+)
+def judgements(responses: list[Response], *, judge: str) -> list[Judgement]:
+    """Say which responses are true."""
+    return judges.judge(responses, judge_of(judge))
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """Labelled token sequences, and what became of the judgements that are none.
+
+    Attributes:
+        examples: The examples.
+        losses: Judgements by label and reason, those located included.
+    """
+
+    examples: list[Example]
+    losses: pd.DataFrame
+
+
+def _save_located(located: Located, stem: Path) -> None:
+    save_table(located.losses, stem.with_name("losses.parquet"))
+    save_examples(located.examples, file_of(stem, JSONL))
+
+
+def _load_located(stem: Path) -> Located:
+    losses = load_table(stem.with_name("losses.parquet"))
+    return Located(load_examples(file_of(stem, JSONL)), losses)
+
+
+def _located_facts(located: Located) -> dict[str, Any]:
+    losses = located.losses
+    return {
+        "n": len(located.examples),
+        "hallucinated": sum(example.hallucinated for example in located.examples),
+        "lost": int(losses.loc[losses["reason"] != "located", "n"].sum()),
+    }
+
+
+@step(
+    needs=(judgements, model),
+    options=("labels.keep", "labels.span", "labels.per_question"),
+    storage=Storage(JSONL, _save_located, _load_located),
+    name="examples",
+    verb="locate",
+    facts=_located_facts,
+)
+def located(
+    judgements: list[Judgement], model: Model, *, keep: str, span: str, per_question: int
+) -> Located:
+    """Find the answer's tokens in each response."""
+    kept = spans.consistent(judgements) if keep == "consistent" else judgements
+    examples, losses = spans.locate_with_losses(kept, model, span)
+    return Located(spans.first_of_each_label(examples, per_question), losses)
+
+
+@step(needs=(located,), name="labelled_examples")
+def examples(located: Located) -> list[Example]:
+    """Labelled token sequences."""
+    return located.examples
+
+
+@step(needs=(located,))
+def losses(located: Located) -> pd.DataFrame:
+    """How many judgements became no example, by label and reason."""
+    return located.losses

@@ -1,0 +1,453 @@
+"""The audit of a study: evidence, tables and a card, each made once and kept in ``audit/``."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hlens import baselines, figures, judges, metrics
+from hlens.audit import (
+    REFERENCE,
+    Scored,
+    added_value,
+    covariates,
+    decide,
+    findings,
+    markdown,
+    score_all,
+    second_labels,
+    set_agreement,
+    truth_by_length,
+)
+from hlens.audit import confounds as hold_covariates_fixed
+from hlens.audit import leaderboard as rank_detectors
+from hlens.audit import refits as refit
+from hlens.audit.extracting import NO_BEHAVIOUR
+from hlens.audit.quick import known_evidence
+from hlens.audit.scoring import TEST, TRAIN
+from hlens.baselines import Rival
+from hlens.contributions import Ask
+from hlens.effects import slopes
+from hlens.evaluation.controls import settled
+from hlens.model import Model
+from hlens.probe import SparseProbe
+from hlens.recipe import MeasureRecipe, SamplingRecipe
+from hlens.steps.answers import examples, judgements, responses, settings_of
+from hlens.steps.detection import Split, contributions, detector, probe, scores, split
+from hlens.steps.domains import domains, transfer
+from hlens.steps.effects import outcomes
+from hlens.steps.runner import Runner
+from hlens.steps.sources import completion, model, rivals
+from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
+from hlens.store import write_text
+from hlens.store.evidence import load_evidence, save_evidence
+from hlens.types import (
+    AuditCard,
+    Contributions,
+    Detector,
+    Evidence,
+    Example,
+    Judgement,
+    Response,
+)
+
+SECOND_JUDGE = "substring"  # the loose rule of the paper's official code
+
+
+# --- What the audit reads --------------------------------------------------------------------
+
+
+@step(needs=(examples,), options=("measure",))
+def other_asks(examples: list[Example], *, measure: MeasureRecipe) -> dict[str, Ask]:
+    """The same measure at the other position, and over the other region, where they differ."""
+    own = Ask(metrics.by_name(measure.metric), measure.region, measure.reduce, measure.position)
+    region = "response" if measure.region == "answer" else "answer"
+    position = "predicted" if measure.position == "read" else "read"
+    asks: dict[str, Ask] = {}
+    if metrics.NEEDS.get(own.metric) != "direction":  # that is of a predicted token always
+        asks[f"where tokens are {position}"] = replace(own, position=position)
+    over = f"over the {'whole ' if region == 'response' else ''}{region}"
+    asks[over] = replace(own, region=region)
+    return {
+        name: ask
+        for name, ask in asks.items()
+        if any(ask.positions(e).tolist() != own.positions(e).tolist() for e in examples)
+    }
+
+
+@step(
+    needs=(examples, responses, contributions, other_asks, model, completion),
+    options=("sampling", "seed"),
+    storage=Storage("", save_evidence, load_evidence, beside=(contributions,)),
+    name="audit/evidence",
+    verb="audit",
+)
+def evidence(
+    examples: list[Example],
+    responses: list[Response],
+    contributions: Contributions,
+    other_asks: Mapping[str, Ask],
+    model: Model,
+    completion: bool,
+    *,
+    sampling: SamplingRecipe,
+    seed: int,
+    report: Callable[[str, int, int], None],
+) -> Evidence:
+    """What the rivals read, in one forward pass."""
+    return baselines.gather(
+        model,
+        examples,
+        responses,
+        contributions,
+        seed=seed,
+        settings=settings_of(sampling),
+        completion=completion,
+        also=other_asks,
+        progress=report,
+    )
+
+
+@step(needs=(examples, judgements, contributions), name="audit/quick/evidence")
+def quick_evidence(
+    examples: list[Example], judgements: list[Judgement], contributions: Contributions
+) -> Evidence:
+    """What the rivals can read without running the model."""
+    return known_evidence(examples, judgements, contributions)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Training and held-out part of the examples, as the audit's tables take them.
+
+    Attributes:
+        in_test: Which examples are held out.
+        labels: Labels of the training part and of the held-out part.
+        groups: Their groups.
+        covariates: What could stand in for truth, a row an example.
+    """
+
+    in_test: np.ndarray
+    labels: tuple[np.ndarray, np.ndarray]
+    groups: tuple[list[str], list[str]]
+    covariates: pd.DataFrame
+
+
+@step(needs=(contributions, split, examples, judgements))
+def rows(
+    contributions: Contributions,
+    split: Split,
+    examples: list[Example],
+    judgements: list[Judgement],
+) -> Rows:
+    """The examples of both parts with their labels, groups and covariates."""
+    held_out = set(split.test.groups)
+    in_test = np.array([group in held_out for group in contributions.groups])
+    labels, groups = contributions.labels.numpy(), np.asarray(contributions.groups)
+    return Rows(
+        in_test,
+        (labels[~in_test], labels[in_test]),
+        (list(groups[~in_test]), list(groups[in_test])),
+        covariates(examples, judgements),
+    )
+
+
+# --- The tables ------------------------------------------------------------------------------
+
+
+@step(
+    needs=(evidence, rows, probe, detector, rivals),
+    options=("seed",),
+    storage=TABLE,
+    name="audit/scores",
+)
+def rival_scores(
+    evidence: Evidence,
+    rows: Rows,
+    probe: SparseProbe,
+    detector: Detector,
+    rivals: list[Rival],
+    *,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> pd.DataFrame:
+    """Score of every example by every detector; out of fold in the training part."""
+    return score_all(evidence, rows.in_test, probe, detector, rivals, seed, progress)
+
+
+def _by_detector(table: pd.DataFrame, part: str) -> dict[str, np.ndarray]:
+    """Scores of each detector that could be run, on one part."""
+    own = table.loc[table["part"] == part]
+    return {
+        str(name): own.loc[own["detector"] == name, "score"].to_numpy()
+        for name in own["detector"].unique()
+    }
+
+
+@step(needs=(rival_scores, rows))
+def own_scores(table: pd.DataFrame, rows: Rows) -> tuple[Scored, Scored]:
+    """The detector's own scores beside the covariates, training part first."""
+    train, test = (
+        Scored(
+            _by_detector(table, part)[REFERENCE],
+            labels,
+            groups,
+            rows.covariates.loc[chosen].reset_index(drop=True),
+        )
+        for part, chosen, labels, groups in zip(
+            (TRAIN, TEST), (~rows.in_test, rows.in_test), rows.labels, rows.groups, strict=True
+        )
+    )
+    return train, test
+
+
+@step(
+    needs=(rival_scores, rows),
+    options=("evaluation.n_boot", "seed"),
+    storage=TABLE,
+    name="audit/leaderboard",
+)
+def leaderboard(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> pd.DataFrame:
+    """The detector among its rivals."""
+    once = table.drop_duplicates("detector").set_index("detector")
+    known = once.loc[once["note"] == ""]
+    costs = {str(name): (int(row["passes"]), int(row["samples"])) for name, row in known.iterrows()}
+    absent: Any = once.loc[once["note"] != "", "note"]
+    missing = {str(name): str(note) for name, note in absent.items()}
+    scored = _by_detector(table, TEST)
+    return rank_detectors(scored, rows.labels[1], rows.groups[1], costs, missing, n_boot, seed)
+
+
+@step(
+    needs=(rival_scores, rows),
+    options=("evaluation.n_boot", "seed"),
+    storage=TABLE,
+    name="audit/added",
+)
+def added(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> pd.DataFrame:
+    """What the detector adds to each of its rivals."""
+    train, test = _by_detector(table, TRAIN), _by_detector(table, TEST)
+    return added_value(train, test, rows.labels, rows.groups, n_boot=n_boot, seed=seed)
+
+
+@step(
+    needs=(own_scores,),
+    options=("evaluation.n_boot", "seed"),
+    storage=TABLE,
+    name="audit/confounds",
+)
+def confounds(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> pd.DataFrame:
+    """The detector's AUROC with each covariate held fixed."""
+    return hold_covariates_fixed(*own_scores, n_boot, seed)
+
+
+@step(
+    needs=(own_scores,),
+    options=("evaluation.n_boot", "seed"),
+    storage=TABLE,
+    name="audit/factorial",
+)
+def factorial(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> pd.DataFrame:
+    """Truth against length."""
+    test = own_scores[1]
+    length = test.covariates["length"]
+    return truth_by_length(test.scores, test.labels, length, test.groups, n_boot, seed)
+
+
+@step(needs=(responses, examples, rows))
+def second_judge(
+    responses: list[Response], examples: list[Example], rows: Rows
+) -> tuple[Tensor, Tensor]:
+    """Labels of training and test part by the second judge; -1 where it gives none."""
+    judged = judges.judge(responses, judges.named(SECOND_JUDGE))
+    labels, held_out = second_labels(examples, judged), torch.from_numpy(rows.in_test)
+    return labels[~held_out], labels[held_out]
+
+
+@step(
+    needs=(split, probe, detector, evidence, second_judge),
+    options=("evaluation.random_sets", "evaluation.n_boot", "seed"),
+    storage=TABLE,
+    name="audit/refits",
+)
+def refits(
+    split: Split,
+    probe: SparseProbe,
+    detector: Detector,
+    evidence: Evidence,
+    second_judge: tuple[Tensor, Tensor],
+    *,
+    random_sets: int,
+    n_boot: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The same finding made in other ways."""
+    return refit(
+        *split,
+        probe,
+        detector,
+        evidence.measured,
+        second_judge,
+        draws=random_sets,
+        n_boot=n_boot,
+        seed=seed,
+    )
+
+
+@step(needs=(split, probe, detector), options=("seed",), storage=TABLE, name="audit/halves")
+def set_halves(split: Split, probe: SparseProbe, detector: Detector, *, seed: int) -> pd.DataFrame:
+    """How much of the set of neurons comes back on halves of the training part."""
+    return set_agreement(split.train, settled(probe, detector), seed=seed)
+
+
+# --- The card --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        card: The card: six claims with their verdicts.
+        leaderboard: The detector among its rivals.
+        added: What it adds to each of them.
+        confounds: Its AUROC with each covariate held fixed.
+        factorial: Truth against length.
+        refits: The same finding made in other ways.
+        halves: How much of the set comes back.
+    """
+
+    card: AuditCard
+    leaderboard: pd.DataFrame
+    added: pd.DataFrame
+    confounds: pd.DataFrame
+    factorial: pd.DataFrame
+    refits: pd.DataFrame
+    halves: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        return figures.audit_card(self.card).markup
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card and all tables as plain JSON values."""
+        tables = {
+            name: json.loads(value.to_json(orient="records") or "[]")
+            for name, value in vars(self).items()
+            if isinstance(value, pd.DataFrame)
+        }
+        return {"card": self.card.to_dict(), **tables}
+
+
+def _save_card(card: AuditCard, stem: Path) -> None:
+    text = json.dumps(card.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    write_text(file_of(stem, ".md"), markdown(card))
+    write_text(file_of(stem, ".json"), text)
+
+
+def _load_card(stem: Path) -> AuditCard:
+    return AuditCard.from_dict(json.loads(file_of(stem, ".json").read_text(encoding="utf-8")))
+
+
+@step()
+def remark() -> str:
+    """What the card says of the audit itself."""
+    return ""
+
+
+@step(name="audit/quick/remark")
+def quick_remark() -> str:
+    """What the card of a quick audit says of it."""
+    return " Quick: the model was not run any further."
+
+
+TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
+
+
+@step(
+    needs=(
+        scores,
+        leaderboard,
+        added,
+        confounds,
+        refits,
+        set_halves,
+        detector,
+        contributions,
+        rows,
+        remark,
+    ),
+    options=("seed",),
+    optional=(transfer, outcomes),
+    storage=Storage(".json", _save_card, _load_card),
+    name="audit/card",
+)
+def card(
+    scores: pd.DataFrame,
+    leaderboard: pd.DataFrame,
+    added: pd.DataFrame,
+    confounds: pd.DataFrame,
+    refits: pd.DataFrame,
+    halves: pd.DataFrame,
+    detector: Detector,
+    contributions: Contributions,
+    rows: Rows,
+    remark: str,
+    transfer: pd.DataFrame | None,
+    outcomes: pd.DataFrame | None,
+    *,
+    seed: int,
+) -> AuditCard:
+    """Six claims, each with its verdict and the numbers that decided it."""
+    numbers = findings(
+        scores,
+        leaderboard=leaderboard,
+        added=added,
+        confounds=confounds,
+        refits=refits,
+        halves=halves,
+        n_selected=len(detector.selected),
+        n_neurons=detector.weights.numel(),
+        transfer=transfer,
+        slopes=None if outcomes is None else _corrected_slopes(outcomes),
+    )
+    n_test = int(rows.in_test.sum())
+    about = (
+        f"{detector.metric} of the {detector.region} tokens, {len(detector.selected)} neurons; "
+        f"found on {len(contributions) - n_test} answers, tested on {n_test} of other questions; "
+        f"domains: {', '.join(sorted(set(contributions.domains)))}; seed {seed}.{remark}"
+    )
+    return AuditCard(detector.provenance.model, about, decide(numbers))
+
+
+def _corrected_slopes(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Slopes at a level corrected for the number of behaviours."""
+    tested = max(1, len(set(outcomes["behaviour"]) - set(NO_BEHAVIOUR)))
+    return slopes(outcomes, level=1 - 0.05 / tested)
+
+
+@step(needs=(card, *TABLES), verb="audit")
+def audit(card: AuditCard, *tables: pd.DataFrame) -> Audit:
+    """Which claims survive their controls: rivals, confounds, controls, and one card."""
+    return Audit(card, *tables)
+
+
+def _quick_name(name: str) -> str:
+    return name.replace("audit/", "audit/quick/", 1) if "/" in name else f"audit/quick/{name}"
+
+
+# The same audit without a forward pass: other evidence below, the same tables above.
+INSTEAD: dict[Step[Any], Step[Any]] = {evidence: quick_evidence, remark: quick_remark}
+quick_audit: Step[Audit] = substitute(audit, INSTEAD, _quick_name)
+quick_card: Step[AuditCard] = INSTEAD[card]
+
+
+def make_transfer(run: Runner) -> None:
+    """Make the transfer table of several domains: the card reads it where it is current."""
+    if len(run.value(domains)) > 1:
+        run.ensure(transfer)

@@ -1,0 +1,280 @@
+"""From examples to a detector and its scores: measure, find, evaluate, and what lies beside."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from hlens import figures, metrics, store
+from hlens.contributions import measure
+from hlens.errors import HlensError
+from hlens.evaluation import controls, k_sweep, split_by_group, univariate
+from hlens.model import Model
+from hlens.probe import SparseProbe, find
+from hlens.recipe import MeasureRecipe, key_of
+from hlens.selection import path as regularisation_path
+from hlens.selection import stability as select_stable
+from hlens.steps.answers import examples
+from hlens.steps.sources import model
+from hlens.steps.step import TABLE, Storage, file_of, step
+from hlens.store.contributions import load_contributions, save_contributions
+from hlens.store.detectors import load_detector, save_detector
+from hlens.types import Contributions, Detector, Example
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Contributions, and which examples they are of.
+
+    Attributes:
+        contributions: What each neuron contributed to each example.
+        digests: A hash of each example, in order: its tokens, span and label, and whose they are.
+    """
+
+    contributions: Contributions
+    digests: tuple[str, ...]
+
+    def of_domain(self, domain: str) -> "Measured":
+        """The examples of one domain."""
+        pairs = zip(self.digests, self.contributions.domains, strict=True)
+        own = tuple(digest for digest, name in pairs if name == domain)
+        return Measured(self.contributions.of_domain(domain), own)
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells these values from others, as plain values."""
+        data = self.contributions
+        measured = [data.provenance.fingerprint, data.metric, data.region, str(data.values.dtype)]
+        return [*measured, self.digests]
+
+
+def _save_measured(measured: Measured, stem: Path) -> None:
+    save_contributions(measured.contributions, stem)
+    lines = "".join(f"{digest}\n" for digest in measured.digests)
+    store.write_text(file_of(stem, ".digests.txt"), lines)
+
+
+def _load_measured(stem: Path) -> Measured:
+    digests = file_of(stem, ".digests.txt").read_text(encoding="utf-8").split()
+    return Measured(load_contributions(stem), tuple(digests))
+
+
+def _measured_facts(measured: Measured) -> dict[str, Any]:
+    data = measured.contributions
+    return {
+        "n": len(data),
+        "layers": data.n_layers,
+        "neurons a layer": data.d_mlp,
+        "metric": data.metric,
+    }
+
+
+@step(
+    needs=(examples, model),
+    options=("measure",),
+    storage=Storage(".safetensors", _save_measured, _load_measured),
+    name="contributions",
+    verb="measure",
+    facts=_measured_facts,
+)
+def measured(
+    examples: list[Example],
+    model: Model,
+    *,
+    measure: MeasureRecipe,
+    earlier: Path | None,
+    parts: Path,
+    progress: Callable[[int, int], None],
+) -> Measured:
+    """Measure what each neuron contributed to each answer.
+
+    An example that was measured before keeps its values.
+    """
+    check_labels(examples)
+
+    def run(some: Sequence[Example], digests: list[str]) -> Contributions:
+        own = parts / key_of([vars(measure), model.fingerprint, str(model.dtype), digests])
+        store.remove_folder(parts, but=own.name)  # of a run that will not be continued
+        return _measure(model, some, measure, own, progress)
+
+    wanted = [digest_of(example) for example in examples]
+    before = _load_measured(earlier) if earlier else None
+    if before is None or before.contributions.provenance.fingerprint != model.fingerprint:
+        return Measured(run(examples, wanted), tuple(wanted))
+    known = {digest: column for column, digest in enumerate(before.digests)}
+    missing = [digest for digest in wanted if digest not in known]
+    joined = before.contributions
+    if missing:
+        new = [e for e, digest in zip(examples, wanted, strict=True) if digest not in known]
+        fresh = run(new, missing)
+        if len(fresh) != len(new):  # a region that some of the new examples do not have
+            return Measured(run(examples, wanted), tuple(wanted))
+        known |= {digest: len(joined) + column for column, digest in enumerate(missing)}
+        joined = Contributions.concatenate([joined, fresh])
+    return Measured(joined.select([known[digest] for digest in wanted]), tuple(wanted))
+
+
+def _measure(
+    model: Model,
+    examples: Sequence[Example],
+    options: MeasureRecipe,
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> Contributions:
+    return measure(
+        model,
+        examples,
+        metric=metrics.by_name(options.metric),
+        region=options.region,
+        reduce=options.reduce,
+        position=options.position,
+        dtype=getattr(torch, options.dtype),
+        progress=progress,
+        store=folder,
+    )
+
+
+def digest_of(example: Example) -> str:
+    """A hash of one example: its tokens, span and label, and whose they are."""
+    e = example
+    return key_of([
+        e.domain, e.question_id, e.group, e.sample, e.token_ids.tolist(), e.n_prompt, e.start,
+        e.stop, e.hallucinated,
+    ])  # fmt: skip
+
+
+def check_labels(examples: Sequence[Example]) -> None:
+    """Raise `HlensError` unless there are examples of both labels."""
+    wrong = sum(example.hallucinated for example in examples)
+    if 0 < wrong < len(examples):
+        return
+    label = "hallucinated" if examples and wrong else "true" if examples else "no"
+    raise HlensError(
+        f"all {len(examples)} examples are of one label ({label}); a probe needs both: use easier "
+        'or harder questions, more samples, or keep = "all"'
+    )
+
+
+@step(needs=(measured,), name="measured_contributions")
+def contributions(measured: Measured) -> Contributions:
+    """What each neuron contributed to each example; memory-mapped."""
+    return measured.contributions
+
+
+class Split(NamedTuple):
+    """Training and held-out part; no group is in both."""
+
+    train: Contributions
+    test: Contributions
+
+
+@step(needs=(contributions,), options=("evaluation.test", "seed"))
+def split(contributions: Contributions, *, test: float, seed: int) -> Split:
+    """Training and held-out part, split by group."""
+    return Split(*split_by_group(contributions, test, seed=seed))
+
+
+def _none(option: str) -> Any:
+    """An option of the recipe, where the word "none" means None."""
+    return None if option == "none" else option
+
+
+@step(options=("probe.C", "probe.l1_ratio", "probe.scale", "probe.class_weight", "seed"))
+def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int) -> SparseProbe:
+    """The recipe's probe, not fitted."""
+    return SparseProbe(
+        C=C or "cv",
+        l1_ratio=l1_ratio,
+        scale=_none(scale),
+        class_weight=_none(class_weight),
+        random_state=seed,
+    )
+
+
+DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, load_detector)
+
+
+@step(
+    needs=(split, probe),
+    options=("probe.calibration",),
+    storage=DETECTOR,
+    verb="find",
+    facts=lambda detector: {
+        "selected": len(detector.selected),
+        "H-neurons": len(detector.neurons),
+        **detector.fit,
+    },
+)
+def detector(split: Split, probe: SparseProbe, *, calibration: str) -> Detector:
+    """Fit the sparse probe on the training part."""
+    return find(split.train, probe, calibration=_none(calibration))
+
+
+@step(
+    needs=(split, probe, detector),
+    options=("evaluation.shuffles", "evaluation.random_sets", "evaluation.n_boot", "seed"),
+    storage=TABLE,
+    verb="evaluate",
+    figure=lambda table: figures.scores(table),
+)
+def scores(
+    split: Split,
+    probe: SparseProbe,
+    detector: Detector,
+    *,
+    shuffles: int,
+    random_sets: int,
+    n_boot: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Held-out AUROC beside its controls."""
+    return controls(
+        *split, probe, detector, shuffles=shuffles, draws=random_sets, n_boot=n_boot, seed=seed
+    )
+
+
+@step(needs=(split,), storage=TABLE)
+def alone(split: Split) -> pd.DataFrame:
+    """AUROC of every neuron alone, on the training part."""
+    return univariate(split.train)
+
+
+@step(needs=(split, probe), storage=TABLE)
+def path(split: Split, probe: SparseProbe) -> pd.DataFrame:
+    """The regularisation path: weight of each neuron at each C."""
+    return regularisation_path(split.train, probe).table()
+
+
+@step(
+    needs=(split,),
+    options=("probe.class_weight", "evaluation.stability_pairs", "seed"),
+    storage=TABLE,
+)
+def stability(split: Split, *, class_weight: str, stability_pairs: int, seed: int) -> pd.DataFrame:
+    """How often half-samples select each neuron; what that promises, in ``attrs``."""
+    # Scaled by feature: the bound on false selections needs it.
+    probe = SparseProbe(scale="feature", class_weight=_none(class_weight))
+    selection = select_stable(split.train, probe, n_pairs=stability_pairs, seed=seed)
+    table = selection.table()
+    table.attrs = {
+        "threshold": selection.threshold,
+        "resamples": selection.n_resamples,
+        "expected_false": selection.expected_false,
+        "assumption": selection.assumption,
+    }
+    return table
+
+
+@step(
+    needs=(split, probe),
+    options=("evaluation.random_sets", "evaluation.n_boot", "seed"),
+    storage=TABLE,
+)
+def sparsity(
+    split: Split, probe: SparseProbe, *, random_sets: int, n_boot: int, seed: int
+) -> pd.DataFrame:
+    """AUROC of the top k neurons beside k random ones and all of them."""
+    return k_sweep(*split, probe, draws=random_sets, n_boot=n_boot, seed=seed)

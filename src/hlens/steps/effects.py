@@ -1,0 +1,91 @@
+"""What a study's neurons do to the model: doses beside their controls, and patches."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from hlens import behaviours
+from hlens import effects as acts
+from hlens.effects import Capability, Controls, pairs, told_apart
+from hlens.errors import HlensError
+from hlens.model import Model
+from hlens.recipe import InterveneRecipe
+from hlens.steps.detection import Split, detector, split
+from hlens.steps.sources import model
+from hlens.steps.step import TABLE, step
+from hlens.types import Detector
+
+ITEMS = 60  # of multiple choice, where the recipe takes all questions of each behaviour
+
+
+@step(
+    needs=(split, detector, model),
+    options=("intervene", "seed"),
+    storage=TABLE,
+    verb="intervene",
+    keeps_parts=True,  # a further dose, set or behaviour costs only itself
+)
+def outcomes(
+    split: Split,
+    detector: Detector,
+    model: Model,
+    *,
+    intervene: InterveneRecipe,
+    seed: int,
+    parts: Path,
+    progress: Callable[[int, int], None],
+) -> pd.DataFrame:
+    """Scale the H-neurons and see what the model does, beside random neurons."""
+    options = intervene
+    matched = split.train.values.float().mean(dim=0) if options.matched_sets else None
+    controls = Controls(
+        random=options.random_sets,
+        matched=options.matched_sets,
+        contribution=matched,
+        truth=detector.truth_neurons,
+        norm_matched=options.perturbations,
+        seed=seed,
+    )
+    return acts.intervene(
+        model,
+        detector.neurons,
+        [behaviours.load(name, options.items or None, seed) for name in options.behaviours],
+        options.alphas,
+        controls,
+        capability=Capability(model, options.items or ITEMS) if options.capability else None,
+        folder=parts,
+        progress=progress,
+    )
+
+
+@step(needs=(detector, model), options=("seed",), storage=TABLE, verb="patch")
+def patching(
+    detector: Detector, model: Model, *, seed: int, progress: Callable[[int, int], None]
+) -> pd.DataFrame:
+    """Patch the H-neurons between pairs of prompts: what do they carry?
+
+    Raises:
+        HlensError: The model distinguishes no pair.
+    """
+    distinguished = told_apart(model, pairs(model))
+    tables: list[pd.DataFrame] = []
+    for number, pair in enumerate(distinguished):
+        tables.append(acts.patching(model, [pair], detector.neurons, seed=seed))
+        progress(number + 1, len(distinguished))
+    if not tables:
+        raise HlensError(
+            f"{model.name} distinguishes none of the pairs, so there is nothing to patch; give "
+            "pairs of your own to hlens.effects.patching"
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+@step(needs=(patching, detector, model), options=("seed",), storage=TABLE)
+def patching_map(
+    patching: pd.DataFrame, detector: Detector, model: Model, *, seed: int
+) -> pd.DataFrame:
+    """Patching layer by token, on the pair that the model distinguishes best."""
+    best = patching.loc[(patching["clean"] - patching["corrupted"]).idxmax(), "pair"]
+    (pair,) = [pair for pair in pairs(model) if pair.id == best]
+    return acts.patching_map(model, pair, detector.neurons, seed=seed)

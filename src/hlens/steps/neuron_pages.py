@@ -1,0 +1,279 @@
+"""What the report shows of single neurons and tokens: read from the model, then kept as text."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hlens.errors import HlensError
+from hlens.figures.explorer import Neuron, NeuronPage, Strip
+from hlens.metrics import cett
+from hlens.model import Model
+from hlens.monitor import risks
+from hlens.spans import token_span
+from hlens.steps.answers import examples, questions
+from hlens.steps.detection import Split, contributions, detector, split
+from hlens.steps.sources import model
+from hlens.steps.step import Storage, file_of, step
+from hlens.store import write_text
+from hlens.types import Contributions, Detector, Example, MlpTrace, Question
+
+PROMPT_TOKENS = 24  # how much of a long prompt a strip shows
+STRIPS = 4  # answers shown token by token, half of each label
+
+Reading = Mapping[Neuron, list[float]]
+
+
+def neuron_pages(
+    model: Model,
+    detector: Detector,
+    data: Contributions,
+    examples: Sequence[Example],
+    *,
+    neurons: Sequence[Neuron] | None = None,
+    most: int = 24,
+    strongest: int = 2,
+    weakest: int = 1,
+    words: int = 8,
+) -> dict[Neuron, NeuronPage]:
+    """A page for each of the heaviest neurons, for the explorer and the report.
+
+    Args:
+        model: The model that the contributions were measured on.
+        detector: Its neurons are described, heaviest first.
+        data: Contributions; they choose the answers of each neuron.
+        examples: The examples that were measured, in the order of `data`.
+        neurons: The neurons to describe; the heaviest of the detector when None.
+        most: Number of neurons, where none are named.
+        strongest: Answers shown where the neuron contributes most.
+        weakest: Answers shown where it contributes least.
+        words: Tokens that its output row promotes, and as many that it suppresses.
+
+    Returns:
+        The pages by (layer, neuron). Values of tokens are CETT. Promoted tokens are those that the
+        neuron's row of W_out raises on the direct path, the final norm left out, per unit of
+        positive activation. Each answer is read by the model once.
+
+    Raises:
+        HlensError: The examples are not those of the contributions, or the model has no tokenizer.
+    """
+    _check(model, data, examples)
+    weights = detector.selected.weights or {}
+    heaviest = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))
+    chosen = list(heaviest[:most] if neurons is None else neurons)
+    values = data.neuron_major[[layer * data.d_mlp + neuron for layer, neuron in chosen]].float()
+    order = values.argsort(dim=1, descending=True)
+    tops = order[:, :strongest].tolist()
+    bottoms = order[:, strongest:][:, -weakest:].tolist() if weakest else [[] for _ in chosen]
+    needed = sorted({column for row in (*tops, *bottoms) for column in row})
+    readings = {column: read(model, examples[column], chosen) for column in needed}
+    pages = {}
+    for row, neuron in enumerate(chosen):
+        most_active, least_active = (
+            tuple(
+                _strip(
+                    model, examples[column], readings[column][neuron], values[row, column].item()
+                )
+                for column in columns
+            )
+            for columns in (tops[row], bottoms[row])
+        )
+        pages[neuron] = NeuronPage(most_active, least_active, *_promoted(model, neuron, words))
+    return pages
+
+
+def read(model: Model, example: Example, neurons: Sequence[Neuron]) -> Reading:
+    """CETT of some neurons at every token of one example."""
+    kept: dict[int, MlpTrace] = {}
+    ids = example.token_ids.to(model.device)[None]
+    with torch.no_grad(), _watching(model, {layer for layer, _ in neurons}, kept):
+        model.body(input_ids=ids, use_cache=False)
+    reading = {}
+    for layer, trace in kept.items():
+        own = [neuron for of_layer, neuron in neurons if of_layer == layer]
+        some = MlpTrace(trace.act[..., own], trace.out, trace.w_out[own])
+        values = cett(some).float().cpu()
+        reading |= {(layer, neuron): values[:, i].tolist() for i, neuron in enumerate(own)}
+    return reading
+
+
+@contextmanager
+def _watching(model: Model, layers: set[int], kept: dict[int, MlpTrace]) -> Iterator[None]:
+    def keep(layer: int) -> Any:
+        def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
+            kept[layer] = MlpTrace(args[0][0], output[0], model.w_out(layer))
+
+        return hook
+
+    handles = [model.down_projections[layer].register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> None:
+    if model.tokenizer is None:
+        raise HlensError(
+            "neuron pages show tokens, and the model has no tokenizer; load it with one"
+        )
+    same = len(examples) == len(data) and all(
+        one.question_id == of for one, of in zip(examples, data.question_ids, strict=True)
+    )
+    if not same:
+        raise HlensError(
+            f"{len(examples)} examples do not match contributions of {len(data)}; give the "
+            "examples that were measured, in their order"
+        )
+
+
+def _strip(model: Model, example: Example, values: list[float], total: float) -> Strip:
+    start = max(0, example.n_prompt - PROMPT_TOKENS)
+    ids = example.token_ids.tolist()[start:]
+    tokens = [model.tokenizer.decode([token], skip_special_tokens=False) for token in ids]
+    shown: list[float | None] = [
+        value if token >= example.n_prompt else None for token, value in enumerate(values)
+    ]
+    judged = "hallucinated" if example.hallucinated else "correct"
+    more = ("… ",) if start else ()
+    return Strip(
+        (*more, *tokens),
+        (*(None for _ in more), *shown[start:]),
+        f"{judged} · {example.domain} · contribution {total:.3g}",
+    )
+
+
+def _promoted(
+    model: Model, neuron: Neuron, n: int
+) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
+    unembedding = model.hf.get_output_embeddings()
+    if unembedding is None or n == 0:
+        return (), ()
+    layer, index = neuron
+    logits: Float[Tensor, " vocab"] = unembedding.weight.detach() @ model.w_out(layer)[index]
+    logits = (logits - logits.mean()).float().cpu()
+    n = min(n, len(logits) // 2)
+    up, down = logits.topk(n), (-logits).topk(n)
+    return (
+        tuple((_word(model, i), v) for v, i in zip(*map(Tensor.tolist, up), strict=True)),
+        tuple((_word(model, i), -v) for v, i in zip(*map(Tensor.tolist, down), strict=True)),
+    )
+
+
+def _word(model: Model, token: int) -> str:
+    return model.tokenizer.decode([token], skip_special_tokens=False)
+
+
+def _save_pages(pages: Mapping[Neuron, NeuronPage], stem: Path) -> None:
+    rows = [{"neuron": neuron, **asdict(page)} for neuron, page in pages.items()]
+    write_text(file_of(stem, ".json"), json.dumps(rows, ensure_ascii=False) + "\n")
+
+
+def _load_pages(stem: Path) -> dict[Neuron, NeuronPage]:
+    rows = json.loads(file_of(stem, ".json").read_text(encoding="utf-8"))
+    return {(row["neuron"][0], row["neuron"][1]): _page_from(row) for row in rows}
+
+
+def _page_from(row: Mapping[str, Any]) -> NeuronPage:
+    return NeuronPage(
+        strongest=tuple(map(_strip_from, row["strongest"])),
+        weakest=tuple(map(_strip_from, row["weakest"])),
+        promotes=tuple((token, logit) for token, logit in row["promotes"]),
+        suppresses=tuple((token, logit) for token, logit in row["suppresses"]),
+    )
+
+
+def _strip_from(row: Mapping[str, Any]) -> Strip:
+    return Strip(tuple(row["tokens"]), tuple(row["values"]), row["caption"])
+
+
+@step(
+    needs=(detector, contributions, examples, model),
+    storage=Storage(".json", _save_pages, _load_pages),
+    name="neuron_pages",
+    verb="run",
+)
+def pages(
+    detector: Detector, contributions: Contributions, examples: list[Example], model: Model
+) -> dict[Neuron, NeuronPage]:
+    """What each neuron promotes, and the answers where it is strongest, for the report's map."""
+    return neuron_pages(model, detector, contributions, examples)
+
+
+def _save_strips(strips: list[dict[str, Any]], stem: Path) -> None:
+    write_text(file_of(stem, ".json"), json.dumps(strips, ensure_ascii=False) + "\n")
+
+
+def _load_strips(stem: Path) -> list[dict[str, Any]]:
+    return json.loads(file_of(stem, ".json").read_text(encoding="utf-8"))
+
+
+@step(
+    needs=(detector, split, examples, questions, model),
+    storage=Storage(".json", _save_strips, _load_strips),
+    verb="run",
+)
+def token_risks(
+    detector: Detector,
+    split: Split,
+    examples: list[Example],
+    questions: list[Question],
+    model: Model,
+) -> list[dict[str, Any]]:
+    """The risk at each token of a few held-out answers, half of each label, for the report.
+
+    Returns:
+        For each answer its ``tokens`` from the question on, the ``risk`` at each (None in the
+        prompt), ``n_prompt`` and ``verdict``: the arguments of `hlens.figures.tokens`.
+    """
+    held_out = set(split.test.question_ids)
+    asked = {(q.domain, q.id): q.text for q in questions}
+    own = [example for example in examples if example.question_id in held_out]
+    chosen = [
+        example
+        for label in (True, False)
+        for example in [e for e in own if e.hallucinated is label][: STRIPS // 2]
+    ]
+    return [_token_risks(model, detector, e, asked[e.domain, e.question_id]) for e in chosen]
+
+
+def _token_risks(
+    model: Model, detector: Detector, example: Example, question: str
+) -> dict[str, Any]:
+    ids, n_prompt = example.token_ids.tolist(), example.n_prompt
+    token_scores = torch.tensor([r.token_score for r in risks(model, detector, ids, n_prompt)])
+    risk = detector.probability_of(token_scores).tolist()
+    begin = _question_start(model.tokenizer, ids[:n_prompt], question)
+    return {
+        "tokens": pieces(model.tokenizer, ids)[begin:],
+        "risk": [None] * (n_prompt - begin) + risk,
+        "n_prompt": n_prompt - begin,
+        "verdict": f"judged {'hallucinated' if example.hallucinated else 'true'}",
+    }
+
+
+def _question_start(tokenizer: Any, prompt: list[int], question: str) -> int:
+    """First token of the question in its prompt; all prompts share what comes before it."""
+    text = tokenizer.decode(prompt, skip_special_tokens=True)
+    start = text.rfind(question)
+    span = token_span(text, prompt, (start, len(text)), tokenizer) if start >= 0 else None
+    return span[0] if span else 0
+
+
+def pieces(tokenizer: Any, token_ids: list[int]) -> list[str]:
+    """Text of each token; a character of several tokens is shown at the last of them."""
+    texts, held = [], []
+    for token in token_ids:
+        held.append(token)
+        text = tokenizer.decode(held, skip_special_tokens=False)
+        incomplete = text.endswith("\ufffd") and len(held) < 4
+        texts.append("·" if incomplete else text)
+        held = held if incomplete else []
+    return texts

@@ -1,0 +1,90 @@
+"""What a study is given from outside."""
+
+from collections import Counter
+
+from hlens import baselines, domains, judges, metrics
+from hlens.baselines import Rival
+from hlens.contributions import Ask
+from hlens.errors import HlensError
+from hlens.model import Model, load
+from hlens.recipe import MeasureRecipe
+from hlens.steps.runner import Runner
+from hlens.steps.step import Source
+from hlens.store.records import load_questions, question_row
+from hlens.types import Question, Response
+
+
+def _load_model(run: Runner) -> Model:
+    return run.given.model or load(run.recipe.model, dtype=run.recipe.dtype or None)
+
+
+def _load_questions(run: Runner) -> list[Question]:
+    if run.given.questions is not None:
+        return run.given.questions
+    kept = run.folder / "questions.jsonl"
+    if run.given.opened and kept.exists():
+        return load_questions(kept)
+    recipe = run.recipe
+    questions = [
+        question
+        for name in recipe.domains
+        for question in domains.load(name, recipe.questions or None, recipe.seed)
+    ]
+    # Before the model is asked, not after hours of sampling.
+    check_ids(questions)
+    check_judged(questions, judge_of(recipe.labels.judge))
+    check_measured(recipe.measure)
+    return questions
+
+
+model: Source[Model] = Source("model", _load_model, ("model", "dtype"), is_model=True)
+
+asked: Source[list[Question]] = Source(
+    "asked questions",
+    _load_questions,
+    content=lambda run: [question_row(question) for question in run.value(asked)],
+)
+
+completion: Source[bool] = Source(
+    "completion", lambda run: run.given.completion, content=lambda run: run.given.completion
+)
+
+rivals: Source[list[Rival]] = Source(
+    "rivals", lambda run: baselines.rivals(), content=lambda run: baselines.names()
+)
+
+
+def judge_of(name: str) -> judges.Judge | None:
+    """The judge of a recipe; None lets each question say which judge it asks for."""
+    return None if name == "auto" else judges.named(name)
+
+
+def check_ids(questions: list[Question]) -> None:
+    """Raise `HlensError` where two questions of one domain have one id, whatever their file."""
+    counts = Counter((q.domain, q.id) for q in questions)
+    repeated = [key for key, n in counts.items() if n > 1]
+    if repeated:
+        domain, first = repeated[0]
+        raise HlensError(
+            f"{len(repeated)} ids of questions occur twice, such as {first!r} of domain "
+            f"{domain!r}; files that form one domain need ids that differ"
+        )
+
+
+def check_judged(questions: list[Question], judge: judges.Judge | None) -> None:
+    """Raise `HlensError` where a question lacks what its judge needs."""
+    problems: list[str] = []
+    for question in questions:
+        try:
+            judges.judge([Response(question, "", (), 0)], judge)
+        except HlensError as error:
+            problems.append(f"{question.domain}: {error}")
+    if problems:
+        raise HlensError(
+            f"{len(problems)} of {len(questions)} questions cannot be judged, such as {problems[0]}"
+        )
+
+
+def check_measured(measure: MeasureRecipe) -> None:
+    """Raise `HlensError` where a metric or region does not exist, or the two do not go together."""
+    Ask(metrics.by_name(measure.metric), measure.region, measure.reduce, measure.position)
