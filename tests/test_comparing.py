@@ -8,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from hlens.study.telling import report_data
 
 import architectures
 import hlens
 from hlens.cli import show, tables
 from hlens.errors import HlensError
-from hlens.study import Study, asking, measuring
-from hlens.types import Contributions
+from hlens.report.study_report import report_data
+from hlens.steps import Step, answers, detection, domains
+from hlens.steps import origin as origin_steps
+from hlens.study import Study
 from tiny_study import tiny_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -110,11 +111,10 @@ def test_what_cannot_be_measured_is_said_before_the_model_is_asked(
         Study(tmp_path, recipe, tiny_model()).questions()
 
 
-def printed(study: Study, verb: str, capsys: pytest.CaptureFixture[str]) -> dict:
-    what = tables.VERBS[verb]
-    found, changed = tables.recomputed(study, what)
+def printed(study: Study, step: Step, capsys: pytest.CaptureFixture[str]) -> dict:
+    shown, changed = tables.make(study, step, again=True)
     assert changed == []
-    show.tables(found, changed, study if verb == "evaluate" else None, as_json=True)
+    show.tables(shown, changed, study if step is detection.scores else None, as_json=True)
     return json.loads(capsys.readouterr().out)
 
 
@@ -132,14 +132,15 @@ def test_every_number_of_the_report_is_recomputed_from_what_is_stored(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = study.report().read_text()
-    verbs = {name: printed(study, name, capsys) for name in ("evaluate", "transfer", "overlap")}
+    steps = (detection.scores, domains.transfer, domains.overlap)
+    verbs = {step.verb: printed(study, step, capsys) for step in steps}
     known = set().union(*map(numbers, verbs.values()))
     # The neuron table is the detector's own: weights, single AUROCs, frequencies, means.
     compared = re.sub(r"<h2[^>]*>All neurons</h2>.*?</section>", "", page, flags=re.S)
     shown = {round(float(value), 9) for value in re.findall(r'data-v="([^"]+)"', compared)}
     assert len(shown) > 100
     assert shown <= known, sorted(shown - known)[:5]
-    cards = {card.label: card.value for card in report_data(study).cards}
+    cards = {card.label: card.value for card in report_data(study.runner).cards}
     probe = verbs["evaluate"]["scores"][0]
     assert cards["Held-out AUROC"].value == pytest.approx(probe["auroc"])
     for name in ("a", "b"):
@@ -153,39 +154,39 @@ def test_a_recomputation_names_what_has_changed(study: Study) -> None:
     altered["auroc"] += 0.01
     altered.to_parquet(path)
     opened = Study(study.folder, None, study.model)
-    _, changed = tables.recomputed(opened, tables.VERBS["transfer"])
+    _, changed = tables.make(opened, domains.transfer, again=True)
     assert changed == ["transfer"]
 
 
 def test_another_judge_is_put_beside_the_studys(study: Study) -> None:
-    found = tables.beside(study, "alias")
+    found = tables.agreement(study, "alias")
     assert found["agreement"].set_index("measure").value["agreement"] == 1.0
     counts = found["confusion"].set_index("auto")
     assert int(counts.to_numpy().sum()) == len(study.responses())
     assert list(counts.index) == list(counts.columns)
     with pytest.raises(HlensError, match="unknown judge 'alas'; did you mean 'alias'"):
-        tables.beside(study, "alas")
+        tables.agreement(study, "alas")
 
 
 def test_a_further_run_redoes_only_what_changed(
     files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
-    plain = asking.sample
+    plain = answers.sample
 
     def counted(model, questions, *given, **named):  # type: ignore[no-untyped-def]
         asked.append(sorted({q.domain for q in questions}))
         return plain(model, questions, *given, **named)
 
-    monkeypatch.setattr(asking, "sample", counted)
+    monkeypatch.setattr(answers, "sample", counted)
     read: list[list[str]] = []
-    plainly = measuring.measure
+    plainly = detection.measure
 
     def watched(model, examples, **named):  # type: ignore[no-untyped-def]
         read.append(sorted({e.domain for e in examples}))
         return plainly(model, examples, **named)
 
-    monkeypatch.setattr(measuring, "measure", watched)
+    monkeypatch.setattr(detection, "measure", watched)
     recipe = tiny_recipe(
         Path(), domains=[files[0], files[2]], probe={"C": 3.0}, evaluation=EVALUATION
     )
@@ -210,7 +211,7 @@ def test_a_further_run_redoes_only_what_changed(
     more = question_file(tmp_path / "c.jsonl", "c", "short_answer")
     grown_study = run(replace(recipe, domains=(*recipe.domains, more)))
     assert asked == read == [["a", "b"], ["c"]]
-    whole = measuring.measure(grown_study.model, grown_study.examples())
+    whole = detection.measure(grown_study.model, grown_study.examples())
     torch.testing.assert_close(grown_study.contributions().values, whole.values)
     for field in ("labels", "n_tokens"):
         assert torch.equal(getattr(grown_study.contributions(), field), getattr(whole, field))
@@ -236,7 +237,7 @@ def test_a_study_with_a_base_model_tells_where_its_neurons_come_from(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = architectures.llama(vocab_size=VOCAB, intermediate_size=96, max_position_embeddings=512)
-    study.traced_to("wide", hlens.load((wide, byte_tokenizer()), name="wide"))
+    study.trace_to("wide", hlens.load((wide, byte_tokenizer()), name="wide"))
     with pytest.raises(HlensError, match="origin needs a base model of the same shape"):
         study.origin()
     assert not (study.folder / "origin" / "responses.jsonl").exists()  # refused before asking
@@ -245,22 +246,29 @@ def test_a_study_with_a_base_model_tells_where_its_neurons_come_from(
     for name, weight in before.named_parameters():
         if "mlp" in name:
             weight.data = weight.data + 0.2 * weight.data.std() * weight.data.roll(1, 0)
-    study.traced_to("before", hlens.load((before, byte_tokenizer()), name="before"))
+    study.trace_to("before", hlens.load((before, byte_tokenizer()), name="before"))
     found = study.origin().set_index("control")
     assert {"detector on base model", "random neurons", "probe found on base"} <= set(found.index)
     held_out = set(study.split()[1].question_ids)
-    assert {e.question_id for e in study.base_line.examples()} <= held_out
-    said = study.base_line.responses()
+    assert {e.question_id for e in study.base_line().examples()} <= held_out
+    base = study.base_line()
+    said = base.responses()
     assert not any("\n" in response.text for response in said)
-    prompt = study.base_line.model.decode(said[0].token_ids[: said[0].n_prompt])
+    prompt = base.model.decode(said[0].token_ids[: said[0].n_prompt])
     assert prompt == f"{said[0].question.text}\nAnswer:"
     assert {"gate", "up", "out"} <= set(study.drift().columns)
     assert study.drift_of_neurons().measure.tolist() == ["z", "rank"]
     assert "Did the base model know?" in study.report().read_text()
     assert Study(study.folder).recipe.base == "before"
 
-    def of_one_label() -> Contributions:
+    def of_one_label(*_: object) -> None:
         raise HlensError("all 18 examples are of one label (hallucinated); a probe needs both")
 
-    monkeypatch.setattr(study.base_line, "contributions", of_one_label)
-    assert "cannot be told: all 18 examples are of one label" in study.report().read_text()
+    monkeypatch.setattr(origin_steps, "base_runner", of_one_label)
+    study.remake(origin_steps.origin)
+    with pytest.raises(HlensError, match="all 18 examples are of one label"):
+        study.origin()
+    # The report asks no base model: the section is left out, and the command that makes it named.
+    page = study.report().read_text()
+    assert "Did the base model know?</h2>" not in page
+    assert f"Did the base model know? To show it, run: hlens trace-origin {study.folder}" in page

@@ -1,4 +1,4 @@
-"""The audit of a whole study: made once, kept, told on the command line and in the report."""
+"""The audit of a whole study: made once, kept, shown on the command line and in the report."""
 
 import json
 import shutil
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hlens.study.auditing import Audit, Auditing
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -16,7 +15,8 @@ from hlens.baselines import _asking
 from hlens.cli.app import app
 from hlens.errors import HlensError
 from hlens.model import Model, next_token_logprobs
-from hlens.study import auditing
+from hlens.steps import audit as audit_steps
+from hlens.steps.audit import Audit
 from hlens.types import AuditCard
 from tiny_study import question_file, tiny_model, tiny_recipe
 
@@ -37,18 +37,12 @@ def audited(study: hlens.Study) -> Audit:
         return hlens.audit(study)
 
 
-class Completing(hlens.Study):
-    """A study that asks as base models are asked."""
-
-    completion = True
-
-
 def test_a_completion_study_is_audited_as_it_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model()
     recipe = tiny_recipe(question_file(tmp_path / "questions.jsonl"))
-    study = Completing(tmp_path / "study", recipe, model)
+    study = hlens.Study(tmp_path / "study", recipe, model, completion=True)
     prompts: list[list[int]] = []
 
     def spied(model: Model, asked: list[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
@@ -56,7 +50,7 @@ def test_a_completion_study_is_audited_as_it_asked(
         return next_token_logprobs(model, asked)
 
     monkeypatch.setattr(_asking, "next_token_logprobs", spied)
-    evidence = Auditing(study).evidence()
+    evidence = study[audit_steps.evidence]
     texts = [model.tokenizer.decode(prompt) for prompt in prompts]
     assert len(texts) == len(evidence)
     # Neither the turns of a chat nor, in any sample, a second line.
@@ -93,8 +87,9 @@ def test_it_is_made_once(study: hlens.Study, audited: Audit) -> None:
     again = hlens.Study(study.folder)  # whose recipe names a model that nobody can load
     assert again.has_audit()
     assert again.audit().card == audited.card
-    for name in auditing.TABLES:
-        assert getattr(again.audit(), name).equals(getattr(audited, name))
+    for name, table in vars(audited).items():
+        if name != "card":
+            assert getattr(again.audit(), name).equals(table)
 
 
 def test_the_card_lies_in_three_forms(study: hlens.Study, audited: Audit) -> None:
@@ -137,9 +132,10 @@ def test_a_quick_audit_runs_no_model(tmp_path: Path, study: hlens.Study, audited
     folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
     quick = hlens.Study(folder)  # whose recipe names a model that nobody can load
     assert quick.has_audit()
-    assert not quick.has_quick_audit()
+    assert not quick.has_audit(quick=True)
     board = quick.audit(quick=True).leaderboard.set_index("detector")
-    assert quick.has_quick_audit()
+    assert quick.has_audit(quick=True)
+    assert quick.has_audit()  # the full audit is kept beside the quick one
     assert board.loc["p_true", "note"] == "not available: a quick audit runs the model no further"
     for name in ("perplexity", "self_consistency", "text"):
         assert board.loc[name, "n"] == len(study.split()[1])

@@ -1,0 +1,308 @@
+"""Steps: an option that a step reads makes it run again, and no other; nothing stale is shown."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import hlens
+from hlens.errors import HlensError
+from hlens.recipe import Recipe
+from hlens.steps import (
+    TABLE,
+    Each,
+    Given,
+    NotMadeError,
+    Runner,
+    Source,
+    Step,
+    all_steps,
+    answers,
+    detection,
+    effects,
+    step,
+)
+from hlens.steps.adoption import SECTIONS
+from hlens.store import write_text
+from hlens.types import Question
+from tiny_study import question_file, tiny_model, tiny_recipe
+
+# --- Keys follow from declarations -----------------------------------------------------------
+
+
+def options_of(recipe: Recipe) -> Iterator[str]:
+    """Dotted names of all options."""
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from (f"{field.name}.{inner.name}" for inner in dataclasses.fields(value))
+        else:
+            yield field.name
+
+
+OTHER: dict[str, Any] = {  # values that differ from the default where the type alone gives none
+    "labels.keep": "consistent",
+    "labels.span": "response",
+    "labels.judge": "alias",
+    "measure.metric": "activation",
+    "measure.region": "response",
+    "measure.reduce": "max",
+    "measure.position": "predicted",
+    "measure.dtype": "float16",
+    "probe.l1_ratio": 0.5,
+    "probe.scale": "feature",
+    "probe.class_weight": "none",
+    "probe.calibration": "none",
+    "evaluation.test": 0.4,
+    "domains": ("general",),
+    "intervene.matched_sets": 8,
+}
+
+
+def changed(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with another value of one option."""
+    section, _, option = name.rpartition(".")
+    holder = getattr(recipe, section) if section else recipe
+    value = getattr(holder, option)
+    other = OTHER.get(name)
+    if other is None:
+        kinds = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 1.0}
+        kinds |= {str: lambda v: f"{v} other", tuple: lambda v: v[:-1]}
+        other = kinds[type(value)](value)
+    assert other != value, name
+    holder = replace(holder, **{option: other})
+    return replace(recipe, **{section: holder}) if section else holder
+
+
+def declared(node: Any) -> set[str]:
+    """Options that an artefact depends on, by its declaration and those of what it needs."""
+    if isinstance(node, Source):
+        return set(node.options)
+    if isinstance(node, Each):
+        return declared(node.over) | declared(node.of("general"))
+    own = set(node.options).union(*map(declared, node.needs))
+    return own
+
+
+def covers(names: set[str], option: str) -> bool:
+    return option in names or option.rpartition(".")[0] in names
+
+
+RECIPE = Recipe(base="a base model")
+ASKED = [Question("q", "general", "Why?", ("because",))]
+STEPS = {step.name: step for step in all_steps()}
+OPTIONS = list(options_of(RECIPE))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_depends_on_the_options_that_it_declares_and_on_no_other(
+    name: str, tmp_path: Path
+) -> None:
+    def key(recipe: Recipe) -> str:
+        # The questions are given: of those, the domains' options are no part.
+        return Runner(tmp_path, recipe, Given(questions=ASKED)).key(STEPS[name])
+
+    names, before = declared(STEPS[name]), key(RECIPE)
+    for option in OPTIONS:
+        reads = covers(names, option)
+        assert (key(changed(RECIPE, option)) != before) == reads, option
+
+
+def test_a_function_receives_what_its_step_declares(tmp_path: Path) -> None:
+    received: dict[str, Any] = {}
+
+    @step(options=("evaluation.folds", "seed"))
+    def reading(**options: Any) -> None:
+        received.update(options)
+
+    Runner(tmp_path, Recipe(seed=7)).value(reading)
+    assert received == {"folds": 5, "seed": 7}
+
+
+def test_every_stored_step_has_a_name_of_its_own_and_says_what_it_makes() -> None:
+    stored = [one for one in all_steps() if one.storage is not None]
+    assert len({one.name for one in stored}) == len(stored) >= 20
+    assert all(one.help.endswith((".", "?")) for one in stored)
+    assert len({one.name for one in all_steps()}) == len(all_steps())
+
+
+# --- What is current, and what a kill leaves -------------------------------------------------
+
+
+@step(options=("seed",), storage=TABLE)
+def drawn(*, seed: int) -> pd.DataFrame:
+    """A table of the seed."""
+    return pd.DataFrame({"seed": [seed]})
+
+
+@step(needs=(drawn,), options=("evaluation.folds",), storage=TABLE)
+def doubled(drawn: pd.DataFrame, *, folds: int) -> pd.DataFrame:
+    """Twice the seed, and the folds."""
+    return drawn.assign(seed=2 * drawn["seed"], folds=folds)
+
+
+def of_seed(folder: Path, seed: int) -> Runner:
+    return Runner(folder, Recipe(seed=seed))
+
+
+def test_a_kill_after_saving_leaves_nothing_under_the_stamp_of_another_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert of_seed(tmp_path, 1).value(drawn)["seed"].item() == 1
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    changed_run = of_seed(tmp_path, 2)
+    monkeypatch.setattr(changed_run.stamps, "set", kill)
+    with pytest.raises(KeyboardInterrupt):
+        changed_run.value(drawn)
+    restored = of_seed(tmp_path, 1)
+    assert not restored.is_current(drawn)
+    assert restored.value(drawn)["seed"].item() == 1
+
+
+def test_a_kill_while_it_is_made_keeps_what_was_there(tmp_path: Path) -> None:
+    before = of_seed(tmp_path, 1)
+    before.value(doubled)
+
+    def kill(label: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Runner(tmp_path, Recipe(seed=2), progress=kill).value(doubled)
+    assert of_seed(tmp_path, 1).is_current(doubled)
+
+
+def test_an_artefact_that_is_gone_is_not_current(tmp_path: Path) -> None:
+    run = of_seed(tmp_path, 1)
+    run.value(doubled)
+    (tmp_path / "drawn.parquet").unlink()
+    assert not run.is_current(drawn)
+    assert run.is_current(doubled)  # it was made from what is asked for now
+    assert of_seed(tmp_path, 1).value(drawn)["seed"].item() == 1
+
+
+def test_damaged_stamps_are_one_line(tmp_path: Path) -> None:
+    write_text(tmp_path / "stamps.json", "{not json")
+    with pytest.raises(HlensError, match=r"stamps\.json is damaged"):
+        of_seed(tmp_path, 1).value(drawn)
+
+
+# --- A report and a quick audit run no model -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> hlens.Study:
+    home = tmp_path_factory.mktemp("steps")
+    questions = question_file(home / "questions.jsonl")
+    recipe = tiny_recipe(
+        questions,
+        evaluation={"shuffles": 2, "n_boot": 20, "stability_pairs": 2},
+        intervene={"behaviours": ["plain_qa"], "items": 2, "alphas": [0, 1], "capability": False},
+    )
+    study = hlens.Study(home / "study", recipe, tiny_model())
+    study.make_report_data()
+    return study
+
+
+def copied(study: hlens.Study, to: Path, **recipe: Any) -> hlens.Study:
+    """A copy that no model can be loaded for, with another recipe."""
+    folder = Path(shutil.copytree(study.folder, to))
+    return hlens.Study(folder, replace(study.recipe, **recipe)) if recipe else hlens.Study(folder)
+
+
+def test_a_table_of_other_options_is_not_shown_as_current(
+    study: hlens.Study, tmp_path: Path
+) -> None:
+    if not len(study.detector().neurons):
+        pytest.skip("noise selected no neuron of positive weight")
+    study.outcomes()
+    heading = "Does editing them change behaviour?"
+    assert f"{heading}</h2>" in study.report().read_text()
+    other = copied(study, tmp_path / "other", intervene=replace(study.recipe.intervene, items=3))
+    assert not other.has(effects.outcomes)
+    page = other.report().read_text()
+    assert f"{heading}</h2>" not in page
+    assert f"To show it, run: hlens intervene {other.folder}" in page
+    assert "no neuron was edited here" in page
+
+
+def test_a_report_makes_tables_and_no_answers(study: hlens.Study, tmp_path: Path) -> None:
+    """A report under other options of the evaluation: what needs no model is made anew."""
+    other = copied(study, tmp_path / "a", evaluation=replace(study.recipe.evaluation, test=0.4))
+    page = other.report().read_text()
+    assert "Does it tell wrong from right?</h2>" in page
+    # The detector is another one now, and its reading of tokens would take the model.
+    assert f"Answers, token by token To show it, run: hlens run {other.folder}" in page
+    unread = copied(study, tmp_path / "b", seed=study.recipe.seed + 1)
+    with pytest.raises(NotMadeError, match="responses was made under other options"):
+        unread.report()
+    with pytest.raises(NotMadeError, match="responses was made under other options"):
+        unread.audit(quick=True)
+
+
+def test_an_option_of_folds_leaves_an_audit_current(study: hlens.Study, tmp_path: Path) -> None:
+    study.audit(quick=True)
+    folds = study.recipe.evaluation.folds + 1
+    other = copied(study, tmp_path / "x", evaluation=replace(study.recipe.evaluation, folds=folds))
+    assert other.has_audit(quick=True)
+
+
+# --- A folder from before ---------------------------------------------------------------------
+
+OLD = Path(__file__).parent / "old_study"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A study of the earlier code: two domains, an audit, edits and patches, a base model."""
+    return Path(shutil.copytree(OLD, tmp_path / "old"))
+
+
+def test_a_folder_from_before_is_read(old: Path) -> None:
+    files = {p: p.read_bytes() for p in old.rglob("*") if p.is_file()}
+    study = hlens.Study(old)  # whose recipe names a model that nobody can load
+    scores = pd.read_parquet(old / "scores.parquet")
+    pd.testing.assert_frame_equal(study.scores(), scores)
+    for one in (answers.responses, answers.located, detection.measured, detection.path):
+        assert study.has(one), one.name
+    assert study.domains() == ["a", "b"]
+    study.transfer()
+    study.overlap()
+    study.halves()
+    assert len(study.outcomes())
+    assert len(study.patching_map())
+    assert len(study.origin())
+    assert study.has_audit()
+    study.report(old / "new.html")
+    assert all(path.read_bytes() == content for path, content in files.items())
+
+
+def test_what_old_stamps_do_not_vouch_for_is_said_and_not_read(
+    old: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = (old / "recipe.toml").read_text().replace("stability_pairs = 2", "stability_pairs = 3")
+    (old / "recipe.toml").write_text(recipe)
+    study = hlens.Study(old)
+    assert not study.has(detection.stability)
+    assert study.has(detection.scores)
+    assert "do not vouch for them: stability" in caplog.text
+    stamps = json.loads((old / "steps.json").read_text())
+    assert "stability" in stamps  # nothing of the old folder is deleted
+
+
+def test_the_options_of_before_are_listed_whole() -> None:
+    assert set(SECTIONS) <= {field.name for field in dataclasses.fields(Recipe)}
+    for section, names in SECTIONS.items():
+        assert set(names) <= {f.name for f in dataclasses.fields(getattr(Recipe(), section))}
+
+
+def test_sources_and_steps_are_listed_once() -> None:
+    assert all(isinstance(one, Step) for one in all_steps())
