@@ -1,64 +1,38 @@
-"""What the matrix figures share: labelled cells with readable ink, and columns checked."""
+"""Matrices of labelled cells with readable ink: transfer, overlap, reliability.
 
-import math
+The cells are rectangles under one trace of text, not a heatmap: each then has its own two lines of
+text, and a matrix can carry two colour scales, one below and one above the diagonal.
+"""
+
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.errors import HlensError
-from hlens.figures._figure import Figure, escape
-from hlens.figures._theme import Palette
+from hlens.drawing.figure import Figure, escape
+from hlens.drawing.theme import Palette, Scale
 
 CELL_HEIGHT = 78
 
 
-def check_columns(table: pd.DataFrame, wanted: Sequence[str], what: str, source: str) -> None:
-    """Raise `HlensError` unless the table has rows and the columns that a figure draws."""
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise HlensError(
-            f"{what} needs the columns {', '.join(wanted)}; missing: {', '.join(missing)}; "
-            f"give what {source} returns"
-        )
-    if table.empty:
-        raise HlensError(f"{what} has no rows to draw; give what {source} returns, with rows")
-
-
-def in_order(*columns: pd.Series) -> list[str]:
-    """The distinct values of columns in the order of their first appearance."""
-    return list(dict.fromkeys(str(value) for column in columns for value in column))
-
-
 def share_of_width(n: int) -> float:
-    """How much of the width a matrix of `n` columns takes, so that few cells stay cells."""
+    """How much of the width a matrix of `n` columns takes, so that few cells do not grow wide."""
     return min(0.9, 0.135 * n)
 
 
 def cell(
-    at: tuple[int, int], value: str, small: str, fill: str, ink: str, hover: str
+    position: tuple[int, int], hover: str, *, value: str, small: str, fill: str, ink: str
 ) -> dict[str, Any]:
-    """A cell as `add_cells` takes it: a value in bold, and small print below it, both as markup."""
+    """A cell for `add_cells`: a value in bold over small print, both as markup."""
     text = f'<b>{value}</b><br><span style="font-size:11px">{small}</span>'
-    return {"x": at[0], "y": at[1], "fill": fill, "ink": ink, "text": text, "hover": hover}
+    return {"x": position[0], "y": position[1], "fill": fill, "ink": ink, "text": text,
+            "hover": hover}  # fmt: skip
 
 
-def empty_cell(at: tuple[int, int], hover: str, colours: Palette) -> dict[str, Any]:
+def empty_cell(position: tuple[int, int], hover: str, colours: Palette) -> dict[str, Any]:
     """A cell of what could not be measured."""
-    faint = {"fill": colours.faint, "ink": colours.muted}
-    return {"x": at[0], "y": at[1], **faint, "text": "–", "hover": hover}
-
-
-def corrected_p(p: float | None) -> str:
-    """Words for a corrected p; none where there is none.
-
-    >>> corrected_p(0.0002), corrected_p(0.04), corrected_p(None)
-    ('corrected p < 0.001', 'corrected p = 0.040', '')
-    """
-    if p is None or math.isnan(p):
-        return ""
-    return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
+    return {"x": position[0], "y": position[1], "fill": colours.faint, "ink": colours.muted,
+            "text": "–", "hover": hover}  # fmt: skip
 
 
 def even_ticks(top: float) -> tuple[list[float], list[str]]:
@@ -83,7 +57,7 @@ def _edges(x: int, y: int) -> dict[str, float]:
 
 
 def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
-    """One trace of filled cells, one of their words.
+    """Draw the cells and the text in them.
 
     Args:
         figure: The figure.
@@ -106,26 +80,29 @@ def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
     )
 
 
-def matrix_axes(figure: Figure, names: Sequence[str], columns: Sequence[str], ink: str) -> None:
-    """Category axes by position, first name on top."""
-    ticks: dict[str, Any] = {"showgrid": False, "zeroline": False, "ticklabelstandoff": 6}
-    ticks["tickfont"] = {"size": 13, "color": ink}
+def matrix_axes(
+    figure: Figure, *, rows: Sequence[str], columns: Sequence[str], colours: Palette
+) -> None:
+    """Name the rows, the first on top, and the columns."""
+    axes = {
+        "xaxis": (columns, {"domain": [0, share_of_width(len(columns))],
+                            "range": [-0.5, len(columns) - 0.5]}),
+        "yaxis": (rows, {"range": [len(rows) - 0.5, -0.5]}),
+    }  # fmt: skip
     figure.update_layout(
-        xaxis={
-            **ticks,
-            "domain": [0, share_of_width(len(columns))],
-            "range": [-0.5, len(columns) - 0.5],
-            "tickvals": list(range(len(columns))),
-            "ticktext": [escape(name) for name in columns],
-            "fixedrange": True,
-        },
-        yaxis={
-            **ticks,
-            "range": [len(names) - 0.5, -0.5],
-            "tickvals": list(range(len(names))),
-            "ticktext": [escape(name) for name in names],
-            "fixedrange": True,
-        },
+        {
+            axis: {
+                "showgrid": False,
+                "zeroline": False,
+                "ticklabelstandoff": 6,
+                "tickfont": {"size": 13, "color": colours.ink},
+                **place,
+                "tickvals": list(range(len(names))),
+                "ticktext": [escape(name) for name in names],
+                "fixedrange": True,
+            }
+            for axis, (names, place) in axes.items()
+        }
     )
 
 
@@ -134,14 +111,14 @@ def add_scale(
     colours: Palette,
     *,
     name: str,
-    scale: Any,
+    scale: Scale,
     limits: tuple[float, float],
     ticks: tuple[Sequence[float], Sequence[str]],
     x: float,
     y: float | int,
     length: float | int,
 ) -> None:
-    """A colour bar for cells that are drawn as shapes."""
+    """Draw the colour bar of cells, which as shapes have none of their own."""
     figure.add_trace(
         go.Scatter(
             x=[None],
