@@ -47,7 +47,7 @@ REFERENCE = """\
 
 <!-- Written by docs/gallery/hlens_gallery.py from the folder src/hlens/figures. -->
 
-Figures are functions of plain data; the [gallery](../../gallery/index) shows them.
+Figures are functions of plain data; the [gallery](../../gallery/index.md) shows them.
 
 """
 

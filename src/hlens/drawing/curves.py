@@ -1,6 +1,7 @@
 """Lines with their bands of intervals, reference lines, and names of panels."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -120,9 +121,26 @@ def mark_x(
     )
 
 
-def panel_title(figure: Figure, text: str, *, x: float, colour: str) -> None:
-    """The name of a panel, above its left edge."""
-    add_note(
-        figure, text, x=x, y=1, colour=colour, size=13, xref="paper", yref="paper",
-        xanchor="left", yanchor="bottom", yshift=10,
-    )  # fmt: skip
+def panels(
+    figure: Figure, titles: Sequence[str], *, gap: float, colour: str
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Lay panels of equal width side by side and write their titles above them.
+
+    Args:
+        figure: The figure.
+        titles: Title of each panel, already escaped.
+        gap: Space between panels, in shares of the width.
+        colour: Colour of the titles.
+
+    Yields:
+        Of each panel the suffix of its axes ("", "2", ...: plotly calls the first ones x and y),
+        and where it begins and ends.
+    """
+    width = (1 - gap * (len(titles) - 1)) / len(titles)
+    for index, title in enumerate(titles):
+        left = index * (width + gap)
+        yield str(index + 1) if index else "", (left, left + width)
+        add_note(
+            figure, title, x=left, y=1, colour=colour, size=13, xref="paper", yref="paper",
+            xanchor="left", yanchor="bottom", yshift=10,
+        )  # fmt: skip

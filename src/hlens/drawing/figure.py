@@ -3,7 +3,6 @@
 import html
 import json
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,9 @@ STILLS = ("png", "svg", "pdf", "jpeg", "webp")
 
 
 class Figure(go.Figure):
-    """A plotly figure whose every way to a page keeps it on this machine.
+    """A plotly figure that never leaves this machine, however it is shown or exported.
 
-    ``figure.layout.meta`` holds its title, subtitle and alternative text in plain words.
+    ``figure.layout.meta`` holds its title, subtitle and alternative text as plain text.
     """
 
     @property
@@ -76,11 +75,30 @@ class Figure(go.Figure):
         """A still picture (png, svg, pdf, jpeg, webp); needs the extra ``hlens[export]``.
 
         Raises:
-            HlensError: The extra, or the browser that it draws with, is missing.
+            HlensError: An unknown format, or the extra or its browser is missing.
         """
+        if format not in STILLS:
+            raise HlensError(f"no picture format {format!r}; use {', '.join(STILLS)}")
+        try:
+            import kaleido
+        except ImportError as error:
+            raise HlensError(
+                "still pictures need kaleido: run pip install 'hlens[export]', or save the figure "
+                "as .html"
+            ) from error
         layout: Any = self.layout
         size = {"width": width or WIDTH, "height": height or layout.height}
-        return _still(self.to_dict(), {"format": format, "scale": scale, **size})
+        options = {"format": format, "scale": scale, **size}
+        try:
+            # Plotly's own export would fetch MathJax from another host; hlens needs no mathematics.
+            return kaleido.calc_fig_sync(self.to_dict(), opts=options, kopts={"mathjax": False})
+        except Exception as error:  # kaleido has no one error for a missing or crashed browser
+            if "chrome" not in f"{type(error).__name__} {error}".lower():
+                raise
+            raise HlensError(
+                "kaleido found no Chromium or Chrome; install one, or set BROWSER_PATH to it, or "
+                "save the figure as .html"
+            ) from error
 
     def save(self, path: str | Path, *, width: int = WIDTH, scale: float = 2.0) -> Path:
         """Write the figure to a file, by its suffix: .html, or .png, .svg, .pdf for papers.
@@ -131,29 +149,6 @@ def _config(options: dict[str, Any] | None) -> dict[str, Any]:
     # What keeps the figure private comes last: a caller's options cannot undo it.
     private = ("showSendToCloud", "plotlyServerURL", "displaylogo")
     return {**CONFIG, **(options or {}), **{key: CONFIG[key] for key in private}}
-
-
-def _still(figure: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
-    """A still picture, drawn by kaleido in the browser of this machine."""
-    if options["format"] not in STILLS:
-        raise HlensError(f"no picture format {options['format']!r}; use {', '.join(STILLS)}")
-    try:
-        import kaleido
-    except ImportError as error:
-        raise HlensError(
-            "still pictures need kaleido: run pip install 'hlens[export]', or save the figure as "
-            ".html"
-        ) from error
-    try:
-        # Plotly's own export would fetch MathJax from another host; hlens writes no mathematics.
-        return kaleido.calc_fig_sync(dict(figure), opts=dict(options), kopts={"mathjax": False})
-    except Exception as error:  # kaleido has no one error for a missing or crashed browser
-        if "chrome" not in f"{type(error).__name__} {error}".lower():
-            raise
-        raise HlensError(
-            "kaleido found no Chromium or Chrome; install one, or set BROWSER_PATH to it, or save "
-            "the figure as .html"
-        ) from error
 
 
 def escape(text: object) -> str:

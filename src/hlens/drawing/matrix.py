@@ -5,7 +5,7 @@ text, and a matrix can carry two colour scales, one below and one above the diag
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -13,11 +13,6 @@ from hlens.drawing.figure import Figure, escape
 from hlens.drawing.theme import Palette, Scale
 
 CELL_HEIGHT = 78
-
-
-def share_of_width(n: int) -> float:
-    """How much of the width a matrix of `n` columns takes, so that few cells do not grow wide."""
-    return min(0.9, 0.135 * n)
 
 
 def cell(
@@ -44,6 +39,11 @@ def even_ticks(top: float) -> tuple[list[float], list[str]]:
     step = 0.05 if top <= 0.25 else 0.1 if top <= 0.5 else 0.2
     ticks = [round(step * i, 2) for i in range(int(top / step + 1e-9) + 1)]
     return ticks, [f"{tick:g}" for tick in ticks]
+
+
+def _share_of_width(n_columns: int) -> float:
+    """How much of the width a matrix takes, so that few cells do not grow wide."""
+    return min(0.9, 0.135 * n_columns)
 
 
 def outline(figure: Figure, x: int, y: int, colours: Palette) -> None:
@@ -85,7 +85,7 @@ def matrix_axes(
 ) -> None:
     """Name the rows, the first on top, and the columns."""
     axes = {
-        "xaxis": (columns, {"domain": [0, share_of_width(len(columns))],
+        "xaxis": (columns, {"domain": [0, _share_of_width(len(columns))],
                             "range": [-0.5, len(columns) - 0.5]}),
         "yaxis": (rows, {"range": [len(rows) - 0.5, -0.5]}),
     }  # fmt: skip
@@ -114,11 +114,22 @@ def add_scale(
     scale: Scale,
     limits: tuple[float, float],
     ticks: tuple[Sequence[float], Sequence[str]],
-    x: float,
-    y: float | int,
-    length: float | int,
+    shape: tuple[int, int],
+    half: Literal["", "upper", "lower"] = "",
 ) -> None:
-    """Draw the colour bar of cells, which as shapes have none of their own."""
+    """Draw the colour bar of cells, which as shapes have none of their own.
+
+    Args:
+        figure: The figure.
+        colours: The theme's colours.
+        name: What the colours show.
+        scale: The colours, from the lowest value to the highest.
+        limits: These two values.
+        ticks: Values to mark, and their labels.
+        shape: Rows and columns of the matrix, beside which it is drawn.
+        half: Of two scales, which half of the height this one takes.
+    """
+    height = CELL_HEIGHT * shape[0]
     figure.add_trace(
         go.Scatter(
             x=[None],
@@ -137,11 +148,11 @@ def add_scale(
                     "tickvals": list(ticks[0]),
                     "ticktext": list(ticks[1]),
                     "tickfont": {"size": 11, "color": colours.muted},
-                    "x": x,
+                    "x": _share_of_width(shape[1]) + 0.03,
                     "xanchor": "left",
-                    "y": y,
+                    "y": 0.5 if half == "lower" else 1,
                     "yanchor": "top",
-                    "len": length,
+                    "len": min(0.5, 190 / height) if half else min(1.0, 300 / height),
                     "thickness": 10,
                     "outlinewidth": 0,
                 },

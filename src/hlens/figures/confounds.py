@@ -106,9 +106,7 @@ def _marks(
     )  # fmt: skip
 
 
-def _add_strata(
-    figure: Figure, rows: pd.DataFrame, height: dict[str, int], colours: Palette
-) -> None:
+def _add_strata(figure: Figure, rows: Any, height: dict[str, int], colours: Palette) -> None:
     if rows.empty:
         return
     figure.add_trace(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.drawing.curves import add_curve, mark_x, panel_title
+from hlens.drawing.curves import add_curve, mark_x, panels
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, distinct, n_range, uncapitalized
 from hlens.drawing.theme import Palette, palette
@@ -46,11 +46,8 @@ def draw(
     colours = palette(theme)
     outcomes, sets = distinct(table.outcome), distinct(table.neurons)
     figure = Figure()
-    gap = 0.09
-    width = (1 - gap * (len(outcomes) - 1)) / len(outcomes)
-    for index, outcome in enumerate(outcomes):
-        left = index * (width + gap)
-        number = str(index + 1) if index else ""  # plotly calls its first axes x and y
+    places = panels(figure, list(map(escape, outcomes)), gap=0.09, colour=colours.ink)
+    for outcome, (number, domain) in zip(outcomes, places, strict=True):
         rows = table.loc[table.outcome == outcome]
         _add_panel(figure, rows, sets, number, colours)
         mark_x(
@@ -63,7 +60,7 @@ def draw(
         figure.update_layout(
             {
                 f"xaxis{number}": {
-                    "domain": [left, left + width],
+                    "domain": domain,
                     "anchor": f"y{number}",
                     "title": {"text": "activation multiplier α"},
                     "showgrid": False,
@@ -76,7 +73,6 @@ def draw(
                 },
             }
         )
-        panel_title(figure, escape(outcome), x=left, colour=colours.ink)
     figure.update_layout(legend={"y": 1.1})
     steep = slopes is not None and len(slopes)
     return finish(

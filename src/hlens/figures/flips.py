@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.drawing.curves import panel_title
+from hlens.drawing.curves import panels
 from hlens.drawing.figure import Figure, count, escape, finish
 from hlens.drawing.table import check_columns, distinct, n_range
 from hlens.drawing.theme import Palette, palette
@@ -22,7 +22,6 @@ DIRECTIONS = (
     ("to_hit", 1, "toward the behaviour", "triangle-up"),
     ("to_miss", -1, "away from it", "triangle-down"),
 )
-GAP = 0.07
 
 
 def draw(
@@ -42,12 +41,11 @@ def draw(
     check_columns(table, COLUMNS, figure="flips", source="effects.flips")
     colours = palette(theme)
     names = distinct(table.behaviour)
+    titles = [escape((labels or {}).get(name, name)) for name in names]
     alphas = sorted(set(table.alpha))
-    width = (1 - GAP * (len(names) - 1)) / len(names)
     figure = Figure()
-    for index, name in enumerate(names):
-        left = index * (width + GAP)
-        number = str(index + 1) if index else ""
+    places = panels(figure, titles, gap=0.07, colour=colours.ink)
+    for name, (number, domain) in zip(names, places, strict=True):
         rows = table.loc[table.behaviour == name]
         _add_bars(figure, rows, alphas, number, colours)
         _add_chance(figure, rows, alphas, number, colours)
@@ -55,7 +53,7 @@ def draw(
         figure.update_layout(
             {
                 f"xaxis{number}": {
-                    "domain": (left, left + width),
+                    "domain": domain,
                     "anchor": f"y{number}",
                     "tickvals": list(range(len(alphas))),
                     "ticktext": [f"{alpha:g}" for alpha in alphas],
@@ -74,7 +72,6 @@ def draw(
                 },
             }
         )
-        panel_title(figure, escape((labels or {}).get(name, name)), x=left, colour=colours.ink)
     figure.update_layout(barmode="relative", bargap=0.42, legend={"y": 1.1})
     return finish(
         figure,

@@ -2,7 +2,7 @@
 
 Question: does anything simpler read as well, and do the neurons know something that it does not?
 To read it: each row is a detector, best first, with what it costs; what the neurons add to a
-rival stands beside it.
+rival is shown beside it.
 It misleads when two intervals that overlap are read as a tie: the detectors are compared on the
 same answers, and the paired test is narrower. A rival that loses here may win on other data.
 """

@@ -33,7 +33,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     colours = palette(theme)
     steps, labels = distinct(table.reason), distinct(table.verdict)
     steps.sort(key=lambda step: step != KEPT)
-    narrow = 0.03 * table.groupby("reason").n.sum().max()  # too narrow to hold a number
+    totals = table.groupby("reason").n.sum()
+    narrow = 0.03 * totals.max()  # a part this narrow cannot hold its number
     figure = Figure()
     for label in labels:
         own = table.loc[table.verdict == label].groupby("reason", sort=False).n.sum()
@@ -54,7 +55,12 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
                 hovertemplate=f"%{{y}}, {escape(label)}: <b>%{{x:,d}}</b><extra></extra>",
             )
         )
-    _add_totals(figure, table, steps, colours)
+    for step in steps:
+        n = int(totals[step])
+        add_note(
+            figure, f"<b>{n:,}</b>", x=n, y=escape(step), colour=colours.ink, size=13,
+            xanchor="left", xshift=8,
+        )  # fmt: skip
     figure.update_layout(
         barmode="stack",
         bargap=0.38,
@@ -106,17 +112,6 @@ def _look(label: str, colours: Palette) -> dict[str, object]:
         "size": 7,
     }
     return {"color": _colour(label, colours), "line": {"width": 0}, "pattern": hatch}
-
-
-def _add_totals(figure: Figure, table: pd.DataFrame, steps: list[str], colours: Palette) -> None:
-    """Write the total of each step behind its bar, since narrow parts hold no number."""
-    whole = table.groupby("reason").n.sum()
-    for step in steps:
-        n = int(whole[step])
-        add_note(
-            figure, f"<b>{n:,}</b>", x=n, y=escape(step), colour=colours.ink, size=13,
-            xanchor="left", xshift=8,
-        )  # fmt: skip
 
 
 def _title(table: pd.DataFrame) -> str:

@@ -21,7 +21,6 @@ from hlens.drawing.matrix import (
     empty_cell,
     even_ticks,
     matrix_axes,
-    share_of_width,
 )
 from hlens.drawing.table import check_columns, corrected_p, distinct
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
@@ -139,10 +138,8 @@ def _fold_cell(
 
 
 def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Palette) -> None:
-    x = share_of_width(n) + 0.03
     decades = [1.0, 10.0, 100.0, 1000.0, 10000.0]
     folds = [value for value in decades if value <= fold]
-    length = min(0.5, 190 / (CELL_HEIGHT * n))
     add_scale(
         figure,
         colours,
@@ -150,9 +147,8 @@ def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Pa
         scale=colours.oranges,
         limits=(0.0, math.log10(fold)),
         ticks=([math.log10(value) for value in folds], [f"{value:,.0f}×" for value in folds]),
-        x=x,
-        y=1,
-        length=length,
+        shape=(n, n),
+        half="upper",
     )
     add_scale(
         figure,
@@ -161,9 +157,8 @@ def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Pa
         scale=colours.blues,
         limits=(0.0, jaccard),
         ticks=even_ticks(jaccard),
-        x=x,
-        y=0.5,
-        length=length,
+        shape=(n, n),
+        half="lower",
     )
 
 

@@ -2,8 +2,8 @@
 
 To read it: each cell is one patch of the corrupted run with the clean run's activations; warm cells
 bring back what the clean prompt called for. Rings mark what no random set of the layer does.
-It misleads on a pair that the model hardly tells apart: the share is of next to nothing then. And a
-layer whose neurons restore nothing alone may still take part with others.
+It misleads on a pair whose two prompts the model answers almost alike: the share is then a share of
+next to nothing. A layer whose neurons restore nothing alone may still take part with others.
 """
 
 from typing import Any

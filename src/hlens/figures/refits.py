@@ -1,10 +1,10 @@
-"""The same finding made otherwise: the AUROC of each way, and which neurons it finds again.
+"""The finding repeated with other choices: the AUROC of each, and which neurons come back.
 
 Question: does the reading, and does the set of neurons, depend on a choice that should not
 matter?
-To read it: each row is the finding made another way. A high AUROC beside few shared neurons says
-that the reading is real and its place is not.
-It misleads where a way changes the task itself (another judge, other tokens).
+To read it: each row repeats the finding with one choice changed. A high AUROC beside few shared
+neurons says that the answers can be told apart, but not by these neurons alone.
+It misleads where a choice changes the task itself (another judge, other tokens).
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or no way was run.
+        HlensError: A column is missing, or no refit was run.
     """
     check_columns(table, COLUMNS, figure="refits", source="audit.refits")
     run: Any = table.loc[table["auroc"].notna()]

@@ -18,7 +18,6 @@ from hlens.drawing.matrix import (
     even_ticks,
     matrix_axes,
     outline,
-    share_of_width,
 )
 from hlens.drawing.table import check_columns, distinct
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
@@ -53,9 +52,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         scale=colours.blues,
         limits=(0.0, top),
         ticks=even_ticks(top),
-        x=share_of_width(len(names)) + 0.03,
-        y=1,
-        length=min(1.0, 300 / (CELL_HEIGHT * len(names))),
+        shape=(len(names), len(names)),
     )
     return finish(
         figure,

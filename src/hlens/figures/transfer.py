@@ -20,7 +20,6 @@ from hlens.drawing.matrix import (
     empty_cell,
     matrix_axes,
     outline,
-    share_of_width,
 )
 from hlens.drawing.table import check_columns, corrected_p, distinct, n_range
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
@@ -63,9 +62,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         scale=colours.blues,
         limits=(0.5, BEST),
         ticks=(ticks, [f"{tick:.1f}" for tick in ticks]),
-        x=share_of_width(len(tested)) + 0.03,
-        y=1,
-        length=min(1.0, 300 / (CELL_HEIGHT * len(trained))),
+        shape=(len(trained), len(tested)),
     )
     return finish(
         figure,

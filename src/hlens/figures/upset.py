@@ -1,7 +1,7 @@
 """Which neurons are shared by whom? An UpSet plot of exclusive intersections, most shared first.
 
 To read it: each column is one combination of sets, named by its filled dots; the bar above counts
-the neurons that are in exactly these sets. The subtitle tells what chance would put there.
+the neurons that are in exactly these sets. The subtitle says how many chance would put there.
 It misleads when a bar is read as a whole overlap: each neuron is counted once, in the one column
 that names all the sets it is in.
 """
@@ -80,8 +80,6 @@ def _check(sets: Sequence[NeuronSet]) -> None:
 
 
 def _kept(groups: list[Group], counts: dict[Group, int]) -> list[Group]:
-    if len(groups) <= MOST_COLUMNS:
-        return groups
     largest = set(sorted(groups, key=lambda group: -counts[group])[:MOST_COLUMNS])
     return [group for group in groups if group in largest]
 

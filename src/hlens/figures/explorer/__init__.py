@@ -4,7 +4,7 @@ Question: what is this neuron, and on which answers does it speak?
 To read it: click a mark, or choose by keyboard. The panel shows its numbers, the tokens that its
 output row promotes and suppresses, and the answers on which it is strongest and weakest.
 It misleads when a story is made from two answers: the strongest answers of almost any neuron seem
-to tell one.
+to have one.
 """
 
 import json

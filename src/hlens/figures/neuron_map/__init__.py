@@ -51,8 +51,9 @@ def draw(
         The figure. At most 2,000 marks are drawn, strongest first; the counts hold all neurons.
     """
     colours = palette(theme)
-    selected = _selected(detector)
-    shape = n_layers, _ = _shape(detector)
+    neurons = detector if isinstance(detector, NeuronSet) else detector.selected
+    selected, n_layers = _table(neurons), neurons.n_layers
+    shape = n_layers, neurons.d_mlp
     # Weakest first, so that strong marks are drawn over weak ones.
     drawn = selected.nlargest(MOST_MARKS, "size").sort_values("size")
     height = min(max(15.5 * n_layers, 200.0), 640.0)
@@ -73,7 +74,7 @@ def draw(
         figure,
         colours,
         title=_title(selected, n_layers),
-        subtitle=_subtitle(detector, selected, len(drawn)),
+        subtitle=_subtitle(detector, neurons, len(drawn)),
         height=round(height) + 90,
         margin={"t": 34, "b": 56, "l": 60, "r": 20},
     )
@@ -105,18 +106,11 @@ def example() -> dict[str, Any]:
     }
 
 
-def _shape(detector: Detector | NeuronSet) -> tuple[int, int]:
-    if isinstance(detector, NeuronSet):
-        return detector.n_layers, detector.d_mlp
-    return detector.weights.shape[0], detector.weights.shape[1]
-
-
-def _selected(detector: Detector | NeuronSet) -> pd.DataFrame:
+def _table(neurons: NeuronSet) -> pd.DataFrame:
     """Layer, neuron, weight and size (0 to 1) of each selected neuron."""
-    chosen = detector if isinstance(detector, NeuronSet) else detector.selected
-    known = chosen.weights or {}
+    known = neurons.weights or {}
     table = pd.DataFrame(
-        [(layer, neuron, known.get((layer, neuron), math.nan)) for layer, neuron in chosen],
+        [(layer, neuron, known.get((layer, neuron), math.nan)) for layer, neuron in neurons],
         columns=["layer", "neuron", "weight"],
     ).astype({"layer": int, "neuron": int, "weight": float})
     strength = table.weight.abs()
@@ -155,10 +149,8 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _domains(drawn: pd.DataFrame, shared: Mapping[str, NeuronSet] | None) -> list[list[str]]:
-    if not shared:
-        return [[] for _ in range(len(drawn))]
     pairs = zip(drawn.layer, drawn.neuron, strict=True)
-    return [[name for name, own in shared.items() if pair in own.members] for pair in pairs]
+    return [[name for name, own in (shared or {}).items() if pair in own.members] for pair in pairs]
 
 
 def _title(selected: pd.DataFrame, n_layers: int) -> str:
@@ -203,14 +195,14 @@ def _gathered(per_layer: np.ndarray) -> bool:
     return bool((best >= observed).mean() < 0.05)
 
 
-def _subtitle(detector: Detector | NeuronSet, selected: pd.DataFrame, n_drawn: int) -> str:
-    n_layers, d_mlp = _shape(detector)
+def _subtitle(detector: Detector | NeuronSet, neurons: NeuronSet, n_drawn: int) -> str:
+    percent = 100 * len(neurons) / (neurons.n_layers * neurons.d_mlp)
     name = detector.name if isinstance(detector, NeuronSet) else detector.provenance.model
     parts = [
         name,
-        f"{n_layers} layers × {d_mlp:,} neurons",
-        f"{len(selected):,} selected ({100 * len(selected) / (n_layers * d_mlp):.2g}%)",
+        f"{neurons.n_layers} layers × {neurons.d_mlp:,} neurons",
+        f"{len(neurons):,} selected ({percent:.2g}%)",
     ]
-    if n_drawn < len(selected):
+    if n_drawn < len(neurons):
         parts.append(f"the {n_drawn:,} strongest drawn")
     return " · ".join(part for part in parts if part)

@@ -101,13 +101,9 @@ def _add_key(figure: Figure, name: str, *, symbol: str, colour: str, outline: st
 
 
 def _hover(kind: str, lines: list[str], *, with_domains: bool) -> str:
-    parts = [f"<b>L%{{y}}N%{{x:d}}</b>  {kind}"]
-    for index, line in enumerate(lines):
-        before, rest = line.split("{", 1)
-        form, after = rest.split("}", 1)
-        parts.append(f"{before}%{{customdata[{index}]{form}}}{after}")
-    if with_domains:
-        parts.append("in: %{text}")
+    # A line names its number as {:format}; plotly wants it as %{customdata[index]:format}.
+    numbers = [line.replace("{", f"%{{customdata[{i}]") for i, line in enumerate(lines)]
+    parts = [f"<b>L%{{y}}N%{{x:d}}</b>  {kind}", *numbers, *["in: %{text}"] * with_domains]
     return "<br>".join(parts) + "<extra></extra>"
 
 
