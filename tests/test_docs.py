@@ -28,7 +28,7 @@ PAGES = [
     *(p for p in sorted(ROOT.glob("docs/**/*.md")) if "_build" not in p.parts),
 ]
 WITH_CODE = [page for page in PAGES if re.search(r"```(python|sh)\n", page.read_text())]
-FAMILIES = ("baselines", "behaviours", "domains", "figures", "judges")
+FAMILIES = ("baselines", "behaviours", "domains", "judges")  # the page of figures is generated
 FEWER = {"n=300": "n=48"}  # README asks as many as a reader should; a test has less time
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._figure import Figure
-from hlens.figures._html import Html
+from hlens.drawing.figure import Figure
+from hlens.drawing.html import Html
 from hlens.types import AuditCard, Estimate
 
 # A figure that is not yet drawn: called with theme="light" and theme="dark", such as

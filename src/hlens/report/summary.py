@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._html import Html, escape
+from hlens.drawing.html import Html, escape
 from hlens.recipe import Recipe
 from hlens.report.data import Card, Section
 from hlens.steps import Step

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hlens import figures
-from hlens.figures._html import Html
+from hlens.drawing.html import Html
 from hlens.report.data import Section
 from hlens.report.tables import Tables
 from hlens.steps import neuron_pages
