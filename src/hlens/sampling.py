@@ -177,7 +177,7 @@ def _ask(
     """
     seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q in questions]
     try:
-        made = generate_batch(model, prompts, seeds, settings, share)
+        made = generate_batch(model, prompts, seeds, settings=settings, share_beginning=share)
     except (torch.OutOfMemoryError, MemoryError):
         if len(questions) == 1:
             raise HlensError(

@@ -1,9 +1,14 @@
-"""The model as hlens sees it: a plain Hugging Face model and its TransformerLens bridge."""
+"""A language model as every way of running it sees it: modules, weights, tokens, identity.
 
+`hlens.model.Model` adds what is done with it: generating and editing.
+"""
+
+import hashlib
 import inspect
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -11,32 +16,54 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
-from hlens.model import fingerprint
-from hlens.model.editing import Edit, Pairs, Receipt, editing
-from hlens.model.generation import Clock, Generation, Settings, generate_batch, mix_seed
-from hlens.model.reading import Marks
-from hlens.types import NeuronSet, Provenance
+from hlens.types import Provenance
+
+PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
 
-class Model:
-    """A language model with verified MLP neurons. Made by `hlens.load`.
+@dataclass
+class Clock:
+    """Which token is being read while an answer is generated; edits of some tokens look here.
 
     Attributes:
-        hf: The plain Hugging Face model: it samples and is measured.
-        bridge: A `TransformerBridge` sharing its parameters: for notebooks, caches and hooks.
+        generated: -1 while the prompt is read, then the index of the token in the answer; None
+            outside of generation.
+        ended: True at rows whose answer has ended: from then on such a row reads padding. None
+            until the first one ends.
+    """
+
+    generated: int | None = None
+    ended: Tensor | None = None
+
+    def end(self, rows: Tensor) -> None:
+        """Mark rows as ended, in addition to those that ended before."""
+        self.ended = rows if self.ended is None else self.ended | rows
+
+    def stop(self) -> None:
+        """Generation is over."""
+        self.generated = self.ended = None
+
+
+class Network:
+    """A language model with verified MLP neurons.
+
+    Attributes:
+        hf: The plain Hugging Face model, which samples and is measured.
+        bridge: A `TransformerBridge` sharing its parameters, for notebooks, caches and hooks.
         tokenizer: The tokenizer, or None when only token ids are used.
-        name: What tables and figures call it.
-        down_projections: Module of each layer whose input are the neurons' activations and whose
-            output is the MLP's output, its bias included.
+        name: Name in tables and figures.
+        down_projections: For each layer the module whose input is the neurons' activations and
+            whose output is that of the MLP, bias included.
         clock: Which token is being read during generation.
-        served: For lengths of rows that were tried, whether rows may read keys and values that were
-            run for others (see `hlens.model.stretches.serves`).
+        prefix_trials: For each row length tried, whether rows may share keys and values (see
+            `hlens.model.prefix.can_share_prefixes`).
     """
 
     def __init__(
         self,
         hf: nn.Module,
         bridge: Any,
+        *,
         tokenizer: Any,
         down_projections: list[nn.Module],
         name: str,
@@ -49,7 +76,7 @@ class Model:
         self.name = name
         self.revision = revision
         self.clock = Clock()
-        self.served: dict[int, bool] = {}
+        self.prefix_trials: dict[int, bool] = {}
 
     def __repr__(self) -> str:
         shape = f"{self.n_layers} layers x {self.d_mlp} neurons"
@@ -81,7 +108,7 @@ class Model:
         return self.hf.base_model
 
     def w_out(self, layer: int) -> Float[Tensor, "neuron d_model"]:
-        """Down projection of a layer, one row a neuron; a view of the weights, not a copy."""
+        """Down projection of a layer, one row per neuron; a view of the weights, not a copy."""
         module: Any = self.down_projections[layer]
         weight = module.weight.detach()
         # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
@@ -99,7 +126,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """Hash over the weights as they were when first asked for."""
-        return fingerprint.of_weights(self.hf)
+        return fingerprint_weights(self.hf)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -107,8 +134,8 @@ class Model:
             model=self.name,
             fingerprint=self.fingerprint,
             revision=self.revision,
-            tokenizer=fingerprint.of_tokenizer(self.tokenizer),
-            versions=fingerprint.versions(),
+            tokenizer=fingerprint_tokenizer(self.tokenizer),
+            versions=package_versions(),
         )
 
     @cached_property
@@ -122,7 +149,7 @@ class Model:
 
     @cached_property
     def pad_id(self) -> int:
-        """Token that fills up a batch; masked everywhere, so its value is of no account."""
+        """Token that pads a batch; always masked, so any token will do."""
         return int(getattr(self.tokenizer, "pad_token_id", None) or min(self.stop_ids, default=0))
 
     @cached_property
@@ -137,7 +164,7 @@ class Model:
         """Token ids of a prompt.
 
         Args:
-            text: What the user says, or the text to be continued.
+            text: The user's turn, or the text to be continued.
             system: A system message, for a chat prompt.
             chat: Use the chat template; None uses it where the tokenizer has one.
 
@@ -153,8 +180,7 @@ class Model:
         if chat is False or not has_template:
             return list(tokenizer(text).input_ids)
         turns = [{"role": "system", "content": system}] if system else []
-        turns.append({"role": "user", "content": text})
-        return self.encode_chat(turns)
+        return self.encode_chat([*turns, {"role": "user", "content": text}])
 
     def encode_chat(self, turns: Sequence[dict[str, str]]) -> list[int]:
         """Token ids of a conversation, open for the assistant's next turn."""
@@ -172,87 +198,40 @@ class Model:
             raise HlensError(f"{self.name} was loaded without a tokenizer; pass token ids instead")
         return self.tokenizer
 
-    def generate(
-        self,
-        prompt: str,
-        *,
-        max_new_tokens: int = 50,
-        temperature: float = 0.0,
-        top_k: int = 50,
-        top_p: float = 0.9,
-        seed: int = 0,
-    ) -> Generation:
-        """Answer one prompt; greedy unless a temperature is given.
 
-        Args:
-            prompt: The user's turn (or, without a chat template, the text to be continued).
-            max_new_tokens: Where to cut.
-            temperature: 0 is greedy.
-            top_k: Keep the k likeliest tokens.
-            top_p: Keep the smallest set of tokens with this mass.
-            seed: With it a sample repeats.
-        """
-        how = Settings(max_new_tokens, temperature, top_k, top_p)
-        return self.generate_many([self.encode(prompt)], how, seed=seed)[0]
+def fingerprint_weights(hf: nn.Module) -> str:
+    """Hash over all weights at bfloat16 precision, so that the dtype of loading does not matter.
 
-    def generate_many(
-        self,
-        prompts: Sequence[Sequence[int]],
-        settings: Settings,
-        *,
-        seed: int = 0,
-        batch_size: int = 32,
-        share_beginning: bool = False,
-    ) -> list[Generation]:
-        """Continue many prompts, given as token ids, one sample each, in their order.
+    For each parameter a sum over every bit pattern (exact, so neither order nor thread count
+    matters) and a strided sample: an edited row changes the first, a permutation the second.
+    """
+    hashed = hashlib.sha256()
+    for name, parameter in sorted(hf.named_parameters()):
+        bits = parameter.detach().reshape(-1)
+        if bits.is_floating_point():
+            bits = bits.to(torch.bfloat16).view(torch.int16)
+        stride = max(1, bits.numel() // 1024)
+        sample = bits[::stride].cpu().numpy().tobytes()
+        total = int(bits.sum(dtype=torch.int64))
+        hashed.update(f"{name}{tuple(parameter.shape)}{total}".encode() + sample)
+    return hashed.hexdigest()[:32]
 
-        With `share_beginning`, what all prompts of a batch begin with (a chat template) is read
-        once, in a row of its own; not for edits that are given row by row.
-        """
-        out: list[Generation] = []
-        for start in range(0, len(prompts), batch_size):
-            batch = prompts[start : start + batch_size]
-            seeds = [[mix_seed(seed, start + i)] for i in range(len(batch))]
-            made = generate_batch(self, batch, seeds, settings, share_beginning)
-            out += [row[0] for row in made]
-        return out
 
-    def run_with_cache(self, tokens: Any, **options: Any) -> Any:
-        """TransformerLens' own ``run_with_cache`` of the bridge."""
-        return self.bridge.run_with_cache(tokens, **options)
+def fingerprint_tokenizer(tokenizer: Any) -> str:
+    """Hash over the vocabulary and the chat template; empty without a tokenizer."""
+    if tokenizer is None:
+        return ""
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    template = getattr(tokenizer, "chat_template", None)
+    return hashlib.sha256(repr((vocabulary, template)).encode()).hexdigest()[:32]
 
-    def editing(
-        self,
-        neurons: NeuronSet | Pairs,
-        edit: Edit | None = None,
-        *,
-        n_prompt: int | Sequence[int] | None = None,
-        answer: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
-    ) -> AbstractContextManager[Receipt]:
-        """Run a block with neurons edited; afterwards, an exception included, all is as before.
 
-        Generation, ``model.hf(...)``, measuring and the bridge with its caches all see the edit.
-        Blocks nest: an inner edit acts on what the outer one left. Within one block, edits act in
-        their order.
-
-        Args:
-            neurons: The neurons; or several (neurons, edit) pairs.
-            edit: What is done to them (see `hlens.interventions`).
-            n_prompt: Length of the prompt of each row in tokens, for scopes within prompt or answer
-                where hlens does not generate itself.
-            answer: Answer span ``[start, stop)`` of each row in tokens, for the scope ``answer``.
-
-        Yields:
-            The receipt: how many tokens x neurons each edit touched.
-
-        Raises:
-            HlensError: Neurons or values of another model; on leaving, an edit of one or more
-                neurons that touched no token.
-        """
-        if isinstance(neurons, NeuronSet):
-            if edit is None:
-                raise HlensError("editing(neurons) without an edit; pass one, such as scale(0.0)")
-            pairs: Pairs = [(neurons, edit)]
-        else:
-            pairs = list(neurons)
-        return editing(self, pairs, Marks(n_prompt, answer))
+def package_versions() -> tuple[tuple[str, str], ...]:
+    """Versions of the packages that every number depends on."""
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append((package, version(package)))
+        except PackageNotFoundError:  # run from a source tree that was not installed
+            continue
+    return tuple(versions)

@@ -1,28 +1,26 @@
-"""Parts of the plain model that readings are taken from: its blocks, attention and unembedding."""
+"""Hooks on the plain model: its residual stream, attention weights, and fewer logits or layers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
-from hlens.model.stretches import Stretch, read, serves
+from hlens.model.network import Network
+from hlens.model.prefix import Prefix, can_share_prefixes, run_with_prefixes
 
-if TYPE_CHECKING:
-    from hlens.model.lens import Model
-
-# Layer, and what it gives: [row, pos, d_model], or attention weights [row, head, pos, key].
+# Called with a layer and its output [row, pos, d_model], or weights [row, head, pos, key].
 Listener = Callable[[int, Tensor], None]
 
 
-def blocks(model: "Model") -> list[nn.Module]:
-    """The block of each layer: its output is the residual stream behind that layer.
+def layer_blocks(model: Network) -> list[nn.Module]:
+    """The block of each layer; its output is the residual stream after that layer.
 
     Raises:
-        HlensError: The blocks do not stand in one list, as in every architecture known here.
+        HlensError: The blocks are not in one list, as in every architecture known here.
     """
     for module in model.hf.modules():
         if isinstance(module, nn.ModuleList) and len(module) == model.n_layers:
@@ -36,39 +34,40 @@ def blocks(model: "Model") -> list[nn.Module]:
 
 
 @contextmanager
-def listening(
-    model: "Model", residual: Listener | None = None, attention: Listener | None = None
+def capturing(
+    model: Network, *, residual: Listener | None = None, attention: Listener | None = None
 ) -> Iterator[None]:
-    """Hear each layer of the plain model for the length of a block.
+    """Pass the outputs of each layer of the plain model to listeners, within a block.
 
     Args:
         model: The model.
         residual: Called with the output of each block.
         attention: Called with the attention weights of each layer. They exist only where attention
-            is computed eagerly, so the model is switched to that for the time of the block. Not
-            called where the architecture hands no weights out.
+            is computed eagerly, so the model is switched to that within the block. Not called where
+            the architecture returns no weights.
     """
     with ExitStack() as stack:
         if attention is not None:
-            stack.enter_context(_eager(model.hf))
-        for layer, block in enumerate(blocks(model)):
+            stack.callback(model.hf.set_attn_implementation, model.hf.config._attn_implementation)
+            model.hf.set_attn_implementation("eager")
+        for layer, block in enumerate(layer_blocks(model)):
             if residual is not None:
-                hook = block.register_forward_hook(_hear(layer, residual))
+                hook = block.register_forward_hook(_output_hook(layer, residual))
                 stack.callback(hook.remove)
             if attention is not None:
-                hear = _hear_weights(layer, attention)
+                weights_hook = _attention_hook(layer, attention)
                 for child in block.children():
-                    stack.callback(child.register_forward_hook(hear).remove)
+                    stack.callback(child.register_forward_hook(weights_hook).remove)
         yield
 
 
 class _EnoughError(Exception):
-    """The layer that was asked for has been run; a forward pass ends here."""
+    """The last wanted layer has run; raised through the model to end its forward pass."""
 
 
 @contextmanager
-def ending_behind(model: "Model", layer: int, residual: Listener) -> Iterator[None]:
-    """Let the forward pass in this block end behind a layer: what comes later is not read.
+def stopping_after(model: Network, layer: int, residual: Listener) -> Iterator[None]:
+    """End the forward pass in this block after a layer; later layers are not run.
 
     Args:
         model: The model.
@@ -80,20 +79,20 @@ def ending_behind(model: "Model", layer: int, residual: Listener) -> Iterator[No
         raise _EnoughError
 
     with ExitStack() as stack:
-        for hook in (_hear(layer, residual), end):  # called in the order in which they are hung up
-            stack.callback(blocks(model)[layer].register_forward_hook(hook).remove)
+        for hook in (_output_hook(layer, residual), end):  # hooks run in order of registration
+            stack.callback(layer_blocks(model)[layer].register_forward_hook(hook).remove)
         with suppress(_EnoughError):
             yield
 
 
 @contextmanager
 def unembedding_at(
-    model: "Model", rows: Int[Tensor, " place"], positions: Int[Tensor, " place"]
+    model: Network, rows: Int[Tensor, " place"], positions: Int[Tensor, " place"]
 ) -> Iterator[None]:
-    """Let the model make logits at these places only: ``logits`` is then ``[1, place, token]``.
+    """Compute logits at these places only: ``logits`` is then ``[1, place, token]``.
 
-    The unembedding of all other tokens would cost most of the memory of a pass, and is not read.
-    What an architecture does to its logits afterwards (scaling, capping) it does as always.
+    Unembedding all other tokens would cost most of the memory of a pass. Whatever an architecture
+    does to its logits afterwards (scaling, capping) still happens.
     """
 
     def gather(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -109,9 +108,9 @@ def unembedding_at(
 
 
 def next_token_logprobs(
-    model: "Model", prompts: Sequence[Sequence[int]], tokens: int = 1024
+    model: Network, prompts: Sequence[Sequence[int]], *, tokens: int = 1024
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Log-probabilities (nats) of the token after each prompt; what all begin with is run once.
+    """Log-probabilities (nats) of the token after each prompt; a common beginning is run once.
 
     Args:
         model: The model.
@@ -121,8 +120,9 @@ def next_token_logprobs(
     Yields:
         Indices of the prompts of a batch, and ``[prompt, token]``, float32.
     """
-    before = _beginning(model, prompts) if prompts else []
-    start = before[0].width if before else 0
+    prefixes = _common_prefix(model, prompts) if prompts else []
+    start = prefixes[0].width if prefixes else 0
+    # By length, so that a batch has little padding.
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
     while order:
         size = max(1, tokens // (len(prompts[order[0]]) - start))
@@ -132,31 +132,31 @@ def next_token_logprobs(
         for row, index in enumerate(batch):  # right-padded: a token never sees what follows it
             ids[row, : lengths[row]] = torch.tensor(prompts[index][start:])
         with torch.inference_mode(), unembedding_at(model, torch.arange(len(batch)), lengths - 1):
-            out, _ = read(model, ids.to(model.device), lengths, before, run=model.hf)
+            out, _ = run_with_prefixes(model, ids.to(model.device), lengths, prefixes, run=model.hf)
         yield batch, out.logits[0].float().log_softmax(dim=-1).cpu()
 
 
-def _beginning(model: "Model", prompts: Sequence[Sequence[int]]) -> list[Stretch]:
+def _common_prefix(model: Network, prompts: Sequence[Sequence[int]]) -> list[Prefix]:
     """What all prompts begin with, run once; empty for one prompt, or where nothing is common."""
     ordered = sorted(list(prompt) for prompt in prompts)
-    first, last = ordered[0], ordered[-1]  # of all prompts these two part first
+    first, last = ordered[0], ordered[-1]  # of all prompts these two have the least in common
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
-    if length == 0 or not serves(model, max(map(len, prompts))):
+    if length == 0 or not can_share_prefixes(model, max(map(len, prompts))):
         return []
     with torch.inference_mode():
         ids = torch.tensor([first[:length]], device=model.device)
-        return [read(model, ids, torch.tensor([length]), keep=True)[1]]
+        return [run_with_prefixes(model, ids, torch.tensor([length]), keep=True)[1]]
 
 
-def _hear(layer: int, listener: Listener) -> Any:
+def _output_hook(layer: int, listener: Listener) -> Any:
     def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
         listener(layer, output[0] if isinstance(output, tuple) else output)
 
     return hook
 
 
-def _hear_weights(layer: int, listener: Listener) -> Any:
-    """Of the children of a block, attention is the one that hands out weights of four axes."""
+def _attention_hook(layer: int, listener: Listener) -> Any:
+    """Of the children of a block, attention is the one that returns weights of four axes."""
 
     def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
         weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
@@ -164,13 +164,3 @@ def _hear_weights(layer: int, listener: Listener) -> Any:
             listener(layer, weights)
 
     return hook
-
-
-@contextmanager
-def _eager(hf: Any) -> Iterator[None]:
-    before = hf.config._attn_implementation
-    hf.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        hf.set_attn_implementation(before)
