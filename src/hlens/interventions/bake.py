@@ -112,7 +112,9 @@ def bake(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None, folder: st
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
         text = card(record, tensors["factors"])
-        return save_checkpoint(model.hf, model.tokenizer, Path(folder), text, tensors, record)
+        return save_checkpoint(
+            model.hf, model.tokenizer, Path(folder), card=text, tensors=tensors, record=record
+        )
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
@@ -166,7 +168,7 @@ def undo(folder: str | Path, into: str | Path) -> Path:
             f"{record['base']}; something else in it was changed, start from the base model"
         )
     text = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
-    return save_checkpoint(model.hf, model.tokenizer, Path(into), text, {}, {})
+    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=text)
 
 
 def _opened(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:

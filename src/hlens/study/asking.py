@@ -8,7 +8,7 @@ from hlens.model import Model, Settings
 from hlens.prompts import prompt_of
 from hlens.recipe import Recipe
 from hlens.sampling import sample
-from hlens.store.records import load_rows, response_from
+from hlens.store.jsonl import load_rows, response_from_row
 from hlens.types import Question, Response
 
 Key = tuple[str, str]
@@ -69,7 +69,7 @@ def _standing(
     found: dict[Key, list[Response]] = defaultdict(list)
     for row in load_rows(before):
         if (row["domain"], row["question_id"]) in own:
-            response = response_from(row, own)
+            response = response_from_row(row, own)
             found[response.question.domain, response.question.id].append(response)
     how = recipe.sampling
     prompts = {

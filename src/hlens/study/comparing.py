@@ -16,7 +16,7 @@ from hlens.evaluation import (
 )
 from hlens.probe import find
 from hlens.recipe import key_of
-from hlens.store.detectors import load_detector, save_detector
+from hlens.store import load_detector, save_detector
 from hlens.study.formats import Formats
 from hlens.study.measuring import digests
 from hlens.types import Detector, NeuronSet

@@ -10,15 +10,14 @@ from hlens.evaluation import controls, split_by_group
 from hlens.model import Model, load
 from hlens.probe import SparseProbe, find
 from hlens.recipe import Recipe, key_of
-from hlens.store import remove_folder, write_text
+from hlens.store import load_detector, remove_folder, save_detector, write_text
 from hlens.store.contributions import load_contributions, save_contributions
-from hlens.store.detectors import load_detector, save_detector
-from hlens.store.records import (
+from hlens.store.jsonl import (
     load_examples,
     load_judgements,
     load_questions,
     load_responses,
-    question_row,
+    question_to_row,
     save_examples,
     save_judgements,
     save_questions,
@@ -88,7 +87,7 @@ class Line(Steps):
         check_ids(found)
         check_judged(found, self._judge())
         check_measured(recipe.measure)
-        key = key_of([question_row(q) for q in found])
+        key = key_of([question_to_row(q) for q in found])
         if not self._stamps.stands("questions", key):
             save_questions(found, path)
             self._stamps.mark("questions", key, {"n": len(found)})

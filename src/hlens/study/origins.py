@@ -9,7 +9,7 @@ from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.origin import drift_of, trace_origin, weight_drift
 from hlens.recipe import Recipe, key_of
-from hlens.store.records import question_row, save_questions
+from hlens.store.jsonl import question_to_row, save_questions
 from hlens.study.comparing import Comparing
 from hlens.study.line import Line
 from hlens.study.steps import Progress
@@ -41,7 +41,7 @@ class BaseLine(Line):
 
     @cached_property
     def _questions(self) -> list[Question]:
-        key = key_of([question_row(q) for q in self._given_questions])
+        key = key_of([question_to_row(q) for q in self._given_questions])
         if not self._stamps.stands("questions", key):
             save_questions(self._given_questions, self.folder / "questions.jsonl")
             self._stamps.mark("questions", key, {"n": len(self._given_questions)})
