@@ -45,7 +45,7 @@ from hlens.model.hooks import (
 )
 from hlens.model.loading import load
 from hlens.model.model import Model
-from hlens.model.network import Clock, fingerprint_weights
+from hlens.model.network import fingerprint_weights
 from hlens.model.prefix import Prefix, can_share_prefixes, run_with_prefixes
 from hlens.model.pretrained import ALIASES
 from hlens.model.token_batch import RowSpans, TokenBatch, tracking_tokens
@@ -53,7 +53,6 @@ from hlens.model.token_batch import RowSpans, TokenBatch, tracking_tokens
 __all__ = [
     "ALIASES",
     "ALL",
-    "Clock",
     "Columns",
     "Edit",
     "Generation",

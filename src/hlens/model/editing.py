@@ -145,7 +145,7 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
         tracker = stack.enter_context(tracking_tokens(model, spans))
         for (neurons, edit), entry in zip(pairs, receipt.entries, strict=True):
             for layer in sorted({layer for layer, _ in neurons.members}):
-                hook = _EditHook(tracker, entry, edit, layer=layer, neurons=neurons)
+                hook = _EditHook(tracker, entry, edit, neurons, layer)
                 for module in _down_projection_modules(model, layer):
                     stack.callback(module.register_forward_pre_hook(hook).remove)
         yield receipt
@@ -193,18 +193,9 @@ class _EditHook:
     """One edit at one layer, as a forward pre-hook of the down projection."""
 
     def __init__(
-        self,
-        tracker: TokenTracker,
-        entry: ReceiptEntry,
-        edit: Edit,
-        *,
-        layer: int,
-        neurons: NeuronSet,
+        self, tracker: TokenTracker, entry: ReceiptEntry, edit: Edit, neurons: NeuronSet, layer: int
     ) -> None:
-        self.tracker = tracker
-        self.entry = entry
-        self.edit = edit
-        self.layer = layer
+        self.tracker, self.entry, self.edit, self.layer = tracker, entry, edit, layer
         self.index = torch.tensor(neurons.in_layer(layer))
         # Every edited layer sees the same tokens; they are counted at the first one.
         self.counts_tokens = layer == min(first for first, _ in neurons.members)

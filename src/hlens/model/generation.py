@@ -122,9 +122,8 @@ def generate_batch(
         model: The model.
         prompts: Token ids of each prompt.
         seeds: One seed for each sample of each prompt; the same number for every prompt.
-        settings: Sampling settings.
-        share_beginning: Read the tokens that all prompts begin with once, in a row of their own;
-            not for edits that are given row by row.
+        settings: How to sample.
+        share_beginning: Read what all prompts begin with once; not for edits given row by row.
     """
     n = len(seeds[0])
     common = _common_beginning(model, prompts) if share_beginning else 0

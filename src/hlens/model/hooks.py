@@ -37,14 +37,10 @@ def layer_blocks(model: Network) -> list[nn.Module]:
 def capturing(
     model: Network, *, residual: Listener | None = None, attention: Listener | None = None
 ) -> Iterator[None]:
-    """Pass the outputs of each layer of the plain model to listeners, within a block.
+    """Pass the block outputs and attention weights of the plain model to listeners.
 
-    Args:
-        model: The model.
-        residual: Called with the output of each block.
-        attention: Called with the attention weights of each layer. They exist only where attention
-            is computed eagerly, so the model is switched to that within the block. Not called where
-            the architecture returns no weights.
+    Attention weights exist only where attention is computed eagerly, so the model is switched to
+    that within the block. Their listener is not called where the architecture returns none.
     """
     with ExitStack() as stack:
         if attention is not None:
@@ -67,13 +63,7 @@ class _EnoughError(Exception):
 
 @contextmanager
 def stopping_after(model: Network, layer: int, residual: Listener) -> Iterator[None]:
-    """End the forward pass in this block after a layer; later layers are not run.
-
-    Args:
-        model: The model.
-        layer: The last layer that is run.
-        residual: Called with the layer's output.
-    """
+    """End the forward pass in this block after `layer`, whose output goes to `residual`."""
 
     def end(module: Any, args: tuple[Any, ...], output: Any) -> None:
         raise _EnoughError
@@ -112,10 +102,7 @@ def next_token_logprobs(
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Log-probabilities (nats) of the token after each prompt; a common beginning is run once.
 
-    Args:
-        model: The model.
-        prompts: Token ids of each prompt, none of them empty.
-        tokens: Tokens of a batch, padding included; a single prompt may be longer.
+    Batches hold at most `tokens` tokens, padding included, unless a single prompt is longer.
 
     Yields:
         Indices of the prompts of a batch, and ``[prompt, token]``, float32.
@@ -156,9 +143,8 @@ def _output_hook(layer: int, listener: Listener) -> Any:
 
 
 def _attention_hook(layer: int, listener: Listener) -> Any:
-    """Of the children of a block, attention is the one that returns weights of four axes."""
-
     def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
+        # Of the children of a block, attention is the one that returns weights of four axes.
         weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
         if isinstance(weights, Tensor) and weights.dim() == 4:
             listener(layer, weights)

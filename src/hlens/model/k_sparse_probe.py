@@ -19,28 +19,20 @@ CHOICE_SHARE, LEAST_SHARE = 0.3, 1e-9
 
 @dataclass(frozen=True, eq=False)
 class KSparseProbe:
-    """A k-sparse probe that ``transformer_lens.tools.analysis.sparse_probing`` fitted.
+    """A fitted k-sparse probe, as ``transformer_lens.tools.analysis.sparse_probing`` returns it."""
 
-    Attributes:
-        features: Indices of the features that it reads.
-        coefficients: Weight of each, on its standardised value.
-        intercept: Log-odds at the training mean.
-        mean: Training mean of each.
-        scale: Training standard deviation of each.
-        roc_auc: AUROC on the groups held out by the tool.
-    """
+    fitted: Any
 
-    features: Int[Tensor, " feature"]
-    coefficients: Float[Tensor, " feature"]
-    intercept: float
-    mean: Float[Tensor, " feature"]
-    scale: Float[Tensor, " feature"]
-    roc_auc: float
+    @property
+    def features(self) -> Int[Tensor, " feature"]:
+        """Indices of the features that it reads."""
+        return self.fitted.selected_features
 
     def __call__(self, features: Float[Tensor, "example all"]) -> Float[Tensor, " example"]:
         """Log-odds of each example."""
         chosen = features[:, self.features].double()
-        return ((chosen - self.mean) / self.scale) @ self.coefficients + self.intercept
+        standardised = (chosen - self.fitted.preprocess_mean) / self.fitted.preprocess_scale
+        return standardised @ self.fitted.coefficients + float(self.fitted.intercept)
 
 
 def fit_k_sparse_probe(
@@ -92,13 +84,5 @@ def fit_k_sparse_probe(
         raise HlensError(f"TransformerLens' sparse probe: {error}") from error
     for k in sorted(tried, key=lambda k: (-tried[k], k)):
         with suppress(tool.SparseProbeConvergenceError):
-            probe = fit(features, k, LEAST_SHARE)
-            return KSparseProbe(
-                features=probe.selected_features,
-                coefficients=probe.coefficients,
-                intercept=float(probe.intercept),
-                mean=probe.preprocess_mean,
-                scale=probe.preprocess_scale,
-                roc_auc=probe.metrics.roc_auc,
-            )
+            return KSparseProbe(fit(features, k, LEAST_SHARE))
     raise HlensError(f"TransformerLens' sparse probe converges for no k among {tuple(ks)}")

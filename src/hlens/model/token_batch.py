@@ -130,10 +130,8 @@ class TokenTracker:
         mask = kwargs.get("attention_mask")
         rows, width = tokens.shape[:2]
         past = int(cache.get_seq_length()) if cache is not None else 0
-        # A mask of more axes says who attends to whom, and nothing of padding.
-        if isinstance(mask, Tensor) and mask.shape == (rows, past + width):
-            mask = mask.bool()
-        else:
+        # A mask of more axes says which token sees which, not where padding is.
+        if not isinstance(mask, Tensor) or mask.shape != (rows, past + width):
             mask = None
         self.batch = TokenBatch(
             rows=rows,
@@ -150,13 +148,12 @@ class TokenTracker:
         self, mask: Tensor | None, rows: int, columns: int, device: torch.device
     ) -> Tensor | None:
         """While rows are generated together, those that have ended are fed padding."""
+        mask = None if mask is None else mask.bool()
         ended = self.clock.ended
         if ended is None or len(ended) != rows or not bool(ended.any()):
             return mask
-        if mask is None:
-            mask = torch.ones(rows, columns, dtype=torch.bool, device=device)
-        else:
-            mask = mask.clone()
+        every = torch.ones(rows, columns, dtype=torch.bool, device=device)
+        mask = every if mask is None else mask.clone()
         mask[:, -1] &= ~ended.to(device)
         return mask
 

@@ -5,7 +5,7 @@ every tensor file (`tensor_file`) carries what it is in its header, so that a fi
 model or run is refused by name. Work too long to be lost is stored in parts (`resumable`).
 """
 
-from hlens.store.atomic import remove_folder, write_bytes, write_text, writing
+from hlens.store.atomic import remove_folder, write_bytes, write_text
 from hlens.store.contributions import (
     contributions_metadata,
     load_contributions,
@@ -42,5 +42,4 @@ __all__ = [
     "write_bytes",
     "write_contributions",
     "write_text",
-    "writing",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 from hlens.store.atomic import PARTIAL, write_text
 from hlens.store.tensor_file import read_tensors, write_tensors
 
@@ -25,15 +25,9 @@ def save_checkpoint(
     tensors: Mapping[str, Tensor] | None = None,
     record: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a model with tokenizer and model card, and the record of its edit where there is one.
+    """Write a Hugging Face model, its tokenizer (or None) and a model card into a new folder.
 
-    Args:
-        hf: The Hugging Face model; its own ``save_pretrained`` writes safetensors.
-        tokenizer: Its tokenizer, or None.
-        folder: The folder to make; it must not exist yet.
-        card: Text of ``README.md``.
-        tensors: Factors and original rows; None writes no record.
-        record: What was edited, as strings.
+    With `tensors` (factors and original rows), they and `record` are written as what was edited.
 
     Raises:
         HlensError: The folder exists, or the model cannot save itself (it sits in a bridge).
@@ -72,7 +66,7 @@ def _save_pretrained(hf: Any, tokenizer: Any, folder: Path) -> None:
         hf.save_pretrained(folder)
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         raise HlensError(
-            f"{type(hf).__name__} cannot be saved ({str(error).splitlines()[0]}); load the plain "
+            f"{type(hf).__name__} cannot be saved ({first_line(error)}); load the plain "
             "model with hlens.load instead of passing a TransformerBridge"
         ) from error
     if tokenizer is not None:

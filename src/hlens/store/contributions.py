@@ -31,14 +31,9 @@ KIND = "contributions"
 
 
 def save_contributions(data: Contributions, path: str | Path) -> Path:
-    """Write contributions, layer by layer.
+    """Write contributions (float32 or float16), layer by layer.
 
-    Args:
-        data: What was measured; float32 or float16.
-        path: ``NAME.safetensors``; the suffix may be left out.
-
-    Returns:
-        The tensor file.
+    The suffix of `path` may be left out; the tensor file is returned.
     """
     values = data.values.permute(1, 2, 0)
     return write_contributions(data, path, dtype=values.dtype, layers=lambda: iter(values))
@@ -123,13 +118,11 @@ def contributions_metadata(path: str | Path) -> dict[str, str]:
 
 
 def _example_rows(data: Contributions) -> list[dict[str, Any]]:
-    names = ("question_id", "group", "domain", "hallucinated", "n_tokens")
-    rows = zip(
-        data.question_ids,
-        data.groups,
-        data.domains,
-        data.labels.tolist(),
-        data.n_tokens.tolist(),
-        strict=True,
-    )
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    columns = {
+        "question_id": data.question_ids,
+        "group": data.groups,
+        "domain": data.domains,
+        "hallucinated": data.labels.tolist(),
+        "n_tokens": data.n_tokens.tolist(),
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

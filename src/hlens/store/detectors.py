@@ -32,12 +32,7 @@ _FORMAT = "1"
 def save_detector(detector: Detector, path: str | Path) -> Path:
     """Write a detector as ``NAME.safetensors``, and ``NAME.json`` to be read by people.
 
-    Args:
-        detector: The detector.
-        path: The file; the suffix may be left out.
-
-    Returns:
-        The safetensors file.
+    The suffix of `path` may be left out; the safetensors file is returned.
     """
     flat = detector.weights.detach().cpu().float().flatten()
     index = flat.nonzero().flatten()

@@ -18,26 +18,16 @@ from hlens.types import Contributions, Evidence
 
 KIND = "evidence"
 # Fields of `Evidence` by kind. Its texts have plural names, singular in the row of an example.
-_TEXTS = {
-    "questions": "question",
-    "contexts": "context",
-    "answers": "answer",
-    "responses": "response",
-}
+_TEXTS = {f"{name}s": name for name in ("question", "context", "answer", "response")}
 _COUNTS = ("n_prompt", "n_response", "starts")
 _RAGGED = ("logprobs", "entropies", "samples", "sample_logprobs")
 _TENSORS = ("residual", "residual_last", "lookback", "p_true", "sample_states")
 
 
 def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
-    """Write evidence; its contributions are those of the study and are not written again.
+    """Write evidence into a folder, which is returned.
 
-    Args:
-        evidence: What was gathered.
-        folder: The folder; made when absent.
-
-    Returns:
-        The folder.
+    Its contributions are those of the study and are not written again.
     """
     folder = Path(folder)
     tensors = {name: getattr(evidence, name) for name in _TENSORS if evidence.has(name)}
@@ -58,11 +48,7 @@ def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
 
 
 def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
-    """Read what `save_evidence` wrote.
-
-    Args:
-        folder: Where it was written.
-        contributions: The contributions that it was gathered for.
+    """Read what `save_evidence` wrote, given the contributions that it was gathered for.
 
     Raises:
         HlensError: A missing, foreign or damaged file, or evidence on other examples.

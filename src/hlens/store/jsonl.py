@@ -12,7 +12,7 @@ from hlens.store.atomic import write_text
 from hlens.types import Example, Judgement, Question, Response, Verdict
 
 Row = dict[str, Any]
-Key = tuple[str, str, int]
+_EXAMPLE = ("question_id", "domain", "group", "sample", "hallucinated", "n_prompt", "start", "stop")
 
 
 def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
@@ -149,9 +149,7 @@ def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
 
 def load_judgements(path: str | Path, responses: Sequence[Response]) -> list[Judgement]:
     """Read what `save_judgements` wrote."""
-    known: dict[Key, Response] = {
-        (r.question.domain, r.question.id, r.sample): r for r in responses
-    }
+    known = {(r.question.domain, r.question.id, r.sample): r for r in responses}
     return [
         Judgement(
             response=known[row["domain"], row["question_id"], row["sample"]],
@@ -167,17 +165,8 @@ def save_examples(examples: Iterable[Example], path: str | Path) -> None:
     """Write examples as JSONL."""
     save_rows(
         (
-            {
-                "question_id": example.question_id,
-                "domain": example.domain,
-                "group": example.group,
-                "sample": example.sample,
-                "hallucinated": example.hallucinated,
-                "n_prompt": example.n_prompt,
-                "start": example.start,
-                "stop": example.stop,
-                "token_ids": example.token_ids.tolist(),
-            }
+            {name: getattr(example, name) for name in _EXAMPLE}
+            | {"token_ids": example.token_ids.tolist()}
             for example in examples
         ),
         path,

@@ -87,19 +87,15 @@ def import_neurons(
             f"{path.name} does not say how many layers and neurons its model has; "
             "give n_layers= and d_mlp="
         )
-    weights: dict[Neuron, float] = {}
-    members = set()
-    for number, row in enumerate(rows, 1):
-        member = _neuron_of_row(row, f"{path.name}, neuron {number}")
-        members.add(member)
-        weight = _number(row.get("weight"))
-        if not math.isnan(weight):
-            weights[member] = weight
+    pairs = [
+        (_neuron_of_row(row, f"{path.name}, neuron {number}"), _number(row.get("weight")))
+        for number, row in enumerate(rows, 1)
+    ]
     return NeuronSet(
-        frozenset(members),
+        frozenset(neuron for neuron, _ in pairs),
         n_layers,
         d_mlp,
-        weights=weights or None,
+        weights={neuron: weight for neuron, weight in pairs if not math.isnan(weight)} or None,
         model=about.get("model"),
         name=name or about.get("name") or path.stem,
     )

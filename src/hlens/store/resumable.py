@@ -36,7 +36,8 @@ class RowParts:
         remove_partial_files(self.folder)
         key_file = self.folder / "key.txt"
         if not key_file.exists() or key_file.read_text(encoding="utf-8") != key:
-            self.clear()
+            for path in self.folder.glob("part-*.json"):
+                path.unlink()
             write_text(key_file, key)
 
     def load(self, name: int | str) -> list[dict[str, Any]] | None:
@@ -47,11 +48,6 @@ class RowParts:
     def save(self, name: int | str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a finished part."""
         write_text(self._path(name), json.dumps(list(rows), ensure_ascii=False))
-
-    def clear(self) -> None:
-        """Remove all parts."""
-        for path in self.folder.glob("part-*.json"):
-            path.unlink()
 
     def _path(self, name: int | str) -> Path:
         text = f"{name:06d}" if isinstance(name, int) else name
@@ -66,13 +62,10 @@ class Shards:
     Args:
         folder: The folder; made when absent.
         identity: Hash of all that the shards depend on.
-        tokens: Tokens of a batch, as chosen on this start; the first start's are kept.
+        tokens: Tokens of a batch, as chosen on this start; the attribute holds the first start's.
 
     Raises:
         HlensError: The folder holds shards of another run.
-
-    Attributes:
-        tokens: Tokens of a batch, as chosen on the first start.
     """
 
     def __init__(self, folder: str | Path, identity: str, tokens: int) -> None:

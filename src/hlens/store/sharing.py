@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 from hlens.store.atomic import write_text
 from hlens.store.detectors import read_detector, read_neurons, save_detector, save_neurons
 from hlens.store.neuron_tables import export_neurons, import_neurons
@@ -59,8 +59,8 @@ def push(
     Args:
         shared: What to share. It holds no text of prompts or answers.
         repo: ``owner/name`` on the hub; made when absent.
-        scores: The detector and its controls, for the card.
-        note: A paragraph of your own for the card, as Markdown.
+        scores: For the card, as in `to_folder`.
+        note: For the card, likewise.
         private: Whether a new repository is private.
 
     Returns:
@@ -81,7 +81,7 @@ def push(
             return str(api.upload_folder(repo_id=repo, folder_path=folder))
         except Exception as error:  # the client raises many kinds, all of which mean: not sent
             raise HlensError(
-                f"{repo} was not sent to the hub ({_first_line(error)}); log in with `hf auth "
+                f"{repo} was not sent to the hub ({first_line(error)}); log in with `hf auth "
                 "login`, or share the folder that hlens.store.to_folder writes"
             ) from error
 
@@ -159,7 +159,7 @@ def _local_path(source: str | Path, revision: str | None) -> Path:
     except Exception as error:  # the client raises many kinds, all of which mean: not fetched
         raise HlensError(
             f"{source} is no file or folder here, and could not be fetched from the hub "
-            f"({_first_line(error)})"
+            f"({first_line(error)})"
         ) from error
 
 
@@ -171,7 +171,3 @@ def _client(purpose: str) -> Any:
             f"{purpose} needs the package huggingface_hub: pip install 'hlens[hub]'"
         ) from error
     return huggingface_hub
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -41,12 +41,9 @@ def write_tensors(
 def read_tensors(
     path: Path, *, sha256: str | None = None, mend: str = "make it again"
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a file, read into memory.
+    """The tensors and the metadata of a file that `write_tensors` wrote, read into memory.
 
-    Args:
-        path: What `write_tensors` wrote.
-        sha256: The expected checksum, where one is known.
-        mend: What an error tells the user to do.
+    An error tells the user to do what `mend` says.
 
     Raises:
         HlensError: No such file, another checksum, or no safetensors file.
@@ -68,13 +65,9 @@ def read_tensors(
 def writing_tensor(
     path: Path, shape: Sequence[int], *, dtype: torch.dtype, metadata: Mapping[str, str]
 ) -> Iterator[Callable[[Tensor], None]]:
-    """Write a tensor that need not fit in memory; the file appears when the block ends.
+    """Write a float32 or float16 tensor that need not fit in memory.
 
-    Args:
-        path: The file.
-        shape: Shape of the whole tensor.
-        dtype: float32 or float16.
-        metadata: Further entries of the header.
+    The file appears when the block ends, with `metadata` in its header.
 
     Yields:
         A function that appends a piece, in row-major order.
