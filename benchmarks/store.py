@@ -72,7 +72,9 @@ def run(path: Path, n: int, neurons: int) -> None:
     data = about(n, neurons)
     print(f"{LAYERS} layers x {neurons} neurons, {n} examples, float16")
     with Peak() as write:
-        store.write_contributions(data, path, torch.float16, lambda: pieces(data, neurons))
+        store.write_contributions(
+            data, path, dtype=torch.float16, layers=lambda: pieces(data, neurons)
+        )
     size = path.stat().st_size / 1e6
     tell(f"write {size / 1e3:.1f} GB", write, size)
     with Peak() as opened:

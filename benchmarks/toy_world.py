@@ -20,7 +20,7 @@ import hlens.interventions
 from hlens import effects, toy
 from hlens.evaluation import auroc, estimate_auroc, overlap, shared_neurons, transfer, univariate
 from hlens.interventions import scale
-from hlens.model.fresh import save_folder
+from hlens.model.pretrained import save_pretrained
 from hlens.origin import trace_origin
 from hlens.prompts import prompt_text
 from hlens.selection import stability
@@ -206,7 +206,7 @@ def trained(write: Path | None) -> None:
     print(f"  {time.perf_counter() - begun:.0f} s, {time.process_time() - cpu:.0f} s of CPU time")
     for name, (hf, tokenizer) in (("toy", made.instruct), ("toy-base", made.base)):
         if write:
-            save_folder(hf, tokenizer, write / name)
+            save_pretrained(hf, tokenizer, write / name)
         own, shipped = hf.state_dict(), hlens.load(name).hf.state_dict()
         away = max(float((own[key] - shipped[key]).abs().max()) for key in own)
         print(f"  {name}: largest difference from the shipped weights {away:.2g}")

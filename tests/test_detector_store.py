@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from hlens.errors import HlensError
-from hlens.store.detectors import (
+from hlens.store import (
+    export_neurons,
     import_coefficients,
     load_detector,
     load_neurons,
     save_detector,
     save_neurons,
+    to_folder,
 )
-from hlens.store.exchange import export_neurons
+from hlens.store.detectors import read_neurons
 from hlens.types import Calibration, Detector, NeuronSet, Provenance
 from synthetic import made
 
@@ -75,7 +77,28 @@ def test_neuron_sets_come_back_equal(tmp_path: Path) -> None:
     plain = NeuronSet(frozenset({(0, 1), (1, 2)}), 2, 12)
     some = replace(plain, weights={(0, 1): 0.25}, model="abc", name="mine")
     for neurons in (plain, some, found().neurons, replace(plain, members=frozenset())):
-        assert load_neurons(save_neurons(neurons, tmp_path / "set")) == neurons
+        assert read_neurons(save_neurons(neurons, tmp_path / "set")) == neurons
+    assert load_neurons(tmp_path / "set").name == "set"  # figures need a name
+
+
+def test_a_shared_folder_loads_as_what_was_shared(tmp_path: Path) -> None:
+    detector, some = found(), replace(found().neurons, name="mine")
+    to_folder(detector, tmp_path / "d", note="*A note.*")
+    assert torch.equal(load_detector(tmp_path / "d").weights, detector.weights)
+    assert load_neurons(tmp_path / "d", name="H") == replace(detector.neurons, name="H")
+    assert "*A note.*" in (tmp_path / "d" / "README.md").read_text()
+    assert load_neurons(to_folder(some, tmp_path / "n")) == some
+    assert load_neurons(tmp_path / "n" / "neurons.csv", n_layers=2, d_mlp=12).members == (
+        some.members
+    )
+    (tmp_path / "n" / "README.md").write_text("mine")
+    with pytest.raises(HlensError, match="was not written by hlens and is kept"):
+        to_folder(some, tmp_path / "n")
+
+
+def test_a_path_is_never_looked_for_on_the_hub() -> None:
+    with pytest.raises(HlensError, match="no detector at owner/name"):
+        load_detector(Path("owner/name"))
 
 
 def test_a_missing_broken_or_foreign_file_is_one_clear_line(tmp_path: Path) -> None:

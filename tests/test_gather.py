@@ -15,7 +15,13 @@ from hlens.baselines._pass import Readings, in_one_pass, read
 from hlens.baselines._running import middle_layer
 from hlens.contributions import Ask, measure
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, blocks, next_token_logprobs, stretches
+from hlens.model import (
+    Model,
+    Settings,
+    can_share_prefixes,
+    layer_blocks,
+    next_token_logprobs,
+)
 from hlens.sampling import more, sample
 from hlens.types import Contributions, Example, Question, Response
 from tiny_study import tiny_model
@@ -146,7 +152,7 @@ def test_samples_are_run_to_the_middle_layer_and_no_further(tiny_llama: nn.Modul
                 {layer: ran.get(layer, 0) + args[0].shape[0]}
             )
         )
-        for layer, block in enumerate(blocks(model))
+        for layer, block in enumerate(layer_blocks(model))
     ]
     read(model, examples, [], lookback=False)
     alone = dict(ran)
@@ -182,7 +188,7 @@ def test_other_tokens_are_measured_in_the_same_pass(tiny_llama: nn.Module) -> No
 def test_what_all_begin_with_is_run_once(tiny_llama: nn.Module, answers: int) -> None:
     model = hlens.load((tiny_llama, None))
     examples = sequences(6, answers, common=40)
-    assert stretches.serves(model, max(example.stop for example in examples))  # a pass of its own
+    assert can_share_prefixes(model, max(example.stop for example in examples))  # a pass of its own
     ran: list[int] = []
     hook = model.body.register_forward_pre_hook(
         lambda body, args, kwargs: ran.append(kwargs["input_ids"].numel()), with_kwargs=True

@@ -7,8 +7,8 @@ from torch import nn
 import architectures
 import hlens
 from hlens.errors import HlensError
-from hlens.model import fingerprint
-from hlens.model.embedded import verify
+from hlens.model import fingerprint_weights
+from hlens.model.pretrained import verify_checksum
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 
@@ -90,12 +90,12 @@ def test_a_local_folder_gives_the_same_model(tmp_path) -> None:
 
 def test_the_fingerprint_knows_an_edited_row_but_not_the_dtype() -> None:
     hf = architectures.llama()
-    plain = fingerprint.of_weights(hf)
+    plain = fingerprint_weights(hf)
     rounded = architectures.llama().to(torch.bfloat16)
-    assert fingerprint.of_weights(rounded) == plain
+    assert fingerprint_weights(rounded) == plain
     with torch.no_grad():
         hf.model.layers[2].mlp.down_proj.weight[:, 17] *= 1.5
-    assert fingerprint.of_weights(hf) != plain
+    assert fingerprint_weights(hf) != plain
 
 
 def test_a_chat_prompt_needs_a_template() -> None:
@@ -111,4 +111,4 @@ def test_a_damaged_download_is_found(tmp_path) -> None:
     file = tmp_path / "weights.gguf"
     file.write_bytes(b"damaged")
     with pytest.raises(HlensError, match="checksum"):
-        verify(file, "0" * 64)
+        verify_checksum(file, "0" * 64)

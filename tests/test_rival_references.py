@@ -23,7 +23,7 @@ from hlens.baselines._layers import best_place, places, states
 from hlens.baselines._learning import CS, folds, splits
 from hlens.baselines._meaning import by_entailment
 from hlens.baselines.mass_mean import along_means
-from hlens.model.k_sparse import fit_k_sparse
+from hlens.model.k_sparse_probe import fit_k_sparse_probe
 from hlens.probe import SparseProbe
 from hlens.types import Evidence
 from planted import evidence
@@ -185,7 +185,7 @@ def test_the_k_sparse_probe_scores_as_its_tool(parts: tuple[Evidence, Evidence])
         ).metrics.roc_auc
         for k in (1, 4)
     }
-    fitted = fit_k_sparse(X, train.labels, train.groups, ks=(1, 4))
+    fitted = fit_k_sparse_probe(X, train.labels, train.groups, ks=(1, 4))
     assert len(fitted.features) == max(aurocs, key=lambda k: (aurocs[k], -k))
     again = fit_sparse_probe(
         X, train.labels, k=len(fitted.features), groups=code, preprocess="standardize",

@@ -53,7 +53,7 @@ def test_greedy_is_what_plain_generate_says(model: Model) -> None:
 
 
 def test_logprobs_are_the_models_own(model: Model) -> None:
-    (made,) = generate_batch(model, [model.encode("Why?")], [[11, 12]], SHORT)
+    (made,) = generate_batch(model, [model.encode("Why?")], [[11, 12]], settings=SHORT)
     for row in made:
         ids = torch.tensor([[*model.encode("Why?"), *row.token_ids]])
         logits = model.hf(ids).logits.log_softmax(-1)[0]
@@ -66,7 +66,7 @@ def test_draws_follow_the_warped_distribution(model: Model) -> None:
     """Frequencies of the first token over many seeds against top-k and top-p by hand."""
     prompt = model.encode("Q")
     how = Settings(max_new_tokens=1, temperature=1.5, top_k=4, top_p=0.8)
-    (rows,) = generate_batch(model, [prompt], [list(range(2000))], how)
+    (rows,) = generate_batch(model, [prompt], [list(range(2000))], settings=how)
     logits = model.hf(torch.tensor([prompt])).logits[0, -1] / how.temperature
     top = logits.topk(how.top_k)
     mass = top.values.softmax(0)
@@ -109,10 +109,10 @@ def test_parts_of_other_work_are_not_taken(model: Model, tmp_path) -> None:
 def test_out_of_memory_halves_the_batch_and_says_so(model: Model, monkeypatch, caplog) -> None:
     plain = hlens.sample(model, QUESTIONS, n=1, settings=SHORT)
 
-    def tight(of_model, prompts, seeds, how, share):  # type: ignore[no-untyped-def]
+    def tight(of_model, prompts, seeds, **options):  # type: ignore[no-untyped-def]
         if len(prompts) > 2:
             raise torch.OutOfMemoryError("no room")
-        return generate_batch(of_model, prompts, seeds, how, share)
+        return generate_batch(of_model, prompts, seeds, **options)
 
     monkeypatch.setattr(sampling, "generate_batch", tight)
     halved = hlens.sample(model, QUESTIONS, n=1, settings=SHORT)
@@ -135,8 +135,8 @@ def test_reading_the_common_beginning_once_changes_nothing(name: str) -> None:
     how = Settings(max_new_tokens=6, temperature=0.0)
     plain = model.generate_many(prompts, how)
     shared = model.generate_many(prompts, how, share_beginning=True)
-    several = generate_batch(model, prompts, [[1, 2]] * 3, SHORT, share_beginning=True)
-    apart = generate_batch(model, prompts, [[1, 2]] * 3, SHORT)
+    several = generate_batch(model, prompts, [[1, 2]] * 3, settings=SHORT, share_beginning=True)
+    apart = generate_batch(model, prompts, [[1, 2]] * 3, settings=SHORT)
     pairs = zip([shared, *several], [plain, *apart], strict=True)
     for ours, theirs in chain.from_iterable(zip(a, b, strict=True) for a, b in pairs):
         assert ours.token_ids == theirs.token_ids

@@ -31,7 +31,7 @@ def test_sharing_what_comes_first_changes_nothing(
     items, regions = sharing(2, n_prompt, common), ["answer", "other", "prompt", "last_prompt"]
     ways = [("mean", "predicted"), ("max", "read")]
     shared = [measure_many(model, items, [metrics.cett], regions, *way) for way in ways]
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: False)
+    monkeypatch.setattr("hlens.contributions.engine.can_share_prefixes", lambda *_: False)
     alone = [measure_many(model, items, [metrics.cett], regions, *way) for way in ways]
     for a, b in zip(shared, alone, strict=True):
         for key in a:
@@ -99,11 +99,11 @@ def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch)
             weight.mul_(10 if weight.dim() > 1 else 1)  # so that attention is not flat
     model, items = hlens.model.load((hf, None)), sharing(2, 20, 30)
     shared = measure(model, items)
-    assert list(model.served.values()) == [False]
+    assert list(model.prefix_trials.values()) == [False]
     short = sharing(2, 3, 4)
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: False)
+    monkeypatch.setattr("hlens.contributions.engine.can_share_prefixes", lambda *_: False)
     close(shared.values, measure(model, items).values)
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: True)
+    monkeypatch.setattr("hlens.contributions.engine.can_share_prefixes", lambda *_: True)
     assert not torch.allclose(shared.values, measure(model, items).values, rtol=1e-3)
     close(measure(model, short).values, by_hand(model, short))
 

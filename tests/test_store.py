@@ -114,7 +114,7 @@ def test_a_checksum_covers_the_header_too(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     shards = store.Shards(tmp_path, "run", 64)
-    shards.write(0, [0], torch.zeros(1, 1, 2, 3))
+    shards.save(0, [0], torch.zeros(1, 1, 2, 3))
     with pytest.raises(HlensError, match="holds shard, not contributions"):
         store.load_contributions(tmp_path / "shard-000000")
 
@@ -222,7 +222,7 @@ def test_a_harmed_shard_is_named(tmp_path: Path, harm: Callable[[Path], None], s
 def test_a_foreign_shard_is_named(tmp_path: Path) -> None:
     stopped(tmp_path / "a", after=8)
     foreign = store.Shards(tmp_path / "b", "other", 64)
-    foreign.write(1, [0], torch.zeros(1, 1, 3, 56))
+    foreign.save(1, [0], torch.zeros(1, 1, 3, 56))
     name = "shard-000001.safetensors"
     (tmp_path / "a" / "shards" / name).write_bytes((tmp_path / "b" / name).read_bytes())
     with pytest.raises(HlensError, match=r"shard-000001.*another run"):

@@ -1,6 +1,6 @@
-"""hlens: a bench where hallucination-associated neurons are found, tested and edited.
+"""hlens finds hallucination-associated neurons in language models, tests and edits them.
 
-Names are loaded on first use (PEP 562), so that importing hlens costs nothing.
+Names are loaded on first use (PEP 562), so that ``import hlens`` takes no time.
 """
 
 from importlib import import_module
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         Verdict,
     )
 
-_HOMES = {
+_MODULES = {
     "contributions": ("measure", "measure_many"),
     "errors": ("HlensError",),
     "evaluation": ("evaluate",),
@@ -67,44 +67,8 @@ _HOMES = {
     "spans": ("locate",),
     "store": ("load_detector", "load_neurons", "push"),
     "study": ("Study",),
-    "types": (
-        "Contributions",
-        "Detector",
-        "Estimate",
-        "Example",
-        "Judgement",
-        "MlpTrace",
-        "NeuronSet",
-        "Question",
-        "Response",
-        "Verdict",
-    ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = (
-    "audit",
-    "baselines",
-    "behaviours",
-    "contributions",
-    "domains",
-    "effects",
-    "evaluation",
-    "figures",
-    "interventions",
-    "judges",
-    "metrics",
-    "model",
-    "monitor",
-    "origin",
-    "probe",
-    "prompts",
-    "sampling",
-    "selection",
-    "spans",
-    "store",
-    "toy",
-    "types",
-)
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 (in the order of the method)
     "load",
@@ -160,11 +124,13 @@ __all__ = [  # noqa: RUF022 (in the order of the method)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(import_module(f"hlens.{_HOME_OF[name]}"), name)
-    if name in _ROOMS:
-        return import_module(f"hlens.{name}")
-    raise AttributeError(f"module 'hlens' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'hlens' has no attribute {name!r}")
+    if name in _MODULE_OF:
+        return getattr(import_module(f"hlens.{_MODULE_OF[name]}"), name)
+    if name[0].isupper():  # all other classes are the nouns
+        return getattr(import_module("hlens.types"), name)
+    return import_module(f"hlens.{name}")
 
 
 def __dir__() -> list[str]:

@@ -11,8 +11,8 @@ import torch
 from hlens.errors import HlensError
 from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
 from hlens.prompts import INSTRUCTION, prompt_of
-from hlens.store.parts import Parts
-from hlens.store.records import by_id, response_from, response_row
+from hlens.store import RowParts
+from hlens.store.jsonl import questions_by_id, response_from_row, response_to_row
 from hlens.types import Question, Response
 
 log = logging.getLogger("hlens")
@@ -69,7 +69,7 @@ def sample(
     prompts = [prompt_of(model, q, instruction, chat, completion) for q in questions]
     batches = _batches(prompts, max(1, rows // n))
     parts = _parts(folder, model, questions, prompts, seed, n, settings, batches)
-    known = by_id(questions)
+    known = questions_by_id(questions)
     found: dict[int, list[Response]] = {}
     for number, batch in enumerate(batches):
         stands = parts.load(number) if parts else None
@@ -79,9 +79,9 @@ def sample(
             if completion:
                 made = [[first_line(response, model) for response in row] for row in made]
             if parts:
-                parts.save(number, [response_row(r) for row in made for r in row])
+                parts.save(number, [response_to_row(r) for row in made for r in row])
         else:
-            flat = [response_from(row, known) for row in stands]
+            flat = [response_from_row(row, known) for row in stands]
             made = [flat[i * n : (i + 1) * n] for i in range(len(batch))]
         found.update(zip(batch, made, strict=True))
         if progress:
@@ -177,7 +177,7 @@ def _ask(
     """
     seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q in questions]
     try:
-        made = generate_batch(model, prompts, seeds, settings, share)
+        made = generate_batch(model, prompts, seeds, settings=settings, share_beginning=share)
     except (torch.OutOfMemoryError, MemoryError):
         if len(questions) == 1:
             raise HlensError(
@@ -218,9 +218,9 @@ def _parts(
     n: int,
     settings: Settings,
     batches: list[list[int]],
-) -> Parts | None:
+) -> RowParts | None:
     if folder is None:
         return None
     ids = [(question.domain, question.id) for question in questions]
     work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
-    return Parts(folder, hashlib.sha256(work.encode()).hexdigest())
+    return RowParts(folder, hashlib.sha256(work.encode()).hexdigest())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.tasks import Task
-from hlens.model import Model, listening, unembedding_at
+from hlens.model import Model, capturing, unembedding_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Reader:
         with ExitStack() as stack:
             stack.enter_context(reducer.hooked())
             hear = self._attention if attention else None
-            stack.enter_context(listening(self.model, self._residual, hear))
+            stack.enter_context(capturing(self.model, residual=self._residual, attention=hear))
             stack.enter_context(unembedding_at(self.model, *self.places.T))
             yield
 

@@ -16,7 +16,7 @@ from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.contributions.taking import taking, wants
 from hlens.contributions.tasks import Task, longest_row, shared_length
-from hlens.model import Model, ending_behind, stretches
+from hlens.model import Model, Prefix, can_share_prefixes, run_with_prefixes, stopping_after
 
 log = logging.getLogger("hlens")
 _LOGITS = 1 << 28  # entries of the logits of one pass
@@ -54,11 +54,11 @@ class Runner:
         self.asks = list(asks)
         self.reducer = Reducer(model, asks)
         self.overhead = pass_overhead(model)
-        self.share = stretches.serves(model, longest_row(tasks))
+        self.share = can_share_prefixes(model, longest_row(tasks))
         common = shared_length(tasks, self.overhead) if self.share else 0
         # Each prompt keeps a token of its own.
         self.common = max(0, min(common, min(task.n_prefix for task in tasks) - 1))
-        self.trunk: list[stretches.Stretch] = []
+        self.trunk: list[Prefix] = []
         if self.common:
             with torch.inference_mode():
                 self.trunk = [self._prefix([tasks[0].token_ids[: self.common]])]
@@ -91,7 +91,7 @@ class Runner:
         )
         row = {index: at for at, group in enumerate(batch.groups) for index in group}
 
-        def before(members: Sequence[int]) -> list[stretches.Stretch]:
+        def before(members: Sequence[int]) -> list[Prefix]:
             if shared is None:
                 return self.trunk
             picked = torch.tensor([row[index] for index in members], dtype=torch.long)
@@ -112,7 +112,7 @@ class Runner:
         return ids, torch.tensor([len(row.task) - row.offset for row in rows])
 
     def _examples(
-        self, rows: Sequence[Row], before: list[stretches.Stretch]
+        self, rows: Sequence[Row], before: list[Prefix]
     ) -> tuple[Reader | None, Tensor, Tensor]:
         if not rows:
             return None, torch.empty(0), torch.empty(0, 0, 0, 0)
@@ -124,12 +124,12 @@ class Runner:
         ]
         self.reducer.begin(taking(wanted, len(rows), ids.shape[1], self.model.device))
         with reader.reading(self.reducer, self.lookback):
-            out, _ = stretches.read(self.model, ids, lengths, before, run=self.model.hf)
+            out, _ = run_with_prefixes(self.model, ids, lengths, before, run=self.model.hf)
         found = collect(self.reducer, self.asks, len(rows), None)
         return reader, out.logits, or_nothing(found, self.reducer, self.asks, len(rows))
 
     def _samples(
-        self, rows: Sequence[Row], before: list[stretches.Stretch]
+        self, rows: Sequence[Row], before: list[Prefix]
     ) -> Float[Tensor, "sample d_model"]:
         found = torch.empty(len(rows), self.model.d_model)
         if not rows:
@@ -140,11 +140,11 @@ class Runner:
             last = (lengths - 1).to(hidden.device)
             found.copy_(hidden[torch.arange(len(rows), device=hidden.device), last])
 
-        with ending_behind(self.model, middle_layer(self.model), keep):
-            stretches.read(self.model, ids, lengths, before)
+        with stopping_after(self.model, middle_layer(self.model), keep):
+            run_with_prefixes(self.model, ids, lengths, before)
         return found
 
-    def _prefix(self, rows: Sequence[Tensor]) -> stretches.Stretch:
+    def _prefix(self, rows: Sequence[Tensor]) -> Prefix:
         """Keys and values of what several sequences begin with, run once for them."""
         ids, lengths = right_padded(rows, self.model), torch.tensor([len(row) for row in rows])
-        return stretches.read(self.model, ids, lengths, self.trunk, keep=True)[1]
+        return run_with_prefixes(self.model, ids, lengths, self.trunk, keep=True)[1]

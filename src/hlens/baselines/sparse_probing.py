@@ -11,14 +11,14 @@ from torch import Tensor
 
 from hlens.baselines._rival import NotAvailableError, Rival
 from hlens.errors import HlensError
-from hlens.model.k_sparse import fit_k_sparse
+from hlens.model.k_sparse_probe import fit_k_sparse_probe
 from hlens.types import Evidence
 
 
 def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     inside, outside = train.contributions, test.contributions
     try:
-        fitted = fit_k_sparse(inside.neuron_major.T, inside.labels, inside.groups, seed=seed)
+        fitted = fit_k_sparse_probe(inside.neuron_major.T, inside.labels, inside.groups, seed=seed)
     except HlensError as error:
         raise NotAvailableError(str(error)) from error
     return fitted(outside.neuron_major.T).float()

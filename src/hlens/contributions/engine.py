@@ -17,7 +17,7 @@ from hlens.contributions.regions import Ask
 from hlens.contributions.tasks import Task, longest_row, shared_length, task_of
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.model.stretches import serves
+from hlens.model.prefix import can_share_prefixes
 from hlens.types import Example
 
 Progress = Callable[[int, int], None]
@@ -61,7 +61,7 @@ class Job:
     @cached_property
     def shares(self) -> bool:
         """Whether examples may read what was run for others."""
-        return not self.attributed and serves(self.model, longest_row(self.tasks))
+        return not self.attributed and can_share_prefixes(self.model, longest_row(self.tasks))
 
     @cached_property
     def common(self) -> int:

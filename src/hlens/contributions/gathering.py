@@ -95,7 +95,11 @@ class Measured:
         data = contributions_of(without_values, self.chosen(kept), ask, self.model)
         dtype = self.chunks[0][1].dtype
         store.write_contributions(
-            data, path, dtype, lambda: self.layers(number, kept), identity=identity
+            data,
+            path,
+            dtype=dtype,
+            layers=lambda: self.layers(number, kept),
+            identity=identity,
         )
 
     def chosen(self, kept: Sequence[int]) -> list[Example]:

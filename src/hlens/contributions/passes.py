@@ -15,7 +15,7 @@ from hlens.contributions.regions import Ask
 from hlens.contributions.taking import shares, taking, wants
 from hlens.contributions.tasks import Task
 from hlens.model import Model
-from hlens.model.stretches import Stretch, read
+from hlens.model.prefix import Prefix, run_with_prefixes
 
 # Results of a batch: [ask, example, layer, neuron], float32, on the CPU.
 Results = Tensor
@@ -49,20 +49,20 @@ class Trunk:
 
     Attributes:
         length: In tokens; may be 0.
-        stretch: Its keys and values.
+        prefix: Its keys and values.
         asked: What is asked of it, each combination of positions once, and its place.
         results: ``[ask, place, layer, neuron]`` summed over positions; None where none is asked.
     """
 
     length: int = 0
-    stretch: Stretch | None = None
+    prefix: Prefix | None = None
     asked: dict[tuple[bytes, ...], int] | None = None
     results: Tensor | None = None
 
     @property
-    def stretches(self) -> list[Stretch]:
+    def prefixes(self) -> list[Prefix]:
         """What the rows of a batch read first."""
-        return [self.stretch] if self.stretch else []
+        return [self.prefix] if self.prefix else []
 
     def add_to(self, results: Results, tasks: Sequence[Task], asks: Sequence[Ask]) -> Results:
         """Bring what was asked of these tokens to the examples' results, in place."""
@@ -90,9 +90,9 @@ def run_trunk(
         return Trunk()
     distinct = {_asked(task, length): task for task in tasks}
     pieces = [Piece(task, 0, 0, length) for task in distinct.values()]
-    stretch, results = _run(model, reducer, pieces, asks, [], None, keep=True, summed=True)
+    prefix, results = _run(model, reducer, pieces, asks, [], None, keep=True, summed=True)
     asked = {key: place for place, key in enumerate(distinct)}
-    return Trunk(length, stretch, asked, results)
+    return Trunk(length, prefix, asked, results)
 
 
 def run_rows(
@@ -100,7 +100,7 @@ def run_rows(
 ) -> Results:
     """Run each example as a row of its own."""
     pieces = [Piece(task, row, trunk.length, len(task)) for row, task in enumerate(tasks)]
-    results = _run(model, reducer, pieces, asks, trunk.stretches, None)[1]
+    results = _run(model, reducer, pieces, asks, trunk.prefixes, None)[1]
     return trunk.add_to(or_nothing(results, reducer, asks, len(tasks)), tasks, asks)
 
 
@@ -114,8 +114,8 @@ def run_groups(
     """Run the prompt of each group once, then all answers upon its keys and values."""
     members = [(row, task) for row, group in enumerate(groups) for task in group]
     prompts = [Piece(task, row, trunk.length, task.n_prefix) for row, task in members]
-    stretch, results = _run(model, reducer, prompts, asks, trunk.stretches, None, keep=True)
-    before = [*trunk.stretches, stretch.pick(torch.tensor([row for row, _ in members]))]
+    prefix, results = _run(model, reducer, prompts, asks, trunk.prefixes, None, keep=True)
+    before = [*trunk.prefixes, prefix.pick(torch.tensor([row for row, _ in members]))]
     answers = [Piece(task, row, task.n_prefix, len(task)) for row, (_, task) in enumerate(members)]
     results = _run(model, reducer, answers, asks, before, results)[1]
     results = or_nothing(results, reducer, asks, len(members))
@@ -127,11 +127,11 @@ def _run(
     reducer: Reducer,
     pieces: Sequence[Piece],
     asks: Sequence[Ask],
-    before: Sequence[Stretch],
+    before: Sequence[Prefix],
     begun: Results | None,
     keep: bool = False,
     summed: bool = False,
-) -> tuple[Stretch, Results | None]:
+) -> tuple[Prefix, Results | None]:
     """One forward pass over pieces; their results come on top of what was begun."""
     rows = {piece.row: piece.token_ids for piece in pieces}
     ids = right_padded([rows[row] for row in range(len(rows))], model)
@@ -141,8 +141,8 @@ def _run(
     ]
     reducer.begin(taking(wanted, ids.shape[0], ids.shape[1], model.device))
     lengths = torch.tensor([len(rows[row]) for row in range(len(rows))])
-    _, stretch = read(model, ids, lengths, before, keep)
-    return stretch, collect(reducer, asks, len(pieces), begun)
+    _, prefix = run_with_prefixes(model, ids, lengths, before, keep=keep)
+    return prefix, collect(reducer, asks, len(pieces), begun)
 
 
 def _asked(task: Task, length: int) -> tuple[bytes, ...]:

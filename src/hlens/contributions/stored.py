@@ -45,14 +45,14 @@ def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contribution
 def _complete(job: Job, folder: Path, identity: str, missing: Sequence[Ask]) -> None:
     shards = store.Shards(folder / "shards", identity, auto_tokens(job.model))
     parts = _cut(job, job.batches(shards.tokens))
-    waiting = [n for n, part in enumerate(parts) if not shards.stands(n, _rows(part))]
+    waiting = [n for n, part in enumerate(parts) if not shards.has(n, _rows(part))]
     done = len(job.examples) - sum(_size(parts[number]) for number in waiting)
     for number in waiting:
         chunks = list(job.run(parts[number], done))
         rows = [index for members, _ in chunks for index in members]
-        shards.write(number, rows, torch.cat([values for _, values in chunks], dim=1))
+        shards.save(number, rows, torch.cat([values for _, values in chunks], dim=1))
         done += _size(parts[number])
-    measured = Measured(job.model, job.examples, [shards.read(n) for n in range(len(parts))])
+    measured = Measured(job.model, job.examples, [shards.load(n) for n in range(len(parts))])
     for number, ask in enumerate(job.asks):
         if ask in missing:
             measured.sealed(number, ask, job.kept(ask), path_of(ask, folder), identity)
@@ -62,7 +62,7 @@ def _complete(job: Job, folder: Path, identity: str, missing: Sequence[Ask]) -> 
 def _stands(path: Path, identity: str) -> bool:
     if not path.exists():
         return False
-    if store.contributions_about(path)["identity"] != identity:
+    if store.contributions_metadata(path)["identity"] != identity:
         raise HlensError(
             f"{path} holds another run (other examples, model or settings); remove it, or store "
             "into a new folder"

@@ -15,7 +15,7 @@ from hlens.effects.conditions import Condition, Controls, conditions
 from hlens.errors import HlensError
 from hlens.interventions import Edit, scale
 from hlens.model import Model
-from hlens.store.parts import Parts
+from hlens.store import RowParts
 from hlens.types import NeuronSet
 
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -72,7 +72,9 @@ def intervene(
     tasks: list[Task] = [*behaviours, *([capability] if capability else [])]
     plan = conditions(model, neurons, alphas, controls or Controls(), edit, unmodified)
     runs = [(condition, task) for condition in plan for task in tasks]
-    parts = Parts(folder, f"{model.fingerprint} {model.provenance.tokenizer}") if folder else None
+    parts = (
+        RowParts(folder, f"{model.fingerprint} {model.provenance.tokenizer}") if folder else None
+    )
     rows: list[dict[str, Any]] = []
     for number, (condition, task) in enumerate(runs):
         name = _key(condition, task) if parts else ""

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.card import card
-from hlens.model import Edit, Model, fingerprint, load
-from hlens.model.editing import Pairs, check
+from hlens.model import Edit, Model, Pairs, check_edit, fingerprint_weights, load, pair_up
 from hlens.store.checkpoints import load_edit_record, save_checkpoint
 from hlens.types import NeuronSet
 
@@ -62,7 +61,7 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
         HlensError: An edit that is no constant factor on all tokens, no neurons, or weights that
             are quantised.
     """
-    factors = _factors(model, _pairs(neurons, edit))
+    factors = _factors(model, pair_up(neurons, edit))
     _ = model.fingerprint, model.w_norms  # known from the weights as they are, not as they will be
     saved: Rows = {}
     try:
@@ -95,7 +94,7 @@ def bake(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None, folder: st
     Raises:
         HlensError: As `folded`; or the folder exists.
     """
-    pairs: Pairs = _pairs(neurons, edit)
+    pairs: Pairs = pair_up(neurons, edit)
     factors = _factors(model, pairs)
     tensors = {
         "factors": torch.stack([factors.get(i, _ones(model)) for i in range(model.n_layers)])
@@ -113,7 +112,9 @@ def bake(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None, folder: st
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
         text = card(record, tensors["factors"])
-        return save_checkpoint(model.hf, model.tokenizer, Path(folder), text, tensors, record)
+        return save_checkpoint(
+            model.hf, model.tokenizer, Path(folder), card=text, tensors=tensors, record=record
+        )
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
@@ -167,21 +168,13 @@ def undo(folder: str | Path, into: str | Path) -> Path:
             f"{record['base']}; something else in it was changed, start from the base model"
         )
     text = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
-    return save_checkpoint(model.hf, model.tokenizer, Path(into), text, {}, {})
+    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=text)
 
 
 def _opened(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
     """The checkpoint in the dtype that it was baked in: in another one its rows round otherwise."""
     kept = next(tensor for name, tensor in tensors.items() if name.startswith("rows."))
     return load(str(folder), dtype=kept.dtype)
-
-
-def _pairs(neurons: NeuronSet | Pairs, edit: Edit | None) -> Pairs:
-    if not isinstance(neurons, NeuronSet):
-        return list(neurons)
-    if edit is None:
-        raise HlensError("an edit is missing; pass one, such as scale(0.0)")
-    return [(neurons, edit)]
 
 
 def _factors(model: Model, pairs: Pairs) -> dict[int, Tensor]:
@@ -193,7 +186,7 @@ def _factors(model: Model, pairs: Pairs) -> dict[int, Tensor]:
                 f"{edit.name} cannot be folded into weights; only a "
                 "constant factor on all tokens can: scale(alpha), or ablate() to zero"
             )
-        check(model, neurons, edit)
+        check_edit(model, neurons, edit)
         for layer, neuron in neurons:
             factors.setdefault(layer, _ones(model))[neuron] *= edit.factor
     if not factors:
@@ -217,7 +210,7 @@ def _scaled(rows: Tensor, factors: Tensor) -> Tensor:
 
 def _fingerprint(model: Model) -> str:
     """Of the weights as they are now; the model's own is of when it was first asked for."""
-    return fingerprint.of_weights(model.hf)
+    return fingerprint_weights(model.hf)
 
 
 def _rest_agrees(edited: Model, base: Model, factors: Tensor) -> bool:

@@ -54,7 +54,7 @@ def norm_matched(
     def change(old: Columns, site: Site) -> Columns:
         members, rows, direction = chosen[site.layer]
         before = old.index_select(-1, members)
-        after = edit.change(before, Site(site.layer, members, site.reading))
+        after = edit.change(before, Site(site.layer, members, site.batch))
         size = ((after - before).float() @ rows).norm(dim=-1, keepdim=True)
         return old + (size * direction).to(old.dtype)
 

@@ -115,9 +115,9 @@ steer = add
 
 def _draws(site: Site, seed: int, n: int) -> Tensor:
     """A reference row for each token, from seed, token id and place."""
-    reading = site.reading
-    ids = reading.ids if reading.ids is not None else torch.zeros_like(reading.token)
-    mixed = ids.long() * _MIX[0] + reading.token.clamp_min(0) * _MIX[1] + seed * _MIX[2]
+    batch = site.batch
+    ids = batch.ids if batch.ids is not None else torch.zeros_like(batch.position)
+    mixed = ids.long() * _MIX[0] + batch.position.clamp_min(0) * _MIX[1] + seed * _MIX[2]
     mixed = (mixed ^ (mixed >> 15)) * _MIX[0]
     mixed = (mixed ^ (mixed >> 13)) * _MIX[1]
     return (mixed ^ (mixed >> 16)).remainder(n)

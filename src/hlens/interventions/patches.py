@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.activations import Activations
-from hlens.model import Columns, Edit, Reading, Scope, Site
+from hlens.model import Columns, Edit, Scope, Site, TokenBatch
 
 Positions = Mapping[int, int]
 
@@ -39,13 +39,13 @@ def patch(
             table[row, token] = other
 
     def change(old: Columns, site: Site) -> Columns:
-        rows = torch.arange(site.reading.rows)
-        place = _look_up(table, site.reading).clamp_min(0)
+        rows = torch.arange(site.batch.rows)
+        place = _look_up(table, site.batch).clamp_min(0)
         stacked = _stacked(sources, site.layer).to(old)[:, :, site.neurons]
         return stacked[(rows % len(sources))[:, None].to(old.device), place.to(old.device)]
 
-    def mask(reading: Reading) -> Bool[Tensor, "row pos"]:
-        return _look_up(table, reading) >= 0
+    def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
+        return _look_up(table, batch) >= 0
 
     layers, _, d_mlp = sources[0].values.shape
     held = (table, *(one.values for one in sources))
@@ -100,14 +100,14 @@ def _stacked(sources: Sequence[Activations], layer: int) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
-def _look_up(table: Tensor, reading: Reading) -> Int[Tensor, "row pos"]:
+def _look_up(table: Tensor, batch: TokenBatch) -> Int[Tensor, "row pos"]:
     """For each token being read, the source token, or -1."""
-    if len(table) not in (1, reading.rows):
+    if len(table) not in (1, batch.rows):
         raise HlensError(
-            f"patch for {len(table)} rows, the model reads {reading.rows}; give one source for all "
+            f"patch for {len(table)} rows, the model reads {batch.rows}; give one source for all "
             "rows or one for each"
         )
-    token = reading.token
+    token = batch.position
     inside = (token >= 0) & (token < table.shape[1])
-    rows = table.to(token.device).expand(reading.rows, -1)
+    rows = table.to(token.device).expand(batch.rows, -1)
     return rows.gather(1, token.clamp(0, table.shape[1] - 1)).masked_fill(~inside, -1)

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from hlens import lookup
 from hlens.errors import HlensError
-from hlens.model import ALL, Reading, Scope
+from hlens.model import ALL, Scope, TokenBatch
 
-PROMPT = Scope("prompt", lambda reading: reading.generated < 0)
-GENERATED = Scope("generated", lambda reading: reading.generated >= 0)
-ANSWER = Scope("answer", lambda reading: reading.in_answer)
+PROMPT = Scope("prompt", lambda batch: batch.generated < 0)
+GENERATED = Scope("generated", lambda batch: batch.generated >= 0)
+ANSWER = Scope("answer", lambda batch: batch.in_answer)
 
 SCOPES = {scope.name: scope for scope in (ALL, PROMPT, GENERATED, ANSWER)}
 
@@ -29,8 +29,8 @@ def first(k: int) -> Scope:
     if k < 1:
         raise HlensError(f"the first {k} generated tokens; ask for at least 1")
 
-    def mask(reading: Reading) -> Bool[Tensor, "row pos"]:
-        return (reading.generated >= 0) & (reading.generated < k)
+    def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
+        return (batch.generated >= 0) & (batch.generated < k)
 
     return Scope(f"first_{k}", mask)
 
@@ -46,16 +46,16 @@ def at(positions: Sequence[int] | Sequence[Sequence[int]]) -> Scope:
     if not flat or min(flat) < 0:
         raise HlensError(f"positions {positions}: expected one or more tokens, counted from 0")
 
-    def mask(reading: Reading) -> Bool[Tensor, "row pos"]:
-        if len(rows) not in (1, reading.rows):
+    def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
+        if len(rows) not in (1, batch.rows):
             raise HlensError(
-                f"positions for {len(rows)} rows, the model reads {reading.rows}; give one list "
+                f"positions for {len(rows)} rows, the model reads {batch.rows}; give one list "
                 "for all or one for each row"
             )
-        wanted = [torch.tensor(list(row), device=reading.device) for row in rows]  # type: ignore[arg-type]
+        wanted = [torch.tensor(list(row), device=batch.device) for row in rows]  # type: ignore[arg-type]
         if len(wanted) == 1:
-            return torch.isin(reading.token, wanted[0])
-        return torch.stack([torch.isin(a, b) for a, b in zip(reading.token, wanted, strict=True)])
+            return torch.isin(batch.position, wanted[0])
+        return torch.stack([torch.isin(a, b) for a, b in zip(batch.position, wanted, strict=True)])
 
     return Scope("chosen", mask)
 

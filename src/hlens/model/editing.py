@@ -1,20 +1,22 @@
-"""Edits of chosen neurons while the model runs; afterwards no trace of them is left."""
+"""Edits of chosen neurons while the model runs; afterwards the model is bit-identical to before.
+
+An edit is a forward pre-hook of the down projection: it sees a layer's activations, replaces the
+columns of its neurons, and lets the rest of the forward pass go on from there. No weight changes.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
-from hlens.model.reading import Marks, Reading, Tracker, tracking
+from hlens.model.network import Network
+from hlens.model.token_batch import RowSpans, TokenBatch, TokenTracker, tracking_tokens
 from hlens.types import NeuronSet
-
-if TYPE_CHECKING:
-    from hlens.model.lens import Model
 
 Columns = Float[Tensor, "row pos neuron"]
 
@@ -24,45 +26,44 @@ class Scope:
     """Which tokens an edit acts on.
 
     Attributes:
-        name: What receipts call it.
-        mask: What is read -> True at the tokens in scope (padding may be true); None for all.
+        name: Name in receipts.
+        mask: Batch -> True at the tokens in scope (padding may be true); None for all.
     """
 
     name: str
-    mask: Callable[[Reading], Bool[Tensor, "row pos"] | None]
+    mask: Callable[[TokenBatch], Bool[Tensor, "row pos"] | None]
 
 
-ALL = Scope("all", lambda reading: None)
+ALL = Scope("all", lambda batch: None)
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """Where a change is asked for.
+    """Where an edit is applied.
 
     Attributes:
         layer: Index of the layer.
         neurons: The edited neurons of this layer, ascending; the columns of the activations.
-        reading: The tokens being read.
+        batch: The tokens being read.
     """
 
     layer: int
     neurons: Int[Tensor, " neuron"]
-    reading: Reading
+    batch: TokenBatch
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """What is done to neurons: a value that knows no neurons and no model.
+    """What is done to neurons: a value, independent of which neurons and which model.
 
     Attributes:
-        name: What receipts and tables call it, such as ``"scale(0.5)"``.
-        change: Activations of the neurons, and where -> what stands there instead. It returns a
-            new tensor and leaves the one it is given as it is.
+        name: Name in receipts and tables, such as ``"scale(0.5)"``.
+        change: (Activations of the neurons, site) -> their replacement, in a new tensor.
         scope: Which tokens it acts on.
         factor: For edits that multiply by one number: that number, else None. These can be baked.
         shape: ``(n_layers, d_mlp)`` of the model it was made for, or None for any.
-        values: Tensors that `change` puts to use. With name and scope they tell edits apart where
-            finished work is kept.
+        values: Tensors that `change` uses. Name, scope and values identify an edit where finished
+            work is kept.
     """
 
     name: str
@@ -80,8 +81,17 @@ class Edit:
 Pairs = Sequence[tuple[NeuronSet, Edit]]
 
 
+def pair_up(neurons: NeuronSet | Pairs, edit: Edit | None) -> Pairs:
+    """The (neurons, edit) pairs of a caller who gave pairs, or a set and an edit."""
+    if not isinstance(neurons, NeuronSet):
+        return list(neurons)
+    if edit is None:
+        raise HlensError("no edit was given for the neurons; pass one, such as scale(0.0)")
+    return [(neurons, edit)]
+
+
 @dataclass
-class Entry:
+class ReceiptEntry:
     """What one edit touched.
 
     Attributes:
@@ -101,7 +111,7 @@ class Entry:
 class Receipt:
     """What the edits of one block touched, counted while it runs."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ReceiptEntry, ...]
 
     @property
     def touched(self) -> int:
@@ -121,37 +131,35 @@ class Receipt:
 
 
 @contextmanager
-def editing(model: "Model", pairs: Pairs, marks: Marks) -> Iterator[Receipt]:
-    """Run the block under edits; see `Model.editing`."""
+def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
+    """Run a block under edits; see `Model.editing`."""
     for neurons, edit in pairs:
-        check(model, neurons, edit)
+        check_edit(model, neurons, edit)
     receipt = Receipt(
-        tuple(Entry(f"{edit.name} on {edit.scope.name} tokens", len(ns)) for ns, edit in pairs)
+        tuple(
+            ReceiptEntry(f"{edit.name} on {edit.scope.name} tokens", len(neurons))
+            for neurons, edit in pairs
+        )
     )
     with ExitStack() as stack:
-        tracker = stack.enter_context(tracking(model, marks))
+        tracker = stack.enter_context(tracking_tokens(model, spans))
         for (neurons, edit), entry in zip(pairs, receipt.entries, strict=True):
             for layer in sorted({layer for layer, _ in neurons.members}):
-                hook = _Hook(tracker, entry, edit, layer, neurons)
-                for module in doors(model, layer):
+                hook = _EditHook(tracker, entry, edit, neurons, layer)
+                for module in _down_projection_modules(model, layer):
                     stack.callback(module.register_forward_pre_hook(hook).remove)
         yield receipt
-    _refuse_untouched(receipt)
+    # An edit that touched nothing would be reported as an effect of zero.
+    for entry in receipt.entries:
+        if entry.n_neurons and not entry.touched:
+            raise HlensError(
+                f"{entry.edit}: {entry.n_neurons} neurons and not one token touched; run the model "
+                "inside the block, on tokens of the edit's scope"
+            )
 
 
-def doors(model: "Model", layer: int) -> list[nn.Module]:
-    """The modules of a layer that take its neurons' activations: of the model and of its bridge.
-
-    On the bridge it is the module around the down projection, so that its ``hook_in``, and with it
-    every cache, sees the edited activations.
-    """
-    around = model.bridge.blocks[layer].mlp.out
-    plain = model.down_projections[layer]
-    return [around] if around.original_component is plain else [plain, around]
-
-
-def check(model: "Model", neurons: NeuronSet, edit: Edit) -> None:
-    """Raise `HlensError` unless neurons and edit are of this model."""
+def check_edit(model: Network, neurons: NeuronSet, edit: Edit) -> None:
+    """Raise `HlensError` unless neurons and edit belong to this model."""
     shape = (model.n_layers, model.d_mlp)
     if (neurons.n_layers, neurons.d_mlp) != shape:
         raise HlensError(
@@ -170,55 +178,53 @@ def check(model: "Model", neurons: NeuronSet, edit: Edit) -> None:
         )
 
 
-def _refuse_untouched(receipt: Receipt) -> None:
-    for entry in receipt.entries:
-        if entry.n_neurons and not entry.touched:
-            raise HlensError(
-                f"{entry.edit}: {entry.n_neurons} neurons and not one token touched; run the model "
-                "inside the block, on tokens of the edit's scope"
-            )
+def _down_projection_modules(model: Network, layer: int) -> list[nn.Module]:
+    """The modules that receive a layer's activations: that of the model and that of its bridge.
+
+    On the bridge it is the module around the down projection, so that its ``hook_in``, and with it
+    every cache, sees the edited activations.
+    """
+    bridged = model.bridge.blocks[layer].mlp.out
+    plain = model.down_projections[layer]
+    return [bridged] if bridged.original_component is plain else [plain, bridged]
 
 
-class _Hook:
+class _EditHook:
     """One edit at one layer, as a forward pre-hook of the down projection."""
 
     def __init__(
-        self, tracker: Tracker, entry: Entry, edit: Edit, layer: int, neurons: NeuronSet
+        self, tracker: TokenTracker, entry: ReceiptEntry, edit: Edit, neurons: NeuronSet, layer: int
     ) -> None:
-        self.tracker = tracker
-        self.entry = entry
-        self.edit = edit
-        self.layer = layer
+        self.tracker, self.entry, self.edit, self.layer = tracker, entry, edit, layer
         self.index = torch.tensor(neurons.in_layer(layer))
-        self.counts_tokens = layer == min(at for at, _ in neurons.members)
+        # Every edited layer sees the same tokens; they are counted at the first one.
+        self.counts_tokens = layer == min(first for first, _ in neurons.members)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         act = args[0]
-        reading = self.tracker.reading
-        if reading is None:
+        batch = self.tracker.batch
+        if batch is None:
             raise HlensError("an edited layer ran outside of its model; run the whole model")
         if self.index.device != act.device:
             self.index = self.index.to(act.device)
         # Some architectures run their MLP on [row * pos, neuron].
-        shaped = act.reshape(reading.rows, reading.width, act.shape[-1])
+        shaped = act.reshape(batch.rows, batch.width, act.shape[-1])
         old = shaped.index_select(-1, self.index)
-        new = self.edit.change(old, Site(self.layer, self.index, reading))
-        scope = self.edit.scope.mask(reading)
+        new = self.edit.change(old, Site(self.layer, self.index, batch))
+        scope = self.edit.scope.mask(batch)
         if scope is not None:
             scope = scope.to(act.device)
             new = torch.where(scope[..., None], new, old)
-        self._count(reading, scope)
+        self._count(batch, scope)
         edited = shaped.index_copy(-1, self.index, new.to(act.dtype)).reshape(act.shape)
         return (edited, *args[1:])
 
-    def _count(self, reading: Reading, scope: Tensor | None) -> None:
-        if scope is None and reading.real is None:
-            tokens = reading.rows * reading.width
-        elif scope is None or reading.real is None:
-            chosen = reading.real if scope is None else scope
-            tokens = int(chosen.sum()) if chosen is not None else 0
-        else:
-            tokens = int((scope & reading.real.to(scope.device)).sum())
+    def _count(self, batch: TokenBatch, scope: Tensor | None) -> None:
+        """Add the tokens in scope, padding left out, to the receipt."""
+        counted = batch.not_padding if scope is None else scope
+        if scope is not None and batch.not_padding is not None:
+            counted = scope & batch.not_padding.to(scope.device)
+        tokens = batch.rows * batch.width if counted is None else int(counted.sum())
         self.entry.touched += tokens * len(self.index)
         if self.counts_tokens:
             self.entry.tokens += tokens

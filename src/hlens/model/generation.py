@@ -1,15 +1,14 @@
-"""Sampling that repeats: every sample draws from a seed of its own, whatever its batch."""
+"""Repeatable sampling: every sample draws from a seed of its own, whatever its batch."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hlens.model.lens import Model
+from hlens.model.network import Network
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,12 @@ def mix_seed(*parts: object) -> int:
 class SeededSampler:
     """Logits processor that picks each row's token from that row's own random numbers.
 
-    It runs inside greedy decoding and leaves the picked token alone finite, so that the batch a
-    row happens to be in has no say (but for rounding: a batch of another shape may round its
-    logits otherwise, and a draw within that rounding of a boundary may then fall to the neighbour).
+    It runs inside greedy decoding and leaves only the picked token finite, so that a sample does
+    not depend on its batch (but for rounding: a batch of another shape may round its logits
+    differently, and a draw within that rounding of a boundary may fall to the neighbouring token).
     """
 
-    def __init__(self, settings: Settings, seeds: Sequence[int], model: "Model") -> None:
+    def __init__(self, settings: Settings, seeds: Sequence[int], model: Network) -> None:
         self.settings = settings
         self.clock = model.clock
         self.stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=model.device)
@@ -100,7 +99,7 @@ class SeededSampler:
         top = torch.topk(logprobs / settings.temperature, k, dim=-1)
         mass = torch.softmax(top.values.double(), dim=-1)
         before = mass.cumsum(dim=-1) - mass
-        mass = torch.where(before < settings.top_p, mass, 0.0)  # the first always stays
+        mass = torch.where(before < settings.top_p, mass, 0.0)  # always keeps the first
         edges = mass.cumsum(dim=-1)
         draw = self.uniforms[:, step, None].to(edges.device) * edges[:, -1:]
         rank = torch.searchsorted(edges, draw, right=True)
@@ -109,35 +108,12 @@ class SeededSampler:
         return top.indices.gather(1, rank)
 
 
-@dataclass
-class Clock:
-    """Which token the model is reading: -1 while it is of the prompt, else its index in the answer.
-
-    None outside of generation. Edits that act on some tokens only look here.
-
-    Attributes:
-        generated: The index.
-        ended: True at rows whose answer has ended: what such a row still reads is padding. None
-            while all are being written.
-    """
-
-    generated: int | None = None
-    ended: Tensor | None = None
-
-    def end(self, rows: Tensor) -> None:
-        """These rows have ended, beside those that had before."""
-        self.ended = rows if self.ended is None else self.ended | rows
-
-    def stop(self) -> None:
-        """Generation is over."""
-        self.generated = self.ended = None
-
-
 def generate_batch(
-    model: "Model",
+    model: Network,
     prompts: Sequence[Sequence[int]],
     seeds: Sequence[Sequence[int]],
-    how: Settings,
+    *,
+    settings: Settings,
     share_beginning: bool = False,
 ) -> list[list[Generation]]:
     """Continue prompts in one batch: left-padded, the samples of a prompt sharing its prefill.
@@ -146,15 +122,14 @@ def generate_batch(
         model: The model.
         prompts: Token ids of each prompt.
         seeds: One seed for each sample of each prompt; the same number for every prompt.
-        how: Sampling settings.
-        share_beginning: Read what all prompts begin with once, in one row; not for edits that are
-            given row by row.
+        settings: How to sample.
+        share_beginning: Read what all prompts begin with once; not for edits given row by row.
     """
     n = len(seeds[0])
     common = _common_beginning(model, prompts) if share_beginning else 0
     ids, mask = _left_pad(prompts, model.pad_id, model.device, common)
     clock = model.clock
-    sampler = SeededSampler(how, [seed for row in seeds for seed in row], model)
+    sampler = SeededSampler(settings, [seed for row in seeds for seed in row], model)
     clock.generated = -1
     try:
         with torch.inference_mode():
@@ -162,7 +137,7 @@ def generate_batch(
             out = model.hf.generate(
                 input_ids=ids.repeat_interleave(n, 0),
                 attention_mask=mask.repeat_interleave(n, 0),
-                generation_config=_config(model, how),
+                generation_config=_generation_config(model, settings),
                 logits_processor=[sampler],
                 **({} if past is None else {"past_key_values": past}),
             )
@@ -177,7 +152,7 @@ def generate_batch(
 def _left_pad(
     prompts: Sequence[Sequence[int]], pad: int, device: torch.device, common: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Ids and mask, the padding before each prompt or, with a common beginning, just behind it."""
+    """Ids and mask, padded on the left or, with a common beginning, directly after it."""
     width = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), width), pad)
     mask = torch.zeros((len(prompts), width), dtype=torch.long)
@@ -188,34 +163,32 @@ def _left_pad(
     return ids.to(device), mask.to(device)
 
 
-def _common_beginning(model: "Model", prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens that all prompts begin with, at least one of each left over; 0 where none is shared.
-
-    Padding stands behind them, where a window over the last columns would count it.
-    """
+def _common_beginning(model: Network, prompts: Sequence[Sequence[int]]) -> int:
+    """Number of tokens that all prompts begin with, leaving each at least one of its own."""
+    # Padding comes after them, where a window over the last columns would count it.
     if len(prompts) < 2 or getattr(model.hf.config, "sliding_window", None):
         return 0
     rows = sorted(map(list, prompts))
-    first, last = rows[0], rows[-1]  # all others lie between them
+    first, last = rows[0], rows[-1]  # of all prompts these two have the least in common
     shortest = min(map(len, prompts)) - 1
     return next((i for i in range(shortest) if first[i] != last[i]), shortest)
 
 
-def _prefill(model: "Model", ids: Tensor, mask: Tensor, common: int, n: int) -> Any:
-    """Keys and values that rows share: of the common beginning, and of a prompt's n samples."""
+def _prefill(model: Network, ids: Tensor, mask: Tensor, common: int, n: int) -> Any:
+    """Keys and values that rows share: the common beginning, and each prompt of n samples."""
     past = None
     if common:
-        past = _read(model, ids[:1, :common], mask[:1, :common], None)
+        past = _extend_cache(model, ids[:1, :common], mask[:1, :common], None)
         past.batch_repeat_interleave(len(ids))
     if n > 1 and ids.shape[1] > 1 and bool(mask[:, -2].all()):
-        past = _read(model, ids[:, :-1], mask[:, :-1], past)
+        past = _extend_cache(model, ids[:, :-1], mask[:, :-1], past)
     if past is not None and n > 1:
         past.batch_repeat_interleave(n)
     return past
 
 
-def _read(model: "Model", ids: Tensor, mask: Tensor, past: Any) -> Any:
-    """Read what is not in the cache yet; the cache with it."""
+def _extend_cache(model: Network, ids: Tensor, mask: Tensor, past: Any) -> Any:
+    """The cache after reading the tokens that it does not hold yet."""
     begin = 0 if past is None else int(past.get_seq_length())
     positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, begin:]
     return model.body(
@@ -227,11 +200,11 @@ def _read(model: "Model", ids: Tensor, mask: Tensor, past: Any) -> Any:
     ).past_key_values
 
 
-def _config(model: "Model", how: Settings) -> Any:
+def _generation_config(model: Network, settings: Settings) -> Any:
     from transformers import GenerationConfig
 
     return GenerationConfig(
-        max_new_tokens=how.max_new_tokens,
+        max_new_tokens=settings.max_new_tokens,
         do_sample=False,  # the sampler draws; see SeededSampler
         use_cache=True,
         eos_token_id=list(model.stop_ids) or None,
@@ -239,10 +212,10 @@ def _config(model: "Model", how: Settings) -> Any:
     )
 
 
-def _finish(model: "Model", row: list[int], logprobs: Tensor) -> Generation:
+def _finish(model: Network, row: list[int], logprobs: Tensor) -> Generation:
     """Cut a row at its end-of-turn token."""
-    ends = [at for at, token in enumerate(row) if token in model.stop_ids]
-    kept = row[: ends[0]] if ends else row
+    end = next((i for i, token in enumerate(row) if token in model.stop_ids), None)
+    kept = row[:end]
     text = "" if model.tokenizer is None else model.decode(kept)
-    reason = "stop" if ends else "length"
+    reason = "length" if end is None else "stop"
     return Generation(text, tuple(kept), tuple(logprobs[: len(kept)].tolist()), reason)

@@ -1,16 +1,21 @@
-"""load: from whatever names a model to a `Model` whose neurons are verified."""
+"""load: open a model, bridge a twin of it, and prove that its neurons are what hlens measures.
 
+Bridging with TransformerLens replaces modules in place and slows every forward pass, so hlens
+bridges a twin: other modules, the same parameters. The plain model samples and is measured, the
+bridge serves notebooks and caches, and an edit of the weights is seen by both.
+"""
+
+import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from hlens.errors import HlensError
-from hlens.model.lens import Model
-from hlens.model.proof import prove
-from hlens.model.sources import open_source
-from hlens.model.twin import bridge_twin, down_projections
+from hlens.errors import HlensError, first_line
+from hlens.model.model import Model
+from hlens.model.pretrained import open_pretrained
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -31,21 +36,22 @@ def load(
         device: Default: CUDA, else Apple's GPU, else the CPU. A loaded model stays where it is.
         dtype: Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on a GPU.
         revision: Revision on the hub.
-        name: What tables call it; default from the source.
+        name: Name in tables; default from the source.
 
     Raises:
         HlensError: The source cannot be opened, or its neurons cannot be verified.
     """
     if isinstance(source, str | Path):
-        where = torch.device(device) if device else default_device()
-        kind = _dtype(dtype) or (torch.float32 if where.type == "cpu" else torch.bfloat16)
-        hf, tokenizer, found, revision = open_source(str(source), kind, revision)
-        return _from_hf(hf.to(where), tokenizer, name or found, revision)
+        device = torch.device(device) if device else default_device()
+        dtype = _dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+        hf, tokenizer, own_name, revision = open_pretrained(str(source), dtype, revision=revision)
+        return _from_hf(hf.to(device), tokenizer, name=name or own_name, revision=revision)
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], nn.Module):
         hf, tokenizer = source
-        moved = hf.to(device=device, dtype=_dtype(dtype)) if device or dtype else hf
-        found = getattr(hf.config, "_name_or_path", "") or type(hf).__name__
-        return _from_hf(moved, tokenizer, name or Path(found).name, revision or "")
+        if device or dtype:
+            hf = hf.to(device=device, dtype=_dtype(dtype))
+        name = name or Path(getattr(hf.config, "_name_or_path", "") or type(hf).__name__).name
+        return _from_hf(hf, tokenizer, name=name, revision=revision or "")
     if hasattr(source, "hook_dict") and hasattr(source, "original_model"):
         return _from_bridge(source, name)
     raise HlensError(
@@ -69,24 +75,108 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return DTYPES[dtype]
 
 
-def _from_hf(hf: Any, tokenizer: Any, name: str, revision: str) -> Model:
+def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
+    """A model over a plain Hugging Face model: its twin is bridged, not the model itself."""
     hf.eval()
-    bridge, paths = bridge_twin(hf, name)
-    return _proven(
-        Model(hf, bridge, tokenizer, [hf.get_submodule(p) for p in paths], name, revision)
+    # Bridging twice would fire every hook twice.
+    if any(type(module).__module__.startswith("transformer_lens") for module in hf.modules()):
+        raise HlensError(
+            "this model is already inside a TransformerBridge; pass the bridge itself to "
+            "hlens.load, or load the model afresh"
+        )
+    # Parameters in the memo of deepcopy are shared instead of copied.
+    twin = copy.deepcopy(hf, {id(parameter): parameter for parameter in hf.parameters()})
+    paths = {id(module): path for path, module in twin.named_modules()}
+    bridge = _bridge(twin, name)
+    modules = [hf.get_submodule(paths[id(module)]) for module in _down_projections(bridge)]
+    model = Model(
+        hf, bridge, tokenizer=tokenizer, down_projections=modules, name=name, revision=revision
     )
+    return prove_neurons(model)
 
 
 def _from_bridge(bridge: Any, name: str | None) -> Model:
     """A model the caller bridged: there is no plain twin, so all runs pass through its modules."""
     hf = bridge.original_model
-    found = name or getattr(bridge.cfg, "model_name", "") or type(hf).__name__
-    tokenizer = getattr(bridge, "tokenizer", None)
-    return _proven(Model(hf, bridge, tokenizer, down_projections(bridge), found))
+    model = Model(
+        hf,
+        bridge,
+        tokenizer=getattr(bridge, "tokenizer", None),
+        down_projections=_down_projections(bridge),
+        name=name or getattr(bridge.cfg, "model_name", "") or type(hf).__name__,
+    )
+    return prove_neurons(model)
 
 
-def _proven(model: Model) -> Model:
+def _bridge(hf: nn.Module, name: str) -> Any:
+    """A `TransformerBridge` around a model, whose modules it replaces."""
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return build_bridge_from_module(
+                hf, type(hf).__name__, hf_config=hf.config, tokenizer=None, model_name=name
+            )
+    except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
+        raise HlensError(
+            f"TransformerLens cannot bridge {type(hf).__name__}: {first_line(error)}; "
+            "use an architecture that it supports"
+        ) from error
+
+
+def _down_projections(bridge: Any) -> list[nn.Module]:
+    """The module that is the down projection of each layer, below the bridge's hooks."""
+    modules = []
+    for layer in range(bridge.cfg.n_layers):
+        if f"blocks.{layer}.mlp.out.hook_in" not in bridge.hook_dict:
+            raise HlensError(
+                f"layer {layer} has no MLP neurons that hlens can verify (no hook "
+                f"'blocks.{layer}.mlp.out.hook_in'); mixtures of experts are not supported: "
+                "use a model whose MLPs have one down projection each"
+            )
+        modules.append(bridge.blocks[layer].mlp.out.original_component)
+    return modules
+
+
+def prove_neurons(model: Model) -> Model:
+    """Check on a few tokens that activation x W_out (+ bias) is the MLP output, in every layer.
+
+    All measures of hlens rest on this identity. It fails where an architecture normalises or gates
+    after the hook, or where a hook sees another tensor than its name says.
+
+    Raises:
+        HlensError: A layer where it does not hold.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, hook: Any) -> None:
+        seen[hook.name] = value.detach()
+
     layers = range(model.n_layers)
-    biases = [getattr(module, "bias", None) for module in model.down_projections]
-    prove(model.bridge, [model.w_out(layer) for layer in layers], biases)
+    ends = [
+        [f"blocks.{layer}.mlp.out.{end}" for end in ("hook_in", "hook_out")] for layer in layers
+    ]
+    vocabulary = int(getattr(model.bridge.cfg, "d_vocab", 0) or 0)
+    tokens = (torch.arange(3, 11) % max(vocabulary, 11))[None].to(model.w_out(0).device)
+    with torch.inference_mode():
+        model.bridge.run_with_hooks(
+            tokens, fwd_hooks=[(name, keep) for pair in ends for name in pair]
+        )
+    for layer, (before, after) in enumerate(ends):
+        if before not in seen or after not in seen:
+            raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")
+        act, out = seen[before].double(), seen[after]
+        expected = act @ model.w_out(layer).to(act.device).double()
+        bias: Any = getattr(model.down_projections[layer], "bias", None)
+        if bias is not None:
+            expected = expected + bias.to(act.device).double()
+        error = (expected - out.double()).abs().max() / out.double().abs().max().clamp_min(1e-30)
+        limit = 1e-4 if out.dtype == torch.float32 else 3e-2
+        if not error <= limit:  # also when it is NaN
+            raise HlensError(
+                f"layer {layer}: activation x W_out misses the MLP output by {float(error):.1e} "
+                f"(relative, limit {limit:g}); this model's neurons are not what hlens measures, "
+                "so it refuses to load it"
+            )
     return model

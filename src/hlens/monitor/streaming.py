@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.model import Generation, Model, Settings, mix_seed
-from hlens.model.generation import SeededSampler
+from hlens.model import Generation, Model, SeededSampler, Settings, mix_seed
 from hlens.monitor.policies import Policy, Risk, watch_only
 from hlens.monitor.watching import TokenScores, check, reading_neurons, watching
 from hlens.types import Detector

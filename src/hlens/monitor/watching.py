@@ -13,7 +13,7 @@ from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
 from hlens.metrics import FACTORS, NEEDS, Metric
-from hlens.model import Marks, Model, Reading, tracking
+from hlens.model import Model, RowSpans, TokenBatch, tracking_tokens
 from hlens.monitor.together import Part, Together
 from hlens.types import Detector
 
@@ -45,12 +45,12 @@ class TokenScores:
     Attributes:
         score: Log-odds of each token alone: bias + weights x contributions at this token.
         generated: Index of each token in the answer; negative in the prompt.
-        reading: What was read.
+        batch: The tokens that were read.
     """
 
     score: Float[Tensor, "row pos"]
     generated: Int[Tensor, "row pos"]
-    reading: Reading
+    batch: TokenBatch
 
 
 @contextmanager
@@ -91,8 +91,8 @@ def reading_neurons(
     check(model, detector)
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
-        tracker = stack.enter_context(tracking(model, Marks(n_prompt)))
-        reader = _Reader(model, detector, lambda: tracker.reading, tell, watch)
+        tracker = stack.enter_context(tracking_tokens(model, RowSpans(n_prompt)))
+        reader = _Reader(model, detector, lambda: tracker.batch, tell, watch)
         for layer in reader.layers:
             for module in _modules(model, layer):
                 stack.callback(module.register_forward_hook(reader.hook(layer)).remove)
@@ -129,13 +129,13 @@ class _Reader:
         self,
         model: Model,
         detector: Detector,
-        reading: Callable[[], Reading | None],
+        batch: Callable[[], TokenBatch | None],
         tell: Callable[[TokenScores], None],
         watch: Watch,
     ) -> None:
         self.metric: Metric = metrics.by_name(detector.metric)
         self.bias = float(detector.bias)
-        self.reading = reading
+        self.batch = batch
         self.tell = tell
         self.watch = watch
         self.sum: Tensor | None = None
@@ -153,19 +153,19 @@ class _Reader:
         is_first, is_last = layer == self.layers[0], layer == self.layers[-1]
 
         def read(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-            reading = self.reading()
-            if reading is None or (reading.clock == -1 and reading.marks.n_prompt is None):
+            batch = self.batch()
+            if batch is None or (batch.clock == -1 and batch.spans.n_prompt is None):
                 return  # a prompt is being read
             act = args[0].index_select(-1, part.at)
             # Many columns are summed layer by layer: to hold all layers' outputs would cost memory.
-            if self.together is not None and reading.width == 1:
+            if self.together is not None and batch.width == 1:
                 self._gather(self.together, act, output, is_last)
             else:
                 share = self.metric(part.trace(act, output)).float() @ part.weights
-                share = share.reshape(reading.rows, reading.width)
+                share = share.reshape(batch.rows, batch.width)
                 self.sum = share if is_first or self.sum is None else self.sum + share.to(self.sum)
             if is_last:
-                self._finish(reading)
+                self._finish(batch)
 
         return read
 
@@ -174,13 +174,13 @@ class _Reader:
         if is_last:
             self.sum = together.score()[:, None]
 
-    def _finish(self, reading: Reading) -> None:
+    def _finish(self, batch: TokenBatch) -> None:
         score, self.sum = self.sum, None
         if score is None:
             return
-        generated = reading.generated
+        generated = batch.generated
         self.watch.tokens += int((generated >= 0).sum())
-        self.tell(TokenScores(score + self.bias, generated, reading))
+        self.tell(TokenScores(score + self.bias, generated, batch))
 
 
 def _part(model: Model, detector: Detector, layer: int) -> Part:

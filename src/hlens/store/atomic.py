@@ -15,11 +15,11 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file that takes its name only when the block ends without an exception.
 
     Args:
-        path: Where the file shall stand; its folder is made when absent. An older file of that
-            name stays as it was until the new one is whole, also through a kill or a power cut.
+        path: The file; its folder is made when absent. An older file of that name is unchanged
+            until the new one is complete, also through a kill or a power cut.
 
     Yields:
-        A binary file, open for reading and writing, that may be sought in.
+        A seekable binary file, open for reading and writing.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -45,24 +45,24 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a whole file, or leave what stood there."""
+    """Write a whole file, or leave the old one unchanged."""
     with writing(path) as file:
         file.write(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a whole text file (UTF-8), or leave what stood there."""
+    """Write a whole text file (UTF-8), or leave the old one unchanged."""
     write_bytes(path, text.encode())
 
 
-def sweep(folder: str | Path) -> None:
-    """Remove what a killed writer left half-written; only its own owner may sweep a folder."""
+def remove_partial_files(folder: str | Path) -> None:
+    """Remove what a killed writer left; only where no other process writes into the folder."""
     for left in Path(folder).glob(f".*{PARTIAL}"):
         left.unlink(missing_ok=True)
 
 
 def remove_folder(folder: str | Path, but: str = "") -> None:
-    """Remove a folder, or with `but` all folders in it except that one; it need not exist."""
+    """Remove a folder, or with `but` all folders in it except that one; it may be absent."""
     folder = Path(folder)
     if not but:
         shutil.rmtree(folder, ignore_errors=True)

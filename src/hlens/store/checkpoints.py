@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from hlens.errors import HlensError
-from hlens.store.atomic import PARTIAL, write_bytes, write_text
+from hlens.errors import HlensError, first_line
+from hlens.store.atomic import PARTIAL, write_text
+from hlens.store.tensor_file import read_tensors, write_tensors
 
 RECORD = "hlens_edit.safetensors"
 
@@ -21,33 +20,28 @@ def save_checkpoint(
     hf: Any,
     tokenizer: Any,
     folder: Path,
+    *,
     card: str,
-    tensors: Mapping[str, Tensor],
-    record: Mapping[str, str],
+    tensors: Mapping[str, Tensor] | None = None,
+    record: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a model with tokenizer and model card, and the record of its edit where there is one.
+    """Write a Hugging Face model, its tokenizer (or None) and a model card into a new folder.
 
-    Args:
-        hf: The Hugging Face model; its own ``save_pretrained`` writes safetensors.
-        tokenizer: Its tokenizer, or None.
-        folder: Where it shall stand; it must not exist yet.
-        card: Text of ``README.md``.
-        tensors: Factors and original rows; empty writes no record.
-        record: What was edited, as strings.
+    With `tensors` (factors and original rows), they and `record` are written as what was edited.
 
     Raises:
         HlensError: The folder exists, or the model cannot save itself (it sits in a bridge).
     """
     if folder.exists():
-        raise HlensError(f"{folder} exists; choose a new folder, nothing is written over")
+        raise HlensError(f"{folder} exists; choose a new folder, nothing is overwritten")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
     try:
-        _save(hf, tokenizer, aside)
+        _save_pretrained(hf, tokenizer, aside)
         write_text(aside / "README.md", card)
         if tensors:
-            meta = {"record": json.dumps(dict(record))}
-            write_bytes(aside / RECORD, to_bytes(dict(tensors), metadata=meta))
+            metadata = {"record": json.dumps(dict(record or {}))}
+            write_tensors(aside / RECORD, tensors, metadata=metadata)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -58,24 +52,21 @@ def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Factors and original rows of a baked checkpoint, and what was baked from what.
 
     Raises:
-        HlensError: The folder is none that hlens baked.
+        HlensError: hlens did not bake this folder.
     """
     path = folder / RECORD
     if not path.is_file():
         raise HlensError(f"{folder} is no baked checkpoint of hlens: it holds no {RECORD}")
-    with safe_open(path, framework="pt") as file:
-        meta = file.metadata() or {}
-        # Iterating safe_open needs keys(); it is no dict.
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return tensors, json.loads(meta["record"])
+    tensors, metadata = read_tensors(path, mend="bake the edit again")
+    return tensors, json.loads(metadata["record"])
 
 
-def _save(hf: Any, tokenizer: Any, folder: Path) -> None:
+def _save_pretrained(hf: Any, tokenizer: Any, folder: Path) -> None:
     try:
         hf.save_pretrained(folder)
     except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         raise HlensError(
-            f"{type(hf).__name__} cannot be saved ({str(error).splitlines()[0]}); load the plain "
+            f"{type(hf).__name__} cannot be saved ({first_line(error)}); load the plain "
             "model with hlens.load instead of passing a TransformerBridge"
         ) from error
     if tokenizer is not None:

@@ -1,9 +1,9 @@
 """Contributions on disk: one neuron-major tensor file, with its examples in the header.
 
 ``NAME.safetensors`` holds ``[layer, neuron, example]``, so that a probe reads a neuron's values of
-all examples in one stretch, layer by layer, without holding them all. Its header tells of each
-example its question, group, domain, label and length; ``NAME.index.jsonl`` tells the same to people
-and other programs, and is never read back.
+all examples in one run of bytes, layer by layer, without holding them all. Its header holds the
+question, group, domain, label and length of each example; ``NAME.index.jsonl`` is a copy of these
+for people and other programs, and is never read back.
 """
 
 import json
@@ -16,49 +16,51 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.store.atomic import write_text
-from hlens.store.tensors import mapped, read_about, streaming, verify
-from hlens.types import Contributions, Provenance
+from hlens.store.jsonl import save_rows
+from hlens.store.tensor_file import (
+    map_tensor,
+    provenance_from_json,
+    read_metadata,
+    safetensors_path,
+    verify_checksum,
+    writing_tensor,
+)
+from hlens.types import Contributions
 
 KIND = "contributions"
 
 
 def save_contributions(data: Contributions, path: str | Path) -> Path:
-    """Write contributions, layer by layer.
+    """Write contributions (float32 or float16), layer by layer.
 
-    Args:
-        data: What was measured; float32 or float16.
-        path: ``NAME.safetensors``; the suffix may be left out.
-
-    Returns:
-        The tensor file.
+    The suffix of `path` may be left out; the tensor file is returned.
     """
     values = data.values.permute(1, 2, 0)
-    return write_contributions(data, path, values.dtype, lambda: iter(values))
+    return write_contributions(data, path, dtype=values.dtype, layers=lambda: iter(values))
 
 
 def write_contributions(
     data: Contributions,
     path: str | Path,
+    *,
     dtype: torch.dtype,
     layers: Callable[[], Iterator[Tensor]],
     identity: str = "",
 ) -> Path:
-    """Write contributions whose values come piece by piece.
+    """Write contributions whose values are computed piece by piece.
 
     Args:
         data: All but the values: these may be a tensor without storage (device ``"meta"``).
         path: ``NAME.safetensors``; the suffix may be left out.
         dtype: float32 or float16.
-        layers: Gives ``[neuron, example]`` pieces, in order.
+        layers: Returns ``[neuron, example]`` pieces, in order of the layers.
         identity: Hash of the run that measured them, or empty.
     """
-    path = _tensor_path(path)
-    rows = _rows(data)
-    # First the copy: once the values stand, nothing is left to be done.
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(path.with_name(path.stem + ".index.jsonl"), lines)
-    about = {
+    path = safetensors_path(path)
+    rows = _example_rows(data)
+    # The copy comes first: a run that finds the tensor file takes the work for finished.
+    save_rows(rows, path.with_name(path.stem + ".index.jsonl"))
+    metadata = {
         "hlens": KIND,
         "metric": data.metric,
         "region": data.region,
@@ -67,7 +69,7 @@ def write_contributions(
         "identity": identity,
     }
     shape = (data.n_layers, data.d_mlp, len(data))
-    with streaming(path, shape, dtype, about) as append:
+    with writing_tensor(path, shape, dtype=dtype, metadata=metadata) as append:
         for piece in layers():
             append(piece)
     return path
@@ -83,52 +85,44 @@ def load_contributions(path: str | Path, *, check: bool = False) -> Contribution
     Raises:
         HlensError: A missing, truncated, foreign or damaged file, named.
     """
-    path = _tensor_path(path)
-    about = contributions_about(path)
+    path = safetensors_path(path)
+    metadata = contributions_metadata(path)
     if check:
-        verify(path)
-    rows = json.loads(about["examples"])
-    provenance = json.loads(about["provenance"])
-    versions = tuple((name, version) for name, version in provenance.pop("versions"))
+        verify_checksum(path)
+    rows = json.loads(metadata["examples"])
     return Contributions(
-        values=mapped(path).permute(2, 0, 1),
+        values=map_tensor(path).permute(2, 0, 1),
         labels=torch.tensor([row["hallucinated"] for row in rows], dtype=torch.bool),
         groups=tuple(row["group"] for row in rows),
         domains=tuple(row["domain"] for row in rows),
         question_ids=tuple(row["question_id"] for row in rows),
         n_tokens=torch.tensor([row["n_tokens"] for row in rows], dtype=torch.long),
-        region=about["region"],
-        metric=about["metric"],
-        provenance=Provenance(**provenance, versions=versions),
+        region=metadata["region"],
+        metric=metadata["metric"],
+        provenance=provenance_from_json(json.loads(metadata["provenance"])),
     )
 
 
-def contributions_about(path: str | Path) -> dict[str, str]:
+def contributions_metadata(path: str | Path) -> dict[str, str]:
     """Metric, region, provenance and identity of a file, without its values.
 
     Raises:
         HlensError: A missing or truncated file, or one of another kind.
     """
-    path = _tensor_path(path)
-    about = read_about(path)
-    if about.get("hlens") != KIND:
-        raise HlensError(f"{path} holds {about.get('hlens', 'something else')}, not contributions")
-    return about
+    path = safetensors_path(path)
+    metadata = read_metadata(path)
+    kind = metadata.get("hlens", "something else")
+    if kind != KIND:
+        raise HlensError(f"{path} holds {kind}, not contributions")
+    return metadata
 
 
-def _rows(data: Contributions) -> list[dict[str, Any]]:
-    names = ("question_id", "group", "domain", "hallucinated", "n_tokens")
-    rows = zip(
-        data.question_ids,
-        data.groups,
-        data.domains,
-        data.labels.tolist(),
-        data.n_tokens.tolist(),
-        strict=True,
-    )
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _tensor_path(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+def _example_rows(data: Contributions) -> list[dict[str, Any]]:
+    columns = {
+        "question_id": data.question_ids,
+        "group": data.groups,
+        "domain": data.domains,
+        "hallucinated": data.labels.tolist(),
+        "n_tokens": data.n_tokens.tolist(),
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

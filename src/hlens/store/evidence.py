@@ -1,70 +1,54 @@
 """Evidence on disk: its texts and token values as JSONL, its tensors as safetensors.
 
-A folder holds ``evidence.jsonl`` (one example a line), ``evidence.safetensors`` and, as any other
-contributions, the raw activations and what was measured otherwise. The JSONL is written last and
-names the checksum of the tensors, so that a folder whose writing was cut short is never taken for
-whole.
+A folder holds ``evidence.jsonl`` (one example per line), ``evidence.safetensors`` and, as
+contributions, the raw activations and other measures. The JSONL is written last and names the
+checksum of the tensors, so that a folder whose writing was cut short is never taken for whole.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.store.atomic import write_bytes
 from hlens.store.contributions import load_contributions, save_contributions
-from hlens.store.records import load_rows, save_rows
+from hlens.store.jsonl import load_rows, save_rows
+from hlens.store.tensor_file import read_tensors, write_tensors
 from hlens.types import Contributions, Evidence
 
 KIND = "evidence"
-# Fields of one value an example, and of several; the plural of a field is singular in a row.
-_TEXTS = {"questions": "question", "contexts": "context", "answers": "answer"}
-_TEXTS |= {"responses": "response"}
+# Fields of `Evidence` by kind. Its texts have plural names, singular in the row of an example.
+_TEXTS = {f"{name}s": name for name in ("question", "context", "answer", "response")}
 _COUNTS = ("n_prompt", "n_response", "starts")
 _RAGGED = ("logprobs", "entropies", "samples", "sample_logprobs")
 _TENSORS = ("residual", "residual_last", "lookback", "p_true", "sample_states")
 
 
 def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
-    """Write evidence; its contributions are those of the study and stay where they are.
+    """Write evidence into a folder, which is returned.
 
-    Args:
-        evidence: What was gathered.
-        folder: Where; made when absent.
-
-    Returns:
-        The folder.
+    Its contributions are those of the study and are not written again.
     """
     folder = Path(folder)
     tensors = {name: getattr(evidence, name) for name in _TENSORS if evidence.has(name)}
-    data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
-    write_bytes(folder / "evidence.safetensors", data)
+    checksum = write_tensors(folder / "evidence.safetensors", tensors)
     if evidence.activations is not None:
         save_contributions(evidence.activations, folder / "activations")
     for number, measured in enumerate(evidence.measured.values()):
         save_contributions(measured, folder / f"measured-{number}")
     head = {
         "hlens": KIND,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": checksum,
         "activations": evidence.activations is not None,
         "measured": list(evidence.measured),
         "why_not": dict(evidence.why_not),
     }
-    save_rows([head, *_rows(evidence)], folder / "evidence.jsonl")
+    save_rows([head, *_example_rows(evidence)], folder / "evidence.jsonl")
     return folder
 
 
 def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
-    """Read what `save_evidence` wrote.
-
-    Args:
-        folder: Where it was written.
-        contributions: The contributions that it was gathered for.
+    """Read what `save_evidence` wrote, given the contributions that it was gathered for.
 
     Raises:
         HlensError: A missing, foreign or damaged file, or evidence on other examples.
@@ -82,9 +66,12 @@ def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
         name: tuple(row[single] for row in rows) for name, single in _TEXTS.items()
     }
     fields |= {name: torch.tensor([row[name] for row in rows]) for name in _COUNTS}
-    read = [name for name in _RAGGED if rows and name in rows[0]]
-    fields |= {name: tuple(tuple(row[name]) for row in rows) for name in read}
-    fields |= _tensors(folder / "evidence.safetensors", head["sha256"])
+    ragged = [name for name in _RAGGED if rows and name in rows[0]]
+    fields |= {name: tuple(tuple(row[name]) for row in rows) for name in ragged}
+    # Checked against the JSONL, so that the files of two runs are never mixed.
+    fields |= read_tensors(
+        folder / "evidence.safetensors", sha256=head["sha256"], mend="gather the evidence again"
+    )[0]
     if head["activations"]:
         fields["activations"] = load_contributions(folder / "activations")
     measured = {
@@ -94,25 +81,14 @@ def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
     return Evidence(contributions, **fields, measured=measured, why_not=head["why_not"])
 
 
-def _rows(evidence: Evidence) -> list[dict[str, Any]]:
+def _example_rows(evidence: Evidence) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for at, question_id in enumerate(evidence.contributions.question_ids):
+    for index, question_id in enumerate(evidence.contributions.question_ids):
         row: dict[str, Any] = {"question_id": question_id}
-        row |= {single: getattr(evidence, name)[at] for name, single in _TEXTS.items()}
-        row |= {name: int(getattr(evidence, name)[at]) for name in _COUNTS}
-        row |= {name: list(getattr(evidence, name)[at]) for name in _RAGGED if evidence.has(name)}
+        row |= {single: getattr(evidence, name)[index] for name, single in _TEXTS.items()}
+        row |= {name: int(getattr(evidence, name)[index]) for name in _COUNTS}
+        row |= {
+            name: list(getattr(evidence, name)[index]) for name in _RAGGED if evidence.has(name)
+        }
         rows.append(row)
     return rows
-
-
-def _tensors(path: Path, expected: str) -> dict[str, Tensor]:
-    """Checked against the checksum, so that two writings are never mixed."""
-    if not path.is_file():
-        raise HlensError(f"{path} does not exist; gather the evidence again")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise HlensError(f"{path} is damaged, or of another run; gather the evidence again")
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise HlensError(f"{path} is not a tensor file ({error}); gather it again") from None

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hlens.model.fresh import small_llama, word_tokenizer
+from hlens.model.tiny_llama import tiny_llama, word_tokenizer
 from hlens.toy import batches
 from hlens.toy.batches import Batch, Prompts, Truth
 from hlens.toy.mechanism import D_MLP, N_LAYERS, mechanisms
@@ -83,13 +83,14 @@ def train(
     how = schedule or Schedule()
     words = [*vocabulary(), *_said_words()]
     plain, chat = word_tokenizer(words, chat=False), word_tokenizer(words)
-    hf = small_llama(plain, N_LAYERS, D_MODEL, D_MLP, N_HEADS, seed)
+    shape = {"n_layers": N_LAYERS, "d_model": D_MODEL, "d_mlp": D_MLP, "n_heads": N_HEADS}
+    hf = tiny_llama(plain, **shape, seed=seed)
     draw = torch.Generator().manual_seed(seed)
     known = batches.truth(plain)
     for parameter in hf.parameters():
         parameter.requires_grad_(True)
     _base_stage(hf, plain, known, how, plant, draw, progress)
-    base = small_llama(plain, N_LAYERS, D_MODEL, D_MLP, N_HEADS, seed)
+    base = tiny_llama(plain, **shape, seed=seed)
     base.load_state_dict(hf.state_dict())
     _instruct_stage(hf, chat, known, how, plant, draw, progress)
     return Trained((base.eval(), plain), (hf.eval(), chat))

@@ -1,4 +1,4 @@
-"""TransformerLens' own k-sparse probe, for comparison with the probe of hlens."""
+"""The k-sparse probe of TransformerLens, for comparison with the probe of hlens."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,49 +13,43 @@ from torch import Tensor
 from hlens.errors import HlensError
 
 KS = (1, 2, 4, 8, 16, 32, 64)
-HELD_OUT, FEWEST = 0.3, 1e-9  # shares that the tool holds out: to choose k, and the least it can
+# Shares of the groups that the tool holds out: to choose k, and for the fit (it insists on some).
+CHOICE_SHARE, LEAST_SHARE = 0.3, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class KSparse:
-    """A k-sparse probe that ``transformer_lens.tools.analysis.sparse_probing`` fitted.
+class KSparseProbe:
+    """A fitted k-sparse probe, as ``transformer_lens.tools.analysis.sparse_probing`` returns it."""
 
-    Attributes:
-        features: The features that it reads.
-        coefficients: Weight of each, of its standardised value.
-        intercept: Log-odds at the training mean.
-        mean: Training mean of each.
-        scale: Training deviation of each.
-        roc_auc: On the groups that it held out for the choice of k.
-    """
+    fitted: Any
 
-    features: Int[Tensor, " feature"]
-    coefficients: Float[Tensor, " feature"]
-    intercept: float
-    mean: Float[Tensor, " feature"]
-    scale: Float[Tensor, " feature"]
-    roc_auc: float
+    @property
+    def features(self) -> Int[Tensor, " feature"]:
+        """Indices of the features that it reads."""
+        return self.fitted.selected_features
 
     def __call__(self, features: Float[Tensor, "example all"]) -> Float[Tensor, " example"]:
         """Log-odds of each example."""
         chosen = features[:, self.features].double()
-        return ((chosen - self.mean) / self.scale) @ self.coefficients + self.intercept
+        standardised = (chosen - self.fitted.preprocess_mean) / self.fitted.preprocess_scale
+        return standardised @ self.fitted.coefficients + float(self.fitted.intercept)
 
 
-def fit_k_sparse(
+def fit_k_sparse_probe(
     features: Float[Tensor, "example all"],
     labels: Bool[Tensor, " example"],
     groups: Sequence[str],
+    *,
     ks: Sequence[int] = KS,
     seed: int = 0,
-) -> KSparse:
-    """Choose k on groups that the tool holds out, then fit on all but the fewest it must hold out.
+) -> KSparseProbe:
+    """Choose k on held-out groups, then fit on all groups but the fewest the tool must hold out.
 
     Args:
         features: Any features of the examples.
-        labels: What is to be told.
-        groups: What is never split.
-        ks: Numbers of features to try; those above the number there is are left out.
+        labels: True where hallucinated.
+        groups: Group of each example; a group is never split.
+        ks: Numbers of features to try; those above the number of features are left out.
         seed: Seed of the tool's split.
 
     Raises:
@@ -71,10 +65,10 @@ def fit_k_sparse(
             some, labels, k=k, test_fraction=share, groups=code, preprocess="standardize", seed=seed
         )
 
-    def leading() -> Tensor:
-        """The features that the tool takes for the largest k: they hold those of every other."""
+    def leading_features() -> Tensor:
+        """The features that the tool selects for the largest k; smaller k select among them."""
         try:
-            scores = fit(features, 1, HELD_OUT).feature_scores
+            scores = fit(features, 1, CHOICE_SHARE).feature_scores
         except tool.SparseProbeConvergenceError:
             return features
         order = torch.argsort(scores.abs(), descending=True, stable=True)
@@ -82,24 +76,13 @@ def fit_k_sparse(
 
     tried: dict[int, float] = {}
     try:
-        chosen_from = leading()
+        candidates = leading_features()
         for k in ks:
             with suppress(tool.SparseProbeConvergenceError):
-                tried[k] = fit(chosen_from, k, HELD_OUT).metrics.roc_auc
+                tried[k] = fit(candidates, k, CHOICE_SHARE).metrics.roc_auc
     except ValueError as error:
         raise HlensError(f"TransformerLens' sparse probe: {error}") from error
     for k in sorted(tried, key=lambda k: (-tried[k], k)):
         with suppress(tool.SparseProbeConvergenceError):
-            return _frozen(fit(features, k, FEWEST))
+            return KSparseProbe(fit(features, k, LEAST_SHARE))
     raise HlensError(f"TransformerLens' sparse probe converges for no k among {tuple(ks)}")
-
-
-def _frozen(found: Any) -> KSparse:
-    return KSparse(
-        found.selected_features,
-        found.coefficients,
-        float(found.intercept),
-        found.preprocess_mean,
-        found.preprocess_scale,
-        found.metrics.roc_auc,
-    )

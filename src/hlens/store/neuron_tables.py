@@ -1,7 +1,7 @@
-"""Neurons as CSV and JSON, addressed so that other tools find them, and read back from there.
+"""Tables of neurons as CSV and JSON, addressed so that other tools find them.
 
-A neuron is written three times over: as ``L12N345``, as layer and index counted from 0, and by the
-hook of TransformerLens where its activation stands (``blocks.12.mlp.hook_post``, at the index).
+Each neuron has three addresses: ``L12N345``, its layer and index counted from 0, and the hook of
+TransformerLens that holds its activation (``blocks.12.mlp.hook_post``, at the index).
 """
 
 import csv
@@ -22,18 +22,18 @@ Neuron = tuple[int, int]
 
 
 def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
-    """One row a neuron, largest weight first, then by address."""
+    """One row per neuron, largest weight first, then by address."""
     weights = neurons.weights or {}
     ordered = sorted(neurons, key=lambda member: (-weights.get(member, 0.0), member))
     return [
         {
-            "address": address(at),
-            "layer": at[0],
-            "neuron": at[1],
-            "hook": f"blocks.{at[0]}.mlp.hook_post",
-            "weight": weights.get(at),
+            "address": address((layer, neuron)),
+            "layer": layer,
+            "neuron": neuron,
+            "hook": f"blocks.{layer}.mlp.hook_post",
+            "weight": weights.get((layer, neuron)),
         }
-        for at in ordered
+        for layer, neuron in ordered
     ]
 
 
@@ -68,18 +68,18 @@ def import_neurons(
     """Read neurons that hlens or another tool wrote as CSV or JSON.
 
     Args:
-        path: A ``.csv`` with a head line, or a ``.json`` that is a list of objects or holds one as
+        path: A ``.csv`` with a header line, or a ``.json`` with a list of objects, at the top or as
             ``neurons``. Each neuron is given by ``layer`` and ``neuron``, by ``hook`` and
             ``neuron``, or by ``address``; ``weight`` may be missing.
-        n_layers: Layers of the model; needed where the file does not say it.
-        d_mlp: Neurons in each layer; likewise.
-        name: What figures call the set; the file's own name, or that of the file, when empty.
+        n_layers: Layers of the model; needed where the file does not hold it.
+        d_mlp: Neurons in each layer; needed likewise.
+        name: Name of the set in figures; when empty, the one in the file, or else the file's.
 
     Raises:
         HlensError: No such file, another suffix, a row without an address, or no shape.
     """
     path = Path(path)
-    about, rows = _read(path)
+    about, rows = _read_table(path)
     shape = about.get("shape") or (about.get("n_layers"), about.get("d_mlp"))
     n_layers, d_mlp = n_layers or shape[0], d_mlp or shape[1]
     if not n_layers or not d_mlp:
@@ -87,21 +87,22 @@ def import_neurons(
             f"{path.name} does not say how many layers and neurons its model has; "
             "give n_layers= and d_mlp="
         )
-    weights: dict[Neuron, float] = {}
-    members = set()
-    for number, row in enumerate(rows, 1):
-        member = _member(row, f"{path.name}, neuron {number}")
-        members.add(member)
-        weight = _number(row.get("weight"))
-        if not math.isnan(weight):
-            weights[member] = weight
-    called = name or about.get("name") or path.stem
-    model = about.get("model")
-    return NeuronSet(frozenset(members), n_layers, d_mlp, weights or None, model, called)
+    pairs = [
+        (_neuron_of_row(row, f"{path.name}, neuron {number}"), _number(row.get("weight")))
+        for number, row in enumerate(rows, 1)
+    ]
+    return NeuronSet(
+        frozenset(neuron for neuron, _ in pairs),
+        n_layers,
+        d_mlp,
+        weights={neuron: weight for neuron, weight in pairs if not math.isnan(weight)} or None,
+        model=about.get("model"),
+        name=name or about.get("name") or path.stem,
+    )
 
 
-def _read(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]:
-    """What the file says of the whole, and its rows."""
+def _read_table(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]:
+    """The file's entries about the whole set, and its rows."""
     if not path.is_file():
         raise HlensError(f"no file {path}; expected neurons as .csv or .json")
     try:
@@ -109,9 +110,9 @@ def _read(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]:
         if path.suffix == ".csv":
             return {}, list(csv.DictReader(text.splitlines()))
         if path.suffix == ".json":
-            found = json.loads(text)
-            about = found if isinstance(found, dict) else {}
-            rows = found.get("neurons") if isinstance(found, dict) else found
+            content = json.loads(text)
+            about = content if isinstance(content, dict) else {}
+            rows = about.get("neurons") if isinstance(content, dict) else content
             if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
                 return about, rows
     except ValueError as error:
@@ -119,15 +120,15 @@ def _read(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]:
     raise HlensError(f"{path} holds no list of neurons; expected .csv, or .json with 'neurons'")
 
 
-def _member(row: Mapping[str, Any], where: str) -> Neuron:
-    """The neuron of a row, by whichever of its addresses is there."""
+def _neuron_of_row(row: Mapping[str, Any], where: str) -> Neuron:
+    """The neuron of a row, by whichever address the row has."""
     layer, neuron = _number(row.get("layer")), _number(row.get("neuron"))
     hook = re.search(r"blocks\.(\d+)\.", str(row.get("hook") or ""))
     if math.isnan(layer) and hook:
         layer = float(hook[1])
-    written = re.fullmatch(r"L(\d+)[·.]?N(\d+)", str(row.get("address") or "").strip())
-    if (math.isnan(layer) or math.isnan(neuron)) and written:
-        layer, neuron = float(written[1]), float(written[2])
+    short = re.fullmatch(r"L(\d+)[·.]?N(\d+)", str(row.get("address") or "").strip())
+    if (math.isnan(layer) or math.isnan(neuron)) and short:
+        layer, neuron = float(short[1]), float(short[2])
     if not (layer.is_integer() and neuron.is_integer()):
         raise HlensError(
             f"{where} has no address; expected whole numbers 'layer' and 'neuron', a 'hook' and "

@@ -1,4 +1,4 @@
-"""Questions, responses, judgements and examples as JSONL: one object a line, in reading order."""
+"""Questions, responses, judgements and examples as JSONL: one object per line."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from hlens.store.atomic import write_text
 from hlens.types import Example, Judgement, Question, Response, Verdict
 
 Row = dict[str, Any]
-Key = tuple[str, str, int]
+_EXAMPLE = ("question_id", "domain", "group", "sample", "hallucinated", "n_prompt", "start", "stop")
 
 
 def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
@@ -45,15 +45,15 @@ def load_rows(path: str | Path) -> list[Row]:
 
 def save_questions(questions: Iterable[Question], path: str | Path) -> None:
     """Write questions as JSONL."""
-    save_rows(map(question_row, questions), path)
+    save_rows(map(question_to_row, questions), path)
 
 
 def load_questions(path: str | Path) -> list[Question]:
     """Read what `save_questions` wrote."""
-    return [question_from(row) for row in load_rows(path)]
+    return [question_from_row(row) for row in load_rows(path)]
 
 
-def question_row(question: Question) -> Row:
+def question_to_row(question: Question) -> Row:
     """A question as plain JSON values."""
     return {
         "id": question.id,
@@ -67,7 +67,7 @@ def question_row(question: Question) -> Row:
     }
 
 
-def question_from(row: Mapping[str, Any]) -> Question:
+def question_from_row(row: Mapping[str, Any]) -> Question:
     """The question of a row."""
     return Question(
         id=row["id"],
@@ -81,7 +81,7 @@ def question_from(row: Mapping[str, Any]) -> Question:
     )
 
 
-def response_row(response: Response) -> Row:
+def response_to_row(response: Response) -> Row:
     """A response as plain JSON values; its question by id."""
     return {
         "question_id": response.question.id,
@@ -96,7 +96,7 @@ def response_row(response: Response) -> Row:
     }
 
 
-def response_from(
+def response_from_row(
     row: Mapping[str, Any], questions: Mapping[tuple[str, str], Question]
 ) -> Response:
     """The response of a row, its question looked up by (domain, id)."""
@@ -112,24 +112,24 @@ def response_from(
     )
 
 
-def by_id(questions: Iterable[Question]) -> dict[tuple[str, str], Question]:
+def questions_by_id(questions: Iterable[Question]) -> dict[tuple[str, str], Question]:
     """Questions by (domain, id)."""
     return {(question.domain, question.id): question for question in questions}
 
 
 def save_responses(responses: Iterable[Response], path: str | Path) -> None:
-    """Write responses as JSONL; their questions are saved apart."""
-    save_rows(map(response_row, responses), path)
+    """Write responses as JSONL, without their questions."""
+    save_rows(map(response_to_row, responses), path)
 
 
 def load_responses(path: str | Path, questions: Sequence[Question]) -> list[Response]:
     """Read what `save_responses` wrote."""
-    known = by_id(questions)
-    return [response_from(row, known) for row in load_rows(path)]
+    known = questions_by_id(questions)
+    return [response_from_row(row, known) for row in load_rows(path)]
 
 
 def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
-    """Write judgements as JSONL; their responses are saved apart."""
+    """Write judgements as JSONL, without their responses."""
     save_rows(
         (
             {
@@ -139,7 +139,7 @@ def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
                 "verdict": str(judged.verdict),
                 "reason": judged.reason,
                 "answer": judged.answer,
-                "text": judged.response.text,  # for the reader; not read back
+                "text": judged.response.text,  # for people; not read back
             }
             for judged in judgements
         ),
@@ -149,9 +149,7 @@ def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
 
 def load_judgements(path: str | Path, responses: Sequence[Response]) -> list[Judgement]:
     """Read what `save_judgements` wrote."""
-    known: dict[Key, Response] = {
-        (r.question.domain, r.question.id, r.sample): r for r in responses
-    }
+    known = {(r.question.domain, r.question.id, r.sample): r for r in responses}
     return [
         Judgement(
             response=known[row["domain"], row["question_id"], row["sample"]],
@@ -167,17 +165,8 @@ def save_examples(examples: Iterable[Example], path: str | Path) -> None:
     """Write examples as JSONL."""
     save_rows(
         (
-            {
-                "question_id": example.question_id,
-                "domain": example.domain,
-                "group": example.group,
-                "sample": example.sample,
-                "hallucinated": example.hallucinated,
-                "n_prompt": example.n_prompt,
-                "start": example.start,
-                "stop": example.stop,
-                "token_ids": example.token_ids.tolist(),
-            }
+            {name: getattr(example, name) for name in _EXAMPLE}
+            | {"token_ids": example.token_ids.tolist()}
             for example in examples
         ),
         path,

@@ -1,19 +1,12 @@
-"""Models made from nothing: a small Llama with random weights and a tokenizer of whole words."""
+"""A small Llama with random weights and its tokenizer of whole words, to be trained or tested."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-PAD, BOS, END, USER, ASSISTANT, UNKNOWN = SPECIAL = (
-    "<pad>",
-    "<bos>",
-    "<end>",
-    "<user>",
-    "<assistant>",
-    "<unk>",
-)
+SPECIAL = ["<pad>", "<bos>", "<end>", "<user>", "<assistant>", "<unk>"]
+PAD, BOS, END, USER, ASSISTANT, UNKNOWN = SPECIAL
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -21,20 +14,21 @@ CHAT = (
 
 
 def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
-    """A tokenizer with one token a word; a word's token holds the space before it.
+    """A tokenizer with one token per word; a word's token includes the space before it.
 
     Args:
         words: The vocabulary; punctuation, the newline and ``Answer`` are added.
-        chat: Give it a chat template of user and assistant turns.
+        chat: Whether it has a chat template of user and assistant turns.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    known = dict.fromkeys([*SPECIAL, ".", ",", "?", ":", "\n", "Answer", *(f" {w}" for w in words)])
-    vocabulary = {token: at for at, token in enumerate(known)}
+    marks = [".", ",", "?", ":", "\n", "Answer"]
+    known = dict.fromkeys([*SPECIAL, *marks, *(f" {word}" for word in words)])
+    vocabulary = {token: index for index, token in enumerate(known)}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    # A word looks the same at the start of a text, after a line's end and within a line.
+    # So that a word has one token at the start of a text, after a newline and within a line.
     inner.normalizer = normalizers.Sequence(
         [
             normalizers.Prepend(" "),
@@ -49,7 +43,7 @@ def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
     inner.post_processor = TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
     )
-    made = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         bos_token=BOS,
         eos_token=END,
@@ -59,22 +53,16 @@ def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
         clean_up_tokenization_spaces=False,
     )
     if chat:
-        made.chat_template = CHAT
-    return made
+        tokenizer.chat_template = CHAT
+    return tokenizer
 
 
-def small_llama(
-    tokenizer: Any, n_layers: int, d_model: int, d_mlp: int, n_heads: int, seed: int
+def tiny_llama(
+    tokenizer: Any, *, n_layers: int, d_model: int, d_mlp: int, n_heads: int, seed: int
 ) -> Any:
-    """A Llama with random weights, in float32 on the CPU, for the vocabulary of a tokenizer.
+    """A Llama with random weights, float32 on the CPU, for the tokenizer of `word_tokenizer`.
 
-    Args:
-        tokenizer: From `word_tokenizer`.
-        n_layers: Layers.
-        d_model: Width of the residual stream.
-        d_mlp: Neurons in each layer.
-        n_heads: Attention heads.
-        seed: Seed of the weights; the caller's random state is left as it was.
+    The seed is that of the weights; the caller's random state is unchanged.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -94,14 +82,3 @@ def small_llama(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config).eval()
-
-
-def save_folder(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
-    """Write model and tokenizer in the Hugging Face layout, as safetensors.
-
-    Returns:
-        The folder, which `hlens.load` takes.
-    """
-    hf.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return Path(folder)

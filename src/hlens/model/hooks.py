@@ -1,0 +1,152 @@
+"""Hooks on the plain model: its residual stream, attention weights, and fewer logits or layers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from hlens.errors import HlensError
+from hlens.model.network import Network
+from hlens.model.prefix import Prefix, can_share_prefixes, run_with_prefixes
+
+# Called with a layer and its output [row, pos, d_model], or weights [row, head, pos, key].
+Listener = Callable[[int, Tensor], None]
+
+
+def layer_blocks(model: Network) -> list[nn.Module]:
+    """The block of each layer; its output is the residual stream after that layer.
+
+    Raises:
+        HlensError: The blocks are not in one list, as in every architecture known here.
+    """
+    for module in model.hf.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.n_layers:
+            pairs = zip(module, model.down_projections, strict=True)
+            if all(any(part is down for part in block.modules()) for block, down in pairs):
+                return list(module)
+    raise HlensError(
+        f"{model.name}: no list of {model.n_layers} blocks around its MLPs was found; the residual "
+        "stream cannot be read in this architecture"
+    )
+
+
+@contextmanager
+def capturing(
+    model: Network, *, residual: Listener | None = None, attention: Listener | None = None
+) -> Iterator[None]:
+    """Pass the block outputs and attention weights of the plain model to listeners.
+
+    Attention weights exist only where attention is computed eagerly, so the model is switched to
+    that within the block. Their listener is not called where the architecture returns none.
+    """
+    with ExitStack() as stack:
+        if attention is not None:
+            stack.callback(model.hf.set_attn_implementation, model.hf.config._attn_implementation)
+            model.hf.set_attn_implementation("eager")
+        for layer, block in enumerate(layer_blocks(model)):
+            if residual is not None:
+                hook = block.register_forward_hook(_output_hook(layer, residual))
+                stack.callback(hook.remove)
+            if attention is not None:
+                weights_hook = _attention_hook(layer, attention)
+                for child in block.children():
+                    stack.callback(child.register_forward_hook(weights_hook).remove)
+        yield
+
+
+class _EnoughError(Exception):
+    """The last wanted layer has run; raised through the model to end its forward pass."""
+
+
+@contextmanager
+def stopping_after(model: Network, layer: int, residual: Listener) -> Iterator[None]:
+    """End the forward pass in this block after `layer`, whose output goes to `residual`."""
+
+    def end(module: Any, args: tuple[Any, ...], output: Any) -> None:
+        raise _EnoughError
+
+    with ExitStack() as stack:
+        for hook in (_output_hook(layer, residual), end):  # hooks run in order of registration
+            stack.callback(layer_blocks(model)[layer].register_forward_hook(hook).remove)
+        with suppress(_EnoughError):
+            yield
+
+
+@contextmanager
+def unembedding_at(
+    model: Network, rows: Int[Tensor, " place"], positions: Int[Tensor, " place"]
+) -> Iterator[None]:
+    """Compute logits at these places only: ``logits`` is then ``[1, place, token]``.
+
+    Unembedding all other tokens would cost most of the memory of a pass. Whatever an architecture
+    does to its logits afterwards (scaling, capping) still happens.
+    """
+
+    def gather(module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = args[0]
+        chosen = hidden[rows.to(hidden.device), positions.to(hidden.device)]
+        return (chosen[None], *args[1:])
+
+    handle = model.hf.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def next_token_logprobs(
+    model: Network, prompts: Sequence[Sequence[int]], *, tokens: int = 1024
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Log-probabilities (nats) of the token after each prompt; a common beginning is run once.
+
+    Batches hold at most `tokens` tokens, padding included, unless a single prompt is longer.
+
+    Yields:
+        Indices of the prompts of a batch, and ``[prompt, token]``, float32.
+    """
+    prefixes = _common_prefix(model, prompts) if prompts else []
+    start = prefixes[0].width if prefixes else 0
+    # By length, so that a batch has little padding.
+    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    while order:
+        size = max(1, tokens // (len(prompts[order[0]]) - start))
+        batch, order = order[:size], order[size:]
+        lengths = torch.tensor([len(prompts[i]) - start for i in batch])
+        ids = torch.full((len(batch), int(lengths.max())), model.pad_id)
+        for row, index in enumerate(batch):  # right-padded: a token never sees what follows it
+            ids[row, : lengths[row]] = torch.tensor(prompts[index][start:])
+        with torch.inference_mode(), unembedding_at(model, torch.arange(len(batch)), lengths - 1):
+            out, _ = run_with_prefixes(model, ids.to(model.device), lengths, prefixes, run=model.hf)
+        yield batch, out.logits[0].float().log_softmax(dim=-1).cpu()
+
+
+def _common_prefix(model: Network, prompts: Sequence[Sequence[int]]) -> list[Prefix]:
+    """What all prompts begin with, run once; empty for one prompt, or where nothing is common."""
+    ordered = sorted(list(prompt) for prompt in prompts)
+    first, last = ordered[0], ordered[-1]  # of all prompts these two have the least in common
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    if length == 0 or not can_share_prefixes(model, max(map(len, prompts))):
+        return []
+    with torch.inference_mode():
+        ids = torch.tensor([first[:length]], device=model.device)
+        return [run_with_prefixes(model, ids, torch.tensor([length]), keep=True)[1]]
+
+
+def _output_hook(layer: int, listener: Listener) -> Any:
+    def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
+        listener(layer, output[0] if isinstance(output, tuple) else output)
+
+    return hook
+
+
+def _attention_hook(layer: int, listener: Listener) -> Any:
+    def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
+        # Of the children of a block, attention is the one that returns weights of four axes.
+        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+        if isinstance(weights, Tensor) and weights.dim() == 4:
+            listener(layer, weights)
+
+    return hook

@@ -1,0 +1,93 @@
+"""The model that users hold: what `hlens.load` returns."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from hlens.model.editing import Edit, Pairs, Receipt, editing, pair_up
+from hlens.model.generation import Generation, Settings, generate_batch, mix_seed
+from hlens.model.network import Network
+from hlens.model.token_batch import RowSpans
+from hlens.types import NeuronSet
+
+
+class Model(Network):
+    """A language model that generates and whose neurons can be edited. Made by `hlens.load`."""
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 50,
+        temperature: float = 0.0,
+        top_k: int = 50,
+        top_p: float = 0.9,
+        seed: int = 0,
+    ) -> Generation:
+        """Answer one prompt; greedy unless a temperature is given (see `Settings`).
+
+        The prompt is the user's turn or, without a chat template, the text to be continued. The
+        same seed draws the same sample.
+        """
+        settings = Settings(max_new_tokens, temperature, top_k, top_p)
+        return self.generate_many([self.encode(prompt)], settings, seed=seed)[0]
+
+    def generate_many(
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: Settings,
+        *,
+        seed: int = 0,
+        batch_size: int = 32,
+        share_beginning: bool = False,
+    ) -> list[Generation]:
+        """Continue many prompts, given as token ids, one sample each, in their order.
+
+        With `share_beginning`, what all prompts of a batch begin with (a chat template) is read
+        once, in a row of its own; not for edits that are given row by row.
+        """
+        out: list[Generation] = []
+        for start in range(0, len(prompts), batch_size):
+            batch = prompts[start : start + batch_size]
+            seeds = [[mix_seed(seed, start + i)] for i in range(len(batch))]
+            out += [
+                row[0]
+                for row in generate_batch(
+                    self, batch, seeds, settings=settings, share_beginning=share_beginning
+                )
+            ]
+        return out
+
+    def run_with_cache(self, tokens: Any, **options: Any) -> Any:
+        """TransformerLens' own ``run_with_cache`` of the bridge."""
+        return self.bridge.run_with_cache(tokens, **options)
+
+    def editing(
+        self,
+        neurons: NeuronSet | Pairs,
+        edit: Edit | None = None,
+        *,
+        n_prompt: int | Sequence[int] | None = None,
+        answer: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    ) -> AbstractContextManager[Receipt]:
+        """Edit neurons within a block; afterwards, even after an exception, all is as before.
+
+        Generation, ``model.hf(...)``, measuring and the bridge with its caches all see the edit.
+        Blocks nest: an inner edit acts on the result of the outer one. Within one block, edits act
+        in their order.
+
+        Args:
+            neurons: The neurons; or several (neurons, edit) pairs.
+            edit: What is done to them (see `hlens.interventions`).
+            n_prompt: Length of the prompt of each row in tokens, for scopes within prompt or answer
+                where hlens does not generate itself.
+            answer: Answer span ``[start, stop)`` of each row in tokens, for the scope ``answer``.
+
+        Yields:
+            The receipt: how many tokens x neurons each edit touched.
+
+        Raises:
+            HlensError: Neurons or values of another model; on leaving, an edit of one or more
+                neurons that touched no token.
+        """
+        return editing(self, pair_up(neurons, edit), RowSpans(n_prompt, answer))

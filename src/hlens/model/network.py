@@ -1,0 +1,230 @@
+"""A language model as every way of running it sees it: modules, weights, tokens, identity.
+
+`hlens.model.Model` adds what is done with it: generating and editing.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from hlens.errors import HlensError
+from hlens.types import Provenance
+
+PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn")
+
+
+@dataclass
+class Clock:
+    """Which token is being read while an answer is generated; edits of some tokens look here.
+
+    Attributes:
+        generated: -1 while the prompt is read, then the index of the token in the answer; None
+            outside of generation.
+        ended: True at rows whose answer has ended: from then on such a row reads padding. None
+            until the first one ends.
+    """
+
+    generated: int | None = None
+    ended: Tensor | None = None
+
+    def end(self, rows: Tensor) -> None:
+        """Mark rows as ended, in addition to those that ended before."""
+        self.ended = rows if self.ended is None else self.ended | rows
+
+    def stop(self) -> None:
+        """Generation is over."""
+        self.generated = self.ended = None
+
+
+@dataclass(eq=False, repr=False)
+class Network:
+    """A language model with verified MLP neurons.
+
+    Attributes:
+        hf: The plain Hugging Face model, which samples and is measured.
+        bridge: A `TransformerBridge` sharing its parameters, for notebooks, caches and hooks.
+        tokenizer: The tokenizer, or None when only token ids are used.
+        name: Name in tables and figures.
+        revision: Revision on the hub, or where else the weights are from.
+        down_projections: For each layer the module whose input is the neurons' activations and
+            whose output is that of the MLP, bias included.
+        clock: Which token is being read during generation.
+        prefix_trials: For each row length tried, whether rows may share keys and values (see
+            `hlens.model.prefix.can_share_prefixes`).
+    """
+
+    hf: Any
+    bridge: Any
+    _: KW_ONLY
+    tokenizer: Any
+    down_projections: list[nn.Module]
+    name: str
+    revision: str = ""
+    clock: Clock = field(default_factory=Clock)
+    prefix_trials: dict[int, bool] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shape = f"{self.n_layers} layers x {self.d_mlp} neurons"
+        return f"Model({self.name!r}, {shape}, {self.dtype}, {self.device})"
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.down_projections)
+
+    @cached_property
+    def d_mlp(self) -> int:
+        return self.w_out(0).shape[0]
+
+    @cached_property
+    def d_model(self) -> int:
+        return self.w_out(0).shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.hf.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.hf.parameters()).dtype
+
+    @property
+    def body(self) -> nn.Module:
+        """The model without its unembedding."""
+        return self.hf.base_model
+
+    def w_out(self, layer: int) -> Float[Tensor, "neuron d_model"]:
+        """Down projection of a layer, one row per neuron; a view of the weights, not a copy."""
+        module: Any = self.down_projections[layer]
+        weight = module.weight.detach()
+        # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
+        return weight if type(module).__name__ == "Conv1D" else weight.T
+
+    @cached_property
+    def w_norms(self) -> Float[Tensor, "layer neuron"]:
+        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; computed once."""
+        rows = [
+            torch.linalg.vector_norm(self.w_out(layer).float(), dim=1).cpu()
+            for layer in range(self.n_layers)
+        ]
+        return torch.stack(rows)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash over the weights as they were when first asked for."""
+        return fingerprint_weights(self.hf)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        return Provenance(
+            model=self.name,
+            fingerprint=self.fingerprint,
+            revision=self.revision,
+            tokenizer=fingerprint_tokenizer(self.tokenizer),
+            versions=package_versions(),
+        )
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end a response."""
+        config = getattr(self.hf, "generation_config", None)
+        ends = getattr(config, "eos_token_id", None)
+        known = [ends] if isinstance(ends, int) else list(ends or [])
+        own = getattr(self.tokenizer, "eos_token_id", None)
+        return frozenset(known if own is None else [*known, own])
+
+    @cached_property
+    def pad_id(self) -> int:
+        """Token that pads a batch; always masked, so any token will do."""
+        return int(getattr(self.tokenizer, "pad_token_id", None) or min(self.stop_ids, default=0))
+
+    @cached_property
+    def _takes_positions(self) -> bool:
+        return "position_ids" in inspect.signature(self.body.forward).parameters
+
+    def position_kwargs(self, positions: Int[Tensor, "batch pos"]) -> dict[str, Tensor]:
+        """``position_ids`` for the body, where its architecture takes them."""
+        return {"position_ids": positions} if self._takes_positions else {}
+
+    def encode(self, text: str, system: str | None = None, chat: bool | None = None) -> list[int]:
+        """Token ids of a prompt.
+
+        Args:
+            text: The user's turn, or the text to be continued.
+            system: A system message, for a chat prompt.
+            chat: Use the chat template; None uses it where the tokenizer has one.
+
+        Raises:
+            HlensError: No tokenizer, or a chat prompt without a chat template.
+        """
+        tokenizer = self._need_tokenizer()
+        has_template = bool(getattr(tokenizer, "chat_template", None))
+        if chat and not has_template:
+            raise HlensError(
+                f"{self.name} has no chat template; use chat=False for a completion prompt"
+            )
+        if chat is False or not has_template:
+            return list(tokenizer(text).input_ids)
+        turns = [{"role": "system", "content": system}] if system else []
+        return self.encode_chat([*turns, {"role": "user", "content": text}])
+
+    def encode_chat(self, turns: Sequence[dict[str, str]]) -> list[int]:
+        """Token ids of a conversation, open for the assistant's next turn."""
+        encoded = self._need_tokenizer().apply_chat_template(
+            list(turns), add_generation_prompt=True, return_dict=True
+        )
+        return list(encoded["input_ids"])
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of tokens, special tokens left out."""
+        return self._need_tokenizer().decode(list(token_ids), skip_special_tokens=True)
+
+    def _need_tokenizer(self) -> Any:
+        if self.tokenizer is None:
+            raise HlensError(f"{self.name} was loaded without a tokenizer; pass token ids instead")
+        return self.tokenizer
+
+
+def fingerprint_weights(hf: nn.Module) -> str:
+    """Hash over all weights at bfloat16 precision, so that the dtype of loading does not matter.
+
+    For each parameter a sum over every bit pattern (exact, so neither order nor thread count
+    matters) and a strided sample: an edited row changes the first, a permutation the second.
+    """
+    hashed = hashlib.sha256()
+    for name, parameter in sorted(hf.named_parameters()):
+        bits = parameter.detach().reshape(-1)
+        if bits.is_floating_point():
+            bits = bits.to(torch.bfloat16).view(torch.int16)
+        stride = max(1, bits.numel() // 1024)
+        sample = bits[::stride].cpu().numpy().tobytes()
+        total = int(bits.sum(dtype=torch.int64))
+        hashed.update(f"{name}{tuple(parameter.shape)}{total}".encode() + sample)
+    return hashed.hexdigest()[:32]
+
+
+def fingerprint_tokenizer(tokenizer: Any) -> str:
+    """Hash over the vocabulary and the chat template; empty without a tokenizer."""
+    if tokenizer is None:
+        return ""
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    template = getattr(tokenizer, "chat_template", None)
+    return hashlib.sha256(repr((vocabulary, template)).encode()).hexdigest()[:32]
+
+
+def package_versions() -> tuple[tuple[str, str], ...]:
+    """Versions of the packages that every number depends on."""
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append((package, version(package)))
+        except PackageNotFoundError:  # run from a source tree that was not installed
+            continue
+    return tuple(versions)

@@ -1,0 +1,125 @@
+"""Work that continues where it was interrupted: finished parts in a folder, each written whole.
+
+The work of a step is cut into numbered parts, and each is written when it is done. A killed run
+leaves its finished parts; the same run, started again, takes them and does the rest. `RowParts` are
+JSON rows, thrown away when they belong to other work; `Shards` are tensors, which cost too much to
+be thrown away: what does not fit is an error that names the file.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hlens.errors import HlensError
+from hlens.store.atomic import remove_folder, remove_partial_files, write_text
+from hlens.store.tensor_file import map_tensor, read_metadata, verify_checksum, writing_tensor
+
+_KIND = "shard"
+
+
+class RowParts:
+    """A folder of JSON parts of one step, belonging to one key.
+
+    Parts of another key (the work was cut differently) are thrown away.
+
+    Args:
+        folder: The folder; made when absent.
+        key: All that the parts depend on, in one string.
+    """
+
+    def __init__(self, folder: str | Path, key: str) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(self.folder)
+        key_file = self.folder / "key.txt"
+        if not key_file.exists() or key_file.read_text(encoding="utf-8") != key:
+            for path in self.folder.glob("part-*.json"):
+                path.unlink()
+            write_text(key_file, key)
+
+    def load(self, name: int | str) -> list[dict[str, Any]] | None:
+        """The rows of a finished part, or None."""
+        path = self._path(name)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def save(self, name: int | str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a finished part."""
+        write_text(self._path(name), json.dumps(list(rows), ensure_ascii=False))
+
+    def _path(self, name: int | str) -> Path:
+        text = f"{name:06d}" if isinstance(name, int) else name
+        return self.folder / f"part-{text}.json"
+
+
+class Shards:
+    """A folder of numbered shards of a measurement, belonging to one run.
+
+    The batch size is kept with them, so that a run that continues is cut the same way.
+
+    Args:
+        folder: The folder; made when absent.
+        identity: Hash of all that the shards depend on.
+        tokens: Tokens of a batch, as chosen on this start; the attribute holds the first start's.
+
+    Raises:
+        HlensError: The folder holds shards of another run.
+    """
+
+    def __init__(self, folder: str | Path, identity: str, tokens: int) -> None:
+        self.folder = Path(folder)
+        self.identity = identity
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(self.folder)
+        path = self.folder / "run.json"
+        if not path.exists():
+            write_text(path, json.dumps({"identity": identity, "tokens": tokens}) + "\n")
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if run["identity"] != identity:
+            raise HlensError(
+                f"{self.folder} holds shards of another run (other examples, model, metrics or "
+                "settings); remove the folder, or store into a new one"
+            )
+        self.tokens = int(run["tokens"])
+
+    def has(self, number: int, rows: Sequence[int]) -> bool:
+        """Whether the shard of these examples is finished; its checksum is verified.
+
+        Raises:
+            HlensError: The shard is truncated, damaged, or of another run, or it was cut to hold
+                other examples (by another version of hlens).
+        """
+        path = self._path(number)
+        if not path.exists():
+            return False
+        verify_checksum(path)
+        metadata = read_metadata(path)
+        if (metadata.get("hlens"), metadata.get("identity")) != (_KIND, self.identity):
+            raise HlensError(f"{path} is a shard of another run; remove it and measure again")
+        if json.loads(metadata["rows"]) != list(rows):
+            raise HlensError(
+                f"{path} holds other examples than this version of hlens would put there; remove "
+                f"{self.folder} and measure again"
+            )
+        return True
+
+    def save(self, number: int, rows: Sequence[int], values: Tensor) -> None:
+        """Write a shard: indices of its examples and ``[ask, example, layer, neuron]``."""
+        metadata = {"hlens": _KIND, "identity": self.identity, "rows": json.dumps(list(rows))}
+        path, dtype = self._path(number), values.dtype
+        with writing_tensor(path, values.shape, dtype=dtype, metadata=metadata) as append:
+            append(values)
+
+    def load(self, number: int) -> tuple[tuple[int, ...], Tensor]:
+        """Indices of a shard's examples, and its values, memory-mapped."""
+        path = self._path(number)
+        return tuple(json.loads(read_metadata(path)["rows"])), map_tensor(path)
+
+    def remove(self) -> None:
+        """Remove the folder, once the measurement is stored elsewhere."""
+        remove_folder(self.folder)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"shard-{number:06d}.safetensors"
