@@ -10,7 +10,7 @@ W_out, and h the output of the down projection, its bias included. All is comput
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -22,7 +22,7 @@ from hlens.types import MlpTrace
 
 Metric = Callable[[MlpTrace], Tensor]
 # What a forward pass up to the neurons does not give, because it depends on the answer's logits.
-Need = Literal["direction", "gradient"]
+_NEEDS = ("direction", "gradient")
 _Formula = TypeVar("_Formula", bound=Metric)
 
 
@@ -52,7 +52,7 @@ class _Declared:
     factors: Factors | None
 
 
-def metric(*needs: Need, factors: Factors | None = None) -> Callable[[_Formula], _Formula]:
+def metric(*needs: str, factors: Factors | None = None) -> Callable[[_Formula], _Formula]:
     """Declare what a metric needs beside the neurons, and its factors; the function stays as it is.
 
     Only what looks past the MLP must be declared. The gain of a norm behind the MLP needs no
@@ -72,8 +72,8 @@ def metric(*needs: Need, factors: Factors | None = None) -> Callable[[_Formula],
         HlensError: A need that is none of these.
     """
     for need in needs:
-        if need not in ("direction", "gradient"):
-            raise lookup.unknown("need of a metric", need, ["direction", "gradient"])
+        if need not in _NEEDS:
+            raise lookup.unknown("need of a metric", need, _NEEDS)
 
     def declare(formula: _Formula) -> _Formula:
         carrier: Any = formula
