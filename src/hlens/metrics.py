@@ -10,6 +10,7 @@ W_out, and h the output of the down projection, its bias included. All is comput
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -120,10 +121,6 @@ def norm_of(vectors: Float[Tensor, "*pos d_model"]) -> Float[Tensor, "*pos"]:
     return torch.linalg.vector_norm(vectors.float(), dim=-1).clamp_min(1e-30)
 
 
-def _unchanged(act: Tensor) -> Tensor:
-    return act
-
-
 def _per_output(out: Tensor, gain: Tensor | None) -> Tensor:
     return norm_of(out).reciprocal()
 
@@ -132,8 +129,7 @@ def _per_gained_output(out: Tensor, gain: Tensor | None) -> Tensor:
     return norm_of(out if gain is None else out.float() * gain).reciprocal()
 
 
-def _row_norms(mlp: MlpTrace) -> Tensor:
-    return mlp.w_norm
+_row_norms = attrgetter("w_norm")
 
 
 def _gained_row_norms(mlp: MlpTrace) -> Tensor:
@@ -157,7 +153,7 @@ def cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     return mlp.act.float().abs() * mlp.w_norm / norm_of(mlp.out)[..., None]
 
 
-@metric(factors=Factors(_unchanged, _per_output, _row_norms))
+@metric(factors=Factors(lambda act: act, _per_output, _row_norms))
 def signed_cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """A ||w|| / ||h||: CETT that keeps the activation's sign (arXiv 2512.01797, sign kept).
 

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from hlens.contributions.passes import Results, collect, or_empty, right_padded
-from hlens.contributions.readout import Readout, lay_out
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row
+from hlens.contributions.rows import Piece, Readout, Row, lay_out
 from hlens.errors import HlensError
 from hlens.metrics import needs_of
 from hlens.model import Model

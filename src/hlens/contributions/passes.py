@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hlens.contributions.readout import lay_out
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row
+from hlens.contributions.rows import Piece, Row, lay_out
 from hlens.model import Model
 from hlens.model.stretches import Stretch, read
 

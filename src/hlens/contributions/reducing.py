@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlens.contributions.readout import Readout
 from hlens.contributions.regions import Ask
+from hlens.contributions.rows import Readout
 from hlens.metrics import Factors, factors_of
 from hlens.model import Model
 from hlens.types import MlpTrace
