@@ -34,21 +34,16 @@ class Trunk:
 
     Attributes:
         length: In tokens; may be 0.
-        stretch: Its keys and values.
+        stretches: Its keys and values, which the sequences of a batch read first; or none.
         places: Index into `results` by what is asked of these tokens: each combination of
             positions is reduced once, however many rows ask for it.
         results: ``[ask, place, layer, neuron]`` summed over positions; None where none is asked.
     """
 
     length: int = 0
-    stretch: Stretch | None = None
+    stretches: Sequence[Stretch] = ()
     places: dict[tuple[bytes, ...], int] | None = None
     results: Tensor | None = None
-
-    @property
-    def stretches(self) -> list[Stretch]:
-        """What the sequences of a batch read first."""
-        return [self.stretch] if self.stretch else []
 
     def add_to(self, results: Results, rows: Sequence[Row], asks: Sequence[Ask]) -> Results:
         """Add what was asked of these tokens to the rows' results, in place."""
@@ -76,7 +71,7 @@ def run_trunk(reducer: Reducer, rows: Sequence[Row], length: int) -> Trunk:
     # Summed, not averaged: rows that ask for the same positions may divide by different counts.
     stretch, results = _run(reducer, pieces, [], None, keep=True, summed=True)
     places = {key: place for place, key in enumerate(distinct)}
-    return Trunk(length, stretch, places, results)
+    return Trunk(length, [stretch], places, results)
 
 
 def run_rows(reducer: Reducer, rows: Sequence[Row], trunk: Trunk) -> Results:
