@@ -29,7 +29,7 @@ _Formula = TypeVar("_Formula", bound=Metric)
 
 @dataclass(frozen=True)
 class Factors:
-    """A metric as ``act(a) * pos * neuron``, what makes it cheap; None stands for one.
+    """A metric as ``act(a) * pos * neuron``, which makes it cheap; None means one.
 
     Such a metric is averaged over positions by one small matrix product, and its value at each
     position is never held. The formula itself stays the definition; a test holds that both agree.

@@ -82,7 +82,7 @@ def in_one_pass(ask: Ask, examples: Sequence[Example]) -> bool:
     if needs_of(ask.metric):
         return False
     places = [(ask.positions(example), example) for example in examples]
-    return all(len(at) and at[0] >= _n_prefix(example) for at, example in places)
+    return all(len(read) and read[0] >= _n_prefix(example) for read, example in places)
 
 
 def middle_layer(model: Model) -> int:

@@ -9,7 +9,7 @@ activations and the output, takes the few positions that are asked for, and leav
 neuron (`reducing`). Most formulas come apart into an activation, a position and a neuron
 (`hlens.metrics.Factors`), so that a mean over positions is one small matrix product.
 
-The way of an example, from top to bottom:
+An example goes through these modules, in this order:
 
 1. `regions`: an `Ask` (metric, region, reduction) says which of its positions are read.
 2. `rows`: a `Row` is the example cut behind the last such position, with a weight for each ask.
@@ -84,7 +84,7 @@ def measure(
         progress: Called with the number of examples done and of all.
         drop_empty: Leave out examples in which the region has no token, instead of raising.
         compat: ``"thunlp"`` takes the formula and the regions of the paper's official code; the
-            result bears its names of the regions (``answer_tokens``, ...).
+            result uses its names of the regions (``answer_tokens``, ...).
 
     Raises:
         HlensError: No examples, an unknown region, reduction or position, a region without

@@ -116,7 +116,7 @@ def _run(
 
 def _positions_key(row: Row, length: int) -> tuple[bytes, ...]:
     """What a row asks of its first tokens, as a key."""
-    return tuple(at[at < length].tobytes() for at in row.positions)
+    return tuple(positions[positions < length].tobytes() for positions in row.positions)
 
 
 def right_padded(sequences: Sequence[Tensor], model: Model) -> Tensor:

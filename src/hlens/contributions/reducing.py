@@ -39,7 +39,7 @@ class Reducer:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Listen to the down projections for the length of a block."""
+        """Read the down projections for the length of a block."""
         hooks = [
             module.register_forward_hook(self._hook(layer))
             for layer, module in enumerate(self.model.down_projections)

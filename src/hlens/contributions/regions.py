@@ -76,7 +76,7 @@ class Ask:
 
     @property
     def label(self) -> str:
-        """The region, with what departs from the paper's way, as `Contributions.region` keeps it.
+        """The region, with reduction and position where they differ from the paper's.
 
         >>> from hlens import metrics
         >>> Ask(metrics.cett, "answer").label

@@ -67,8 +67,10 @@ class Piece:
     @property
     def positions(self) -> list[np.ndarray]:
         """For each ask, its positions within the stretch, counted from its start."""
-        inside = [(at >= self.start) & (at < self.stop) for at in self.row.positions]
-        return [at[kept] - self.start for at, kept in zip(self.row.positions, inside, strict=True)]
+        return [
+            positions[(positions >= self.start) & (positions < self.stop)] - self.start
+            for positions in self.row.positions
+        ]
 
 
 def row_of(
@@ -83,7 +85,7 @@ def row_of(
         n_prefix: How many tokens may be shared; by default the prompt, or all but the last token.
     """
     positions = [ask.positions(example) for ask in asks]
-    needed = 1 + max((int(at[-1]) for at in positions if len(at)), default=0)
+    needed = 1 + max((int(of_ask[-1]) for of_ask in positions if len(of_ask)), default=0)
     needs = {need for ask in asks for need in needs_of(ask.metric)}
     if "direction" in needs:  # the token that the last position predicts
         needed += 1
@@ -93,8 +95,8 @@ def row_of(
     if n_prefix is None:
         n_prefix = min(example.n_prompt, len(tokens) - 1)
     weights = [
-        1.0 if ask.reduce == "max" else 1.0 / max(1, len(at))
-        for ask, at in zip(asks, positions, strict=True)
+        1.0 if ask.reduce == "max" else 1.0 / max(1, len(of_ask))
+        for ask, of_ask in zip(asks, positions, strict=True)
     ]
     return Row(example, tokens, n_prefix, positions, weights)
 
@@ -159,7 +161,7 @@ def lay_out(
     members: list[list[int]] = [[] for _ in range(n_sequences)]
     for slot, piece in enumerate(pieces):
         members[piece.sequence].append(slot)
-    unions = [_union([at for slot in slots for at in positions[slot]]) for slots in members]
+    unions = [_union([of_ask for slot in slots for of_ask in positions[slot]]) for slots in members]
     n_taken = max((len(union) for union in unions), default=0)
     if n_taken == 0:
         return None
@@ -179,9 +181,9 @@ def lay_out(
         for member, slot in enumerate(own):
             slots[sequence, member] = slot
             weight_of = pieces[slot].row.weights
-            for ask, at in enumerate(positions[slot]):
+            for ask, of_ask in enumerate(positions[slot]):
                 weight = 1.0 if summed else weight_of[ask]
-                weights[ask, sequence, member, np.searchsorted(union, at)] = weight
+                weights[ask, sequence, member, np.searchsorted(union, of_ask)] = weight
     return Readout(index, torch.from_numpy(weights).to(ids.device), torch.from_numpy(slots))
 
 
