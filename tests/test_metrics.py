@@ -420,7 +420,11 @@ def test_a_metric_of_any_name_is_given_the_gain_wherever_it_is_measured(name: st
     detector = Detector(weights, -0.3, "gained", "answer", provenance=model.provenance)
     prompt = item.token_ids[: item.n_prompt].tolist()
     (watched,) = monitor(
-        model, detector, [prompt], Settings(max_new_tokens=5, temperature=0.0), metric=gained
+        model,
+        detector,
+        [prompt],
+        settings=Settings(max_new_tokens=5, temperature=0.0),
+        metric=gained,
     )
     tokens = torch.tensor([*prompt, *watched.generation.token_ids])
     written = replace(item, token_ids=tokens, start=item.n_prompt, stop=len(tokens))

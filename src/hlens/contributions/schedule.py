@@ -56,20 +56,10 @@ class Schedule:
 
     def batches(self, tokens: int) -> list[Batch]:
         """All rows in batches of about so many tokens."""
-
-        def planned(share: bool) -> list[Batch]:
-            return plan(
-                self.rows,
-                tokens,
-                batch_size=self.batch_size,
-                share=share,
-                overhead=self.overhead,
-                common=self.common,
-            )
-
-        batches = planned(share=True)
+        options = {"batch_size": self.batch_size, "overhead": self.overhead, "common": self.common}
+        batches = plan(self.rows, tokens, **options)
         if any(batch.shared for batch in batches) and not self.shares:
-            return planned(share=False)
+            return plan(self.rows, tokens, share=False, **options)
         return batches
 
     def run(
