@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -56,10 +56,12 @@ class Schedule:
 
     def batches(self, tokens: int) -> list[Batch]:
         """All rows in batches of about so many tokens."""
-        options = {"batch_size": self.batch_size, "overhead": self.overhead, "common": self.common}
-        batches = plan(self.rows, tokens, **options)
+        planned = partial(
+            plan, self.rows, tokens, batch_size=self.batch_size, overhead=self.overhead
+        )
+        batches = planned(common=self.common)
         if any(batch.shared for batch in batches) and not self.shares:
-            return plan(self.rows, tokens, share=False, **options)
+            return planned(share=False)
         return batches
 
     def run(
