@@ -18,14 +18,16 @@ from hlens.types import Evidence
 
 
 def by(alike: Alike) -> Rival:
-    """The rival with another way to tell which answers say the same."""
+    """The rival with another comparison of meanings."""
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
         assert test.samples is not None
         rows = zip(test.questions, test.answers, test.samples, strict=True)
         return torch.tensor([_disagreement(alike, *row) for row in rows])
 
-    return Rival("self_consistency", frozenset({"samples"}), score, False, "other answers differ")
+    return Rival(
+        "self_consistency", frozenset({"samples"}), score, learns=False, says="other answers differ"
+    )
 
 
 def _disagreement(alike: Alike, question: str, answer: str, samples: tuple[str, ...]) -> float:

@@ -5,7 +5,7 @@ are grouped by meaning (by words by default; by a local entailment model through
 p(c) log p(c)`` is taken, ``p(c)`` being the share of samples (the discrete form), or, with
 `likelihood`, ``-mean_j log sum_(i like j) p(i)`` over their sequence probabilities (the form of
 Kuhn et al.). The answer itself is not among the samples, so all answers to one question score the
-same. Nothing is learned. It tells which questions the model wavers on, and never a repeated error;
+same. Nothing is learned. It shows which questions the model wavers on, and never a repeated error;
 with a handful of samples it takes a handful of values.
 """
 
@@ -19,27 +19,29 @@ from hlens.types import Evidence
 
 
 def by(alike: Alike, likelihood: bool = False) -> Rival:
-    """The rival with another way to tell meanings, or with sequence probabilities.
+    """The rival with another comparison of meanings, or with sequence probabilities.
 
     Args:
-        alike: Which answers say the same.
+        alike: Which answers mean the same.
         likelihood: Weigh samples by their probability, instead of counting them.
     """
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
         assert test.samples is not None
-        found = []
+        entropies = []
         for row, (question, samples) in enumerate(zip(test.questions, test.samples, strict=True)):
             meanings = np.asarray(alike(question, samples))
             if likelihood:
                 assert test.sample_logprobs is not None
-                found.append(likely_entropy(meanings, np.asarray(test.sample_logprobs[row])))
+                entropies.append(likely_entropy(meanings, np.asarray(test.sample_logprobs[row])))
             else:
-                found.append(counted_entropy(meanings))
-        return torch.tensor(found, dtype=torch.float64).float()
+                entropies.append(counted_entropy(meanings))
+        return torch.tensor(entropies, dtype=torch.float64).float()
 
     needs = {"samples", "sample_logprobs"} if likelihood else {"samples"}
-    return Rival("semantic_entropy", frozenset(needs), score, False, "many meanings sampled")
+    return Rival(
+        "semantic_entropy", frozenset(needs), score, learns=False, says="many meanings sampled"
+    )
 
 
 def counted_entropy(meanings: np.ndarray) -> float:

@@ -3,17 +3,17 @@
 TF-IDF (words, pairs of words, pieces of two to four letters; question and answer apart) and L2
 logistic regression, C chosen by group inside the training part (scikit-learn throughout). Needs
 nothing beside the text. It learns what kinds of questions are failed and what wrong answers look
-like ("the answer is a year"), and so it is the measure of what answer type alone tells: a reading
-of neurons that does not beat it may be a reading of the text.
+like ("the answer is a year"), and so it measures how much the type of answer alone explains: a
+reading of neurons that does not beat it may be a reading of the text.
 """
 
+from hlens.baselines._learning import text_score
 from hlens.baselines._rival import Rival
-from hlens.baselines._words import by_words
 
 rival = Rival(
     "text",
     frozenset({"text"}),
-    by_words(lambda evidence: evidence.questions, lambda evidence: evidence.answers),
-    True,
-    "words of question and answer",
+    text_score(lambda evidence: evidence.questions, lambda evidence: evidence.answers),
+    learns=True,
+    says="words of question and answer",
 )

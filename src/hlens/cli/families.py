@@ -17,7 +17,7 @@ def listed(family: str | None) -> dict[str, list[str]]:
         "domains": domains.names,
         "judges": judges.names,
         "behaviours": behaviours.names,
-        "metrics": lambda: sorted(metric.__name__ for metric in metrics.FORMULAS),
+        "metrics": metrics.names,
         "baselines": baselines.names,
         "steps": lambda: [step.label for step in steps.all_steps() if step.storage],
         "figures": lambda: lookup.names("figures"),

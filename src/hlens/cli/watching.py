@@ -46,7 +46,9 @@ def watch(
             on_token(risk.row, risk.text, risk.probability)
 
     settings = Settings(sampling.max_new_tokens, 0.0)
-    monitored = monitor(study.model, detector, prompts, settings, on_token=report, policy=policy)
+    monitored = monitor(
+        study.model, detector, prompts, settings=settings, on_token=report, policy=policy
+    )
     answers = [_answer(*pair) for pair in zip(questions, monitored, strict=True)]
     return {
         "answers": answers,

@@ -20,7 +20,7 @@ from hlens.steps.effects import outcomes, patching, patching_map
 from hlens.steps.origin import base_runner, drift, origin
 from hlens.steps.runner import Runner
 from hlens.steps.step import Step
-from hlens.store.records import load_questions, question_row
+from hlens.store.jsonl import load_questions, question_to_row
 from hlens.store.stamps import Stamp
 
 # The options of that time; those that came later took no part in its keys.
@@ -84,7 +84,7 @@ def _old_keys(run: Runner, old: dict[str, str]) -> Iterator[tuple[str, Step[Any]
     )
     kept = run.folder / "questions.jsonl"
     asked = load_questions(kept) if kept.exists() else []
-    yield "questions", questions, key_of([question_row(question) for question in asked])
+    yield "questions", questions, key_of([question_to_row(question) for question in asked])
     made = [recipe.model, recipe.dtype, seed, sampling]
     yield "sample", responses, key_of([old.get("questions"), *made])
     yield "judge", judgements, key_of([old.get("sample"), labels["judge"]])

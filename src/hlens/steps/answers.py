@@ -15,13 +15,13 @@ from hlens.recipe import SamplingRecipe
 from hlens.sampling import sample
 from hlens.steps.sources import asked, completion, judge_of, model
 from hlens.steps.step import Storage, file_of, step
-from hlens.store.records import (
+from hlens.store.jsonl import (
     load_examples,
     load_judgements,
     load_questions,
     load_responses,
     load_rows,
-    response_from,
+    response_from_row,
     save_examples,
     save_judgements,
     save_questions,
@@ -111,7 +111,7 @@ def _answered(
     answers: dict[tuple[str, str], list[Response]] = defaultdict(list)
     for row in load_rows(file_of(earlier, JSONL)):
         if (row["domain"], row["question_id"]) in by_key:
-            response = response_from(row, by_key)
+            response = response_from_row(row, by_key)
             answers[response.question.domain, response.question.id].append(response)
 
     def is_whole(key: tuple[str, str], given: list[Response]) -> bool:

@@ -43,7 +43,7 @@ from hlens.steps.detection import Split, contributions, detector, probe, scores,
 from hlens.steps.domains import domains, transfer
 from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
-from hlens.steps.sources import completion, model, rivals
+from hlens.steps.sources import ask_of, completion, model, rivals
 from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
 from hlens.store import write_text
 from hlens.store.evidence import load_evidence, save_evidence
@@ -66,11 +66,11 @@ SECOND_JUDGE = "substring"  # the loose rule of the paper's official code
 @step(needs=(examples,), options=("measure",))
 def other_asks(examples: list[Example], *, measure: MeasureRecipe) -> dict[str, Ask]:
     """The same measure at the other position, and over the other region, where they differ."""
-    own = Ask(metrics.by_name(measure.metric), measure.region, measure.reduce, measure.position)
+    own = ask_of(measure)
     region = "response" if measure.region == "answer" else "answer"
     position = "predicted" if measure.position == "read" else "read"
     asks: dict[str, Ask] = {}
-    if metrics.NEEDS.get(own.metric) != "direction":  # that is of a predicted token always
+    if "direction" not in metrics.needs_of(own.metric):  # that is of a predicted token always
         asks[f"where tokens are {position}"] = replace(own, position=position)
     over = f"over the {'whole ' if region == 'response' else ''}{region}"
     asks[over] = replace(own, region=region)

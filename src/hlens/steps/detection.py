@@ -1,7 +1,7 @@
 """From examples to a detector and its scores: measure, find, evaluate, and what lies beside."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from hlens.steps.answers import examples
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, file_of, step
 from hlens.store.contributions import load_contributions, save_contributions
-from hlens.store.detectors import load_detector, save_detector
+from hlens.store.detectors import read_detector, save_detector
 from hlens.types import Contributions, Detector, Example
 
 
@@ -114,6 +114,7 @@ def measured(
             return Measured(run(examples, wanted), tuple(wanted))
         known |= {digest: len(joined) + column for column, digest in enumerate(missing)}
         joined = Contributions.concatenate([joined, fresh])
+        joined = replace(joined, provenance=fresh.provenance)
     return Measured(joined.select([known[digest] for digest in wanted]), tuple(wanted))
 
 
@@ -194,7 +195,7 @@ def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int
     )
 
 
-DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, load_detector)
+DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, read_detector)
 
 
 @step(

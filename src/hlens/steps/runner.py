@@ -102,16 +102,16 @@ class Runner:
             return self._sources[node]
         if isinstance(node, Each):
             return {name: self.value(node.of(name)) for name in self.value(node.over)}
-        node = self._actual(node)
         self.ensure(node)
-        if node.storage is None:
+        step: Step[Any] = self._actual(node)
+        if step.storage is None:
             # Not held: a probe is fitted in place, and a selection of examples is a copy.
-            return node.make(*self._arguments(node), **self._keywords(node))
-        key, value = self._held.get(node, ("", None))
-        if key != self.key(node):
-            beside = [self.value(other) for other in node.storage.beside]
-            value = node.storage.load(self.path(node), *beside)
-            self._held[node] = (self.key(node), value)
+            return step.make(*self._arguments(step), **self._keywords(step))
+        key, value = self._held.get(step, ("", None))
+        if key != self.key(step):
+            beside = [self.value(other) for other in step.storage.beside]
+            value = step.storage.load(self.path(step), *beside)
+            self._held[step] = (self.key(step), value)
         return value
 
     def value_without_model(self, node: Step[T]) -> T:

@@ -10,7 +10,7 @@ from hlens.model import Model, load
 from hlens.recipe import MeasureRecipe
 from hlens.steps.runner import Runner
 from hlens.steps.step import Source
-from hlens.store.records import load_questions, question_row
+from hlens.store.jsonl import load_questions, question_to_row
 from hlens.types import Question, Response
 
 
@@ -42,7 +42,7 @@ model: Source[Model] = Source("model", _load_model, ("model", "dtype"), is_model
 asked: Source[list[Question]] = Source(
     "asked questions",
     _load_questions,
-    content=lambda run: [question_row(question) for question in run.value(asked)],
+    content=lambda run: [question_to_row(question) for question in run.value(asked)],
 )
 
 completion: Source[bool] = Source(
@@ -87,4 +87,14 @@ def check_judged(questions: list[Question], judge: judges.Judge | None) -> None:
 
 def check_measured(measure: MeasureRecipe) -> None:
     """Raise `HlensError` where a metric or region does not exist, or the two do not go together."""
-    Ask(metrics.by_name(measure.metric), measure.region, measure.reduce, measure.position)
+    ask_of(measure)
+
+
+def ask_of(measure: MeasureRecipe) -> Ask:
+    """The metric, region, reduction and position of a recipe."""
+    return Ask(
+        metrics.by_name(measure.metric),
+        measure.region,
+        reduce=measure.reduce,
+        position=measure.position,
+    )

@@ -1,0 +1,239 @@
+"""The forward pass that all rivals share: examples run in full, samples to the middle layer.
+
+A prompt that examples and samples share is run once. Examples then go through the whole model, read
+at their answer spans (`Reader`) and measured (`Reducer`); samples stop behind the middle layer,
+where the state of their last token is read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hlens import metrics
+from hlens.baselines._reader import Reader
+from hlens.contributions.passes import collect, or_empty, right_padded
+from hlens.contributions.plan import Batch
+from hlens.contributions.reducing import Reducer
+from hlens.contributions.regions import Ask
+from hlens.contributions.results import InMemory
+from hlens.contributions.rows import Piece, lay_out, row_of
+from hlens.contributions.schedule import Schedule, auto_tokens
+from hlens.metrics import needs_of
+from hlens.model import Model, Prefix, run_with_prefixes, stopping_after
+from hlens.types import Contributions, Example
+
+Progress = Callable[[int, int], None]
+ACTIVATION = Ask(metrics.activation, "answer")
+_LOGITS = 1 << 28  # entries of the logits of one pass
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What the pass gives; see `Evidence` for the fields."""
+
+    logprobs: tuple[tuple[float, ...], ...]
+    entropies: tuple[tuple[float, ...], ...]
+    activations: Contributions
+    measured: tuple[Contributions, ...]
+    residual: Float[Tensor, "example layer d_model"]
+    residual_last: Float[Tensor, "example layer d_model"]
+    lookback: Float[Tensor, "example layer head"] | None
+    sample_states: Float[Tensor, "sample d_model"]
+
+
+def read(
+    model: Model,
+    examples: Sequence[Example],
+    samples: Sequence[Example],
+    *,
+    lookback: bool,
+    also: Sequence[Ask] = (),
+    progress: Progress | None = None,
+) -> Readings:
+    """Run all examples and samples once; the prompt that several share is run once for them.
+
+    Args:
+        model: The model.
+        examples: Read in full, at their answer spans.
+        samples: Only the residual stream of the middle layer at their last token is read, and no
+            later layer is run.
+        lookback: Whether attention is read.
+        also: What else is measured on the examples; see `in_one_pass`.
+        progress: Called with (sequences done, sequences in all).
+    """
+    shared = _SharedPass(model, examples, samples, [ACTIVATION, *also], lookback)
+    # Logits are as large as the vocabulary, so that they may bound a batch.
+    vocabulary = int(model.hf.get_output_embeddings().weight.shape[0])
+    batches = shared.schedule.batches(max(1, min(auto_tokens(model), _LOGITS // vocabulary)))
+    done = 0
+    for batch, part in shared.schedule.run(batches, shared.run_batch):
+        shared.take(part)
+        done += len(batch.members)
+        if progress:
+            progress(done, len(shared.rows))
+    return shared.readings()
+
+
+def in_one_pass(ask: Ask, examples: Sequence[Example]) -> bool:
+    """Whether the pass can serve an ask: no look at logits, and no token before the answers'."""
+    if needs_of(ask.metric):
+        return False
+    places = [(ask.positions(example), example) for example in examples]
+    return all(len(read) and read[0] >= _n_prefix(example) for read, example in places)
+
+
+def middle_layer(model: Model) -> int:
+    """The layer whose residual stream represents a sample (Chen et al. 2024: half the depth)."""
+    return max(0, model.n_layers // 2 - 1)
+
+
+def _n_prefix(example: Example) -> int:
+    """Tokens that answers to one prompt share; its last one is run with each answer.
+
+    The answer's first token is drawn from the distribution there.
+    """
+    return max(0, example.n_prompt - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A batch that was run: its examples as they were read, and the states of its samples."""
+
+    examples: tuple[int, ...]
+    reader: Reader | None
+    tokens: list[tuple[list[float], list[float]]]
+    values: Float[Tensor, "ask example layer neuron"]
+    samples: tuple[int, ...]
+    states: Float[Tensor, "sample d_model"]
+
+
+class _SharedPass:
+    """Runs batches of examples and samples, and keeps what is read of them in its place.
+
+    Rows are the examples, then the samples, as they are run.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        examples: Sequence[Example],
+        samples: Sequence[Example],
+        asks: Sequence[Ask],
+        lookback: bool,
+    ) -> None:
+        self.model, self.n, self.reads_attention = model, len(examples), lookback
+        asked = [(example, asks) for example in examples] + [(sample, []) for sample in samples]
+        self.rows = [
+            row_of(example, own, stop=example.stop, n_prefix=_n_prefix(example))
+            for example, own in asked
+        ]
+        self.reducer = Reducer(model, asks)
+        self.schedule = Schedule(model, self.rows, n_own=1)
+        self.trunk: list[Prefix] = []
+        if self.schedule.common:
+            with torch.inference_mode():
+                self.trunk = [self._prefix([self.rows[0].token_ids[: self.schedule.common]])]
+        self.measured = InMemory(model, examples, asks)
+        self.tokens: dict[int, tuple[list[float], list[float]]] = {}
+        self.states = torch.empty(2, self.n, model.n_layers, model.d_model)
+        self.sample_states = torch.empty(len(samples), model.d_model)
+        self.lookback: Tensor | None = None
+
+    @torch.inference_mode()
+    def run_batch(self, batch: Batch) -> _Part:
+        """The prompts where they are shared, then the examples, then the samples."""
+        common, shared = self.schedule.common, None
+        if batch.shared:
+            first = [self.rows[group[0]] for group in batch.groups]
+            shared = self._prefix([row.token_ids[common : row.n_prefix] for row in first])
+        group_of = {index: g for g, group in enumerate(batch.groups) for index in group}
+
+        def before(members: Sequence[int]) -> list[Prefix]:
+            if shared is None:
+                return self.trunk
+            picked = torch.tensor([group_of[index] for index in members], dtype=torch.long)
+            return [*self.trunk, shared.pick(picked)]
+
+        def pieces(members: Sequence[int]) -> list[Piece]:
+            rows = [self.rows[index] for index in members]
+            starts = [row.n_prefix if batch.shared else common for row in rows]
+            return [
+                Piece(row, number, start, len(row))
+                for number, (row, start) in enumerate(zip(rows, starts, strict=True))
+            ]
+
+        examples = tuple(index for index in batch.members if index < self.n)
+        samples = tuple(index for index in batch.members if index >= self.n)
+        own = self._examples(pieces(examples), before(examples))
+        return _Part(examples, *own, samples, self._samples(pieces(samples), before(samples)))
+
+    def _examples(
+        self, pieces: Sequence[Piece], before: list[Prefix]
+    ) -> tuple[Reader | None, list[tuple[list[float], list[float]]], Tensor]:
+        if not pieces:
+            return None, [], torch.empty(0, 0, 0, 0)
+        ids, lengths = self._padded([piece.token_ids for piece in pieces])
+        cached = sum(prefix.width for prefix in before)
+        reader = Reader(self.model, pieces, columns=ids.shape[1], cached=cached)
+        self.reducer.begin(lay_out(pieces, ids))
+        with reader.reading(self.reducer, attention=self.reads_attention):
+            out, _ = run_with_prefixes(self.model, ids, lengths, before, run=self.model.hf)
+        values = or_empty(collect(self.reducer, len(pieces)), self.reducer, len(pieces))
+        return reader, reader.distributions(out.logits), values
+
+    def _samples(
+        self, pieces: Sequence[Piece], before: list[Prefix]
+    ) -> Float[Tensor, "sample d_model"]:
+        states = torch.empty(len(pieces), self.model.d_model)
+        if not pieces:
+            return states
+        ids, lengths = self._padded([piece.token_ids for piece in pieces])
+
+        def keep(layer: int, hidden: Tensor) -> None:
+            last = (lengths - 1).to(hidden.device)
+            states.copy_(hidden[torch.arange(len(pieces), device=hidden.device), last])
+
+        with stopping_after(self.model, middle_layer(self.model), keep):
+            run_with_prefixes(self.model, ids, lengths, before)
+        return states
+
+    def _prefix(self, sequences: Sequence[Tensor]) -> Prefix:
+        """Keys and values of what several rows begin with, run once for them."""
+        return run_with_prefixes(self.model, *self._padded(sequences), self.trunk, keep=True)[1]
+
+    def _padded(self, sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        lengths = torch.tensor([len(tokens) for tokens in sequences])
+        return right_padded(sequences, self.model), lengths
+
+    def take(self, part: _Part) -> None:
+        """Keep what was read of a batch."""
+        examples, reader = list(part.examples), part.reader
+        self.sample_states[[index - self.n for index in part.samples]] = part.states
+        if reader is None:
+            return
+        self.measured.take((part.examples, part.values))
+        self.states[:, examples] = reader.states.permute(2, 1, 0, 3)
+        self.tokens.update(zip(examples, part.tokens, strict=True))
+        if len(reader.lookback) == self.model.n_layers:  # else it returns no attention weights
+            ratios = torch.stack([reader.lookback[layer] for layer in range(self.model.n_layers)])
+            if self.lookback is None:
+                self.lookback = torch.empty(self.n, ratios.shape[0], ratios.shape[2])
+            self.lookback[examples] = ratios.transpose(0, 1)
+
+    def readings(self) -> Readings:
+        tokens = [self.tokens[index] for index in range(self.n)]
+        n_asks = len(self.reducer.asks)
+        measured = [self.measured.contributions(k, range(self.n)) for k in range(n_asks)]
+        return Readings(
+            logprobs=tuple(tuple(logprobs) for logprobs, _ in tokens),
+            entropies=tuple(tuple(entropies) for _, entropies in tokens),
+            activations=measured[0],
+            measured=tuple(measured[1:]),
+            residual=self.states[0],
+            residual_last=self.states[1],
+            lookback=self.lookback,
+            sample_states=self.sample_states,
+        )
