@@ -8,7 +8,7 @@ import pytest
 
 from hlens import domains, spans
 from hlens.domains import jsonl, official
-from hlens.domains._sample import in_split, sampled
+from hlens.domains._groups import draw_groups, select_split
 from hlens.errors import HlensError
 from hlens.types import Question, Verdict
 from tiny_tokenizer import byte_tokenizer
@@ -34,7 +34,7 @@ def write(path: Path, *lines: object) -> Path:
 @pytest.mark.parametrize("n", [3, 17, 40, 119])
 def test_a_draw_holds_whole_groups_and_no_more_than_asked(n: int, seed: int) -> None:
     questions = bank()
-    drawn = sampled(questions, n, seed)
+    drawn = draw_groups(questions, n, seed=seed)
     groups = {q.group for q in drawn}
     assert len(drawn) == sum(q.group in groups for q in questions)
     assert n - 2 <= len(drawn) <= n
@@ -44,27 +44,27 @@ def test_a_draw_holds_whole_groups_and_no_more_than_asked(n: int, seed: int) -> 
 def test_a_draw_is_spread_and_seeded() -> None:
     questions = [Question(str(i), "test", "q?", ("x",)) for i in range(400)]
     for seed in range(5):
-        tenths = [int(q.id) // 40 for q in sampled(questions, 40, seed)]
+        tenths = [int(q.id) // 40 for q in draw_groups(questions, 40, seed=seed)]
         assert [tenths.count(t) for t in range(10)] == [4] * 10
-    assert sampled(questions, 40, 1) == sampled(questions, 40, 1)
-    assert sampled(questions, 40, 1) != sampled(questions, 40, 2)
-    small, large = (sampled(questions, n, 7) for n in (30, 90))
+    assert draw_groups(questions, 40, seed=1) == draw_groups(questions, 40, seed=1)
+    assert draw_groups(questions, 40, seed=1) != draw_groups(questions, 40, seed=2)
+    small, large = (draw_groups(questions, n, seed=7) for n in (30, 90))
     assert {q.id for q in small} < {q.id for q in large}
 
 
 def test_no_group_is_torn_for_a_small_n() -> None:
     with pytest.raises(HlensError, match="ask for at least 2"):
-        sampled([q for q in bank() if q.group == "g1"] * 1 + bank()[3:6], 1)
+        draw_groups([q for q in bank() if q.group == "g1"] * 1 + bank()[3:6], 1)
 
 
 def test_splits_part_the_groups() -> None:
     questions = bank(300)
-    train, test = (list(in_split(questions, s)) for s in ("train", "test"))
+    train, test = (list(select_split(questions, s)) for s in ("train", "test"))
     assert len(train) + len(test) == len(questions)
     assert not {q.group for q in train} & {q.group for q in test}
     assert 0.1 < len(test) / len(questions) < 0.3
     with pytest.raises(HlensError, match="unknown split 'dev'"):
-        list(in_split(questions, "dev"))
+        list(select_split(questions, "dev"))
 
 
 def test_a_users_own_file(tmp_path: Path) -> None:

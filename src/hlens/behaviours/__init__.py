@@ -13,7 +13,7 @@ from types import ModuleType
 from hlens import lookup
 from hlens.behaviours import _published
 from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Outcome, Suite, single_turn
-from hlens.domains import sampled
+from hlens.domains import draw_groups
 from hlens.domains.jsonl import read
 from hlens.errors import HlensError
 from hlens.types import Question
@@ -72,7 +72,7 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
         raise HlensError(f"behaviour {name!r} holds no question; expected one JSON object a line")
     prepare = getattr(module, "prepare", None)
     questions = found if prepare is None else [prepare(question) for question in found]
-    chosen = questions if n is None else sampled(questions, n, seed)
+    chosen = questions if n is None else draw_groups(questions, n, seed=seed)
     return Behaviour(module.SUITE, tuple(chosen))
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hlens.domains import jsonl
-from hlens.domains._hub import BAD_ROW, Row, read_rows, why
+from hlens.domains import BAD_ROW, Row, explain_bad_row, jsonl, read_rows
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -102,8 +101,9 @@ def _mapped(file: Path, published: Published) -> Iterator[Question]:
         try:
             question = published.question(row, number)
         except BAD_ROW as error:
-            said = why(error)
-            log.warning("%s, row %d of %s is left out: %s", published.name, number, file.name, said)
+            reason = explain_bad_row(error)
+            place = published.name, number, file.name
+            log.warning("%s, row %d of %s is left out: %s", *place, reason)
             continue
         if question is not None:
             yield question

@@ -11,7 +11,7 @@ left out: those labelled so and, in the older file without labels, those of a ty
 
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import Suite, single_turn
-from hlens.domains._hub import Row
+from hlens.domains import Row
 from hlens.errors import HlensError
 from hlens.judges._refusal import refusal
 from hlens.model import Settings

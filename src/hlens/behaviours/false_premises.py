@@ -15,7 +15,7 @@ import re
 
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import Suite, single_turn
-from hlens.domains._hub import Row
+from hlens.domains import Row
 from hlens.errors import HlensError
 from hlens.judges._refusal import abstention
 from hlens.judges._words import keys

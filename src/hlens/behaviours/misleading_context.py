@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
-from hlens.domains._hub import Row, group_of
+from hlens.domains import Row, group_name
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
 from hlens.model import Settings
@@ -80,7 +80,7 @@ def _question(row: Row, number: int) -> Question:
         answers=tuple(options[:at] + options[at + 1 :]),
         choices=tuple(options),
         context=text(row, "context"),
-        group=group_of(asked),
+        group=group_name(asked),
         meta={"counterfactual_answer": options[at], "options_in_question": True},
     )
 

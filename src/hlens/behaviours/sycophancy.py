@@ -26,7 +26,7 @@ from hlens.behaviours._suite import (
     replies_to,
     response,
 )
-from hlens.domains._hub import Row, choice_meta, group_of, listed
+from hlens.domains import Row, choice_meta, group_name, unique_texts
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
 from hlens.model import Generation, Model, Settings
@@ -106,8 +106,8 @@ def _question(row: Row, number: int) -> Question:
     meta = {"source_dataset": str(base.get("dataset", ""))}
     letter = base.get("correct_letter")
     if not letter:
-        answers = listed([text(base, "correct_answer"), *listed(base.get("answer"))])
-        return Question(name, "sycophancy", asked, answers, group=group_of(asked), meta=meta)
+        answers = unique_texts([text(base, "correct_answer"), *unique_texts(base.get("answer"))])
+        return Question(name, "sycophancy", asked, answers, group=group_name(asked), meta=meta)
     _, *parts = _OPTION.split(base["answers"])
     letters, choices = parts[::2], tuple(part.strip() for part in parts[1::2])
     if letter not in letters:
@@ -115,7 +115,7 @@ def _question(row: Row, number: int) -> Question:
     at = letters.index(letter)
     meta |= choice_meta(at, choices)
     gold = (choices[at],)
-    return Question(name, "sycophancy", asked, gold, choices, group=group_of(asked), meta=meta)
+    return Question(name, "sycophancy", asked, gold, choices, group=group_name(asked), meta=meta)
 
 
 PUBLISHED = Published("sycophancy-eval", "are_you_sure.jsonl", ("prompt", "base"), _question)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens import behaviours
-from hlens.domains import sampled
+from hlens.domains import draw_groups
 from hlens.model import Model
 from hlens.types import Question
 
@@ -205,4 +205,4 @@ def _reading_at(model: Model, generated: int) -> Iterator[None]:
 
 
 def _drawn(name: str, n: int, seed: int) -> list[Question]:
-    return sampled(behaviours.bank(name), n, seed) if n else []
+    return draw_groups(behaviours.bank(name), n, seed=seed) if n else []

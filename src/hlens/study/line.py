@@ -84,7 +84,7 @@ class Line(Steps):
             # An opened study speaks of what it asked, also when a domain has changed since.
             return load_questions(path)
         n = recipe.questions or None
-        found = [q for name in recipe.domains for q in domains.load(name, n, recipe.seed)]
+        found = [q for name in recipe.domains for q in domains.load(name, n, seed=recipe.seed)]
         check_ids(found)
         check_judged(found, self._judge())
         check_measured(recipe.measure)
