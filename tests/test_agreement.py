@@ -78,19 +78,19 @@ def test_flips_move_a_result_as_often_as_asked() -> None:
     def score(labels: np.ndarray) -> float:
         return float((labels == truth).mean())
 
-    table = judges.flip_sensitivity(truth, score, (0.0, 0.05, 0.5))
+    table = judges.flip_sensitivity(truth, score, rates=(0.0, 0.05, 0.5))
     assert table["value"].tolist() == pytest.approx([1.0, 0.95, 0.5])
     assert table["n"].tolist() == [0, 10, 100]
     assert truth[:2].tolist() == [True, False]
     drawn = [
-        judges.flip_sensitivity(truth, lambda x: float(x[:50].sum()), (0.1,), seed=s)
+        judges.flip_sensitivity(truth, lambda x: float(x[:50].sum()), rates=(0.1,), seed=s)
         for s in (0, 0, 1)
     ]
     assert drawn[0].equals(drawn[1])
     assert not drawn[0].equals(drawn[2])
     assert float(drawn[0].loc[0, "low"]) < float(drawn[0].loc[0, "high"])
     with pytest.raises(HlensError, match=r"flip rate 0\.9"):
-        judges.flip_sensitivity(truth, score, (0.9,))
+        judges.flip_sensitivity(truth, score, rates=(0.9,))
     with pytest.raises(HlensError, match="0 labels"):
         judges.flip_sensitivity([], score)
 

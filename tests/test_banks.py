@@ -13,7 +13,6 @@ import pytest
 from hlens import HlensError, domains, judges
 from hlens.domains._bank import REQUIRED, bank_path, bank_questions, read_bank
 from hlens.domains._groups import SPLITS
-from hlens.judges._words import keys as keys_of
 from hlens.types import Response, Verdict
 
 FOLDER = Path(str(bank_path("general"))).parent
@@ -26,7 +25,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 @cache
 def keys(text: str) -> tuple[str, ...]:
-    return tuple(keys_of(text))
+    return judges.word_keys(text)
 
 
 @cache

@@ -11,7 +11,7 @@ import pytest
 
 from hlens.errors import HlensError
 from hlens.judges import llm
-from hlens.judges._cache import DiskCache
+from hlens.judges._endpoint import DiskCache
 from hlens.types import Question, Response, Verdict
 
 GOOD = json.dumps({"verdict": "correct", "answer": "Paris"})
@@ -208,9 +208,9 @@ def test_a_refusal_stops_the_run_and_shows_no_key(
 
 def test_replies_are_kept_on_disk(server: Server, endpoint: Callable, tmp_path: Path) -> None:
     responses = [respond(qid=str(i), text=f"Paris {i}") for i in range(6)]
-    first = llm.judge_all(responses, endpoint(), tmp_path / "judge", workers=3)
+    first = llm.judge_all(responses, endpoint(), cache=tmp_path / "judge", workers=3)
     assert len(server.asked) == 6
-    again = llm.judge_all(responses, endpoint(), tmp_path / "judge")
+    again = llm.judge_all(responses, endpoint(), cache=tmp_path / "judge")
     assert len(server.asked) == 6
     assert [j.verdict for j in first] == [j.verdict for j in again]
     assert [j.response for j in first] == responses
@@ -223,7 +223,7 @@ def test_replies_are_kept_on_disk(server: Server, endpoint: Callable, tmp_path: 
     assert key not in kept
     with pytest.raises(KeyError):
         del kept[key]
-    assert llm.estimate(responses, endpoint(), tmp_path / "judge").n_requests == 1
+    assert llm.estimate(responses, endpoint(), cache=tmp_path / "judge").n_requests == 1
 
 
 def test_the_cost_is_announced_before_anything_is_asked(server: Server, endpoint: Callable) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hlens.errors import HlensError
-from hlens.judges._refusal import refusal
+from hlens.judges import refusal
 from hlens.model import Generation, Model, Settings
 from hlens.types import Question, Response
 

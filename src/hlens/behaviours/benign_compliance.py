@@ -13,7 +13,7 @@ from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import Suite, single_turn
 from hlens.domains import Row
 from hlens.errors import HlensError
-from hlens.judges._refusal import refusal
+from hlens.judges import refusal
 from hlens.model import Settings
 from hlens.types import Question, Response
 

@@ -17,8 +17,7 @@ from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import Suite, single_turn
 from hlens.domains import Row
 from hlens.errors import HlensError
-from hlens.judges._refusal import abstention
-from hlens.judges._words import keys
+from hlens.judges import abstention, word_keys
 from hlens.model import Settings
 from hlens.types import Question, Response
 
@@ -41,14 +40,14 @@ def parse(response: Response) -> tuple[bool | None, str]:
     [True, False, False, None]
     """
     head = " ".join(_SENTENCE.split(response.text.strip())[:2])
-    if not keys(head):
+    if not word_keys(head):
         return None, "empty"
     found = _REJECTS.search(head)
     if found or abstention(head):
         return False, f"rejects: {found.group(0)!r}" if found else "says that it does not know"
-    said = f" {' '.join(keys(head))} "
+    said = f" {' '.join(word_keys(head))} "
     for correction in response.question.meta.get("corrections", ()):
-        if f" {' '.join(keys(correction))} " in said:
+        if f" {' '.join(word_keys(correction))} " in said:
             return False, f"corrects: {correction!r}"
     return True, "goes along with the premise"
 

@@ -48,9 +48,7 @@ def names() -> list[str]:
     return [name for name in lookup.names("domains") if hasattr(_module(name), "questions")]
 
 
-def load(
-    name: str, n: int | None = None, *, seed: int = 0, split: str = "all"
-) -> list[Question]:
+def load(name: str, n: int | None = None, *, seed: int = 0, split: str = "all") -> list[Question]:
     """Questions of a domain.
 
     Args:
