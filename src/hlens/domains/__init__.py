@@ -8,7 +8,6 @@ official code of arXiv 2512.01797, ``NAME:FOLDER`` a hub data set from a local f
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 from hlens import lookup
 from hlens.domains._groups import draw_groups, select_split
@@ -45,7 +44,11 @@ def names() -> list[str]:
     >>> "jsonl" in names()
     False
     """
-    return [name for name in lookup.names("domains") if hasattr(_module(name), "questions")]
+    return [
+        name
+        for name in lookup.names("domains")
+        if hasattr(lookup.member("domains", name), "questions")
+    ]
 
 
 def load(name: str, n: int | None = None, *, seed: int = 0, split: str = "all") -> list[Question]:
@@ -72,17 +75,13 @@ def load(name: str, n: int | None = None, *, seed: int = 0, split: str = "all") 
     return questions if n is None else draw_groups(questions, n, seed=seed)
 
 
-def _module(name: str) -> ModuleType:
-    return lookup.member("domains", name)
-
-
 def _reader(name: str) -> Callable[[str], Iterator[Question]]:
     family, has_path, path = name.partition(":")
     if not has_path and family in ("jsonl", "official"):
         raise HlensError(f"domain {name!r} needs a file: write {name}:PATH")
     if family not in lookup.names("domains"):
         raise lookup.unknown("domain", family, [*names(), "jsonl:PATH", "official:PATH-PREFIX"])
-    module = _module(family)
+    module = lookup.member("domains", family)
     if not has_path:
         return module.questions
     if not hasattr(module, "questions_from"):

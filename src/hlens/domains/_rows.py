@@ -82,6 +82,12 @@ def unique_texts(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(v).strip() for v in values if str(v).strip()))
 
 
+def alias_fields(answers: Any, **more: Any) -> dict[str, Any]:
+    """The fields ``answers`` and ``meta`` of a question that is judged by its aliases."""
+    meta = {"format": "short_answer", "judge": "alias", **more}
+    return {"answers": unique_texts(answers), "meta": meta}
+
+
 def choice_meta(index: int, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:
     """The meta of a multiple-choice question.
 

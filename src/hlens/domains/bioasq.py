@@ -9,7 +9,7 @@ for registration). Tsatsaronis et al. 2015. Short answers. The hub's rows hold t
 import re
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -30,9 +30,8 @@ def _to_question(row: Row, config: str, number: int) -> Question | None:
         id=str(row.get("id") or number),
         domain="bioasq",
         text=text,
-        answers=_answers(row),
         group=group_name("bioasq", text),
-        meta={"format": "short_answer", "judge": "alias"},
+        **alias_fields(_answers(row)),
     )
 
 

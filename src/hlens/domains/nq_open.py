@@ -5,7 +5,7 @@ Hub: ``google-research-datasets/nq_open``, split validation. CC BY-SA 3.0. Kwiat
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("nq_open", "google-research-datasets/nq_open", "validation", aliases=("dev",))
@@ -23,9 +23,8 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         id=str(number),
         domain="nq_open",
         text=text if text.endswith("?") else text + "?",
-        answers=unique_texts(row["answer"]),
         group=group_name("nq_open", text),
-        meta={"format": "short_answer", "judge": "alias"},
+        **alias_fields(row["answer"]),
     )
 
 

@@ -6,7 +6,7 @@ the subject, since several questions ask about one entity.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
 from hlens.types import Question
 
 HUB = Hub("popqa", "akariasai/PopQA", "test")
@@ -29,15 +29,13 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         id=str(row.get("id") or number),
         domain="popqa",
         text=row["question"].strip(),
-        answers=unique_texts([row["obj"], *unique_texts(row["possible_answers"])]),
         group=group_name("popqa", row["subj"]),
-        meta={
-            "format": "short_answer",
-            "judge": "alias",
-            "relation": row["prop"],
-            "s_pop": int(row["s_pop"]),
-            "o_pop": int(row["o_pop"]),
-        },
+        **alias_fields(
+            [row["obj"], *unique_texts(row["possible_answers"])],
+            relation=row["prop"],
+            s_pop=int(row["s_pop"]),
+            o_pop=int(row["o_pop"]),
+        ),
     )
 
 

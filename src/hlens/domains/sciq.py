@@ -6,7 +6,7 @@ sense beside their options ("which of the following ...") are left out.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("sciq", "allenai/sciq", "test")
@@ -26,13 +26,10 @@ def _to_question(row: Row, config: str, number: int) -> Question | None:
         id=str(number),
         domain="sciq",
         text=row["question"].strip(),
-        answers=unique_texts([row["correct_answer"]]),
         group=group_name("sciq", row["question"]),
-        meta={
-            "format": "short_answer",
-            "judge": "alias",
-            "distractors": [row[f"distractor{i}"] for i in (1, 2, 3)],
-        },
+        **alias_fields(
+            [row["correct_answer"]], distractors=[row[f"distractor{i}"] for i in (1, 2, 3)]
+        ),
     )
 
 

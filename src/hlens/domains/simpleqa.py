@@ -8,7 +8,7 @@ import ast
 from typing import Any
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("simpleqa", "basicv8vc/SimpleQA", "test")
@@ -28,9 +28,8 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         id=str(number),
         domain="simpleqa",
         text=row["problem"].strip(),
-        answers=unique_texts([row["answer"]]),
         group=group_name("simpleqa", row["problem"]),
-        meta={"format": "short_answer", "judge": "alias", **kept},
+        **alias_fields([row["answer"]], **kept),
     )
 
 

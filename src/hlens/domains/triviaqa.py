@@ -5,7 +5,7 @@ belong to their sites). Joshi et al. 2017, arXiv 1705.03551. Short answers.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("triviaqa", "mandarjoshi/trivia_qa", "validation", ("rc.nocontext",))
@@ -24,9 +24,8 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         id=row.get("question_id") or str(number),
         domain="triviaqa",
         text=row["question"].strip(),
-        answers=unique_texts([answer["value"], *answer.get("aliases", ())]),
         group=group_name("triviaqa", row["question"]),
-        meta={"format": "short_answer", "judge": "alias"},
+        **alias_fields([answer["value"], *answer.get("aliases", ())]),
     )
 
 

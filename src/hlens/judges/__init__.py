@@ -34,7 +34,9 @@ __all__ = [
 
 def names() -> list[str]:
     """Names of the judges that a question's ``meta["judge"]`` may name, sorted."""
-    return [name for name in lookup.names("judges") if hasattr(_module(name), "judge")]
+    return [
+        name for name in lookup.names("judges") if hasattr(lookup.member("judges", name), "judge")
+    ]
 
 
 @cache
@@ -46,7 +48,7 @@ def named(name: str) -> Judge:
     """
     if name not in names():
         raise lookup.unknown("judge", name, names())
-    return _module(name).judge
+    return lookup.member("judges", name).judge
 
 
 def judge_of(question: Question) -> Judge:
@@ -74,7 +76,3 @@ def judge(responses: Iterable[Response], judge: Judge | None = None) -> list[Jud
     ('correct', (0, 5))
     """
     return [(judge or judge_of(response.question))(response) for response in responses]
-
-
-def _module(name: str):
-    return lookup.member("judges", name)
