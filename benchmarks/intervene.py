@@ -69,7 +69,10 @@ def ways(model: Model, writes: Callable[[Model, torch.Tensor], None], ids: torch
             writes(model, ids)
 
     def watching() -> None:
-        with monitor.watching(model, detector, lambda scores: None, n_prompt=ids.shape[1]):
+        watch = monitor.watching(
+            model, detector, on_scores=lambda scores: None, n_prompt=ids.shape[1]
+        )
+        with watch:
             writes(model, ids)
 
     return {

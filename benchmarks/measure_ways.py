@@ -12,10 +12,11 @@ from torch import Tensor
 import hlens.model
 from hlens import domains, metrics
 from hlens.contributions import measure, measure_many
-from hlens.contributions.engine import Job, auto_tokens
+from hlens.contributions.engine import Job
 from hlens.contributions.passes import right_padded, run_groups, run_rows, run_trunk
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
+from hlens.contributions.schedule import auto_tokens
 from hlens.model import Model
 from hlens.prompts import prompt_text
 from hlens.types import Example
@@ -111,14 +112,14 @@ def random_examples(
 
 def job_of(model: Model, items: Sequence[Example], region: str) -> Job:
     """What hlens runs for a region."""
-    return Job(model, items, [Ask(metrics.cett, region)], torch.float32, None, None)
+    return Job(model, items, [Ask(metrics.cett, region)])
 
 
 def batches(model: Model, items: Sequence[Example], region: str = "answer") -> Iterator[Tensor]:
     """The very batches that hlens runs, each example as one whole row."""
     job = job_of(model, items, region)
     for batch in job.batches(auto_tokens(model)):
-        yield right_padded([job.tasks[index].token_ids for index in batch.members], model)
+        yield right_padded([job.rows[index].token_ids for index in batch.members], model)
 
 
 def bare(model: Model, items: Sequence[Example], region: str = "answer") -> None:
@@ -131,16 +132,16 @@ def bare(model: Model, items: Sequence[Example], region: str = "answer") -> None
 def bare_sharing(model: Model, items: Sequence[Example], region: str = "answer") -> None:
     """The same, but what examples share is run once, as hlens runs it."""
     job = job_of(model, items, region)
-    tasks = [replace(task, positions=[]) for task in job.tasks]
+    rows = [replace(row, positions=[], weights=[]) for row in job.rows]
     silent = Reducer(model, [])  # never hooked, and asked nothing
     with torch.inference_mode():
-        trunk = run_trunk(model, silent, tasks, [], job.common)
+        trunk = run_trunk(silent, rows, job.schedule.common)
         for batch in job.batches(auto_tokens(model)):
-            groups = [[tasks[index] for index in group] for group in batch.groups]
+            groups = [[rows[index] for index in group] for group in batch.groups]
             if batch.shared:
-                run_groups(model, silent, groups, [], trunk)
+                run_groups(silent, groups, trunk)
             else:
-                run_rows(model, silent, [task for group in groups for task in group], [], trunk)
+                run_rows(silent, [row for group in groups for row in group], trunk)
 
 
 def official(model: Model, items: Sequence[Example]) -> Tensor:
@@ -189,8 +190,8 @@ WAYS: dict[str, Callable[[Model, Sequence[Example]], object]] = {
     "hlens, 4 metrics x 3 regions": lambda m, e: measure_many(
         m,
         e,
-        [metrics.cett, metrics.signed_cett, metrics.activation, metrics.activation_norm],
-        ["answer", "other", "response"],
+        metrics=[metrics.cett, metrics.signed_cett, metrics.activation, metrics.activation_norm],
+        regions=["answer", "other", "response"],
     ),
     "run_with_cache": cached,
     "official way": official,

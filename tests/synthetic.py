@@ -34,12 +34,4 @@ def made(
 
 def joined(*parts: Contributions) -> Contributions:
     """Several domains in one."""
-    values = torch.cat([part.values.permute(1, 2, 0) for part in parts], dim=-1)
-    return Contributions(
-        values=values.permute(2, 0, 1),
-        labels=torch.cat([part.labels for part in parts]),
-        groups=sum((part.groups for part in parts), ()),
-        domains=sum((part.domains for part in parts), ()),
-        question_ids=sum((part.question_ids for part in parts), ()),
-        n_tokens=torch.cat([part.n_tokens for part in parts]),
-    )
+    return Contributions.concatenate(parts)

@@ -11,8 +11,7 @@ import architectures
 import hlens
 from hlens import metrics
 from hlens.baselines import gather
-from hlens.baselines._pass import Readings, in_one_pass, read
-from hlens.baselines._running import middle_layer
+from hlens.baselines._reading import Readings, in_one_pass, middle_layer, read
 from hlens.contributions import Ask, measure
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, blocks, next_token_logprobs, stretches
@@ -131,7 +130,7 @@ def test_examples_read_the_same_beside_samples_and_alone(tiny_llama: nn.Module) 
     check(model, examples, whole)
     states = [oracle(model, other)["residual_last"][middle_layer(model)] for other in others]
     torch.testing.assert_close(whole.sample_states, torch.stack(states), atol=2e-5, rtol=1e-4)
-    measured = measure(model, examples, metrics.activation)
+    measured = measure(model, examples, metric=metrics.activation)
     torch.testing.assert_close(whole.activations.values, measured.values, atol=1e-5, rtol=1e-4)
     assert torch.equal(whole.activations.labels, measured.labels)
 
@@ -164,14 +163,21 @@ def test_other_tokens_are_measured_in_the_same_pass(tiny_llama: nn.Module) -> No
     examples = sequences(6, common=20)
     asks = [
         Ask(metrics.cett, "response"),
-        Ask(metrics.cett, "answer", "max", "predicted"),
-        Ask(metrics.activation, "response", "last"),
+        Ask(metrics.cett, "answer", reduce="max", position="predicted"),
+        Ask(metrics.activation, "response", reduce="last"),
     ]
     assert all(in_one_pass(ask, examples) for ask in asks)
     found = read(model, examples, sequences(n_answer=9), lookback=True, also=asks)
     check(model, examples, found)
     for ask, values in zip(asks, found.measured, strict=True):
-        alone = measure(model, examples, ask.metric, ask.region, ask.reduce, ask.position)
+        alone = measure(
+            model,
+            examples,
+            metric=ask.metric,
+            region=ask.region,
+            reduce=ask.reduce,
+            position=ask.position,
+        )
         torch.testing.assert_close(values.values, alone.values, atol=1e-5, rtol=1e-4)
         assert values.region == alone.region
     assert not in_one_pass(Ask(metrics.cett, "prompt"), examples)
@@ -220,7 +226,8 @@ def test_a_batch_that_does_not_fit_is_halved(
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(model.hf, "forward", small)
-    found = read(model, examples, [], lookback=False)
+    with pytest.warns(ResourceWarning, match="out of memory with .* going on with at most"):
+        found = read(model, examples, [], lookback=False)
     torch.testing.assert_close(found.residual, expected.residual)
 
 
@@ -293,7 +300,7 @@ def test_evidence_stands_in_the_order_of_the_contributions(model: Model) -> None
     beside = gather(model, examples, responses, data, samples=0, ask=False, also=asks).measured
     assert list(beside) == ["p", "r"]
     for name, ask in asks.items():  # the first in a pass of its own
-        alone = measure(model, examples, ask.metric, ask.region)
+        alone = measure(model, examples, metric=ask.metric, region=ask.region)
         torch.testing.assert_close(beside[name].values, alone.values, atol=1e-5, rtol=1e-4)
     turned = list(range(len(examples)))[::-1]
     back = gather(

@@ -111,7 +111,7 @@ def test_neuron_major_is_a_view() -> None:
 
 def test_every_region_equals_the_formula_by_hand() -> None:
     model, items = tiny("llama"), several()
-    found = measure_many(model, items, [metrics.cett], list(REGIONS))
+    found = measure_many(model, items, metrics=[metrics.cett], regions=list(REGIONS))
     for region in REGIONS:
         close(found["cett", region].values, by_hand(model, items, region))
 
@@ -147,7 +147,9 @@ def apart(n: int, n_prompt: int) -> list[Example]:
 @pytest.mark.parametrize("metric", [metrics.cett, metrics.projection], ids=["cett", "projection"])
 def test_every_reduction_of_every_position(reduce: Any, position: Any, metric: Any) -> None:
     model, items = tiny("gpt2"), several()
-    found = measure_many(model, items, [metric], list(REGIONS), reduce, position)
+    found = measure_many(
+        model, items, metrics=[metric], regions=list(REGIONS), reduce=reduce, position=position
+    )
     for row, item in enumerate(items):
         with torch.inference_mode():
             _, cache = model.run_with_cache(item.token_ids[None])
@@ -189,10 +191,10 @@ def test_a_metric_of_ones_own_is_a_plain_function() -> None:
     def largest(mlp: MlpTrace) -> Tensor:
         return mlp.act.square()
 
-    data = measure(tiny("llama"), several(3), largest, "other")
+    data = measure(tiny("llama"), several(3), metric=largest, region="other")
     assert data.metric == "largest"
-    plain = measure(tiny("llama"), several(3), metrics.activation, "first_answer")
-    squared = measure(tiny("llama"), several(3), largest, "first_answer")
+    plain = measure(tiny("llama"), several(3), metric=metrics.activation, region="first_answer")
+    squared = measure(tiny("llama"), several(3), metric=largest, region="first_answer")
     close(squared.values, plain.values.square())
 
 
@@ -274,7 +276,7 @@ def test_what_is_not_finite_is_named() -> None:
 
     items = [example(number) for number in range(4)]
     with pytest.raises(HlensError, match=r"example 'q0' and 3 more are not finite.*load it in"):
-        measure(tiny("llama"), items, overflowing)
+        measure(tiny("llama"), items, metric=overflowing)
 
 
 def test_what_does_not_fit_half_precision_is_no_infinity() -> None:
@@ -282,8 +284,8 @@ def test_what_does_not_fit_half_precision_is_no_infinity() -> None:
         return mlp.act.float().abs() + 1e5
 
     with pytest.raises(HlensError, match=r"do not fit torch.float16: measure with dtype="):
-        measure(tiny("llama"), several(2), loud, dtype=torch.float16)
-    assert measure(tiny("llama"), several(2), loud).values.isfinite().all()
+        measure(tiny("llama"), several(2), metric=loud, dtype=torch.float16)
+    assert measure(tiny("llama"), several(2), metric=loud).values.isfinite().all()
 
 
 def test_minus_infinity_is_no_contribution() -> None:
@@ -291,7 +293,7 @@ def test_minus_infinity_is_no_contribution() -> None:
         return mlp.act.float() * 0 - torch.inf
 
     with pytest.raises(HlensError, match=r"and 1 more are not finite"):
-        measure(tiny("llama"), several(2), silent)
+        measure(tiny("llama"), several(2), metric=silent)
     whole = replace(example(7), start=9, stop=16)  # an empty region beside others is left out
     both = [whole, example(1)]
     options = {"region": "response_other", "reduce": "max", "drop_empty": True}
@@ -301,8 +303,11 @@ def test_minus_infinity_is_no_contribution() -> None:
 def test_two_metrics_of_one_name_are_refused_and_the_same_twice_is_once() -> None:
     model, items = tiny("llama"), several(2)
     with pytest.raises(HlensError, match=r"two metrics are named '<lambda>'"):
-        measure_many(model, items, [lambda m: m.act, lambda m: m.act * 2], ["answer"])
-    assert len(measure_many(model, items, [metrics.cett] * 2, ["answer", "answer"])) == 1
+        measure_many(
+            model, items, metrics=[lambda m: m.act, lambda m: m.act * 2], regions=["answer"]
+        )
+    twice = measure_many(model, items, metrics=[metrics.cett] * 2, regions=["answer", "answer"])
+    assert len(twice) == 1
 
 
 @pytest.mark.parametrize(
@@ -325,7 +330,7 @@ def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
 
     measure(model, several(2))
     with pytest.raises(KeyError):
-        measure(model, several(2), broken)
+        measure(model, several(2), metric=broken)
     assert not any(module._forward_hooks for module in model.down_projections)
 
 

@@ -14,7 +14,7 @@ import hlens.model
 from hlens import metrics
 from hlens.contributions import measure, measure_many
 from hlens.errors import HlensError
-from hlens.metrics import FACTORS, FORMULAS, NEEDS, Metric
+from hlens.metrics import Metric, factors_of, needs_of
 from hlens.model import Model
 from hlens.types import Contributions, Example, MlpTrace
 from test_measure import close, example, model, several, tiny
@@ -38,6 +38,9 @@ def name_of(metric: Metric) -> str:
     return getattr(metric, "__name__", "")
 
 
+FORMULAS = [metrics.by_name(name) for name in metrics.names()]
+FACTORED = [metric for metric in FORMULAS if factors_of(metric)]
+NEEDY = [metric for metric in FORMULAS if needs_of(metric)]
 every_metric = pytest.mark.parametrize("metric", FORMULAS, ids=name_of)
 
 
@@ -59,11 +62,12 @@ def test_a_silent_mlp_gives_zeros_and_no_nan(metric: Metric) -> None:
     assert torch.equal(metric(silent), torch.zeros_like(mlp.act))
 
 
-@pytest.mark.parametrize("metric", FACTORS, ids=name_of)
+@pytest.mark.parametrize("metric", FACTORED, ids=name_of)
 @pytest.mark.parametrize("gain", [True, False])
 def test_the_factors_are_those_of_the_formula(metric: Metric, gain: bool) -> None:
     mlp = trace(bias=1.0) if gain else replace(trace(bias=1.0), post_gain=None)
-    factors = FACTORS[metric]
+    factors = factors_of(metric)
+    assert factors is not None
     value = factors.act(mlp.act)
     value = value if factors.pos is None else value * factors.pos(mlp.out, mlp.post_gain)[..., None]
     value = value if factors.neuron is None else value * factors.neuron(mlp)
@@ -106,37 +110,47 @@ def test_post_norm_is_cett_of_the_gained_output() -> None:
     close(metrics.post_norm(mlp), metrics.cett(gained))
 
 
-@pytest.mark.parametrize("metric", NEEDS, ids=name_of)
+@pytest.mark.parametrize("metric", NEEDY, ids=name_of)
 def test_what_a_metric_lacks_is_named(metric: Metric) -> None:
     bare = replace(trace(), direction=None, gradient=None)
-    with pytest.raises(HlensError, match=f"{name_of(metric)} needs {NEEDS[metric]}="):
+    with pytest.raises(
+        HlensError, match=f"{name_of(metric)} needs {next(iter(needs_of(metric)))}="
+    ):
         metric(bare)
 
 
 def test_names_are_looked_up_with_help() -> None:
-    assert [metrics.by_name(name_of(metric)) for metric in FORMULAS] == list(FORMULAS)
+    assert metrics.names() == [name_of(metric) for metric in FORMULAS]
+    assert {"cett", "projection", "gradient_x_activation"} <= set(metrics.names())
     with pytest.raises(HlensError, match="did you mean 'cett'"):
         metrics.by_name("cet")
 
 
 # Through measure, on real architectures
 
-PLAIN = [metric for metric in FORMULAS if metric not in NEEDS]
+PLAIN = [metric for metric in FORMULAS if metric not in NEEDY]
 Found = dict[tuple[str, str], Contributions]
 
 
 def all_metrics(model: Model, items: list[Example], batch_size: int | None = None) -> Found:
     """Every formula: those that need the logits where tokens are predicted, the rest anywhere."""
-    plain = measure_many(model, items, PLAIN, ["answer", "other"], batch_size=batch_size)
+    plain = measure_many(
+        model, items, metrics=PLAIN, regions=["answer", "other"], batch_size=batch_size
+    )
     needy = measure_many(
-        model, items, list(NEEDS), ["answer"], position="predicted", batch_size=batch_size
+        model,
+        items,
+        metrics=NEEDY,
+        regions=["answer"],
+        position="predicted",
+        batch_size=batch_size,
     )
     return plain | needy
 
 
 def test_every_formula_by_hand_on_a_bridge_cache_gives_the_same(model: Model) -> None:
     items = several(3)
-    found = measure_many(model, items, PLAIN, ["answer"])
+    found = measure_many(model, items, metrics=PLAIN, regions=["answer"])
     for row, item in enumerate(items):
         with torch.inference_mode():
             _, cache = model.run_with_cache(item.token_ids[None])
@@ -149,7 +163,9 @@ def test_every_formula_by_hand_on_a_bridge_cache_gives_the_same(model: Model) ->
 
 def test_what_needs_the_logits_by_hand_on_a_bridge_cache_gives_the_same() -> None:
     model, item = tiny("llama"), example(1)
-    found = measure_many(model, [item], list(NEEDS), ["first_answer"], position="predicted")
+    found = measure_many(
+        model, [item], metrics=NEEDY, regions=["first_answer"], position="predicted"
+    )
     ids, at, target = item.token_ids[None], item.start - 1, int(item.token_ids[item.start])
     acts: list[Tensor] = []
     last: list[Tensor] = []
@@ -173,7 +189,7 @@ def test_what_needs_the_logits_by_hand_on_a_bridge_cache_gives_the_same() -> Non
         trace = MlpTrace.from_cache(
             cache, model.bridge, layer, direction=direction, gradient=gradient
         )
-        for metric in NEEDS:
+        for metric in NEEDY:
             close(found[name_of(metric), "first_answer"].values[0, layer], metric(trace)[0, at])
 
 
@@ -240,7 +256,9 @@ def logprob(model: Model, item: Example) -> float:
 def test_gradient_x_activation_is_the_slope_under_scaling(name: str) -> None:
     """d log p / d alpha at alpha = 1 is the sum of a dL/da over all positions."""
     model, item = tiny(name), example(1)
-    kinds = measure_many(model, [item], [metrics.gradient_x_activation], ["prompt", "response"])
+    kinds = measure_many(
+        model, [item], metrics=[metrics.gradient_x_activation], regions=["prompt", "response"]
+    )
     n = item.n_prompt, len(item.token_ids) - item.n_prompt
     total = torch.stack([d.values[0] * k for d, k in zip(kinds.values(), n, strict=True)]).sum(0)
     for layer, neuron in [(0, 3), (1, 11), (2, 40)]:
@@ -260,7 +278,11 @@ def test_direct_logit_attribution_is_what_a_neuron_adds_to_the_logit(name: str) 
     """Taking the neuron's own write out of the last residual stream, all norm scales held fixed."""
     model, item = tiny(name), example(1)
     data = measure(
-        model, [item], metrics.direct_logit_attribution, "first_answer", position="predicted"
+        model,
+        [item],
+        metric=metrics.direct_logit_attribution,
+        region="first_answer",
+        position="predicted",
     )
     at, target = item.start - 1, int(item.token_ids[item.start])
     seen: dict[Any, tuple[Tensor, Tensor]] = {}
@@ -308,7 +330,11 @@ def test_direct_logit_attribution_is_in_logits_where_a_model_scales_them(name: s
     """Of the last layer's neurons, and with them of all that stands before the final norm."""
     model, item = hlens.model.load((architectures.SCALED_LOGITS[name](), None)), example(1)
     data = measure(
-        model, [item], metrics.direct_logit_attribution, "first_answer", position="predicted"
+        model,
+        [item],
+        metric=metrics.direct_logit_attribution,
+        region="first_answer",
+        position="predicted",
     )
     at, target = item.start - 1, int(item.token_ids[item.start])
     seen: list[Tensor] = []
@@ -336,13 +362,13 @@ def test_direct_logit_attribution_is_in_logits_where_a_model_scales_them(name: s
 
 def test_direct_logit_attribution_asks_for_predicted_positions() -> None:
     with pytest.raises(HlensError, match="position='predicted'"):
-        measure(tiny("llama"), several(2), metrics.direct_logit_attribution)
+        measure(tiny("llama"), several(2), metric=metrics.direct_logit_attribution)
 
 
 @pytest.mark.parametrize("name", ["gemma2", "gemma3", "olmo2"])
 def test_post_norm_reads_the_gain_of_its_architecture(name: str) -> None:
     model, item = tiny(name), example(1)
-    data = measure(model, [item], metrics.post_norm, "first_answer")
+    data = measure(model, [item], metric=metrics.post_norm, region="first_answer")
     layer = 1
     post = _block(model)[layer].post_feedforward_layernorm
     seen: list[Tensor] = []

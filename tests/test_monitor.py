@@ -44,7 +44,7 @@ def measured(model: Model, detector: Detector, tokens: list[tuple[int, ...]]) ->
         for i, (prompt, answer) in enumerate(zip(PROMPTS, tokens, strict=True))
     ]  # fmt: skip
     metric = hlens.metrics.by_name(detector.metric)
-    return detector(hlens.measure(model, examples, metric, detector.region)).tolist()
+    return detector(hlens.measure(model, examples, metric=metric, region=detector.region)).tolist()
 
 
 @pytest.mark.parametrize("name", sorted(architectures.DENSE))
@@ -143,18 +143,19 @@ def test_a_policy_flags_or_stops_one_row_and_leaves_the_others(
 
 def test_watching_any_generation(model: Model, detector: Detector) -> None:
     seen: list[TokenScores] = []
-    with watching(model, detector, seen.append) as watch:
+    with watching(model, detector, on_scores=seen.append) as watch:
         made = model.generate_many(PROMPTS[:1], HOW)
     found = monitor(model, detector, PROMPTS[:1], HOW)[0]
     scores = [float(one.score[0, -1]) for one in seen]
     assert scores == pytest.approx([r.token_score for r in found.risks][: len(scores)], abs=1e-5)
     assert len(scores) == len(made[0].token_ids) - 1  # generation never reads its last token
     assert watch.touched == watch.tokens * 4 == len(scores) * 4
-    with pytest.raises(HlensError, match="no generated token"), watching(model, detector, print):
+    unread = watching(model, detector, on_scores=print)
+    with pytest.raises(HlensError, match="no generated token"), unread:
         pass
     seen.clear()
     ids = torch.tensor([PROMPTS[0]])
-    with watching(model, detector, seen.append, n_prompt=2):
+    with watching(model, detector, on_scores=seen.append, n_prompt=2):
         model.bridge(ids)
     assert seen[0].generated.tolist() == [[-2, -1, 0, 1, 2]]
 

@@ -123,7 +123,9 @@ def test_every_region_agrees_on_the_embedded_model() -> None:
 
 def test_every_region_agrees_with_the_official_way(model: Model) -> None:
     items = examples(model.tokenizer)
-    found = measure_many(model, items, [cett], list(OFFICIAL_NAMES), compat="thunlp")
+    found = measure_many(
+        model, items, metrics=[cett], regions=list(OFFICIAL_NAMES), compat="thunlp"
+    )
     for row, chat in enumerate(CHATS):
         for region, expected in official(model, model.tokenizer, chat).items():
             close(found["cett_thunlp", region].values[row], expected, 2e-6)
@@ -179,7 +181,7 @@ def test_the_official_files_become_contributions(folder: Path) -> None:
 
 
 def test_other_tokens_are_true_examples_of_the_same_groups(folder: Path) -> None:
-    data = import_thunlp(folder / "answer", folder / "ids.json", folder / "other")
+    data = import_thunlp(folder / "answer", folder / "ids.json", other_folder=folder / "other")
     assert data.labels.tolist() == [False, False, True, False, False, False]
     assert data.groups[:3] == data.groups[3:]
 
@@ -228,5 +230,5 @@ def test_what_would_spoil_a_probe_is_named(tmp_path: Path, harm: Any, said: str)
 def test_the_official_epsilon_is_seen_only_where_outputs_vanish(model: Model) -> None:
     items = examples(model.tokenizer)
     near = [replace(item, question_id="again") for item in items]
-    a, b = measure(model, near), measure(model, items, cett_thunlp)
+    a, b = measure(model, near), measure(model, items, metric=cett_thunlp)
     close(a.values, b.values, 1e-6)

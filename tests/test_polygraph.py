@@ -23,7 +23,7 @@ import torch
 import architectures
 import hlens
 from hlens.baselines import named
-from hlens.baselines._pass import read
+from hlens.baselines._reading import read
 from hlens.baselines.eigenscore import eigenscore
 from hlens.baselines.semantic_entropy import counted_entropy, likely_entropy
 from hlens.model import next_token_logprobs

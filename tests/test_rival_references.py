@@ -18,10 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from hlens.baselines import named, position, semantic_entropy
-from hlens.baselines._layers import best_place, places, states
-from hlens.baselines._learning import CS, folds, splits
-from hlens.baselines._meaning import by_entailment
+from hlens.baselines import by_entailment, named, position, semantic_entropy
+from hlens.baselines._learning import CS, best_place, folds, places, splits, states
 from hlens.baselines.mass_mean import along_means
 from hlens.model.k_sparse import fit_k_sparse
 from hlens.probe import SparseProbe

@@ -16,7 +16,7 @@ from hlens import metrics
 from hlens.contributions import measure, measure_many
 from hlens.contributions.plan import padded_tokens, plan
 from hlens.contributions.regions import Ask
-from hlens.contributions.tasks import task_of
+from hlens.contributions.rows import row_of
 from hlens.model import Model
 from test_measure import begun, by_hand, close, example, model, sharing, tiny
 
@@ -29,10 +29,14 @@ def test_sharing_what_comes_first_changes_nothing(
     model: Model, n_prompt: int, common: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items, regions = sharing(2, n_prompt, common), ["answer", "other", "prompt", "last_prompt"]
-    ways = [("mean", "predicted"), ("max", "read")]
-    shared = [measure_many(model, items, [metrics.cett], regions, *way) for way in ways]
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: False)
-    alone = [measure_many(model, items, [metrics.cett], regions, *way) for way in ways]
+    ways = [{"position": "predicted"}, {"reduce": "max"}]
+    shared = [
+        measure_many(model, items, metrics=[metrics.cett], regions=regions, **way) for way in ways
+    ]
+    monkeypatch.setattr("hlens.contributions.schedule.serves", lambda *_: False)
+    alone = [
+        measure_many(model, items, metrics=[metrics.cett], regions=regions, **way) for way in ways
+    ]
     for a, b in zip(shared, alone, strict=True):
         for key in a:
             close(a[key].values, b[key].values)
@@ -101,9 +105,9 @@ def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch)
     shared = measure(model, items)
     assert list(model.served.values()) == [False]
     short = sharing(2, 3, 4)
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: False)
+    monkeypatch.setattr("hlens.contributions.schedule.serves", lambda *_: False)
     close(shared.values, measure(model, items).values)
-    monkeypatch.setattr("hlens.contributions.engine.serves", lambda *_: True)
+    monkeypatch.setattr("hlens.contributions.schedule.serves", lambda *_: True)
     assert not torch.allclose(shared.values, measure(model, items).values, rtol=1e-3)
     close(measure(model, short).values, by_hand(model, short))
 
@@ -111,10 +115,10 @@ def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch)
 def test_batches_are_cut_where_they_cost_least() -> None:
     draw = random.Random(0)
     items = [example(number, draw.randint(5, 60), 4) for number in range(8)]
-    tasks = [task_of(item, [Ask(metrics.cett, "answer")]) for item in items]
-    found = plan(tasks, tokens=200, overhead=30)
+    rows = [row_of(item, [Ask(metrics.cett, "answer")]) for item in items]
+    found = plan(rows, tokens=200, overhead=30)
     assert sorted(index for batch in found for index in batch.members) == list(range(8))
-    lengths = sorted((len(task) for task in tasks), reverse=True)
+    lengths = sorted((len(row) for row in rows), reverse=True)
 
     def cost(cuts: tuple[int, ...]) -> float:
         parts = [lengths[a:b] for a, b in pairwise((0, *cuts, 8))]
@@ -122,7 +126,7 @@ def test_batches_are_cut_where_they_cost_least() -> None:
         return sum(padded) + 30 * len(parts) if max(padded) <= 200 else float("inf")
 
     every = [cuts for n in range(8) for cuts in combinations(range(1, 8), n)]
-    assert sum(padded_tokens(batch, tasks) + 30 for batch in found) == min(map(cost, every))
+    assert sum(padded_tokens(batch, rows) + 30 for batch in found) == min(map(cost, every))
 
 
 def test_batches_are_cut_by_length() -> None:

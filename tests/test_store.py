@@ -16,8 +16,8 @@ import torch
 from hlens import metrics, store
 from hlens.contributions import measure, measure_many, stored
 from hlens.contributions.engine import Job
-from hlens.contributions.gathering import identity_of
 from hlens.contributions.regions import Ask
+from hlens.contributions.stored import identity_of
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.probe import design
@@ -129,8 +129,14 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(folder: Path | None, items: list[Example] | None = None) -> Contributions:
     items = several(12) + sharing() if items is None else items
-    asked = [metrics.cett, metrics.projection], ["answer", "other"]
-    return measure_many(tiny("llama"), items, *asked, batch_size=2, store=folder)["cett", "answer"]
+    return measure_many(
+        tiny("llama"),
+        items,
+        metrics=[metrics.cett, metrics.projection],
+        regions=["answer", "other"],
+        batch_size=2,
+        store=folder,
+    )["cett", "answer"]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -174,8 +180,8 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_another_example_is_another_run(other: dict[str, Any]) -> None:
     asks = [Ask(metrics.cett, "answer")]
-    how = asks, torch.float32, None
-    one, two = (identity_of(tiny("llama"), [example(0, **f)], *how) for f in ({}, other))
+    jobs = [Job(tiny("llama"), [example(0, **fields)], asks) for fields in ({}, other)]
+    one, two = map(identity_of, jobs)
     assert one != two
 
 
@@ -187,11 +193,11 @@ def test_a_metric_of_the_same_name_that_does_something_else_is_another_run(tmp_p
         return mine
 
     items = several(2)
-    first = measure(tiny("llama"), items, scaled(1.0), store=tmp_path)
-    again = measure(tiny("llama"), items, scaled(1.0), store=tmp_path)
+    first = measure(tiny("llama"), items, metric=scaled(1.0), store=tmp_path)
+    again = measure(tiny("llama"), items, metric=scaled(1.0), store=tmp_path)
     assert torch.equal(first.values, again.values)
     with pytest.raises(HlensError, match="another run"):
-        measure(tiny("llama"), items, scaled(2.0), store=tmp_path)
+        measure(tiny("llama"), items, metric=scaled(2.0), store=tmp_path)
 
 
 def stopped(folder: Path, after: int) -> None:

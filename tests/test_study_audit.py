@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import hlens
 from hlens import baselines
-from hlens.baselines import _asking
+from hlens.baselines import p_true
 from hlens.cli.app import app
 from hlens.errors import HlensError
 from hlens.model import Model, next_token_logprobs
@@ -55,7 +55,7 @@ def test_a_completion_study_is_audited_as_it_asked(
         prompts.extend(asked)
         return next_token_logprobs(model, asked)
 
-    monkeypatch.setattr(_asking, "next_token_logprobs", spied)
+    monkeypatch.setattr(p_true, "next_token_logprobs", spied)
     evidence = Auditing(study).evidence()
     texts = [model.tokenizer.decode(prompt) for prompt in prompts]
     assert len(texts) == len(evidence)

@@ -153,24 +153,10 @@ def _other_split(
     train: Contributions, test: Contributions, fixed: BaseEstimator, told: _Told, seed: int
 ) -> Row:
     """Trained and tested on other halves of the same data, with another seed of the split."""
-    whole = joined(train, test)
+    whole = Contributions.concatenate([train, test])
     share = len(test) / len(whole)
     first, second = split_by_group(whole, share, seed=seed + 1)
     return told.row(OTHER_SEED, fit_detector(first, fixed), second, paired=False)
-
-
-def joined(first: Contributions, second: Contributions) -> Contributions:
-    """Two parts in one."""
-    values = torch.cat([part.values.permute(1, 2, 0) for part in (first, second)], dim=-1)
-    return replace(
-        first,
-        values=values.permute(2, 0, 1),
-        labels=torch.cat([first.labels, second.labels]),
-        groups=first.groups + second.groups,
-        domains=first.domains + second.domains,
-        question_ids=first.question_ids + second.question_ids,
-        n_tokens=torch.cat([first.n_tokens, second.n_tokens]),
-    )
 
 
 def _emptied(data: Contributions, detector: Detector) -> Contributions:

@@ -1,4 +1,4 @@
-"""Rival detectors: what else tells hallucinations from true answers, on the same examples?
+"""Rival detectors: what else separates hallucinations from true answers, on the same examples?
 
 One rival a file, each a `Rival` by the name ``rival``: a value that reads `Evidence` and scores the
 rows of a test part. `gather` reads the evidence of them all in one forward pass.

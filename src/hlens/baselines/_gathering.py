@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 
-from hlens.baselines._asking import asked_true
-from hlens.baselines._pass import in_one_pass, read
-from hlens.baselines._samples import Sampling, distinct, fields
+from hlens.baselines._reading import in_one_pass, read
+from hlens.baselines._samples import distinct_sequences, evidence_fields, other_samples
+from hlens.baselines.p_true import probability_true
 from hlens.contributions import Ask, measure
-from hlens.contributions.regions import check_not_empty
+from hlens.contributions.checks import check_not_empty
 from hlens.errors import HlensError
 from hlens.model import Model, Settings
 from hlens.prompts import prompt_text
 from hlens.types import Contributions, Evidence, Example, Response
 
 Progress = Callable[[str, int, int], None]
-N_SAMPLES = 4
 
 
 def gather(
@@ -27,7 +26,7 @@ def gather(
     responses: Sequence[Response],
     contributions: Contributions,
     *,
-    samples: int = N_SAMPLES,
+    samples: int = 4,
     seed: int = 0,
     settings: Settings | None = None,
     completion: bool = False,
@@ -37,10 +36,10 @@ def gather(
 ) -> Evidence:
     """Read everything that the rivals look at.
 
-    One sampling pass at most: a question's other samples in the study serve first, and only what
-    lacks is drawn. One forward pass over the examples, in which samples go as far as the middle
-    layer and a shared prompt is run once. And one short prompt an example for P(True), unless it is
-    not asked.
+    One sampling pass at most: a question's other samples in the study are used first, and only
+    missing ones are drawn. One forward pass over the examples, in which samples go as far as the
+    middle layer and a shared prompt is run once. And one short prompt an example for P(True),
+    unless `ask` is off.
 
     Args:
         model: The model of the study.
@@ -49,52 +48,82 @@ def gather(
         contributions: What was measured on the examples.
         samples: Other answers to each example's question; 0 leaves out the rivals that need them.
         seed: The study's seed; further samples continue where it ended.
-        settings: The study's sampling settings. At temperature 0 all samples are one, so that
+        settings: The study's sampling settings. At temperature 0 all samples are the same, so
             further ones are drawn at temperature 1.
         completion: Whether the study put its questions as text to be continued.
         ask: Whether the model is asked about its own answers.
-        also: What else to measure on the examples, by a name: in the same pass where no token
-            before the answer is asked and the metric does not look at logits, else in a pass of
-            its own.
+        also: What else to measure on the examples, by a name: in the same pass unless it reads
+            tokens before the answer or its metric depends on logits, else in a pass of its own.
         progress: Called with (step, done, in all).
 
     Raises:
         HlensError: Contributions of other examples, an example without its response, or a region
             without tokens.
     """
-    own = _own(examples, responses, contributions)
+    own = _own_responses(examples, responses, contributions)
     also = dict(also or {})
     check_not_empty(list(also.values()), list(examples), drop_empty=False)
-    tell = progress or (lambda step, done, total: None)
-    sampling = Sampling(samples, seed, settings or Settings(), completion)
-    others = sampling.others(model, own, responses, partial(tell, "sample"))
-    sequences, place = distinct(others)
+    report = progress or (lambda step, done, total: None)
+    others = other_samples(
+        model,
+        own,
+        responses,
+        n=samples,
+        seed=seed,
+        settings=settings or Settings(),
+        completion=completion,
+        progress=partial(report, "sample"),
+    )
+    # One pass over examples and samples, and passes of their own for what that cannot measure.
+    sequences, index = distinct_sequences(others)
     lookback = any(response.question.context for response in own)
-    beside = {name: asked for name, asked in also.items() if in_one_pass(asked, examples)}
-    asks = list(beside.values())
-    found = read(model, examples, sequences, lookback, asks, partial(tell, "read"))
-    measured = dict(zip(beside, found.measured, strict=True))
-    rest = {name: asked for name, asked in also.items() if name not in beside}
-    measured |= _apart(model, examples, rest, partial(tell, "measure"))
+    within = {name: asked for name, asked in also.items() if in_one_pass(asked, examples)}
+    readings = read(
+        model,
+        examples,
+        sequences,
+        lookback=lookback,
+        also=list(within.values()),
+        progress=partial(report, "read"),
+    )
+    measured = dict(zip(within, readings.measured, strict=True))
+    for name, asked in also.items():
+        if name not in within:
+            measured[name] = measure(
+                model,
+                examples,
+                metric=asked.metric,
+                region=asked.region,
+                reduce=asked.reduce,
+                position=asked.position,
+                progress=partial(report, "measure"),
+            )
+    # What is read of texts: P(True), and the samples' answers.
     texts = _texts(model, examples, own)
     if ask:
-        asked = (texts["questions"], texts["contexts"], texts["answers"], completion)
-        texts["p_true"] = asked_true(model, *asked, partial(tell, "ask"))
+        texts["p_true"] = probability_true(
+            model,
+            texts["questions"],
+            texts["contexts"],
+            texts["answers"],
+            completion=completion,
+            progress=partial(report, "ask"),
+        )
     if samples:
-        texts |= fields(others, found.sample_states[place])
+        texts |= evidence_fields(others, readings.sample_states[index])
     return Evidence(
         contributions=contributions,
         n_prompt=torch.tensor([example.n_prompt for example in examples]),
         n_response=torch.tensor([len(r.token_ids) - r.n_prompt for r in own]),
         starts=torch.tensor([example.start for example in examples]),
-        logprobs=found.logprobs,
-        entropies=found.entropies,
-        activations=found.activations,
-        residual=found.residual,
-        residual_last=found.residual_last,
-        lookback=found.lookback,
+        logprobs=readings.logprobs,
+        entropies=readings.entropies,
+        activations=readings.activations,
+        residual=readings.residual,
+        residual_last=readings.residual_last,
+        lookback=readings.lookback,
         measured={name: measured[name] for name in also},
-        why_not=_why_not(lookback, ask, samples),
+        why_not=_why_not(lookback=lookback, ask=ask, samples=samples),
         **texts,
     )
 
@@ -110,28 +139,17 @@ def _texts(model: Model, examples: Sequence[Example], own: Sequence[Response]) -
     }
 
 
-def _apart(
-    model: Model,
-    examples: Sequence[Example],
-    asks: Mapping[str, Ask],
-    progress: Callable[[int, int], None],
-) -> dict[str, Contributions]:
-    """What the shared pass cannot serve, each in a pass of its own."""
-    hows = {name: (a.metric, a.region, a.reduce, a.position) for name, a in asks.items()}
-    return {name: measure(model, examples, *how, progress=progress) for name, how in hows.items()}
-
-
-def _own(
+def _own_responses(
     examples: Sequence[Example], responses: Sequence[Response], contributions: Contributions
 ) -> list[Response]:
     """The response of each example."""
     if [e.question_id for e in examples] != list(contributions.question_ids):
         raise HlensError(
-            f"{len(examples)} examples and contributions of {len(contributions)}, or in another "
-            "order; give the examples that the contributions were measured on"
+            f"contributions of {len(contributions)} examples, and {len(examples)} examples that "
+            "differ or come in another order; give the examples that were measured"
         )
     known = {(r.question.domain, r.question.id, r.sample): r for r in responses}
-    found = []
+    own = []
     for example in examples:
         key = (example.domain, example.question_id, example.sample)
         if key not in known:
@@ -144,13 +162,13 @@ def _own(
                 f"example {example.question_id!r} begins at the first token, which nothing "
                 "predicts; give examples with a prompt"
             )
-        found.append(known[key])
-    return found
+        own.append(known[key])
+    return own
 
 
-def _why_not(lookback: bool, ask: bool, samples: int) -> dict[str, str]:
-    unheard = "the architecture hands out no attention weights"
-    why = {"lookback": unheard if lookback else "no question has a context to look back on"}
+def _why_not(*, lookback: bool, ask: bool, samples: int) -> dict[str, str]:
+    unread = "the architecture returns no attention weights"
+    why = {"lookback": unread if lookback else "no question has a context to look back on"}
     if not ask:
         why["p_true"] = "the model was not asked about its answers"
     if samples == 0:

@@ -1,23 +1,38 @@
-"""What rivals learn with: a direction, and logistic regression whose C is chosen by group."""
+"""What rivals learn with: a direction, logistic regression, a layer of the residual stream, probes.
 
-from collections.abc import Sequence
+Everything that is chosen (a direction, a penalty, a layer) is chosen inside the training part, on
+folds by group.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.sparse import csr_matrix, hstack
 from scipy.stats import rankdata
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from hlens.baselines._rival import NotAvailableError
+from hlens.baselines._rival import NotAvailableError, Score
 from hlens.errors import HlensError
+from hlens.probe import SparseProbe
 from hlens.probe.crossval import assign_folds
+from hlens.types import Contributions, Evidence
 
 CS = tuple(10.0**power for power in range(-4, 3))
 FOLDS = 5
+_BLOCK = 2048  # neurons at a time
+
+States = Float[np.ndarray, "example d_model"]
+Others = Float[np.ndarray, "row d_model"]
+Labels = Bool[np.ndarray, " example"]
+# Training states and labels, states to be scored -> their scores.
+Fit = Callable[[States, Labels, Others], Float[np.ndarray, " row"]]
 
 
 def direction(values: Float[Tensor, " example"], labels: Bool[Tensor, " example"]) -> int:
@@ -51,20 +66,165 @@ def splits(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
 
 
+# Logistic regression, on features or on words
+
+
 def logistic(fold: np.ndarray) -> GridSearchCV:
     """L2 logistic regression, classes balanced, its C by AUROC on these held-out folds."""
     plain = LogisticRegression(class_weight="balanced", max_iter=5000, tol=1e-6)
     return GridSearchCV(plain, {"C": CS}, scoring="roc_auc", cv=splits(fold))
 
 
-def logistic_scores(
-    train: Float[np.ndarray, "example feature"],
-    labels: Bool[Tensor, " example"],
-    groups: Sequence[str],
-    test: Float[np.ndarray, "row feature"],
-    seed: int,
-) -> Float[Tensor, " row"]:
-    """Log-odds of each test row by logistic regression on standardised features."""
-    model = make_pipeline(StandardScaler(), logistic(folds(labels, groups, seed)))
-    model.fit(train, labels.numpy())
-    return torch.from_numpy(model.decision_function(test)).float()
+def logistic_score(features: Callable[[Evidence], np.ndarray]) -> Score:
+    """Score by logistic regression on standardised features, ``[row, feature]``."""
+
+    def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
+        model = make_pipeline(
+            StandardScaler(), logistic(folds(train.labels, train.groups, seed))
+        ).fit(features(train), train.labels.numpy())
+        return torch.from_numpy(model.decision_function(features(test))).float()
+
+    return score
+
+
+def text_score(*parts: Callable[[Evidence], Sequence[str]]) -> Score:
+    """Score by words and pairs of words of each part, and by pieces of two to four letters.
+
+    Each part has a vocabulary of its own, so that a word of the question is another feature than
+    the same word in the answer. Vocabulary and weights come from the training part alone.
+    """
+
+    def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
+        inside, outside = [], []
+        for part in parts:
+            words = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, 2), sublinear_tf=True)
+            letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+            for vectors in (words, letters):
+                inside.append(vectors.fit_transform(_not_empty(part(train))))
+                outside.append(vectors.transform(_not_empty(part(test))))
+        model = logistic(folds(train.labels, train.groups, seed))
+        model.fit(csr_matrix(hstack(inside)), train.labels.numpy())
+        scores = model.decision_function(csr_matrix(hstack(outside)))
+        return torch.from_numpy(np.asarray(scores)).float()
+
+    return score
+
+
+def _not_empty(texts: Sequence[str]) -> list[str]:
+    # An empty text has no words at all, and no vocabulary could be made of such texts alone.
+    return [text.strip() or "(none)" for text in texts]
+
+
+# The residual stream: which layer, and the mean of the span or its last token
+
+
+def places(evidence: Evidence) -> Iterator[tuple[str, int]]:
+    """All (reading, layer)."""
+    assert evidence.residual is not None
+    for reading in ("residual", "residual_last"):
+        for layer in range(evidence.residual.shape[1]):
+            yield reading, layer
+
+
+def states(evidence: Evidence, place: tuple[str, int]) -> States:
+    """The residual stream at one place, in float64."""
+    reading, layer = place
+    return getattr(evidence, reading)[:, layer].double().numpy()
+
+
+def best_place(train: Evidence, fold: np.ndarray, fit: Fit) -> tuple[str, int]:
+    """The place of the highest AUROC, mean over held-out folds of the training part.
+
+    Of equals the first is taken, so that only the training part decides.
+    """
+    label = train.labels.numpy()
+
+    def mean_auroc(place: tuple[str, int]) -> float:
+        X = states(train, place)
+        by_fold = []
+        for k in np.unique(fold):
+            inside = fold != k
+            scores = fit(X[inside], label[inside], X[~inside])
+            by_fold.append(_auroc(scores, label[~inside]))
+        return float(np.mean(by_fold))
+
+    return max(places(train), key=mean_auroc)
+
+
+def _auroc(scores: Float[np.ndarray, " row"], label: Bool[np.ndarray, " row"]) -> float:
+    """AUROC by ranks: hundreds are computed, and scikit-learn's checks would take most of the time.
+
+    >>> _auroc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, False, True, True]))
+    0.875
+    """
+    wrong = int(label.sum())
+    least = wrong * (wrong + 1) / 2  # sum of ranks if every hallucination ranked below every truth
+    return float((rankdata(scores)[label].sum() - least) / (wrong * (len(label) - wrong)))
+
+
+# Probes on all neurons
+
+
+def probe_scores(
+    probe: SparseProbe,
+    train: Evidence,
+    inside: Float[Tensor, "example feature"],
+    outside: Float[Tensor, "row feature"],
+) -> Tensor:
+    """Log-odds of each row of `outside`; C by group inside the training part.
+
+    Args:
+        probe: What to fit; its number of folds becomes as many as the groups allow.
+        train: The training part, for its labels and groups.
+        inside: What the probe reads of the training part.
+        outside: The same of the test part.
+    """
+    _fit(probe, train, inside)
+    return torch.from_numpy(probe.decision_function(outside)).float()
+
+
+def dense_scores(
+    probe: SparseProbe, train: Evidence, inside: Contributions, outside: Contributions
+) -> Tensor:
+    """The same by all neurons, each standardised by the training part; for an L2 probe.
+
+    The weights of such a fit lie in the span of its examples, and a rotation into that span keeps
+    every product of two examples. So the fit there is the fit on all neurons, and all folds and
+    penalties together cost one pass over the matrix, and scoring another.
+    """
+    # Products of all pairs of examples.
+    gram = torch.zeros(len(inside), len(inside), dtype=torch.float64)
+    for _, _, standardised, _ in _standardised(inside):
+        gram += (standardised.T @ standardised).double()
+    # Coordinates in the span; directions of no length are dropped, or they would be divided by.
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > 1e-9 * values[-1]
+    basis = vectors[:, kept] / values[kept].sqrt()
+    _fit(probe, train, vectors[:, kept] * values[kept].sqrt())  # gram @ basis
+    # Back to neurons, a block at a time.
+    share = basis @ torch.from_numpy(probe.coef_[0])  # of each training example in the weights
+    scores = torch.full((len(outside),), float(probe.intercept_[0]), dtype=torch.float64)
+    for part, centre, standardised, unit in _standardised(inside):
+        weights = unit * (standardised @ share.float())
+        scores += weights.double() @ (outside.neuron_major[part] - centre).double()
+    return scores.float()
+
+
+def _fit(probe: SparseProbe, train: Evidence, features: Tensor) -> None:
+    fold = folds(train.labels, train.groups, probe.random_state or 0)
+    probe.set_params(cv=len(np.unique(fold)))
+    probe.fit(features, train.labels.numpy(), groups=np.asarray(train.groups))
+
+
+def _standardised(
+    data: Contributions,
+) -> Iterator[tuple[slice, Float[Tensor, "neuron 1"], Float[Tensor, "neuron example"], Tensor]]:
+    """Blocks of neurons: which, their means, standardised values, one over their deviations."""
+    rows = data.neuron_major
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        block = rows[part].float()
+        centre = block.mean(dim=1, keepdim=True)
+        spread = block.std(dim=1, keepdim=True, correction=0)
+        unit = torch.where(spread > 0, 1 / spread, 0)  # a constant neuron carries no signal
+        yield part, centre, (block - centre) * unit, unit[:, 0]

@@ -1,35 +1,15 @@
-"""One forward pass, read at the answers' tokens: residual stream, attention, logits, neurons."""
+"""Readings of one forward pass at the answers' tokens: residual stream, attention, logits."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hlens.contributions.reducing import Reducer
-from hlens.contributions.tasks import Task
+from hlens.contributions.rows import Piece
 from hlens.model import Model, listening, unembedding_at
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """A sequence as it stands in a forward pass.
-
-    Attributes:
-        task: The sequence; its example's span is what is read.
-        offset: How many of its tokens rest in the cache already.
-    """
-
-    task: Task
-    offset: int
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """The span, counted from the first token that is run now."""
-        example = self.task.example
-        return example.start - self.offset, example.stop - self.offset
 
 
 class Reader:
@@ -37,40 +17,42 @@ class Reader:
 
     Attributes:
         states: Mean over the span and value at its last token, ``[layer, row, 2, d_model]``.
-        lookback: Attention ratios by layer, ``[row, head]``; empty where none were heard.
+        lookback: Attention ratios by layer, ``[row, head]``; empty where no attention was read.
     """
 
-    def __init__(self, model: Model, rows: Sequence[Row], columns: int, cached: int) -> None:
+    def __init__(self, model: Model, pieces: Sequence[Piece], *, columns: int, cached: int) -> None:
         """Lay out what is read.
 
         Args:
             model: The model.
-            rows: The sequences of the pass.
+            pieces: The end of each row, from the first token that is run now; the span of its
+                example lies within.
             columns: Tokens of each that are run, padding included.
             cached: Columns of the cache before them.
         """
         self.model = model
-        self.rows = rows
+        self.pieces = pieces
         self.cached = cached
-        self.states = torch.empty(model.n_layers, len(rows), 2, model.d_model)
+        self.offsets = torch.tensor([piece.start for piece in pieces])[:, None]
+        self.states = torch.empty(model.n_layers, len(pieces), 2, model.d_model)
         self.lookback: dict[int, Float[Tensor, "row head"]] = {}
-        self.weights = torch.zeros(len(rows), 2, columns)
-        for weights, row in zip(self.weights, rows, strict=True):
-            start, stop = row.span
+        self.weights = torch.zeros(len(pieces), 2, columns)
+        spans = [_span(piece) for piece in pieces]
+        for weights, (start, stop) in zip(self.weights, spans, strict=True):
             weights[0, start:stop] = 1 / (stop - start)
             weights[1, stop - 1] = 1
         # Each token is drawn from the distribution at the position before it.
         self.places = torch.tensor(
-            [(at, p - 1) for at, row in enumerate(rows) for p in range(*row.span)]
+            [(row, token - 1) for row, span in enumerate(spans) for token in range(*span)]
         )
 
     @contextmanager
-    def reading(self, reducer: Reducer, attention: bool) -> Iterator[None]:
+    def reading(self, reducer: Reducer, *, attention: bool) -> Iterator[None]:
         """Read the pass that the block runs."""
         with ExitStack() as stack:
             stack.enter_context(reducer.hooked())
-            hear = self._attention if attention else None
-            stack.enter_context(listening(self.model, self._residual, hear))
+            read_attention = self._attention if attention else None
+            stack.enter_context(listening(self.model, self._residual, read_attention))
             stack.enter_context(unembedding_at(self.model, *self.places.T))
             yield
 
@@ -80,9 +62,8 @@ class Reader:
         """Log-probabilities and entropies (nats) of the span's tokens, for each row."""
         logprobs = logits[0].float().log_softmax(dim=-1)
         entropies = -(logprobs.exp() * logprobs).nansum(dim=-1)  # 0 log 0 is 0
-        tokens = [
-            row.task.token_ids[row.task.example.start : row.task.example.stop] for row in self.rows
-        ]
+        examples = [piece.row.example for piece in self.pieces]
+        tokens = [example.token_ids[example.start : example.stop] for example in examples]
         own = logprobs.gather(1, torch.cat(tokens)[:, None].to(logprobs.device))[:, 0]
         sizes = [len(part) for part in tokens]
         parts = zip(own.cpu().split(sizes), entropies.cpu().split(sizes), strict=True)
@@ -99,12 +80,11 @@ class Reader:
         2024, eq. 1).
         """
         device, key = weights.device, self._keys(weights.shape[-1])
-        n_prompt = torch.tensor([row.task.example.n_prompt for row in self.rows])[:, None]
+        n_prompt = torch.tensor([piece.row.example.n_prompt for piece in self.pieces])[:, None]
         to_prompt = ((key >= 0) & (key < n_prompt)).float() / n_prompt
         own = (key >= n_prompt).float()  # what comes later has no weight: attention is causal
-        offset = torch.tensor([row.offset for row in self.rows])[:, None]
-        at = offset + torch.arange(weights.shape[2])
-        n_own = (at - n_prompt + 1).clamp_min(1)[:, None].to(device)
+        position = self.offsets + torch.arange(weights.shape[2])
+        n_own = (position - n_prompt + 1).clamp_min(1)[:, None].to(device)
         prompt = torch.einsum("rhpk,rk->rhp", weights.float(), to_prompt.to(device))
         response = torch.einsum("rhpk,rk->rhp", weights.float(), own.to(device)) / n_own
         ratio = prompt / (prompt + response).clamp_min(1e-30)
@@ -112,8 +92,13 @@ class Reader:
         self.lookback[layer] = torch.einsum("rhp,rp->rh", ratio, mean).cpu()
 
     def _keys(self, n_keys: int) -> Tensor:
-        """Index in its own sequence of the token behind each key, ``[row, key]``; -1 at padding."""
+        """Position in its own row of the token behind each key, ``[row, key]``; -1 at padding."""
         column = torch.arange(n_keys)
-        offset = torch.tensor([row.offset for row in self.rows])[:, None]
-        in_cache = torch.where(column < offset, column, -1)
-        return torch.where(column < self.cached, in_cache, offset + column - self.cached)
+        in_cache = torch.where(column < self.offsets, column, -1)
+        return torch.where(column < self.cached, in_cache, self.offsets + column - self.cached)
+
+
+def _span(piece: Piece) -> tuple[int, int]:
+    """The span of the example, counted from the first token that is run now."""
+    example = piece.row.example
+    return example.start - piece.start, example.stop - piece.start

@@ -1,8 +1,9 @@
 """A rival detector as a value: what it reads, how it scores, and what it costs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -64,6 +65,7 @@ class Rival:
     name: str
     needs: frozenset[str]
     score: Score
+    _: KW_ONLY
     learns: bool
     says: str
 
@@ -114,3 +116,13 @@ class Rival:
         if "sample_states" in self.needs:
             passes += samples
         return Cost(passes, samples)
+
+
+def token_rival(name: str, reading: str, number: Callable[[np.ndarray], float], says: str) -> Rival:
+    """A rival that learns nothing: one number of an answer's `logprobs` or `entropies`."""
+
+    def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
+        numbers = [number(np.asarray(row)) for row in getattr(test, reading)]
+        return torch.tensor(numbers, dtype=torch.float64).float()
+
+    return Rival(name, frozenset({reading}), score, learns=False, says=says)

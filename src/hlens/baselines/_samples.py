@@ -1,7 +1,7 @@
 """Other answers to the same questions: those that the study has, then further ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,92 +15,92 @@ from hlens.sampling import more
 from hlens.types import Example, Response
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the study sampled, and how many other answers each example shall have.
+def other_samples(
+    model: Model,
+    own: Sequence[Response],
+    responses: Sequence[Response],
+    *,
+    n: int,
+    seed: int,
+    settings: Settings,
+    completion: bool,
+    progress: Callable[[int, int], None],
+) -> list[list[Response]]:
+    """For each example's response, other samples of its question: as many for each, n at most.
 
-    Attributes:
-        n: Other answers to each example's question.
+    Args:
+        model: The model of the study.
+        own: The response of each example.
+        responses: All responses of the study; other samples are taken from these first.
+        n: Other samples that each example should have.
         seed: The study's seed.
-        settings: The study's settings.
-        completion: Whether it put its questions as text to be continued.
+        settings: The study's sampling settings.
+        completion: Whether the study put its questions as text to be continued.
+        progress: Called with (samples drawn, samples in all).
+
+    Raises:
+        HlensError: A question without any other sample.
     """
-
-    n: int
-    seed: int
-    settings: Settings
-    completion: bool
-
-    def others(
-        self,
-        model: Model,
-        own: Sequence[Response],
-        responses: Sequence[Response],
-        progress: Callable[[int, int], None],
-    ) -> list[list[Response]]:
-        """For each example's response, n other samples of its question."""
-        if self.n == 0:
-            return [[] for _ in own]
-        asked = {_key(response) for response in own}
-        pool = [response for response in responses if _key(response) in asked]
-        settings = self.settings
-        if settings.temperature == 0:  # all samples are one, and count as one
-            settings = replace(settings, temperature=1.0)
-            pool = [response for response in pool if response.sample == 0]
-        drawn = more(
-            model,
-            pool,
-            self.n + 1,
-            seed=self.seed,
-            settings=settings,
-            completion=self.completion,
-            progress=progress,
+    if n == 0:
+        return [[] for _ in own]
+    asked = {_question_key(response) for response in own}
+    pool = [response for response in responses if _question_key(response) in asked]
+    if settings.temperature == 0:  # all samples are the same, and count as one
+        settings = replace(settings, temperature=1.0)
+        pool = [response for response in pool if response.sample == 0]
+    drawn = more(
+        model, pool, n + 1, seed=seed, settings=settings, completion=completion, progress=progress
+    )
+    by_question: dict[tuple[str, str], list[Response]] = {}
+    for response in sorted([*pool, *drawn], key=lambda response: response.sample):
+        by_question.setdefault(_question_key(response), []).append(response)
+    others = [
+        [other for other in by_question[_question_key(mine)] if other.sample != mine.sample]
+        for mine in own
+    ]
+    least = min(n, *map(len, others))  # a study whose samples were thinned out has fewer
+    if least == 0:
+        name = own[[len(samples) for samples in others].index(0)].question.id
+        raise HlensError(
+            f"no other sample of question {name!r}; give all responses of the study, or "
+            "samples=0 to do without"
         )
-        found: dict[tuple[str, str], list[Response]] = {}
-        for response in sorted([*pool, *drawn], key=lambda response: response.sample):
-            found.setdefault(_key(response), []).append(response)
-        rest = [[r for r in found[_key(mine)] if r.sample != mine.sample] for mine in own]
-        least = min(self.n, *map(len, rest))  # a study whose samples were thinned out has fewer
-        if least == 0:
-            name = own[[len(row) for row in rest].index(0)].question.id
-            raise HlensError(
-                f"no other sample of question {name!r}; give all responses of the study, or "
-                "samples=0 to do without"
-            )
-        return [row[:least] for row in rest]
+    return [samples[:least] for samples in others]
 
 
-def distinct(
+def distinct_sequences(
     others: Sequence[Sequence[Response]],
 ) -> tuple[list[Example], Int[Tensor, "example sample"]]:
-    """Each different sample once, as a sequence to run; and where each stands among them."""
+    """Each different sample once, as a sequence to run; and the index of each sample's sequence."""
     number: dict[tuple[int, ...], int] = {}
     sequences: list[Example] = []
-    for response in (response for row in others for response in row):
+    for response in (response for samples in others for response in samples):
         if response.token_ids not in number:
             number[response.token_ids] = len(sequences)
             sequences.append(_sequence(response))
-    place = [[number[response.token_ids] for response in row] for row in others]
-    return sequences, torch.tensor(place, dtype=torch.long).reshape(len(others), -1)
+    index = [[number[response.token_ids] for response in samples] for samples in others]
+    return sequences, torch.tensor(index, dtype=torch.long).reshape(len(others), -1)
 
 
-def fields(
+def evidence_fields(
     others: Sequence[Sequence[Response]], states: Float[Tensor, "example sample d_model"]
 ) -> dict[str, Any]:
     """What `Evidence` keeps of the samples."""
     return {
-        "samples": tuple(tuple(_answer(response) for response in row) for row in others),
-        "sample_logprobs": tuple(tuple(sum(r.logprobs) for r in row) for row in others),
+        "samples": tuple(tuple(_answer(response) for response in samples) for samples in others),
+        "sample_logprobs": tuple(
+            tuple(sum(response.logprobs) for response in samples) for samples in others
+        ),
         "sample_states": states,
     }
 
 
-def _key(response: Response) -> tuple[str, str]:
+def _question_key(response: Response) -> tuple[str, str]:
     return response.question.domain, response.question.id
 
 
 def _sequence(response: Response) -> Example:
-    """A sample as a sequence whose last token is read: that of the prompt where it is empty."""
+    """A sample as a sequence whose last token is read; of an empty one, the prompt's last token."""
     tokens = torch.tensor(response.token_ids)
     start = min(response.n_prompt, len(tokens) - 1)
     question = response.question

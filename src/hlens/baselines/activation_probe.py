@@ -9,7 +9,7 @@ activations differ more in scale than contributions do.
 
 from torch import Tensor
 
-from hlens.baselines._neurons import probe_scores
+from hlens.baselines._learning import probe_scores
 from hlens.baselines._rival import Rival
 from hlens.probe import SparseProbe
 from hlens.types import Evidence
@@ -25,5 +25,9 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
 
 
 rival = Rival(
-    "activation_probe", frozenset({"activations"}), _score, True, "a few raw activations (L1)"
+    "activation_probe",
+    frozenset({"activations"}),
+    _score,
+    learns=True,
+    says="a few raw activations (L1)",
 )

@@ -8,7 +8,7 @@ below it has left out part of the signal; it says nothing of which neurons carry
 
 from torch import Tensor
 
-from hlens.baselines._neurons import dense_scores
+from hlens.baselines._learning import dense_scores
 from hlens.baselines._rival import Rival
 from hlens.probe import SparseProbe
 from hlens.types import Evidence
@@ -22,5 +22,9 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
 
 
 rival = Rival(
-    "dense_probe", frozenset({"contributions"}), _score, True, "all contributions at once (L2)"
+    "dense_probe",
+    frozenset({"contributions"}),
+    _score,
+    learns=True,
+    says="all contributions at once (L2)",
 )

@@ -38,5 +38,9 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
 
 
 rival = Rival(
-    "eigenscore", frozenset({"sample_states"}), _score, False, "samples lie far apart inside"
+    "eigenscore",
+    frozenset({"sample_states"}),
+    _score,
+    learns=False,
+    says="samples lie far apart inside",
 )

@@ -17,4 +17,6 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     return test.n_tokens.float() * direction(train.n_tokens.float(), train.labels)
 
 
-rival = Rival("length", frozenset({"text"}), _score, True, "length of the answer in tokens")
+rival = Rival(
+    "length", frozenset({"text"}), _score, learns=True, says="length of the answer in tokens"
+)

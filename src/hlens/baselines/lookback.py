@@ -9,9 +9,8 @@ ratio falls with every token of a response, so that it follows the answer's posi
 """
 
 import numpy as np
-from torch import Tensor
 
-from hlens.baselines._learning import logistic_scores
+from hlens.baselines._learning import logistic_score
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
@@ -21,8 +20,10 @@ def _features(evidence: Evidence) -> np.ndarray:
     return evidence.lookback.flatten(1).double().numpy()
 
 
-def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
-    return logistic_scores(_features(train), train.labels, train.groups, _features(test), seed)
-
-
-rival = Rival("lookback", frozenset({"lookback"}), _score, True, "attention away from the prompt")
+rival = Rival(
+    "lookback",
+    frozenset({"lookback"}),
+    logistic_score(_features),
+    learns=True,
+    says="attention away from the prompt",
+)

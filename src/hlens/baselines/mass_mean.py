@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hlens.baselines._layers import Labels, Others, States, best_place, states
-from hlens.baselines._learning import folds
+from hlens.baselines._learning import Labels, Others, States, best_place, folds, states
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
@@ -32,6 +31,6 @@ rival = Rival(
     "mass_mean",
     frozenset({"residual", "residual_last"}),
     _score,
-    True,
-    "the difference of the class means in the residual stream",
+    learns=True,
+    says="the difference of the class means in the residual stream",
 )

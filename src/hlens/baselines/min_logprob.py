@@ -5,7 +5,7 @@
 chances of an unlikely token, so it follows length.
 """
 
-from hlens.baselines._tokens import token_rival
+from hlens.baselines._rival import token_rival
 
 rival = token_rival(
     "min_logprob", "logprobs", lambda row: float(-row.min()), "one token of low probability"

@@ -8,7 +8,7 @@ these numbers. It misleads where wrong answers are fluent and right ones rare na
 
 import numpy as np
 
-from hlens.baselines._tokens import token_rival
+from hlens.baselines._rival import token_rival
 
 rival = token_rival(
     "perplexity", "logprobs", lambda row: float(np.exp(-row.mean())), "high perplexity"

@@ -9,9 +9,8 @@ which can carry a pooled AUROC by itself.
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from hlens.baselines._learning import logistic_scores
+from hlens.baselines._learning import logistic_score
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
@@ -23,8 +22,10 @@ def features(evidence: Evidence) -> Float[np.ndarray, "example 3"]:
     return torch.stack([evidence.n_prompt, before, after], dim=1).double().log1p().numpy()
 
 
-def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
-    return logistic_scores(features(train), train.labels, train.groups, features(test), seed)
-
-
-rival = Rival("position", frozenset({"text"}), _score, True, "where in the text the answer stands")
+rival = Rival(
+    "position",
+    frozenset({"text"}),
+    logistic_score(features),
+    learns=True,
+    says="where in the text the answer stands",
+)

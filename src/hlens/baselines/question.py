@@ -5,13 +5,13 @@ detector that does no better may know which questions are hard and nothing of th
 samples of a question have one label (consistency filtering), that is enough for a high AUROC.
 """
 
+from hlens.baselines._learning import text_score
 from hlens.baselines._rival import Rival
-from hlens.baselines._words import by_words
 
 rival = Rival(
     "question",
     frozenset({"text"}),
-    by_words(lambda evidence: evidence.questions),
-    True,
-    "words of the question alone",
+    text_score(lambda evidence: evidence.questions),
+    learns=True,
+    says="words of the question alone",
 )

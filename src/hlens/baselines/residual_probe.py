@@ -15,8 +15,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from hlens.baselines._layers import Labels, Others, States, best_place, states
-from hlens.baselines._learning import folds, logistic
+from hlens.baselines._learning import (
+    Labels,
+    Others,
+    States,
+    best_place,
+    folds,
+    logistic,
+    states,
+)
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
@@ -38,6 +45,6 @@ rival = Rival(
     "residual_probe",
     frozenset({"residual", "residual_last"}),
     _score,
-    True,
-    "a direction of the residual stream",
+    learns=True,
+    says="a direction of the residual stream",
 )

@@ -25,7 +25,9 @@ def by(alike: Alike) -> Rival:
         rows = zip(test.questions, test.answers, test.samples, strict=True)
         return torch.tensor([_disagreement(alike, *row) for row in rows])
 
-    return Rival("self_consistency", frozenset({"samples"}), score, False, "other answers differ")
+    return Rival(
+        "self_consistency", frozenset({"samples"}), score, learns=False, says="other answers differ"
+    )
 
 
 def _disagreement(alike: Alike, question: str, answer: str, samples: tuple[str, ...]) -> float:

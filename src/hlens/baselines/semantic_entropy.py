@@ -39,7 +39,9 @@ def by(alike: Alike, likelihood: bool = False) -> Rival:
         return torch.tensor(found, dtype=torch.float64).float()
 
     needs = {"samples", "sample_logprobs"} if likelihood else {"samples"}
-    return Rival("semantic_entropy", frozenset(needs), score, False, "many meanings sampled")
+    return Rival(
+        "semantic_entropy", frozenset(needs), score, learns=False, says="many meanings sampled"
+    )
 
 
 def counted_entropy(meanings: np.ndarray) -> float:

@@ -5,7 +5,7 @@
 to it, so that among answers of different length it is length as much as confidence.
 """
 
-from hlens.baselines._tokens import token_rival
+from hlens.baselines._rival import token_rival
 
 rival = token_rival(
     "sequence_probability", "logprobs", lambda row: float(-row.sum()), "low sequence probability"

@@ -28,6 +28,6 @@ rival = Rival(
     "sparse_probing",
     frozenset({"contributions"}),
     _score,
-    True,
-    "TransformerLens' k-sparse probe on contributions",
+    learns=True,
+    says="TransformerLens' k-sparse probe on contributions",
 )

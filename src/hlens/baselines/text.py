@@ -7,13 +7,13 @@ like ("the answer is a year"), and so it is the measure of what answer type alon
 of neurons that does not beat it may be a reading of the text.
 """
 
+from hlens.baselines._learning import text_score
 from hlens.baselines._rival import Rival
-from hlens.baselines._words import by_words
 
 rival = Rival(
     "text",
     frozenset({"text"}),
-    by_words(lambda evidence: evidence.questions, lambda evidence: evidence.answers),
-    True,
-    "words of question and answer",
+    text_score(lambda evidence: evidence.questions, lambda evidence: evidence.answers),
+    learns=True,
+    says="words of question and answer",
 )

@@ -6,7 +6,7 @@ sampling keeps the chosen token's probability alone. It is about many ways to go
 ways to say one truth raise it as well.
 """
 
-from hlens.baselines._tokens import token_rival
+from hlens.baselines._rival import token_rival
 
 rival = token_rival(
     "token_entropy", "entropies", lambda row: float(row.mean()), "high token entropy"

@@ -53,7 +53,7 @@ def _behaviours() -> list[str]:
 def _metrics() -> list[str]:
     from hlens import metrics
 
-    return sorted(metric.__name__ for metric in metrics.FORMULAS)
+    return sorted(metrics.names())
 
 
 def _recipes() -> list[str]:

@@ -1,4 +1,29 @@
-"""measure: from examples to the contribution of every neuron to each of them."""
+"""measure: from examples to the contribution of every neuron to each of them.
+
+The problem: an example has hundreds of tokens, and a model has hundreds of thousands of neurons at
+each of them. Cached as a whole they fill the memory, and nearly all of it is thrown away when the
+answer's tokens are averaged.
+
+The idea: reduce each layer while the forward pass is in it. A hook on the down projection sees the
+activations and the output, takes the few positions that are asked for, and leaves one number a
+neuron (`reducing`). Most formulas come apart into an activation, a position and a neuron
+(`hlens.metrics.Factors`), so that a mean over positions is one small matrix product.
+
+The way of an example, from top to bottom:
+
+1. `regions`: an `Ask` (metric, region, reduction) says which of its positions are read.
+2. `rows`: a `Row` is the example cut behind the last such position, with a weight for each ask.
+3. `plan`, `schedule`: rows are run in batches, of similar length and with a shared prompt.
+4. `passes`: a batch is run in pieces, so that no stretch of tokens that rows share is run twice.
+5. `readout`, `reducing`: weights over the positions of a pass, and their product with the neurons.
+6. `gathering`, `stored`: values in memory or in a folder become `Contributions`, neuron-major.
+
+For example, four answers to one prompt of 40 tokens, measured on their answer tokens: the prompt is
+one sequence of a first pass in which nothing is read, the four answers are sequences of a second
+that reads its keys and values; each answer's positions have the weight one over their number, and
+the product of these weights with ``|a|``, divided by ``||h||`` and multiplied by ``||w||``, is the
+mean CETT of every neuron.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +31,17 @@ from pathlib import Path
 import torch
 
 from hlens import lookup, metrics
-from hlens.contributions.engine import Job, Progress, auto_tokens
+from hlens.contributions.checks import (
+    check_measurable,
+    check_not_empty,
+    check_tokens,
+    distinct_asks,
+)
+from hlens.contributions.engine import Job, Progress
 from hlens.contributions.gathering import InMemory
 from hlens.contributions.official import closed, import_thunlp, official_asks
-from hlens.contributions.reducing import check_measurable, check_tokens
-from hlens.contributions.regions import REGIONS, Ask, check_not_empty, told_apart
+from hlens.contributions.regions import REGIONS, Ask
+from hlens.contributions.schedule import auto_tokens
 from hlens.contributions.stored import measure_stored
 from hlens.errors import HlensError
 from hlens.metrics import Metric
@@ -23,6 +54,7 @@ __all__ = ["REGIONS", "Ask", "import_thunlp", "measure", "measure_many"]
 def measure(
     model: Model,
     examples: Sequence[Example],
+    *,
     metric: Metric = metrics.cett,
     region: str = "answer",
     reduce: str = "mean",
@@ -58,14 +90,27 @@ def measure(
         HlensError: No examples, an unknown region, reduction or position, a region without
             tokens, or a model whose neurons cannot be measured.
     """
-    how = (reduce, position, dtype, batch_size, store, progress, drop_empty, compat)
-    (data,) = measure_many(model, examples, [metric], [region], *how).values()
+    (data,) = measure_many(
+        model,
+        examples,
+        metrics=[metric],
+        regions=[region],
+        reduce=reduce,
+        position=position,
+        dtype=dtype,
+        batch_size=batch_size,
+        store=store,
+        progress=progress,
+        drop_empty=drop_empty,
+        compat=compat,
+    ).values()
     return data
 
 
 def measure_many(
     model: Model,
     examples: Sequence[Example],
+    *,
     metrics: Sequence[Metric],
     regions: Sequence[str],
     reduce: str = "mean",
@@ -77,21 +122,9 @@ def measure_many(
     drop_empty: bool = False,
     compat: str | None = None,
 ) -> dict[tuple[str, str], Contributions]:
-    """Several metrics over several regions in one forward pass.
+    """Each of several metrics over each of several regions, in one forward pass.
 
-    Args:
-        model: As for `measure`.
-        examples: As for `measure`.
-        metrics: The formulas.
-        regions: The regions; each metric is measured on each.
-        reduce: As for `measure`.
-        position: As for `measure`.
-        dtype: As for `measure`.
-        batch_size: As for `measure`.
-        store: As for `measure`; one file for each metric and region.
-        progress: As for `measure`.
-        drop_empty: As for `measure`.
-        compat: As for `measure`.
+    All other options are those of `measure`; `store` holds one file for each metric and region.
 
     Returns:
         Contributions by (name of the metric, region).
@@ -101,19 +134,23 @@ def measure_many(
     examples = list(examples)
     if compat:
         examples = closed(model, examples)
-        asks = official_asks(model, metrics, regions, reduce, position)
+        asks = official_asks(model, metrics, regions=regions, reduce=reduce, position=position)
     else:
-        asks = [Ask(metric, region, reduce, position) for metric in metrics for region in regions]
+        asks = [
+            Ask(metric, region, reduce=reduce, position=position)
+            for metric in metrics
+            for region in regions
+        ]
     if not examples or not asks:
         raise HlensError("nothing to measure: give at least one example, metric and region")
-    asks = told_apart(asks)
+    asks = distinct_asks(asks)
     if batch_size is not None and batch_size < 1:
         raise HlensError(f"batch_size={batch_size}; expected 1 or more, or None")
     if dtype not in (torch.float32, torch.float16):
         raise HlensError(f"cannot keep contributions as {dtype}; use torch.float32 or float16")
     check_measurable(model)
     check_tokens(model, examples)
-    check_not_empty(asks, examples, drop_empty)
+    check_not_empty(asks, examples, drop_empty=drop_empty)
     job = Job(model, examples, asks, dtype, batch_size, progress)
     if store is not None:
         return measure_stored(job, Path(store))

@@ -1,23 +1,22 @@
-"""The loop over batches: as large as memory allows, halved when it does not."""
+"""A measurement: the examples, what is asked of them, and the passes that answer it."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from hlens.contributions.attribution import needs, run_attributed
+from hlens.contributions.attribution import any_needs, run_attributed
 from hlens.contributions.gathering import Chunk
 from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
-from hlens.contributions.plan import Batch, padded_tokens, plan
+from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.tasks import Task, longest_row, shared_length, task_of
+from hlens.contributions.rows import Row, row_of
+from hlens.contributions.schedule import Schedule
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.model.stretches import serves
 from hlens.types import Example
 
 Progress = Callable[[int, int], None]
@@ -39,110 +38,89 @@ class Job:
     model: Model
     examples: Sequence[Example]
     asks: Sequence[Ask]
-    dtype: torch.dtype
-    batch_size: int | None
-    progress: Progress | None
+    dtype: torch.dtype = torch.float32
+    batch_size: int | None = None
+    progress: Progress | None = None
 
     @cached_property
-    def tasks(self) -> list[Task]:
+    def rows(self) -> list[Row]:
         """The examples as they are run."""
-        return [task_of(example, self.asks) for example in self.examples]
+        return [row_of(example, self.asks) for example in self.examples]
+
+    @cached_property
+    def with_gradient(self) -> bool:
+        """Whether a metric needs gradients."""
+        return any_needs(self.asks, "gradient")
 
     @cached_property
     def attributed(self) -> bool:
-        """Whether a metric looks at the answer's logits."""
-        return needs(self.asks, "gradient") or needs(self.asks, "direction")
+        """Whether a metric depends on the answer's logits."""
+        return self.with_gradient or any_needs(self.asks, "direction")
 
     @cached_property
-    def overhead(self) -> int:
-        """What a forward pass costs besides its tokens, in tokens."""
-        return pass_overhead(self.model)
-
-    @cached_property
-    def shares(self) -> bool:
-        """Whether examples may read what was run for others."""
-        return not self.attributed and serves(self.model, longest_row(self.tasks))
-
-    @cached_property
-    def common(self) -> int:
-        """How many tokens are run once for all; 0 where that does not pay."""
-        length = shared_length(self.tasks, self.overhead)
-        return length if length and self.shares else 0  # tried out only where it would pay
+    def schedule(self) -> Schedule:
+        """In which order the rows are run."""
+        return Schedule(self.model, self.rows, self.batch_size, may_share=not self.attributed)
 
     @cached_property
     def trunk(self) -> Trunk:
-        """What all examples begin with, run when first asked for."""
+        """What all rows begin with, run when first needed."""
         reducer = Reducer(self.model, self.asks)
         with torch.inference_mode(), reducer.hooked():
-            return run_trunk(self.model, reducer, self.tasks, self.asks, self.common)
+            return run_trunk(reducer, self.rows, self.schedule.common)
 
     def batches(self, tokens: int) -> list[Batch]:
         """All examples in batches of about so many tokens."""
-        if needs(self.asks, "gradient"):  # its graph keeps every layer
-            tokens = max(128, tokens // 8)
-        how = (self.tasks, tokens, self.batch_size)
-        shared = plan(*how, share=True, overhead=self.overhead, common=self.common)
-        if any(batch.shared for batch in shared) and not self.shares:
-            return plan(*how, share=False, overhead=self.overhead)
-        return shared
+        # A gradient's graph keeps every layer.
+        return self.schedule.batches(max(128, tokens // 8) if self.with_gradient else tokens)
 
     def kept(self, ask: Ask) -> list[int]:
-        """Examples in which an ask finds a token."""
+        """Examples in which an ask has a token."""
         number = self.asks.index(ask)
-        return [index for index, task in enumerate(self.tasks) if len(task.positions[number])]
+        return [index for index, row in enumerate(self.rows) if len(row.positions[number])]
 
     def run(self, batches: Sequence[Batch], done: int = 0) -> Iterator[Chunk]:
-        """Run batch after batch; one that does not fit in memory comes as its halves.
+        """Run batches, and yield the values of each that was run.
 
         Args:
             batches: What to run.
             done: How many examples were done before, for `progress`.
         """
         reducer = Reducer(self.model, self.asks)
-        waiting = list(reversed(batches))
-        limit = None
         with reducer.hooked():
-            while waiting:
-                batch = waiting.pop()
-                tokens = padded_tokens(batch, self.tasks, self.common)
-                if limit is not None and tokens > limit and len(batch.members) > 1:
-                    waiting += reversed(batch.halves())
-                    continue
-                results = self._try(reducer, batch)
-                if results is None:
-                    limit = tokens // 2
-                    _say(tokens, limit)
-                    waiting.append(batch)  # and now it is above the limit
-                    continue
-                kept = results.to(self.dtype)
-                self._check_finite(batch, results, kept)
-                yield batch.members, kept
+            for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
+                values = results.to(self.dtype)
+                self._check_finite(batch, results, values)
+                yield batch.members, values
                 done += len(batch.members)
                 if self.progress is not None:
                     self.progress(done, len(self.examples))
 
-    def _try(self, reducer: Reducer, batch: Batch) -> Tensor | None:
-        """The results of a batch; None when it did not fit in memory and can be halved."""
-        try:
-            graded = needs(self.asks, "gradient")
-            with torch.no_grad() if graded else torch.inference_mode():
-                return self._pass(reducer, batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(batch.members) == 1:
-                raise
-            return None
+    def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
+        groups = [[self.rows[index] for index in group] for group in batch.groups]
+        rows = [row for group in groups for row in group]
+        with torch.no_grad() if self.with_gradient else torch.inference_mode():
+            if batch.shared:
+                return run_groups(reducer, groups, self.trunk)
+            if self.attributed:
+                return run_attributed(reducer, rows)
+            return run_rows(reducer, rows, self.trunk)
 
-    def _check_finite(self, batch: Batch, results: Tensor, kept: Tensor) -> None:
-        """One value that is not finite would spoil every probe."""
-        least, most = torch.aminmax(kept)
+    def _check_finite(self, batch: Batch, results: Tensor, values: Tensor) -> None:
+        """Raise `HlensError` for values that are not finite: one of them would spoil every probe.
+
+        The whole is looked over first, since that costs little; an example without a token of a
+        region may have anything there, for it is left out.
+        """
+        least, most = torch.aminmax(values)
         if -torch.inf < float(least) and float(most) < torch.inf:  # false for NaN, too
             return
         bad = [
             place
             for place, index in enumerate(batch.members)
             if any(
-                len(at) and not kept[number, place].isfinite().all()  # no token: nothing is kept
-                for number, at in enumerate(self.tasks[index].positions)
+                len(positions) and not values[number, place].isfinite().all()
+                for number, positions in enumerate(self.rows[index].positions)
             )
         ]
         if not bad:
@@ -154,47 +132,3 @@ class Job:
         raise HlensError(
             f"contributions to example {name!r} and {len(bad) - 1} more are not finite; {mend}"
         )
-
-    def _pass(self, reducer: Reducer, batch: Batch) -> Tensor:
-        groups = [[self.tasks[index] for index in group] for group in batch.groups]
-        if batch.shared:
-            return run_groups(self.model, reducer, groups, self.asks, self.trunk)
-        chosen = [task for group in groups for task in group]
-        if self.attributed:
-            return run_attributed(self.model, reducer, chosen, self.asks)
-        return run_rows(self.model, reducer, chosen, self.asks, self.trunk)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for what CUDA, MPS and the CPU's allocator raise when memory is short."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
-
-
-def pass_overhead(model: Model) -> int:
-    """What a forward pass costs besides its tokens, in tokens."""
-    # A GPU launches a layer's kernels in the time that a CPU computes a token or two.
-    return 1024 if model.device.type == "cuda" else 32
-
-
-def auto_tokens(model: Model) -> int:
-    """Tokens of a batch that should fit, from the memory that is free on the model's device."""
-    if model.device.type != "cuda":
-        return 1024  # larger batches leave a CPU's cache without gaining speed
-    free, _ = torch.cuda.mem_get_info(model.device)
-    # A layer holds a few copies of the neurons and of the residual stream at a time.
-    per_token = (6 * model.d_mlp + 24 * model.d_model) * model.dtype.itemsize
-    # More would not keep a GPU busier, and its results would wait in pinned memory.
-    return int(min(16384, max(1024, 0.4 * free // per_token)))
-
-
-def _say(tokens: int, limit: int) -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    warnings.warn(
-        f"out of memory with {tokens} tokens in a batch; going on with at most {limit}",
-        ResourceWarning,
-        stacklevel=2,
-    )

@@ -21,12 +21,11 @@ from torch import Tensor
 from hlens import lookup, metrics
 from hlens.contributions.regions import Ask, Span
 from hlens.errors import HlensError
-from hlens.metrics import Metric
-from hlens.metrics.formulas import size
+from hlens.metrics import Metric, norm_of
 from hlens.model import Model
 from hlens.types import Contributions, Example, MlpTrace
 
-# What measure calls a region, and what the official code calls it; both are understood.
+# Our name of a region, and that of the official code; both are accepted.
 OFFICIAL_NAMES = {
     "prompt": "input",
     "response": "output",
@@ -42,17 +41,18 @@ def cett_thunlp(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     >>> cett_thunlp(MlpTrace(act, act @ w_out, w_out))
     tensor([[1.3868, 0.5547]])
     """
-    return mlp.act.float().abs() * mlp.w_norm / (size(mlp.out)[..., None] + 1e-8)
+    return mlp.act.float().abs() * mlp.w_norm / (norm_of(mlp.out)[..., None] + 1e-8)
 
 
 def official_asks(
     model: Model,
     formulas: Sequence[Metric],
+    *,
     regions: Sequence[str],
     reduce: str,
     position: str,
 ) -> list[Ask]:
-    """The asks of a ``compat="thunlp"`` measurement.
+    """What a ``compat="thunlp"`` measurement asks for.
 
     Raises:
         HlensError: A region or formula that the official code does not have.
@@ -60,7 +60,7 @@ def official_asks(
     if list(formulas) != [metrics.cett] or position != "read":
         raise HlensError(
             "compat='thunlp' measures CETT where tokens are read, and nothing else; leave metric= "
-            "and position= as they are"
+            "and position= at their defaults"
         )
     spans = _spans(len(_template(model)[0]))
     known = [*spans, *OFFICIAL_NAMES]
@@ -68,7 +68,7 @@ def official_asks(
     if unknown:
         raise lookup.unknown("region of the official code", unknown[0], known)
     names = [OFFICIAL_NAMES.get(name, name) for name in regions]
-    return [Ask(cett_thunlp, name, reduce, spans=spans[name]) for name in names]
+    return [Ask(cett_thunlp, name, reduce=reduce, spans=spans[name]) for name in names]
 
 
 def _spans(header: int) -> dict[str, Callable[[Example], list[Span]]]:
@@ -89,7 +89,7 @@ def _spans(header: int) -> dict[str, Callable[[Example], list[Span]]]:
 
 
 def closed(model: Model, examples: Sequence[Example]) -> list[Example]:
-    """The examples with the tokens that the chat template closes the assistant's turn with."""
+    """The examples, each followed by the tokens with which the chat template ends a turn."""
     closing = torch.tensor(_template(model)[1], dtype=torch.long)
     return [
         replace(example, token_ids=torch.cat([example.token_ids, closing])) for example in examples
@@ -97,7 +97,7 @@ def closed(model: Model, examples: Sequence[Example]) -> list[Example]:
 
 
 def _template(model: Model) -> tuple[list[int], list[int]]:
-    """The assistant's header and what closes its turn; both empty without a chat template."""
+    """Tokens that open and that close the assistant's turn; none without a chat template."""
     tokenizer: Any = model.tokenizer
     if not getattr(tokenizer, "chat_template", None):
         return [], []
@@ -118,6 +118,7 @@ def _template(model: Model) -> tuple[list[int], list[int]]:
 def import_thunlp(
     folder: str | Path,
     ids: str | Path,
+    *,
     other_folder: str | Path | None = None,
     region: str = "answer_tokens",
 ) -> Contributions:
@@ -126,8 +127,8 @@ def import_thunlp(
     Args:
         folder: Folder of ``act_<qid>.npy``, one ``[layer, neuron]`` array a question.
         ids: JSON file of the question ids, ``{"t": [...], "f": [...]}`` (true, hallucinated).
-        other_folder: Folder of the same questions' other tokens; they are added as examples that
-            are no hallucination ("3-vs-1"), in the same groups.
+        other_folder: Folder of the same questions' other tokens; they are added as examples
+            labelled true ("3-vs-1"), in the same groups.
         region: What the files hold, in the official code's words.
 
     Raises:
@@ -145,7 +146,7 @@ def import_thunlp(
     rows += [(Path(folder), str(qid), True) for qid in lists["f"]]
     if other_folder is not None:
         rows += [(Path(other_folder), qid, False) for _, qid, _ in rows]
-    paths = [at / f"act_{qid}.npy" for at, qid, _ in rows]
+    paths = [inside / f"act_{qid}.npy" for inside, qid, _ in rows]
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         raise HlensError(
@@ -161,7 +162,7 @@ def import_thunlp(
         groups=qids,
         domains=("thunlp",) * len(rows),
         question_ids=qids,
-        n_tokens=torch.ones(len(rows), dtype=torch.long),  # the files do not tell
+        n_tokens=torch.ones(len(rows), dtype=torch.long),  # the files do not say
         region=region,
         metric=cett_thunlp.__name__,
     )

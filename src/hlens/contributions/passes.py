@@ -1,7 +1,15 @@
 """Forward passes without unembedding, in which no stretch of tokens is run twice.
 
-What all examples begin with (the system turn of a chat template) is run once for all, what some of
-them go on with (their common prompt) once for these, and the rest for each.
+What all rows begin with (the system turn of a chat template) is the trunk, run once for all. What
+some of them go on with (their common prompt) is run once for these, and the rest for each::
+
+    trunk            prompt             answer
+    [system turn] -> [question 1]   ->  [answer a]
+                                    ->  [answer b]
+                  -> [question 2]   ->  [answer c]
+
+Keys and values go from left to right, and results are added up on the way: where a row is asked
+about its prompt, a share of its mean comes from the prompt's pass and the rest from its own.
 """
 
 from collections.abc import Sequence
@@ -10,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hlens.contributions.readout import lay_out
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.taking import shares, taking, wants
-from hlens.contributions.tasks import Task
+from hlens.contributions.rows import Piece, Row
 from hlens.model import Model
 from hlens.model.stretches import Stretch, read
 
@@ -21,185 +29,150 @@ from hlens.model.stretches import Stretch, read
 Results = Tensor
 
 
-@dataclass(frozen=True)
-class Piece:
-    """The stretch ``[start, stop)`` of an example's tokens, run as one row with those like it.
-
-    Attributes:
-        task: The example.
-        row: The row of the forward pass; several examples may read one.
-        start: First token.
-        stop: One past the last.
-    """
-
-    task: Task
-    row: int
-    start: int
-    stop: int
-
-    @property
-    def token_ids(self) -> Tensor:
-        """The tokens of the row."""
-        return self.task.token_ids[self.start : self.stop]
-
-
 @dataclass(frozen=True, eq=False)
 class Trunk:
-    """What all examples begin with.
+    """What all rows begin with.
 
     Attributes:
         length: In tokens; may be 0.
         stretch: Its keys and values.
-        asked: What is asked of it, each combination of positions once, and its place.
+        places: Index into `results` by what is asked of these tokens: each combination of
+            positions is reduced once, however many rows ask for it.
         results: ``[ask, place, layer, neuron]`` summed over positions; None where none is asked.
     """
 
     length: int = 0
     stretch: Stretch | None = None
-    asked: dict[tuple[bytes, ...], int] | None = None
+    places: dict[tuple[bytes, ...], int] | None = None
     results: Tensor | None = None
 
     @property
     def stretches(self) -> list[Stretch]:
-        """What the rows of a batch read first."""
+        """What the sequences of a batch read first."""
         return [self.stretch] if self.stretch else []
 
-    def add_to(self, results: Results, tasks: Sequence[Task], asks: Sequence[Ask]) -> Results:
-        """Bring what was asked of these tokens to the examples' results, in place."""
-        if self.results is None or self.asked is None:
+    def add_to(self, results: Results, rows: Sequence[Row], asks: Sequence[Ask]) -> Results:
+        """Add what was asked of these tokens to the rows' results, in place."""
+        if self.results is None or self.places is None:
             return results
-        for slot, task in enumerate(tasks):
-            key = _asked(task, self.length)
-            place, share = self.asked[key], shares(asks, task.positions)
+        for slot, row in enumerate(rows):
+            key = _positions_key(row, self.length)
             for number, ask in enumerate(asks):
                 if not key[number]:
                     continue
-                here, there = results[number, slot], self.results[number, place]
+                own, common = results[number, slot], self.results[number, self.places[key]]
                 if ask.reduce == "max":
-                    torch.maximum(here, there, out=here)
+                    torch.maximum(own, common, out=own)
                 else:
-                    here.add_(there, alpha=share[number])
+                    own.add_(common, alpha=row.weights[number])
         return results
 
 
-def run_trunk(
-    model: Model, reducer: Reducer, tasks: Sequence[Task], asks: Sequence[Ask], length: int
-) -> Trunk:
-    """Run the first `length` tokens, which all examples share."""
+def run_trunk(reducer: Reducer, rows: Sequence[Row], length: int) -> Trunk:
+    """Run the first `length` tokens, which all rows share."""
     if length == 0:
         return Trunk()
-    distinct = {_asked(task, length): task for task in tasks}
-    pieces = [Piece(task, 0, 0, length) for task in distinct.values()]
-    stretch, results = _run(model, reducer, pieces, asks, [], None, keep=True, summed=True)
-    asked = {key: place for place, key in enumerate(distinct)}
-    return Trunk(length, stretch, asked, results)
+    distinct = {_positions_key(row, length): row for row in rows}
+    pieces = [Piece(row, 0, 0, length) for row in distinct.values()]
+    # Summed, not averaged: rows that ask for the same positions may divide by different counts.
+    stretch, results = _run(reducer, pieces, [], None, keep=True, summed=True)
+    places = {key: place for place, key in enumerate(distinct)}
+    return Trunk(length, stretch, places, results)
 
 
-def run_rows(
-    model: Model, reducer: Reducer, tasks: Sequence[Task], asks: Sequence[Ask], trunk: Trunk
-) -> Results:
-    """Run each example as a row of its own."""
-    pieces = [Piece(task, row, trunk.length, len(task)) for row, task in enumerate(tasks)]
-    results = _run(model, reducer, pieces, asks, trunk.stretches, None)[1]
-    return trunk.add_to(or_nothing(results, reducer, asks, len(tasks)), tasks, asks)
+def run_rows(reducer: Reducer, rows: Sequence[Row], trunk: Trunk) -> Results:
+    """Run each row as a sequence of its own."""
+    pieces = [Piece(row, number, trunk.length, len(row)) for number, row in enumerate(rows)]
+    results = _run(reducer, pieces, trunk.stretches, None)[1]
+    return trunk.add_to(or_empty(results, reducer, len(rows)), rows, reducer.asks)
 
 
-def run_groups(
-    model: Model,
-    reducer: Reducer,
-    groups: Sequence[Sequence[Task]],
-    asks: Sequence[Ask],
-    trunk: Trunk,
-) -> Results:
+def run_groups(reducer: Reducer, groups: Sequence[Sequence[Row]], trunk: Trunk) -> Results:
     """Run the prompt of each group once, then all answers upon its keys and values."""
-    members = [(row, task) for row, group in enumerate(groups) for task in group]
-    prompts = [Piece(task, row, trunk.length, task.n_prefix) for row, task in members]
-    stretch, results = _run(model, reducer, prompts, asks, trunk.stretches, None, keep=True)
-    before = [*trunk.stretches, stretch.pick(torch.tensor([row for row, _ in members]))]
-    answers = [Piece(task, row, task.n_prefix, len(task)) for row, (_, task) in enumerate(members)]
-    results = _run(model, reducer, answers, asks, before, results)[1]
-    results = or_nothing(results, reducer, asks, len(members))
-    return trunk.add_to(results, [task for _, task in members], asks)
+    members = [(number, row) for number, group in enumerate(groups) for row in group]
+    rows = [row for _, row in members]
+    # The prompts: one sequence a group, read by every row of the group.
+    prompts = [Piece(row, number, trunk.length, row.n_prefix) for number, row in members]
+    stretch, results = _run(reducer, prompts, trunk.stretches, None, keep=True)
+    # The answers: one sequence a row, behind the trunk and the prompt of its group.
+    before = [*trunk.stretches, stretch.pick(torch.tensor([number for number, _ in members]))]
+    answers = [Piece(row, number, row.n_prefix, len(row)) for number, row in enumerate(rows)]
+    results = _run(reducer, answers, before, results)[1]
+    return trunk.add_to(or_empty(results, reducer, len(rows)), rows, reducer.asks)
 
 
 def _run(
-    model: Model,
     reducer: Reducer,
     pieces: Sequence[Piece],
-    asks: Sequence[Ask],
     before: Sequence[Stretch],
     begun: Results | None,
+    *,
     keep: bool = False,
     summed: bool = False,
 ) -> tuple[Stretch, Results | None]:
-    """One forward pass over pieces; their results come on top of what was begun."""
-    rows = {piece.row: piece.token_ids for piece in pieces}
-    ids = right_padded([rows[row] for row in range(len(rows))], model)
-    wanted = [
-        wants(asks, piece.task.positions, piece.row, slot, piece.start, piece.stop, summed)
-        for slot, piece in enumerate(pieces)
-    ]
-    reducer.begin(taking(wanted, ids.shape[0], ids.shape[1], model.device))
-    lengths = torch.tensor([len(rows[row]) for row in range(len(rows))])
-    _, stretch = read(model, ids, lengths, before, keep)
-    return stretch, collect(reducer, asks, len(pieces), begun)
+    """One forward pass over pieces, behind the stretches that they read; results add to `begun`."""
+    tokens = {piece.sequence: piece.token_ids for piece in pieces}
+    sequences = [tokens[number] for number in range(len(tokens))]
+    ids = right_padded(sequences, reducer.model)
+    reducer.begin(lay_out(pieces, ids, summed=summed))
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    _, stretch = read(reducer.model, ids, lengths, before, keep)
+    return stretch, collect(reducer, len(pieces), begun)
 
 
-def _asked(task: Task, length: int) -> tuple[bytes, ...]:
-    """What an example asks of its first tokens, as a key."""
-    return tuple(at[at < length].tobytes() for at in task.positions)
+def _positions_key(row: Row, length: int) -> tuple[bytes, ...]:
+    """What a row asks of its first tokens, as a key."""
+    return tuple(at[at < length].tobytes() for at in row.positions)
 
 
-def right_padded(rows: Sequence[Tensor], model: Model) -> Tensor:
-    """Rows of token ids as one tensor on the model's device.
+def right_padded(sequences: Sequence[Tensor], model: Model) -> Tensor:
+    """Token ids as one tensor on the model's device.
 
-    Padding is token 0: nothing reads it, and a tokenizer's own may be none of the model's.
+    Padding is token 0: nothing reads it, and the tokenizer's own padding may lie outside the
+    model's vocabulary.
     """
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        ids[row, : len(tokens)] = tokens
+    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
+    for row, tokens in zip(ids, sequences, strict=True):
+        row[: len(tokens)] = tokens
     return ids.to(model.device)
 
 
-def collect(
-    reducer: Reducer, asks: Sequence[Ask], n_examples: int, begun: Results | None
-) -> Results | None:
+def collect(reducer: Reducer, n_examples: int, begun: Results | None = None) -> Results | None:
     """Bring a pass's results to their examples, on top of what other passes began.
 
     Returns:
         None where neither this pass nor another was asked anything.
     """
-    if reducer.taking is None:
+    if reducer.readout is None:
         return begun
     reducer.wait()
-    slots = reducer.taking.slots
-    if begun is None and _is_plain(slots):
-        return reducer.results[:, :, :, 0].transpose(1, 2)
-    begun = or_nothing(begun, reducer, asks, n_examples)
-    rows, members = (slots >= 0).nonzero(as_tuple=True)
-    to = slots[rows, members]
-    for number, ask in enumerate(asks):
-        found = reducer.results[number][:, rows, members].transpose(0, 1)
+    slots = reducer.readout.slots
+    if begun is None and _is_in_order(slots):
+        return reducer.results[:, :, :, 0].transpose(1, 2)  # a view: nothing has to be moved
+    begun = or_empty(begun, reducer, n_examples)
+    sequences, members = (slots >= 0).nonzero(as_tuple=True)
+    to = slots[sequences, members]
+    for number, ask in enumerate(reducer.asks):
+        reduced = reducer.results[number][:, sequences, members].transpose(0, 1)
         if ask.reduce == "max":
-            begun[number, to] = torch.maximum(begun[number, to], found)
+            begun[number, to] = torch.maximum(begun[number, to], reduced)
         else:
-            begun[number, to] += found
+            begun[number, to] += reduced
     return begun
 
 
-def or_nothing(
-    results: Results | None, reducer: Reducer, asks: Sequence[Ask], n_examples: int
-) -> Results:
-    """The results, or those over no token: sums of zero, and the least of all maxima."""
+def or_empty(results: Results | None, reducer: Reducer, n_examples: int) -> Results:
+    """The results, or those over no token: zero for sums, minus infinity for maxima."""
     if results is not None:
         return results
-    results = torch.zeros(len(asks), n_examples, reducer.model.n_layers, reducer.model.d_mlp)
+    model, asks = reducer.model, reducer.asks
+    results = torch.zeros(len(asks), n_examples, model.n_layers, model.d_mlp)
     for number, ask in enumerate(asks):
         if ask.reduce == "max":
             results[number] = -torch.inf
     return results
 
 
-def _is_plain(slots: Tensor) -> bool:
-    """One example a row, in order: then there is nothing to bring anywhere."""
+def _is_in_order(slots: Tensor) -> bool:
+    """Whether each sequence has one piece, in order."""
     return slots.shape[1] == 1 and bool((slots[:, 0] == torch.arange(len(slots))).all())

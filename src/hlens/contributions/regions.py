@@ -1,14 +1,13 @@
-"""Which tokens of an example are asked about, and how what they give becomes one number."""
+"""Which tokens of an example are asked about, and how their values become one number."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from hlens import lookup
 from hlens.errors import HlensError
-from hlens.metrics import NEEDS, Metric
+from hlens.metrics import Metric, needs_of
 from hlens.types import Example
 
 POSITIONS = ("read", "predicted")
@@ -67,33 +66,33 @@ class Ask:
         reduce: ``"mean"``, ``"max"`` (the largest value), ``"last"`` or ``"first"`` token.
         position: ``"read"`` takes the neurons where a token is the input (as the paper does),
             ``"predicted"`` one position earlier, where the token is the output.
-        spans: Where the region is in an example, when it is none of `REGIONS`.
+        spans: Where the region is in an example, for a region that is not in `REGIONS`.
     """
 
     metric: Metric
     region: str
+    _: KW_ONLY
     reduce: str = "mean"
     position: str = "read"
     spans: Callable[[Example], list[Span]] | None = None
 
     def __post_init__(self) -> None:
-        if self.spans is None and self.region not in REGIONS:
-            raise lookup.unknown("region", self.region, REGIONS)
         for what, given, known in (
+            ("region", self.region, REGIONS if self.spans is None else [self.region]),
             ("reduction", self.reduce, REDUCTIONS),
             ("position", self.position, POSITIONS),
         ):
             if given not in known:
                 raise lookup.unknown(what, given, known)
-        if NEEDS.get(self.metric) == "direction" and self.position == "read":
+        if "direction" in needs_of(self.metric) and self.position == "read":
             raise HlensError(
-                f"{self.name} is of the token that a position predicts, and position='read' takes "
-                "the tokens where they are read; pass position='predicted'"
+                f"{self.name} depends on the token that a position predicts, and position='read' "
+                "takes the tokens where they are read; pass position='predicted'"
             )
 
     @property
     def key(self) -> tuple[str, str]:
-        """Metric and region, as `Contributions` names them."""
+        """Name of the metric and region, as `measure_many` names results."""
         return self.name, self.region
 
     @property
@@ -102,13 +101,13 @@ class Ask:
         return getattr(self.metric, "__name__", type(self.metric).__name__)
 
     @property
-    def described(self) -> str:
-        """Name of the region with what departs from the paper's way, as `Contributions` keeps it.
+    def label(self) -> str:
+        """The region, with what departs from the paper's way, as `Contributions.region` keeps it.
 
         >>> from hlens import metrics
-        >>> Ask(metrics.cett, "answer").described
+        >>> Ask(metrics.cett, "answer").label
         'answer'
-        >>> Ask(metrics.cett, "answer", "max", "predicted").described
+        >>> Ask(metrics.cett, "answer", reduce="max", position="predicted").label
         'answer:max:predicted'
         """
         parts = [self.region]
@@ -116,44 +115,12 @@ class Ask:
         return ":".join(parts + ([self.position] if self.position != "read" else []))
 
     def positions(self, example: Example) -> np.ndarray:
-        """Indices of the tokens at which the neurons are taken, ascending; may be empty."""
+        """Indices of the tokens at which the neurons are read, ascending; may be empty."""
         spans = (self.spans or REGIONS[self.region])(example)
-        found = np.concatenate([np.arange(start, stop) for start, stop in spans])
+        indices = np.concatenate([np.arange(start, stop) for start, stop in spans])
         if self.position == "predicted":
-            found = found - 1
-            found = found[found >= 0]  # nothing predicts the first token
+            indices = indices - 1
+            indices = indices[indices >= 0]  # nothing predicts the first token
         if self.reduce == "first":
-            return found[:1]
-        return found[-1:] if self.reduce == "last" else found
-
-
-def told_apart(asks: Sequence[Ask]) -> list[Ask]:
-    """The asks, each once.
-
-    Raises:
-        HlensError: Two metrics have one name, by which their results could not be told apart.
-    """
-    once = list(dict.fromkeys(asks))
-    counts = Counter(ask.key for ask in once)
-    twice = [name for (name, _), n in counts.items() if n > 1]
-    if twice:
-        raise HlensError(
-            f"two metrics are named {twice[0]!r}; results go by name, so give each a name of its "
-            "own (a lambda has none)"
-        )
-    return once
-
-
-def check_not_empty(asks: list[Ask], examples: list[Example], drop_empty: bool) -> None:
-    """Raise `HlensError` when an ask finds no token in an example, saying in how many.
-
-    With `drop_empty`, only when it finds none in all of them.
-    """
-    for ask in asks:
-        empty = [e.question_id for e in examples if not len(ask.positions(e))]
-        if len(empty) > (len(examples) - 1 if drop_empty else 0):
-            mend = "choose another region" if drop_empty else "leave them out with drop_empty=True"
-            raise HlensError(
-                f"region {ask.described!r} is empty in {len(empty)} of {len(examples)} examples "
-                f"(first: {empty[0]!r}); {mend}"
-            )
+            return indices[:1]
+        return indices[-1:] if self.reduce == "last" else indices

@@ -1,40 +1,54 @@
-"""A measurement that a kill does not cost more than its last shard."""
+"""Measuring into a folder: a run that is killed loses its last shard at most.
 
-from collections.abc import Sequence
+Batches are written shard by shard. When all are there, each ask is sealed: one file of its own,
+neuron-major, written a piece at a time, so that the values are never in memory as a whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from hlens import store
-from hlens.contributions.engine import Job, auto_tokens
-from hlens.contributions.gathering import Measured, identity_of
+from hlens.contributions.engine import Job
+from hlens.contributions.gathering import Chunk, contributions_of
 from hlens.contributions.plan import Batch
 from hlens.contributions.regions import Ask
+from hlens.contributions.schedule import auto_tokens
 from hlens.errors import HlensError
+from hlens.metrics import Metric
 from hlens.types import Contributions
 
-# A shard is what a kill may cost; smaller ones would spend their time in fsync.
+# A kill costs a shard at most; smaller ones would spend their time in fsync.
 _SHARD_BYTES = 1 << 27
+# Of one piece of the transposition from example-major chunks.
+_PIECE_BYTES = 1 << 26
 
 
 def path_of(ask: Ask, folder: Path) -> Path:
     """File of one ask.
 
     >>> from hlens import metrics
-    >>> path_of(Ask(metrics.cett, "answer", "max"), Path("runs")).as_posix()
+    >>> path_of(Ask(metrics.cett, "answer", reduce="max"), Path("runs")).as_posix()
     'runs/cett.answer-max.safetensors'
     """
-    return folder / f"{ask.name}.{ask.described.replace(':', '-')}.safetensors"
+    return folder / f"{ask.name}.{ask.label.replace(':', '-')}.safetensors"
 
 
 def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contributions]:
-    """Measure shard by shard, then seal one file for each ask; what stands is not done again.
+    """Measure shard by shard, then seal one file for each ask; what is current is kept.
 
     Raises:
         HlensError: The folder holds another run's files, or a damaged one.
     """
-    identity = identity_of(job.model, job.examples, job.asks, job.dtype, job.batch_size)
-    missing = [ask for ask in job.asks if not _stands(path_of(ask, folder), identity)]
+    identity = identity_of(job)
+    missing = [ask for ask in job.asks if not _is_current(path_of(ask, folder), identity)]
     if missing:
         _complete(job, folder, identity, missing)
     else:
@@ -45,21 +59,22 @@ def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contribution
 def _complete(job: Job, folder: Path, identity: str, missing: Sequence[Ask]) -> None:
     shards = store.Shards(folder / "shards", identity, auto_tokens(job.model))
     parts = _cut(job, job.batches(shards.tokens))
-    waiting = [n for n, part in enumerate(parts) if not shards.stands(n, _rows(part))]
-    done = len(job.examples) - sum(_size(parts[number]) for number in waiting)
+    # Run the shards that are not there.
+    waiting = [n for n, part in enumerate(parts) if not shards.stands(n, _members(part))]
+    done = len(job.examples) - sum(len(_members(parts[number])) for number in waiting)
     for number in waiting:
         chunks = list(job.run(parts[number], done))
-        rows = [index for members, _ in chunks for index in members]
-        shards.write(number, rows, torch.cat([values for _, values in chunks], dim=1))
-        done += _size(parts[number])
-    measured = Measured(job.model, job.examples, [shards.read(n) for n in range(len(parts))])
-    for number, ask in enumerate(job.asks):
-        if ask in missing:
-            measured.sealed(number, ask, job.kept(ask), path_of(ask, folder), identity)
+        members = [index for part, _ in chunks for index in part]
+        shards.write(number, members, torch.cat([values for _, values in chunks], dim=1))
+        done += len(members)
+    # Seal the asks that are not there.
+    chunks = [shards.read(number) for number in range(len(parts))]
+    for ask in missing:
+        _seal(job, ask, chunks, path_of(ask, folder), identity)
     shards.remove()
 
 
-def _stands(path: Path, identity: str) -> bool:
+def _is_current(path: Path, identity: str) -> bool:
     if not path.exists():
         return False
     if store.contributions_about(path)["identity"] != identity:
@@ -73,19 +88,72 @@ def _stands(path: Path, identity: str) -> bool:
 def _cut(job: Job, batches: Sequence[Batch]) -> list[list[Batch]]:
     """Batches in lists, one for each shard."""
     model = job.model
-    example = model.n_layers * model.d_mlp * len(job.asks) * job.dtype.itemsize
+    per_example = model.n_layers * model.d_mlp * len(job.asks) * job.dtype.itemsize
     parts: list[list[Batch]] = []
     for batch in batches:
-        if parts and (_size(parts[-1]) + len(batch.members)) * example <= _SHARD_BYTES:
+        size = (len(_members(parts[-1])) + len(batch.members)) * per_example if parts else 0
+        if parts and size <= _SHARD_BYTES:
             parts[-1].append(batch)
         else:
             parts.append([batch])
     return parts
 
 
-def _rows(part: Sequence[Batch]) -> list[int]:
+def _members(part: Sequence[Batch]) -> list[int]:
     return [index for batch in part for index in batch.members]
 
 
-def _size(part: Sequence[Batch]) -> int:
-    return sum(len(batch.members) for batch in part)
+def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str) -> None:
+    """Write one ask's contributions, read from the memory-mapped chunks."""
+    number, kept = job.asks.index(ask), job.kept(ask)
+    shape = (len(kept), job.model.n_layers, job.model.d_mlp)
+    without_values = torch.empty(shape, device="meta")
+    examples = [job.examples[index] for index in kept]
+    data = contributions_of(without_values, examples, ask, job.model)
+
+    def pieces() -> Iterator[Tensor]:
+        """Blocks ``[neuron, example]``, layer after layer."""
+        order = torch.tensor([index for members, _ in chunks for index in members])
+        columns = torch.argsort(order)[torch.tensor(kept)]
+        width = max(1, _PIECE_BYTES // (4 * len(order)))
+        for layer in range(job.model.n_layers):
+            for start in range(0, job.model.d_mlp, width):
+                block = slice(start, start + width)
+                rows = [values[number, :, layer, block] for _, values in chunks]
+                yield torch.cat(rows)[columns].T
+
+    store.write_contributions(data, path, chunks[0][1].dtype, pieces, identity=identity)
+
+
+def identity_of(job: Job) -> str:
+    """Hash of all that the values depend on: what two runs must share to share their shards."""
+    formulas = [[_formula(ask.metric), ask.label] for ask in job.asks]
+    settings = formulas, str(job.dtype), job.batch_size
+    model = [job.model.fingerprint, str(job.model.dtype), settings]
+    digest = hashlib.sha256(json.dumps(model).encode())
+    for example in job.examples:
+        span = (example.n_prompt, example.start, example.stop, example.hallucinated)
+        about = (example.question_id, example.group, example.domain, example.sample, *span)
+        digest.update(json.dumps([*about, example.token_ids.tolist()]).encode())
+    return digest.hexdigest()
+
+
+def _formula(metric: Metric) -> str:
+    """Name of a metric; for one from outside hlens, with a hash of what it computes."""
+    name = getattr(metric, "__name__", type(metric).__name__)
+    if (getattr(metric, "__module__", "") or "").startswith("hlens."):
+        return name
+    return f"{name} {hashlib.sha256(repr(_computes(metric)).encode()).hexdigest()}"
+
+
+def _computes(thing: Any, depth: int = 4) -> Any:
+    """What a function computes, as far as code, constants and closure say it."""
+    if isinstance(thing, partial):
+        return _computes(thing.func), [_computes(v) for v in (*thing.args, *thing.keywords.items())]
+    code = thing if isinstance(thing, CodeType) else getattr(thing, "__code__", None)
+    if code is None or depth == 0:  # a function may be in its own closure
+        plain = isinstance(thing, str | int | float | bool | None | tuple)
+        return thing if plain else type(thing).__qualname__
+    inner = [*code.co_consts, *(getattr(thing, "__defaults__", None) or ())]
+    inner += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+    return code.co_code, code.co_names, [_computes(each, depth - 1) for each in inner]

@@ -1,4 +1,4 @@
-"""monitor: write under watch, token by token; and read the risk of what is written already."""
+"""monitor: write under watch, token by token; risks: read an answer that is already written."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.metrics import Metric
 from hlens.model import Generation, Model, Settings, mix_seed
 from hlens.model.generation import SeededSampler
 from hlens.monitor.policies import Policy, Risk, watch_only
-from hlens.monitor.watching import TokenScores, check, reading_neurons, watching
+from hlens.monitor.watching import TokenScores, check_readable, reading_neurons, watching
 from hlens.types import Detector
 
 
@@ -48,9 +49,10 @@ class Monitored:
 
 
 @dataclass
-class _Row:
-    """The state of one answer while it is written."""
+class _Answer:
+    """One answer while it is written; `row` is the index of its prompt."""
 
+    row: int
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     risks: list[Risk] = field(default_factory=list)
@@ -69,42 +71,62 @@ def monitor(
     on_token: Callable[[Risk], None] | None = None,
     policy: Policy = watch_only,
     batch_size: int = 32,
+    metric: Metric | None = None,
 ) -> list[Monitored]:
-    """Continue prompts and say how risky each token is as soon as the model has read it.
+    """Continue prompts, and score the risk of each token as soon as the model has read it.
 
     The tokens are those of `Model.generate_many` with the same settings and seed; the score of a
     finished answer is that of measuring it afterwards over the whole response.
 
     Args:
         model: The model that the detector was found on.
-        detector: Reads a mean over answer or response; while writing, all tokens so far are it.
+        detector: Reads a mean over answer or response; while the model writes, both are all tokens
+            so far.
         prompts: Token ids, from `Model.encode`.
         settings: Sampling settings; default greedy, 50 tokens.
         seed: Seed of the samples.
         on_token: Called with each risk, in the order of reading.
         policy: What to do about a risk (`at_probability`, or a function of your own).
         batch_size: Prompts at a time.
+        metric: The detector's formula, where it is not one of `hlens.metrics`.
 
     Raises:
         HlensError: No prompts, or a detector that cannot be read here.
     """
-    check(model, detector)
+    metric = check_readable(model, detector, metric)
     if not prompts:
         raise HlensError("no prompts to monitor; give one or more, from model.encode(text)")
-    how = settings or Settings(temperature=0.0)
-    found: list[Monitored] = []
+    settings = settings or Settings(temperature=0.0)
+    monitored: list[Monitored] = []
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
         seeds = [mix_seed(seed, start + i) for i in range(len(batch))]
-        loop = _Loop(model, detector, batch, SeededSampler(how, seeds, model), start)
-        found += loop.run(how.max_new_tokens, on_token or (lambda risk: None), policy)
-    return found
+        loop = _Loop(model, detector, batch, SeededSampler(settings, seeds, model), start)
+        with (
+            torch.inference_mode(),
+            reading_neurons(model, detector, metric, on_scores=loop.keep_scores),
+        ):
+            loop.run(settings.max_new_tokens, on_token, policy)
+        monitored += [loop.finished(answer) for answer in loop.answers]
+    return monitored
 
 
 def risks(
-    model: Model, detector: Detector, token_ids: Sequence[int], n_prompt: int
+    model: Model,
+    detector: Detector,
+    token_ids: Sequence[int],
+    n_prompt: int,
+    *,
+    metric: Metric | None = None,
 ) -> tuple[Risk, ...]:
-    """The risk of each token of an answer that is written already.
+    """The risk of each token of an answer that is already written.
+
+    Args:
+        model: The model that the detector was found on.
+        detector: Reads a mean over answer or response.
+        token_ids: Prompt and answer.
+        n_prompt: Length of the prompt.
+        metric: The detector's formula, where it is not one of `hlens.metrics`.
 
     Raises:
         HlensError: No token after the prompt, or a detector that cannot be read here.
@@ -115,13 +137,14 @@ def risks(
         )
     seen: list[TokenScores] = []
     ids = torch.tensor([list(token_ids)], device=model.device)
-    with watching(model, detector, seen.append, n_prompt), torch.inference_mode():
+    watch = watching(model, detector, on_scores=seen.append, n_prompt=n_prompt, metric=metric)
+    with watch, torch.inference_mode():
         model.body(input_ids=ids, use_cache=False)
-    row = _Row()
+    answer = _Answer(0)
     for index, score in enumerate(seen[0].score[0, n_prompt:].tolist()):
-        row.tokens.append(int(token_ids[n_prompt + index]))
-        _note(model, detector, row, 0, score)
-    return tuple(row.risks)
+        answer.tokens.append(int(token_ids[n_prompt + index]))
+        _add_risk(model, detector, answer, score)
+    return tuple(answer.risks)
 
 
 class _Loop:
@@ -142,26 +165,26 @@ class _Loop:
         for row, prompt in enumerate(prompts):
             self.ids[row, width - len(prompt) :] = torch.tensor(prompt, device=model.device)
             self.mask[row, width - len(prompt) :] = 1
-        self.rows = [_Row() for _ in prompts]
+        self.answers = [_Answer(first + row) for row in range(len(prompts))]
         self.scores: TokenScores | None = None
 
+    def keep_scores(self, scores: TokenScores) -> None:
+        """Hold the scores of the tokens that were just read."""
+        self.scores = scores
+
     def run(
-        self, max_new_tokens: int, on_token: Callable[[Risk], None], policy: Policy
-    ) -> list[Monitored]:
+        self, max_new_tokens: int, on_token: Callable[[Risk], None] | None, policy: Policy
+    ) -> None:
+        """Read and write in turn; the last token is read, too, for its risk."""
         self.model.clock.generated = -1
         try:
-            with torch.inference_mode(), reading_neurons(self.model, self.detector, self._hear):
-                for step in range(max_new_tokens + 1):
-                    logits = self._read(step)
-                    self._tell(on_token, policy)
-                    if step == max_new_tokens or not self._write(logits):
-                        break
+            for step in range(max_new_tokens + 1):
+                logits = self._read(step)
+                self._assess(on_token, policy)
+                if step == max_new_tokens or not self._write(logits):
+                    break
         finally:
             self.model.clock.stop()
-        return [self._finished(row) for row in self.rows]
-
-    def _hear(self, scores: TokenScores) -> None:
-        self.scores = scores
 
     def _read(self, step: int) -> Tensor:
         """Read the newest tokens; logits of what comes next."""
@@ -178,58 +201,63 @@ class _Loop:
         self.past = out.past_key_values
         return out.logits[:, -1]
 
-    def _tell(self, on_token: Callable[[Risk], None], policy: Policy) -> None:
-        """The risk of the tokens that were just read, for the rows that are still written."""
+    def _assess(self, on_token: Callable[[Risk], None] | None, policy: Policy) -> None:
+        """The risk of the tokens that were just read, for the answers still being written."""
         if self.scores is None:
             return
-        for at, (row, score) in enumerate(
-            zip(self.rows, self.scores.score[:, -1].tolist(), strict=True)
-        ):
-            if row.reason:
+        scores = self.scores.score[:, -1].tolist()
+        for answer, score in zip(self.answers, scores, strict=True):
+            if answer.reason:
                 continue
-            risk = _note(self.model, self.detector, row, self.first + at, score)
-            on_token(risk)
+            risk = _add_risk(self.model, self.detector, answer, score)
+            if on_token:
+                on_token(risk)
             action = policy(risk)
-            if action != "go" and row.flagged_at is None:
-                row.flagged_at = risk.index
+            if action != "go" and answer.flagged_at is None:
+                answer.flagged_at = risk.index
             if action == "stop":
-                row.reason = "risk"
+                answer.reason = "risk"
 
     def _write(self, logits: Tensor) -> bool:
-        """Choose the next token of every row that is still written; False when all are done."""
-        if all(row.reason for row in self.rows):
+        """Choose the next token of every unfinished answer; False when all are finished."""
+        if all(answer.reason for answer in self.answers):
             return False
         tokens = self.sampler(self.ids, logits).argmax(dim=-1, keepdim=True)
         logprobs = self.sampler.logprobs[-1].tolist()
-        for row, token, logprob in zip(self.rows, tokens[:, 0].tolist(), logprobs, strict=True):
-            if row.reason:
+        for answer, token, logprob in zip(
+            self.answers, tokens[:, 0].tolist(), logprobs, strict=True
+        ):
+            if answer.reason:
                 continue
             if token in self.model.stop_ids:
-                row.reason = "stop"
+                answer.reason = "stop"
             else:
-                row.tokens.append(token)
-                row.logprobs.append(logprob)
-        done = torch.tensor([[bool(row.reason)] for row in self.rows], device=tokens.device)
+                answer.tokens.append(token)
+                answer.logprobs.append(logprob)
+        done = torch.tensor([[bool(each.reason)] for each in self.answers], device=tokens.device)
         self.model.clock.end(done[:, 0])
         self.ids = tokens.masked_fill(done, self.model.pad_id)
         self.mask = torch.cat([self.mask, torch.ones_like(self.ids)], dim=1)
-        return not all(row.reason for row in self.rows)
+        return not all(answer.reason for answer in self.answers)
 
-    def _finished(self, row: _Row) -> Monitored:
-        text = "" if self.model.tokenizer is None else self.model.decode(row.tokens)
-        made = Generation(text, tuple(row.tokens), tuple(row.logprobs), row.reason or "length")
+    def finished(self, answer: _Answer) -> Monitored:
+        """An answer as it ended."""
+        text = "" if self.model.tokenizer is None else self.model.decode(answer.tokens)
+        generation = Generation(
+            text, tuple(answer.tokens), tuple(answer.logprobs), answer.reason or "length"
+        )
         n_neurons = int((self.detector.weights != 0).sum())
-        return Monitored(made, tuple(row.risks), row.flagged_at, n_neurons)
+        return Monitored(generation, tuple(answer.risks), answer.flagged_at, n_neurons)
 
 
-def _note(model: Model, detector: Detector, row: _Row, at: int, score: float) -> Risk:
-    """The risk of a row's next token, from its own score and those before it."""
-    index = len(row.risks)
-    row.total += score
-    mean = torch.tensor(row.total / (index + 1))
+def _add_risk(model: Model, detector: Detector, answer: _Answer, score: float) -> Risk:
+    """The risk of an answer's next token, from its own score and those before it."""
+    index = len(answer.risks)
+    answer.total += score
+    mean = torch.tensor(answer.total / (index + 1))
     calibrate = detector.calibration or torch.sigmoid
-    token = row.tokens[index]
+    token = answer.tokens[index]
     text = "" if model.tokenizer is None else model.decode([token])
-    risk = Risk(at, index, token, text, score, float(mean), float(calibrate(mean)))
-    row.risks.append(risk)
+    risk = Risk(answer.row, index, token, text, score, float(mean), float(calibrate(mean)))
+    answer.risks.append(risk)
     return risk

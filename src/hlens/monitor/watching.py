@@ -1,6 +1,6 @@
 """Reading the detector's neurons, and no others, while the model runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
-from hlens.metrics import FACTORS, NEEDS, Metric
+from hlens.metrics import Metric, factors_of, needs_of
 from hlens.model import Marks, Model, Reading, tracking
-from hlens.monitor.together import Part, Together
+from hlens.monitor.token_sum import LayerNeurons, TokenSum
 from hlens.types import Detector
 
 REGIONS = ("answer", "response")
@@ -57,8 +57,10 @@ class TokenScores:
 def watching(
     model: Model,
     detector: Detector,
-    tell: Callable[[TokenScores], None],
+    *,
+    on_scores: Callable[[TokenScores], None],
     n_prompt: int | None = None,
+    metric: Metric | None = None,
 ) -> Iterator[Watch]:
     """Score every generated token as the model reads it, from the detector's neurons only.
 
@@ -67,14 +69,16 @@ def watching(
     Args:
         model: The model that the detector was found on.
         detector: A linear reading of a metric, averaged over answer or response.
-        tell: Called once a forward pass with the scores of its tokens.
+        on_scores: Called once a forward pass with the scores of its tokens.
         n_prompt: Length of the prompt, where hlens does not generate itself.
+        metric: The detector's formula, where it is not one of `hlens.metrics`.
 
     Raises:
         HlensError: The detector reads another model, region or metric than can be read here; on
             leaving, no generated token was read.
     """
-    with reading_neurons(model, detector, tell, n_prompt) as watch:
+    metric = check_readable(model, detector, metric)
+    with reading_neurons(model, detector, metric, on_scores=on_scores, n_prompt=n_prompt) as watch:
         yield watch
     if not watch.tokens:
         raise HlensError("the monitor read no generated token; generate inside the block")
@@ -84,23 +88,34 @@ def watching(
 def reading_neurons(
     model: Model,
     detector: Detector,
-    tell: Callable[[TokenScores], None],
+    metric: Metric,
+    *,
+    on_scores: Callable[[TokenScores], None],
     n_prompt: int | None = None,
 ) -> Iterator[Watch]:
-    """Like `watching`, but that no token is read is no error: an answer may be empty."""
-    check(model, detector)
+    """`watching` without its checks: an answer may be empty, so that no token is read."""
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
         tracker = stack.enter_context(tracking(model, Marks(n_prompt)))
-        reader = _Reader(model, detector, lambda: tracker.reading, tell, watch)
-        for layer in reader.layers:
+        layers = {
+            layer: _layer_neurons(model, detector, layer)
+            for layer in range(model.n_layers)
+            if bool((detector.weights[layer] != 0).any())
+        }
+
+        def finish(reading: Reading, score: Tensor) -> None:
+            watch.tokens += int((reading.generated >= 0).sum())
+            on_scores(TokenScores(score + float(detector.bias), reading.generated, reading))
+
+        reader = _Reader(metric, layers, lambda: tracker.reading, finish)
+        for layer in layers:
             for module in _modules(model, layer):
                 stack.callback(module.register_forward_hook(reader.hook(layer)).remove)
         yield watch
 
 
-def check(model: Model, detector: Detector) -> None:
-    """Raise `HlensError` unless this detector can be read while this model writes."""
+def check_readable(model: Model, detector: Detector, metric: Metric | None) -> Metric:
+    """The detector's metric; raises `HlensError` unless it can be read while this model writes."""
     detector.provenance.check_same_model(model.provenance, "monitored model")
     shape = (model.n_layers, model.d_mlp)
     if tuple(detector.weights.shape) != shape:
@@ -113,13 +128,21 @@ def check(model: Model, detector: Detector) -> None:
             f"the detector reads {detector.region!r}; while the model writes only a mean over "
             f"{' or '.join(REGIONS)} can be read: find a detector on one of them"
         )
-    if metrics.by_name(detector.metric) in NEEDS:
+    name = getattr(metric, "__name__", type(metric).__name__)
+    if metric is not None and name != detector.metric:
         raise HlensError(
-            f"{detector.metric} needs the {NEEDS[metrics.by_name(detector.metric)]} of a finished "
+            f"the detector reads {detector.metric}, and metric= is {name}; give the formula that "
+            "its contributions were measured with"
+        )
+    metric = metric or metrics.by_name(detector.metric)
+    if needs_of(metric):
+        raise HlensError(
+            f"{detector.metric} needs the {' and '.join(sorted(needs_of(metric)))} of a finished "
             "answer; find a detector on cett to monitor with it"
         )
     if not bool((detector.weights != 0).any()):
         raise HlensError("the detector has no neurons; find one with a larger C")
+    return metric
 
 
 class _Reader:
@@ -127,75 +150,59 @@ class _Reader:
 
     def __init__(
         self,
-        model: Model,
-        detector: Detector,
+        metric: Metric,
+        layers: Mapping[int, LayerNeurons],
         reading: Callable[[], Reading | None],
-        tell: Callable[[TokenScores], None],
-        watch: Watch,
+        finish: Callable[[Reading, Tensor], None],
     ) -> None:
-        self.metric: Metric = metrics.by_name(detector.metric)
-        self.bias = float(detector.bias)
+        self.metric = metric
+        self.layers = layers
         self.reading = reading
-        self.tell = tell
-        self.watch = watch
+        self.finish = finish
         self.sum: Tensor | None = None
-        self.parts = {
-            layer: _part(model, detector, layer)
-            for layer in range(model.n_layers)
-            if bool((detector.weights[layer] != 0).any())
-        }
-        self.layers = list(self.parts)
-        factors = FACTORS.get(self.metric)
-        self.together = Together(factors, list(self.parts.values())) if factors else None
+        factors = factors_of(metric)
+        self.token_sum = TokenSum(factors, list(layers.values())) if factors else None
 
     def hook(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
-        part = self.parts[layer]
-        is_first, is_last = layer == self.layers[0], layer == self.layers[-1]
+        neurons = self.layers[layer]
+        is_first, is_last = layer == min(self.layers), layer == max(self.layers)
 
         def read(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             reading = self.reading()
             if reading is None or (reading.clock == -1 and reading.marks.n_prompt is None):
                 return  # a prompt is being read
-            act = args[0].index_select(-1, part.at)
-            # Many columns are summed layer by layer: to hold all layers' outputs would cost memory.
-            if self.together is not None and reading.width == 1:
-                self._gather(self.together, act, output, is_last)
+            act = args[0].index_select(-1, neurons.columns)
+            # Many tokens are summed layer by layer: to hold all layers' outputs would cost memory.
+            if self.token_sum is not None and reading.width == 1:
+                rows = output.reshape(-1, output.shape[-1])
+                self.token_sum.add(act.reshape(-1, act.shape[-1]), rows)
+                if is_last:
+                    self.sum = self.token_sum.score()[:, None]
             else:
-                share = self.metric(part.trace(act, output)).float() @ part.weights
+                share = self.metric(neurons.trace(act, output)).float() @ neurons.weights
                 share = share.reshape(reading.rows, reading.width)
                 self.sum = share if is_first or self.sum is None else self.sum + share.to(self.sum)
-            if is_last:
-                self._finish(reading)
+            if is_last and self.sum is not None:
+                score, self.sum = self.sum, None
+                self.finish(reading, score)
 
         return read
 
-    def _gather(self, together: Together, act: Tensor, output: Tensor, is_last: bool) -> None:
-        together.add(act.reshape(-1, act.shape[-1]), output.reshape(-1, output.shape[-1]))
-        if is_last:
-            self.sum = together.score()[:, None]
 
-    def _finish(self, reading: Reading) -> None:
-        score, self.sum = self.sum, None
-        if score is None:
-            return
-        generated = reading.generated
-        self.watch.tokens += int((generated >= 0).sum())
-        self.tell(TokenScores(score + self.bias, generated, reading))
-
-
-def _part(model: Model, detector: Detector, layer: int) -> Part:
-    at = detector.weights[layer].nonzero().flatten()
+def _layer_neurons(model: Model, detector: Detector, layer: int) -> LayerNeurons:
+    columns = detector.weights[layer].nonzero().flatten()
     w_out = model.w_out(layer)
-    return Part(
-        at=at.to(w_out.device),
-        weights=detector.weights[layer][at].to(w_out.device, torch.float32),
-        rows=w_out[at.to(w_out.device)],
-        norms=model.w_norms[layer][at].to(w_out.device),
+    return LayerNeurons(
+        columns=columns.to(w_out.device),
+        weights=detector.weights[layer][columns].to(w_out.device, torch.float32),
+        rows=w_out[columns.to(w_out.device)],
+        norms=model.w_norms[layer][columns].to(w_out.device),
         gain=post_gain(model, layer),
     )
 
 
 def _modules(model: Model, layer: int) -> list[nn.Module]:
+    """The down projection, and the bridge's where it runs one of its own."""
     plain = model.down_projections[layer]
     twin = model.bridge.blocks[layer].mlp.out.original_component
     return [plain] if twin is plain else [plain, twin]

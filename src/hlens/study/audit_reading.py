@@ -93,11 +93,11 @@ class AuditReading:
     def otherwise(self) -> dict[str, Ask]:
         """The same measure at the other position, and over the other region, where they differ."""
         how = self.study.recipe.measure
-        own = Ask(metrics.by_name(how.metric), how.region, how.reduce, how.position)
+        own = Ask(metrics.by_name(how.metric), how.region, reduce=how.reduce, position=how.position)
         region = "response" if how.region == "answer" else "answer"
         turned = "predicted" if how.position == "read" else "read"
         asks: dict[str, Ask] = {}
-        if metrics.NEEDS.get(own.metric) != "direction":  # that is of a predicted token always
+        if "direction" not in metrics.needs_of(own.metric):  # that is of a predicted token always
             asks[f"where tokens are {turned}"] = replace(own, position=turned)
         over = f"over the {'whole ' if region == 'response' else ''}{region}"
         asks[over] = replace(own, region=region)

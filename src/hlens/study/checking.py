@@ -38,7 +38,7 @@ def check_judged(questions: list[Question], judge: judges.Judge | None) -> None:
 
 def check_measured(how: MeasureRecipe) -> None:
     """A metric and a region that are there, and go together."""
-    Ask(metrics.by_name(how.metric), how.region, how.reduce, how.position)
+    Ask(metrics.by_name(how.metric), how.region, reduce=how.reduce, position=how.position)
 
 
 def check_labels(examples: list[Example]) -> None:

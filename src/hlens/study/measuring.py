@@ -64,7 +64,8 @@ def measure_again(
     if len(fresh) != len(new):  # a region that some examples do not have
         return plain(examples, wanted)
     ahead = {digest: len(before) + at for at, digest in enumerate(missing)}
-    return _joined(before, fresh).select([(column | ahead)[digest] for digest in wanted])
+    whole = replace(Contributions.concatenate([before, fresh]), provenance=fresh.provenance)
+    return whole.select([(column | ahead)[digest] for digest in wanted])
 
 
 def digests(examples: Sequence[Example]) -> list[str]:
@@ -76,16 +77,3 @@ def digests(examples: Sequence[Example]) -> list[str]:
         ])
         for e in examples
     ]  # fmt: skip
-
-
-def _joined(a: Contributions, b: Contributions) -> Contributions:
-    values = [part.values.permute(1, 2, 0) for part in (a, b)]
-    return replace(
-        b,
-        values=torch.cat(values, dim=-1).permute(2, 0, 1),
-        labels=torch.cat([a.labels, b.labels]),
-        groups=a.groups + b.groups,
-        domains=a.domains + b.domains,
-        question_ids=a.question_ids + b.question_ids,
-        n_tokens=torch.cat([a.n_tokens, b.n_tokens]),
-    )

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.types.norms import NormGain
+from hlens.types.norms import post_mlp_norm
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Provenance:
     versions: tuple[tuple[str, str], ...] = ()
 
     def check_same_model(self, other: "Provenance", what: str) -> None:
-        """Raise `HlensError` when both know their model and it is not the same."""
+        """Raise `HlensError` when both name a model and the models differ."""
         if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
             raise HlensError(
                 f"{what}: measured on {other.model or 'another model'} ({other.fingerprint[:12]}), "
@@ -45,18 +45,20 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class MlpTrace:
-    """The MLP of one layer, in flight: what enters the down projection and what leaves it.
+    """The MLP of one layer during a pass: what enters the down projection and what leaves it.
 
     Attributes:
         act: Activation of each neuron, input of the down projection.
         out: Output of the down projection, its bias included.
         w_out: The down projection, one row a neuron.
-        row_norms: Norm of each row of `w_out` where it is known already, in float32.
+        row_norms: Norm of each row of `w_out`, in float32, where it was computed before.
         post_gain: Gain of the norm that the MLP output passes before it enters the residual
-            stream (Gemma-2 and -3, OLMo-2); None where there is no such norm.
+            stream (Gemma-2 and -3, OLMo-2); None only where the model has no such norm.
         direction: For each position, the direction of `out` in which the logit of the answer's
-            token grows, the scales of the norms on its way held fixed.
-        gradient: Derivative of the answer's log-probability (nats) by each activation.
+            token grows, the scales of the norms on its way held fixed; filled for metrics that
+            declare this need.
+        gradient: Derivative of the answer's log-probability (nats) by each activation; filled for
+            metrics that declare this need.
     """
 
     act: Float[Tensor, "*pos neuron"]
@@ -107,14 +109,9 @@ class MlpTrace:
             out = act @ w_out if bias is None else act @ w_out + bias.detach()
         else:
             out = cache[keys[1]]
-        norm = getattr(model.blocks[layer], "ln2_post", None)
-        gain = None if norm is None else _gain(norm, w_out.shape[1])
+        norm = post_mlp_norm(model.blocks[layer], w_out.shape[1])
+        gain = None if norm is None else norm.gain
         return cls(act, out, w_out, post_gain=gain, direction=direction, gradient=gradient)
-
-
-def _gain(norm: Any, d_model: int) -> Tensor:
-    # A bridge wraps the model's own norm, and calling the wrapper would fire its hooks.
-    return NormGain(getattr(norm, "original_component", None) or norm, d_model).gain
 
 
 def _cache_keys(cache: Any, layer: int) -> tuple[str, str | None]:
@@ -186,6 +183,40 @@ class Contributions:
     def neuron_major(self) -> Float[Tensor, "feature example"]:
         """The values as ``[layer * neuron, example]``; a view where memory allows, else a copy."""
         return self.values.permute(1, 2, 0).reshape(self.n_layers * self.d_mlp, len(self))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Contributions"]) -> "Contributions":
+        """The examples of all parts, in order; the provenance is that of the first part.
+
+        >>> one = Contributions(torch.ones(1, 2, 3), torch.tensor([True]), ("g",), ("d",), ("q",),
+        ...                     n_tokens=torch.tensor([4]))
+        >>> len(Contributions.concatenate([one, one, one]))
+        3
+
+        Raises:
+            HlensError: No parts, or parts of different metrics, regions or models.
+        """
+        if not parts:
+            raise HlensError("no contributions to concatenate; give one part or more")
+        first = parts[0]
+        for part in parts[1:]:
+            if (part.metric, part.region) != (first.metric, first.region):
+                raise HlensError(
+                    f"contributions of {part.metric} over {part.region!r} cannot follow those of "
+                    f"{first.metric} over {first.region!r}; measure all with the same options"
+                )
+            first.provenance.check_same_model(part.provenance, "concatenated contributions")
+        # Joined neuron-major, so that the result is as contiguous as its parts.
+        values = torch.cat([part.values.permute(1, 2, 0) for part in parts], dim=-1)
+        return replace(
+            first,
+            values=values.permute(2, 0, 1),
+            labels=torch.cat([part.labels for part in parts]),
+            groups=tuple(group for part in parts for group in part.groups),
+            domains=tuple(domain for part in parts for domain in part.domains),
+            question_ids=tuple(question for part in parts for question in part.question_ids),
+            n_tokens=torch.cat([part.n_tokens for part in parts]),
+        )
 
     def select(self, index: Sequence[int] | Tensor) -> "Contributions":
         """The chosen examples, in the given order (positions or a boolean mask)."""

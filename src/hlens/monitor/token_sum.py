@@ -1,15 +1,15 @@
 """All layers of one generated token at once: what keeps watching cheap.
 
 While a model writes, each layer reads one token a row. To compute each layer's share there would
-cost a dozen small operations a layer; gathering columns and outputs costs one, and the last layer
-does the sum of all.
+cost a dozen small operations a layer; gathering activations and outputs costs one, and the sum over
+all layers is computed when the last has been read.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.metrics import Factors
@@ -17,18 +17,18 @@ from hlens.types import MlpTrace
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """What is read of one layer.
+class LayerNeurons:
+    """The neurons that are read of one layer.
 
     Attributes:
-        at: Neurons, as columns of the activation.
+        columns: Their columns in the activation.
         weights: Weight of each, float32.
         rows: Their rows of W_out.
         norms: Norms of these rows.
         gain: Gain of a norm that follows the MLP, or None.
     """
 
-    at: Tensor
+    columns: Int[Tensor, " neuron"]
     weights: Float[Tensor, " neuron"]
     rows: Float[Tensor, "neuron d_model"]
     norms: Float[Tensor, " neuron"]
@@ -40,44 +40,45 @@ class Part:
 
 
 @dataclass(eq=False)
-class Together:
-    """Columns and outputs of one pass, until the last layer has been read.
+class TokenSum:
+    """Activations and outputs of one pass, until the last layer has been read.
 
     Attributes:
         factors: The metric, taken apart.
-        parts: What is read of each layer, in their order.
+        layers: What is read of each layer, in their order.
     """
 
     factors: Factors
-    parts: Sequence[Part]
+    layers: Sequence[LayerNeurons]
     acts: list[Tensor] = field(default_factory=list)
     outs: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        device = self.parts[0].at.device
-        self.weights = torch.block_diag(*[self._weighted(p).to(device) for p in self.parts])
-        gains = [part.gain for part in self.parts]
-        found = [gain.to(device) for gain in gains if gain is not None]
-        self.gain = torch.stack(found)[:, None] if len(found) == len(gains) else None
+        self.device = self.layers[0].columns.device
+        # One column a layer, so that one matrix product gives the share of each.
+        self.weights = torch.block_diag(*[self._weighted(n).to(self.device) for n in self.layers])
+        gains = [
+            neurons.gain.to(self.device) for neurons in self.layers if neurons.gain is not None
+        ]
+        self.gain = torch.stack(gains)[:, None] if len(gains) == len(self.layers) else None
 
-    def _weighted(self, part: Part) -> Float[Tensor, "neuron one"]:
+    def _weighted(self, neurons: LayerNeurons) -> Float[Tensor, "neuron one"]:
         """Weights times the metric's factor of each neuron, which no token changes."""
         if self.factors.neuron is None:
-            return part.weights[:, None]
-        none = part.rows.new_zeros(1, part.rows.shape[1])
-        act = part.rows.new_zeros(1, len(part.at))
-        return (part.weights * self.factors.neuron(part.trace(act, none)))[:, None]
+            return neurons.weights[:, None]
+        out = neurons.rows.new_zeros(1, neurons.rows.shape[1])
+        act = neurons.rows.new_zeros(1, len(neurons.columns))
+        return (neurons.weights * self.factors.neuron(neurons.trace(act, out)))[:, None]
 
     def add(self, act: Tensor, out: Tensor) -> None:
         """One layer: ``[row, neuron]`` and ``[row, d_model]``."""
-        first = self.weights.device
-        self.acts.append(act.to(first))
+        self.acts.append(act.to(self.device))
         if self.factors.pos is not None:
             # A copy: a parallel block (Falcon) adds the attention's output to this very tensor.
-            self.outs.append(out.to(first, copy=True))
+            self.outs.append(out.to(self.device, copy=True))
 
     def score(self) -> Float[Tensor, " row"]:
-        """The sum over all layers; then nothing is held."""
+        """The sum over all layers; afterwards nothing is held."""
         act = self.factors.act(torch.cat(self.acts, dim=-1)).float()
         share = act @ self.weights
         if self.factors.pos is not None:

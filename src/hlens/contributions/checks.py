@@ -1,0 +1,82 @@
+"""What is checked before anything is run: the asks, the model's weights and the tokens."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hlens.contributions.regions import Ask
+from hlens.errors import HlensError
+from hlens.model import Model
+from hlens.types import Example
+
+_PLAIN = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
+
+def distinct_asks(asks: Sequence[Ask]) -> list[Ask]:
+    """The asks, each once.
+
+    Raises:
+        HlensError: Two metrics have one name, which their results are looked up by.
+    """
+    once = list(dict.fromkeys(asks))
+    counts = Counter(ask.key for ask in once)
+    twice = [name for (name, _), n in counts.items() if n > 1]
+    if twice:
+        raise HlensError(
+            f"two metrics are named {twice[0]!r}; results go by name, so give each a name of its "
+            "own (a lambda has none)"
+        )
+    return once
+
+
+def check_not_empty(asks: Sequence[Ask], examples: Sequence[Example], *, drop_empty: bool) -> None:
+    """Raise `HlensError` when an ask has no token in an example, saying in how many.
+
+    With `drop_empty`, only when it has none in all of them.
+    """
+    for ask in asks:
+        empty = [e.question_id for e in examples if not len(ask.positions(e))]
+        if len(empty) > (len(examples) - 1 if drop_empty else 0):
+            mend = "choose another region" if drop_empty else "leave them out with drop_empty=True"
+            raise HlensError(
+                f"region {ask.label!r} is empty in {len(empty)} of {len(examples)} examples "
+                f"(first: {empty[0]!r}); {mend}"
+            )
+
+
+def check_measurable(model: Model) -> None:
+    """Raise `HlensError` for weights whose rows cannot be read as they are."""
+    for layer, module in enumerate(model.down_projections):
+        weight = getattr(module, "weight", None)
+        # Packed weights may be no tensor, or one of a kind that unpacks itself where it is used.
+        plain = isinstance(weight, Tensor) and type(weight.data) is Tensor
+        what = weight.dtype if isinstance(weight, Tensor) and plain else type(module).__name__
+        if what not in _PLAIN:
+            raise HlensError(
+                f"the down projection of layer {layer} is quantised ({what}); its rows give norms "
+                "that err by 0.2 % (8 bit) to 2 % (4 bit): load the model in bfloat16, float16 or "
+                "float32 to measure it"
+            )
+
+
+def check_tokens(model: Model, examples: Sequence[Example]) -> None:
+    """Raise `HlensError` for tokens that the model does not have, or more than it can place."""
+    embedding = model.hf.get_input_embeddings()
+    vocabulary, config = int(embedding.weight.shape[0]), model.hf.config
+    # Learned positions end; rotary ones do not. (OPT's table begins with two unused rows.)
+    limit = int(getattr(config, "max_position_embeddings", None) or 0)
+    tables = [m for m in model.body.modules() if isinstance(m, nn.Embedding) and m is not embedding]
+    learned = limit > 0 and any(table.num_embeddings in (limit, limit + 2) for table in tables)
+    for example in examples:
+        if int(example.token_ids.max()) >= vocabulary or int(example.token_ids.min()) < 0:
+            raise HlensError(
+                f"example {example.question_id!r} holds token {int(example.token_ids.max())}, and "
+                f"{model.name} has {vocabulary} tokens; locate the examples with this model"
+            )
+        if learned and len(example.token_ids) > limit:
+            raise HlensError(
+                f"example {example.question_id!r} has {len(example.token_ids)} tokens, and "
+                f"{model.name} has {limit} positions; ask shorter questions"
+            )
