@@ -5,8 +5,8 @@ are grouped by meaning (by words by default; by a local entailment model through
 p(c) log p(c)`` is taken, ``p(c)`` being the share of samples (the discrete form), or, with
 `likelihood`, ``-mean_j log sum_(i like j) p(i)`` over their sequence probabilities (the form of
 Kuhn et al.). The answer itself is not among the samples, so all answers to one question score the
-same. Nothing is learned. It tells which questions the model wavers on, and never a repeated error;
-with a handful of samples it takes a handful of values.
+same. Nothing is learned. It tells on which questions the model wavers. It misleads where the model
+repeats one error; and with a handful of samples it takes a handful of values.
 """
 
 import numpy as np
