@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hlens import domains, spans
+from hlens import domains, judges, lookup, spans
 from hlens.domains import jsonl, official
 from hlens.domains._groups import draw_groups, select_split
 from hlens.errors import HlensError
-from hlens.types import Question, Verdict
+from hlens.types import Question, Response, Verdict
 from tiny_tokenizer import byte_tokenizer
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
@@ -140,6 +140,33 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
 
 def test_names_are_files_with_questions() -> None:
     assert not {"jsonl", "official"} & set(domains.names())
+
+
+# Those of the hub have laws of their own in test_hub.
+OFFLINE = [
+    name
+    for name in domains.names()
+    if not hasattr(lookup.member("domains", name), "questions_from")
+]
+FORMATS = ("short_answer", "completion", "mcq", "label", "numeric", "free_text")
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_a_domain_gives_whole_questions_in_a_fixed_order(name: str) -> None:
+    questions = domains.load(name)
+    assert questions == domains.load(name)
+    assert len({q.id for q in questions}) == len(questions), f"{name}: ids are not unique"
+    train, test = (domains.load(name, split=split) for split in ("train", "test"))
+    assert sorted(q.id for q in [*train, *test]) == sorted(q.id for q in questions)
+    assert not {q.group for q in train} & {q.group for q in test}
+    for question in questions[:40]:
+        assert question.domain == name
+        assert question.group.startswith(f"{name}/"), "the group begins with the domain's name"
+        assert question.meta["format"] in FORMATS
+        judge = judges.judge_of(question)
+        if question.answers:
+            judged = judge(Response(question, question.answers[0], (), 0))
+            assert judged.verdict is Verdict.CORRECT, f"the gold answer is not: {judged}"
 
 
 def test_the_shared_files_are_read() -> None:

@@ -319,11 +319,20 @@ def test_the_question_picks_its_judge() -> None:
     assert always[0].verdict is RIGHT
 
 
-def test_every_judge_has_a_name_and_judges_an_empty_response() -> None:
+@pytest.mark.parametrize("name", judges.names())
+def test_a_judge_leaves_an_empty_response_unscored_and_repeats_itself(name: str) -> None:
     question = Question("q", "test", "Which?", ("8",), ("8", "9"))
-    for name in judges.names():
-        found = judges.named(name)(Response(question, "", (), 0))
-        assert found.verdict is UNSCORED
+    judge = judges.named(name)
+    empty = judge(Response(question, "", (), 0))
+    assert empty.verdict is UNSCORED, f"judges/{name}.py must leave an empty response unscored"
+    for text in ("8", "It is 8.", "9", "I don't know.", "Hm?"):
+        response = Response(question, text, (), 0)
+        judged = judge(response)
+        assert judged == judge(response)
+        assert judged.response is response
+        assert judged.reason, f"judges/{name}.py must give a reason"
+        start, stop = judged.answer or (0, len(text))
+        assert 0 <= start < stop <= len(text), f"judges/{name}.py: answer is not within the text"
 
 
 ANIMALS = ("ant", "bat", "fruit bat", "C++")
