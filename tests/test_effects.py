@@ -482,7 +482,8 @@ def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much(
 def test_every_bank_is_whole_and_every_suite_runs(name: str, model: Model) -> None:
     whole = behaviours.load(name)
     questions = whole.questions
-    assert len(questions) >= 60
+    assert whole.suite.name == name, f"SUITE of behaviours/{name}.py needs that name"
+    assert len(questions) >= 60, f"behaviours/banks/{name}.jsonl needs 60 questions or more"
     assert len({q.id for q in questions}) == len({q.text for q in questions}) == len(questions)
     for question in questions:
         asked = f" {question.text.casefold().strip('?')} "
