@@ -60,7 +60,7 @@ def _rival_row(name: str) -> tuple[str, ...]:
 class _Generated(SphinxDirective):
     """A directive that stands for lines of reStructuredText, made anew in every build."""
 
-    def parsed(self, lines: list[str]) -> list[nodes.Node]:
+    def parse_lines(self, lines: list[str]) -> list[nodes.Node]:
         self.env.note_reread()
         node = nodes.section()
         node.document = self.state.document
@@ -70,15 +70,15 @@ class _Generated(SphinxDirective):
 
 class _Family(_Generated):
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"exclude-members": str}
+    option_spec: ClassVar[Any] = {"exclude-members": str}
 
     def run(self) -> list[nodes.Node]:
-        return self.parsed(reference(self.arguments[0], self.options))
+        return self.parse_lines(reference(self.arguments[0], self.options))
 
 
 class _Rivals(_Generated):
     def run(self) -> list[nodes.Node]:
-        return self.parsed(rivals_table())
+        return self.parse_lines(rivals_table())
 
 
 def setup(app: Any) -> dict[str, bool]:

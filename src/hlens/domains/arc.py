@@ -9,14 +9,9 @@ from hlens.domains._rows import Row, choice_meta, group_name
 from hlens.types import Question
 
 HUB = Hub("arc", "allenai/ai2_arc", "test", ("ARC-Easy", "ARC-Challenge"))
-EXAMPLE = {
-    "ARC-Easy/test-00000-of-00001.parquet": {
-        "id": "M_1",
-        "question": "Which is a mammal?",
-        "choices": {"text": ["ant", "bat"], "label": ["A", "B"]},
-        "answerKey": "B",
-    }
-}
+CHOICES = {"text": ["ant", "bat"], "label": ["A", "B"]}
+ROW = {"id": "M_1", "question": "Which is a mammal?", "choices": CHOICES, "answerKey": "B"}
+EXAMPLE = {"ARC-Easy/test-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

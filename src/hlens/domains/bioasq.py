@@ -14,12 +14,8 @@ from hlens.errors import HlensError
 from hlens.types import Question
 
 HUB = Hub("bioasq", "kroshan/BioASQ", "train", aliases=("golden",))
-EXAMPLE = {
-    "data/train-00000-of-00001.parquet": {
-        "question": "Which gene?",
-        "text": "<answer> BRCA1 <context> The gene BRCA1.",
-    }
-}
+ROW = {"question": "Which gene?", "text": "<answer> BRCA1 <context> The gene BRCA1."}
+EXAMPLE = {"data/train-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question | None:

@@ -11,13 +11,8 @@ from hlens.types import Question
 
 HUB = Hub("casehold", "coastalcph/lex_glue", "test", ("case_hold",))
 PROMPT = "Which holding stands at <HOLDING> in this excerpt of a court opinion?"
-EXAMPLE = {
-    "case_hold/test-00000-of-00001.parquet": {
-        "context": "See A v. B (<HOLDING>).",
-        "endings": list("abcde"),
-        "label": 3,
-    }
-}
+ROW = {"context": "See A v. B (<HOLDING>).", "endings": list("abcde"), "label": 3}
+EXAMPLE = {"case_hold/test-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

@@ -12,15 +12,8 @@ from hlens.types import Question
 HUB = Hub("devign", "google/code_x_glue_cc_defect_detection", "test")
 PROMPT = "Does this code contain a security vulnerability? Answer yes or no."
 LABELS = ("no", "yes")
-EXAMPLE = {
-    "data/test-00000-of-00001.parquet": {
-        "id": 0,
-        "func": "int f() {}",
-        "target": False,
-        "project": "qemu",
-        "commit_id": "abc",
-    }
-}
+ROW = {"id": 0, "func": "int f() {}", "target": False, "project": "qemu", "commit_id": "abc"}
+EXAMPLE = {"data/test-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

@@ -10,17 +10,10 @@ from hlens.domains._rows import Row, group_name, unique_texts
 from hlens.types import Question
 
 HUB = Hub("finqa", "dreamerdeo/finqa", "test", revision=PARQUET)
-EXAMPLE = {
-    "default/test/0000.parquet": {
-        "id": "AAL/2018/page_13.pdf-2",
-        "pre_text": ["Before."],
-        "post_text": ["After."],
-        "table": [["year", "2018"], ["cost", "5"]],
-        "question": "what was the cost?",
-        "answer": "5%",
-        "final_result": "0.05",
-    }
-}
+ROW = {"id": "AAL/2018/page_13.pdf-2", "pre_text": ["Before."], "post_text": ["After."]}
+ROW |= {"table": [["year", "2018"], ["cost", "5"]], "question": "what was the cost?"}
+ROW |= {"answer": "5%", "final_result": "0.05"}
+EXAMPLE = {"default/test/0000.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

@@ -127,7 +127,9 @@ def _to_question(line: str, number: int, stem: str) -> Question:
     index, n = meta.get("answer_index"), len(question.choices)
     if index is not None and n and not (type(index) is int and 0 <= index < n):
         raise HlensError(f"answer_index is {index!r:.60}; expected 0 to {n - 1}, of {n} choices")
-    return replace(question, meta={**_defaults(question), **meta})
+    judge = "choice" if question.choices else "alias" if answers else "abstain"
+    defaults = {"format": "mcq" if question.choices else "short_answer", "judge": judge}
+    return replace(question, meta={**defaults, **meta})
 
 
 def parse_object(line: str) -> dict[str, Any]:
@@ -157,9 +159,3 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise HlensError(f"{name} is {value!r:.60}; expected a text")
     return value
-
-
-def _defaults(question: Question) -> dict[str, str]:
-    if question.choices:
-        return {"format": "mcq", "judge": "choice"}
-    return {"format": "short_answer", "judge": "alias" if question.answers else "abstain"}

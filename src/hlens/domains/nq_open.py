@@ -9,12 +9,8 @@ from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("nq_open", "google-research-datasets/nq_open", "validation", aliases=("dev",))
-EXAMPLE = {
-    "nq_open/validation-00000-of-00001.parquet": {
-        "question": "when was it",
-        "answer": ["2017", "in 2017"],
-    }
-}
+ROW = {"question": "when was it", "answer": ["2017", "in 2017"]}
+EXAMPLE = {"nq_open/validation-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

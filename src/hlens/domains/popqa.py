@@ -10,18 +10,10 @@ from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
 from hlens.types import Question
 
 HUB = Hub("popqa", "akariasai/PopQA", "test")
-EXAMPLE = {
-    "test.tsv": {
-        "id": 4222362,
-        "subj": "George Rankin",
-        "prop": "occupation",
-        "obj": "politician",
-        "s_pop": 142,
-        "o_pop": 25692,
-        "question": "What is George Rankin's occupation?",
-        "possible_answers": '["politician", "political leader"]',
-    }
-}
+ROW = {"subj": "George Rankin", "prop": "occupation", "obj": "politician", "id": 4222362}
+ROW |= {"question": "What is George Rankin's occupation?", "s_pop": 142, "o_pop": 25692}
+ROW |= {"possible_answers": '["politician", "political leader"]'}
+EXAMPLE = {"test.tsv": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

@@ -12,17 +12,9 @@ from hlens.types import Question
 HUB = Hub("primevul", "colin/PrimeVul", "test", ("paired",))
 PROMPT = "Does this code contain a security vulnerability? Answer yes or no."
 LABELS = ("no", "yes")
-EXAMPLE = {
-    "paired/test-00000-of-00001.parquet": {
-        "idx": 7,
-        "project": "linux",
-        "commit_id": "abc",
-        "target": 1,
-        "func": "int f() {}",
-        "cwe": ["CWE-79"],
-        "cve": "CVE-2020-1",
-    }
-}
+ROW = {"project": "linux", "commit_id": "abc", "target": 1, "func": "int f() {}"}
+ROW |= {"idx": 7, "cwe": ["CWE-79"], "cve": "CVE-2020-1"}
+EXAMPLE = {"paired/test-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

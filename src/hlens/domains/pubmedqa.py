@@ -10,14 +10,9 @@ from hlens.types import Question
 
 HUB = Hub("pubmedqa", "qiaojin/PubMedQA", "train", ("pqa_labeled",))
 LABELS = ("yes", "no", "maybe")
-EXAMPLE = {
-    "pqa_labeled/train-00000-of-00001.parquet": {
-        "pubid": 21645374,
-        "question": "Do mitochondria play a role?",
-        "context": {"contexts": ["One.", "Two."]},
-        "final_decision": "yes",
-    }
-}
+ROW = {"pubid": 21645374, "question": "Do mitochondria play a role?", "final_decision": "yes"}
+ROW |= {"context": {"contexts": ["One.", "Two."]}}
+EXAMPLE = {"pqa_labeled/train-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

@@ -10,13 +10,9 @@ from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("sciq", "allenai/sciq", "test")
-EXAMPLE = {
-    "data/test-00000-of-00001.parquet": {
-        "question": "Who proposed natural selection?",
-        "correct_answer": "darwin",
-        **{f"distractor{i}": f"person {i}" for i in (1, 2, 3)},
-    }
-}
+ROW = {"question": "Who proposed natural selection?", "correct_answer": "darwin"}
+ROW |= {f"distractor{i}": f"person {i}" for i in (1, 2, 3)}
+EXAMPLE = {"data/test-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question | None:

@@ -12,13 +12,9 @@ from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("simpleqa", "basicv8vc/SimpleQA", "test")
-EXAMPLE = {
-    "simple_qa_test_set.csv": {
-        "metadata": "{'topic': 'Music', 'answer_type': 'Date', 'urls': ['u']}",
-        "problem": "When was it released?",
-        "answer": "May 5, 1990",
-    }
-}
+META = "{'topic': 'Music', 'answer_type': 'Date', 'urls': ['u']}"
+ROW = {"metadata": META, "problem": "When was it released?", "answer": "May 5, 1990"}
+EXAMPLE = {"simple_qa_test_set.csv": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

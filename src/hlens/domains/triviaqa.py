@@ -9,13 +9,9 @@ from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("triviaqa", "mandarjoshi/trivia_qa", "validation", ("rc.nocontext",))
-EXAMPLE = {
-    "rc.nocontext/validation-00000-of-00001.parquet": {
-        "question": "Which Italian city has the Uffizi? ",
-        "question_id": "tc_1",
-        "answer": {"value": "Florence", "aliases": ["Firenze", "Florence"]},
-    }
-}
+GOLD = {"value": "Florence", "aliases": ["Firenze", "Florence"]}
+ROW = {"question": "Which Italian city has the Uffizi? ", "question_id": "tc_1", "answer": GOLD}
+EXAMPLE = {"rc.nocontext/validation-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:

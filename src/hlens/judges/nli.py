@@ -54,8 +54,9 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
         scores = [float(score) for score in entails(pairs)]
         if len(scores) != len(pairs):
             raise HlensError(f"{len(scores)} probabilities for {len(pairs)} pairs; give one each")
-        best = max(zip(scores[::2], scores[1::2], strict=True), key=lambda both: (min(both), both))
-        verdict, reason = _verdict(scores, threshold)
+        both_ways = list(zip(scores[::2], scores[1::2], strict=True))
+        best = max(both_ways, key=lambda both: (min(both), both))
+        verdict, reason = _verdict(both_ways, threshold)
         return Judgement(response, verdict, f"{reason} ({best[0]:.2f}, {best[1]:.2f})", span)
 
     return judge_by_entailment
@@ -95,10 +96,9 @@ def entailment(model: Any, tokenizer: Any, *, batch_size: int = 16) -> Entails:
     return entails
 
 
-def _verdict(scores: Sequence[float], threshold: float) -> tuple[Verdict, str]:
-    pairs = list(zip(scores[::2], scores[1::2], strict=True))
-    if any(min(both) >= threshold for both in pairs):
+def _verdict(both_ways: list[tuple[float, float]], threshold: float) -> tuple[Verdict, str]:
+    if any(min(both) >= threshold for both in both_ways):
         return Verdict.CORRECT, "each entails the other"
-    if all(max(both) < threshold for both in pairs):
+    if all(max(both) < threshold for both in both_ways):
         return Verdict.HALLUCINATED, "neither entails the other"
     return Verdict.UNSCORED, "one direction only"
