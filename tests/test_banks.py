@@ -41,7 +41,7 @@ def by_group(name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def holds(text: str, part: str) -> bool:
-    """Whether the words of `part` stand in a row in `text`."""
+    """Whether the words of `part` occur in a row in `text`."""
     found, wanted = keys(text), keys(part)
     return any(found[i : i + len(wanted)] == wanted for i in range(len(found)) if wanted)
 
@@ -81,7 +81,7 @@ def test_ids_and_questions_are_unique(name: str) -> None:
 
 
 @EVERY
-def test_every_difficulty_has_its_share(name: str) -> None:
+def test_every_difficulty_occurs(name: str) -> None:
     counts = Counter(row["difficulty"] for row in rows(name))
     assert all(counts[level] >= 0.03 * len(rows(name)) for level in range(1, 6)), counts
 
@@ -95,19 +95,19 @@ def test_answers_are_short_and_differ(name: str) -> None:
 
 
 @EVERY
-def test_question_does_not_hold_its_answer(name: str) -> None:
-    told = [
+def test_question_does_not_contain_its_answer(name: str) -> None:
+    revealed = [
         (row["id"], answer)
         for row in rows(name)
         if not offers(row)
         for answer in row["answers"]
         if holds(row["question"], answer)
     ]
-    assert not told
+    assert not revealed
 
 
 @EVERY
-def test_numbers_are_taken_as_digits_and_as_words(name: str) -> None:
+def test_small_numbers_are_accepted_as_digits_and_as_words(name: str) -> None:
     for row in rows(name):
         if row["answers"][0] in map(str, range(len(WORDS))):
             assert WORDS[int(row["answers"][0])] in row["answers"], row
@@ -125,8 +125,8 @@ def test_every_alias_is_judged_right(name: str) -> None:
     for question in bank_questions(name)():
         # Plain words hold no trap for a judge; digits, signs and accents do.
         for answer in (a for a in question.answers if not re.fullmatch(r"[A-Za-z ]+", a)):
-            found = judges.judge_of(question)(Response(question, f"{answer}.", (), 0))
-            assert found.verdict is Verdict.CORRECT, (question.id, answer, found.reason)
+            judged = judges.judge_of(question)(Response(question, f"{answer}.", (), 0))
+            assert judged.verdict is Verdict.CORRECT, (question.id, answer, judged.reason)
 
 
 @EVERY
@@ -148,7 +148,7 @@ def test_banks_share_no_question(one: str, other: str) -> None:
 
 
 @EVERY
-def test_splits_part_the_groups(name: str) -> None:
+def test_splits_divide_no_group(name: str) -> None:
     whole, train, test = (list(bank_questions(name)(split)) for split in SPLITS)
     assert {q.id for q in train} | {q.id for q in test} == {q.id for q in whole}
     assert not {q.group for q in train} & {q.group for q in test}

@@ -52,12 +52,12 @@ def test_a_draw_is_spread_and_seeded() -> None:
     assert {q.id for q in small} < {q.id for q in large}
 
 
-def test_no_group_is_torn_for_a_small_n() -> None:
+def test_a_small_n_divides_no_group() -> None:
     with pytest.raises(HlensError, match="ask for at least 2"):
         draw_groups([q for q in bank() if q.group == "g1"] * 1 + bank()[3:6], 1)
 
 
-def test_splits_part_the_groups() -> None:
+def test_splits_divide_no_group() -> None:
     questions = bank(300)
     train, test = (list(select_split(questions, s)) for s in ("train", "test"))
     assert len(train) + len(test) == len(questions)
@@ -105,7 +105,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD)
-def test_a_bad_line_is_named_and_counted_and_the_reading_goes_on(
+def test_a_bad_line_is_reported_and_counted_and_reading_continues(
     line: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = {"question": "q?", "answers": ["x"]}
@@ -119,13 +119,13 @@ def test_a_bad_line_is_named_and_counted_and_the_reading_goes_on(
     assert "2 lines read, 1 bad" in caplog.text
 
 
-def test_a_mark_of_byte_order_is_no_bad_line(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"question": "q?", "answers": ["x"]}\n')
     assert [q.text for q in domains.load(f"jsonl:{path}")] == ["q?"]
 
 
-def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+def test_an_error_of_loading_says_why(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.jsonl", "")
     for name, n, words in [
         ("generall", None, "unknown domain 'generall'; did you mean 'general'"),
@@ -235,9 +235,9 @@ def test_official_labels_and_bad_lines(tmp_path: Path, caplog: pytest.LogCapture
     prefix = released(tmp_path, *rows, t=["a", "c"], f=["b", "c"])
     with (tmp_path / "M_answer_tokens_train.jsonl").open("a") as file:
         file.write('\n{"e": {"question": "?"}}\n{')
-    found = official.judgements(prefix, split="train")
+    judged = official.judgements(prefix, split="train")
     verdicts = [Verdict.CORRECT, Verdict.HALLUCINATED, Verdict.UNSCORED, Verdict.UNSCORED]
-    assert [j.verdict for j in found] == verdicts
+    assert [j.verdict for j in judged] == verdicts
     held = official.read(prefix, "train")
     assert ([b.number for b in held.bad], held.conflicts) == ([5, 6], ("c",))
     assert "1 ids are in both sets" in caplog.text
@@ -271,9 +271,9 @@ def test_every_released_answer_is_located(name: str) -> None:
     if not (SHARED / "official").is_dir():
         pytest.skip("../shared/data/official is absent")
     rows = [row for row in official.read(SHARED / "official" / name).rows if row.label]
-    found = [official.answer_span(row) for row in rows]
+    spans = [official.answer_span(row) for row in rows]
     assert len(rows) > 3900
-    assert all(found)
-    beyond = [(r, s) for r, s in zip(rows, found, strict=True) if not r.response.isascii()]
+    assert all(spans)
+    beyond = [(r, s) for r, s in zip(rows, spans, strict=True) if not r.response.isascii()]
     assert len(beyond) > 50
     assert all("\ufffd" not in row.response[slice(*span or ())] for row, span in beyond)

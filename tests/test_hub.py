@@ -112,8 +112,8 @@ def check(question: Question) -> None:
     if question.choices:
         assert question.choices[meta["answer_index"]] == question.answers[0]
     assert meta["judge"] in judges.names()
-    [found] = judges.judge([Response(question, question.answers[0], (), 0)])
-    assert found.verdict is Verdict.CORRECT, found.reason
+    [judged] = judges.judge([Response(question, question.answers[0], (), 0)])
+    assert judged.verdict is Verdict.CORRECT, judged.reason
 
 
 # Laws of every domain that reads the hub
@@ -160,9 +160,9 @@ def test_all_configs_are_read_and_variations_stay_together(tmp_path: Path) -> No
     for config in ("ARC-Easy", "ARC-Challenge"):
         rows = [{**ARC, "id": f"{config} {i}"} for i in range(2)]
         write(tmp_path / config / "test-00000-of-00001.parquet", *rows)
-    found = domains.load(f"arc:{tmp_path}")
-    assert [q.meta["config"] for q in found] == ["ARC-Easy"] * 2 + ["ARC-Challenge"] * 2
-    assert len({q.group for q in found}) == 1
+    questions = domains.load(f"arc:{tmp_path}")
+    assert [q.meta["config"] for q in questions] == ["ARC-Easy"] * 2 + ["ARC-Challenge"] * 2
+    assert len({q.group for q in questions}) == 1
     rows = [{**PRIMEVUL, "target": t, "idx": t} for t in (1, 0)]
     write(tmp_path / "v" / "paired" / "test-0.parquet", *rows)
     pair = domains.load(f"primevul:{tmp_path / 'v'}")
@@ -170,7 +170,9 @@ def test_all_configs_are_read_and_variations_stay_together(tmp_path: Path) -> No
     assert len({q.group for q in pair}) == 1
 
 
-def test_rows_that_make_no_question(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_rows_are_reported_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [ARC, {**ARC, "answerKey": "E"}, {**ARC, "question": " "}]
     write(tmp_path / "ARC-Easy" / "test.jsonl", *rows, {"id": "x"})
     with caplog.at_level(logging.WARNING, logger="hlens"):
@@ -218,7 +220,7 @@ def test_a_row_without_a_gold_answer_is_reported_and_makes_no_question(
 
 @pytest.mark.parametrize("indent", [None, 0, 2])
 @pytest.mark.parametrize("held", [True, False])
-def test_a_json_file_is_read_however_it_is_written(
+def test_a_json_file_is_read_in_every_layout(
     indent: int | None, held: bool, tmp_path: Path
 ) -> None:
     rows = [{**FINQA, "id": f"AAL/page_{i}.pdf-1"} for i in range(2)]
@@ -227,7 +229,7 @@ def test_a_json_file_is_read_however_it_is_written(
     assert [q.id for q in domains.load(f"finqa:{tmp_path}")] == [row["id"] for row in rows]
 
 
-def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
+def test_an_error_of_reading_says_why(tmp_path: Path) -> None:
     with pytest.raises(HlensError, match="no folder"):
         domains.load(f"arc:{tmp_path / 'none'}")
     with pytest.raises(HlensError, match=r"no test file of allenai/ai2_arc; expected e\.g\."):
@@ -239,7 +241,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         domains.load(f"general:{tmp_path}")
 
 
-def test_without_the_hub_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_client_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def fail(name: str, *rest: Any, **named: Any) -> Any:
@@ -252,7 +254,7 @@ def test_without_the_hub_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -
         domains.load("sciq")
 
 
-def test_a_hub_out_of_reach_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     import types
 
