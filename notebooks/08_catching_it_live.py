@@ -56,7 +56,9 @@ held_out = set(test.groups)
 known = next(q for q in questions if q.group in held_out and q.meta["exposure"] == "common")
 unknown = next(q for q in questions if q.group in held_out and not q.meta["taught"])
 prompts = [model.encode(prompt_text(q)) for q in (known, unknown)]
-watched = monitor(model, detector, prompts, hlens.Settings(max_new_tokens=8, temperature=0.0))
+watched = monitor(
+    model, detector, prompts, settings=hlens.Settings(max_new_tokens=8, temperature=0.0)
+)
 
 
 def strip(prompt, one):
@@ -127,7 +129,7 @@ print(f"Exercise 2: right. On test: {alarms:.1%} false alarms, {caught:.1%} of t
 some = [q for q in questions if q.group in held_out][:200]
 batch = [model.encode(prompt_text(q)) for q in some]
 settings = hlens.Settings(max_new_tokens=8, temperature=0.0)
-stopped = monitor(model, detector, batch, settings, policy=at_probability(0.8, "stop"))
+stopped = monitor(model, detector, batch, settings=settings, policy=at_probability(0.8, "stop"))
 
 # %% [markdown]
 # ### Exercise 3: whom did it stop?

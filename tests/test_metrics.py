@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from hlens import metrics
 from hlens.contributions import measure, measure_many
 from hlens.errors import HlensError
 from hlens.metrics import Metric, factors_of, needs_of
-from hlens.model import Model
-from hlens.types import Contributions, Example, MlpTrace
+from hlens.model import Model, Settings
+from hlens.monitor import monitor, risks
+from hlens.types import Contributions, Detector, Example, MlpTrace
 from test_measure import close, example, model, several, tiny
 
 __all__ = ["model"]  # the fixture of all architectures
@@ -389,3 +391,90 @@ def test_post_norm_reads_the_gain_of_its_architecture(name: str) -> None:
     cache = model.run_with_cache(item.token_ids[None])[1]
     by_hand = metrics.post_norm(MlpTrace.from_cache(cache, model.bridge, layer))
     close(by_hand[0, item.start].detach(), data.values[0, layer])
+
+
+# Metrics of a user's own
+
+
+def gained(mlp: MlpTrace) -> Tensor:
+    """Reads the gain of the norm behind the MLP, under a name that hlens does not know."""
+    assert mlp.post_gain is not None
+    written = mlp.act.float() * (mlp.w_out.float() * mlp.post_gain).sum(-1)
+    return written / (mlp.out.float() * mlp.post_gain).norm(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "olmo2"])
+def test_a_metric_of_any_name_is_given_the_gain_wherever_it_is_measured(name: str) -> None:
+    model = tiny(name)
+    item = example(1)
+    item = replace(item, start=item.n_prompt, stop=len(item.token_ids))
+    data = measure(model, [item], metric=gained)
+    largest = measure(model, [item], metric=gained, reduce="max")
+    _, cache = model.run_with_cache(item.token_ids[None])
+    for layer in range(model.n_layers):
+        by_hand = gained(MlpTrace.from_cache(cache, model.bridge, layer))[0, item.start :].detach()
+        close(data.values[0, layer], by_hand.mean(0))
+        close(largest.values[0, layer], by_hand.amax(0))
+    weights = torch.zeros(model.n_layers, model.d_mlp)
+    weights[0, 3], weights[2, 7] = 2.0, -1.5
+    detector = Detector(weights, -0.3, "gained", "answer", provenance=model.provenance)
+    prompt = item.token_ids[: item.n_prompt].tolist()
+    (watched,) = monitor(
+        model,
+        detector,
+        [prompt],
+        settings=Settings(max_new_tokens=5, temperature=0.0),
+        metric=gained,
+    )
+    tokens = torch.tensor([*prompt, *watched.generation.token_ids])
+    written = replace(item, token_ids=tokens, start=item.n_prompt, stop=len(tokens))
+    expected = float(detector(measure(model, [written], metric=gained)))
+    assert watched.score == pytest.approx(expected, abs=1e-4)
+    read = risks(model, detector, tokens.tolist(), item.n_prompt, metric=gained)
+    assert read[-1].score == pytest.approx(expected, abs=1e-4)
+
+
+def test_another_metric_than_the_detectors_is_not_watched() -> None:
+    model = tiny("llama")
+    weights = torch.ones(model.n_layers, model.d_mlp)
+    detector = Detector(weights, 0.0, "cett", "answer", provenance=model.provenance)
+    with pytest.raises(HlensError, match="reads cett, and metric= is gained"):
+        monitor(model, detector, [[3, 4]], metric=gained)
+
+
+def test_a_metric_may_need_both_and_a_partial_needs_the_same() -> None:
+    @metrics.metric("direction", "gradient")
+    def both(mlp: MlpTrace, times: float = 1.0) -> Tensor:
+        logit, slope = metrics.direct_logit_attribution(mlp), metrics.gradient_x_activation(mlp)
+        return times * (logit + slope)
+
+    twice = partial(both, times=2.0)
+    assert needs_of(both) == needs_of(twice) == {"direction", "gradient"}
+    model, items = tiny("gemma2"), several(3)
+    found = measure_many(
+        model, items, metrics=[*NEEDY, both, twice], regions=["answer"], position="predicted"
+    )
+    logit, slope, one, two = (data.values for data in found.values())
+    close(one, logit + slope)
+    close(two, 2 * one)
+
+
+def test_a_need_that_there_is_not_is_an_error() -> None:
+    with pytest.raises(HlensError, match="did you mean 'gradient'"):
+        metrics.metric("gradients")
+
+
+def test_a_wrapper_does_not_inherit_the_factors() -> None:
+    """It computes something else than what it wraps, whose attributes functools.wraps copies."""
+
+    @wraps(metrics.cett)
+    def rooted(mlp: MlpTrace) -> Tensor:
+        return metrics.cett(mlp).sqrt()
+
+    assert factors_of(metrics.cett) is not None
+    assert factors_of(rooted) is None
+    model, items = tiny("llama"), several(2)
+    root, plain = (
+        measure(model, items, metric=m, region="first_answer") for m in (rooted, metrics.cett)
+    )
+    close(root.values, plain.values.sqrt())

@@ -51,7 +51,7 @@ def measured(model: Model, detector: Detector, tokens: list[tuple[int, ...]]) ->
 def test_the_score_is_that_of_measuring_afterwards(name: str) -> None:
     model = load((architectures.DENSE[name](), None), name=name)
     detector = detector_of(model)
-    found = monitor(model, detector, PROMPTS, HOW)
+    found = monitor(model, detector, PROMPTS, settings=HOW)
     expected = measured(model, detector, [one.generation.token_ids for one in found])
     assert [one.score for one in found] == pytest.approx(expected, abs=1e-4)
     assert len({round(one.score, 3) for one in found}) == 3
@@ -61,7 +61,7 @@ def test_the_score_is_that_of_measuring_afterwards(name: str) -> None:
 def test_every_local_metric_can_be_watched(metric: str) -> None:
     model = load((architectures.gemma2(), None), name="gemma2")
     detector = detector_of(model, metric, "response")
-    found = monitor(model, detector, PROMPTS, HOW)
+    found = monitor(model, detector, PROMPTS, settings=HOW)
     expected = measured(model, detector, [one.generation.token_ids for one in found])
     assert [one.score for one in found] == pytest.approx(expected, abs=1e-4)
 
@@ -72,13 +72,13 @@ def test_the_tokens_are_those_of_generating(
 ) -> None:
     how = Settings(max_new_tokens=9, temperature=temperature)
     plain = model.generate_many(PROMPTS, how, seed=4)
-    found = monitor(model, detector, PROMPTS, how, seed=4)
+    found = monitor(model, detector, PROMPTS, settings=how, seed=4)
     assert [one.generation.token_ids for one in found] == [one.token_ids for one in plain]
     assert [one.generation.finish_reason for one in found] == [one.finish_reason for one in plain]
     for ours, theirs in zip(found, plain, strict=True):
         assert ours.generation.text == theirs.text
         assert ours.generation.logprobs == pytest.approx(theirs.logprobs, abs=1e-5)
-    alone = [monitor(model, detector, [p], how, seed=4)[0] for p in PROMPTS[:1]]
+    alone = [monitor(model, detector, [p], settings=how, seed=4)[0] for p in PROMPTS[:1]]
     assert alone[0].score == pytest.approx(found[0].score, abs=1e-4)
     assert model.clock.generated is None
 
@@ -87,7 +87,7 @@ def test_a_risk_a_token_in_order_and_the_same_when_read_afterwards(
     model: Model, detector: Detector
 ) -> None:
     heard: list[Risk] = []
-    found = monitor(model, detector, PROMPTS, HOW, on_token=heard.append, batch_size=2)
+    found = monitor(model, detector, PROMPTS, settings=HOW, on_token=heard.append, batch_size=2)
     assert [(r.index, r.row) for r in heard if r.row < 2] == [
         (i, r) for i in range(7) for r in (0, 1)
     ]
@@ -111,8 +111,8 @@ def test_probabilities_are_calibrated(model: Model, detector: Detector) -> None:
         detector.weights, detector.bias, calibration=knots, provenance=detector.provenance
     )
     for plain, other in zip(
-        monitor(model, detector, PROMPTS, HOW),
-        monitor(model, calibrated, PROMPTS, HOW),
+        monitor(model, detector, PROMPTS, settings=HOW),
+        monitor(model, calibrated, PROMPTS, settings=HOW),
         strict=True,
     ):
         assert other.probability == pytest.approx(0.5 + other.score / 40, abs=1e-5)
@@ -124,7 +124,7 @@ def test_probabilities_are_calibrated(model: Model, detector: Detector) -> None:
 def test_a_policy_flags_or_stops_one_row_and_leaves_the_others(
     model: Model, detector: Detector
 ) -> None:
-    plain = monitor(model, detector, PROMPTS, HOW)
+    plain = monitor(model, detector, PROMPTS, settings=HOW)
     limit = sorted(one.risks[2].probability for one in plain)[-1] - 1e-6
     due = [
         next((r.index for r in one.risks if r.index >= 2 and r.probability >= limit), None)
@@ -132,7 +132,9 @@ def test_a_policy_flags_or_stops_one_row_and_leaves_the_others(
     ]
     assert 2 in due
     for action in ("flag", "stop"):
-        found = monitor(model, detector, PROMPTS, HOW, policy=at_probability(limit, action, 3))
+        found = monitor(
+            model, detector, PROMPTS, settings=HOW, policy=at_probability(limit, action, 3)
+        )
         assert [one.flagged_at for one in found] == due
         for one, before, at in zip(found, plain, due, strict=True):
             kept = len(before.risks) if at is None or action == "flag" else at + 1
@@ -145,7 +147,7 @@ def test_watching_any_generation(model: Model, detector: Detector) -> None:
     seen: list[TokenScores] = []
     with watching(model, detector, on_scores=seen.append) as watch:
         made = model.generate_many(PROMPTS[:1], HOW)
-    found = monitor(model, detector, PROMPTS[:1], HOW)[0]
+    found = monitor(model, detector, PROMPTS[:1], settings=HOW)[0]
     scores = [float(one.score[0, -1]) for one in seen]
     assert scores == pytest.approx([r.token_score for r in found.risks][: len(scores)], abs=1e-5)
     assert len(scores) == len(made[0].token_ids) - 1  # generation never reads its last token
@@ -161,9 +163,9 @@ def test_watching_any_generation(model: Model, detector: Detector) -> None:
 
 
 def test_the_monitor_sees_edits(model: Model, detector: Detector) -> None:
-    plain = monitor(model, detector, PROMPTS, HOW)
+    plain = monitor(model, detector, PROMPTS, settings=HOW)
     with model.editing(detector.selected, iv.ablate()):
-        edited = monitor(model, detector, PROMPTS, HOW)
+        edited = monitor(model, detector, PROMPTS, settings=HOW)
     assert all(r.token_score == pytest.approx(-0.3) for one in edited for r in one.risks)
     assert all(r.token_score != pytest.approx(-0.3) for one in plain for r in one.risks)
 
@@ -172,7 +174,7 @@ def test_an_empty_answer_is_no_error(model: Model, detector: Detector) -> None:
     ends = frozenset(range(VOCAB))
     model.__dict__["stop_ids"] = ends
     try:
-        found = monitor(model, detector, PROMPTS, HOW)
+        found = monitor(model, detector, PROMPTS, settings=HOW)
     finally:
         del model.__dict__["stop_ids"]
     assert [one.generation.finish_reason for one in found] == ["stop"] * 3
@@ -219,7 +221,9 @@ def test_a_strip_grows_in_a_notebook(
         return Handle(len(shown) - 1)
 
     monkeypatch.setattr("IPython.display.display", display)
-    found = monitor(model, detector, PROMPTS[:2], HOW, on_token=hlens.figures.tokens.live())
+    found = monitor(
+        model, detector, PROMPTS[:2], settings=HOW, on_token=hlens.figures.tokens.live()
+    )
     for number, one in enumerate(found):
         counts = [strip.count('class="hl-tip"') for strip in shown[number]]
         assert counts == list(range(1, len(one.risks) + 1))

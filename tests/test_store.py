@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from hlens import metrics, store
-from hlens.contributions import measure, measure_many, stored
+from hlens.contributions import measure, measure_many, results
 from hlens.contributions.engine import Job
 from hlens.contributions.regions import Ask
-from hlens.contributions.stored import identity_of
+from hlens.contributions.results import identity_of
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.probe import design
@@ -124,7 +124,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(results, "_SHARD_BYTES", 1)
 
 
 def run(folder: Path | None, items: list[Example] | None = None) -> Contributions:

@@ -10,7 +10,8 @@ W_out, and h the output of the down projection, its bias included. All is comput
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -22,13 +23,13 @@ from hlens.types import MlpTrace
 
 Metric = Callable[[MlpTrace], Tensor]
 # What a forward pass up to the neurons does not give, because it depends on the answer's logits.
-Need = Literal["direction", "gradient"]
+_NEEDS = ("direction", "gradient")
 _Formula = TypeVar("_Formula", bound=Metric)
 
 
 @dataclass(frozen=True)
 class Factors:
-    """A metric as ``act(a) * pos * neuron``, what makes it cheap; None stands for one.
+    """A metric as ``act(a) * pos * neuron``, which makes it cheap; None means one.
 
     Such a metric is averaged over positions by one small matrix product, and its value at each
     position is never held. The formula itself stays the definition; a test holds that both agree.
@@ -52,7 +53,7 @@ class _Declared:
     factors: Factors | None
 
 
-def metric(*needs: Need, factors: Factors | None = None) -> Callable[[_Formula], _Formula]:
+def metric(*needs: str, factors: Factors | None = None) -> Callable[[_Formula], _Formula]:
     """Declare what a metric needs beside the neurons, and its factors; the function stays as it is.
 
     Only what looks past the MLP must be declared. The gain of a norm behind the MLP needs no
@@ -72,8 +73,8 @@ def metric(*needs: Need, factors: Factors | None = None) -> Callable[[_Formula],
         HlensError: A need that is none of these.
     """
     for need in needs:
-        if need not in ("direction", "gradient"):
-            raise lookup.unknown("need of a metric", need, ["direction", "gradient"])
+        if need not in _NEEDS:
+            raise lookup.unknown("need of a metric", need, _NEEDS)
 
     def declare(formula: _Formula) -> _Formula:
         carrier: Any = formula
@@ -120,10 +121,6 @@ def norm_of(vectors: Float[Tensor, "*pos d_model"]) -> Float[Tensor, "*pos"]:
     return torch.linalg.vector_norm(vectors.float(), dim=-1).clamp_min(1e-30)
 
 
-def _unchanged(act: Tensor) -> Tensor:
-    return act
-
-
 def _per_output(out: Tensor, gain: Tensor | None) -> Tensor:
     return norm_of(out).reciprocal()
 
@@ -132,8 +129,7 @@ def _per_gained_output(out: Tensor, gain: Tensor | None) -> Tensor:
     return norm_of(out if gain is None else out.float() * gain).reciprocal()
 
 
-def _row_norms(mlp: MlpTrace) -> Tensor:
-    return mlp.w_norm
+_row_norms = attrgetter("w_norm")
 
 
 def _gained_row_norms(mlp: MlpTrace) -> Tensor:
@@ -157,7 +153,7 @@ def cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     return mlp.act.float().abs() * mlp.w_norm / norm_of(mlp.out)[..., None]
 
 
-@metric(factors=Factors(_unchanged, _per_output, _row_norms))
+@metric(factors=Factors(lambda act: act, _per_output, _row_norms))
 def signed_cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """A ||w|| / ||h||: CETT that keeps the activation's sign (arXiv 2512.01797, sign kept).
 

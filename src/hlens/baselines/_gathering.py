@@ -77,7 +77,7 @@ def gather(
     # One pass over examples and samples, and passes of their own for what that cannot measure.
     sequences, index = distinct_sequences(others)
     lookback = any(response.question.context for response in own)
-    within = {name: asked for name, asked in also.items() if in_one_pass(asked, examples)}
+    within = {name: extra for name, extra in also.items() if in_one_pass(extra, examples)}
     readings = read(
         model,
         examples,
@@ -87,15 +87,15 @@ def gather(
         progress=partial(report, "read"),
     )
     measured = dict(zip(within, readings.measured, strict=True))
-    for name, asked in also.items():
+    for name, extra in also.items():
         if name not in within:
             measured[name] = measure(
                 model,
                 examples,
-                metric=asked.metric,
-                region=asked.region,
-                reduce=asked.reduce,
-                position=asked.position,
+                metric=extra.metric,
+                region=extra.region,
+                reduce=extra.reduce,
+                position=extra.position,
                 progress=partial(report, "measure"),
             )
     # What is read of texts: P(True), and the samples' answers.
@@ -129,7 +129,7 @@ def gather(
 
 
 def _texts(model: Model, examples: Sequence[Example], own: Sequence[Response]) -> dict[str, Any]:
-    """What was asked and said, as `Evidence` names it."""
+    """Texts of questions, answers and responses, as `Evidence` names them."""
     spans = [example.token_ids[example.start : example.stop].tolist() for example in examples]
     return {
         "questions": tuple(prompt_text(replace(r.question, context=""), "") for r in own),

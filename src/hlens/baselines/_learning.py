@@ -22,11 +22,10 @@ from hlens.baselines._rival import NotAvailableError, Score
 from hlens.errors import HlensError
 from hlens.probe import SparseProbe
 from hlens.probe.crossval import assign_folds
-from hlens.types import Contributions, Evidence
+from hlens.types import Evidence
 
 CS = tuple(10.0**power for power in range(-4, 3))
 FOLDS = 5
-_BLOCK = 2048  # neurons at a time
 
 States = Float[np.ndarray, "example d_model"]
 Others = Float[np.ndarray, "row d_model"]
@@ -162,69 +161,8 @@ def _auroc(scores: Float[np.ndarray, " row"], label: Bool[np.ndarray, " row"]) -
     return float((rankdata(scores)[label].sum() - least) / (wrong * (len(label) - wrong)))
 
 
-# Probes on all neurons
-
-
-def probe_scores(
-    probe: SparseProbe,
-    train: Evidence,
-    inside: Float[Tensor, "example feature"],
-    outside: Float[Tensor, "row feature"],
-) -> Tensor:
-    """Log-odds of each row of `outside`; C by group inside the training part.
-
-    Args:
-        probe: What to fit; its number of folds becomes as many as the groups allow.
-        train: The training part, for its labels and groups.
-        inside: What the probe reads of the training part.
-        outside: The same of the test part.
-    """
-    _fit(probe, train, inside)
-    return torch.from_numpy(probe.decision_function(outside)).float()
-
-
-def dense_scores(
-    probe: SparseProbe, train: Evidence, inside: Contributions, outside: Contributions
-) -> Tensor:
-    """The same by all neurons, each standardised by the training part; for an L2 probe.
-
-    The weights of such a fit lie in the span of its examples, and a rotation into that span keeps
-    every product of two examples. So the fit there is the fit on all neurons, and all folds and
-    penalties together cost one pass over the matrix, and scoring another.
-    """
-    # Products of all pairs of examples.
-    gram = torch.zeros(len(inside), len(inside), dtype=torch.float64)
-    for _, _, standardised, _ in _standardised(inside):
-        gram += (standardised.T @ standardised).double()
-    # Coordinates in the span; directions of no length are dropped, or they would be divided by.
-    values, vectors = torch.linalg.eigh(gram)
-    kept = values > 1e-9 * values[-1]
-    basis = vectors[:, kept] / values[kept].sqrt()
-    _fit(probe, train, vectors[:, kept] * values[kept].sqrt())  # gram @ basis
-    # Back to neurons, a block at a time.
-    share = basis @ torch.from_numpy(probe.coef_[0])  # of each training example in the weights
-    scores = torch.full((len(outside),), float(probe.intercept_[0]), dtype=torch.float64)
-    for part, centre, standardised, unit in _standardised(inside):
-        weights = unit * (standardised @ share.float())
-        scores += weights.double() @ (outside.neuron_major[part] - centre).double()
-    return scores.float()
-
-
-def _fit(probe: SparseProbe, train: Evidence, features: Tensor) -> None:
+def fit_probe(probe: SparseProbe, train: Evidence, features: Tensor) -> SparseProbe:
+    """The probe, fitted to ``[example, feature]``, with as many folds by group as these allow."""
     fold = folds(train.labels, train.groups, probe.random_state or 0)
     probe.set_params(cv=len(np.unique(fold)))
-    probe.fit(features, train.labels.numpy(), groups=np.asarray(train.groups))
-
-
-def _standardised(
-    data: Contributions,
-) -> Iterator[tuple[slice, Float[Tensor, "neuron 1"], Float[Tensor, "neuron example"], Tensor]]:
-    """Blocks of neurons: which, their means, standardised values, one over their deviations."""
-    rows = data.neuron_major
-    for start in range(0, len(rows), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        block = rows[part].float()
-        centre = block.mean(dim=1, keepdim=True)
-        spread = block.std(dim=1, keepdim=True, correction=0)
-        unit = torch.where(spread > 0, 1 / spread, 0)  # a constant neuron carries no signal
-        yield part, centre, (block - centre) * unit, unit[:, 0]
+    return probe.fit(features, train.labels.numpy(), groups=np.asarray(train.groups))

@@ -1,7 +1,7 @@
-"""Which answers say the same: by their words, or by a local model of entailment.
+"""Which answers mean the same: by their words, or by a local model of entailment.
 
-Gold answers have no part in this: two answers that match the same alias would share a meaning only
-because the truth is known.
+Gold answers are not used: two answers that match the same alias would share a meaning only because
+the truth is known.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ Alike = Callable[[str, Sequence[str]], list[int]]
 def by_words(overlap: float = 0.6) -> Alike:
     """Answers of the same words: all of one in the other, or so large a share in both.
 
-    Words are compared in the judges' normal form (case, accents, articles and ways to write a
-    number aside). An answer without words is like another such answer only.
+    Words are compared in the judges' normal form (case, accents, articles and spellings of a
+    number aside). An answer without words matches only another such answer.
 
     Args:
-        overlap: Common words over all words of the two (Jaccard) from which they say the same.
+        overlap: Common words over all words of the two (Jaccard) from which they mean the same.
 
     >>> by_words()("Who?", ["The Beatles", "Beatles!", "Paul McCartney", "McCartney", "nobody"])
     [0, 0, 1, 1, 2]
@@ -55,17 +55,17 @@ def by_entailment(entails: Entails, threshold: float = 0.5) -> Alike:
 
 
 def _clustered(same: Callable[[str, str, str], bool]) -> Alike:
-    """Each answer joins the first meaning whose first answer says the same, as in Kuhn et al."""
+    """Each answer joins the first meaning whose first answer matches it, as in Kuhn et al."""
 
     def alike(question: str, answers: Sequence[str]) -> list[int]:
         firsts: list[str] = []
-        found: list[int] = []
+        meanings: list[int] = []
         for answer in answers:
-            at = next((i for i, first in enumerate(firsts) if same(question, first, answer)), None)
-            if at is None:
-                at = len(firsts)
+            matches = (i for i, first in enumerate(firsts) if same(question, first, answer))
+            meaning = next(matches, len(firsts))
+            if meaning == len(firsts):
                 firsts.append(answer)
-            found.append(at)
-        return found
+            meanings.append(meaning)
+        return meanings
 
     return alike

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from hlens import metrics
 from hlens.baselines._reader import Reader
-from hlens.contributions.gathering import InMemory
 from hlens.contributions.passes import collect, or_empty, right_padded
 from hlens.contributions.plan import Batch
-from hlens.contributions.readout import lay_out
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row, row_of
+from hlens.contributions.results import InMemory
+from hlens.contributions.rows import Piece, lay_out, row_of
 from hlens.contributions.schedule import Schedule, auto_tokens
 from hlens.metrics import needs_of
 from hlens.model import Model, ending_behind, stretches
@@ -65,21 +64,17 @@ def read(
         also: What else is measured on the examples; see `in_one_pass`.
         progress: Called with (sequences done, sequences in all).
     """
-    asks = [ACTIVATION, *also]
-    rows = [
-        *(_row(example, asks) for example in examples),
-        *(_row(sample, []) for sample in samples),
-    ]
-    runner = _Runner(model, rows, len(examples), asks, lookback)
-    collected = _Collected(model, examples, len(samples), asks)
+    shared = _SharedPass(model, examples, samples, [ACTIVATION, *also], lookback)
     # Logits are as large as the vocabulary, so that they may bound a batch.
     vocabulary = int(model.hf.get_output_embeddings().weight.shape[0])
-    batches = runner.schedule.batches(max(1, min(auto_tokens(model), _LOGITS // vocabulary)))
-    for _, part in runner.schedule.run(batches, runner.run_batch):
-        collected.take(part)
+    batches = shared.schedule.batches(max(1, min(auto_tokens(model), _LOGITS // vocabulary)))
+    done = 0
+    for batch, part in shared.schedule.run(batches, shared.run_batch):
+        shared.take(part)
+        done += len(batch.members)
         if progress:
-            progress(collected.done, len(rows))
-    return collected.readings()
+            progress(done, len(shared.rows))
+    return shared.readings()
 
 
 def in_one_pass(ask: Ask, examples: Sequence[Example]) -> bool:
@@ -87,7 +82,7 @@ def in_one_pass(ask: Ask, examples: Sequence[Example]) -> bool:
     if needs_of(ask.metric):
         return False
     places = [(ask.positions(example), example) for example in examples]
-    return all(len(at) and at[0] >= _n_prefix(example) for at, example in places)
+    return all(len(read) and read[0] >= _n_prefix(example) for read, example in places)
 
 
 def middle_layer(model: Model) -> int:
@@ -103,40 +98,49 @@ def _n_prefix(example: Example) -> int:
     return max(0, example.n_prompt - 1)
 
 
-def _row(example: Example, asks: Sequence[Ask]) -> Row:
-    return row_of(example, asks, stop=example.stop, n_prefix=_n_prefix(example))
-
-
 @dataclass(frozen=True, eq=False)
 class _Part:
     """A batch that was run: its examples as they were read, and the states of its samples."""
 
     examples: tuple[int, ...]
     reader: Reader | None
-    logits: Tensor
+    tokens: list[tuple[list[float], list[float]]]
     values: Float[Tensor, "ask example layer neuron"]
     samples: tuple[int, ...]
     states: Float[Tensor, "sample d_model"]
 
 
-class _Runner:
-    """Runs one batch; the first `n_examples` rows are examples, the others samples."""
+class _SharedPass:
+    """Runs batches of examples and samples, and keeps what is read of them in its place.
+
+    Rows are the examples, then the samples, as they are run.
+    """
 
     def __init__(
         self,
         model: Model,
-        rows: Sequence[Row],
-        n_examples: int,
+        examples: Sequence[Example],
+        samples: Sequence[Example],
         asks: Sequence[Ask],
         lookback: bool,
     ) -> None:
-        self.model, self.rows, self.n_examples, self.lookback = model, rows, n_examples, lookback
+        self.model, self.n, self.reads_attention = model, len(examples), lookback
+        asked = [(example, asks) for example in examples] + [(sample, []) for sample in samples]
+        self.rows = [
+            row_of(example, own, stop=example.stop, n_prefix=_n_prefix(example))
+            for example, own in asked
+        ]
         self.reducer = Reducer(model, asks)
-        self.schedule = Schedule(model, rows, n_own=1)
+        self.schedule = Schedule(model, self.rows, n_own=1)
         self.trunk: list[stretches.Stretch] = []
         if self.schedule.common:
             with torch.inference_mode():
-                self.trunk = [self._prefix([rows[0].token_ids[: self.schedule.common]])]
+                self.trunk = [self._prefix([self.rows[0].token_ids[: self.schedule.common]])]
+        self.measured = InMemory(model, examples, asks)
+        self.tokens: dict[int, tuple[list[float], list[float]]] = {}
+        self.states = torch.empty(2, self.n, model.n_layers, model.d_model)
+        self.sample_states = torch.empty(len(samples), model.d_model)
+        self.lookback: Tensor | None = None
 
     @torch.inference_mode()
     def run_batch(self, batch: Batch) -> _Part:
@@ -161,24 +165,24 @@ class _Runner:
                 for number, (row, start) in enumerate(zip(rows, starts, strict=True))
             ]
 
-        examples = tuple(index for index in batch.members if index < self.n_examples)
-        samples = tuple(index for index in batch.members if index >= self.n_examples)
+        examples = tuple(index for index in batch.members if index < self.n)
+        samples = tuple(index for index in batch.members if index >= self.n)
         own = self._examples(pieces(examples), before(examples))
         return _Part(examples, *own, samples, self._samples(pieces(samples), before(samples)))
 
     def _examples(
         self, pieces: Sequence[Piece], before: list[stretches.Stretch]
-    ) -> tuple[Reader | None, Tensor, Tensor]:
+    ) -> tuple[Reader | None, list[tuple[list[float], list[float]]], Tensor]:
         if not pieces:
-            return None, torch.empty(0), torch.empty(0, 0, 0, 0)
+            return None, [], torch.empty(0, 0, 0, 0)
         ids, lengths = self._padded([piece.token_ids for piece in pieces])
         cached = sum(stretch.width for stretch in before)
         reader = Reader(self.model, pieces, columns=ids.shape[1], cached=cached)
         self.reducer.begin(lay_out(pieces, ids))
-        with reader.reading(self.reducer, attention=self.lookback):
+        with reader.reading(self.reducer, attention=self.reads_attention):
             out, _ = stretches.read(self.model, ids, lengths, before, run=self.model.hf)
         values = or_empty(collect(self.reducer, len(pieces)), self.reducer, len(pieces))
-        return reader, out.logits, values
+        return reader, reader.distributions(out.logits), values
 
     def _samples(
         self, pieces: Sequence[Piece], before: list[stretches.Stretch]
@@ -204,45 +208,25 @@ class _Runner:
         lengths = torch.tensor([len(tokens) for tokens in sequences])
         return right_padded(sequences, self.model), lengths
 
-
-class _Collected:
-    """Readings as they come, each in its place."""
-
-    def __init__(
-        self, model: Model, examples: Sequence[Example], n_samples: int, asks: Sequence[Ask]
-    ) -> None:
-        self.model = model
-        self.n = len(examples)
-        self.n_asks = len(asks)
-        self.done = 0
-        self.states = torch.empty(2, self.n, model.n_layers, model.d_model)
-        self.sample_states = torch.empty(n_samples, model.d_model)
-        self.lookback: Tensor | None = None
-        self.tokens: dict[int, tuple[list[float], list[float]]] = {}
-        self.measured = InMemory(model, examples, asks)
-
     def take(self, part: _Part) -> None:
-        examples = list(part.examples)
-        if part.reader is not None:
-            self.measured.take((part.examples, part.values))
-            self.states[:, examples] = part.reader.states.permute(2, 1, 0, 3)
-            distributions = part.reader.distributions(part.logits)
-            self.tokens.update(zip(examples, distributions, strict=True))
-            self._take_lookback(part.reader, examples)
+        """Keep what was read of a batch."""
+        examples, reader = list(part.examples), part.reader
         self.sample_states[[index - self.n for index in part.samples]] = part.states
-        self.done += len(part.examples) + len(part.samples)
-
-    def _take_lookback(self, reader: Reader, examples: list[int]) -> None:
-        if len(reader.lookback) < self.model.n_layers:
+        if reader is None:
             return
-        ratios = torch.stack([reader.lookback[layer] for layer in range(self.model.n_layers)])
-        if self.lookback is None:
-            self.lookback = torch.empty(self.n, ratios.shape[0], ratios.shape[2])
-        self.lookback[examples] = ratios.transpose(0, 1)
+        self.measured.take((part.examples, part.values))
+        self.states[:, examples] = reader.states.permute(2, 1, 0, 3)
+        self.tokens.update(zip(examples, part.tokens, strict=True))
+        if len(reader.lookback) == self.model.n_layers:  # else it returns no attention weights
+            ratios = torch.stack([reader.lookback[layer] for layer in range(self.model.n_layers)])
+            if self.lookback is None:
+                self.lookback = torch.empty(self.n, ratios.shape[0], ratios.shape[2])
+            self.lookback[examples] = ratios.transpose(0, 1)
 
     def readings(self) -> Readings:
         tokens = [self.tokens[index] for index in range(self.n)]
-        measured = [self.measured.contributions(k, range(self.n)) for k in range(self.n_asks)]
+        n_asks = len(self.reducer.asks)
+        measured = [self.measured.contributions(k, range(self.n)) for k in range(n_asks)]
         return Readings(
             logprobs=tuple(tuple(logprobs) for logprobs, _ in tokens),
             entropies=tuple(tuple(entropies) for _, entropies in tokens),

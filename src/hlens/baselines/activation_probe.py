@@ -7,9 +7,10 @@ the training part. One forward pass. It misleads about single neurons: unscaled 
 of large variance, and raw activations differ more in scale than contributions do.
 """
 
+import torch
 from torch import Tensor
 
-from hlens.baselines._learning import probe_scores
+from hlens.baselines._learning import fit_probe
 from hlens.baselines._rival import Rival
 from hlens.probe import SparseProbe
 from hlens.types import Evidence
@@ -19,9 +20,8 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     assert train.activations is not None
     assert test.activations is not None
     probe = SparseProbe(C="cv", class_weight="balanced", random_state=seed)
-    return probe_scores(
-        probe, train, train.activations.neuron_major.T, test.activations.neuron_major.T
-    )
+    fit_probe(probe, train, train.activations.neuron_major.T)
+    return torch.from_numpy(probe.decision_function(test.activations.neuron_major.T)).float()
 
 
 rival = Rival(

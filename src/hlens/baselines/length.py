@@ -3,7 +3,7 @@
 Its direction is learned in training. Needs nothing beside the text. A detector that reads means
 over tokens can follow length more than truth (in one replication of arXiv 2512.01797 the mean over
 the whole response followed length 3.7 times more), so this is the first rival to beat. It misleads
-where the sampling limit cuts answers: then length tells who was cut off.
+where the sampling limit cuts answers: then length shows which answers were cut off.
 """
 
 from torch import Tensor

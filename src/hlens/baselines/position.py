@@ -1,4 +1,4 @@
-"""Position: where the answer stands, by logistic regression on three counts of tokens.
+"""Position: where in the text the answer is, by logistic regression on three counts of tokens.
 
 The counts (log of one plus each): the prompt, the response before the answer, the response after
 it. C is chosen by group inside the training part. Needs nothing beside the text. Neurons know

@@ -16,15 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from hlens.baselines._learning import (
-    Labels,
-    Others,
-    States,
-    best_place,
-    folds,
-    logistic,
-    states,
-)
+from hlens.baselines._learning import Labels, Others, States, best_place, folds, logistic, states
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 

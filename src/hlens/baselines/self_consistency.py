@@ -18,7 +18,7 @@ from hlens.types import Evidence
 
 
 def by(alike: Alike) -> Rival:
-    """The rival with another way to tell which answers say the same."""
+    """The rival with another comparison of meanings."""
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
         assert test.samples is not None

@@ -36,7 +36,7 @@ def watch(
             on_token(risk.row, risk.text, risk.probability)
 
     settings = Settings(how.max_new_tokens, 0.0)
-    found = monitor(study.model, detector, prompts, settings, on_token=tell, policy=policy)
+    found = monitor(study.model, detector, prompts, settings=settings, on_token=tell, policy=policy)
     answers = [_answer(*pair) for pair in zip(questions, found, strict=True)]
     return {
         "answers": answers,

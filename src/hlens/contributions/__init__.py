@@ -9,14 +9,15 @@ activations and the output, takes the few positions that are asked for, and leav
 neuron (`reducing`). Most formulas come apart into an activation, a position and a neuron
 (`hlens.metrics.Factors`), so that a mean over positions is one small matrix product.
 
-The way of an example, from top to bottom:
+An example goes through these modules, in this order:
 
 1. `regions`: an `Ask` (metric, region, reduction) says which of its positions are read.
 2. `rows`: a `Row` is the example cut behind the last such position, with a weight for each ask.
 3. `plan`, `schedule`: rows are run in batches, of similar length and with a shared prompt.
 4. `passes`: a batch is run in pieces, so that no stretch of tokens that rows share is run twice.
-5. `readout`, `reducing`: weights over the positions of a pass, and their product with the neurons.
-6. `gathering`, `stored`: values in memory or in a folder become `Contributions`, neuron-major.
+5. `reducing`: a `Readout` has weights over the positions of a pass; their product with the neurons
+   is the result.
+6. `results`: values in memory or in a folder become `Contributions`, neuron-major.
 
 For example, four answers to one prompt of 40 tokens, measured on their answer tokens: the prompt is
 one sequence of a first pass in which nothing is read, the four answers are sequences of a second
@@ -38,11 +39,10 @@ from hlens.contributions.checks import (
     distinct_asks,
 )
 from hlens.contributions.engine import Job, Progress
-from hlens.contributions.gathering import InMemory
 from hlens.contributions.official import closed, import_thunlp, official_asks
 from hlens.contributions.regions import REGIONS, Ask
+from hlens.contributions.results import InMemory, measure_stored
 from hlens.contributions.schedule import auto_tokens
-from hlens.contributions.stored import measure_stored
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Model
@@ -84,7 +84,7 @@ def measure(
         progress: Called with the number of examples done and of all.
         drop_empty: Leave out examples in which the region has no token, instead of raising.
         compat: ``"thunlp"`` takes the formula and the regions of the paper's official code; the
-            result bears its names of the regions (``answer_tokens``, ...).
+            result uses its names of the regions (``answer_tokens``, ...).
 
     Raises:
         HlensError: No examples, an unknown region, reduction or position, a region without

@@ -13,19 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from hlens.contributions.passes import Results, collect, or_empty, right_padded
-from hlens.contributions.readout import Readout, lay_out
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row
+from hlens.contributions.rows import Piece, Readout, Row, lay_out
 from hlens.errors import HlensError
-from hlens.metrics import Need, needs_of
+from hlens.metrics import needs_of
 from hlens.model import Model
 from hlens.types.norms import NormGain, post_mlp_norm
 
 _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 
 
-def any_needs(asks: Sequence[Ask], need: Need) -> bool:
+def any_needs(asks: Sequence[Ask], need: str) -> bool:
     """Whether any ask's metric needs ``"direction"`` or ``"gradient"``."""
     return any(need in needs_of(ask.metric) for ask in asks)
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from hlens.contributions.attribution import any_needs, run_attributed
-from hlens.contributions.gathering import Chunk
 from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
 from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
@@ -20,6 +19,8 @@ from hlens.model import Model
 from hlens.types import Example
 
 Progress = Callable[[int, int], None]
+# What a batch gives: indices of examples, and their values [ask, example, layer, neuron].
+Chunk = tuple[tuple[int, ...], Tensor]
 
 
 @dataclass(frozen=True, eq=False)

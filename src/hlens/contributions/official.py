@@ -45,12 +45,7 @@ def cett_thunlp(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
 
 
 def official_asks(
-    model: Model,
-    formulas: Sequence[Metric],
-    *,
-    regions: Sequence[str],
-    reduce: str,
-    position: str,
+    model: Model, formulas: Sequence[Metric], *, regions: Sequence[str], reduce: str, position: str
 ) -> list[Ask]:
     """What a ``compat="thunlp"`` measurement asks for.
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hlens.contributions.readout import lay_out
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row
+from hlens.contributions.rows import Piece, Row, lay_out
 from hlens.model import Model
 from hlens.model.stretches import Stretch, read
 
@@ -35,21 +34,16 @@ class Trunk:
 
     Attributes:
         length: In tokens; may be 0.
-        stretch: Its keys and values.
+        stretches: Its keys and values, which the sequences of a batch read first; or none.
         places: Index into `results` by what is asked of these tokens: each combination of
             positions is reduced once, however many rows ask for it.
         results: ``[ask, place, layer, neuron]`` summed over positions; None where none is asked.
     """
 
     length: int = 0
-    stretch: Stretch | None = None
+    stretches: Sequence[Stretch] = ()
     places: dict[tuple[bytes, ...], int] | None = None
     results: Tensor | None = None
-
-    @property
-    def stretches(self) -> list[Stretch]:
-        """What the sequences of a batch read first."""
-        return [self.stretch] if self.stretch else []
 
     def add_to(self, results: Results, rows: Sequence[Row], asks: Sequence[Ask]) -> Results:
         """Add what was asked of these tokens to the rows' results, in place."""
@@ -77,7 +71,7 @@ def run_trunk(reducer: Reducer, rows: Sequence[Row], length: int) -> Trunk:
     # Summed, not averaged: rows that ask for the same positions may divide by different counts.
     stretch, results = _run(reducer, pieces, [], None, keep=True, summed=True)
     places = {key: place for place, key in enumerate(distinct)}
-    return Trunk(length, stretch, places, results)
+    return Trunk(length, [stretch], places, results)
 
 
 def run_rows(reducer: Reducer, rows: Sequence[Row], trunk: Trunk) -> Results:
@@ -122,7 +116,7 @@ def _run(
 
 def _positions_key(row: Row, length: int) -> tuple[bytes, ...]:
     """What a row asks of its first tokens, as a key."""
-    return tuple(at[at < length].tobytes() for at in row.positions)
+    return tuple(positions[positions < length].tobytes() for positions in row.positions)
 
 
 def right_padded(sequences: Sequence[Tensor], model: Model) -> Tensor:

@@ -5,7 +5,7 @@ into batches where that sum is least, by dynamic programming; and prompts are ru
 rows only where this saves more than the second pass costs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -129,20 +129,13 @@ class _Packing:
                     return
                 yield first, prompts + answers + passes
 
-        cost, cuts = _cheapest_cuts(len(order), costs)
-        return cost, [Batch(tuple(order[a:b]), shared) for a, b in pairwise(cuts)]
-
-
-def _cheapest_cuts(
-    n: int, costs: Callable[[int], Iterator[tuple[int, int]]]
-) -> tuple[int, list[int]]:
-    """The cheapest way to cut a line of `n` things, by dynamic programming: its cost, its cuts."""
-    cost, start = [0], [0]
-    for stop in range(1, n + 1):
-        best = min((cost[first] + here, first) for first, here in costs(stop))
-        cost.append(best[0])
-        start.append(best[1])
-    cuts = [n]
-    while cuts[-1] > 0:
-        cuts.append(start[cuts[-1]])
-    return cost[-1], cuts[::-1]
+        # The cheapest cost of the groups before each stop, and where its last batch starts.
+        cost, start = [0], [0]
+        for stop in range(1, len(order) + 1):
+            best = min((cost[first] + here, first) for first, here in costs(stop))
+            cost.append(best[0])
+            start.append(best[1])
+        cuts = [len(order)]
+        while cuts[-1] > 0:
+            cuts.append(start[cuts[-1]])
+        return cost[-1], [Batch(tuple(order[a:b]), shared) for a, b in pairwise(cuts[::-1])]

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlens.contributions.readout import Readout
 from hlens.contributions.regions import Ask
+from hlens.contributions.rows import Readout
 from hlens.metrics import Factors, factors_of
 from hlens.model import Model
 from hlens.types import MlpTrace
@@ -39,7 +39,7 @@ class Reducer:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Listen to the down projections for the length of a block."""
+        """Read the down projections for the length of a block."""
         hooks = [
             module.register_forward_hook(self._hook(layer))
             for layer, module in enumerate(self.model.down_projections)

@@ -15,44 +15,18 @@ REDUCTIONS = ("mean", "max", "last", "first")
 Span = tuple[int, int]
 
 
-def _answer(example: Example) -> list[Span]:
-    return [(example.start, example.stop)]
-
-
-def _response(example: Example) -> list[Span]:
-    return [(example.n_prompt, len(example.token_ids))]
-
-
-def _prompt(example: Example) -> list[Span]:
-    return [(0, example.n_prompt)]
-
-
-def _other(example: Example) -> list[Span]:
-    """The paper's "other tokens": all but the answer, prompt and template included."""
-    return [(0, example.start), (example.stop, len(example.token_ids))]
-
-
-def _response_other(example: Example) -> list[Span]:
-    before = (example.n_prompt, max(example.n_prompt, example.start))
-    return [before, (max(example.n_prompt, example.stop), len(example.token_ids))]
-
-
-def _last_prompt(example: Example) -> list[Span]:
-    return [(max(0, example.n_prompt - 1), example.n_prompt)]
-
-
-def _first_answer(example: Example) -> list[Span]:
-    return [(example.start, example.start + 1)]
-
-
 REGIONS: Mapping[str, Callable[[Example], list[Span]]] = {
-    "answer": _answer,
-    "response": _response,
-    "prompt": _prompt,
-    "other": _other,
-    "response_other": _response_other,
-    "last_prompt": _last_prompt,
-    "first_answer": _first_answer,
+    "answer": lambda example: [(example.start, example.stop)],
+    "response": lambda example: [(example.n_prompt, len(example.token_ids))],
+    "prompt": lambda example: [(0, example.n_prompt)],
+    # The paper's "other tokens": all but the answer, prompt and template included.
+    "other": lambda example: [(0, example.start), (example.stop, len(example.token_ids))],
+    "response_other": lambda example: [
+        (example.n_prompt, max(example.n_prompt, example.start)),
+        (max(example.n_prompt, example.stop), len(example.token_ids)),
+    ],
+    "last_prompt": lambda example: [(max(0, example.n_prompt - 1), example.n_prompt)],
+    "first_answer": lambda example: [(example.start, example.start + 1)],
 }
 
 
@@ -102,7 +76,7 @@ class Ask:
 
     @property
     def label(self) -> str:
-        """The region, with what departs from the paper's way, as `Contributions.region` keeps it.
+        """The region, with reduction and position where they differ from the paper's.
 
         >>> from hlens import metrics
         >>> Ask(metrics.cett, "answer").label

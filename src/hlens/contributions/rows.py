@@ -1,10 +1,15 @@
-"""What is run for an example: its tokens up to the last one that matters, whole or in pieces."""
+"""What is run for an example, and where a pass over it is read.
+
+A `Row` is an example cut to what is asked of it, a `Piece` the stretch of a row that is run in one
+pass, and a `Readout` the positions of a pass over several pieces, with their weights.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.contributions.regions import Ask
@@ -62,8 +67,10 @@ class Piece:
     @property
     def positions(self) -> list[np.ndarray]:
         """For each ask, its positions within the stretch, counted from its start."""
-        inside = [(at >= self.start) & (at < self.stop) for at in self.row.positions]
-        return [at[kept] - self.start for at, kept in zip(self.row.positions, inside, strict=True)]
+        return [
+            positions[(positions >= self.start) & (positions < self.stop)] - self.start
+            for positions in self.row.positions
+        ]
 
 
 def row_of(
@@ -78,7 +85,7 @@ def row_of(
         n_prefix: How many tokens may be shared; by default the prompt, or all but the last token.
     """
     positions = [ask.positions(example) for ask in asks]
-    needed = 1 + max((int(at[-1]) for at in positions if len(at)), default=0)
+    needed = 1 + max((int(of_ask[-1]) for of_ask in positions if len(of_ask)), default=0)
     needs = {need for ask in asks for need in needs_of(ask.metric)}
     if "direction" in needs:  # the token that the last position predicts
         needed += 1
@@ -88,8 +95,8 @@ def row_of(
     if n_prefix is None:
         n_prefix = min(example.n_prompt, len(tokens) - 1)
     weights = [
-        1.0 if ask.reduce == "max" else 1.0 / max(1, len(at))
-        for ask, at in zip(asks, positions, strict=True)
+        1.0 if ask.reduce == "max" else 1.0 / max(1, len(of_ask))
+        for ask, of_ask in zip(asks, positions, strict=True)
     ]
     return Row(example, tokens, n_prefix, positions, weights)
 
@@ -108,3 +115,82 @@ def longest_row(rows: Sequence[Row]) -> int:
     """Tokens of the longest row that a batch may have, the padding of its prompt included."""
     rest = max(len(row) - row.n_prefix for row in rows)
     return max(row.n_prefix for row in rows) + rest
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """The positions read in a forward pass, as tensors on the model's device.
+
+    A sequence has one member for each piece that is read from it: a prompt that is run once for
+    five answers has five.
+
+    Attributes:
+        index: Positions to gather from each sequence, padded by repeating; None takes all.
+        weights: Weight of each gathered position in each member's result.
+        slots: Index of the piece behind each member, -1 where a sequence has fewer.
+    """
+
+    index: Int[Tensor, "sequence taken"] | None
+    weights: Float[Tensor, "ask sequence member taken"]
+    slots: Int[Tensor, "sequence member"]
+
+    def gather(self, hidden: Tensor) -> Tensor:
+        """The read positions of ``[sequence, pos, ...]``."""
+        if hidden.dim() == 2 and hidden.is_floating_point():
+            # Some architectures (OPT) flatten sequences and positions for their MLP.
+            hidden = hidden.view(self.weights.shape[1], -1, hidden.shape[-1])
+        if self.index is None:
+            return hidden
+        sequences = torch.arange(len(self.index), device=hidden.device)[:, None]
+        return hidden[sequences, self.index.to(hidden.device)]
+
+
+def lay_out(
+    pieces: Sequence[Piece], ids: Int[Tensor, "sequence pos"], *, summed: bool = False
+) -> Readout | None:
+    """The readout of a pass over `ids`; None when no piece has a position to be read.
+
+    Args:
+        pieces: What is read; the result of each goes to its place in this list.
+        ids: The sequences that are run.
+        summed: Sum over positions where the mean is asked.
+    """
+    n_sequences, n_pos = ids.shape
+    # Which pieces read from each sequence, and which positions any of them reads.
+    positions = [piece.positions for piece in pieces]
+    members: list[list[int]] = [[] for _ in range(n_sequences)]
+    for slot, piece in enumerate(pieces):
+        members[piece.sequence].append(slot)
+    unions = [_union([of_ask for slot in slots for of_ask in positions[slot]]) for slots in members]
+    n_taken = max((len(union) for union in unions), default=0)
+    if n_taken == 0:
+        return None
+    # Gather only these positions, all sequences padded to the same number.
+    index = None
+    if 2 * n_taken > n_pos:  # a copy of most positions costs more than reading the few others
+        unions = [np.arange(n_pos)] * n_sequences
+        n_taken = n_pos
+    else:
+        index = torch.from_numpy(np.stack([_padded(union, n_taken) for union in unions]))
+        index = index.to(ids.device)
+    # One weight for each ask, piece and gathered position: zero wherever it is not read.
+    shape = (len(positions[0]), n_sequences, max(map(len, members)), n_taken)
+    weights = np.zeros(shape, np.float32)
+    slots = np.full(shape[1:3], -1)
+    for sequence, (own, union) in enumerate(zip(members, unions, strict=True)):
+        for member, slot in enumerate(own):
+            slots[sequence, member] = slot
+            weight_of = pieces[slot].row.weights
+            for ask, of_ask in enumerate(positions[slot]):
+                weight = 1.0 if summed else weight_of[ask]
+                weights[ask, sequence, member, np.searchsorted(union, of_ask)] = weight
+    return Readout(index, torch.from_numpy(weights).to(ids.device), torch.from_numpy(slots))
+
+
+def _union(positions: list[np.ndarray]) -> np.ndarray:
+    return np.unique(np.concatenate(positions)) if positions else np.zeros(0, int)
+
+
+def _padded(union: np.ndarray, length: int) -> np.ndarray:
+    last = union[-1:] if len(union) else np.zeros(1, int)
+    return np.concatenate([union, np.repeat(last, length - len(union))])

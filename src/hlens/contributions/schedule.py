@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -56,18 +56,10 @@ class Schedule:
 
     def batches(self, tokens: int) -> list[Batch]:
         """All rows in batches of about so many tokens."""
-
-        def planned(share: bool) -> list[Batch]:
-            return plan(
-                self.rows,
-                tokens,
-                batch_size=self.batch_size,
-                share=share,
-                overhead=self.overhead,
-                common=self.common,
-            )
-
-        batches = planned(share=True)
+        planned = partial(
+            plan, self.rows, tokens, batch_size=self.batch_size, overhead=self.overhead
+        )
+        batches = planned(common=self.common)
         if any(batch.shared for batch in batches) and not self.shares:
             return planned(share=False)
         return batches

@@ -12,7 +12,7 @@ from hlens.metrics import Metric
 from hlens.model import Generation, Model, Settings, mix_seed
 from hlens.model.generation import SeededSampler
 from hlens.monitor.policies import Policy, Risk, watch_only
-from hlens.monitor.watching import TokenScores, check_readable, reading_neurons, watching
+from hlens.monitor.watching import TokenScores, watching
 from hlens.types import Detector
 
 
@@ -65,8 +65,8 @@ def monitor(
     model: Model,
     detector: Detector,
     prompts: Sequence[Sequence[int]],
-    settings: Settings | None = None,
     *,
+    settings: Settings | None = None,
     seed: int = 0,
     on_token: Callable[[Risk], None] | None = None,
     policy: Policy = watch_only,
@@ -93,7 +93,6 @@ def monitor(
     Raises:
         HlensError: No prompts, or a detector that cannot be read here.
     """
-    metric = check_readable(model, detector, metric)
     if not prompts:
         raise HlensError("no prompts to monitor; give one or more, from model.encode(text)")
     settings = settings or Settings(temperature=0.0)
@@ -102,10 +101,10 @@ def monitor(
         batch = prompts[start : start + batch_size]
         seeds = [mix_seed(seed, start + i) for i in range(len(batch))]
         loop = _Loop(model, detector, batch, SeededSampler(settings, seeds, model), start)
-        with (
-            torch.inference_mode(),
-            reading_neurons(model, detector, metric, on_scores=loop.keep_scores),
-        ):
+        watch = watching(
+            model, detector, on_scores=loop.keep_scores, metric=metric, may_be_empty=True
+        )
+        with watch, torch.inference_mode():
             loop.run(settings.max_new_tokens, on_token, policy)
         monitored += [loop.finished(answer) for answer in loop.answers]
     return monitored

@@ -61,6 +61,7 @@ def watching(
     on_scores: Callable[[TokenScores], None],
     n_prompt: int | None = None,
     metric: Metric | None = None,
+    may_be_empty: bool = False,
 ) -> Iterator[Watch]:
     """Score every generated token as the model reads it, from the detector's neurons only.
 
@@ -72,28 +73,13 @@ def watching(
         on_scores: Called once a forward pass with the scores of its tokens.
         n_prompt: Length of the prompt, where hlens does not generate itself.
         metric: The detector's formula, where it is not one of `hlens.metrics`.
+        may_be_empty: Accept that no generated token was read.
 
     Raises:
         HlensError: The detector reads another model, region or metric than can be read here; on
             leaving, no generated token was read.
     """
-    metric = check_readable(model, detector, metric)
-    with reading_neurons(model, detector, metric, on_scores=on_scores, n_prompt=n_prompt) as watch:
-        yield watch
-    if not watch.tokens:
-        raise HlensError("the monitor read no generated token; generate inside the block")
-
-
-@contextmanager
-def reading_neurons(
-    model: Model,
-    detector: Detector,
-    metric: Metric,
-    *,
-    on_scores: Callable[[TokenScores], None],
-    n_prompt: int | None = None,
-) -> Iterator[Watch]:
-    """`watching` without its checks: an answer may be empty, so that no token is read."""
+    metric = _readable_metric(model, detector, metric)
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
         tracker = stack.enter_context(tracking(model, Marks(n_prompt)))
@@ -112,9 +98,11 @@ def reading_neurons(
             for module in _modules(model, layer):
                 stack.callback(module.register_forward_hook(reader.hook(layer)).remove)
         yield watch
+    if not watch.tokens and not may_be_empty:
+        raise HlensError("the monitor read no generated token; generate inside the block")
 
 
-def check_readable(model: Model, detector: Detector, metric: Metric | None) -> Metric:
+def _readable_metric(model: Model, detector: Detector, metric: Metric | None) -> Metric:
     """The detector's metric; raises `HlensError` unless it can be read while this model writes."""
     detector.provenance.check_same_model(model.provenance, "monitored model")
     shape = (model.n_layers, model.d_mlp)

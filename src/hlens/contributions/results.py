@@ -1,7 +1,8 @@
-"""Measuring into a folder: a run that is killed loses its last shard at most.
+"""From the values of batches to `Contributions`, neuron-major: in memory, or in a folder.
 
-Batches are written shard by shard. When all are there, each ask is sealed: one file of its own,
-neuron-major, written a piece at a time, so that the values are never in memory as a whole.
+Into a folder batches are written shard by shard, so that a run that is killed loses its last shard
+at most. When all are there, each ask is sealed: one file of its own, written a piece at a time, so
+that the values are never in memory as a whole.
 """
 
 import hashlib
@@ -16,19 +17,74 @@ import torch
 from torch import Tensor
 
 from hlens import store
-from hlens.contributions.engine import Job
-from hlens.contributions.gathering import Chunk, contributions_of
+from hlens.contributions.engine import Chunk, Job
 from hlens.contributions.plan import Batch
 from hlens.contributions.regions import Ask
 from hlens.contributions.schedule import auto_tokens
 from hlens.errors import HlensError
 from hlens.metrics import Metric
-from hlens.types import Contributions
+from hlens.model import Model
+from hlens.types import Contributions, Example
 
 # A kill costs a shard at most; smaller ones would spend their time in fsync.
 _SHARD_BYTES = 1 << 27
 # Of one piece of the transposition from example-major chunks.
 _PIECE_BYTES = 1 << 26
+
+
+class InMemory:
+    """Takes chunks as they come and holds every value once.
+
+    Columns are filled in the order in which examples are run, and put in order at the end, neurons
+    at a time: both write along contiguous memory, and neither needs a second copy.
+    """
+
+    def __init__(self, model: Model, examples: Sequence[Example], asks: Sequence[Ask]) -> None:
+        self._model = model
+        self._examples = examples
+        self._asks = asks
+        self._order: list[int] = []
+        self._values: list[Tensor] = []
+
+    def take(self, chunk: Chunk) -> None:
+        """Keep a chunk's values."""
+        members, values = chunk
+        if not self._values:
+            shape = (self._model.n_layers, self._model.d_mlp, len(self._examples))
+            self._values = [torch.empty(shape, dtype=values.dtype) for _ in self._asks]
+        start = len(self._order)
+        for whole, part in zip(self._values, values, strict=True):
+            whole[:, :, start : start + len(members)] = part.permute(1, 2, 0)
+        self._order += members
+
+    def contributions(self, number: int, kept: Sequence[int]) -> Contributions:
+        """One ask's contributions for the kept examples; once for each ask."""
+        values, ask = self._values[number], self._asks[number]
+        columns = torch.argsort(torch.tensor(self._order))[torch.tensor(kept)]
+        if len(kept) < len(self._examples):
+            values = values[:, :, columns]
+        else:
+            for layer in values:
+                layer[:] = layer[:, columns]
+        examples = [self._examples[index] for index in kept]
+        return contributions_of(values.permute(2, 0, 1), examples, ask, self._model)
+
+
+def contributions_of(
+    values: Tensor, examples: Sequence[Example], ask: Ask, model: Model
+) -> Contributions:
+    """The values with what is known of the examples."""
+    return Contributions(
+        values=values,
+        labels=torch.tensor([example.hallucinated for example in examples]),
+        groups=tuple(example.group for example in examples),
+        domains=tuple(example.domain for example in examples),
+        question_ids=tuple(example.question_id for example in examples),
+        n_tokens=torch.tensor([example.stop - example.start for example in examples]),
+        region=ask.label,
+        metric=ask.name,
+        provenance=model.provenance,
+    )
 
 
 def path_of(ask: Ask, folder: Path) -> Path:
