@@ -228,7 +228,7 @@ ADDITIONS = [
         text=existing("figures/losses.py", "losses"),
         laws=("test_figures.py", "test_laws.py"),
         fault=("def example()", "def sample()"),
-        complaint="needs example(): made data for the gallery",
+        complaint="a function example() that returns made data",
     ),
 ]
 EVERY_ADDITION = pytest.mark.parametrize("added", ADDITIONS, ids=lambda added: added.kind)

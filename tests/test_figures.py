@@ -1,7 +1,5 @@
 """The figures: laws that each member of the folder keeps, and what each says of known data."""
 
-import importlib
-import importlib.util
 import inspect
 import json
 import math
@@ -21,10 +19,10 @@ import torch
 
 import hlens.figures as figures
 from hlens import lookup
+from hlens.drawing.figure import Figure
+from hlens.drawing.html import Html, visible
+from hlens.drawing.theme import DARK, LIGHT, colour_at, contrast, ink_on
 from hlens.errors import HlensError
-from hlens.figures._figure import Figure
-from hlens.figures._html import Html, visible
-from hlens.figures._theme import DARK, LIGHT, at, contrast, ink_on
 from hlens.types import Contributions, Detector, Estimate, NeuronSet
 from scripts import script
 
@@ -36,8 +34,12 @@ def member(name: str) -> Any:
     return lookup.member("figures", name)
 
 
-# The others are markup.
-DRAWN = [name for name in NAMES if inspect.signature(member(name).draw).return_annotation is Figure]
+# Figures of plotly, by what their `draw` says that it returns; all others are markup.
+DRAWN = [
+    name
+    for name in NAMES
+    if inspect.signature(getattr(member(name), "draw", len)).return_annotation is Figure
+]
 
 
 @cache
@@ -49,22 +51,57 @@ def drawn(name: str, theme: str = "light") -> Any:
 # Laws of the family
 
 
+def missing_from(module: Any) -> list[str]:
+    """What the file of a figure still lacks, each as an instruction."""
+    text = " ".join((module.__doc__ or "").split())
+    draw = getattr(module, "draw", None)
+    signature = inspect.signature(draw) if draw else inspect.Signature()
+    have = {
+        "a docstring whose first line, or a part 'Question: ...?', asks what the figure answers": (
+            "?" in text.split("To read it:")[0]
+        ),
+        "a part 'To read it: ...' in the docstring, on what to look at": "To read it: " in text,
+        "a part 'It misleads ...' in the docstring, on how it is misread": "It misleads " in text,
+        "a function draw(data, *, theme='light') with a docstring": bool(draw and draw.__doc__),
+        "a keyword 'theme' of draw": "theme" in signature.parameters,
+        "the return annotation of draw: Figure or Html": signature.return_annotation
+        in (Figure, Html),
+        "a function example() that returns made data, the arguments of draw": hasattr(
+            module, "example"
+        ),
+    }
+    return [what for what, there in have.items() if not there]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_holds_all_that_a_figure_needs(name: str) -> None:
+    missing = missing_from(member(name))
+    assert not missing, f"write into src/hlens/figures/{name}.py: {'; '.join(missing)}"
+
+
+def test_one_file_adds_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new file is listed, callable, in the gallery and in the reference; nothing else changes."""
+    source = inspect.getsource(member("losses"))
+    (tmp_path / "added_losses.py").write_text(source, encoding="utf-8")
+    (tmp_path / "bare.py").write_text('"""Losses."""\n', encoding="utf-8")
+    monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(tmp_path)])
+    assert {"added_losses", "bare"} <= set(dir(figures))
+    assert missing_from(member("added_losses")) == []
+    assert figures.added_losses(**member("losses").example()).meta == drawn("losses").meta
+    assert gallery().entry("added_losses").call == "hlens.figures.added_losses(table)"
+    pages = script("docs/reference/hlens_families.py", "hlens_families")
+    assert ".. automodule:: hlens.figures.added_losses" in pages.reference("figures", {})
+    assert len(missing_from(member("bare"))) == 7
+    for name in ("added_losses", "bare"):
+        sys.modules.pop(f"hlens.figures.{name}")
+        monkeypatch.delattr(figures, name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_member_is_callable_by_its_name(name: str) -> None:
     assert callable(getattr(figures, name))
     assert inspect.signature(getattr(figures, name)) == inspect.signature(member(name).draw)
     assert name in dir(figures)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_member_says_what_it_answers_and_how_it_misleads(name: str) -> None:
-    text = member(name).__doc__ or ""
-    assert "mislead" in text, f"the docstring of figures/{name}.py needs 'It misleads when ...'"
-    assert member(name).draw.__doc__
-    assert "theme" in inspect.signature(member(name).draw).parameters
-    assert hasattr(member(name), "example"), (
-        f"figures/{name}.py needs example(): made data for the gallery, as arguments of draw"
-    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -254,23 +291,25 @@ def marks(figure: Figure) -> dict[str, list[tuple[int, int]]]:
 
 
 def test_the_map_marks_each_neuron_once_by_sign() -> None:
-    found = detector_of({(0, 1): 0.5, (3, 7): -0.2, (2, 2): 1.0}, (4, 8))
-    assert {k: sorted(v) for k, v in marks(figures.neuron_map(found)).items()} == {
+    detector = detector_of({(0, 1): 0.5, (3, 7): -0.2, (2, 2): 1.0}, (4, 8))
+    assert {k: sorted(v) for k, v in marks(figures.neuron_map(detector)).items()} == {
         "truth-associated": [(3, 7)],
         "hallucination-associated": [(0, 1), (2, 2)],
     }
 
 
 def test_the_strongest_neuron_is_drawn_last_and_largest() -> None:
-    found = detector_of({(0, j): 0.1 + j for j in range(30)}, (2, 64))
-    trace = next(t for t in figures.neuron_map(found).data if t.name == "hallucination-associated")
+    detector = detector_of({(0, j): 0.1 + j for j in range(30)}, (2, 64))
+    trace = next(
+        t for t in figures.neuron_map(detector).data if t.name == "hallucination-associated"
+    )
     assert int(trace.x[-1]) == 29
     assert trace.marker.size[-1] == max(trace.marker.size)
 
 
 def test_layer_counts_are_signed_and_whole() -> None:
-    found = detector_of({(1, 0): 1.0, (1, 1): 1.0, (1, 2): -1.0, (0, 3): 2.0}, (3, 8))
-    bars = {t.name: list(t.x) for t in figures.neuron_map(found).data if t.type == "bar"}
+    detector = detector_of({(1, 0): 1.0, (1, 1): 1.0, (1, 2): -1.0, (0, 3): 2.0}, (3, 8))
+    bars = {t.name: list(t.x) for t in figures.neuron_map(detector).data if t.type == "bar"}
     assert bars == {"truth-associated": [0, -1, 0], "hallucination-associated": [1, 2, 0]}
 
 
@@ -282,10 +321,10 @@ def test_concentration_is_claimed_only_beyond_chance() -> None:
 
 
 def test_shared_neurons_get_an_outline_at_two_thirds_of_the_domains() -> None:
-    found = detector_of({(0, 1): 1.0, (0, 2): 1.0}, (2, 8))
+    detector = detector_of({(0, 1): 1.0, (0, 2): 1.0}, (2, 8))
     one, both = NeuronSet(frozenset({(0, 1)}), 2, 8), NeuronSet(frozenset({(0, 1), (0, 2)}), 2, 8)
     shared = {"a": both, "b": one, "c": NeuronSet(frozenset(), 2, 8)}
-    figure = figures.neuron_map(found, shared=shared)
+    figure = figures.neuron_map(detector, shared=shared)
     trace = next(t for t in figure.data if t.name == "hallucination-associated")
     widths = {int(x): w for x, w in zip(trace.x, trace.marker.line.width, strict=True)}
     assert widths == {1: 2, 2: 0.7}
@@ -328,9 +367,9 @@ def test_the_map_of_a_large_model_is_small_and_loses_no_count() -> None:
         2_300, generator=seed
     )
     auroc = torch.rand(80, 28_672, generator=seed)
-    found = Detector(weights.view(80, -1), 0.0)
-    domains = dict.fromkeys(("general", "science"), found.neurons)
-    figure = figures.neuron_map(found, auroc=auroc, frequency=auroc, shared=domains)
+    detector = Detector(weights.view(80, -1), 0.0)
+    domains = dict.fromkeys(("general", "science"), detector.neurons)
+    figure = figures.neuron_map(detector, auroc=auroc, frequency=auroc, shared=domains)
     assert len(figure.to_json()) < 200_000
     assert sum(map(len, marks(figure).values())) == 2_000
     assert sum(abs(t.x).sum() for t in figure.data if t.type == "bar") == 2_300
@@ -377,11 +416,10 @@ def test_overlap_keeps_colour_for_what_chance_does_not_explain() -> None:
 def test_upset_counts_each_neuron_once_and_its_chance_is_that_of_the_layers() -> None:
     module = member("upset")
     sets = module.example()["sets"]
-    groups = importlib.import_module("hlens.figures.upset._groups")
     union = frozenset().union(*(one.members for one in sets))
-    assert sum(groups.intersections(sets).values()) == len(union)
+    assert sum(module.intersections(sets).values()) == len(union)
     full = [NeuronSet(frozenset((0, j) for j in range(4)), 2, 4, name=n) for n in "ab"]
-    assert groups.expected(full, frozenset("ab")) == pytest.approx(4)
+    assert module.expected(full, frozenset("ab")) == pytest.approx(4)
 
 
 def test_upset_refuses_sets_without_names() -> None:
@@ -479,7 +517,7 @@ def test_text_reads_on_its_page(colours: Any) -> None:
         assert contrast(ink, colours.page) >= 4.5
     for scale in (colours.blues, colours.oranges):
         for share in np.linspace(0, 1, 21):
-            fill = at(scale, float(share))
+            fill = colour_at(scale, float(share))
             assert contrast(ink_on(fill), fill) >= 4.0
 
 
@@ -493,29 +531,28 @@ def test_the_weakest_mark_is_still_seen(colours: Any) -> None:
 # Explorer
 
 
-def test_the_explorer_asks_no_host_and_holds_every_neuron() -> None:
+def test_the_explorer_is_self_contained_and_holds_every_neuron() -> None:
     frame = str(drawn("explorer", "light"))
     assert 'sandbox="allow-scripts' in frame
     assert "allow-same-origin" not in frame
     assert not re.search(r"(?:src|href)=", frame.replace("srcdoc=", ""))
-    facts = importlib.import_module("hlens.figures.explorer._facts")
-    found = detector_of({(4, 10): 1.2, (5, 3): -0.8, (2, 40): 0.3}, (6, 64))
+    detector = detector_of({(4, 10): 1.2, (5, 3): -0.8, (2, 40): 0.3}, (6, 64))
     page = next(iter(member("explorer").example()["pages"].values()))
-    told = facts.panel_data(
-        found,
+    panels = member("explorer").panel_data(
+        detector,
         {(4, 10): page},
         frequency=None,
         auroc=torch.full((6, 64), 0.25),
         contribution=None,
-        shared={HOSTILE: found.neurons},
+        shared={HOSTILE: detector.neurons},
         most=9,
     )
-    assert list(told) == ["L4N10", "L5N3", "L2N40"]
-    assert ("AUROC alone", "0.250") in told["L4N10"]["facts"]
-    assert told["L4N10"]["domains"] == [HOSTILE]
-    assert told["L4N10"]["strongest"][0]["values"][6] == 1.0
-    assert told["L4N10"]["strongest"][0]["values"][0] is None
-    assert told["L2N40"]["strongest"] == []
+    assert list(panels) == ["L4N10", "L5N3", "L2N40"]
+    assert ("AUROC alone", "0.250") in panels["L4N10"]["facts"]
+    assert panels["L4N10"]["domains"] == [HOSTILE]
+    assert panels["L4N10"]["strongest"][0]["values"][6] == 1.0
+    assert panels["L4N10"]["strongest"][0]["values"][0] is None
+    assert panels["L2N40"]["strongest"] == []
 
 
 def test_a_strip_of_another_length_is_refused() -> None:
@@ -527,7 +564,7 @@ def test_a_strip_of_another_length_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["circuitsvis_text", "circuitsvis_topk"])
-def test_circuitsvis_stands_in_a_frame_that_may_load_nothing(name: str) -> None:
+def test_circuitsvis_is_shown_in_a_frame_that_may_load_nothing(name: str) -> None:
     frame = str(drawn(name))
     assert 'sandbox="allow-scripts"' in frame
     assert "default-src &#x27;none&#x27;" in frame
@@ -546,29 +583,32 @@ def test_circuitsvis_refuses_other_lengths() -> None:
 # Gallery
 
 
-@cache
 def gallery() -> Any:
     return script("docs/gallery/hlens_gallery.py", "hlens_gallery")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_gallery_presents_a_figure_in_the_words_of_its_docstring(name: str) -> None:
-    entry = gallery().entry(name)
-    needs = f"the docstring of figures/{name}.py needs "
-    assert entry.question.endswith("?"), needs + "a question as its first line, or 'Question: ...?'"
-    assert len(entry.reading) > 20, needs + "'To read it: ...'"
-    assert len(entry.misleads) > len("It misleads ") + 20, needs + "'It misleads when ...'"
-
-
-def test_the_gallery_has_a_section_for_every_figure(tmp_path: Path) -> None:
+def test_the_gallery_describes_every_figure_from_its_docstring(tmp_path: Path) -> None:
     module = gallery()
-    assert sorted(entry.name for entry in module.entries()) == NAMES
+    entries = {entry.name: entry for entry in module.entries()}
+    assert sorted(entries) == NAMES
+    for entry in entries.values():
+        file = f"the docstring of src/hlens/figures/{entry.name}.py"
+        assert entry.question.endswith("?"), f"{file}: no question; write 'Question: ...?'"
+        assert len(entry.reading) > 20, f"{file}: say more after 'To read it: '"
+        assert len(entry.misleads) > len("It misleads ") + 20, (
+            f"{file}: say more after 'It misleads '"
+        )
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "upset-dark.png").write_bytes(b"")
-    page = module.write_page(tmp_path).read_text(encoding="utf-8")
+    page = module.write_gallery(tmp_path).read_text(encoding="utf-8")
     assert page.count("\n## ") == len(NAMES)
     assert re.findall(r"\{image\} (\S+)", page) == ["images/upset-dark.png"]
     assert "hlens.figures.upset(sets)" in page
+
+
+def test_the_reference_page_holds_every_figure(tmp_path: Path) -> None:
+    page = gallery().write_reference(tmp_path).read_text(encoding="utf-8")
+    assert re.findall(r"automodule:: hlens\.figures\.(\w+)\n   :members:\n", page) == NAMES
 
 
 def test_flips_are_weighed_against_random_sets() -> None:

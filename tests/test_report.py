@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import hlens.figures as figures
+from hlens.drawing.figure import Figure
 from hlens.errors import HlensError
 from hlens.report import Card, ReportData, Section, page, report
 from hlens.report.table import number, table
@@ -77,7 +78,7 @@ def test_the_file_is_whole_and_small(tmp_path: Path) -> None:
 def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
-    broken: Callable[..., figures._figure.Figure] = partial(figures.scores.draw, pd.DataFrame())
+    broken: Callable[..., Figure] = partial(figures.scores.draw, pd.DataFrame())
     with pytest.raises(HlensError, match="missing"):
         report(ReportData("x", sections=[Section("y", content=[broken])]), path)
     assert path.read_text() == "old"

@@ -1,8 +1,9 @@
-"""The gallery: every figure of `hlens.figures`, drawn from its own example, light and dark.
+"""The gallery, generated from the folder ``src/hlens/figures``.
 
-``python docs/gallery/hlens_gallery.py`` draws what has changed since the last time and keeps the
-pictures in ``images/``; it needs Chromium and playwright. The docs build needs neither: as a Sphinx
-extension this file only writes the page, from the figures' own words and the pictures that stand.
+``python docs/gallery/hlens_gallery.py`` draws every figure from its own example, light and dark,
+where it has changed since the last time, and keeps the pictures in ``images/``; it needs Chromium
+and playwright. The docs build needs neither: as a Sphinx extension this file only writes the
+gallery's page, from the figures' docstrings and the pictures already there.
 """
 
 import argparse
@@ -19,32 +20,32 @@ from pathlib import Path
 from typing import Any
 
 from hlens import lookup
-from hlens.figures._figure import Figure, escape
-from hlens.figures._theme import palette
+from hlens.drawing.figure import Figure, escape
+from hlens.drawing.theme import palette
 
 HERE = Path(__file__).parent
 THEMES = ("light", "dark")
 WIDTH = 1_000
-MADE = "made.json"  # what each picture was drawn from, so that equal figures keep their pictures
-FIRST = ("scores", "audit_card", "leaderboard", "confounds", "refits", "tokens", "neuron_map",
+DIGESTS = "made.json"  # of what each picture shows, so that unchanged figures keep their pictures
+ORDER = ("scores", "audit_card", "leaderboard", "confounds", "refits", "tokens", "neuron_map",
          "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset", "reliability",
          "dose_response", "flips", "pareto", "patching", "losses")  # fmt: skip
 
-HEAD = """\
+GALLERY = """\
 # Gallery
 
-<!-- Written by docs/gallery/hlens_gallery.py; what it says stands in each figure's own file. -->
+<!-- Written by docs/gallery/hlens_gallery.py from the docstring of each figure's file. -->
 
 Every figure of `hlens.figures`, drawn from made data: the question that it answers, how to read it,
 and how it misleads. Titles are computed from the data. Each figure is a function of plain tables or
-of the nouns of hlens, takes `theme="light"` or `"dark"`, and is kept with
+of the nouns of hlens, takes `theme="light"` or `"dark"`, and is saved with
 `figure.save("name.html")`, or as `.png`, `.svg` or `.pdf` with the extra `hlens[export]`.
 """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the page says of one figure, in the figure's own words."""
+    """What the gallery says of one figure, from the figure's own file."""
 
     name: str
     title: str
@@ -56,50 +57,52 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """An entry for each figure of the family: in the order of a report, then by name."""
+    """An entry for each figure: in the order of a report, any other after these by name."""
     names = lookup.names("figures")
-    rank = {name: at for at, name in enumerate(FIRST)}
+    rank = {name: place for place, name in enumerate(ORDER)}
     return [entry(name) for name in sorted(names, key=lambda one: (rank.get(one, len(rank)), one))]
 
 
 def entry(name: str) -> Entry:
-    """The words of one figure, from the docstring of its file."""
+    """The entry of one figure, from the docstring of its file."""
     module = lookup.member("figures", name)
     title, _, rest = inspect.getdoc(module).partition("\n\n")  # type: ignore[union-attr]
     title, rest = (" ".join(part.split()) for part in (title, rest))
-    asked = re.search(r"Question: (.+?\?)", rest)
-    question = asked[1] if asked else title[: title.find("?") + 1]
-    needed = [
-        p.name
-        for p in inspect.signature(module.draw).parameters.values()
-        if p.default is inspect.Parameter.empty
-    ]
+    question = re.search(r"Question: (.+?\?)", rest)
+    parameters = inspect.signature(module.draw).parameters.values()
+    required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
     drawn = module.draw(**module.example())
     return Entry(
         name=name,
         title=title,
-        question=_sentence(question),
+        question=_sentence(question[1] if question else title[: title.find("?") + 1]),
         reading=_sentence(_part(rest, "To read it: ")),
         misleads="It misleads " + _part(rest, "It misleads "),
-        call=f"hlens.figures.{name}({', '.join(needed)})",
+        call=f"hlens.figures.{name}({', '.join(required)})",
         alt=drawn.meta["alt"] if isinstance(drawn, Figure) else drawn.alt,
     )
 
 
 def _part(text: str, start: str) -> str:
-    """What follows a word of the docstring, up to the next such word."""
-    found = re.search(rf"{start}(.+?)(?= (?:Question: |To read it: |It misleads )|$)", text)
-    return found[1] if found else ""
+    """The part of a docstring that begins with `start`, up to the next part."""
+    part = re.search(rf"{start}(.+?)(?= (?:Question: |To read it: |It misleads )|$)", text)
+    return part[1] if part else ""
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def write_page(folder: Path = HERE) -> Path:
-    """Write ``index.md``; a page that would be the same is left alone, so that Sphinx skips it."""
-    text = HEAD + "".join(_section(one, folder / "images") for one in entries())
-    path = folder / "index.md"
+def write_gallery(folder: Path = HERE) -> Path:
+    """Write ``index.md`` into the folder of the gallery."""
+    return _write(
+        folder / "index.md",
+        GALLERY + "".join(_section(one, folder / "images") for one in entries()),
+    )
+
+
+def _write(path: Path, text: str) -> Path:
+    # An unchanged page is not rewritten, so that Sphinx need not read it again.
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
     return path
@@ -121,38 +124,38 @@ def _section(one: Entry, images: Path) -> str:
 
 
 def _plain(text: str) -> str:
-    """Words in which MyST finds no mathematics and no tags."""
+    """Text in which MyST finds no mathematics and no tags."""
     return text.replace("$", r"\$").replace("<", r"\<")
 
 
 def shoot(folder: Path = HERE / "images", again: bool = False) -> Iterator[Path]:
-    """Draw in a browser what has changed, and keep the pictures.
+    """Draw the figures that have changed in a browser, and keep the pictures.
 
     Args:
-        folder: Where the pictures lie.
+        folder: Folder of the pictures.
         again: Also draw what has not changed.
 
     Yields:
         The path of each new picture.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = folder / MADE
+    record = folder / DIGESTS
     before = json.loads(record.read_text()) if record.exists() and not again else {}
-    made: dict[str, str] = {}
-    wanted: list[tuple[str, str, Any]] = []
+    digests: dict[str, str] = {}
+    changed: list[tuple[str, str, Any]] = []
     for name in lookup.names("figures"):
         module = lookup.member("figures", name)
         for theme in THEMES:
             drawn = module.draw(**module.example(), theme=theme)
             key = f"{name}-{theme}"
-            made[key] = _digest(drawn)
-            if before.get(key) != made[key] or not (folder / f"{key}.png").is_file():
-                wanted.append((key, theme, drawn))
-    yield from _photograph(wanted, folder)
+            digests[key] = _digest(drawn)
+            if before.get(key) != digests[key] or not (folder / f"{key}.png").is_file():
+                changed.append((key, theme, drawn))
+    yield from _photograph(changed, folder)
     for path in folder.glob("*.png"):
-        if path.stem not in made:
+        if path.stem not in digests:
             path.unlink()
-    record.write_text(json.dumps(made, indent=1) + "\n")
+    record.write_text(json.dumps(digests, indent=1) + "\n")
 
 
 def _digest(drawn: Any) -> str:
@@ -160,8 +163,8 @@ def _digest(drawn: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _photograph(wanted: list[tuple[str, str, Any]], folder: Path) -> Iterator[Path]:
-    if not wanted:
+def _photograph(changed: list[tuple[str, str, Any]], folder: Path) -> Iterator[Path]:
+    if not changed:
         return
     from playwright.sync_api import sync_playwright
 
@@ -170,45 +173,45 @@ def _photograph(wanted: list[tuple[str, str, Any]], folder: Path) -> Iterator[Pa
         browser = engine.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         )
-        for key, theme, drawn in wanted:
+        for key, theme, drawn in changed:
             context = browser.new_context(
                 viewport={"width": WIDTH, "height": 900}, color_scheme=theme, offline=True
             )
             path = folder / f"{key}.png"
-            _one(context.new_page(), drawn, theme, path)
+            _screenshot(context.new_page(), drawn, theme=theme, path=path)
             context.close()
             yield path
         browser.close()
 
 
-def _one(page: Any, drawn: Any, theme: str, path: Path) -> None:
-    """One picture, cut to what is drawn."""
-    aside = path.with_suffix(".html")
+def _screenshot(page: Any, drawn: Any, *, theme: str, path: Path) -> None:
+    """Write the picture of one figure, cut to what is drawn."""
+    html = path.with_suffix(".html")
     if isinstance(drawn, Figure):
         bare = {"displayModeBar": False}
         markup = drawn.to_html(full_html=False, include_plotlyjs=True, config=bare)
     else:
         markup = f'<div style="padding:12px">{drawn}</div>'
-    aside.write_text(
+    html.write_text(
         f"<!doctype html><meta charset='utf-8'><title>{escape(path.stem)}</title>"
         f"<body style='margin:0;background:{palette(theme).page}'><div id='all'>{markup}</div>",
         encoding="utf-8",
     )
     try:
-        page.goto(aside.as_uri())
+        page.goto(html.as_uri())
         if isinstance(drawn, Figure):
             page.wait_for_selector(".main-svg")
-        for frame in page.frames[1:]:  # the explorer says when it is ready, CircuitsVis has menus
+        for frame in page.frames[1:]:  # the explorer marks when it is ready, CircuitsVis has menus
             frame.wait_for_selector("html[data-ready], select", state="attached")
             frame.wait_for_timeout(500)
         page.locator("#all").screenshot(path=str(path))
     finally:
-        aside.unlink()
+        html.unlink()
 
 
 def setup(app: Any) -> dict[str, bool]:
     """As a Sphinx extension: write the page before the sources are read."""
-    app.connect("builder-inited", lambda app: write_page(Path(app.srcdir) / "gallery"))
+    app.connect("builder-inited", lambda app: write_gallery(Path(app.srcdir) / "gallery"))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -216,10 +219,10 @@ def main() -> None:
     """Draw what has changed, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--again", action="store_true", help="also what has not changed")
-    given = parser.parse_args()
-    for path in shoot(again=given.again):
+    options = parser.parse_args()
+    for path in shoot(again=options.again):
         sys.stdout.write(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB\n")
-    sys.stdout.write(f"{write_page()}\n")
+    sys.stdout.write(f"{write_gallery()}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 import hlens.figures as figures
 from hlens.errors import HlensError
 from hlens.figures.explorer import NeuronPage, Strip
-from hlens.figures.explorer._live import _widget_class
+from hlens.figures.explorer._widget import _widget_class
 from hlens.types import Detector
 
 pytest.importorskip("anywidget", reason="the extra hlens[widget] is not installed")
@@ -87,7 +87,7 @@ def test_choices_go_both_ways(opened: Callable[..., Any]) -> None:
     result.page.wait_for_function("window.saved === 'L2N40'")
     result.page.evaluate("model.set('chosen', 'L4N10')")
     head.filter(has_text="L4N10").wait_for()
-    told = figures.explorer._facts.page_data(page((4, 10)))
+    told = figures.explorer._panel.page_data(page((4, 10)))
     result.page.evaluate(
         "told => model.set('learned', {key: 'L4N10', told})",
         told,

@@ -11,7 +11,7 @@ import pytest
 
 import hlens.figures as figures
 from hlens import lookup
-from hlens.figures._figure import Figure
+from hlens.drawing.figure import Figure
 from hlens.report import Card, ReportData, Section, page
 from hlens.types import Estimate
 from hostile import TOKENS as HOSTILE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hlens import figures, judges
-from hlens.figures._figure import Figure
+from hlens.drawing.figure import Figure
 
 if TYPE_CHECKING:
     from hlens.study import Study

@@ -1,7 +1,23 @@
 """The figures, one a file: ``hlens.figures.neuron_map(detector)`` calls the file's ``draw``.
 
-The folder is the list: a new file with a ``draw`` function is a new figure, and nothing else
-changes. Files whose names begin with an underscore are what the figures share.
+The folder is the registry. A figure is added by writing ``hlens/figures/NAME.py`` alone, which
+holds a docstring, ``draw`` and ``example``::
+
+    '''Does the rate rise with the dose? The rate at each dose, beside random neurons.
+
+    To read it: follow the line; it claims something where it leaves the grey band.
+    It misleads when the capability that it costs is not looked at.
+    '''
+
+    def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
+        '''Pure; its title is computed from the data, and its null is shown.'''
+
+    def example() -> dict[str, Any]:
+        '''Made data: the arguments of ``draw``.'''
+
+The gallery, the reference page, ``hlens list`` and the laws in ``tests/test_figures.py`` find the
+file by its name. A title that is no question is followed by ``Question: ...?`` in the docstring.
+What several figures share is in `hlens.drawing`.
 """
 
 import inspect

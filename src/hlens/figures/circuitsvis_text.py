@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hlens.drawing.circuitsvis import framed, safe_tokens
+from hlens.drawing.figure import count
+from hlens.drawing.html import Html
+from hlens.drawing.theme import palette
 from hlens.errors import HlensError
-from hlens.figures._circuitsvis import framed, safe_tokens
-from hlens.figures._figure import count
-from hlens.figures._html import Html
-from hlens.figures._theme import palette
 
 
 def draw(
@@ -59,7 +59,7 @@ def draw(
         f"Activations of {count(n_neurons, 'neuron')} in {count(n_layers, 'layer')} "
         f"at {count(len(tokens), 'token')}"
     )
-    return framed(rendered, title, 220 + 24 * (len(tokens) // 14), theme)
+    return framed(rendered, title, height=220 + 24 * (len(tokens) // 14), theme=theme)
 
 
 def example() -> dict[str, Any]:

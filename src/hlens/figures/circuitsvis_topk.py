@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hlens.drawing.circuitsvis import framed, safe_tokens
+from hlens.drawing.figure import count
+from hlens.drawing.html import Html
+from hlens.drawing.theme import palette
 from hlens.errors import HlensError
-from hlens.figures._circuitsvis import framed, safe_tokens
-from hlens.figures._figure import count
-from hlens.figures._html import Html
-from hlens.figures._theme import palette
 
 
 def draw(
@@ -55,7 +55,7 @@ def draw(
         third_dimension_name="Neuron",
     )
     title = f"Strongest and weakest tokens of each neuron in {count(len(texts), 'text')}"
-    return framed(rendered, title, 240 + 54 * k, theme)
+    return framed(rendered, title, height=240 + 54 * k, theme=theme)
 
 
 def example() -> dict[str, Any]:

@@ -11,19 +11,19 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.errors import HlensError
-from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._forest import intervals
-from hlens.figures._theme import Palette, palette, see_through
+from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.forest import chance_line, intervals
+from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.theme import Palette, palette, see_through
 
-# View -> words, sign and offset from the middle of the row; the covariate itself is the control.
+# View -> label, symbol and offset from the middle of the row; the covariate itself is the control.
 VIEWS = {
     "alone": ("the covariate alone", "square", 0.27),
     "alike pairs": ("detector, over alike pairs", "circle", 0.09),
     "matched": ("detector, matched subset", "circle-open", -0.09),
     "adjusted": ("detector, adjusted", "diamond", -0.27),
 }
-_NEEDED = {"covariate", "view", "stratum", "auroc", "low", "high", "n"}
+COLUMNS = ("covariate", "view", "stratum", "auroc", "low", "high", "n")
 
 
 def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light") -> Figure:
@@ -38,23 +38,27 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
     Raises:
         HlensError: A column is missing, or no covariate varies.
     """
-    missing = sorted(_NEEDED - set(table.columns))
-    held: Any = table.loc[table["auroc"].notna()] if not missing else table
-    if missing or held.empty:
-        raise HlensError(
-            f"confounds need rows with {', '.join(sorted(_NEEDED))}; missing: "
-            f"{', '.join(missing) or 'rows'}; give what audit.confounds returns"
-        )
+    check_columns(table, COLUMNS, figure="confounds", source="audit.confounds")
+    held: Any = table.loc[table["auroc"].notna()]
+    check_columns(held, COLUMNS, figure="confounds", source="audit.confounds")
     colours, figure = palette(theme), Figure()
-    names = list(dict.fromkeys(held["covariate"]))
-    place = {name: len(names) - 1 - at for at, name in enumerate(names)}
-    _strata(figure, held.loc[held["stratum"] != ""], place, colours)
-    for view, (words, symbol, offset) in VIEWS.items():
+    names = distinct(held["covariate"])
+    height = {name: len(names) - 1 - index for index, name in enumerate(names)}
+    _add_strata(figure, held.loc[held["stratum"] != ""], height, colours)
+    for view, (label, symbol, offset) in VIEWS.items():
         rows = held.loc[held["view"] == view]
         if len(rows):
             colour = colours.control if view == "alone" else colours.positive
-            figure.add_trace(_marks(rows, words, symbol, offset, colour, place))
-    _axes(figure, held, names, auroc, colours)
+            heights = [height[name] + offset for name in rows["covariate"]]
+            figure.add_trace(_marks(rows, heights, label=label, symbol=symbol, colour=colour))
+    chance_line(figure, colours)
+    if auroc is not None:
+        figure.add_vline(x=auroc, line={"color": colours.positive, "width": 1, "dash": "dot"})
+        add_note(
+            figure, "nothing held fixed", x=auroc, y=0, colour=colours.positive_ink, yref="paper",
+            yanchor="bottom", xanchor="left", xshift=4,
+        )  # fmt: skip
+    _set_axes(figure, held, names, colours)
     return finish(
         figure,
         colours,
@@ -80,49 +84,42 @@ def example() -> dict[str, Any]:
         ("topic", "adjusted", "", 0.69, 0.63, 0.75, 420),
         ("format", "alone", "", None, None, None, 420),
     ]
-    columns = ["covariate", "view", "stratum", "auroc", "low", "high", "n"]
-    return {"table": pd.DataFrame(rows, columns=columns), "auroc": 0.83}
+    return {"table": pd.DataFrame(rows, columns=list(COLUMNS)), "auroc": 0.83}
 
 
 def _marks(
-    rows: pd.DataFrame, words: str, symbol: str, offset: float, colour: str, place: dict[str, int]
+    rows: pd.DataFrame, heights: list[float], *, label: str, symbol: str, colour: str
 ) -> go.Scatter:
     return go.Scatter(
         x=rows["auroc"],
-        y=[place[name] + offset for name in rows["covariate"]],
-        error_x=intervals(rows, "auroc", colour, 2.4),
+        y=heights,
+        error_x=intervals(rows, "auroc", colour=colour, thickness=2.4),
         mode="markers",
-        name=words,
+        name=label,
         marker={"size": 10, "color": colour, "symbol": symbol,
                 "line": {"width": 1.6, "color": colour}},
         customdata=list(
             zip(map(escape, rows["covariate"]), rows["low"], rows["high"], rows["n"], strict=True)
         ),
-        hovertemplate=f"<b>%{{customdata[0]}}</b>: {words}<br>AUROC %{{x:.3f}} "
+        hovertemplate=f"<b>%{{customdata[0]}}</b>: {label}<br>AUROC %{{x:.3f}} "
         "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]<br>n = %{customdata[3]:,d}<extra></extra>",
     )  # fmt: skip
 
 
-def _strata(figure: Figure, rows: pd.DataFrame, place: dict[str, int], colours: Palette) -> None:
+def _add_strata(figure: Figure, rows: Any, height: dict[str, int], colours: Palette) -> None:
     if rows.empty:
         return
     figure.add_trace(
         go.Scatter(
             x=rows["auroc"],
-            y=[place[name] for name in rows["covariate"]],
+            y=[height[name] for name in rows["covariate"]],
             mode="markers",
             name="detector, in each stratum",
             marker={"size": 7, "color": see_through(colours.positive, 0.35)},
-            customdata=list(
-                zip(
-                    map(escape, rows["covariate"]),
-                    map(escape, rows["stratum"]),
-                    rows["low"],
-                    rows["high"],
-                    rows["n"],
-                    strict=True,
-                )
-            ),
+            customdata=[
+                (escape(row.covariate), escape(row.stratum), row.low, row.high, row.n)
+                for row in rows.itertuples()
+            ],
             hovertemplate="<b>%{customdata[0]}: %{customdata[1]}</b><br>AUROC %{x:.3f} "
             "[%{customdata[2]:.3f}, %{customdata[3]:.3f}]<br>n = %{customdata[4]:,d}"
             "<extra></extra>",
@@ -130,20 +127,10 @@ def _strata(figure: Figure, rows: pd.DataFrame, place: dict[str, int], colours: 
     )
 
 
-def _axes(
-    figure: Figure, held: Any, names: list[str], auroc: float | None, colours: Palette
-) -> None:
+def _set_axes(figure: Figure, held: Any, names: list[str], colours: Palette) -> None:
     low = min(0.45, float(held[["auroc", "low"]].min().min()) - 0.02)
-    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
-    if auroc is not None:
-        figure.add_vline(x=auroc, line={"color": colours.positive, "width": 1, "dash": "dot"})
-        figure.add_annotation(
-            x=auroc, y=0, yref="paper", yanchor="bottom", xanchor="left", xshift=4,
-            text="nothing held fixed", showarrow=False,
-            font={"size": 11.5, "color": colours.positive_ink},
-        )  # fmt: skip
-    for at in range(len(names) - 1):
-        figure.add_hline(y=at + 0.5, line={"color": colours.grid, "width": 1})
+    for row in range(len(names) - 1):
+        figure.add_hline(y=row + 0.5, line={"color": colours.grid, "width": 1})
     figure.update_layout(
         xaxis={
             "range": [max(0.0, low), 1.02],

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._cells import check_columns, in_order
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._lines import add_curve, mark_x, panel_title
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.curves import add_curve, mark_x, panels
+from hlens.drawing.figure import Figure, escape, finish
+from hlens.drawing.table import check_columns, distinct, n_range, uncapitalized
+from hlens.drawing.theme import Palette, palette
 
 BANDED = ("", "target", "random")  # the bands of more sets would hide each other
 COLUMNS = ("outcome", "neurons", "alpha", "value", "low", "high", "n")
@@ -42,34 +42,37 @@ def draw(
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "dose_response", "effects.intervene")
+    check_columns(table, COLUMNS, figure="dose_response", source="effects.intervene")
     colours = palette(theme)
-    outcomes, sets = in_order(table.outcome), in_order(table.neurons)
+    outcomes, sets = distinct(table.outcome), distinct(table.neurons)
     figure = Figure()
-    gap = 0.09
-    width = (1 - gap * (len(outcomes) - 1)) / len(outcomes)
-    for index, outcome in enumerate(outcomes):
-        left = index * (width + gap)
-        _add_panel(figure, table.loc[table.outcome == outcome], sets, index, unmodified, colours)
-        x, y = (f"{axis}axis{index + 1 if index else ''}" for axis in "xy")
-        shares = _is_share(table.loc[table.outcome == outcome])
+    places = panels(figure, list(map(escape, outcomes)), gap=0.09, colour=colours.ink)
+    for outcome, (number, domain) in zip(outcomes, places, strict=True):
+        rows = table.loc[table.outcome == outcome]
+        _add_panel(figure, rows, sets, number, colours)
+        mark_x(
+            figure,
+            unmodified,
+            f"unmodified (α = {unmodified:g})",
+            colour=colours.muted,
+            axes=(f"x{number}", f"y{number} domain"),
+        )
         figure.update_layout(
             {
-                x: {
-                    "domain": [left, left + width],
-                    "anchor": f"y{index + 1 if index else ''}",
+                f"xaxis{number}": {
+                    "domain": domain,
+                    "anchor": f"y{number}",
                     "title": {"text": "activation multiplier α"},
                     "showgrid": False,
                     "tickvals": _ticks(table),
                 },
-                y: {
-                    "anchor": f"x{index + 1 if index else ''}",
-                    "tickformat": ".0%" if shares else "",
+                f"yaxis{number}": {
+                    "anchor": f"x{number}",
+                    "tickformat": ".0%" if _is_share(rows) else "",
                     "nticks": 8,
                 },
             }
         )
-        panel_title(figure, escape(outcome), left, colours.ink)
     figure.update_layout(legend={"y": 1.1})
     steep = slopes is not None and len(slopes)
     return finish(
@@ -107,63 +110,55 @@ def _is_share(rows: pd.DataFrame) -> bool:
 def _ticks(table: pd.DataFrame) -> list[float]:
     """The measured multipliers, without those that would touch."""
     values = sorted(float(value) for value in set(table.alpha))
-    room = (values[-1] - values[0]) / 12
+    least_gap = (values[-1] - values[0]) / 12
     kept = values[:1]
     for value in values[1:]:
-        if value - kept[-1] >= room:
+        if value - kept[-1] >= least_gap:
             kept.append(value)
     return kept
 
 
 def _add_panel(
-    figure: Figure,
-    rows: pd.DataFrame,
-    sets: list[str],
-    index: int,
-    unmodified: float,
-    colours: Palette,
+    figure: Figure, rows: pd.DataFrame, sets: list[str], number: str, colours: Palette
 ) -> None:
-    number = index + 1 if index else ""
-    for at, name in enumerate(sets):
+    for index, name in enumerate(sets):
         own = rows.loc[rows.neurons == name]
         if len(own):
             kind = str(own.kind.iloc[0]) if "kind" in own else ""
-            colour, symbol = _looks(kind, at, colours)
+            colour, symbol = _looks(kind, index, colours)
             add_curve(
                 figure,
                 own,
-                "alpha",
-                "value",
+                x="alpha",
+                y="value",
                 name=escape(name),
                 colour=colour,
-                control=at > 0,
+                control=index > 0,
                 axes=(f"x{number}", f"y{number}"),
-                legend=index == 0,
+                legend=not number,
                 form=".1%" if _is_share(rows) else ".3~g",
                 unit="α = ",
                 symbol=symbol,
                 band=kind in BANDED,
             )
-    axes = (f"x{number}", f"y{number} domain")
-    mark_x(figure, unmodified, f"unmodified (α = {unmodified:g})", colours.muted, axes)
 
 
-def _looks(kind: str, at: int, colours: Palette) -> tuple[str, str]:
-    """Colour and shape of a set: by its kind, else by its place."""
+def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
+    """Colour and shape of a set: by its kind, else by its order in the table."""
     kinds = {
         "truth": (colours.negative, "diamond"),
         "norm_matched": (colours.ink, "x"),
         "random_matched": (colours.second, "square"),
     }
     shades = [colours.positive, colours.control, colours.second, colours.neutral]
-    return kinds.get(kind, (shades[min(at, 3)], ""))
+    return kinds.get(kind, (shades[min(index, 3)], ""))
 
 
 def _slope_title(slopes: Any, outcome: str) -> str:
-    """The claim's slope, and how it stands against the random sets."""
+    """The claim's slope, compared with those of the random sets."""
     row = slopes.loc[slopes.kind == "target"].iloc[0]
-    what, short = _lower(outcome), row["set"].split(",")[0]
-    # A share is told in points; anything else in its own unit.
+    what, short = uncapitalized(outcome), row["set"].split(",")[0]
+    # A share is given in percentage points; anything else in its own unit.
     size = f"{abs(row.slope) * 100:.1f} points" if row.unit == "share" else f"{abs(row.slope):.2g}"
     if row.low <= 0 <= row.high:
         return f"Scaling {short} does not move {what}: {size} per α, its interval holds 0"
@@ -184,9 +179,11 @@ def _title(table: pd.DataFrame, outcome: str, sets: list[str]) -> str:
     moved = [name for name in sets[1:] if changes[name] and changes[name] == claim]
     short = {name: name.split(",")[0] for name in sets}
     if claim == 0:
-        return f"Scaling {short[sets[0]]} does not move {_lower(outcome)} beyond its interval"
+        return (
+            f"Scaling {short[sets[0]]} does not move {uncapitalized(outcome)} beyond its interval"
+        )
     way = "raises" if claim > 0 else "lowers"
-    start = f"Turning {short[sets[0]]} up {way} {_lower(outcome)}"
+    start = f"Turning {short[sets[0]]} up {way} {uncapitalized(outcome)}"
     if not controls:
         return f"{start}; no control was run"
     if not moved:
@@ -205,13 +202,7 @@ def _change(rows: pd.DataFrame) -> int:
     return -1 if last.high < first.low else 0
 
 
-def _lower(text: str) -> str:
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
-
-
 def _subtitle(table: pd.DataFrame, outcome: str) -> str:
-    rows = table.loc[table.outcome == outcome]
-    low, high = int(rows.n.min()), int(rows.n.max())
-    n = f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
+    n = n_range(table.loc[table.outcome == outcome, "n"])
     spread = "; for random sets, lowest to highest" if "kind" in table else ""
     return f"{n} a point · bands: 95 % interval{spread} · dotted: controls"

@@ -12,17 +12,16 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.figures._cells import check_columns, in_order
-from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._lines import panel_title
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.curves import panels
+from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.table import check_columns, distinct, n_range
+from hlens.drawing.theme import Palette, palette
 
 COLUMNS = ("behaviour", "set", "kind", "alpha", "to_hit", "to_miss", "n")
-WAYS = (
+DIRECTIONS = (
     ("to_hit", 1, "toward the behaviour", "triangle-up"),
     ("to_miss", -1, "away from it", "triangle-down"),
 )
-GAP = 0.07
 
 
 def draw(
@@ -33,33 +32,53 @@ def draw(
     Args:
         table: Columns ``behaviour, set, kind, alpha, to_hit, to_miss, n`` and perhaps
             ``p_corrected``, as `hlens.effects.flips` returns them.
-        labels: Words for the behaviours.
+        labels: Labels of the behaviours.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "flips", "effects.flips")
+    check_columns(table, COLUMNS, figure="flips", source="effects.flips")
     colours = palette(theme)
-    names = in_order(table.behaviour)
+    names = distinct(table.behaviour)
+    titles = [escape((labels or {}).get(name, name)) for name in names]
     alphas = sorted(set(table.alpha))
-    width = (1 - GAP * (len(names) - 1)) / len(names)
     figure = Figure()
-    for index, name in enumerate(names):
-        left = index * (width + GAP)
-        number = str(index + 1) if index else ""
+    places = panels(figure, titles, gap=0.07, colour=colours.ink)
+    for name, (number, domain) in zip(names, places, strict=True):
         rows = table.loc[table.behaviour == name]
         _add_bars(figure, rows, alphas, number, colours)
         _add_chance(figure, rows, alphas, number, colours)
         most = float(rows[["to_hit", "to_miss"]].to_numpy().max())
-        _lay_out(figure, alphas, number, (left, left + width), most, colours)
-        panel_title(figure, escape((labels or {}).get(name, name)), left, colours.ink)
+        figure.update_layout(
+            {
+                f"xaxis{number}": {
+                    "domain": domain,
+                    "anchor": f"y{number}",
+                    "tickvals": list(range(len(alphas))),
+                    "ticktext": [f"{alpha:g}" for alpha in alphas],
+                    "range": [-0.6, len(alphas) - 0.3],
+                    "title": {"text": "activation multiplier α"},
+                    "showgrid": False,
+                },
+                f"yaxis{number}": {
+                    "anchor": f"x{number}",
+                    "title": {"text": "" if number else "replies that turned"},
+                    "zeroline": True,
+                    "zerolinewidth": 1.2,
+                    "zerolinecolor": colours.muted,
+                    "range": [-1.3 * most - 1, 1.3 * most + 1],
+                    "nticks": 7,
+                },
+            }
+        )
     figure.update_layout(barmode="relative", bargap=0.42, legend={"y": 1.1})
     return finish(
         figure,
         colours,
         title=_title(table),
-        subtitle=_subtitle(table),
+        subtitle=f"{n_range(table.n)} replies scored with and without the edit · up: turned to the "
+        "behaviour",
         height=380,
         margin={"t": 58, "b": 56, "l": 56, "r": 28},
     )
@@ -83,14 +102,13 @@ def _add_bars(
     figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
 ) -> None:
     own = rows.loc[rows.kind == "target"]
-    for (column, sign, words, _), colour in zip(
-        WAYS, (colours.positive, colours.negative), strict=True
-    ):
+    shades = (colours.positive, colours.negative)
+    for (column, sign, label, _), colour in zip(DIRECTIONS, shades, strict=True):
         figure.add_trace(
             go.Bar(
                 x=[alphas.index(alpha) for alpha in own.alpha],
                 y=sign * own[column],
-                name=f"{escape(_claim(rows))}: {words}",
+                name=f"{escape(_claim(rows))}: {label}",
                 legendgroup=column,
                 showlegend=not number,
                 marker={"color": colour, "line": {"width": 0}},
@@ -98,7 +116,7 @@ def _add_bars(
                 textposition="outside",
                 textfont={"size": 11.5, "color": colours.ink},
                 cliponaxis=False,
-                hovertext=[_hover(row, column, words) for row in own.to_dict("records")],
+                hovertext=[_hover(row, column, label) for row in own.to_dict("records")],
                 hovertemplate="%{hovertext}<extra></extra>",
                 xaxis=f"x{number}",
                 yaxis=f"y{number}",
@@ -114,13 +132,13 @@ def _add_chance(
     if random.empty:
         return
     n_sets = random["set"].nunique()
-    for column, sign, _, symbol in WAYS:
-        at = random.groupby("alpha")[column].agg(["mean", "min", "max"])
-        up, down = at["max"] - at["mean"], at["mean"] - at["min"]
+    for column, sign, _, symbol in DIRECTIONS:
+        doses = random.groupby("alpha")[column].agg(["mean", "min", "max"])
+        up, down = doses["max"] - doses["mean"], doses["mean"] - doses["min"]
         figure.add_trace(
             go.Scatter(
-                x=[alphas.index(float(alpha)) + 0.36 for alpha in at.index],
-                y=sign * at["mean"],
+                x=[alphas.index(float(alpha)) + 0.36 for alpha in doses.index],
+                y=sign * doses["mean"],
                 error_y={
                     "array": up if sign > 0 else down,
                     "arrayminus": down if sign > 0 else up,
@@ -135,7 +153,7 @@ def _add_chance(
                 showlegend=not number and sign > 0,
                 hovertext=[
                     f"random sets, α = {a:g}: {m:.1f} [{lo:.0f} to {hi:.0f}]"
-                    for a, (m, lo, hi) in zip(at.index, at.to_numpy(), strict=True)
+                    for a, (m, lo, hi) in zip(doses.index, doses.to_numpy(), strict=True)
                 ],
                 hovertemplate="%{hovertext}<extra></extra>",
                 xaxis=f"x{number}",
@@ -144,42 +162,10 @@ def _add_chance(
         )
 
 
-def _lay_out(
-    figure: Figure,
-    alphas: list[float],
-    number: str,
-    domain: tuple[float, float],
-    most: float,
-    colours: Palette,
-) -> None:
-    figure.update_layout(
-        {
-            f"xaxis{number}": {
-                "domain": domain,
-                "anchor": f"y{number}",
-                "tickvals": list(range(len(alphas))),
-                "ticktext": [f"{alpha:g}" for alpha in alphas],
-                "range": [-0.6, len(alphas) - 0.3],
-                "title": {"text": "activation multiplier α"},
-                "showgrid": False,
-            },
-            f"yaxis{number}": {
-                "anchor": f"x{number}",
-                "title": {"text": "" if number else "replies that turned"},
-                "zeroline": True,
-                "zerolinewidth": 1.2,
-                "zerolinecolor": colours.muted,
-                "range": [-1.3 * most - 1, 1.3 * most + 1],
-                "nticks": 7,
-            },
-        }
-    )
-
-
-def _hover(row: dict[str, Any], column: str, words: str) -> str:
+def _hover(row: dict[str, Any], column: str, label: str) -> str:
     p = row.get("p_corrected")
-    told = "" if p is None else f"<br>both ways: corrected p = {p:.3g}"
-    return f"<b>α = {row['alpha']:g}: {row[column]} of {row['n']}</b> {words}{told}"
+    test = "" if p is None else f"<br>both ways: corrected p = {p:.3g}"
+    return f"<b>α = {row['alpha']:g}: {row[column]} of {row['n']}</b> {label}{test}"
 
 
 def _claim(rows: pd.DataFrame) -> str:
@@ -197,14 +183,8 @@ def _title(table: pd.DataFrame) -> str:
     for row in own.itertuples():
         low, high, sets = spread.loc[(row.behaviour, row.alpha)]
         beyond += not low <= row.net <= high
-        chance += 2 / (sets + 1)  # one of sets + 1 alike is the lowest or the highest
+        chance += 2 / (sets + 1)  # the claim, were it one more random set: lowest or highest
     return (
         f"Net flips of {_claim(table)} lie beyond every random set at {beyond} of {len(own)} doses "
         f"(chance: {chance:.1f})"
     )
-
-
-def _subtitle(table: pd.DataFrame) -> str:
-    low, high = int(table.n.min()), int(table.n.max())
-    n = f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
-    return f"{n} replies scored with and without the edit · up: turned to the behaviour"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._cells import check_columns, in_order
-from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._lines import add_curve
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.curves import add_curve
+from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
 
 CEILING = "all neurons, L2"
@@ -33,33 +33,33 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "k_sweep", "evaluation.k_sweep")
+    check_columns(table, COLUMNS, figure="k_sweep", source="evaluation.k_sweep")
     colours = palette(theme)
     whole = table.loc[table.neurons == CEILING]
     if len(whole):
         row = whole.iloc[0]
         ceiling = ceiling or Estimate(row.auroc, row.low, row.high, int(row.n))
         table = table.loc[table.neurons != CEILING]
-    sets = in_order(table.neurons)
+    sets = distinct(table.neurons)
     shades = [colours.positive, colours.control, colours.second, colours.neutral]
     figure = Figure()
     if ceiling is not None:
         _add_ceiling(figure, table, ceiling, colours)
-    for at, name in enumerate(sets):
+    for index, name in enumerate(sets):
         add_curve(
             figure,
             table.loc[table.neurons == name],
-            "k",
-            "auroc",
+            x="k",
+            y="auroc",
             name=escape(name),
-            colour=shades[min(at, 3)],
-            control=at > 0,
+            colour=shades[min(index, 3)],
+            control=index > 0,
             unit="k = ",
         )
     figure.add_hline(y=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
-    figure.add_annotation(
-        x=1, y=0.5, xref="paper", yref="y", xanchor="right", yanchor="bottom", text="chance",
-        showarrow=False, font={"size": 11.5, "color": colours.muted},
+    add_note(
+        figure, "chance", x=1, y=0.5, colour=colours.muted, xref="paper", yref="y",
+        xanchor="right", yanchor="bottom",
     )  # fmt: skip
     ticks = sorted({int(k) for k in table.k})
     figure.update_layout(
@@ -76,8 +76,8 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
         figure,
         colours,
         title=_title(table, sets, ceiling),
-        subtitle=f"{_n(table)} held-out answers · bands: 95 % interval; for random neurons, the "
-        "spread of draws",
+        subtitle=f"{int(table.n.max()):,} held-out answers · bands: 95 % interval; for random "
+        "neurons, the spread of draws",
         height=420,
         margin={"t": 44, "b": 56, "l": 60, "r": 28},
     )
@@ -96,16 +96,12 @@ def example() -> dict[str, Any]:
     }
 
 
-def _n(table: pd.DataFrame) -> str:
-    return f"{int(table.n.max()):,}"
-
-
 def _add_ceiling(figure: Figure, table: pd.DataFrame, ceiling: Estimate, colours: Palette) -> None:
     ends = [int(table.k.min()), int(table.k.max())]
     line = pd.DataFrame({"k": ends, "auroc": ceiling.value, "low": ceiling.low})
     line["high"], line["n"] = ceiling.high, ceiling.n
     name = f"all neurons, L2: {ceiling.value:.2f}"
-    add_curve(figure, line, "k", "auroc", name=name, colour=colours.ink, unit="k = ")
+    add_curve(figure, line, x="k", y="auroc", name=name, colour=colours.ink, unit="k = ")
     figure.data[-1].update(mode="lines", line={"width": 1.6})
 
 
@@ -114,7 +110,7 @@ def _title(table: pd.DataFrame, sets: list[str], ceiling: Estimate | None) -> st
     aim = ceiling.low if ceiling is not None else float(own.auroc.max()) - 0.01
     what = "the ceiling of all neurons" if ceiling is not None else "the best of the sweep"
     enough = own.loc[own.auroc >= aim]
-    if "chosen" in own and own.chosen.any():  # a choice made in training goes before one made here
+    if "chosen" in own and own.chosen.any():  # k chosen on the training part takes precedence
         enough = own.loc[own.chosen.astype(bool)]
     if enough.empty:
         best = own.loc[own.auroc.idxmax()]

@@ -2,7 +2,7 @@
 
 Question: does anything simpler read as well, and do the neurons know something that it does not?
 To read it: each row is a detector, best first, with what it costs; what the neurons add to a
-rival stands beside it.
+rival is shown beside it.
 It misleads when two intervals that overlap are read as a tie: the detectors are compared on the
 same answers, and the paired test is narrower. A rival that loses here may win on other data.
 """
@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.errors import HlensError
-from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._forest import add_forest, intervals
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.forest import add_forest, add_value, intervals
+from hlens.drawing.table import check_columns
+from hlens.drawing.theme import Palette, palette
 
+COLUMNS = ("detector", "auroc", "low", "high", "n")
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
+COST = (LEFT[1] + RIGHT[0]) / 2  # middle of the column of costs
 
 
 def draw(
@@ -40,26 +42,33 @@ def draw(
     Raises:
         HlensError: A column is missing, or no detector was run.
     """
-    missing = sorted({"detector", "auroc", "low", "high", "n"} - set(table.columns))
-    if missing or not table.auroc.notna().any():
-        raise HlensError(
-            f"a leaderboard needs rows with detector, auroc, low, high and n; missing: "
-            f"{', '.join(missing) or 'rows'}; give what audit.leaderboard returns"
-        )
-    colours, figure = palette(theme), Figure()
+    check_columns(table, COLUMNS, figure="leaderboard", source="audit.leaderboard")
     run: Any = table.loc[table["auroc"].notna()].sort_values("auroc", ascending=False)
+    check_columns(run, COLUMNS, figure="leaderboard", source="audit.leaderboard")
+    colours, figure = palette(theme), Figure()
     own = run["detector"] == reference
-    names = [named(name) for name in run["detector"]]
+    names = list(map(_row_name, run["detector"]))
     add_forest(
-        figure, run, names, own.to_numpy(), colours, domain=LEFT, right=1.04,
+        figure, run, names=names, claim=own.to_numpy(), colours=colours, domain=LEFT, right=1.04,
         title="AUROC (dashed: chance)",
     )  # fmt: skip
-    gains = added is not None and len(added) > 0
-    if gains and added is not None:
+    if added is not None and len(added):
         figure.add_trace(_gains(added, colours))
-    for row in run.to_dict("records"):
-        _words(figure, row, row["detector"] == reference, colours)
-    _axes(figure, gains, colours)
+    for name, row in zip(names, run.to_dict("records"), strict=True):
+        add_value(
+            figure, x=row["high"], y=name, value=row["auroc"], claim=row["detector"] == reference,
+            size=12.5, colours=colours,
+        )  # fmt: skip
+        cost = cost_words(row.get("passes"), row.get("samples"))
+        add_note(figure, cost, x=COST, y=name, xref="paper", colour=colours.muted, size=12)
+    add_note(
+        figure, "extra cost", x=COST, y=1, colour=colours.muted, size=13, xref="paper",
+        yref="paper", yanchor="bottom", yshift=10,
+    )  # fmt: skip
+    if added is not None and len(added):
+        figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
+        title = {"text": "what the H-neurons add<br>(millinats an answer)"}
+        figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y", "title": title})
     return finish(
         figure,
         colours,
@@ -80,11 +89,11 @@ def example() -> dict[str, Any]:
         ("length", 0.58, 0.52, 0.63, 420, 0.26, 0.001, 0, 0),
         ("lookback", None, None, None, 0, None, None, None, None),
     ]
-    columns = ["detector", "auroc", "low", "high", "n", "difference", "p_corrected", "passes"]
+    columns = [*COLUMNS, "difference", "p_corrected", "passes", "samples"]
     gains = [("residual_probe", 3, -4, 11), ("text", 52, 31, 75), ("perplexity", 70, 44, 95),
              ("length", 101, 74, 130)]  # fmt: skip
     return {
-        "table": pd.DataFrame(rows, columns=[*columns, "samples"]),
+        "table": pd.DataFrame(rows, columns=columns),
         "added": pd.DataFrame(gains, columns=["detector", "gain", "low", "high"]),
     }
 
@@ -92,8 +101,8 @@ def example() -> dict[str, Any]:
 def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     return go.Scatter(
         x=added["gain"],
-        y=[named(name) for name in added["detector"]],
-        error_x=intervals(added, "gain", colours.positive),
+        y=list(map(_row_name, added["detector"])),
+        error_x=intervals(added, "gain", colour=colours.positive),
         mode="markers",
         cliponaxis=False,
         marker={"size": 9, "color": colours.positive, "line": {"color": colours.page, "width": 1}},
@@ -105,26 +114,8 @@ def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     )
 
 
-def named(name: str) -> str:
-    """A detector's name as a reader takes it.
-
-    >>> named("min_logprob")
-    'min logprob'
-    """
+def _row_name(name: str) -> str:
     return escape(str(name).replace("_", " "))
-
-
-def _words(figure: Figure, row: dict[str, Any], claim: bool, colours: Palette) -> None:
-    figure.add_annotation(
-        x=row["high"], y=named(row["detector"]), xanchor="left", xshift=8, showarrow=False,
-        text=f"<b>{row['auroc']:.2f}</b>" if claim else f"{row['auroc']:.2f}",
-        font={"size": 12.5, "color": colours.positive_ink if claim else colours.muted},
-    )  # fmt: skip
-    figure.add_annotation(
-        x=(LEFT[1] + RIGHT[0]) / 2, xref="paper", y=named(row["detector"]), showarrow=False,
-        text=cost_words(row.get("passes"), row.get("samples")),
-        font={"size": 12, "color": colours.muted},
-    )  # fmt: skip
 
 
 def cost_words(passes: Any, samples: Any) -> str:
@@ -141,17 +132,6 @@ def cost_words(passes: Any, samples: Any) -> str:
         if n
     ]
     return ", ".join(parts) or "free"
-
-
-def _axes(figure: Figure, gains: bool, colours: Palette) -> None:
-    figure.add_annotation(
-        x=(LEFT[1] + RIGHT[0]) / 2, y=1, xref="paper", yref="paper", yanchor="bottom", yshift=10,
-        text="extra cost", showarrow=False, font={"size": 13, "color": colours.muted},
-    )  # fmt: skip
-    if gains:
-        figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
-        title = {"text": "what the H-neurons add<br>(millinats an answer)"}
-        figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y", "title": title})
 
 
 def _title(run: Any, own: Any, reference: str) -> str:

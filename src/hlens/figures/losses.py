@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.figures._cells import check_columns, in_order
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._theme import Palette, ink_on, palette
+from hlens.drawing.figure import Figure, add_note, escape, finish
+from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.theme import Palette, ink_on, palette
 
 COLUMNS = ("verdict", "reason", "n")
 KEPT = "located"
@@ -29,11 +29,12 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "losses", "spans.locate_with_losses")
+    check_columns(table, COLUMNS, figure="losses", source="spans.locate_with_losses")
     colours = palette(theme)
-    steps, labels = in_order(table.reason), in_order(table.verdict)
+    steps, labels = distinct(table.reason), distinct(table.verdict)
     steps.sort(key=lambda step: step != KEPT)
-    room = 0.03 * table.groupby("reason").n.sum().max()  # narrower bars hold no number
+    totals = table.groupby("reason").n.sum()
+    narrow = 0.03 * totals.max()  # a part this narrow cannot hold its number
     figure = Figure()
     for label in labels:
         own = table.loc[table.verdict == label].groupby("reason", sort=False).n.sum()
@@ -45,7 +46,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
                 orientation="h",
                 name=escape(label),
                 marker=_look(label, colours),
-                text=[f"{n:,}" if n > room else "" for n in counts],
+                text=[f"{n:,}" if n > narrow else "" for n in counts],
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -54,7 +55,12 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
                 hovertemplate=f"%{{y}}, {escape(label)}: <b>%{{x:,d}}</b><extra></extra>",
             )
         )
-    _add_totals(figure, table, steps, colours)
+    for step in steps:
+        n = int(totals[step])
+        add_note(
+            figure, f"<b>{n:,}</b>", x=n, y=escape(step), colour=colours.ink, size=13,
+            xanchor="left", xshift=8,
+        )  # fmt: skip
     figure.update_layout(
         barmode="stack",
         bargap=0.38,
@@ -97,7 +103,7 @@ def _colour(label: str, colours: Palette) -> str:
 
 
 def _look(label: str, colours: Palette) -> dict[str, object]:
-    # Hatched, faintly enough to read on: no label is told by colour alone.
+    # Hatched, so that colour alone distinguishes no label, but faintly: numbers are read on it.
     hatch = {
         "shape": "/" if label == "correct" else "",
         "fillmode": "overlay",
@@ -106,21 +112,6 @@ def _look(label: str, colours: Palette) -> dict[str, object]:
         "size": 7,
     }
     return {"color": _colour(label, colours), "line": {"width": 0}, "pattern": hatch}
-
-
-def _add_totals(figure: Figure, table: pd.DataFrame, steps: list[str], colours: Palette) -> None:
-    """The whole of each step behind its bar, since narrow parts hold no number."""
-    whole = table.groupby("reason").n.sum()
-    for step in steps:
-        figure.add_annotation(
-            x=int(whole[step]),
-            y=escape(step),
-            text=f"<b>{int(whole[step]):,}</b>",
-            xanchor="left",
-            xshift=8,
-            showarrow=False,
-            font={"size": 13, "color": colours.ink},
-        )
 
 
 def _title(table: pd.DataFrame) -> str:

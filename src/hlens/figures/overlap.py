@@ -12,21 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._cells import (
+from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.matrix import (
     CELL_HEIGHT,
     add_cells,
     add_scale,
     cell,
-    check_columns,
-    corrected_p,
     empty_cell,
     even_ticks,
-    in_order,
     matrix_axes,
-    share_of_width,
 )
-from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._theme import Palette, at, ink_on, palette
+from hlens.drawing.table import check_columns, corrected_p, distinct
+from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 from hlens.types import NeuronSet
 
 COLUMNS = ("a", "b", "n_a", "n_b", "shared", "jaccard", "expected", "fold", "p_corrected")
@@ -43,22 +40,22 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "overlap", "evaluation.overlap")
+    check_columns(table, COLUMNS, figure="overlap", source="evaluation.overlap")
     colours = palette(theme)
-    names = in_order(table.a, table.b)
+    names = distinct(table.a, table.b)
     pairs = table.loc[table.a != table.b].to_dict("records")
     sizes = {str(row["a"]): row["n_a"] for row in pairs}
     sizes |= {str(row["b"]): row["n_b"] for row in pairs}
     top_jaccard = max([0.5, *(row["jaccard"] for row in pairs if not math.isnan(row["jaccard"]))])
     top_fold = max([10.0, *(row["fold"] for row in pairs if math.isfinite(row["fold"]))])
     figure = Figure()
-    cells = [_own(names.index(name), n, colours) for name, n in sizes.items()]
+    cells = [_size_cell(names.index(name), n, colours) for name, n in sizes.items()]
     for row in pairs:
         high, low = sorted((names.index(str(row["a"])), names.index(str(row["b"]))))
-        cells.append(_jaccard(row, high, low, top_jaccard, colours))
-        cells.append(_fold(row, low, high, top_fold, colours))
+        cells.append(_jaccard_cell(row, (high, low), top_jaccard, colours))
+        cells.append(_fold_cell(row, (low, high), top_fold, colours))
     add_cells(figure, cells)
-    matrix_axes(figure, names, names, colours.ink)
+    matrix_axes(figure, rows=names, columns=names, colours=colours)
     _add_scales(figure, len(names), top_jaccard, top_fold, colours)
     return finish(
         figure,
@@ -96,10 +93,10 @@ def stars(p: float) -> str:
     return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""
 
 
-def _own(at_index: int, n: int, colours: Palette) -> dict[str, Any]:
+def _size_cell(index: int, n: int, colours: Palette) -> dict[str, Any]:
     return {
-        "x": at_index,
-        "y": at_index,
+        "x": index,
+        "y": index,
         "fill": colours.page,
         "ink": colours.muted,
         "text": f'{int(n):,}<br><span style="font-size:11px">neurons</span>',
@@ -107,7 +104,7 @@ def _own(at_index: int, n: int, colours: Palette) -> dict[str, Any]:
     }
 
 
-def _facts(row: dict[str, Any]) -> str:
+def _hover(row: dict[str, Any]) -> str:
     p = corrected_p(row["p_corrected"])
     return (
         f"{escape(row['a'])} ({int(row['n_a']):,}) and {escape(row['b'])} ({int(row['n_b']):,})"
@@ -116,28 +113,33 @@ def _facts(row: dict[str, Any]) -> str:
     )
 
 
-def _jaccard(row: dict[str, Any], x: int, y: int, top: float, colours: Palette) -> dict[str, Any]:
+def _jaccard_cell(
+    row: dict[str, Any], position: tuple[int, int], top: float, colours: Palette
+) -> dict[str, Any]:
     value = 0.0 if math.isnan(row["jaccard"]) else row["jaccard"]
-    fill, small = at(colours.blues, value / top), f"{int(row['shared']):,} shared"
-    return cell((x, y), f"{value:.2f}", small, fill, ink_on(fill), _facts(row))
+    fill, small = colour_at(colours.blues, value / top), f"{int(row['shared']):,} shared"
+    return cell(
+        position, _hover(row), value=f"{value:.2f}", small=small, fill=fill, ink=ink_on(fill)
+    )
 
 
-def _fold(row: dict[str, Any], x: int, y: int, top: float, colours: Palette) -> dict[str, Any]:
+def _fold_cell(
+    row: dict[str, Any], position: tuple[int, int], top: float, colours: Palette
+) -> dict[str, Any]:
     fold, p = row["fold"], row["p_corrected"]
     if fold is None or math.isnan(fold):
-        return empty_cell((x, y), _facts(row), colours)
+        return empty_cell(position, _hover(row), colours)
+    fill, ink, small = colours.faint, colours.muted, "n.s."
+    if p is not None and p < 0.05:  # colour is kept for what chance does not explain; NaN is not
+        fill = colour_at(colours.oranges, math.log(max(fold, 1.0)) / math.log(top))
+        ink, small = ink_on(fill), stars(p)
     value = f"{'∞' if math.isinf(fold) else f'{fold:.3g}'}×"
-    if p is None or math.isnan(p) or p >= 0.05:  # colour is kept for what chance does not explain
-        return cell((x, y), value, "n.s.", colours.faint, colours.muted, _facts(row))
-    fill = at(colours.oranges, math.log(max(fold, 1.0)) / math.log(top))
-    return cell((x, y), value, stars(p), fill, ink_on(fill), _facts(row))
+    return cell(position, _hover(row), value=value, small=small, fill=fill, ink=ink)
 
 
 def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Palette) -> None:
-    x = share_of_width(n) + 0.03
     decades = [1.0, 10.0, 100.0, 1000.0, 10000.0]
     folds = [value for value in decades if value <= fold]
-    length = min(0.5, 190 / (CELL_HEIGHT * n))
     add_scale(
         figure,
         colours,
@@ -145,9 +147,8 @@ def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Pa
         scale=colours.oranges,
         limits=(0.0, math.log10(fold)),
         ticks=([math.log10(value) for value in folds], [f"{value:,.0f}×" for value in folds]),
-        x=x,
-        y=1,
-        length=length,
+        shape=(n, n),
+        half="upper",
     )
     add_scale(
         figure,
@@ -156,9 +157,8 @@ def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Pa
         scale=colours.blues,
         limits=(0.0, jaccard),
         ticks=even_ticks(jaccard),
-        x=x,
-        y=0.5,
-        length=length,
+        shape=(n, n),
+        half="lower",
     )
 
 

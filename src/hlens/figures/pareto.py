@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.figures._cells import check_columns
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.figure import Figure, escape, finish
+from hlens.drawing.table import check_columns, uncapitalized
+from hlens.drawing.theme import Palette, palette
 
 COLUMNS = ("set", "kind", "alpha", "behaviour_change", "cost_change", "dominated")
 NAMES = {
@@ -45,7 +45,7 @@ def draw(
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "pareto", "effects.pareto")
+    check_columns(table, COLUMNS, figure="pareto", source="effects.pareto")
     colours = palette(theme)
     figure = Figure()
     front = table.loc[~table.dominated.astype(bool)].sort_values("cost_change")
@@ -63,12 +63,12 @@ def draw(
         figure.add_trace(_points(table.loc[table.kind == kind], kind, colours))
     figure.update_layout(
         xaxis={
-            "title": {"text": f"change of {escape(_lower(cost))}"},
+            "title": {"text": f"change of {escape(uncapitalized(cost))}"},
             "zeroline": True,
             "zerolinecolor": colours.neutral,
         },
         yaxis={
-            "title": {"text": f"change of {escape(_lower(behaviour))}, either way"},
+            "title": {"text": f"change of {escape(uncapitalized(behaviour))}, either way"},
             "tickformat": ".0%",
             "range": [-0.01, 1.12 * float(table.behaviour_change.abs().max()) + 0.01],
         },
@@ -112,7 +112,7 @@ def _points(rows: pd.DataFrame, kind: str, colours: Palette) -> go.Scatter:
         "norm_matched": (colours.ink, "x", 8),
     }
     colour, symbol, size = looks[kind]
-    ways = ["up" if change > 0 else "down" for change in rows.behaviour_change]
+    directions = ["up" if change > 0 else "down" for change in rows.behaviour_change]
     return go.Scatter(
         x=rows.cost_change,
         y=rows.behaviour_change.abs(),
@@ -122,18 +122,19 @@ def _points(rows: pd.DataFrame, kind: str, colours: Palette) -> go.Scatter:
         textfont={"size": 11.5, "color": colours.ink},
         name=escape(NAMES[kind] or str(rows["set"].iloc[0])),
         marker={"color": colour, "symbol": symbol, "size": size},
-        customdata=list(zip(map(escape, rows["set"]), rows.alpha, ways, strict=True)),
+        customdata=list(zip(map(escape, rows["set"]), rows.alpha, directions, strict=True)),
         hovertemplate="<b>%{customdata[0]}</b>, α = %{customdata[1]:g}<br>behaviour "
         "%{customdata[2]} %{y:.1%}, cost %{x:+.3g}<extra></extra>",
     )
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
-    """The dose of each mark; what lies on one another shares one label."""
-    places = list(zip(rows.cost_change.round(9), rows.behaviour_change.abs().round(9), strict=True))
-    doses = [f"{alpha:g}" for alpha in rows.alpha]
-    at = {place: [d for d, p in zip(doses, places, strict=True) if p == place] for place in places}
-    return [", ".join(at.pop(place, [])) for place in places]
+    """The dose of each mark; marks at one position share the label of the first."""
+    points = list(zip(rows.cost_change.round(9), rows.behaviour_change.abs().round(9), strict=True))
+    doses: dict[tuple[float, float], list[str]] = {}
+    for point, alpha in zip(points, rows.alpha, strict=True):
+        doses.setdefault(point, []).append(f"{alpha:g}")
+    return [", ".join(doses.pop(point, [])) for point in points]
 
 
 def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
@@ -144,7 +145,3 @@ def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
         return f"None of the {doses} doses of {name} moves more for less than a control does"
     verb = "moves" if own == 1 else "move"
     return f"{own} of {doses} doses of {name} {verb} more for the cost than any control"
-
-
-def _lower(text: str) -> str:
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]

@@ -2,8 +2,8 @@
 
 To read it: each cell is one patch of the corrupted run with the clean run's activations; warm cells
 bring back what the clean prompt called for. Rings mark what no random set of the layer does.
-It misleads on a pair that the model hardly tells apart: the share is of next to nothing then. And a
-layer whose neurons restore nothing alone may still take part with others.
+It misleads on a pair whose two prompts the model answers almost alike: the share is then a share of
+next to nothing. A layer whose neurons restore nothing alone may still take part with others.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.figures._cells import check_columns
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._html import visible
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.figure import Figure, escape, finish
+from hlens.drawing.html import visible
+from hlens.drawing.table import check_columns
+from hlens.drawing.theme import palette
 
 COLUMNS = ("layer", "pos", "effect")
-LEAST = 0.05  # a scale finer than this would paint rounding
+LEAST = 0.05  # a finer scale would show rounding errors as effects
 
 
 def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
@@ -33,24 +33,24 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "patching", "effects.patching_map")
+    check_columns(table, COLUMNS, figure="patching", source="effects.patching_map")
     colours = palette(theme)
-    layers, places = sorted(set(table.layer)), sorted(set(table.pos))
-    words = _words(table, places)
-    grid = _grid(table, "effect", layers, places)
-    limit = max(LEAST, float(np.nanmax(np.abs(grid))))
+    layers, positions = sorted(set(table.layer)), sorted(set(table.pos))
+    tokens = _tokens(table, positions)
+    effect, hover = _grids(table, layers, positions, tokens)
+    limit = max(LEAST, float(np.nanmax(np.abs(effect))))
     figure = Figure()
     figure.add_trace(
         go.Heatmap(
-            z=grid,
-            x=list(range(len(places))),
+            z=effect,
+            x=list(range(len(positions))),
             y=list(range(len(layers))),
             zmin=-limit,
             zmax=limit,
-            colorscale=_diverging(colours),
+            colorscale=[(0.0, colours.negative), (0.5, colours.faint), (1.0, colours.positive)],
             xgap=1,
             ygap=1,
-            customdata=_hover(table, layers, places, words),
+            customdata=hover,
             hovertemplate="%{customdata}<extra></extra>",
             colorbar={
                 "title": {"text": "share restored", "side": "top", "font": {"size": 12}},
@@ -62,11 +62,26 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
             },
         )
     )
-    _ring(figure, table, layers, places, colours)
+    rings = _beyond(table.loc[table.effect.abs() >= LEAST])
+    figure.add_trace(
+        go.Scatter(
+            x=[positions.index(pos) for pos in rings.pos],
+            y=[layers.index(layer) for layer in rings.layer],
+            mode="markers",
+            marker={
+                "symbol": "circle-open",
+                "size": 9,
+                "color": colours.ink,
+                "line": {"width": 1.6},
+            },
+            name=f"beyond every random set, and {LEAST:.0%} or more",
+            hoverinfo="skip",
+        )
+    )
     figure.update_layout(
         xaxis={
-            "tickvals": list(range(len(places))),
-            "ticktext": [escape(word) for word in words],
+            "tickvals": list(range(len(positions))),
+            "ticktext": [escape(token) for token in tokens],
             "tickangle": -50,
             "showgrid": False,
             "title": {"text": "token of the corrupted prompt that is patched"},
@@ -83,7 +98,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     return finish(
         figure,
         colours,
-        title=_title(table, words, places),
+        title=_title(table, tokens, positions),
         subtitle=_subtitle(table, len(layers)),
         height=130 + 17 * max(len(layers), 8),
         margin={"t": 34, "b": 96, "l": 56, "r": 28},
@@ -103,16 +118,27 @@ def example() -> dict[str, Any]:
     return {"table": pd.DataFrame(rows, columns=columns)}
 
 
-def _grid(table: pd.DataFrame, column: str, layers: list[int], places: list[int]) -> np.ndarray:
-    grid = np.full((len(layers), len(places)), np.nan)
+def _grids(
+    table: pd.DataFrame, layers: list[int], positions: list[int], tokens: list[str]
+) -> tuple[np.ndarray, list[list[str]]]:
+    """The effect of each cell, layer by position, and what hovering shows there."""
+    effect = np.full((len(layers), len(positions)), np.nan)
+    hover = [["" for _ in positions] for _ in layers]
     for row in table.to_dict("records"):
-        grid[layers.index(row["layer"]), places.index(row["pos"])] = row[column]
-    return grid
+        i, j = layers.index(row["layer"]), positions.index(row["pos"])
+        effect[i, j] = row["effect"]
+        text = f"layer {row['layer']}, token {row['pos']} “{escape(tokens[j])}”"
+        text += f"<br><b>{row['effect']:+.1%}</b> restored"
+        if row.get("n_random"):
+            text += f"<br>random sets: {row['random_low']:+.1%} to {row['random_high']:+.1%}"
+        hover[i][j] = text
+    return effect, hover
 
 
-def _words(table: pd.DataFrame, places: list[int]) -> list[str]:
+def _tokens(table: pd.DataFrame, positions: list[int]) -> list[str]:
     known = dict(zip(table.pos, table.token, strict=True)) if "token" in table else {}
-    return [visible(str(known.get(at, at))).replace("\n", "").strip() or "␣" for at in places]
+    shown = (visible(str(known.get(pos, pos))).replace("\n", "").strip() for pos in positions)
+    return [token or "␣" for token in shown]
 
 
 def _beyond(table: pd.DataFrame) -> Any:
@@ -122,57 +148,13 @@ def _beyond(table: pd.DataFrame) -> Any:
     return table.loc[(table.effect > table.random_high) | (table.effect < table.random_low)]
 
 
-def _ring(
-    figure: Figure,
-    table: pd.DataFrame,
-    layers: list[int],
-    places: list[int],
-    colours: Palette,
-) -> None:
-    rows = _beyond(table)
-    rows = rows.loc[rows.effect.abs() >= LEAST]
-    figure.add_trace(
-        go.Scatter(
-            x=[places.index(at) for at in rows.pos],
-            y=[layers.index(layer) for layer in rows.layer],
-            mode="markers",
-            marker={
-                "symbol": "circle-open",
-                "size": 9,
-                "color": colours.ink,
-                "line": {"width": 1.6},
-            },
-            name=f"beyond every random set, and {LEAST:.0%} or more",
-            hoverinfo="skip",
-        )
-    )
-
-
-def _hover(
-    table: pd.DataFrame, layers: list[int], places: list[int], words: list[str]
-) -> list[list[str]]:
-    told = [["" for _ in places] for _ in layers]
-    for row in table.to_dict("records"):
-        at = places.index(row["pos"])
-        text = f"layer {row['layer']}, token {row['pos']} “{escape(words[at])}”"
-        text += f"<br><b>{row['effect']:+.1%}</b> restored"
-        if row.get("n_random"):
-            text += f"<br>random sets: {row['random_low']:+.1%} to {row['random_high']:+.1%}"
-        told[layers.index(row["layer"])][at] = text
-    return told
-
-
-def _diverging(colours: Palette) -> list[tuple[float, str]]:
-    return [(0.0, colours.negative), (0.5, colours.faint), (1.0, colours.positive)]
-
-
-def _title(table: pd.DataFrame, words: list[str], places: list[int]) -> str:
+def _title(table: pd.DataFrame, tokens: list[str], positions: list[int]) -> str:
     best = table.loc[table.effect.abs().idxmax()]
     if abs(best.effect) < LEAST:
         return f"No layer's neurons restore {LEAST:.0%} of the difference at any token"
-    word = words[places.index(int(best.pos))]
+    token = tokens[positions.index(int(best.pos))]
     way = "restore" if best.effect > 0 else "take away"
-    start = f"Layer {best.layer}'s neurons {way} most at “{word[:16]}”: {abs(best.effect):.0%}"
+    start = f"Layer {best.layer}'s neurons {way} most at “{token[:16]}”: {abs(best.effect):.0%}"
     beyond = _beyond(table.loc[[best.name]])
     if "n_random" not in table or not int(table.n_random.max()):
         return f"{start}; no random set was patched"

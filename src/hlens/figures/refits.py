@@ -1,10 +1,10 @@
-"""The same finding made otherwise: the AUROC of each way, and which neurons it finds again.
+"""The finding repeated with other choices: the AUROC of each, and which neurons come back.
 
 Question: does the reading, and does the set of neurons, depend on a choice that should not
 matter?
-To read it: each row is the finding made another way. A high AUROC beside few shared neurons says
-that the reading is real and its place is not.
-It misleads where a way changes the task itself (another judge, other tokens).
+To read it: each row repeats the finding with one choice changed. A high AUROC beside few shared
+neurons says that the answers can be told apart, but not by these neurons alone.
+It misleads where a choice changes the task itself (another judge, other tokens).
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.errors import HlensError
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._forest import add_forest
-from hlens.figures._theme import Palette, palette, see_through
+from hlens.drawing.figure import Figure, add_note, escape, finish
+from hlens.drawing.forest import add_forest
+from hlens.drawing.table import check_columns
+from hlens.drawing.theme import Palette, palette, see_through
 
 LEFT, RIGHT = (0.0, 0.6), (0.68, 1.0)
 AS_FOUND, WITHOUT = "as found", "without its neurons"
-_NEEDED = {"control", "auroc", "low", "high", "n", "shared"}
+COLUMNS = ("control", "auroc", "low", "high", "n", "shared")
 
 
 def draw(
@@ -35,20 +35,16 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or no way was run.
+        HlensError: A column is missing, or no refit was run.
     """
-    missing = sorted(_NEEDED - set(table.columns))
-    if missing or not table.auroc.notna().any():
-        raise HlensError(
-            f"refits need rows with {', '.join(sorted(_NEEDED))}; missing: "
-            f"{', '.join(missing) or 'rows'}; give what audit.refits returns"
-        )
-    colours, figure = palette(theme), Figure()
+    check_columns(table, COLUMNS, figure="refits", source="audit.refits")
     run: Any = table.loc[table["auroc"].notna()]
+    check_columns(run, COLUMNS, figure="refits", source="audit.refits")
+    colours, figure = palette(theme), Figure()
     own = run["control"] == AS_FOUND
     add_forest(
-        figure, run, [escape(name) for name in run["control"]], own.to_numpy(), colours,
-        domain=LEFT, right=1.02, title="AUROC (dashed: chance; band: as found)",
+        figure, run, names=list(map(escape, run["control"])), claim=own.to_numpy(),
+        colours=colours, domain=LEFT, right=1.02, title="AUROC (dashed: chance; band: as found)",
     )  # fmt: skip
     figure.add_trace(_bars(run.loc[run["shared"].notna() & ~own], colours))
     for row in run.loc[own].to_dict("records"):
@@ -56,7 +52,8 @@ def draw(
             x0=row["low"], x1=row["high"], fillcolor=see_through(colours.positive, 0.08),
             line_width=0, layer="below",
         )  # fmt: skip
-    _lines(figure, halves, colours)
+    if halves is not None:
+        _add_halves(figure, halves, colours)
     figure.update_layout(
         xaxis2={
             "range": [0, 1.12],
@@ -89,7 +86,7 @@ def example() -> dict[str, Any]:
     ]  # fmt: skip
     halves = [("halves", 0.3, 0.22, 0.4), ("chance, same layers", 0.02, 0.0, 0.05)]
     return {
-        "table": pd.DataFrame(rows, columns=["control", "auroc", "low", "high", "n", "shared"]),
+        "table": pd.DataFrame(rows, columns=list(COLUMNS)),
         "halves": pd.DataFrame(halves, columns=["what", "shared", "low", "high"]),
     }
 
@@ -111,19 +108,17 @@ def _bars(rows: pd.DataFrame, colours: Palette) -> go.Bar:
     )
 
 
-def _lines(figure: Figure, halves: pd.DataFrame | None, colours: Palette) -> None:
-    if halves is None:
-        return
-    for at, row in enumerate(halves.loc[halves["shared"].notna()].to_dict("records")):
+def _add_halves(figure: Figure, halves: pd.DataFrame, colours: Palette) -> None:
+    for index, row in enumerate(halves.loc[halves["shared"].notna()].to_dict("records")):
         colour = colours.control if "chance" in row["what"] else colours.positive_ink
         figure.add_vline(
             x=row["shared"], xref="x2", line={"color": colour, "width": 1.4, "dash": "dash"},
-            layer="below",  # a share of nothing is written where chance and halves may stand
+            layer="below",  # the line of chance may cross the label of a share of zero
         )  # fmt: skip
-        figure.add_annotation(
-            x=row["shared"], xref="x2", y=0, yref="paper", yanchor="bottom", xanchor="left",
-            xshift=4, yshift=2 + 15 * at, text=escape(row["what"]), showarrow=False,
-            bgcolor=colours.page, font={"size": 11.5, "color": colour},
+        add_note(
+            figure, escape(row["what"]), x=row["shared"], y=0, colour=colour, xref="x2",
+            yref="paper", xanchor="left", yanchor="bottom", xshift=4, yshift=2 + 15 * index,
+            background=colours.page,
         )  # fmt: skip
 
 

@@ -9,20 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._cells import (
+from hlens.drawing.figure import Figure, escape, finish
+from hlens.drawing.matrix import (
     CELL_HEIGHT,
     add_cells,
     add_scale,
     cell,
-    check_columns,
     even_ticks,
-    in_order,
     matrix_axes,
     outline,
-    share_of_width,
 )
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._theme import Palette, at, ink_on, palette
+from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 
 COLUMNS = ("a", "b", "jaccard", "low", "high", "n_a", "n_b", "repeats")
 
@@ -38,16 +36,15 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "reliability", "evaluation.reliability")
+    check_columns(table, COLUMNS, figure="reliability", source="evaluation.reliability")
     colours = palette(theme)
-    names = in_order(table.a, table.b)
+    names = distinct(table.a, table.b)
     top = max(0.1, float(table.jaccard.max()))
     figure = Figure()
-    cells = [_cell(row, names, top, colours) for row in table.to_dict("records")]
-    add_cells(figure, cells)
+    add_cells(figure, [_cell(row, names, top, colours) for row in table.to_dict("records")])
     for index in range(len(names)):
         outline(figure, index, index, colours)
-    matrix_axes(figure, names, names, colours.ink)
+    matrix_axes(figure, rows=names, columns=names, colours=colours)
     add_scale(
         figure,
         colours,
@@ -55,9 +52,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         scale=colours.blues,
         limits=(0.0, top),
         ticks=even_ticks(top),
-        x=share_of_width(len(names)) + 0.03,
-        y=1,
-        length=min(1.0, 300 / (CELL_HEIGHT * len(names))),
+        shape=(len(names), len(names)),
     )
     return finish(
         figure,
@@ -83,7 +78,7 @@ def example() -> dict[str, Any]:
 def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -> dict[str, Any]:
     # Names are in the order of first appearance, so every pair lies on one side of the diagonal.
     x, y = names.index(str(row["a"])), names.index(str(row["b"]))
-    fill = at(colours.blues, row["jaccard"] / top)
+    fill = colour_at(colours.blues, row["jaccard"] / top)
     spread = f"{row['low']:.2f}–{row['high']:.2f}"
     pair = f"{escape(row['a'])} and {escape(row['b'])}"
     if row["a"] == row["b"]:
@@ -92,7 +87,8 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
         f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"
         f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
     )
-    return cell((x, y), f"{row['jaccard']:.2f}", spread, fill, ink_on(fill), hover)
+    value = f"{row['jaccard']:.2f}"
+    return cell((x, y), hover, value=value, small=spread, fill=fill, ink=ink_on(fill))
 
 
 def _title(table: pd.DataFrame) -> str:

@@ -7,18 +7,19 @@ It misleads when the interval of a control is read as if it were one of examples
 neurons and shuffled labels is the spread of repeats.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from hlens.errors import HlensError
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._forest import intervals
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.figure import Figure, add_note, escape, finish
+from hlens.drawing.forest import add_value, auroc_points, chance_line, named_rows
+from hlens.drawing.table import check_columns
+from hlens.drawing.theme import palette
 
 CLAIMS = ("probe", "selected neurons, refit")
+COLUMNS = ("control", "auroc", "low", "high", "n")
 
 
 def draw(table: pd.DataFrame, *, claims: Sequence[str] = CLAIMS, theme: str = "light") -> Figure:
@@ -33,42 +34,30 @@ def draw(table: pd.DataFrame, *, claims: Sequence[str] = CLAIMS, theme: str = "l
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    missing = {"control", "auroc", "low", "high", "n"} - set(table.columns)
-    if missing or table.empty:
-        raise HlensError(
-            f"scores need rows with control, auroc, low, high and n; missing: "
-            f"{', '.join(sorted(missing)) or 'rows'}; give what evaluation.controls returns"
-        )
+    check_columns(table, COLUMNS, figure="scores", source="evaluation.controls")
     colours = palette(theme)
     figure = Figure()
     own = table.control.isin(claims)
-    for rows, name in ((table.loc[own], "the detector"), (table.loc[~own], "its controls")):
+    for chosen, name in ((own, "the detector"), (~own, "its controls")):
+        rows = table.loc[chosen]
         if len(rows):
-            figure.add_trace(_intervals(rows, name, name == "the detector", colours))
+            labels, claim = list(map(escape, rows.control)), chosen is own
+            figure.add_trace(auroc_points(rows, labels, claim=claim, colours=colours, name=name))
     for row in table.loc[table.auroc.notna()].to_dict("records"):
-        _write_value(figure, row, row["control"] in claims, colours)
+        end = row["auroc"] if math.isnan(row["high"]) else max(row["high"], row["auroc"])
+        add_value(
+            figure, x=end, y=escape(row["control"]), value=row["auroc"],
+            claim=row["control"] in claims, size=13, colours=colours,
+        )  # fmt: skip
     low = min(0.45, float(table[["auroc", "low"]].min().min()) - 0.03)
-    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
-    figure.add_annotation(
-        x=0.5,
-        y=1,
-        xref="x",
-        yref="paper",
-        yanchor="bottom",
-        text="chance",
-        showarrow=False,
-        font={"size": 11.5, "color": colours.muted},
+    chance_line(figure, colours)
+    add_note(
+        figure, "chance", x=0.5, y=1, colour=colours.muted, xref="x", yref="paper", yanchor="bottom"
     )
     names = [escape(name) for name in table.control]
     figure.update_layout(
         xaxis={"range": [max(0.0, low), 1.04], "title": {"text": "AUROC"}, "dtick": 0.1},
-        yaxis={
-            "categoryorder": "array",
-            "categoryarray": names[::-1],
-            "showgrid": False,
-            "tickfont": {"size": 13, "color": colours.ink},
-            "range": [-0.6, len(names) - 0.4],
-        },
+        yaxis=named_rows(names, colours),
         showlegend=False,
     )
     return finish(
@@ -87,42 +76,7 @@ def example() -> dict[str, Any]:
         ("probe", 0.84, 0.8, 0.88, 420, 1), ("random neurons", 0.72, 0.68, 0.76, 420, 20),
         ("shuffled labels", 0.5, 0.44, 0.57, 420, 20), ("answer length", 0.61, 0.55, 0.66, 420, 1),
     ]  # fmt: skip
-    return {
-        "table": pd.DataFrame(rows, columns=["control", "auroc", "low", "high", "n", "repeats"])
-    }
-
-
-def _intervals(rows: pd.DataFrame, name: str, claim: bool, colours: Palette) -> go.Scatter:
-    colour = colours.positive if claim else colours.control
-    return go.Scatter(
-        x=rows.auroc,
-        y=[escape(control) for control in rows.control],
-        error_x=intervals(rows, "auroc", colour),
-        mode="markers",
-        cliponaxis=False,
-        marker={
-            "size": 11,
-            "color": colour,
-            "symbol": "circle" if claim else "square",
-            "line": {"color": colours.page, "width": 1},
-        },
-        name=name,
-        customdata=rows[["low", "high", "n"]],
-        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
-        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
-    )
-
-
-def _write_value(figure: Figure, row: dict[str, Any], claim: bool, colours: Palette) -> None:
-    figure.add_annotation(
-        x=max(row["high"], row["auroc"]) if row["high"] == row["high"] else row["auroc"],
-        y=escape(row["control"]),
-        text=f"<b>{row['auroc']:.2f}</b>" if claim else f"{row['auroc']:.2f}",
-        xanchor="left",
-        xshift=8,
-        showarrow=False,
-        font={"size": 13, "color": colours.positive_ink if claim else colours.muted},
-    )
+    return {"table": pd.DataFrame(rows, columns=[*COLUMNS, "repeats"])}
 
 
 def _title(table: pd.DataFrame, own: pd.Series) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hlens.drawing.figure import count
+from hlens.drawing.html import Html, escape, is_special, visible
+from hlens.drawing.theme import FONT, Palette, css_variables
 from hlens.errors import HlensError
-from hlens.figures._figure import count
-from hlens.figures._html import Html, escape, is_special, visible
-from hlens.figures._theme import DARK, FONT, LIGHT, Palette, palette
 
 _STYLE = """
 .hlens-tokens{font:15px/1.95 %(font)s;color:var(--hl-ink);background:var(--hl-page);
@@ -71,7 +71,7 @@ def draw(
         threshold: Tokens from here on are underlined and bold.
         label: What the score is.
         facts: Further lines of each token's tooltip.
-        verdict: What the judge said, shown in the key.
+        verdict: The verdict of the judge, shown in the key.
         theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system, or as the page
             says with ``data-theme`` on its root.
 
@@ -83,29 +83,31 @@ def draw(
             f"{len(tokens)} tokens came with {len(risk)} scores and "
             f"{'no' if facts is None else len(facts)} facts; give one of each for every token"
         )
-    scored = [_known(r) for i, r in enumerate(risk) if i >= n_prompt]
-    n_scored = sum(r is not None for r in scored)
-    over = sum(r is not None and r >= threshold for r in scored)
+    scores = [None if i < n_prompt else _score(value) for i, value in enumerate(risk)]
+    n_scored = sum(score is not None for score in scores)
+    over = sum(score is not None and score >= threshold for score in scores)
     alt = f"{label}: {over} of {count(n_scored, 'token')} at or above {threshold:g}"
     body = "".join(
         _token(
             token,
-            _known(risk[i]) if i >= n_prompt else None,
-            i < n_prompt,
-            threshold,
-            label,
-            facts[i] if facts else (),
+            scores[i],
+            prompt=i < n_prompt,
+            threshold=threshold,
+            label=label,
+            facts=facts[i] if facts else (),
         )
         for i, token in enumerate(tokens)
     )
-    said = f"<span>{escape(visible(verdict))}</span>" if verdict else ""
+    judged = f"<span>{escape(visible(verdict))}</span>" if verdict else ""
     key = (
         f'<p class="hl-key"><span>{escape(label)} 0<span class="hl-ramp"></span>1</span>'
-        f"<span>underlined: ≥ {threshold:g} ({over} of {count(n_scored, 'token')})</span>{said}</p>"
+        f"<span>underlined: ≥ {threshold:g} ({over} of {count(n_scored, 'token')})</span>"
+        f"{judged}</p>"
     )
-    # The strip is one group; what is in it is read as text, token by token, with the keyboard.
+    style = _STYLE % {"font": FONT} + css_variables(".hlens-tokens", theme, _variables)
+    # One group, whose tokens screen readers read as text and the Tab key visits one by one.
     return Html(
-        f'<style>{_css(theme)}</style><div class="hlens-tokens" data-hl-theme="{theme}" '
+        f'<style>{style}</style><div class="hlens-tokens" data-hl-theme="{theme}" '
         f'role="group" aria-label="{escape(alt)}">{key}<p dir="auto">{body}</p></div>',
         alt,
     )
@@ -121,7 +123,7 @@ def live(threshold: float = 0.5, theme: str = "auto") -> Callable[[Any], None]:
         theme: As of `draw`.
 
     Returns:
-        What takes each `hlens.monitor.Risk`: its probability is that of the answer up to there.
+        A function of each `hlens.monitor.Risk`, whose probability is that of the answer so far.
 
     Raises:
         HlensError: IPython is not installed.
@@ -130,11 +132,11 @@ def live(threshold: float = 0.5, theme: str = "auto") -> Callable[[Any], None]:
         from IPython.display import display
     except ImportError as error:
         raise HlensError("a live strip needs IPython; run in a notebook") from error
-    words: dict[int, tuple[list[str], list[float]]] = {}
+    written: dict[int, tuple[list[str], list[float]]] = {}
     shown: dict[int, Any] = {}
 
-    def tell(risk: Any) -> None:
-        tokens, values = words.setdefault(risk.row, ([], []))
+    def show(risk: Any) -> None:
+        tokens, values = written.setdefault(risk.row, ([], []))
         tokens.append(risk.text)
         values.append(risk.probability)
         strip = draw(tokens, values, threshold=threshold, label="risk up to here", theme=theme)
@@ -143,12 +145,12 @@ def live(threshold: float = 0.5, theme: str = "auto") -> Callable[[Any], None]:
         else:
             shown[risk.row] = display(strip, display_id=True)
 
-    return tell
+    return show
 
 
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: a wrong answer, with a special token at its end."""
-    told = [
+    scored = [
         ("What", math.nan), (" is", math.nan), (" the", math.nan), (" capital", math.nan),
         (" of", math.nan), (" Australia", math.nan), ("?", math.nan), ("\n", math.nan),
         ("The", 0.08), (" capital", 0.05), (" of", 0.04), (" Australia", 0.22), (" is", 0.31),
@@ -156,17 +158,18 @@ def example() -> dict[str, Any]:
         (" by", 0.4), (" Sir", 0.66), (" Henry", 0.74), (" Parkes", 0.69), (".", 0.12),
         ("<|im_end|>", 0.03),
     ]  # fmt: skip
-    tokens, risk = zip(*told, strict=True)
+    tokens, risk = zip(*scored, strict=True)
     return {"tokens": tokens, "risk": risk, "n_prompt": 8, "verdict": "judged: hallucinated"}
 
 
-def _known(value: float | int) -> float | None:
+def _score(value: float | int) -> float | None:
     return None if math.isnan(value) else min(max(float(value), 0.0), 1.0)
 
 
 def _token(
     token: str,
-    risk: float | None,
+    score: float | None,
+    *,
     prompt: bool,
     threshold: float,
     label: str,
@@ -178,32 +181,14 @@ def _token(
     kinds = ["hl-t"]
     kinds += ["hl-prompt"] if prompt else []
     kinds += ["hl-special"] if is_special(token) else []
-    if risk is None:
+    if score is None:
         return f'<span class="{" ".join(kinds)}">{shown}</span>'
-    kinds += ["hl-over"] if risk >= threshold else []
-    lines = [f"{token!r}", f"{label} {risk:.2f}", *facts]
-    tip = escape("\n".join(map(_line, lines)))
+    kinds += ["hl-over"] if score >= threshold else []
+    lines = [f"{token!r}", f"{label} {score:.2f}", *facts]
+    tip = escape("\n".join(visible(line).replace("\n", "") for line in lines))
     return (
-        f'<span class="{" ".join(kinds)}" style="--r:{risk:.3f}" tabindex="0">{shown}'
+        f'<span class="{" ".join(kinds)}" style="--r:{score:.3f}" tabindex="0">{shown}'
         f'<span class="hl-tip" role="tooltip" dir="ltr">{tip}</span></span>'
-    )
-
-
-def _line(text: str) -> str:
-    return visible(text).replace("\n", "")
-
-
-def _css(theme: str) -> str:
-    style = _STYLE % {"font": FONT}
-    if theme != "auto":
-        return style + f'.hlens-tokens[data-hl-theme="{theme}"]{{{_variables(palette(theme))}}}'
-    auto = '.hlens-tokens[data-hl-theme="auto"]'
-    dark = _variables(DARK)
-    return (
-        style
-        + f"{auto}{{{_variables(LIGHT)}}}"
-        + f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]) {auto}{{{dark}}}}}"
-        + f":root[data-theme=dark] {auto}{{{dark}}}"
     )
 
 

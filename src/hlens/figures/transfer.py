@@ -11,21 +11,18 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._cells import (
+from hlens.drawing.figure import Figure, escape, finish
+from hlens.drawing.matrix import (
     CELL_HEIGHT,
     add_cells,
     add_scale,
     cell,
-    check_columns,
-    corrected_p,
     empty_cell,
-    in_order,
     matrix_axes,
     outline,
-    share_of_width,
 )
-from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._theme import Palette, at, ink_on, palette
+from hlens.drawing.table import check_columns, corrected_p, distinct, n_range
+from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 
 COLUMNS = ("train", "test", "auroc", "low", "high", "n")
 BEST = 0.95
@@ -42,18 +39,17 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(table, COLUMNS, "transfer", "evaluation.transfer")
+    check_columns(table, COLUMNS, figure="transfer", source="evaluation.transfer")
     colours = palette(theme)
-    trained, tested = in_order(table.train), in_order(table.test)
-    # Pooled training sets are no domain of their own and come last.
+    trained, tested = distinct(table.train), distinct(table.test)
+    # Pooled training sets are tested on no domain of their own and come last.
     trained.sort(key=lambda name: tested.index(name) if name in tested else len(tested))
     figure = Figure()
     rows = table.to_dict("records")
     add_cells(figure, [_cell(row, trained, tested, colours) for row in rows])
-    for name in tested:
-        if name in trained:
-            outline(figure, tested.index(name), trained.index(name), colours)
-    matrix_axes(figure, trained, tested, colours.ink)
+    for name in (name for name in tested if name in trained):
+        outline(figure, tested.index(name), trained.index(name), colours)
+    matrix_axes(figure, rows=trained, columns=tested, colours=colours)
     figure.update_layout(
         xaxis={"side": "top", "title": {"text": "tested on"}},
         yaxis={"title": {"text": "trained on"}},
@@ -66,15 +62,14 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         scale=colours.blues,
         limits=(0.5, BEST),
         ticks=(ticks, [f"{tick:.1f}" for tick in ticks]),
-        x=share_of_width(len(tested)) + 0.03,
-        y=1,
-        length=min(1.0, 300 / (CELL_HEIGHT * len(trained))),
+        shape=(len(trained), len(tested)),
     )
     return finish(
         figure,
         colours,
         title=_title(table),
-        subtitle=_subtitle(table),
+        subtitle=f"Held-out, {n_range(table.n)} a cell · 95 % CI · outlined: in-domain · "
+        "n.s.: CI holds 0.5",
         height=CELL_HEIGHT * len(trained) + 90,
         margin={"t": 66, "b": 24, "l": 110, "r": 20},
     )
@@ -99,29 +94,25 @@ def example() -> dict[str, Any]:
     return {"table": pd.DataFrame(rows)}
 
 
-def holds_chance(row: dict[str, Any]) -> bool:
-    """Whether the interval of a row includes 0.5."""
-    return row["low"] <= 0.5 <= row["high"]
-
-
 def _cell(
     row: dict[str, Any], trained: list[str], tested: list[str], colours: Palette
 ) -> dict[str, Any]:
-    place = tested.index(str(row["test"])), trained.index(str(row["train"]))
+    position = tested.index(str(row["test"])), trained.index(str(row["train"]))
     pair = f"trained on {escape(row['train'])}, tested on {escape(row['test'])}"
     if row["auroc"] is None or math.isnan(row["auroc"]):
-        why = escape(row.get("note") or "could not be measured")
-        return empty_cell(place, f"{pair}<br>{why}", colours)
-    fill = at(colours.blues, (row["auroc"] - 0.5) / (BEST - 0.5))
-    silent = holds_chance(row)
-    ink = colours.muted if silent else ink_on(fill)
-    said = "<br>n.s." if silent else "<br>inverse" if row["high"] < 0.5 else ""
-    interval = f"{row['low']:.2f}–{row['high']:.2f}{said}"
+        reason = escape(row.get("note") or "could not be measured")
+        return empty_cell(position, f"{pair}<br>{reason}", colours)
+    fill = colour_at(colours.blues, (row["auroc"] - 0.5) / (BEST - 0.5))
+    may_be_chance = row["low"] <= 0.5 <= row["high"]
+    ink = colours.muted if may_be_chance else ink_on(fill)
+    remark = "<br>n.s." if may_be_chance else "<br>inverse" if row["high"] < 0.5 else ""
+    interval = f"{row['low']:.2f}–{row['high']:.2f}{remark}"
     lines = [pair, f"<b>AUROC {row['auroc']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"]
     p = corrected_p(row.get("p_corrected"))
     lines.append(f"n = {int(row['n']):,}" + (f" · drop from in-domain: {p}" if p else ""))
     lines += [escape(row["note"])] if isinstance(row.get("note"), str) and row["note"] else []
-    return cell(place, f"{row['auroc']:.2f}", interval, fill, ink, "<br>".join(lines))
+    value = f"{row['auroc']:.2f}"
+    return cell(position, "<br>".join(lines), value=value, small=interval, fill=fill, ink=ink)
 
 
 def _title(table: pd.DataFrame) -> str:
@@ -140,9 +131,3 @@ def _title(table: pd.DataFrame) -> str:
     if own.empty:
         return f"Across domains the mean AUROC is {other.auroc.mean():.2f}; {carried}"
     return f"AUROC is {own.auroc.mean():.2f} in-domain, {other.auroc.mean():.2f} across; {carried}"
-
-
-def _subtitle(table: pd.DataFrame) -> str:
-    low, high = int(table.n.min()), int(table.n.max())
-    n = f"n = {low:,}" if low == high else f"n = {low:,} to {high:,}"
-    return f"Held-out, {n} a cell · 95 % CI · outlined: in-domain · n.s.: CI holds 0.5"

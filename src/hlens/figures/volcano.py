@@ -15,9 +15,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import false_discovery_control, norm
 
-from hlens.figures._cells import check_columns
-from hlens.figures._figure import Figure, finish
-from hlens.figures._theme import Palette, palette
+from hlens.drawing.figure import Figure, add_note, finish
+from hlens.drawing.forest import chance_line
+from hlens.drawing.table import check_columns
+from hlens.drawing.theme import Palette, palette
 from hlens.types import NeuronSet, address
 
 MOST_MARKS = 1_200
@@ -47,7 +48,10 @@ def draw(
         a density of all others.
     """
     check_columns(
-        table, ("layer", "neuron", "auroc", "p", "p_bh"), "volcano", "evaluation.univariate"
+        table,
+        ("layer", "neuron", "auroc", "p", "p_bh"),
+        figure="volcano",
+        source="evaluation.univariate",
     )
     colours = palette(theme)
     known = table.loc[table.p.notna() & table.auroc.notna()].copy()
@@ -59,7 +63,7 @@ def draw(
     _add_density(figure, known.drop(index=marked.index), colours)
     _add_marks(figure, marked, level, colours)
     _add_levels(figure, known, level, colours)
-    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
+    chance_line(figure, colours)
     reach = max(0.1, float((known.auroc - 0.5).abs().max()) * 1.08) if len(known) else 0.1
     figure.update_layout(
         xaxis={
@@ -86,16 +90,12 @@ def example() -> dict[str, Any]:
     p = 2 * norm.sf(np.abs(z))
     spread = np.random.default_rng(1).uniform(0.85, 1.15, 3000)  # ties differ between neurons
     table = pd.DataFrame({"layer": np.arange(3000) // 250, "neuron": np.arange(3000) % 250})
-    table["auroc"], table["p"], table["p_bh"] = (
-        0.5 + 0.02 * z * spread,
-        p,
-        false_discovery_control(p),
-    )
+    table = table.assign(auroc=0.5 + 0.02 * z * spread, p=p, p_bh=false_discovery_control(p))
     return {"table": table, "selected": NeuronSet(frozenset({(0, 2), (5, 9)}), 12, 250), "n": 1200}
 
 
 def _chosen(known: pd.DataFrame, selected: NeuronSet | None) -> np.ndarray:
-    """Which rows are selected neurons; millions of rows are looked up at once."""
+    """Which rows are selected neurons; vectorized, since there may be millions of rows."""
     if selected is None or known.empty:
         return np.zeros(len(known), dtype=bool)
     width = max(selected.d_mlp, int(known.neuron.max()) + 1)
@@ -159,17 +159,17 @@ def _add_marks(figure: Figure, marked: pd.DataFrame, level: float, colours: Pale
 
 def _add_levels(figure: Figure, known: pd.DataFrame, level: float, colours: Palette) -> None:
     """The heights from which a neuron is beyond each correction."""
-    for column, words in (("p_bh", f"q = {level:g}"), ("p_max", f"max-T p = {level:g}")):
+    for column, label in (("p_bh", f"q = {level:g}"), ("p_max", f"max-T p = {level:g}")):
         if column not in known:
             continue
         heights = known.height[known[column] < level]
         if heights.empty:
             continue
-        at = float(heights.min())
-        figure.add_hline(y=at, line={"color": colours.muted, "width": 1, "dash": "dot"})
-        figure.add_annotation(
-            x=1, y=at, xref="paper", yref="y", xanchor="right", yanchor="bottom", text=words,
-            showarrow=False, font={"size": 11.5, "color": colours.muted},
+        height = float(heights.min())
+        figure.add_hline(y=height, line={"color": colours.muted, "width": 1, "dash": "dot"})
+        add_note(
+            figure, label, x=1, y=height, colour=colours.muted, xref="paper", yref="y",
+            xanchor="right", yanchor="bottom",
         )  # fmt: skip
 
 

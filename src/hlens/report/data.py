@@ -8,8 +8,8 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.figures._figure import Figure
-from hlens.figures._html import Html
+from hlens.drawing.figure import Figure
+from hlens.drawing.html import Html
 from hlens.figures.explorer import Neuron, NeuronPage
 from hlens.types import AuditCard, Contributions, Detector, Estimate, NeuronSet
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.drawing.figure import Figure, plotly_js
+from hlens.drawing.html import Html, escape, visible
+from hlens.drawing.page import PAGE_CONFIG, asset, packed, policy, themed
 from hlens.errors import HlensError
 from hlens.figures import audit_card, explorer
-from hlens.figures._figure import Figure, plotly_js
-from hlens.figures._html import Html, escape, visible
-from hlens.figures._page import PAGE_CONFIG, asset, packed, policy, themed
 from hlens.report.data import Card, Explored, Picture, ReportData, Section
 from hlens.report.standard import sections_of
 from hlens.report.table import number, table

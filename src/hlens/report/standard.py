@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from hlens.figures._html import Html, escape
+from hlens.drawing.html import Html, escape
 from hlens.figures.explorer import MOST_NEURONS, panel_data
 from hlens.figures.neuron_map import draw as draw_neuron_map
 from hlens.figures.scores import draw as draw_scores

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.figures._html import Html, escape, visible
+from hlens.drawing.html import Html, escape, visible
 from hlens.types import Estimate
 
 MOST_ROWS = 1_000

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from hlens import figures
-from hlens.figures._html import Html
+from hlens.drawing.html import Html
 from hlens.monitor import risks
 from hlens.report import Card, ReportData, Section, neuron_pages
 from hlens.spans import token_span

@@ -1,10 +1,10 @@
 """The neuron map beside a panel of the chosen neuron: its numbers, its words, its answers.
 
 Question: what is this neuron, and on which answers does it speak?
-To read it: click a mark, or choose by keyboard. The panel tells its numbers, the tokens that its
+To read it: click a mark, or choose by keyboard. The panel shows its numbers, the tokens that its
 output row promotes and suppresses, and the answers on which it is strongest and weakest.
 It misleads when a story is made from two answers: the strongest answers of almost any neuron seem
-to tell one.
+to have one.
 """
 
 import json
@@ -14,12 +14,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.figures._figure import plotly_js
-from hlens.figures._html import Html, escape
-from hlens.figures._page import PAGE_CONFIG, asset, packed, policy, themed
-from hlens.figures._theme import palette
-from hlens.figures.explorer._facts import Neuron, NeuronPage, Strip, panel_data
-from hlens.figures.explorer._live import PageOf, widget
+from hlens.drawing.figure import plotly_js
+from hlens.drawing.html import Html, escape
+from hlens.drawing.page import PAGE_CONFIG, asset, packed, policy, themed
+from hlens.figures.explorer._panel import Neuron, NeuronPage, Strip, panel_data
+from hlens.figures.explorer._widget import PageOf, widget
 from hlens.figures.neuron_map import draw as draw_map
 from hlens.figures.neuron_map import example as map_example
 from hlens.types import Contributions, Detector, NeuronSet
@@ -62,24 +61,19 @@ def draw(
 
     Returns:
         A frame that holds all it needs (about 2 MB, most of it plotly): it works in Jupyter, in
-        exported notebooks and from disk, and asks no host for anything.
+        exported notebooks and from disk, without any request to a host.
     """
     measured: dict[str, Any] = {
         "frequency": frequency, "auroc": auroc, "contribution": contribution, "shared": shared,
     }  # fmt: skip
-    drawn = {
-        one: draw_map(detector, **measured, theme=one)
-        for one in (("light", "dark") if theme == "auto" else (theme,))
-    }
-    first = next(iter(drawn.values()))
-    if theme != "auto":
-        _ = palette(theme)
-        drawn = {"light": first, "dark": first}
+    # The page's script looks a figure up by the theme in use; a fixed theme fills both places.
+    light, dark = ("light", "dark") if theme == "auto" else (theme, theme)
+    first = draw_map(detector, **measured, theme=light)
+    second = first if dark == light else draw_map(detector, **measured, theme=dark)
+    maps = themed({"light": first, "dark": second})
+    meta, height = first.meta, int(maps["light"]["layout"]["height"])
     neurons = panel_data(detector, pages or {}, **measured, most=MOST_NEURONS)
-    packed_map = json.dumps({"map": themed(drawn), "config": PAGE_CONFIG})
-    meta = first.meta
-    height = int(themed(drawn)["light"]["layout"]["height"])
-    page = _page(meta, height, packed_map, neurons, theme)
+    page = _page(meta, maps, neurons, height=height, theme=theme)
     return Html(
         f'<iframe title="{escape(meta["title"])}" sandbox="allow-scripts allow-downloads" '
         f'style="width:100%;height:{height + 100}px;border:0" srcdoc="{escape(page)}"></iframe>',
@@ -101,15 +95,15 @@ def live(
     """The explorer as a widget of a running notebook; needs the extra ``hlens[widget]``.
 
     Args:
-        detector: As in `draw`, and so all below but `page_of`.
+        detector: The detector.
         pages: What is known of each neuron beyond its numbers, by (layer, neuron).
         page_of: Makes the page of a neuron when it is first chosen and `pages` has none, such as
             ``lambda n: neuron_pages(model, detector, data, examples, neurons=[n])[n]``.
-        frequency: How often resampling keeps each neuron.
+        frequency: As in `draw`, like all that follow.
         auroc: AUROC of each neuron alone.
-        contribution: Measured contributions, for the means over wrong and right answers.
+        contribution: Measured contributions.
         shared: The neurons of several domains, by name.
-        theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system.
+        theme: ``"light"``, ``"dark"`` or ``"auto"``.
 
     Returns:
         A widget whose trait ``chosen`` is the address of the chosen neuron (``"L12N345"``): read
@@ -128,7 +122,7 @@ def live(
 
 def scripts() -> str:
     """The script that links a map to its panel, for pages that hold both."""
-    return asset("hlens.figures", "page.js") + asset("hlens.figures.explorer", "panel.js")
+    return asset("hlens.drawing", "page.js") + asset("hlens.figures.explorer", "panel.js")
 
 
 def panel(plot: str) -> str:
@@ -139,11 +133,13 @@ def panel(plot: str) -> str:
 
 def _page(
     meta: Mapping[str, Any],
-    height: int,
-    figures: str,
+    maps: Mapping[str, Any],
     neurons: Mapping[str, Any],
+    *,
+    height: int,
     theme: str,
 ) -> str:
+    figures = json.dumps({"map": maps, "config": PAGE_CONFIG})
     script, library = scripts() + asset("hlens.figures.explorer", "main.js"), plotly_js()
     fixed = "" if theme == "auto" else f' data-theme="{theme}"'
     plot = (

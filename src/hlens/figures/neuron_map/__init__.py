@@ -8,22 +8,23 @@ It misleads when the horizontal order is read as meaning something (it means not
 many weak marks are taken for many strong ones.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.figures._figure import Figure, finish
-from hlens.figures._theme import palette
-from hlens.figures.neuron_map._marks import add_marks, backdrop
-from hlens.figures.neuron_map._selected import domains_of, facts_of, selected_of, shape_of
-from hlens.figures.neuron_map._side import add_counts, set_axes
-from hlens.figures.neuron_map._words import subtitle_of, title_of
+from hlens.drawing.figure import Figure, count, finish
+from hlens.drawing.theme import palette
+from hlens.figures.neuron_map._panels import add_counts, add_marks, backdrop, set_axes
 from hlens.types import Contributions, Detector, NeuronSet, Provenance
 
 MOST_MARKS = 2_000
+DRAWS = 400  # of an even spread over layers, to see how dense chance makes it
 
 
 def draw(
@@ -47,26 +48,34 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Returns:
-        The figure. At most 2,000 marks are drawn, strongest first; the counts tell all.
+        The figure. At most 2,000 marks are drawn, strongest first; the counts hold all neurons.
     """
     colours = palette(theme)
-    marks = selected_of(detector)
-    n_layers, d_mlp = shape_of(detector)
-    drawn = marks.nlargest(MOST_MARKS, "size").sort_values("size")
-    facts = facts_of(drawn, frequency, auroc, contribution)
-    domains = domains_of(drawn, shared)
-    rows = min(max(15.5 * n_layers, 200.0), 640.0)
+    neurons = detector if isinstance(detector, NeuronSet) else detector.selected
+    selected, n_layers = _table(neurons), neurons.n_layers
+    shape = n_layers, neurons.d_mlp
+    # Weakest first, so that strong marks are drawn over weak ones.
+    drawn = selected.nlargest(MOST_MARKS, "size").sort_values("size")
+    height = min(max(15.5 * n_layers, 200.0), 640.0)
     figure = Figure()
-    figure.add_trace(backdrop(marks, auroc, (n_layers, d_mlp), colours))
-    add_marks(figure, drawn, facts, domains, len(shared or ()), rows / n_layers, colours)
-    add_counts(figure, marks, n_layers, colours)
-    set_axes(figure, marks, drawn, (n_layers, d_mlp), colours)
+    figure.add_trace(backdrop(selected, auroc, shape, colours))
+    add_marks(
+        figure,
+        drawn,
+        facts=_facts(drawn, frequency, auroc, contribution),
+        domains=_domains(drawn, shared),
+        n_domains=len(shared or ()),
+        layer_height=height / n_layers,
+        colours=colours,
+    )
+    add_counts(figure, selected, n_layers, colours)
+    set_axes(figure, selected, shape, colours)
     return finish(
         figure,
         colours,
-        title=title_of(marks, n_layers),
-        subtitle=subtitle_of(detector, marks, len(drawn)),
-        height=round(rows) + 90,
+        title=_title(selected, n_layers),
+        subtitle=_subtitle(detector, neurons, len(drawn)),
+        height=round(height) + 90,
         margin={"t": 34, "b": 56, "l": 60, "r": 20},
     )
 
@@ -95,3 +104,105 @@ def example() -> dict[str, Any]:
         "frequency": (0.3 + weights.abs() + chance / 4).clamp(max=1),
         "shared": held,
     }
+
+
+def _table(neurons: NeuronSet) -> pd.DataFrame:
+    """Layer, neuron, weight and size (0 to 1) of each selected neuron."""
+    known = neurons.weights or {}
+    table = pd.DataFrame(
+        [(layer, neuron, known.get((layer, neuron), math.nan)) for layer, neuron in neurons],
+        columns=["layer", "neuron", "weight"],
+    ).astype({"layer": int, "neuron": int, "weight": float})
+    strength = table.weight.abs()
+    # Sizes are relative to the 98th percentile: one giant weight must not fade all the others.
+    top = float(strength.quantile(0.98)) if strength.notna().any() else 1.0
+    table["size"] = (strength / (top or 1.0)).clip(0, 1).fillna(0.4)
+    table.attrs["top"] = top or 1.0
+    return table
+
+
+def _facts(
+    drawn: pd.DataFrame,
+    frequency: Tensor | None,
+    auroc: Tensor | None,
+    contribution: Contributions | None,
+) -> dict[str, np.ndarray]:
+    """What hovering shows of each mark: the line with its format, and the number of each mark."""
+    layer, neuron = drawn.layer.to_numpy(), drawn.neuron.to_numpy()
+    facts: dict[str, np.ndarray] = {}
+    if drawn.weight.notna().any():
+        facts["weight <b>{:+.3~g}</b>"] = drawn.weight.to_numpy()
+    if auroc is not None:
+        facts["AUROC alone {:.2f}"] = auroc.cpu().numpy()[layer, neuron]
+    if frequency is not None:
+        facts["kept in {:.0%} of resamples"] = frequency.cpu().numpy()[layer, neuron]
+    if contribution is not None:
+        values = contribution.neuron_major[layer * contribution.d_mlp + neuron].float().numpy()
+        wrong = contribution.labels.numpy()
+        facts["mean contribution {:.3~g} wrong"] = _mean(values[:, wrong])
+        facts["mean contribution {:.3~g} right"] = _mean(values[:, ~wrong])
+    return facts
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
+
+
+def _domains(drawn: pd.DataFrame, shared: Mapping[str, NeuronSet] | None) -> list[list[str]]:
+    pairs = zip(drawn.layer, drawn.neuron, strict=True)
+    return [[name for name, own in (shared or {}).items() if pair in own.members] for pair in pairs]
+
+
+def _title(selected: pd.DataFrame, n_layers: int) -> str:
+    if not len(selected):
+        return "No neuron was selected"
+    wrong, right = int((selected.weight > 0).sum()), int((selected.weight < 0).sum())
+    kinds = [count(n, kind) for n, kind in ((wrong, "H-neuron"), (right, "truth neuron")) if n]
+    neurons = " and ".join(kinds) or count(len(selected), "neuron")
+    per_layer = np.bincount(selected.layer, minlength=n_layers)
+    first, last = densest(per_layer)
+    if not _gathered(per_layer):
+        return f"{neurons}, spread over the layers about as evenly as chance"
+    layers = f"layer {first}" if first == last else f"layers {first}–{last}"
+    return f"{neurons}, half of them in {layers}"
+
+
+def densest(per_layer: np.ndarray) -> tuple[int, int]:
+    """First and last of the fewest adjacent layers that hold at least half of the neurons.
+
+    >>> densest(np.array([1, 0, 5, 4, 1]))
+    (2, 3)
+    """
+    total = np.concatenate([[0], np.cumsum(per_layer)])
+    n = len(per_layer)
+    for width in range(1, n + 1):
+        inside = total[width:] - total[:-width]
+        if 2 * inside.max() >= total[-1]:
+            first = int(inside.argmax())
+            return first, first + width - 1
+    return 0, n - 1
+
+
+def _gathered(per_layer: np.ndarray) -> bool:
+    """Whether the densest layers are denser than those of 19 in 20 draws of an even spread."""
+    n, total = len(per_layer), int(per_layer.sum())
+    first, last = densest(per_layer)
+    observed = per_layer[first : last + 1].sum()
+    random = np.random.default_rng(0).multinomial(total, np.full(n, 1 / n), size=DRAWS)
+    sums = np.concatenate([np.zeros((DRAWS, 1), int), random.cumsum(axis=1)], axis=1)
+    width = last - first + 1
+    best = (sums[:, width:] - sums[:, :-width]).max(axis=1)
+    return bool((best >= observed).mean() < 0.05)
+
+
+def _subtitle(detector: Detector | NeuronSet, neurons: NeuronSet, n_drawn: int) -> str:
+    percent = 100 * len(neurons) / (neurons.n_layers * neurons.d_mlp)
+    name = detector.name if isinstance(detector, NeuronSet) else detector.provenance.model
+    parts = [
+        name,
+        f"{neurons.n_layers} layers × {neurons.d_mlp:,} neurons",
+        f"{len(neurons):,} selected ({percent:.2g}%)",
+    ]
+    if n_drawn < len(neurons):
+        parts.append(f"the {n_drawn:,} strongest drawn")
+    return " · ".join(part for part in parts if part)

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.figures._cells import check_columns
-from hlens.figures._figure import Figure, count, finish
-from hlens.figures._lines import mark_x
-from hlens.figures._theme import Palette, palette
-from hlens.figures.path._frequencies import add_frequencies, peak_of
+from hlens.drawing.curves import mark_x
+from hlens.drawing.figure import Figure, add_note, count, finish
+from hlens.drawing.table import check_columns
+from hlens.drawing.theme import Palette, palette
 from hlens.types import address
 
 MOST_LINES = 240
+MOST_BARS = 60
 
 
 def draw(
@@ -48,7 +48,7 @@ def draw(
     Raises:
         HlensError: A column is missing, or there is no row.
     """
-    check_columns(path, ("C", "layer", "neuron", "weight"), "path", "selection.path")
+    check_columns(path, ("C", "layer", "neuron", "weight"), figure="path", source="selection.path")
     colours = palette(theme)
     wide = path.pivot_table(index="C", columns=["layer", "neuron"], values="weight", fill_value=0.0)
     stable = _stable(wide, stability, chosen, threshold)
@@ -57,8 +57,8 @@ def draw(
     if chosen is not None:
         n = int((path.loc[np.isclose(path.C, chosen), "weight"] != 0).sum())
         middle = math.sqrt(path.C.min() * path.C.max())
-        words = f"chosen C = {chosen:.3g} · {count(n, 'neuron')}"
-        mark_x(figure, chosen, words, colours.muted, log=True, left=chosen > middle)
+        label = f"chosen C = {chosen:.3g} · {count(n, 'neuron')}"
+        mark_x(figure, chosen, label, colour=colours.muted, log=True, left=chosen > middle)
     figure.update_layout(
         xaxis={
             "type": "log",
@@ -72,7 +72,7 @@ def draw(
         yaxis={"title": {"text": "weight"}, "zeroline": True},
     )
     if stability is not None:
-        add_frequencies(figure, stability, wide, threshold, colours)
+        _add_frequencies(figure, stability, wide, threshold, colours)
     return finish(
         figure,
         colours,
@@ -109,7 +109,9 @@ def _stable(
 ) -> list[tuple[int, int]]:
     """The neurons to colour: stable ones, or without resampling those selected at the chosen C."""
     if stability is not None:
-        check_columns(stability, ("layer", "neuron", "frequency"), "path", "selection.stability")
+        check_columns(
+            stability, ("layer", "neuron", "frequency"), figure="path", source="selection.stability"
+        )
         kept = stability.loc[stability.frequency >= threshold]
         return [(int(a), int(b)) for a, b in zip(kept.layer, kept.neuron, strict=True)]
     if chosen is None:
@@ -124,45 +126,107 @@ def _add_lines(
     coloured = [neuron for neuron in stable if neuron in wide.columns]
     others = wide.drop(columns=coloured).abs().max()
     name = "not stable" + (f", the {MOST_LINES} largest" if len(others) > MOST_LINES else "")
-    _add_group(figure, wide, list(others.nlargest(MOST_LINES).index), name, colours.neutral, 1.0)
-    peak = {neuron: peak_of(wide[neuron].to_numpy()) for neuron in coloured}
+    largest = list(others.nlargest(MOST_LINES).index)
+    _add_group(figure, wide, largest, name=name, colour=colours.neutral, width=1.0)
+    peak = {neuron: _peak(wide[neuron].to_numpy()) for neuron in coloured}
     for name, colour, sign in (
         ("truth-associated, stable", colours.negative, -1),
         ("hallucination-associated, stable", colours.positive, 1),
     ):
         own = [neuron for neuron in coloured if sign * peak[neuron] > 0]
-        _add_group(figure, wide, own, name, colour, 2.2)
+        _add_group(figure, wide, own, name=name, colour=colour, width=2.2)
 
 
 def _add_group(
     figure: Figure,
     wide: pd.DataFrame,
     neurons: list[tuple[int, int]],
+    *,
     name: str,
     colour: str,
     width: float,
 ) -> None:
-    """All lines of one kind in one trace, parted by gaps: hundreds of traces would be slow."""
+    """All lines of one kind in one trace, separated by gaps: hundreds of traces would be slow."""
     if not neurons:
         return
-    gap = [math.nan]
-    x = np.concatenate([[*wide.index, *gap] for _ in neurons])
-    y = np.concatenate([[*wide[neuron], *gap] for neuron in neurons])
+    x = np.concatenate([[*wide.index, math.nan] for _ in neurons])
+    y = np.concatenate([[*wide[neuron], math.nan] for neuron in neurons])
     text = np.repeat([address(neuron) for neuron in neurons], len(wide) + 1)
-    figure.add_trace(
-        go.Scatter(
-            x=x,
-            y=np.round(y, 5),
-            mode="lines",
-            name=name,
-            line={"color": colour, "width": width},
-            text=text if width > 1.5 else None,
-            hovertemplate="<b>%{text}</b><br>C = %{x:.3~g}, weight %{y:+.3~g}<extra></extra>"
-            if width > 1.5
-            else None,
-            hoverinfo=None if width > 1.5 else "skip",
+    hover: dict[str, Any] = {"hoverinfo": "skip"}  # the faint lines are too dense to point at
+    if width > 1.5:
+        template = "<b>%{text}</b><br>C = %{x:.3~g}, weight %{y:+.3~g}<extra></extra>"
+        hover = {"text": text, "hovertemplate": template}
+    line = {"color": colour, "width": width}
+    figure.add_trace(go.Scatter(x=x, y=np.round(y, 5), mode="lines", name=name, line=line, **hover))
+
+
+def _add_frequencies(
+    figure: Figure,
+    stability: pd.DataFrame,
+    wide: pd.DataFrame,
+    threshold: float,
+    colours: Palette,
+) -> None:
+    """The right panel: how often resampling keeps each neuron, stable ones coloured by sign."""
+    top = stability.nlargest(MOST_BARS, "frequency").reset_index(drop=True)
+    sign = _signs(top, wide)
+    stable = top.frequency.to_numpy() >= threshold
+    for kind, rows, colour, hatch in (
+        ("hallucination-associated", stable & (sign > 0), colours.positive, ""),
+        ("truth-associated", stable & (sign < 0), colours.negative, "/"),
+        ("not stable", ~stable, colours.neutral, ""),
+        ("stable, not on the path", stable & (sign == 0), colours.control, ""),
+    ):
+        own = top.loc[rows]
+        if own.empty:
+            continue
+        pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": colours.page, "size": 6}
+        figure.add_trace(
+            go.Bar(
+                x=own.index + 1,
+                y=own.frequency,
+                width=0.85,
+                marker={"color": colour, "line": {"width": 0}, "pattern": pattern},
+                text=[address((a, b)) for a, b in zip(own.layer, own.neuron, strict=True)],
+                textposition="none",
+                hovertemplate=f"<b>%{{text}}</b> {kind}<br>kept in %{{y:.0%}}<extra></extra>",
+                showlegend=False,
+                xaxis="x2",
+                yaxis="y2",
+            )
         )
+    figure.add_shape(
+        type="line", xref="x2 domain", yref="y2", x0=0, x1=1, y0=threshold, y1=threshold,
+        line={"color": colours.muted, "width": 1.2, "dash": "dash"},
+    )  # fmt: skip
+    add_note(
+        figure, f"stable at π = {threshold:g}", x=1, y=threshold, colour=colours.muted,
+        xref="x2 domain", yref="y2", xanchor="right", yanchor="bottom",
+    )  # fmt: skip
+    figure.update_layout(
+        barmode="overlay",
+        xaxis2={
+            "domain": [0.67, 1],
+            "anchor": "y2",
+            "title": {"text": "neurons, by selection frequency"},
+            "showgrid": False,
+        },
+        yaxis2={"anchor": "x2", "tickformat": ".0%", "range": [0, 1.04], "dtick": 0.2},
     )
+
+
+def _peak(line: np.ndarray) -> float:
+    """The weight of a neuron where it is largest along the path, with its sign."""
+    return float(line[np.abs(line).argmax()])
+
+
+def _signs(top: pd.DataFrame, wide: pd.DataFrame) -> np.ndarray:
+    """The sign in most half-samples where it is known, else the sign along the path."""
+    if "positive" in top:
+        return np.where(2 * top.positive >= top.frequency, 1, -1)
+    lines = {pair: wide[pair].to_numpy() for pair in wide.columns}
+    pairs = zip(top.layer, top.neuron, strict=True)
+    return np.sign([_peak(lines[pair]) if pair in lines else 0.0 for pair in pairs])
 
 
 def _title(

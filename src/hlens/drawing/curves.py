@@ -1,20 +1,21 @@
-"""What the curve figures share: a line with its band of intervals."""
+"""Lines with their bands of intervals, reference lines, and names of panels."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.figures._figure import Figure
-from hlens.figures._theme import see_through
+from hlens.drawing.figure import Figure, add_note
+from hlens.drawing.theme import see_through
 
 
 def add_curve(
     figure: Figure,
     table: pd.DataFrame,
+    *,
     x: str,
     y: str,
-    *,
     name: str,
     colour: str,
     control: bool = False,
@@ -40,13 +41,27 @@ def add_curve(
         form: Format of values on hovering.
         unit: What `x` is, for hovering.
         symbol: Shape of its marks; empty for a circle, or a control's square.
-        band: Whether the band is drawn; its ends are told on hovering all the same.
+        band: Whether the band is drawn; its ends are shown on hovering either way.
     """
     rows = table.sort_values(x)
     if band:
-        figure.add_trace(_band(rows, x, name, colour, axes))
+        figure.add_trace(
+            go.Scatter(
+                x=[*rows[x], *rows[x][::-1]],
+                y=[*rows["high"], *rows["low"][::-1]],
+                mode="lines",
+                fill="toself",
+                fillcolor=see_through(colour, 0.16),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                legendgroup=name,
+                xaxis=axes[0],
+                yaxis=axes[1],
+            )
+        )
     n = rows["n"] if "n" in rows else pd.Series([None] * len(rows))
-    told = "<br>n = %{customdata[2]:,d}" if "n" in rows else ""
+    n_line = "<br>n = %{customdata[2]:,d}" if "n" in rows else ""
     figure.add_trace(
         go.Scatter(
             x=rows[x],
@@ -63,43 +78,28 @@ def add_curve(
             },
             customdata=list(zip(rows["low"], rows["high"], n, strict=True)),
             hovertemplate=f"<b>{name}</b><br>{unit}%{{x}}: <b>%{{y:{form}}}</b> "
-            f"[%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]{told}<extra></extra>",
+            f"[%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]{n_line}<extra></extra>",
             xaxis=axes[0],
             yaxis=axes[1],
         )
     )
 
 
-def _band(rows: pd.DataFrame, x: str, name: str, colour: str, axes: tuple[str, str]) -> go.Scatter:
-    return go.Scatter(
-        x=[*rows[x], *rows[x][::-1]],
-        y=[*rows["high"], *rows["low"][::-1]],
-        mode="lines",
-        fill="toself",
-        fillcolor=see_through(colour, 0.16),
-        line={"width": 0},
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=name,
-        xaxis=axes[0],
-        yaxis=axes[1],
-    )
-
-
 def mark_x(
     figure: Figure,
-    at: float,
+    x: float,
     text: str,
+    *,
     colour: str,
     axes: tuple[str, str] = ("x", "y domain"),
     log: bool = False,
     left: bool = False,
 ) -> None:
-    """A dashed vertical line with its words at the foot."""
+    """A dashed vertical line with its text at the foot, right of the line unless `left`."""
     figure.add_shape(
         type="line",
-        x0=at,
-        x1=at,
+        x0=x,
+        x1=x,
         y0=0,
         y1=1,
         xref=axes[0],
@@ -107,33 +107,40 @@ def mark_x(
         line={"color": colour, "width": 1.2, "dash": "dash"},
         layer="below",
     )
-    figure.add_annotation(
-        x=math.log10(at)
-        if log
-        else at,  # on a log axis plotly wants lines as values, words as logs
+    add_note(
+        figure,
+        text,
+        x=math.log10(x) if log else x,  # on a log axis plotly places shapes by value, text by log
         y=0,
+        colour=colour,
         xref=axes[0],
         yref=axes[1],
         xanchor="right" if left else "left",
         yanchor="bottom",
         xshift=-5 if left else 5,
-        text=text,
-        showarrow=False,
-        font={"size": 11.5, "color": colour},
     )
 
 
-def panel_title(figure: Figure, text: str, x: float, colour: str) -> None:
-    """The name of a panel, above its left edge."""
-    figure.add_annotation(
-        x=x,
-        y=1,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        yshift=10,
-        text=text,
-        showarrow=False,
-        font={"size": 13, "color": colour},
-    )
+def panels(
+    figure: Figure, titles: Sequence[str], *, gap: float, colour: str
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Lay panels of equal width side by side and write their titles above them.
+
+    Args:
+        figure: The figure.
+        titles: Title of each panel, already escaped.
+        gap: Space between panels, in shares of the width.
+        colour: Colour of the titles.
+
+    Yields:
+        Of each panel the suffix of its axes ("", "2", ...: plotly calls the first ones x and y),
+        and where it begins and ends.
+    """
+    width = (1 - gap * (len(titles) - 1)) / len(titles)
+    for index, title in enumerate(titles):
+        left = index * (width + gap)
+        yield str(index + 1) if index else "", (left, left + width)
+        add_note(
+            figure, title, x=left, y=1, colour=colour, size=13, xref="paper", yref="paper",
+            xanchor="left", yanchor="bottom", yshift=10,
+        )  # fmt: skip

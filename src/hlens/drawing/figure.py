@@ -10,10 +10,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
+from hlens.drawing.theme import FONT, Palette, template
 from hlens.errors import HlensError
-from hlens.figures._still import STILLS, still
-from hlens.figures._template import template
-from hlens.figures._theme import FONT, Palette
 from hlens.store import write_bytes, write_text
 
 # Hover text may hold private prompts, and plotly 7 offers to upload the chart unless told not to.
@@ -28,30 +26,31 @@ CONFIG: dict[str, Any] = {
 
 TITLE_WIDTH = 84
 SUBTITLE_WIDTH = 90
-WIDTH = 1_000  # of still pictures; a page takes the width that it has
+WIDTH = 1_000  # of still pictures; on a page a figure is as wide as its container
+STILLS = ("png", "svg", "pdf", "jpeg", "webp")
 
 
 class Figure(go.Figure):
-    """A plotly figure whose every way to a page keeps it on this machine.
+    """A plotly figure that never leaves this machine, however it is shown or exported.
 
-    ``figure.layout.meta`` holds its title, subtitle and alternative text in plain words.
+    ``figure.layout.meta`` holds its title, subtitle and alternative text as plain text.
     """
 
     @property
     def meta(self) -> dict[str, Any]:
-        """Its title, subtitle and alternative text, and the height that words take."""
+        """Its title, subtitle and alternative text, and the height of the title in pixels."""
         layout: Any = self.layout
         return dict(layout.meta or {})
 
-    def without_words(self) -> dict[str, Any]:
+    def without_title(self) -> dict[str, Any]:
         """Its traces and layout, plain JSON, for a page that shows the title as text of its own."""
         plain = json.loads(str(self.to_json()))
         layout = plain["layout"]
-        words = layout.get("meta", {}).get("words", 0)
+        title_height = layout.get("meta", {}).get("words", 0)
         layout.pop("title", None)
-        layout["height"] = layout.get("height", 450) - words
+        layout["height"] = layout.get("height", 450) - title_height
         if "margin" in layout:
-            layout["margin"]["t"] = layout["margin"].get("t", 40) - words
+            layout["margin"]["t"] = layout["margin"].get("t", 40) - title_height
         return {"data": plain["data"], "layout": layout}
 
     def show(self, *args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -76,11 +75,30 @@ class Figure(go.Figure):
         """A still picture (png, svg, pdf, jpeg, webp); needs the extra ``hlens[export]``.
 
         Raises:
-            HlensError: The extra, or the browser that it draws with, is missing.
+            HlensError: An unknown format, or the extra or its browser is missing.
         """
+        if format not in STILLS:
+            raise HlensError(f"no picture format {format!r}; use {', '.join(STILLS)}")
+        try:
+            import kaleido
+        except ImportError as error:
+            raise HlensError(
+                "still pictures need kaleido: run pip install 'hlens[export]', or save the figure "
+                "as .html"
+            ) from error
         layout: Any = self.layout
         size = {"width": width or WIDTH, "height": height or layout.height}
-        return still(self.to_dict(), {"format": format, "scale": scale, **size})
+        options = {"format": format, "scale": scale, **size}
+        try:
+            # Plotly's own export would fetch MathJax from another host; hlens needs no mathematics.
+            return kaleido.calc_fig_sync(self.to_dict(), opts=options, kopts={"mathjax": False})
+        except Exception as error:  # kaleido has no one error for a missing or crashed browser
+            if "chrome" not in f"{type(error).__name__} {error}".lower():
+                raise
+            raise HlensError(
+                "kaleido found no Chromium or Chrome; install one, or set BROWSER_PATH to it, or "
+                "save the figure as .html"
+            ) from error
 
     def save(self, path: str | Path, *, width: int = WIDTH, scale: float = 2.0) -> Path:
         """Write the figure to a file, by its suffix: .html, or .png, .svg, .pdf for papers.
@@ -127,14 +145,14 @@ class Figure(go.Figure):
             super()._ipython_display_()
 
 
-def _config(given: dict[str, Any] | None) -> dict[str, Any]:
+def _config(options: dict[str, Any] | None) -> dict[str, Any]:
     # What keeps the figure private comes last: a caller's options cannot undo it.
     private = ("showSendToCloud", "plotlyServerURL", "displaylogo")
-    return {**CONFIG, **(given or {}), **{key: CONFIG[key] for key in private}}
+    return {**CONFIG, **(options or {}), **{key: CONFIG[key] for key in private}}
 
 
 def escape(text: object) -> str:
-    """Text as plotly shows it literally (it reads a few HTML tags in any text).
+    """Text that plotly shows literally; unescaped, it would interpret some HTML tags.
 
     >>> escape("<bos> & </script>")
     '&lt;bos&gt; &amp; &lt;/script&gt;'
@@ -162,16 +180,16 @@ def finish(
     alt: str = "",
     margin: dict[str, int] | None = None,
 ) -> Figure:
-    """Give a figure its words and the looks that all figures share.
+    """Give a figure its title, its height and the looks that all figures share.
 
     Args:
         figure: The figure.
         colours: Its palette.
         title: A fact computed from the data, plain text.
         subtitle: How it was measured, its n and its null, plain text.
-        height: Height in pixels; the width is the page's.
-        alt: What a reader who does not see it should know; title and subtitle when empty.
-        margin: Margins (l, r, b, t) in pixels; t is counted from below the words.
+        height: Height in pixels, without the title; the width is the page's.
+        alt: Alternative text; title and subtitle when empty.
+        margin: Margins (l, r, b, t) in pixels; t is counted from below the title.
     """
     lines = textwrap.wrap(title, TITLE_WIDTH), textwrap.wrap(subtitle, SUBTITLE_WIDTH)
     top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])
@@ -180,7 +198,7 @@ def finish(
         template=template(colours),
         height=height + top,
         margin={**space, "t": space["t"] + top},
-        title=_words(lines, colours),
+        title=_title(lines, colours),
         meta={
             "title": title,
             "subtitle": subtitle,
@@ -191,7 +209,7 @@ def finish(
     return figure
 
 
-def _words(lines: tuple[list[str], list[str]], colours: Palette) -> dict[str, Any]:
+def _title(lines: tuple[list[str], list[str]], colours: Palette) -> dict[str, Any]:
     title, subtitle = ("<br>".join(map(escape, part)) for part in lines)
     small = f'<span style="font-size:13px;font-weight:400;color:{colours.muted}">{subtitle}</span>'
     return {
@@ -208,6 +226,46 @@ def _words(lines: tuple[list[str], list[str]], colours: Palette) -> dict[str, An
     }
 
 
+def add_note(
+    figure: Figure,
+    text: str,
+    *,
+    x: Any,
+    y: Any,
+    colour: str,
+    size: float | int = 11.5,
+    xref: str | None = None,
+    yref: str | None = None,
+    xanchor: str | None = None,
+    yanchor: str | None = None,
+    xshift: int | None = None,
+    yshift: int | None = None,
+    background: str | None = None,
+) -> None:
+    """Write a line of text into a figure, without an arrow.
+
+    Args:
+        figure: The figure.
+        text: The text, already escaped.
+        x: Horizontal position, in units of `xref`.
+        y: Vertical position, in units of `yref`.
+        colour: Colour of the text.
+        size: Font size in pixels.
+        xref: Horizontal axis or ``"paper"``, and so on down to `yshift` as in plotly.
+        yref: Vertical axis or ``"paper"``.
+        xanchor: Which side of the text lies at `x`.
+        yanchor: Which side of the text lies at `y`.
+        xshift: Pixels to the right.
+        yshift: Pixels up.
+        background: Colour behind the text.
+    """
+    figure.add_annotation(
+        x=x, y=y, xref=xref, yref=yref, xanchor=xanchor, yanchor=yanchor, xshift=xshift,
+        yshift=yshift, text=text, showarrow=False, bgcolor=background,
+        font={"size": size, "color": colour},
+    )  # fmt: skip
+
+
 def plotly_js() -> str:
-    """The script that draws figures, from the installed plotly: for pages that ask no host."""
+    """The script that draws figures, from the installed plotly: for self-contained pages."""
     return get_plotlyjs()

@@ -1,16 +1,16 @@
-"""CircuitsVis made safe: offline, in a frame of its own, and with tokens that stay text.
+"""CircuitsVis made safe: offline, in a sandboxed frame, with tokens shown as text.
 
-The package's own display asks a CDN (and, to find out whether it may, another host); its offline
-markup is taken instead, from the installed wheel. It leaves an element open, which would swallow
-what follows on the page, so each visual stands in a sandboxed frame that may load nothing.
+The package's own display loads its script from a CDN, so its offline markup is used instead, from
+the installed wheel. That markup leaves an element open, which would swallow the rest of the page:
+each visual therefore gets a sandboxed frame that may load nothing.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from hlens.figures._html import Html, escape, visible
-from hlens.figures._theme import FONT, palette
+from hlens.drawing.html import Html, escape, visible
+from hlens.drawing.theme import FONT, palette
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
@@ -19,7 +19,7 @@ POLICY = (
 
 
 def safe_tokens(tokens: Sequence[str]) -> list[str]:
-    """Tokens as CircuitsVis shows them literally: it reads markup, and swallows special tokens.
+    """Tokens escaped for CircuitsVis, which interprets markup and drops special tokens.
 
     >>> safe_tokens(["<bos>", "</script>"])
     ['&lt;bos&gt;', '&lt;/script&gt;']
@@ -27,17 +27,17 @@ def safe_tokens(tokens: Sequence[str]) -> list[str]:
     return [escape(visible(token).replace("\n", "")) for token in tokens]
 
 
-def framed(rendered: Any, title: str, height: int, theme: str) -> Html:
-    """A visual of CircuitsVis in a frame of its own.
+def framed(rendered: Any, title: str, *, height: int, theme: str) -> Html:
+    """A visual of CircuitsVis in a sandboxed frame.
 
     Args:
-        rendered: What a function of CircuitsVis returned, made of safe tokens.
-        title: What it shows, in words.
+        rendered: What a function of CircuitsVis returned for `safe_tokens`.
+        title: Alternative text.
         height: Height in pixels.
         theme: ``"light"`` or ``"dark"``.
     """
     colours = palette(theme)
-    # Its identifiers are drawn at random; equal data give equal pages.
+    # CircuitsVis draws its identifiers at random; equal data must give equal pages.
     markup = re.sub(r"circuits-vis-[0-9a-f-]+", "circuits-vis", rendered.local_src)
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'

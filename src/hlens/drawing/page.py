@@ -1,4 +1,4 @@
-"""What whole pages share: packed scripts, and a policy that lets nothing else run or be fetched."""
+"""Parts of self-contained pages: packed scripts, and a policy that forbids every other request."""
 
 import base64
 import gzip
@@ -6,20 +6,20 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from hlens.figures._figure import CONFIG, Figure
+from hlens.drawing.figure import CONFIG, Figure
 
 PAGE_CONFIG: dict[str, Any] = {**CONFIG, "displayModeBar": "hover"}
 
 
 def packed(name: str, text: str) -> str:
     """Text as an inert element of a page, gzip and base64: a third of its size."""
-    # The time stamp is left out, so that equal data give equal files.
+    # No time stamp, so that equal data give equal files.
     squeezed = base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
     return f'<script type="text/plain" id="{name}">{squeezed}</script>'
 
 
 def policy(*scripts: str) -> str:
-    """Content security policy: no request to any host, and no script but these."""
+    """Content security policy: no request to any host, and no script but those given."""
     digests = [hashlib.sha256(text.encode()).digest() for text in scripts if text]
     allowed = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests)
     return (
@@ -29,10 +29,10 @@ def policy(*scripts: str) -> str:
 
 
 def asset(package: str, name: str) -> str:
-    """A script or style that lies beside the code."""
+    """The text of a script or style sheet in a package's folder."""
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def themed(drawn: dict[str, Figure]) -> dict[str, Any]:
-    """One figure in its themes, as a page takes it."""
-    return {theme: figure.without_words() for theme, figure in drawn.items()}
+    """The figure of each theme without its title, which a page shows as text of its own."""
+    return {theme: figure.without_title() for theme, figure in drawn.items()}

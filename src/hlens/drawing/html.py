@@ -1,4 +1,4 @@
-"""Pieces of a page that are no plotly figures, and the words of a model made safe to show."""
+"""Markup as a figure, and text of a model made safe to show in it."""
 
 import html
 import re
@@ -9,17 +9,17 @@ from pathlib import Path
 from hlens.errors import HlensError
 from hlens.store import write_text
 
-_JOINERS = {"\u200c", "\u200d"}  # what Persian, Hindi and emoji need; they draw nothing harmful
+_JOINERS = {"\u200c", "\u200d"}  # Persian, Hindi and emoji need them, and they hide nothing
 _SPECIAL = re.compile(r"^\s*(<[^<>]+>|\[[A-Z_]+\])\s*$")
 
 
 @dataclass(frozen=True)
 class Html:
-    """A piece of a page: shown as it is by Jupyter, by a report and by ``str``.
+    """Markup that Jupyter, a report and ``str`` show unchanged.
 
     Attributes:
-        markup: The markup; whoever makes one has escaped what came from outside.
-        alt: What it shows, in words.
+        markup: The markup; its maker has escaped all text that came from outside.
+        alt: Alternative text.
     """
 
     markup: str
@@ -51,7 +51,7 @@ class Html:
 
 
 def escape(text: object) -> str:
-    """Text as HTML shows it literally, in content and in quoted attributes.
+    """Text that HTML shows literally, in content and in quoted attributes.
 
     >>> escape('</script><b title="x">')
     '&lt;/script&gt;&lt;b title=&quot;x&quot;&gt;'
@@ -60,10 +60,10 @@ def escape(text: object) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Text in which nothing hides: line ends, tabs and control characters become signs.
+    r"""Text without hidden characters: line ends, tabs and control characters become signs.
 
-    Characters that turn the direction of writing are shown by number too, since they could make
-    a page read otherwise than it is. Letters of right-to-left scripts stay as they are.
+    Characters that switch the direction of writing are shown by number too, since they could make
+    text read in another order than it was written. Right-to-left letters are kept.
 
     >>> visible("a\nb\u202e")
     'a↵\nb\\u202e'
@@ -83,7 +83,7 @@ def _sign(character: str) -> str:
 
 
 def is_special(token: str) -> bool:
-    """Whether a token is a mark of the tokenizer rather than text.
+    """Whether a token is a special token of the tokenizer rather than text.
 
     >>> is_special("<|im_end|>"), is_special("</s>"), is_special("[SEP]"), is_special(" a < b")
     (True, True, True, False)

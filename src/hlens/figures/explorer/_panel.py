@@ -1,4 +1,4 @@
-"""What the panel tells of each neuron, as plain data."""
+"""What the panel shows of each neuron, as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.drawing.html import is_special, visible
 from hlens.errors import HlensError
-from hlens.figures._html import is_special, visible
 from hlens.types import Contributions, Detector, NeuronSet, address
 
 Neuron = tuple[int, int]
@@ -22,7 +22,7 @@ class Strip:
     Attributes:
         tokens: Decoded tokens.
         values: Contribution of the neuron at each token; None where it was not measured.
-        caption: What was judged of the answer, and where it comes from.
+        caption: The verdict on the answer, and its source.
     """
 
     tokens: tuple[str, ...]
@@ -68,7 +68,7 @@ def panel_data(
     weights = detector.selected.weights or {}
     members = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))[:most]
     means = _means(members, contribution)
-    found = {}
+    panels = {}
     for neuron in members:
         facts = [("weight", f"{weights[neuron]:+.4g}")]
         if auroc is not None:
@@ -76,21 +76,28 @@ def panel_data(
         if frequency is not None:
             facts.append(("kept in resamples", f"{float(frequency[neuron]):.0%}"))
         facts += means.get(neuron, [])
-        page = pages.get(neuron, NeuronPage())
-        found[address(neuron)] = {
+        panels[address(neuron)] = {
             "at": list(neuron),
             "kind": "positive" if weights[neuron] > 0 else "negative",
             "facts": facts,
             "domains": [visible(k) for k, own in (shared or {}).items() if neuron in own.members],
-            **page_data(page),
+            **page_data(pages.get(neuron, NeuronPage())),
         }
-    return found
+    return panels
 
 
 def page_data(page: NeuronPage) -> dict[str, Any]:
-    """What the panel tells of a page, ready for JSON."""
-    words = {"promotes": _words(page.promotes), "suppresses": _words(page.suppresses)}
-    return {**words, **_strips(page)}
+    """A page as the panel shows it, ready for JSON; all its strips have one scale."""
+    strips = (*page.strongest, *page.weakest)
+    known = [value for strip in strips for value in strip.values if value is not None]
+    # One scale, so that weak answers look weak.
+    top = float(np.max(np.abs(known))) if known else 0.0
+    return {
+        "promotes": _tokens(page.promotes),
+        "suppresses": _tokens(page.suppresses),
+        "strongest": [_strip(one, top) for one in page.strongest],
+        "weakest": [_strip(one, top) for one in page.weakest],
+    }
 
 
 def _means(
@@ -102,25 +109,15 @@ def _means(
     values = contribution.neuron_major[rows].float()
     wrong = contribution.labels
     kinds = (("mean when wrong", values[:, wrong]), ("mean when right", values[:, ~wrong]))
-    told = [(name, part.mean(dim=1).tolist()) for name, part in kinds if part.shape[1]]
+    means = [(name, part.mean(dim=1).tolist()) for name, part in kinds if part.shape[1]]
     return {
-        neuron: [(name, f"{means[i]:.3g}") for name, means in told]
+        neuron: [(name, f"{by_member[i]:.3g}") for name, by_member in means]
         for i, neuron in enumerate(members)
     }
 
 
-def _words(words: Sequence[tuple[str, float]]) -> list[list[str]]:
-    return [[visible(word) or "∅", f"logit {value:+.3g}"] for word, value in words]
-
-
-def _strips(page: NeuronPage) -> dict[str, Any]:
-    """Both kinds of strips on one scale, so that weak answers look weak."""
-    known = [v for s in (*page.strongest, *page.weakest) for v in s.values if v is not None]
-    top = float(np.max(np.abs(known))) if known else 0.0
-    return {
-        "strongest": [_strip(one, top) for one in page.strongest],
-        "weakest": [_strip(one, top) for one in page.weakest],
-    }
+def _tokens(tokens: Sequence[tuple[str, float]]) -> list[list[str]]:
+    return [[visible(token) or "∅", f"logit {value:+.3g}"] for token, value in tokens]
 
 
 def _strip(one: Strip, top: float) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""The explorer in a running notebook: what is chosen there is known here, and the other way round.
+"""The explorer in a running notebook: the page and Python share the chosen neuron.
 
-The frame of the static explorer is shown as it is, and beside it an unseen widget that carries
-messages. An exported notebook therefore holds the whole explorer, whatever becomes of the widget.
+The static explorer is shown unchanged, with an invisible widget beside it that carries messages
+between the page and Python. An exported notebook, where no widget runs, keeps the whole explorer.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from hlens.drawing.html import Html
+from hlens.drawing.page import asset
 from hlens.errors import HlensError
-from hlens.figures._html import Html
-from hlens.figures._page import asset
-from hlens.figures.explorer._facts import Neuron, NeuronPage, page_data
+from hlens.figures.explorer._panel import Neuron, NeuronPage, page_data
 from hlens.types import address
 
 PageOf = Callable[[Neuron], NeuronPage]
@@ -25,7 +25,7 @@ def widget(
     Args:
         shown: The static explorer.
         neurons: The panel of each neuron by address, strongest first.
-        known: Neurons whose page it holds already.
+        known: Neurons whose page the explorer already holds.
         page_of: Makes the page of any other neuron when it is first chosen.
 
     Raises:
@@ -33,13 +33,13 @@ def widget(
     """
     if not neurons:
         raise HlensError("the detector selects no neuron, so there is none to choose; refit it")
-    places = {key: (one["at"][0], one["at"][1]) for key, one in neurons.items()}
-    return _widget_class()(shown, places, known, page_of)
+    members = {key: (one["at"][0], one["at"][1]) for key, one in neurons.items()}
+    return _widget_class()(shown, members, known, page_of)
 
 
 @cache
 def _widget_class() -> type:
-    """The class, made where anywidget is there; it is an extra."""
+    """The class; made on first use, since anywidget is an extra."""
     try:
         import anywidget
         import traitlets
@@ -52,7 +52,7 @@ def _widget_class() -> type:
     class LiveExplorer(anywidget.AnyWidget):
         """The explorer, with the chosen neuron as the trait ``chosen`` (``"L12N345"``).
 
-        ``observe(..., names="chosen")`` hears of each choice, and setting ``chosen`` or `neuron`
+        ``observe(..., names="chosen")`` is called at each choice; setting ``chosen`` or `neuron`
         chooses in the page.
         """
 
@@ -62,17 +62,21 @@ def _widget_class() -> type:
         learned = traitlets.Dict().tag(sync=True)
 
         def __init__(
-            self, shown: Html, places: dict[str, Neuron], known: set[Neuron], page_of: PageOf | None
+            self,
+            shown: Html,
+            members: dict[str, Neuron],
+            known: set[Neuron],
+            page_of: PageOf | None,
         ) -> None:
-            self._places, self._known, self._page_of = places, set(known), page_of
-            super().__init__(chosen=next(iter(places)))
+            self._members, self._known, self._page_of = members, set(known), page_of
+            super().__init__(chosen=next(iter(members)))
             self.frame = f"hlens-{self.model_id}"
             self._markup = shown.markup.replace("<iframe ", f'<iframe id="{self.frame}" ', 1)
 
         @property
         def neuron(self) -> Neuron:
             """The chosen neuron as (layer, neuron)."""
-            return self._places[self.chosen]
+            return self._members[self.chosen]
 
         @neuron.setter
         def neuron(self, neuron: Neuron) -> None:
@@ -80,9 +84,9 @@ def _widget_class() -> type:
 
         @traitlets.validate("chosen")
         def _check(self, proposal: Any) -> str:
-            if proposal["value"] not in self._places:
+            if proposal["value"] not in self._members:
                 raise HlensError(
-                    f"{proposal['value']!r} is none of the {len(self._places):,} neurons shown; "
+                    f"{proposal['value']!r} is none of the {len(self._members):,} neurons shown; "
                     "choose one of the detector's, written as L12N345"
                 )
             return proposal["value"]
@@ -92,11 +96,11 @@ def _widget_class() -> type:
             if self._page_of is None or self.neuron in self._known:
                 return
             self._known.add(self.neuron)
-            told = page_data(self._page_of(self.neuron))
-            self.learned = {"key": self.chosen, "told": told}
+            page = page_data(self._page_of(self.neuron))
+            self.learned = {"key": self.chosen, "told": page}
 
         def outputs(self) -> list[dict[str, Any]]:
-            """What a notebook shows: the explorer, then the unseen view."""
+            """What a notebook shows: the explorer, then the invisible widget."""
             view = self._repr_mimebundle_()
             return [{"text/html": self._markup}, view[0] if isinstance(view, tuple) else view or {}]
 

@@ -1,16 +1,16 @@
-"""Light and dark: the colours of every figure, and the arithmetic that picks readable ink.
+"""Light and dark: the colours and looks of every figure, and ink that reads on any colour.
 
 Sign is always shape plus colour (Okabe-Ito orange and blue), so that no figure depends on colour
 vision alone.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from hlens.errors import HlensError
 
-Theme = Literal["light", "dark"]
 Scale = tuple[tuple[float, str], ...]
 
 FONT = (
@@ -137,21 +137,91 @@ def palette(theme: str) -> Palette:
     return known[theme]
 
 
-def at(scale: Scale, share: float) -> str:
+def template(colours: Palette) -> dict[str, Any]:
+    """Plotly's defaults for one palette: axes, legend, hover labels and page.
+
+    What a figure sets itself takes precedence over these.
+    """
+    axis = {
+        "gridcolor": colours.grid,
+        "zeroline": False,
+        "linecolor": colours.grid,
+        "tickcolor": colours.neutral,
+        "tickfont": {"size": 12, "color": colours.muted},
+        "title": {"font": {"size": 12.5, "color": colours.muted}, "standoff": 8},
+        "automargin": True,
+    }
+    layout = {
+        "xaxis": axis,
+        "yaxis": axis,
+        "paper_bgcolor": colours.page,
+        "plot_bgcolor": colours.page,
+        "font": {"family": FONT, "size": 12, "color": colours.muted},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "bottom",
+            "yref": "paper",
+            "font": {"size": 12, "color": colours.muted},
+            "itemsizing": "trace",
+            "bgcolor": "rgba(0,0,0,0)",
+            "tracegroupgap": 0,
+        },
+        "hoverlabel": {
+            "bgcolor": colours.page,
+            "bordercolor": colours.neutral,
+            "font": {"family": FONT, "size": 12, "color": colours.ink},
+            "align": "left",
+        },
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": colours.control,
+            "activecolor": colours.positive,
+        },
+    }
+    return {"layout": layout}
+
+
+def css_variables(selector: str, theme: str, variables: Callable[[Palette], str]) -> str:
+    """CSS rules that give an element the colours of a theme.
+
+    Args:
+        selector: The element's class, such as ``".hlens-tokens"``; the element carries the theme
+            as ``data-hl-theme``.
+        theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system, or as the page says
+            with ``data-theme`` on its root.
+        variables: The CSS variables of one palette, as text.
+
+    Raises:
+        HlensError: The theme is not known.
+    """
+    element = f'{selector}[data-hl-theme="{theme}"]'
+    if theme != "auto":
+        return f"{element}{{{variables(palette(theme))}}}"
+    dark = variables(DARK)
+    return (
+        f"{element}{{{variables(LIGHT)}}}"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]) {element}{{{dark}}}}}"
+        f":root[data-theme=dark] {element}{{{dark}}}"
+    )
+
+
+def colour_at(scale: Scale, share: float) -> str:
     """The colour of a scale at a share of its length, linear between its stops.
 
-    >>> at(((0.0, "#000000"), (1.0, "#FFFFFF")), 0.5)
+    >>> colour_at(((0.0, "#000000"), (1.0, "#FFFFFF")), 0.5)
     '#808080'
     """
     share = min(max(share, 0.0), 1.0)
     for (left, low), (right, high) in itertools.pairwise(scale):
         if share <= right and right > left:
-            return mix(low, high, (share - left) / (right - left))
+            return _mix(low, high, (share - left) / (right - left))
     return scale[-1][1]
 
 
-def mix(low: str, high: str, share: float) -> str:
-    """The colour between two, `share` of the way."""
+def _mix(low: str, high: str, share: float) -> str:
     pairs = zip(_channels(low), _channels(high), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
 

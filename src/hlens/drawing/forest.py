@@ -1,0 +1,132 @@
+"""Forest plots: a row for each detector or control, its AUROC with the interval, against chance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from jaxtyping import Bool
+from numpy import ndarray
+
+from hlens.drawing.figure import Figure, add_note
+from hlens.drawing.theme import Palette
+
+
+def add_forest(
+    figure: Figure,
+    table: pd.DataFrame,
+    *,
+    names: Sequence[str],
+    claim: Bool[ndarray, " row"],
+    colours: Palette,
+    domain: tuple[float, float],
+    right: float,
+    title: str,
+) -> None:
+    """Draw rows from the top, AUROC against chance; the claim is a circle, all others are squares.
+
+    Args:
+        figure: The figure.
+        table: Columns ``auroc, low, high, n``.
+        names: Name of each row, already escaped.
+        claim: Which row is the claim.
+        colours: The theme's colours.
+        domain: Where the horizontal axis begins and ends, in shares of the width.
+        right: Largest value of the horizontal axis.
+        title: Title of the horizontal axis.
+    """
+    rows: Any = table.assign(name=list(names))
+    for chosen, is_claim in ((~claim, False), (claim, True)):
+        if chosen.any():
+            own = rows.loc[chosen]
+            figure.add_trace(
+                auroc_points(own, own["name"], claim=is_claim, colours=colours, showlegend=False)
+            )
+    low = min(0.45, float(rows["low"].min()) - 0.02)
+    chance_line(figure, colours)
+    figure.update_layout(
+        xaxis={
+            "range": [max(0.0, low), right],
+            "dtick": 0.1,
+            "domain": list(domain),
+            "title": {"text": title},
+        },
+        yaxis=named_rows(names, colours),
+    )
+
+
+def auroc_points(
+    rows: pd.DataFrame,
+    names: Sequence[str] | pd.Series,
+    *,
+    claim: bool,
+    colours: Palette,
+    name: str | None = None,
+    showlegend: bool | None = None,
+) -> go.Scatter:
+    """AUROC of each row with its interval; `names` are already escaped."""
+    colour = colours.positive if claim else colours.control
+    return go.Scatter(
+        x=rows["auroc"],
+        y=names,
+        error_x=intervals(rows, "auroc", colour=colour),
+        mode="markers",
+        cliponaxis=False,
+        marker={"size": 11, "color": colour, "symbol": "circle" if claim else "square",
+                "line": {"color": colours.page, "width": 1}},
+        name=name,
+        customdata=rows[["low", "high", "n"]],
+        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
+        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
+        showlegend=showlegend,
+    )  # fmt: skip
+
+
+def intervals(
+    rows: pd.DataFrame, value: str, *, colour: str, thickness: float | int = 3
+) -> dict[str, Any]:
+    """Horizontal bars from ``low`` to ``high`` around a column."""
+    return {
+        "type": "data", "symmetric": False, "array": rows["high"] - rows[value],
+        "arrayminus": rows[value] - rows["low"], "thickness": thickness, "width": 0,
+        "color": colour,
+    }  # fmt: skip
+
+
+def add_value(
+    figure: Figure,
+    *,
+    x: float,
+    y: str,
+    value: float,
+    claim: bool,
+    size: float | int,
+    colours: Palette,
+) -> None:
+    """Write an AUROC right of its interval; that of the claim in bold."""
+    add_note(
+        figure,
+        f"<b>{value:.2f}</b>" if claim else f"{value:.2f}",
+        x=x,
+        y=y,
+        xanchor="left",
+        xshift=8,
+        size=size,
+        colour=colours.positive_ink if claim else colours.muted,
+    )
+
+
+def chance_line(figure: Figure, colours: Palette) -> None:
+    """The dashed vertical line at an AUROC of 0.5."""
+    figure.add_vline(x=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
+
+
+def named_rows(names: Sequence[str], colours: Palette) -> dict[str, Any]:
+    """A vertical axis of names, the first on top."""
+    return {
+        "categoryorder": "array",
+        "categoryarray": list(names)[::-1],
+        "showgrid": False,
+        "tickfont": {"size": 13, "color": colours.ink},
+        "range": [-0.6, len(names) - 0.4],
+    }

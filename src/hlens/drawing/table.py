@@ -1,0 +1,65 @@
+"""Checks of a figure's table, and words for its numbers."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hlens.errors import HlensError
+
+
+def check_columns(table: pd.DataFrame, columns: Sequence[str], *, figure: str, source: str) -> None:
+    """Refuse a table that lacks rows or a column.
+
+    Args:
+        table: The table.
+        columns: Columns that the figure draws.
+        figure: Name of the figure.
+        source: The function that makes such tables.
+
+    Raises:
+        HlensError: A column is missing, or there is no row.
+    """
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise HlensError(
+            f"{figure}: missing: {', '.join(missing)}; the table needs the columns "
+            f"{', '.join(columns)}; give what {source} returns"
+        )
+    if table.empty:
+        raise HlensError(f"{figure} has no rows to draw; give what {source} returns, with rows")
+
+
+def distinct(*columns: pd.Series) -> list[str]:
+    """The distinct values of columns in the order of their first appearance."""
+    return list(dict.fromkeys(str(value) for column in columns for value in column))
+
+
+def n_range(n: pd.Series) -> str:
+    """The number of cases behind each value of a table.
+
+    >>> n_range(pd.Series([200, 1200])), n_range(pd.Series([60, 60]))
+    ('n = 200 to 1,200', 'n = 60')
+    """
+    low, high = int(n.min()), int(n.max())
+    return f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
+
+
+def corrected_p(p: float | None) -> str:
+    """Words for a corrected p; empty where there is none.
+
+    >>> corrected_p(0.0002), corrected_p(0.04), corrected_p(None)
+    ('corrected p < 0.001', 'corrected p = 0.040', '')
+    """
+    if p is None or math.isnan(p):
+        return ""
+    return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
+
+
+def uncapitalized(label: str) -> str:
+    """A label as it is written inside a sentence; acronyms keep their capitals.
+
+    >>> uncapitalized("Hallucination rate"), uncapitalized("QA accuracy")
+    ('hallucination rate', 'QA accuracy')
+    """
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]

@@ -1,0 +1,272 @@
+"""Which neurons are shared by whom? An UpSet plot of exclusive intersections, most shared first.
+
+To read it: each column is one combination of sets, named by its filled dots; the bar above counts
+the neurons that are in exactly these sets. The subtitle says how many chance would put there.
+It misleads when a bar is read as a whole overlap: each neuron is counted once, in the one column
+that names all the sets it is in.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.theme import Palette, colour_at, palette
+from hlens.errors import HlensError
+from hlens.types import NeuronSet
+
+Group = frozenset[str]
+
+MOST_COLUMNS = 30
+ROW = 32  # height of a set in pixels
+
+
+def draw(sets: Sequence[NeuronSet], *, theme: str = "light") -> Figure:
+    """Draw which neurons are in which sets.
+
+    Args:
+        sets: At least two sets of one model, each with its own name.
+        theme: ``"light"`` or ``"dark"``.
+
+    Raises:
+        HlensError: Fewer than two sets, sets without or with equal names, or of other shapes.
+    """
+    _check(sets)
+    colours = palette(theme)
+    ordered = sorted(sets, key=lambda one: (-len(one), one.name))
+    counts = intersections(sets)
+    groups = sorted(counts, key=lambda group: (-len(group), -counts[group], sorted(group)))
+    kept = _kept(groups, counts)
+    figure = Figure()
+    _add_bars(figure, kept, counts, len(sets), colours)
+    _add_dots(figure, kept, ordered, len(sets), colours)
+    _add_sizes(figure, ordered, colours)
+    _set_axes(figure, kept, ordered, colours)
+    return finish(
+        figure,
+        colours,
+        title=_title(counts, len(sets)),
+        subtitle=_subtitle(sets, counts, len(kept)),
+        height=300 + ROW * len(sets),
+        margin={"t": 44, "b": 52, "l": 24, "r": 24},
+    )
+
+
+def example() -> dict[str, Any]:
+    """Made data for the gallery and the laws: four domains with a common core."""
+    draw_from = np.random.default_rng(0)
+    core = {(int(draw_from.integers(12)), int(j)) for j in draw_from.integers(0, 512, 6)}
+    sets = []
+    for name, n in (("general", 30), ("science", 24), ("legal", 18), ("code", 12)):
+        own = {(int(draw_from.integers(12)), int(j)) for j in draw_from.integers(0, 512, n)}
+        pair = set(sorted(sets[-1].members)[:4]) if sets else set()
+        sets.append(NeuronSet(frozenset(core | own | pair), 12, 512, name=name))
+    return {"sets": sets}
+
+
+def _check(sets: Sequence[NeuronSet]) -> None:
+    names = [one.name for one in sets]
+    if len(sets) < 2 or len(set(names)) < len(names) or not all(names):
+        raise HlensError(
+            f"the sets are named {names}; an UpSet plot needs two or more sets with names of their "
+            "own: name them with dataclasses.replace(neurons, name=...)"
+        )
+    for one in sets[1:]:
+        _ = sets[0] & one  # raises with its own clear line when the models differ
+
+
+def _kept(groups: list[Group], counts: dict[Group, int]) -> list[Group]:
+    largest = set(sorted(groups, key=lambda group: -counts[group])[:MOST_COLUMNS])
+    return [group for group in groups if group in largest]
+
+
+def intersections(sets: Sequence[NeuronSet]) -> dict[Group, int]:
+    """How many neurons are in exactly these sets, for each combination that occurs.
+
+    >>> a = NeuronSet(frozenset({(0, 0), (0, 1)}), 1, 4, name="a")
+    >>> b = NeuronSet(frozenset({(0, 1)}), 1, 4, name="b")
+    >>> sorted((sorted(group), n) for group, n in intersections([a, b]).items())
+    [(['a'], 1), (['a', 'b'], 1)]
+    """
+    holders: dict[tuple[int, int], set[str]] = {}
+    for one in sets:
+        for neuron in one.members:
+            holders.setdefault(neuron, set()).add(one.name)
+    return dict(Counter(frozenset(names) for names in holders.values()))
+
+
+def expected(sets: Sequence[NeuronSet], group: Group) -> float:
+    """Neurons in exactly this combination if each set were drawn at random within each layer."""
+    chance = np.ones(sets[0].n_layers)
+    for one in sets:
+        rate = np.array(one.per_layer()) / one.d_mlp
+        chance *= rate if one.name in group else 1 - rate
+    return float(chance.sum() * sets[0].d_mlp)
+
+
+def _add_bars(
+    figure: Figure, kept: list[Group], counts: dict[Group, int], n_sets: int, colours: Palette
+) -> None:
+    sizes = [counts[group] for group in kept]
+    figure.add_trace(
+        go.Bar(
+            x=list(range(len(kept))),
+            y=sizes,
+            marker={"color": [_shade(g, n_sets, colours) for g in kept], "line": {"width": 0}},
+            text=[f"{size:,}" for size in sizes],
+            textposition="outside",
+            textfont={"size": 12, "color": colours.ink},
+            cliponaxis=False,
+            hovertext=[escape(" + ".join(sorted(group))) for group in kept],
+            hovertemplate="%{hovertext}<br><b>%{y}</b> neurons<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for degree in sorted({len(group) for group in kept}):
+        columns = [i for i, group in enumerate(kept) if len(group) == degree]
+        add_note(
+            figure, "one only" if degree == 1 else f"in {degree}",
+            x=(columns[0] + columns[-1]) / 2, y=1, colour=colours.muted, xref="x", yref="paper",
+            yanchor="bottom", yshift=8,
+        )  # fmt: skip
+
+
+def _add_dots(
+    figure: Figure, kept: list[Group], ordered: list[NeuronSet], n_sets: int, colours: Palette
+) -> None:
+    for row in range(0, len(ordered), 2):
+        figure.add_shape(
+            type="rect", xref="x", yref="y2", x0=-0.5, x1=len(kept) - 0.5, y0=row - 0.5,
+            y1=row + 0.5, fillcolor=colours.faint, line={"width": 0}, layer="below",
+        )  # fmt: skip
+    for column, group in enumerate(kept):
+        rows = [row for row, one in enumerate(ordered) if one.name in group]
+        if len(rows) > 1:
+            figure.add_shape(
+                type="line", xref="x", yref="y2", x0=column, x1=column, y0=rows[0], y1=rows[-1],
+                line={"color": _shade(group, n_sets, colours), "width": 2.5},
+            )  # fmt: skip
+    dots = [(c, r, one.name in g) for c, g in enumerate(kept) for r, one in enumerate(ordered)]
+    filled = [
+        _shade(group, n_sets, colours) if len(group) > 1 else colours.control for group in kept
+    ]
+    figure.add_trace(
+        go.Scatter(
+            x=[column for column, _, _ in dots],
+            y=[row for _, row, _ in dots],
+            yaxis="y2",
+            mode="markers",
+            marker={
+                "opacity": 1,
+                "size": [12 if inside else 8 for _, _, inside in dots],
+                "color": [filled[c] if inside else colours.grid for c, _, inside in dots],
+                "line": {"width": 0},
+            },
+            hovertext=[
+                f"{'in' if inside else 'not in'} {escape(ordered[row].name)}"
+                for _, row, inside in dots
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+            showlegend=False,
+        )
+    )
+
+
+def _add_sizes(figure: Figure, ordered: list[NeuronSet], colours: Palette) -> None:
+    figure.add_trace(
+        go.Bar(
+            x=[len(one) for one in ordered],
+            y=list(range(len(ordered))),
+            orientation="h",
+            xaxis="x2",
+            yaxis="y2",
+            width=0.55,
+            marker={"color": colours.neutral, "line": {"width": 0}},
+            text=[f"{len(one):,}" for one in ordered],
+            textposition="outside",
+            textfont={"size": 12, "color": colours.ink},
+            cliponaxis=False,
+            hovertemplate="%{x} neurons<extra></extra>",
+            showlegend=False,
+        )
+    )
+
+
+def _set_axes(
+    figure: Figure, kept: list[Group], ordered: list[NeuronSet], colours: Palette
+) -> None:
+    dots = ROW * len(ordered) / (ROW * len(ordered) + 180)  # their share of the height
+    largest = max((len(one) for one in ordered), default=1) or 1
+    figure.update_layout(
+        bargap=0.32,
+        xaxis={
+            "domain": [0.3, 1],
+            "range": [-0.6, len(kept) - 0.4],
+            "showticklabels": False,
+            "showgrid": False,
+            "anchor": "y2",
+        },
+        yaxis={
+            "domain": [dots + 0.03, 1],
+            "title": {"text": "neurons"},
+            "rangemode": "tozero",
+            "showgrid": False,  # every bar has its number
+            "anchor": "x",
+            "nticks": 6,
+        },
+        xaxis2={
+            "domain": [0, 0.155],
+            "range": [largest * 1.3, 0],
+            "title": {"text": "set size"},
+            "showgrid": False,
+            "nticks": 4,
+            "anchor": "y2",
+        },
+        yaxis2={
+            "domain": [0, dots - 0.02],
+            "range": [len(ordered) - 0.5, -0.5],
+            "tickvals": list(range(len(ordered))),
+            "ticktext": [escape(one.name) for one in ordered],
+            "tickfont": {"size": 13, "color": colours.ink},
+            "showgrid": False,
+            "zeroline": False,
+            "anchor": "x",
+        },
+    )
+
+
+def _shade(group: Group, n_sets: int, colours: Palette) -> str:
+    if len(group) == 1:
+        return colours.neutral
+    return colour_at(colours.blues, 0.42 + 0.58 * (len(group) - 1) / max(n_sets - 1, 1))
+
+
+def _title(counts: dict[Group, int], n_sets: int) -> str:
+    total = sum(counts.values())
+    if not total:
+        return "No set holds a neuron"
+    alone = sum(n for group, n in counts.items() if len(group) == 1)
+    many = max(2, math.ceil(2 * n_sets / 3))
+    most = max(len(group) for group in counts)
+    if most == 1:
+        return f"No neuron is shared: each of {total:,} is in one set only"
+    level = many if most >= many else most
+    shared = sum(n for group, n in counts.items() if len(group) >= level)
+    by = f"all {n_sets} sets" if level == n_sets else f"{level} or more of {n_sets} sets"
+    verb = "neuron is" if shared == 1 else "neurons are"
+    return f"{shared:,} {verb} shared by {by}; {100 * alone / total:.0f}% are in one only"
+
+
+def _subtitle(sets: Sequence[NeuronSet], counts: dict[Group, int], n_kept: int) -> str:
+    parts = [f"{count(sum(counts.values()), 'distinct neuron')} of {len(sets)} sets"]
+    shared = [group for group in counts if len(group) > 1]
+    if shared:
+        most = max(expected(sets, group) for group in shared)
+        parts.append(f"chance would put at most {most:.2g} in any of the shared groups")
+    if n_kept < len(counts):
+        parts.append(f"the {n_kept} largest of {len(counts)} groups")
+    return " · ".join(parts)
