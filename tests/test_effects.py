@@ -16,7 +16,7 @@ import hlens
 from hlens import behaviours, effects
 from hlens import interventions as iv
 from hlens.behaviours import Behaviour, Outcome, Suite, misleading_context
-from hlens.effects.conditions import sets
+from hlens.effects.conditions import compared_sets
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
 from hlens.types import NeuronSet, Question, Response
@@ -80,10 +80,15 @@ def preference(model: Model) -> Behaviour:
 
 @pytest.fixture(scope="module")
 def outcomes(model: Model, target: NeuronSet) -> pd.DataFrame:
-    controls = effects.Controls(random=8, norm_matched=2, truth=None)
-    cost = effects.Capability(model, n_choice=4, n_texts=2)
+    controls = effects.ControlSets(random=8, norm_matched=2, truth=None)
+    cost = effects.CapabilityTest(model, n_choice=4, n_texts=2)
     return effects.intervene(
-        model, target, [preference(model)], (0.0, 1.0, 2.0, 3.0), controls, capability=cost
+        model,
+        target,
+        [preference(model)],
+        alphas=(0.0, 1.0, 2.0, 3.0),
+        controls=controls,
+        capability=cost,
     )
 
 
@@ -125,8 +130,8 @@ def test_patching_and_attribution_patching_recover_the_planted_neuron(
     assert best.layer == PLANTED[0]
     assert best.effect > best.random_high  # beyond what random sets restore at the same place
     assert len(grid) == 3 * 12
-    assert next(iter(effects.screen(model, pairs, 1))) == PLANTED
-    summed = effects.patched(table, n_boot=200)
+    assert next(iter(effects.screen(model, pairs, k=1))) == PLANTED
+    summed = effects.summarise_patching(table, n_boot=200)
     mine = summed[summed.kind == "members"].iloc[0]
     assert mine.low <= mine.effect == pytest.approx(table[table.kind == "members"].effect.mean())
     assert mine.low > summed[summed.kind == "random"].high.max()
@@ -149,21 +154,21 @@ def test_a_patch_of_many_rows_equals_single_patches(model: Model, target: Neuron
 
 
 def test_the_shipped_pairs_and_those_of_a_file(model: Model, tmp_path: Path) -> None:
-    found = effects.pairs(model)
+    found = effects.load_pairs(model)
     assert len(found) >= 24
     assert len({one.id for one in found}) == len(found)
     assert all(one.clean != one.corrupted and one.answer != one.foil for one in found)
-    few = effects.told_apart(model, found, least=0.0)
-    assert all(b - a >= 0 for b, a in (effects.differences(model, one) for one in few))
+    few = effects.distinguished_pairs(model, found, min_difference=0.0)
+    assert all(b - a >= 0 for b, a in (effects.logit_differences(model, one) for one in few))
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"id": 1, "clean": "a", "corrupted": "b", "answer": "x"}')
     with pytest.raises(HlensError, match="line 1: no field 'foil'"):
-        effects.pairs(model, path)
+        effects.load_pairs(model, path)
     path.write_text("")
     with pytest.raises(HlensError, match="holds no pair"):
-        effects.pairs(model, path)
+        effects.load_pairs(model, path)
     with pytest.raises(HlensError, match="no file"):
-        effects.pairs(model, tmp_path / "absent")
+        effects.load_pairs(model, tmp_path / "absent")
 
 
 def test_attribution_is_the_gradient_of_a_small_patch(model: Model) -> None:
@@ -290,7 +295,7 @@ def test_flips_count_both_ways(outcomes: pd.DataFrame) -> None:
 
 def test_behaviour_against_capability_and_the_figures_table(outcomes: pd.DataFrame) -> None:
     table = effects.rates(outcomes, n_boot=50)
-    points = effects.pareto(table, "preference", "kl")
+    points = effects.pareto(table, "preference", cost="kl")
     assert 1.0 not in set(points.alpha)
     assert not points.dominated.all()
     best = points.loc[points.behaviour_change.abs().idxmax()]
@@ -362,7 +367,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
 ) -> None:
     suite = preference(model)
     alphas = (0.0, 2.0)
-    whole = effects.intervene(model, target, [suite], alphas)
+    whole = effects.intervene(model, target, [suite], alphas=alphas)
     seen: list[int] = []
 
     def stop(done: int, total: int) -> None:
@@ -371,18 +376,18 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        effects.intervene(model, target, [suite], alphas, folder=tmp_path, progress=stop)
+        effects.intervene(model, target, [suite], alphas=alphas, folder=tmp_path, progress=stop)
     runs: list[float] = []
     counted = Suite("preference", "", SETTINGS, _counting(suite, runs), ("preference",))
     again = Behaviour(counted, suite.questions)
-    resumed = effects.intervene(model, target, [again], alphas, folder=tmp_path)
+    resumed = effects.intervene(model, target, [again], alphas=alphas, folder=tmp_path)
     pd.testing.assert_frame_equal(resumed, whole)
     assert len(runs) == (1 + 9 * 2 + 2) - 5
     runs.clear()
-    wider = effects.intervene(model, target, [again], (0.0, 3.0), folder=tmp_path)
+    wider = effects.intervene(model, target, [again], alphas=(0.0, 3.0), folder=tmp_path)
     assert set(wider.alpha) == {0.0, 1.0, 3.0}
     assert len(runs) == 9 + 1  # of what was run before, nothing is run again
-    fresh = effects.intervene(model, target, [suite], (0.0, 3.0))
+    fresh = effects.intervene(model, target, [suite], alphas=(0.0, 3.0))
     pd.testing.assert_frame_equal(wider, fresh)
 
 
@@ -395,7 +400,7 @@ def test_what_was_run_is_known_by_all_that_it_depends_on(
     def run(questions: Sequence[Question], neurons: NeuronSet, edit: Any) -> int:
         runs.clear()
         again = Behaviour(counted, tuple(questions))
-        effects.intervene(model, neurons, [again], (2.0,), edit=edit, folder=tmp_path)
+        effects.intervene(model, neurons, [again], alphas=(2.0,), edit=edit, folder=tmp_path)
         return len(runs)
 
     ones, other = torch.ones(LAYERS, D_MLP), NeuronSet(frozenset({PLANTED, (0, 4), (2, 9)}), 3, 56)
@@ -404,8 +409,8 @@ def test_what_was_run_is_known_by_all_that_it_depends_on(
     assert run(suite.questions[1:], target, iv.scale) == 11
     # The draws of random sets fall on the same neurons; the push is matched to the other ones.
     assert run(suite.questions, other, iv.scale) == 2
-    assert run(suite.questions, target, lambda alpha: iv.add(ones, alpha)) == 9 + 1
-    assert run(suite.questions, target, lambda alpha: iv.add(-ones, alpha)) == 9 + 1
+    assert run(suite.questions, target, lambda alpha: iv.steer(ones, alpha)) == 9 + 1
+    assert run(suite.questions, target, lambda alpha: iv.steer(-ones, alpha)) == 9 + 1
 
 
 def test_receipts_are_of_one_dose_of_one_behaviour(outcomes: pd.DataFrame, model: Model) -> None:
@@ -427,11 +432,11 @@ def _counting(behaviour: Behaviour, runs: list[float]) -> behaviours.Ask:
 def test_mistakes(model: Model, target: NeuronSet, tmp_path: Path) -> None:
     suite = preference(model)
     with pytest.raises(HlensError, match="at least 8"):
-        effects.Controls(random=3)
+        effects.ControlSets(random=3)
     with pytest.raises(HlensError, match="contribution="):
-        effects.Controls(matched=8)
+        effects.ControlSets(matched=8)
     with pytest.raises(HlensError, match="finite"):
-        effects.intervene(model, target, [suite], (0.0, float("nan")))
+        effects.intervene(model, target, [suite], alphas=(0.0, float("nan")))
     with pytest.raises(HlensError, match="at least one of each"):
         effects.intervene(model, NeuronSet(frozenset(), LAYERS, D_MLP), [suite])
     empty = tmp_path / "empty.jsonl"
@@ -450,8 +455,10 @@ def test_controls_matched_by_contribution_and_truth_neurons(
 ) -> None:
     contribution = torch.rand(LAYERS, D_MLP, generator=torch.Generator().manual_seed(0))
     truth = NeuronSet(frozenset({(2, 2)}), LAYERS, D_MLP, name="truth neurons")
-    controls = effects.Controls(matched=8, contribution=contribution, truth=truth, norm_matched=0)
-    found = effects.intervene(model, target, [preference(model)], (0.0,), controls)
+    controls = effects.ControlSets(
+        matched=8, contribution=contribution, truth=truth, norm_matched=0
+    )
+    found = effects.intervene(model, target, [preference(model)], alphas=(0.0,), controls=controls)
     sizes = found.drop_duplicates("set").groupby("kind").size()
     assert sizes.to_dict() == {"target": 1, "random": 8, "random_matched": 8, "truth": 1}
 
@@ -462,8 +469,8 @@ def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much(
     top = contribution.flatten().topk(30).indices
     members = frozenset((int(i) // 600, int(i) % 600) for i in top)
     target = NeuronSet(members, 4, 600, name="H-neurons")
-    beside = effects.Controls(random=8, matched=8, contribution=contribution)
-    found = sets(target, beside)
+    beside = effects.ControlSets(random=8, matched=8, contribution=contribution)
+    found = compared_sets(target, beside)
     assert [kind for _, kind, _ in found] == ["target"] + ["random"] * 8 + ["random_matched"] * 8
     assert len({name for name, _, _ in found}) == 17
     means = {kind: [] for _, kind, _ in found}
@@ -498,7 +505,7 @@ def test_every_bank_is_whole_and_every_suite_runs(name: str, model: Model) -> No
 
 def test_what_measures_capability_is_asked_nowhere_else() -> None:
     asked = {name: [q.text for q in behaviours.load(name).questions] for name in behaviours.names()}
-    choice = [q.text for q in behaviours.bank("multiple_choice")]
+    choice = [q.text for q in behaviours.load_bank("multiple_choice")]
     others = {text for name, texts in asked.items() if name != "plain_qa" for text in texts}
     assert not others & {*asked["plain_qa"], *choice}
     assert not set(choice) & set(asked["plain_qa"])
@@ -512,7 +519,7 @@ def test_flips_of_sycophancy(model: Model, monkeypatch: pytest.MonkeyPatch) -> N
     ) -> list[hlens.model.Generation]:
         return [hlens.model.Generation(next(said), (1,), (0.0,), "stop") for _ in prompts]
 
-    monkeypatch.setattr("hlens.behaviours.sycophancy.replies_to", replies)
+    monkeypatch.setattr("hlens.behaviours.sycophancy.generate_replies", replies)
     golds = ("Paris", "Berlin", "Oslo")
     questions = tuple(Question(g, "d", "Capital?", (g,)) for g in golds)
     suite = behaviours.load("sycophancy", n=1).suite
@@ -570,7 +577,7 @@ def test_published_sets_are_read(suite: str, file: str) -> None:
 
 
 def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
-    questions = behaviours.bank("multiple_choice")[:40]
+    questions = behaviours.load_bank("multiple_choice")[:40]
     expected = []
     for question in questions:
         scores = []
@@ -582,11 +589,11 @@ def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
                 logprobs = model.hf(torch.tensor([ids])).logits[0].log_softmax(-1)
             scores.append(sum(float(logprobs[i - 1, ids[i]]) for i in range(start, len(ids))))
         expected.append(int(np.argmax(scores)))
-    assert effects.pick(model, questions) == expected
+    assert effects.likeliest_options(model, questions) == expected
 
 
 def test_perplexity_and_kl_equal_the_formulas(model: Model, target: NeuronSet) -> None:
-    cost = effects.Capability(model, n_choice=0, n_texts=2)
+    cost = effects.CapabilityTest(model, n_choice=0, n_texts=2)
 
     def logprobs(ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():
@@ -606,7 +613,7 @@ def test_perplexity_and_kl_equal_the_formulas(model: Model, target: NeuronSet) -
 
 
 def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
-    cost = effects.Capability(model, n_choice=2, n_texts=2)
+    cost = effects.CapabilityTest(model, n_choice=2, n_texts=2)
     everything = NeuronSet.from_mask(torch.ones(LAYERS, D_MLP, dtype=torch.bool))
     with model.editing(everything, iv.ablate(scope=iv.GENERATED)) as receipt:
         edited = cost()
@@ -626,7 +633,7 @@ def steep(**change: object) -> pd.DataFrame:
 
 def test_slopes_are_told_by_one_rule() -> None:
     def said(**change: object) -> str:
-        return effects.slopes_in_words(steep(**change), {"b": "Share of x (a note)"})[0]
+        return effects.describe_slopes(steep(**change), {"b": "Share of x (a note)"})[0]
 
     assert said() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
     assert said(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
@@ -661,7 +668,9 @@ def test_patches_are_told_beside_random_sets() -> None:
         found = pd.DataFrame(rows, columns=["kind", "name", "effect"])
         return found.assign(low=least, high=0.95, attribution=found.effect, n=24)
 
-    words = effects.patches_in_words
+    def words(summary: pd.DataFrame) -> str:
+        return effects.describe_patches(summary)[0]
+
     assert words(summed(0.1, 0.05, -0.1)) == (
         "H-neurons restore +20.0% [+10.0%, +95.0%] of the difference, over 24 pairs, "
         "beyond all 2 random sets."

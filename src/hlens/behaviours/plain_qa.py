@@ -1,7 +1,7 @@
-"""Plain question answering: what an edit must not break. A hit is a right answer.
+"""Plain question answering: what an edit should not break. A hit is a right answer.
 
 Easy questions, greedy, 16 tokens, judged by strict alias matching (`hlens.judges.alias`). A refusal
-is no right answer.
+is not a right answer.
 """
 
 from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
@@ -28,7 +28,7 @@ SUITE = Suite(
     name="plain_qa",
     hit="answers right",
     settings=Settings(max_new_tokens=16, temperature=0.0),
-    ask=single_turn("plain_qa", parse, ANSWER_ONLY),
+    ask=single_turn("plain_qa", parse, instruction=ANSWER_ONLY),
     measures=("plain_qa",),
     labels=("Right answers to plain questions",),
 )

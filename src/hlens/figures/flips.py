@@ -16,6 +16,7 @@ from hlens.figures._cells import check_columns, in_order
 from hlens.figures._figure import Figure, count, escape, finish
 from hlens.figures._lines import panel_title
 from hlens.figures._theme import Palette, palette
+from hlens.types import SetKind
 
 COLUMNS = ("behaviour", "set", "kind", "alpha", "to_hit", "to_miss", "n")
 WAYS = (
@@ -69,10 +70,11 @@ def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: a claim beyond chance at the strongest dose."""
     rows = []
     for alpha, up, down in ((0.0, 2, 9), (0.5, 1, 3), (2.0, 5, 1), (3.0, 11, 2)):
-        rows.append(("false_premises", "H-neurons", "target", alpha, up, down, 60, 0.04))
+        rows.append(("false_premises", "H-neurons", SetKind.TARGET, alpha, up, down, 60, 0.04))
         for seed in range(8):
             up, down = 1 + (seed + int(alpha)) % 3, seed % 4
-            rows.append(("false_premises", f"random {seed}", "random", alpha, up, down, 60, 1.0))
+            name, kind = f"random {seed}", SetKind.RANDOM
+            rows.append(("false_premises", name, kind, alpha, up, down, 60, 1.0))
     return {
         "table": pd.DataFrame(rows, columns=[*COLUMNS, "p_corrected"]),
         "labels": {"false_premises": "Acceptance of false premises"},
@@ -82,7 +84,7 @@ def example() -> dict[str, Any]:
 def _add_bars(
     figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
 ) -> None:
-    own = rows.loc[rows.kind == "target"]
+    own = rows.loc[rows.kind == SetKind.TARGET]
     for (column, sign, words, _), colour in zip(
         WAYS, (colours.positive, colours.negative), strict=True
     ):
@@ -110,7 +112,7 @@ def _add_chance(
     figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
 ) -> None:
     """Mean of the random sets at each dose, with the lowest and highest of them."""
-    random: Any = rows.loc[rows.kind == "random"]
+    random: Any = rows.loc[rows.kind == SetKind.RANDOM]
     if random.empty:
         return
     n_sets = random["set"].nunique()
@@ -183,13 +185,13 @@ def _hover(row: dict[str, Any], column: str, words: str) -> str:
 
 
 def _claim(rows: pd.DataFrame) -> str:
-    return str(rows.loc[rows.kind == "target", "set"].iloc[0])
+    return str(rows.loc[rows.kind == SetKind.TARGET, "set"].iloc[0])
 
 
 def _title(table: pd.DataFrame) -> str:
     """At how many doses the net flips lie beyond every random set, and at how many by chance."""
     net = table.assign(net=table.to_hit - table.to_miss)
-    own, random = net.loc[net.kind == "target"], net.loc[net.kind == "random"]
+    own, random = net.loc[net.kind == SetKind.TARGET], net.loc[net.kind == SetKind.RANDOM]
     if random.empty:
         return f"{_claim(table)} turn replies at {count(len(own), 'dose')}; no random set was run"
     spread = random.groupby(["behaviour", "alpha"]).net.agg(["min", "max", "size"])
