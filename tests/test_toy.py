@@ -71,7 +71,9 @@ def test_every_name_is_heard_by_three_drivers_and_no_two_neurons_hear_the_same()
     for domain in DOMAINS:
         own = [one for one in toy.mechanisms() if one.domain in ("", domain)]
         heard = {
-            (one, member): tuple(one.hears(member, domain, name) for name in range(12))
+            (one, member): tuple(
+                one.responds(member, domain=domain, name=name) for name in range(12)
+            )
             for one in own
             for member in range(len(one.members))
         }

@@ -8,7 +8,6 @@ they cannot read is counted as a parse failure, never guessed.
 
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
 
 from hlens import lookup
 from hlens.behaviours import _published
@@ -38,7 +37,11 @@ def names() -> list[str]:
     >>> "false_premises" in names()
     True
     """
-    return [name for name in lookup.names("behaviours") if hasattr(_module(name), "SUITE")]
+    return [
+        name
+        for name in lookup.names("behaviours")
+        if hasattr(lookup.member("behaviours", name), "SUITE")
+    ]
 
 
 def labels() -> dict[str, str]:
@@ -47,7 +50,7 @@ def labels() -> dict[str, str]:
     >>> labels()["false_premises"]
     'Acceptance of false premises'
     """
-    suites = [_module(name).SUITE for name in names()]
+    suites = [lookup.member("behaviours", name).SUITE for name in names()]
     return {m: words for s in suites for m, words in zip(s.measures, s.labels, strict=True)}
 
 
@@ -66,7 +69,7 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
     family, has_path, path = name.partition(":")
     if family not in names():
         raise lookup.unknown("behaviour", family, names())
-    module = _module(family)
+    module = lookup.member("behaviours", family)
     layout = getattr(module, "PUBLISHED", None)
     questions = _published.read(Path(path), layout) if has_path else load_bank(family)
     if not questions:
@@ -82,7 +85,3 @@ def load_bank(name: str) -> list[Question]:
     return list(
         read(Path(str(files("hlens") / "behaviours" / "banks" / f"{name}.jsonl"))).questions
     )
-
-
-def _module(name: str) -> ModuleType:
-    return lookup.member("behaviours", name)

@@ -1,6 +1,6 @@
 """What a behavioural suite is: questions, how they are put, and a parser that reads the reply.
 
-Most suites are `single_turn` with a `Parse` of their own; a conversation writes its own `Ask`.
+Most suites are a `single_turn` with a parser of their own; a conversation writes its own `Ask`.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,36 +104,38 @@ class Behaviour:
 
 
 def single_turn(
-    measure: str, parse: Parse, *, instruction: str = "", context_first: bool = True
-) -> Ask:
-    """One user turn a question, one reply, one outcome.
+    name: str, parse: Parse, *, hit: str, label: str, max_new_tokens: int, instruction: str = ""
+) -> Suite:
+    """The suite of one user turn a question, one greedy reply, one outcome.
 
     Args:
-        measure: What is counted.
+        name: Name of the suite and of what it counts.
         parse: Response -> (hit, reason).
+        hit: What a hit is, in words.
+        label: What figures call the rate of hits.
+        max_new_tokens: Where a reply is cut.
         instruction: Put after each question.
-        context_first: Put the question's context before it; False leaves it out.
     """
 
     def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
-        messages = [user_message(q, instruction, with_context=context_first) for q in questions]
+        messages = [user_message(q, instruction) for q in questions]
         replies = generate_replies(model, [model.encode(text) for text in messages], settings)
         outcomes = []
         for question, reply in zip(questions, replies, strict=True):
-            hit, reason = parse(as_response(question, reply))
-            outcomes.append(make_outcome(question, reply, measure=measure, hit=hit, reason=reason))
+            shown, reason = parse(as_response(question, reply))
+            outcomes.append(make_outcome(question, reply, measure=name, hit=shown, reason=reason))
         return outcomes
 
-    return ask
+    return Suite(name, hit, Settings(max_new_tokens, temperature=0.0), ask, (name,), (label,))
 
 
-def user_message(question: Question, instruction: str, *, with_context: bool = True) -> str:
-    r"""What the user says.
+def user_message(question: Question, instruction: str) -> str:
+    r"""The user's turn: context, question, instruction.
 
     >>> user_message(Question("1", "d", "Who?", (), context="Once."), "Be brief.")
     'Once.\n\nWho? Be brief.'
     """
-    head = f"{question.context}\n\n" if question.context and with_context else ""
+    head = f"{question.context}\n\n" if question.context else ""
     joint = "\n" if "\n" in question.text else " "  # after a list of options: its own line
     return f"{head}{question.text}{joint}{instruction}".strip()
 

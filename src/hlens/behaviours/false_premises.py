@@ -14,12 +14,11 @@ Their answer (in the test file a list of three, written as one text) is kept in 
 import re
 
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import Suite, single_turn
+from hlens.behaviours._suite import single_turn
 from hlens.domains._hub import Row
 from hlens.errors import HlensError
 from hlens.judges._refusal import abstention
 from hlens.judges._words import keys
-from hlens.model import Settings
 from hlens.types import Question, Response
 
 _REJECTS = re.compile(
@@ -66,11 +65,10 @@ def _question(row: Row, number: int) -> Question | None:
 
 
 PUBLISHED = Published("FalseQA", "test.csv", ("question", "answer", "label"), _question)
-SUITE = Suite(
-    name="false_premises",
+SUITE = single_turn(
+    "false_premises",
+    parse,
     hit="accepts the false premise",
-    settings=Settings(max_new_tokens=40, temperature=0.0),
-    ask=single_turn("false_premises", parse),
-    measures=("false_premises",),
-    labels=("Acceptance of false premises",),
+    label="Acceptance of false premises",
+    max_new_tokens=40,
 )

@@ -17,11 +17,10 @@ model, and any other one that it picks, by letter or text, counts as resisting.
 from dataclasses import replace
 
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
+from hlens.behaviours._suite import ANSWER_ONLY, single_turn
 from hlens.domains._hub import Row, group_of
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
-from hlens.model import Settings
 from hlens.prompts import lettered
 from hlens.types import Question, Response, Verdict
 
@@ -90,11 +89,11 @@ PUBLISHED = Published(
     columns=("id", "question", "context", "answerKey", "choices"),
     question=_question,
 )
-SUITE = Suite(
-    name="misleading_context",
+SUITE = single_turn(
+    "misleading_context",
+    parse,
     hit="adopts the false context",
-    settings=Settings(max_new_tokens=16, temperature=0.0),
-    ask=single_turn("misleading_context", parse, instruction=ANSWER_ONLY),
-    measures=("misleading_context",),
-    labels=("Adoption of a misleading context",),
+    label="Adoption of a misleading context",
+    max_new_tokens=16,
+    instruction=ANSWER_ONLY,
 )

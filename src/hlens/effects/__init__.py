@@ -1,4 +1,4 @@
-r"""Effects: what an edit does to behaviour and what it costs, beside random neurons.
+"""Effects: what an edit does to behaviour and what it costs, beside random neurons.
 
 A detector that predicts hallucination only reads; whether its neurons *do* anything is shown by
 editing them. Two designs, each beside its control:
@@ -10,19 +10,17 @@ editing them. Two designs, each beside its control:
   which share of their difference comes back; `screen` estimates it for every neuron at once.
 
     outcomes = intervene(model, detector.neurons, [behaviours.load("false_premises")])
-    table = slopes(outcomes)
-    print("\n".join(describe_slopes(table, labels())))
+    describe_slopes(slopes(outcomes), labels())  # one sentence a behaviour
 """
 
 from hlens.effects.attribution import attribution, screen
 from hlens.effects.capability import (
     CAPABILITY_MEASURES,
-    CapabilityScore,
     CapabilityTest,
     labels,
     likeliest_options,
 )
-from hlens.effects.conditions import Condition, ControlSets
+from hlens.effects.conditions import ControlSets
 from hlens.effects.describe import describe_patches, describe_slopes, patch_table, slope_table
 from hlens.effects.intervene import ALPHAS, intervene
 from hlens.effects.pairs import Pair, distinguished_pairs, load_pairs, logit_differences, make_pair
@@ -33,9 +31,7 @@ from hlens.effects.tables import dose_table, flips, pareto, rates, wilson
 __all__ = [
     "ALPHAS",
     "CAPABILITY_MEASURES",
-    "CapabilityScore",
     "CapabilityTest",
-    "Condition",
     "ControlSets",
     "Pair",
     "attribution",

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hlens.effects.pairs import Pair, checked_logit_differences
+from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
-from hlens.interventions import align, capture
 from hlens.model import Model
 from hlens.types import NeuronSet
 
@@ -23,14 +22,19 @@ from hlens.types import NeuronSet
 def attribution(model: Model, pair: Pair) -> Float[Tensor, "layer neuron"]:
     """First-order estimate of the share that patching each neuron restores.
 
-    (clean - corrupted activation) x gradient of the logit difference, summed over shared tokens, at
-    the corrupted prompt (arXiv 2310.10348).
-
     Raises:
         HlensError: Both prompts give the same logit difference.
     """
-    source, places = capture(model, pair.clean), align(pair.corrupted, pair.clean)
-    here, there = torch.tensor(list(places)), torch.tensor(list(places.values()))
+    return attribute_run(PairRun.start(model, pair))
+
+
+def attribute_run(run: PairRun) -> Float[Tensor, "layer neuron"]:
+    """(clean - corrupted activation) x gradient of the logit difference at the corrupted prompt.
+
+    Summed over shared tokens, as a share of the difference between the runs.
+    """
+    model, pair = run.model, run.pair
+    here, there = torch.tensor(list(run.places)), torch.tensor(list(run.places.values()))
     acts: dict[int, Tensor] = {}
     with ExitStack() as stack:
         for layer, module in enumerate(model.down_projections):
@@ -41,13 +45,12 @@ def attribution(model: Model, pair: Pair) -> Float[Tensor, "layer neuron"]:
             logits = model.hf(input_ids=ids, use_cache=False).logits[0, -1]
             value = logits[pair.answer] - logits[pair.foil]
         grads = torch.autograd.grad(value, [acts[layer] for layer in range(model.n_layers)])
-    clean, corrupted = checked_logit_differences(model, pair)
     effects = []
     for layer, grad in enumerate(grads):
         width = len(pair.corrupted)
-        step = source.values[layer][there] - acts[layer].detach().reshape(width, -1)[here]
+        step = run.source.values[layer][there] - acts[layer].detach().reshape(width, -1)[here]
         effects.append((step * grad.reshape(width, -1)[here]).sum(0).float().cpu())
-    return torch.stack(effects) / (clean - corrupted)
+    return torch.stack(effects) / (run.clean - run.corrupted)
 
 
 def screen(model: Model, pairs: Sequence[Pair], *, k: int) -> NeuronSet:

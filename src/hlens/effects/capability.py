@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens import behaviours
 from hlens.domains import sampled
@@ -84,17 +85,15 @@ class CapabilityTest:
         """Log-probabilities of the next token at every place of every text."""
         logprobs = []
         for ids in self.ids:
-            with torch.inference_mode(), _clock_at(self.model, len(ids) - 1):
+            with _reading(self.model, len(ids) - 1):
                 logits = self.model.hf(torch.tensor([ids], device=self.model.device)).logits[0]
             logprobs.append(torch.log_softmax(logits[:-1].float(), dim=-1))
         return logprobs
 
     def _text_scores(self) -> list[CapabilityScore]:
         scores = []
-        edited = self._text_logprobs()
-        for text, ids, before, after in zip(
-            self.texts, self.ids, self.unedited, edited, strict=True
-        ):
+        logprobs = zip(self.unedited, self._text_logprobs(), strict=True)
+        for text, ids, (before, after) in zip(self.texts, self.ids, logprobs, strict=True):
             target = torch.tensor(ids[1:], device=after.device)[:, None]
             nll = -float(after.gather(1, target).mean())
             # KL(unedited || edited), averaged over places; rounding may leave it just below zero.
@@ -117,36 +116,26 @@ def likeliest_options(model: Model, questions: Sequence[Question]) -> list[int]:
 
     The log-probability of the option's tokens is summed; options are not normalised by length.
     """
-    tokenised = [_tokenise_options(model, question) for question in questions]
+    tokens = [_tokenise_options(model, question) for question in questions]
     # A batch holds questions of as many options and of like length.
-    order = sorted(range(len(tokenised)), key=lambda i: (tokenised[i].n, tokenised[i].shared))
+    order = sorted(range(len(tokens)), key=lambda i: (len(tokens[i].rows), tokens[i].shared))
     picked: dict[int, int] = {}
-    for _, same in groupby(order, key=lambda i: tokenised[i].n):
+    for _, same in groupby(order, key=lambda i: len(tokens[i].rows)):
         members = list(same)
         for begin in range(0, len(members), BATCH // 4):
             batch = members[begin : begin + BATCH // 4]
-            logprobs = _option_logprobs(model, [tokenised[i] for i in batch])
+            logprobs = _option_logprobs(model, [tokens[i] for i in batch])
             picked |= {i: int(row.argmax()) for i, row in zip(batch, logprobs, strict=True)}
     return [picked[i] for i in range(len(questions))]
 
 
 @dataclass(frozen=True)
 class _Options:
-    """The options of a question as token ids.
+    """The options of a question as token ids."""
 
-    Attributes:
-        rows: The question with each of its options.
-        shared: How many tokens all rows begin with, up to where the options begin.
-        start: Where the options begin.
-    """
-
-    rows: list[list[int]]
-    shared: int
-    start: int
-
-    @property
-    def n(self) -> int:
-        return len(self.rows)
+    rows: list[list[int]]  # the question with each of its options
+    shared: int  # tokens that all rows begin with, up to where the options begin
+    start: int  # where the options begin
 
 
 def _tokenise_options(model: Model, question: Question) -> _Options:
@@ -161,16 +150,16 @@ def _option_logprobs(
     model: Model, questions: Sequence[_Options]
 ) -> Float[Tensor, "question option"]:
     """Log-probability of every option; each question is read once for all of its options."""
-    n = questions[0].n
+    n = len(questions[0].rows)
     # First the shared beginnings, whose cache is then repeated for each option.
-    heads, seen = _padded([q.rows[0][: q.shared] for q in questions], model, left=True)
-    rests, real = _padded([row[q.shared :] for q in questions for row in q.rows], model)
-    with torch.inference_mode(), _clock_at(model, -1):
+    heads, seen = _pad(model, [q.rows[0][: q.shared] for q in questions], side="left")
+    rests, real = _pad(model, [row[q.shared :] for q in questions for row in q.rows], side="right")
+    with _reading(model, -1):
         out = _forward(model, heads, mask=seen, last=True)
     first = torch.log_softmax(out.logits[:, -1:].float(), dim=-1).repeat_interleave(n, 0)
     out.past_key_values.batch_repeat_interleave(n)
     mask = torch.cat([seen.repeat_interleave(n, 0), real], dim=1)
-    with torch.inference_mode(), _clock_at(model, rests.shape[1] - 1):
+    with _reading(model, rests.shape[1] - 1):
         out = _forward(model, rests, mask=mask, past=out.past_key_values)
     logprobs = torch.cat([first, torch.log_softmax(out.logits[:, :-1].float(), dim=-1)], dim=1)
     own = logprobs.gather(2, rests[..., None])[..., 0]
@@ -195,25 +184,22 @@ def _forward(
     )
 
 
-def _padded(
-    rows: Sequence[list[int]], model: Model, left: bool = False
+def _pad(
+    model: Model, rows: Sequence[list[int]], *, side: str
 ) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), model.pad_id)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        begin = width - len(tokens) if left else 0
-        ids[row, begin : begin + len(tokens)] = torch.tensor(tokens)
-        mask[row, begin : begin + len(tokens)] = 1
-    return ids.to(model.device), mask.to(model.device)
+    """Token ids padded on one side, and a mask that is 1 at tokens."""
+    ids = [torch.tensor(row, dtype=torch.long, device=model.device) for row in rows]
+    mask = pad_sequence([torch.ones_like(row) for row in ids], True, padding_side=side)
+    return pad_sequence(ids, True, model.pad_id, padding_side=side), mask
 
 
 @contextmanager
-def _clock_at(model: Model, last: int) -> Iterator[None]:
+def _reading(model: Model, last: int) -> Iterator[None]:
     """Read the last column as token `last` of a reply, -1 as prompt: some edits act on one only."""
     model.clock.generated = last
     try:
-        yield
+        with torch.inference_mode():
+            yield
     finally:
         model.clock.generated = None
 

@@ -70,8 +70,8 @@ class Condition:
 def plan_conditions(
     model: Model,
     neurons: NeuronSet,
-    *,
     alphas: Sequence[float],
+    *,
     controls: ControlSets,
     edit: Callable[[float], Edit],
     unmodified: float,

@@ -1,30 +1,14 @@
 """What slopes and patches say: tables to read, and the sentences that they support, by rule."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from hlens.types import PatchKind, SetKind
 
-
-@dataclass(frozen=True)
-class _Scale:
-    """How slopes of a unit are written: times `factor`, with this many decimals."""
-
-    unit: str
-    factor: float
-    format: str
-
-    def signed(self, value: float) -> str:
-        return f"{self.factor * value:+{self.format}}"
-
-    def interval(self, low: float, high: float) -> str:
-        return f"[{self.signed(low)}, {self.signed(high)}]"
-
-
-SCALES = {"share": _Scale("points", 100.0, ".1f"), "nats": _Scale("nats a token", 1.0, ".3f")}
+# Unit of an outcome -> what slopes are written in, times what, with how many decimals.
+SCALES = {"share": ("points", 100.0, ".1f"), "nats": ("nats a token", 1.0, ".3f")}
 
 
 def slope_table(steep: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -42,16 +26,15 @@ def slope_table(steep: pd.DataFrame, labels: Mapping[str, str] | None = None) ->
     table: list[dict[str, str]] = []
     grouped: Any = steep.groupby(["behaviour", "kind"], sort=False)
     for (outcome, kind), rows in grouped:
-        scale, row = SCALES[rows.unit.iloc[0]], rows.iloc[0]
-        name = f"{_outcome_name(outcome, labels)} ({scale.unit})"
+        row, unit = rows.iloc[0], rows.unit.iloc[0]
+        name = f"{_outcome_name(outcome, labels)} ({SCALES[unit][0]})"
         less, as_steep = "", ""
         if len(rows) > 1:
-            slope = f"{scale.signed(rows.slope.min())} to {scale.signed(rows.slope.max())}"
+            slope = f"{_signed(rows.slope.min(), unit)} to {_signed(rows.slope.max(), unit)}"
         else:
-            slope = f"{scale.signed(row.slope)} {scale.interval(row.low, row.high)}"
+            slope = _with_interval(row.slope, row.low, row.high, unit)
             if row.n_random:
-                less = scale.signed(row.over_random)
-                less += f" {scale.interval(row.over_low, row.over_high)}"
+                less = _with_interval(row.over_random, row.over_low, row.over_high, unit)
                 as_steep = f"{row['rank']:.0f} of {row.n_random:.0f}"
         texts = {"slope": slope, "less_random": less, "as_steep": as_steep}
         table.append({"outcome": name, "neurons": _sets_name(kind, rows)} | texts)
@@ -131,15 +114,15 @@ def _restored(row: Any) -> str:
 
 def _describe_slope(row: Any) -> str:
     """The slope, and the first reason not to believe it; the order of the tests is the rule."""
-    scale = SCALES[row.unit]
-    size = f"{scale.signed(row.slope)} {scale.unit} per α {scale.interval(row.low, row.high)}"
+    words, factor, decimals = SCALES[row.unit]
+    size = _with_interval(row.slope, row.low, row.high, row.unit, f" {words} per α")
     if not row.low <= row.high:  # NaN
         return f"{size}; too few replies could be read"
     if row.low == row.high == 0.0:
         return f"{size}; nothing moved at any dose"
     if row.low <= 0.0 <= row.high:
-        least = scale.factor * (row.high - row.low) / 2
-        return f"{size}; no slope is seen, and one below about {least:{scale.format}} could not be"
+        least = factor * (row.high - row.low) / 2
+        return f"{size}; no slope is seen, and one below about {least:{decimals}} could not be"
     if not row.n_random:
         return f"{size}; no random set was run"
     if row.rank:
@@ -147,6 +130,15 @@ def _describe_slope(row: Any) -> str:
     if row.over_low <= 0.0 <= row.over_high:
         return f"{size}, steeper than {row.n_random:.0f} random sets, but within the noise"
     return f"{size}, beyond all {row.n_random:.0f} random sets"
+
+
+def _signed(value: float, unit: str) -> str:
+    _, factor, decimals = SCALES[unit]
+    return f"{factor * value:+{decimals}}"
+
+
+def _with_interval(value: float, low: float, high: float, unit: str, words: str = "") -> str:
+    return f"{_signed(value, unit)}{words} [{_signed(low, unit)}, {_signed(high, unit)}]"
 
 
 def _outcome_name(outcome: str, labels: Mapping[str, str] | None) -> str:

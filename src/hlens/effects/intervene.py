@@ -70,13 +70,9 @@ def intervene(
     for behaviour in behaviours:
         behaviour.check(model)
     tests: list[Test] = [*behaviours, *([capability] if capability else [])]
+    controls = controls or ControlSets()
     plan = plan_conditions(
-        model,
-        neurons,
-        alphas=alphas,
-        controls=controls or ControlSets(),
-        edit=edit,
-        unmodified=unmodified,
+        model, neurons, alphas, controls=controls, edit=edit, unmodified=unmodified
     )
     runs = [(condition, test) for condition in plan for test in tests]
     parts = Parts(folder, f"{model.fingerprint} {model.provenance.tokenizer}") if folder else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from hlens.errors import HlensError
+from hlens.interventions import Activations, align, capture
 from hlens.model import Model
 
 FIELDS = ("id", "clean", "corrupted", "answer", "foil")
@@ -108,12 +109,34 @@ def logit_differences(model: Model, pair: Pair) -> tuple[float, float]:
     return differences[0], differences[1]
 
 
-def checked_logit_differences(model: Model, pair: Pair) -> tuple[float, float]:
-    """`logit_differences`, or `HlensError` where they are equal: shares would divide by zero."""
-    clean, corrupted = logit_differences(model, pair)
-    if abs(clean - corrupted) < 1e-4:
-        raise HlensError(
-            f"pair {pair.id!r}: both prompts give the same logit difference ({clean:.3f}), "
-            "there is nothing to restore; choose prompts that the model distinguishes"
-        )
-    return clean, corrupted
+@dataclass(frozen=True, eq=False)
+class PairRun:
+    """Both runs of a pair: what a patch takes from the clean one, and how far they differ.
+
+    Attributes:
+        model: The model.
+        pair: The pair.
+        source: Activations of the clean run.
+        places: Shared token of the corrupted prompt -> that of the clean one.
+        clean: Logit difference answer - foil after the clean prompt.
+        corrupted: The same after the corrupted prompt.
+    """
+
+    model: Model
+    pair: Pair
+    source: Activations
+    places: dict[int, int]
+    clean: float
+    corrupted: float
+
+    @classmethod
+    def start(cls, model: Model, pair: Pair) -> "PairRun":
+        """Run both prompts; `HlensError` where they give the same: shares would divide by zero."""
+        clean, corrupted = logit_differences(model, pair)
+        if abs(clean - corrupted) < 1e-4:
+            raise HlensError(
+                f"pair {pair.id!r}: both prompts give the same logit difference ({clean:.3f}), "
+                "there is nothing to restore; choose prompts that the model distinguishes"
+            )
+        source, places = capture(model, pair.clean), align(pair.corrupted, pair.clean)
+        return cls(model, pair, source, places, clean, corrupted)

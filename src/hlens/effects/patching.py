@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from hlens.effects.attribution import attribution
-from hlens.effects.pairs import Pair, checked_logit_differences
+from hlens.effects.attribution import attribute_run
+from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import bootstrapped
-from hlens.interventions import Activations, Edit, Scope, Site, align, capture, patch
+from hlens.interventions import Activations, Edit, Scope, Site, patch
 from hlens.interventions.patches import Positions
 from hlens.model import Columns, Model
 from hlens.types import NeuronSet, PatchKind, address
@@ -56,9 +56,18 @@ def patching(
         raise HlensError(f"{len(pairs)} pairs and {len(neurons)} neurons; give one or more of each")
     groups = _groups(neurons, range(seed, seed + random))
     everything = NeuronSet.from_mask(torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool))
+    whole = (_head(PatchKind.EVERYTHING, "every neuron"), everything)
     rows: list[dict[str, Any]] = []
     for pair in pairs:
-        rows += _patch_pair(model, pair, groups, everything)
+        run = PairRun.start(model, pair)
+        estimate = attribute_run(run)
+        shares = _restore(run, [group for _, group in groups], [run.places] * len(groups))
+        # Every neuron in a call of its own: it would widen the edit of a whole batch.
+        shares += _restore(run, [everything], [run.places])
+        head = {"pair": pair.id, "clean": run.clean, "corrupted": run.corrupted}
+        for (row, group), share in zip([*groups, whole], shares, strict=True):
+            estimated = float(estimate[group.mask].sum())
+            rows.append(head | row | {"effect": share, "attribution": estimated})
     return pd.DataFrame(rows)
 
 
@@ -76,10 +85,9 @@ def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFra
     rows = []
     grouped: Any = table.groupby(KEYS, sort=False)
     for key, own in grouped:
-        values = own.effect.to_numpy()
-        estimate = bootstrapped(
-            float(values.mean()), _weighted_mean(values), list(own.pair), len(values), n_boot=n_boot
-        )
+        values, pairs = own.effect.to_numpy(), list(own.pair)
+        mean = float(values.mean())
+        estimate = bootstrapped(mean, _weighted_mean(values), pairs, len(values), n_boot=n_boot)
         row = {"effect": estimate.value, "low": estimate.low, "high": estimate.high}
         row |= {"attribution": float(own.attribution.mean()), "n": estimate.n}
         rows.append(dict(zip(KEYS, key, strict=True)) | row)
@@ -105,17 +113,14 @@ def patching_map(
         Columns ``pair, layer, pos, token_id, token, effect, random_low, random_high, n_random``;
         `pos` counts in the corrupted prompt; the random columns are NaN without random sets.
     """
-    source, places = capture(model, pair.clean), align(pair.corrupted, pair.clean)
+    run = PairRun.start(model, pair)
     sets = [neurons, *(neurons.random_like(s, "layer") for s in range(seed, seed + random))]
-    differences = checked_logit_differences(model, pair)
     rows: list[dict[str, Any]] = []
     for layer in _layers(neurons):
-        groups = [_of_layer(members, layer) for members in sets] * len(places)
-        maps = [{pos: places[pos]} for pos in places for _ in sets]
-        shares = _restored_shares(
-            model, pair, source, maps=maps, groups=groups, differences=differences
-        )
-        for pos, cell in zip(places, np.array(shares).reshape(len(places), -1), strict=True):
+        groups = [_of_layer(members, layer) for members in sets] * len(run.places)
+        shares = _restore(run, groups, [{a: b} for a, b in run.places.items() for _ in sets])
+        cells = np.array(shares).reshape(len(run.places), len(sets))
+        for pos, cell in zip(run.places, cells, strict=True):
             token_id = pair.corrupted[pos]
             row = {"pair": pair.id, "layer": layer, "pos": pos, "token_id": token_id}
             row |= {"token": _token_text(model, token_id), "effect": cell[0]}
@@ -126,67 +131,33 @@ def patching_map(
 
 def _groups(neurons: NeuronSet, seeds: range) -> list[Group]:
     """What is patched together: each neuron, each layer's members, all members, random sets."""
-    return [
-        *((_head(PatchKind.NEURON, address(at), *at), _subset(neurons, [at])) for at in neurons),
-        *(
-            (_head(PatchKind.LAYER, f"layer {layer}", layer), _of_layer(neurons, layer))
-            for layer in _layers(neurons)
-        ),
-        (_head(PatchKind.MEMBERS, neurons.name or "H-neurons"), neurons),
-        *(
-            (_head(PatchKind.RANDOM, f"random {seed}"), neurons.random_like(seed, "layer"))
-            for seed in seeds
-        ),
-    ]
+    groups = [(_head(PatchKind.NEURON, address(n), *n), _subset(neurons, [n])) for n in neurons]
+    for layer in _layers(neurons):
+        head = _head(PatchKind.LAYER, f"layer {layer}", layer)
+        groups.append((head, _of_layer(neurons, layer)))
+    groups.append((_head(PatchKind.MEMBERS, neurons.name or "H-neurons"), neurons))
+    for seed in seeds:
+        head = _head(PatchKind.RANDOM, f"random {seed}")
+        groups.append((head, neurons.random_like(seed, "layer")))
+    return groups
 
 
 def _head(kind: PatchKind, name: str, layer: int = -1, neuron: int = -1) -> dict[str, Any]:
     return {"kind": kind.value, "name": name, "layer": layer, "neuron": neuron}
 
 
-def _patch_pair(
-    model: Model, pair: Pair, groups: Sequence[Group], everything: NeuronSet
-) -> list[dict[str, Any]]:
-    source, places = capture(model, pair.clean), align(pair.corrupted, pair.clean)
-    differences, estimate = checked_logit_differences(model, pair), attribution(model, pair)
-
-    def restored(sets: Sequence[NeuronSet]) -> list[float]:
-        maps = [places] * len(sets)
-        return _restored_shares(
-            model, pair, source, maps=maps, groups=sets, differences=differences
-        )
-
-    # Every neuron in a call of its own: in the batch it would make all others run at its width.
-    shares = restored([group for _, group in groups]) + restored([everything])
-    head = {"pair": pair.id, "clean": differences[0], "corrupted": differences[1]}
-    whole = (_head(PatchKind.EVERYTHING, "every neuron"), everything)
-    return [
-        head | row | {"effect": share, "attribution": float(estimate[group.mask].sum())}
-        for (row, group), share in zip([*groups, whole], shares, strict=True)
-    ]
-
-
-def _restored_shares(
-    model: Model,
-    pair: Pair,
-    source: Activations,
-    *,
-    maps: Sequence[Positions],
-    groups: Sequence[NeuronSet],
-    differences: tuple[float, float],
-) -> list[float]:
-    """Share restored by each patch: group i at the tokens of map i, many copies in a batch."""
-    clean, corrupted = differences
-    shares: list[float] = []
+def _restore(run: PairRun, groups: Sequence[NeuronSet], maps: Sequence[Positions]) -> list[float]:
+    """Share restored by patching group i at the tokens of map i, many copies in a batch."""
+    model, pair, shares = run.model, run.pair, []
     for begin in range(0, len(groups), BATCH):
         some = groups[begin : begin + BATCH]
-        edit = _row_by_row(source, maps[begin : begin + BATCH], some)
+        edit = _row_by_row(run.source, maps[begin : begin + BATCH], some)
         union = _subset(some[0], sorted(frozenset().union(*(group.members for group in some))))
         ids = torch.tensor([pair.corrupted], device=model.device).expand(len(some), -1)
         with model.editing(union, edit), torch.inference_mode():
             logits = model.hf(input_ids=ids, use_cache=False).logits[:, -1].float()
         values = (logits[:, pair.answer] - logits[:, pair.foil]).tolist()
-        shares += [(value - corrupted) / (clean - corrupted) for value in values]
+        shares += [(value - run.corrupted) / (run.clean - run.corrupted) for value in values]
     return shares
 
 

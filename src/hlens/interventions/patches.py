@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens.errors import HlensError
 from hlens.interventions.activations import Activations
@@ -96,7 +97,7 @@ def _check_maps(
 
 def _stack(sources: Sequence[Activations], layer: int) -> Tensor:
     """Activations of one layer, ``[source, pos, neuron]``, padded with zeros."""
-    return torch.nn.utils.rnn.pad_sequence([s.values[layer] for s in sources], batch_first=True)
+    return pad_sequence([s.values[layer] for s in sources], batch_first=True)
 
 
 def _source_tokens(table: Tensor, reading: Reading) -> Int[Tensor, "row pos"]:
