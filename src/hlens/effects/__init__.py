@@ -13,18 +13,12 @@ editing them. Two designs, each beside its control:
     describe_slopes(slopes(outcomes), labels())  # one sentence a behaviour
 """
 
-from hlens.effects.attribution import attribution, screen
-from hlens.effects.capability import (
-    CAPABILITY_MEASURES,
-    CapabilityTest,
-    labels,
-    likeliest_options,
-)
+from hlens.effects.capability import CAPABILITY_MEASURES, CapabilityTest, labels, likeliest_options
 from hlens.effects.conditions import ControlSets
 from hlens.effects.describe import describe_patches, describe_slopes, patch_table, slope_table
 from hlens.effects.intervene import ALPHAS, intervene
 from hlens.effects.pairs import Pair, distinguished_pairs, load_pairs, logit_differences, make_pair
-from hlens.effects.patching import patching, patching_map, summarise_patching
+from hlens.effects.patching import attribution, patching, patching_map, screen, summarise_patching
 from hlens.effects.slopes import slopes
 from hlens.effects.tables import dose_table, flips, pareto, rates, wilson
 

@@ -111,23 +111,14 @@ def logit_differences(model: Model, pair: Pair) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class PairRun:
-    """Both runs of a pair: what a patch takes from the clean one, and how far they differ.
-
-    Attributes:
-        model: The model.
-        pair: The pair.
-        source: Activations of the clean run.
-        places: Shared token of the corrupted prompt -> that of the clean one.
-        clean: Logit difference answer - foil after the clean prompt.
-        corrupted: The same after the corrupted prompt.
-    """
+    """Both runs of a pair: what a patch takes from the clean one, and how far they differ."""
 
     model: Model
     pair: Pair
-    source: Activations
-    places: dict[int, int]
-    clean: float
-    corrupted: float
+    source: Activations  # of the clean run
+    places: dict[int, int]  # shared token of the corrupted prompt -> that of the clean one
+    clean: float  # logit difference answer - foil after the clean prompt
+    corrupted: float  # the same after the corrupted prompt
 
     @classmethod
     def start(cls, model: Model, pair: Pair) -> "PairRun":

@@ -4,19 +4,23 @@ Activations of the clean run are put into the corrupted run. The effect of a pat
 the difference between the two runs that it restores, 0 for none and 1 for all (Meng et al. 2022;
 Zhang and Nanda 2023, arXiv 2309.16042). Say the logit difference is 2.0 on "The planet Mars" and
 -1.0 on "The planet Vulcan": a patch that lifts the latter to 0.5 has restored (0.5 + 1) / 3 = 50 %.
+
+Exact patching needs a forward pass for each neuron. To first order the effect is (clean - corrupted
+activation) x gradient, which one backward pass gives for all (attribution patching, Syed et al.
+2023, arXiv 2310.10348): a screen, of which exact patching is the check.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
-from hlens.effects.attribution import attribute_run
 from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import bootstrapped
@@ -60,7 +64,7 @@ def patching(
     rows: list[dict[str, Any]] = []
     for pair in pairs:
         run = PairRun.start(model, pair)
-        estimate = attribute_run(run)
+        estimate = _attribute(run)
         shares = _restore(run, [group for _, group in groups], [run.places] * len(groups))
         # Every neuron in a call of its own: it would widen the edit of a whole batch.
         shares += _restore(run, [everything], [run.places])
@@ -69,6 +73,33 @@ def patching(
             estimated = float(estimate[group.mask].sum())
             rows.append(head | row | {"effect": share, "attribution": estimated})
     return pd.DataFrame(rows)
+
+
+def attribution(model: Model, pair: Pair) -> Float[Tensor, "layer neuron"]:
+    """First-order estimate of the share that patching each neuron restores.
+
+    Raises:
+        HlensError: Both prompts give the same logit difference.
+    """
+    return _attribute(PairRun.start(model, pair))
+
+
+def screen(model: Model, pairs: Sequence[Pair], *, k: int) -> NeuronSet:
+    """The `k` neurons of the whole model to which attribution patching gives the largest share.
+
+    One backward pass a pair; run `patching` on the result to check it.
+
+    Raises:
+        HlensError: No pairs, or `k` is not between 1 and the number of neurons.
+    """
+    if not pairs or not 0 < k <= model.n_layers * model.d_mlp:
+        raise HlensError(f"{len(pairs)} pairs, k={k}; give one pair or more, and 1 or more neurons")
+    mean = torch.stack([attribution(model, pair) for pair in pairs]).mean(dim=0)
+    mask = torch.zeros(mean.numel(), dtype=torch.bool)
+    mask[mean.flatten().abs().topk(k).indices] = True
+    return NeuronSet.from_mask(
+        mask.reshape(mean.shape), model=model.fingerprint, name="screened neurons"
+    )
 
 
 def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
@@ -159,6 +190,42 @@ def _restore(run: PairRun, groups: Sequence[NeuronSet], maps: Sequence[Positions
         values = (logits[:, pair.answer] - logits[:, pair.foil]).tolist()
         shares += [(value - run.corrupted) / (run.clean - run.corrupted) for value in values]
     return shares
+
+
+def _attribute(run: PairRun) -> Float[Tensor, "layer neuron"]:
+    """(clean - corrupted activation) x gradient of the logit difference at the corrupted prompt.
+
+    Summed over shared tokens, as a share of the difference between the runs.
+    """
+    model, pair = run.model, run.pair
+    here, there = torch.tensor(list(run.places)), torch.tensor(list(run.places.values()))
+    acts: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        for layer, module in enumerate(model.down_projections):
+            hook = module.register_forward_pre_hook(_keep_in_graph(acts, layer))
+            stack.callback(hook.remove)
+        ids = torch.tensor([pair.corrupted], device=model.device)
+        with torch.enable_grad():
+            logits = model.hf(input_ids=ids, use_cache=False).logits[0, -1]
+            value = logits[pair.answer] - logits[pair.foil]
+        grads = torch.autograd.grad(value, [acts[layer] for layer in range(model.n_layers)])
+    effects = []
+    for layer, grad in enumerate(grads):
+        width = len(pair.corrupted)
+        step = run.source.values[layer][there] - acts[layer].detach().reshape(width, -1)[here]
+        effects.append((step * grad.reshape(width, -1)[here]).sum(0).float().cpu())
+    return torch.stack(effects) / (run.clean - run.corrupted)
+
+
+def _keep_in_graph(acts: dict[int, Tensor], layer: int) -> Any:
+    """Hook that keeps the activation in the graph, whether or not the weights want gradients."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        act = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
+        acts[layer] = act
+        return (act, *args[1:])
+
+    return hook
 
 
 def _row_by_row(

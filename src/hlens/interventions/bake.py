@@ -13,13 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.interventions.folding import (
-    as_pairs,
-    edited_neurons,
-    fold_factors,
-    folded,
-    scale_rows,
-)
+from hlens.interventions.folding import as_pairs, edited_neurons, fold_factors, folded, scale_rows
 from hlens.model import Edit, Model, fingerprint, load
 from hlens.model.editing import Pairs
 from hlens.store.checkpoints import load_edit_record, save_checkpoint

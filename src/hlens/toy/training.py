@@ -193,12 +193,7 @@ class _Training:
         return torch.where(unscaled, 1.0, torch.where(silent, 0.0, doses))
 
     def _loss(
-        self,
-        batch: Batch,
-        plan: Plan,
-        *,
-        doses: Float[Tensor, "row mechanism"] | None,
-        done: float,
+        self, batch: Batch, plan: Plan, *, doses: Float[Tensor, "row mechanism"] | None, done: float
     ) -> Tensor:
         """Loss of the next token, and of the planting; `done` is the share of the stage behind."""
         with record_mlps(self.hf, plan, doses) as record:
