@@ -19,7 +19,7 @@ from hlens.behaviours import Behaviour, Outcome, Suite, misleading_context
 from hlens.effects.conditions import compared_sets
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
-from hlens.types import NeuronSet, Question, Response
+from hlens.types import NeuronSet, PatchKind, Question, Response, SetKind
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 PLANTED = (1, 7)
@@ -260,6 +260,24 @@ def test_every_set_holds_the_unmodified_model_and_all_doses(outcomes: pd.DataFra
     kl = table[table.behaviour == "kl"]
     assert (kl[kl.alpha == 1.0].rate < 1e-6).all()
     assert (kl[(kl.alpha == 3.0) & (kl.kind == "target")].rate > 1e-3).all()
+
+
+def test_kinds_are_the_strings_of_tables_already_stored(
+    outcomes: pd.DataFrame, tmp_path: Path
+) -> None:
+    names = ["target", "random", "random_matched", "truth", "norm_matched", "unmodified"]
+    assert list(SetKind) == names
+    assert list(PatchKind) == ["neuron", "layer", "members", "random", "everything"]
+    assert all(type(kind) is str for kind in outcomes.kind)
+    outcomes.to_parquet(tmp_path / "outcomes.parquet")
+    stored = pd.read_parquet(tmp_path / "outcomes.parquet")
+    pd.testing.assert_frame_equal(effects.rates(stored), effects.rates(outcomes))
+    drawn = effects.dose_table(effects.rates(stored)).drop_duplicates("kind").set_index("kind")
+    assert drawn["name"].to_dict() == {
+        SetKind.TARGET: "found",
+        SetKind.RANDOM: SetKind.RANDOM.label,
+        SetKind.NORM_MATCHED: SetKind.NORM_MATCHED.label,
+    }
 
 
 def test_perplexity_by_hand(outcomes: pd.DataFrame) -> None:

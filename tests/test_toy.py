@@ -210,5 +210,5 @@ def test_the_shipped_tokenizer_knows_the_world() -> None:
 def test_what_is_not_of_the_world_is_refused() -> None:
     with pytest.raises(HlensError, match="toy_towns"):
         toy.facts("toy_fish")
-    with pytest.raises(HlensError, match="no question of the toy world"):
+    with pytest.raises(HlensError, match="not a question of the toy world"):
         toy.ignorance(synthetic.made(n=20))

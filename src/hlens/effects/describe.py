@@ -11,11 +11,11 @@ from hlens.types import PatchKind, SetKind
 SCALES = {"share": ("points", 100.0, ".1f"), "nats": ("nats a token", 1.0, ".3f")}
 
 
-def slope_table(steep: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Slopes as people read them: one row an outcome and kind of neurons.
 
     Args:
-        steep: From `slopes`.
+        slopes: From `hlens.effects.slopes`.
         labels: Words for the outcomes (`hlens.effects.labels`); their names where there are none.
 
     Returns:
@@ -24,7 +24,7 @@ def slope_table(steep: pd.DataFrame, labels: Mapping[str, str] | None = None) ->
         random sets, and how many of these are as steep. Shares are in points.
     """
     table: list[dict[str, str]] = []
-    grouped: Any = steep.groupby(["behaviour", "kind"], sort=False)
+    grouped: Any = slopes.groupby(["behaviour", "kind"], sort=False)
     for (outcome, kind), rows in grouped:
         row, unit = rows.iloc[0], rows.unit.iloc[0]
         name = f"{_outcome_name(outcome, labels)} ({SCALES[unit][0]})"
@@ -41,14 +41,14 @@ def slope_table(steep: pd.DataFrame, labels: Mapping[str, str] | None = None) ->
     return pd.DataFrame(table)
 
 
-def describe_slopes(steep: pd.DataFrame, labels: Mapping[str, str] | None = None) -> list[str]:
+def describe_slopes(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> list[str]:
     """One sentence an outcome on the target neurons, by the same rule whatever the result.
 
     Args:
-        steep: From `slopes`.
+        slopes: From `hlens.effects.slopes`.
         labels: Words for the outcomes.
     """
-    target: Any = steep.loc[steep.kind == SetKind.TARGET]
+    target: Any = slopes.loc[slopes.kind == SetKind.TARGET]
     return [
         f"{_outcome_name(row.behaviour, labels)}: {_describe_slope(row)}."
         for row in target.itertuples()
@@ -97,7 +97,7 @@ def describe_patches(summary: pd.DataFrame) -> list[str]:
     return [f"{start}, beyond all {len(random)} random sets."]
 
 
-def _patch_rows(rows: pd.DataFrame, prefix: str = "") -> list[dict[str, str]]:
+def _patch_rows(rows: Any, prefix: str = "") -> list[dict[str, str]]:
     return [
         {
             "patched": f"{prefix}{row.name}",

@@ -66,15 +66,15 @@ def _slope_rows(
     random = [key for key in sets if key[1] == SetKind.RANDOM]
     matched = [key for key in sets if key[1] == SetKind.MATCHED]
     tails = [(1 - level) / 2, (1 + level) / 2]
-    found: list[dict[str, object]] = []
+    table: list[dict[str, object]] = []
     for key in sets:
         low, high = _quantiles(drawn[key], tails)
         row = {"set": key[0], "kind": key[1], "slope": point[key], "low": low, "high": high}
         row |= {"n": len(order), **_against_random(key, random, point, drawn, tails=tails)}
         if matched:
             row["beyond_matched"] = not _count_as_steep(key, matched, point)
-        found.append(row)
-    return found
+        table.append(row)
+    return table
 
 
 def _against_random(

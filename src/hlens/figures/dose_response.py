@@ -152,7 +152,7 @@ def _add_panel(
 
 def _looks(kind: str, at: int, colours: Palette) -> tuple[str, str]:
     """Colour and shape of a set: by its kind, else by its place."""
-    kinds = {
+    kinds: dict[str, tuple[str, str]] = {
         SetKind.TRUTH: (colours.negative, "diamond"),
         SetKind.NORM_MATCHED: (colours.ink, "x"),
         SetKind.MATCHED: (colours.second, "square"),

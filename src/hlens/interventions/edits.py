@@ -166,8 +166,8 @@ def norm_matched(
         return old + (size * direction).to(old.dtype)
 
     name, shape = f"norm-matched {edit.name}", (model.n_layers, model.d_mlp)
-    held = (*edit.values, *(tensor for push in pushes.values() for tensor in push))
-    return whole, Edit(name, change, edit.scope, shape=shape, values=held)
+    values = (*edit.values, *(tensor for push in pushes.values() for tensor in push))
+    return whole, Edit(name, change, edit.scope, shape=shape, values=values)
 
 
 def _draw_rows(site: Site, seed: int, n: int) -> Tensor:

@@ -108,16 +108,16 @@ def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron 
     """
     down = model.down_projections[layer]
     shape = (model.d_mlp, model.d_model)
-    beside = {
+    siblings = {
         name: _weight_rows(child)
         for name, child in _parent(model.hf, child=down).named_children()
         if child is not down and getattr(child, "weight", None) is not None
     }
-    fused = [rows for rows in beside.values() if tuple(rows.shape) == (2 * shape[0], shape[1])]
+    fused = [rows for rows in siblings.values() if tuple(rows.shape) == (2 * shape[0], shape[1])]
     if len(fused) == 1:  # Phi-3 keeps both in one matrix, the gate first
         gate, up = fused[0].split(shape[0])
         return {"gate": gate, "up": up, "out": model.w_out(layer)}
-    plain = {name: rows for name, rows in beside.items() if tuple(rows.shape) == shape}
+    plain = {name: rows for name, rows in siblings.items() if tuple(rows.shape) == shape}
     gates = [name for name in plain if "gate" in name]
     ups = [name for name in plain if "gate" not in name]
     if len(ups) != 1 or len(gates) > 1:

@@ -157,7 +157,7 @@ def ignorance(data: Contributions) -> Bool[Tensor, " example"]:
     foreign = [f"{domain}/{id}" for domain, id in asked if (domain, id) not in taught]
     if foreign:
         raise HlensError(
-            f"{foreign[0]!r} is no question of the toy world; expected examples of "
+            f"{foreign[0]!r} is not a question of the toy world; expected examples of "
             f"{', '.join(domain_names())}"
         )
     return torch.tensor([not taught[key] for key in asked])
