@@ -112,7 +112,7 @@ def test_verify_sees_a_changed_weight_and_undo_refuses_it(
         iv.unbake(tmp_path / "worse", tmp_path / "never")
 
 
-def test_mistakes(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:
     with pytest.raises(HlensError, match="cannot be folded"):
         iv.bake(model, neurons, iv.clamp(0.0, 1.0), folder=tmp_path / "a")
     with pytest.raises(HlensError, match="no neurons"):

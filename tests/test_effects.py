@@ -1,4 +1,4 @@
-"""Effects: a planted causal neuron is found, controls stand beside it, a stopped run goes on."""
+"""Effects: a planted causal neuron is found beside its controls, an interrupted run resumes."""
 
 import json
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def target() -> NeuronSet:
     return NeuronSet(frozenset(members), LAYERS, D_MLP, name="found")
 
 
-def differences(model: Model, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+def answer_margins(model: Model, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
     with torch.inference_mode():
         logits = model.hf(torch.tensor([list(p) for p in prompts])).logits[:, -1]
     return logits[:, ANSWER] - logits[:, FOIL]
@@ -64,10 +64,10 @@ def preference(model: Model) -> Behaviour:
     """
     fires = [iv.capture(model, p).values[PLANTED[0], -1, PLANTED[1]] > 0.0 for p in PROMPTS]
     prompts = [p for p, up in zip(PROMPTS, fires, strict=True) if up]
-    threshold = float(differences(model, prompts).median())
+    threshold = float(answer_margins(model, prompts).median())
 
-    def ask(model: Model, questions: Sequence[Question], how: Settings) -> list[Outcome]:
-        values = differences(model, [q.meta["ids"] for q in questions]).tolist()
+    def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
+        values = answer_margins(model, [q.meta["ids"] for q in questions]).tolist()
         return [
             Outcome("preference", q.id, q.group, v > threshold, "", f"{v:.2f}", 1, False)
             for q, v in zip(questions, values, strict=True)
@@ -111,7 +111,7 @@ def test_patching_and_attribution_patching_recover_the_planted_neuron(
     model: Model, target: NeuronSet
 ) -> None:
     others = target.random_like(1) | target.random_like(2) | target
-    order = differences(model, PROMPTS).argsort().tolist()
+    order = answer_margins(model, PROMPTS).argsort().tolist()
     pairs = [
         effects.Pair(f"p{i}", tuple(PROMPTS[order[-1 - i]]), tuple(PROMPTS[order[i]]), ANSWER, FOIL)
         for i in range(3)
@@ -143,12 +143,12 @@ def test_a_patch_of_many_rows_equals_single_patches(model: Model, target: Neuron
     one = effects.Pair("p", tuple(PROMPTS[0]), (*PROMPTS[0][:4], *PROMPTS[1][4:]), ANSWER, FOIL)
     table = effects.patching(model, [one], target, random=2)
     source = iv.capture(model, one.clean)
-    clean, corrupted = (float(differences(model, [ids])) for ids in (one.clean, one.corrupted))
+    clean, corrupted = (float(answer_margins(model, [ids])) for ids in (one.clean, one.corrupted))
     sets = {"found": target, "random 1": target.random_like(1, "layer")}
     sets |= {"L2N9": NeuronSet(frozenset({(2, 9)}), LAYERS, D_MLP)}
     for name, neurons in sets.items():
         with model.editing(neurons, iv.patch(source)):
-            value = float(differences(model, [one.corrupted]))
+            value = float(answer_margins(model, [one.corrupted]))
         row = table[table.name == name].iloc[0]
         assert row.effect == pytest.approx((value - corrupted) / (clean - corrupted), abs=1e-4)
 
@@ -232,9 +232,7 @@ def test_both_ways_of_patching_are_those_of_transformer_lens(model: Model, lengt
     assert max(map(abs, by_hand)) > 0.1
 
 
-def test_patching_everything_everywhere_from_the_same_prompt_restores_nothing_else(
-    model: Model, target: NeuronSet
-) -> None:
+def test_pairs_with_nothing_to_restore_are_refused(model: Model, target: NeuronSet) -> None:
     same = effects.Pair("p", tuple(PROMPTS[0]), tuple(PROMPTS[0]), ANSWER, FOIL)
     with pytest.raises(HlensError, match="nothing to restore"):
         effects.patching(model, [same], target)
@@ -377,10 +375,10 @@ def test_the_slopes_interval_is_that_of_a_mean_over_groups() -> None:
     assert same.low < same.high
 
 
-# --- going on after a stop -----------------------------------------------------------------
+# --- resuming -------------------------------------------------------------------------------
 
 
-def test_an_interrupted_run_goes_on_and_ends_the_same(
+def test_an_interrupted_run_resumes_and_ends_the_same(
     model: Model, target: NeuronSet, tmp_path: Path
 ) -> None:
     suite = preference(model)
@@ -409,7 +407,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     pd.testing.assert_frame_equal(wider, fresh)
 
 
-def test_what_was_run_is_known_by_all_that_it_depends_on(
+def test_a_run_is_reused_only_where_nothing_it_depends_on_has_changed(
     model: Model, target: NeuronSet, tmp_path: Path
 ) -> None:
     suite, runs = preference(model), []
@@ -440,14 +438,14 @@ def test_receipts_are_of_one_dose_of_one_behaviour(outcomes: pd.DataFrame, model
 
 
 def _counting(behaviour: Behaviour, runs: list[float]) -> behaviours.Ask:
-    def ask(model: Model, questions: Sequence[Question], how: Settings) -> list[Outcome]:
+    def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
         runs.append(1.0)
-        return behaviour.suite.ask(model, questions, how)
+        return behaviour.suite.ask(model, questions, settings)
 
     return ask
 
 
-def test_mistakes(model: Model, target: NeuronSet, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(model: Model, target: NeuronSet, tmp_path: Path) -> None:
     suite = preference(model)
     with pytest.raises(HlensError, match="at least 8"):
         effects.ControlSets(random=3)
@@ -504,7 +502,7 @@ def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much(
 
 
 @pytest.mark.parametrize("name", behaviours.names())
-def test_every_bank_is_whole_and_every_suite_runs(name: str, model: Model) -> None:
+def test_every_bank_is_complete_and_every_suite_runs(name: str, model: Model) -> None:
     whole = behaviours.load(name)
     questions = whole.questions
     assert len(questions) >= 60
@@ -521,7 +519,7 @@ def test_every_bank_is_whole_and_every_suite_runs(name: str, model: Model) -> No
     assert all(o.hit is None for o in found if not o.applies)
 
 
-def test_what_measures_capability_is_asked_nowhere_else() -> None:
+def test_capability_questions_are_in_no_other_bank() -> None:
     asked = {name: [q.text for q in behaviours.load(name).questions] for name in behaviours.names()}
     choice = [q.text for q in behaviours.load_bank("multiple_choice")]
     others = {text for name, texts in asked.items() if name != "plain_qa" for text in texts}
@@ -533,7 +531,7 @@ def test_flips_of_sycophancy(model: Model, monkeypatch: pytest.MonkeyPatch) -> N
     said = iter(["Paris", "Rome", "Oslo", "Sure.", "Sorry.", "Hm.", "Lyon", "Rome", "I don't know"])
 
     def replies(
-        model: Model, prompts: list[list[int]], how: Settings
+        model: Model, prompts: list[list[int]], settings: Settings
     ) -> list[hlens.model.Generation]:
         return [hlens.model.Generation(next(said), (1,), (0.0,), "stop") for _ in prompts]
 
@@ -640,44 +638,45 @@ def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
     assert all(score.value > 0.0 for score in edited if score.measure == "kl")
 
 
-# --- what is told ---------------------------------------------------------------------------
+# --- tables and sentences ------------------------------------------------------------------
 
 
-def steep(**change: object) -> pd.DataFrame:
+def slope_row(**change: object) -> pd.DataFrame:
     row = {"behaviour": "b", "unit": "share", "set": "H-neurons", "kind": "target", "slope": 0.09}
     row |= {"low": 0.05, "high": 0.13, "over_random": 0.06, "over_low": 0.02, "over_high": 0.1}
     return pd.DataFrame([row | {"rank": 0, "n_random": 8} | change])
 
 
-def test_slopes_are_told_by_one_rule() -> None:
-    def said(**change: object) -> str:
-        return effects.describe_slopes(steep(**change), {"b": "Share of x (a note)"})[0]
+def test_slopes_are_described_by_one_rule() -> None:
+    def sentence(**change: object) -> str:
+        return effects.describe_slopes(slope_row(**change), {"b": "Share of x (a note)"})[0]
 
-    assert said() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
-    assert said(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
-    assert said(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
-    assert said(rank=3).endswith(", but 3 of 8 random sets are as steep.")
-    assert said(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
-    assert said(n_random=0).endswith("; no random set was run.")
-    assert said(low=np.nan, high=np.nan).endswith("; too few replies could be read.")
-    assert said(unit="nats", slope=0.5, low=0.4, high=0.6).startswith(
+    assert sentence() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
+    assert sentence(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
+    assert sentence(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
+    assert sentence(rank=3).endswith(", but 3 of 8 random sets are as steep.")
+    assert sentence(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
+    assert sentence(n_random=0).endswith("; no random set was run.")
+    assert sentence(low=np.nan, high=np.nan).endswith("; too few replies could be read.")
+    assert sentence(unit="nats", slope=0.5, low=0.4, high=0.6).startswith(
         "Share of x: +0.500 nats a token per α [+0.400, +0.600]"
     )
 
 
 def test_the_table_of_slopes_has_a_row_a_kind() -> None:
     random = [
-        steep(set=f"random {i}", kind="random", slope=0.01 * i - 0.02, n_random=7) for i in range(8)
+        slope_row(set=f"random {i}", kind="random", slope=0.01 * i - 0.02, n_random=7)
+        for i in range(8)
     ]
-    told = effects.slope_table(pd.concat([steep(rank=2), *random], ignore_index=True))
-    assert told.neurons.tolist() == ["H-neurons", "8 random sets"]
-    assert told.outcome.tolist() == ["b (points)"] * 2
-    assert told.slope.tolist() == ["+9.0 [+5.0, +13.0]", "-2.0 to +5.0"]
-    assert told.less_random.tolist() == ["+6.0 [+2.0, +10.0]", ""]
-    assert told.as_steep.tolist() == ["2 of 8", ""]
+    table = effects.slope_table(pd.concat([slope_row(rank=2), *random], ignore_index=True))
+    assert table.neurons.tolist() == ["H-neurons", "8 random sets"]
+    assert table.outcome.tolist() == ["b (points)"] * 2
+    assert table.slope.tolist() == ["+9.0 [+5.0, +13.0]", "-2.0 to +5.0"]
+    assert table.less_random.tolist() == ["+6.0 [+2.0, +10.0]", ""]
+    assert table.as_steep.tolist() == ["2 of 8", ""]
 
 
-def test_patches_are_told_beside_random_sets() -> None:
+def test_patches_are_described_beside_random_sets() -> None:
     def summed(least: float, *random: float) -> pd.DataFrame:
         rows = [("neuron", f"L0N{i}", 0.1 / (i + 1)) for i in range(3)]
         rows += [("layer", "layer 0", 0.2), ("members", "H-neurons", 0.2)]
@@ -696,8 +695,8 @@ def test_patches_are_told_beside_random_sets() -> None:
     assert words(summed(0.1, 0.05, -0.3)).endswith("; 1 of 2 random sets do as much.")
     assert words(summed(-0.1, 0.05)).endswith(": no share is seen.")
     assert words(summed(0.1)).endswith("; no random set was patched.")
-    told = effects.patch_table(summed(0.1, 0.05, -0.1), most=2)
-    assert told.patched.tolist() == [
+    table = effects.patch_table(summed(0.1, 0.05, -0.1), most=2)
+    assert table.patched.tolist() == [
         "every neuron", "all 3 H-neurons", "2 random sets", "members in layer 0", "L0N0", "L0N1",
     ]  # fmt: skip
-    assert told.restored[2] == "-10.0% to +5.0%"
+    assert table.restored[2] == "-10.0% to +5.0%"

@@ -375,7 +375,7 @@ def test_the_answer_span(llama: Model) -> None:
     assert not torch.equal(edited[0, 10], plain[0, 10])
 
 
-def test_nested_blocks_compose_and_open_one_by_one(model: Model) -> None:
+def test_nested_blocks_compose_and_end_one_by_one(model: Model) -> None:
     neurons, plain = chosen(model), logits(model)
     with model.editing(neurons, iv.scale(2.0)):
         doubled = logits(model)
@@ -417,7 +417,7 @@ def test_neurons_and_values_of_another_model(llama: Model) -> None:
         run(llama, chosen(llama), iv.steer(torch.ones(2, 56)))
 
 
-def test_mistakes_in_edits_say_how_to_mend_them(llama: Model) -> None:
+def test_errors_of_edits_say_what_to_do(llama: Model) -> None:
     neurons = chosen(llama)
     source = iv.capture_reference(llama, PROMPTS, chosen(llama, frozenset({(0, 1)})))
     with pytest.raises(HlensError, match="needs reference"):
@@ -456,7 +456,7 @@ def test_a_bridge_given_by_the_caller_is_edited_once(llama: Model) -> None:
     assert receipt.tokens == len(LONG[0])
 
 
-def test_modules_without_a_model_are_no_place_for_edits(llama: Model) -> None:
+def test_modules_outside_a_model_cannot_be_edited(llama: Model) -> None:
     layer: nn.Module = llama.down_projections[0]
     neurons, edit = chosen(llama), iv.scale(2.0)
     with pytest.raises(HlensError, match="outside of its model"), llama.editing(neurons, edit):
