@@ -218,8 +218,8 @@ ADDITIONS = [
         file="behaviours/NAME.py",
         text=existing("behaviours/plain_qa.py", "plain_qa"),
         laws=("test_effects.py", "test_laws.py"),
-        fault=('name="NAME"', 'name="plain_qa"'),
-        complaint="needs that name",
+        fault=('"id": "NAME-0"', '"id": "NAME-1"'),
+        complaint="needs 60 questions or more",
         bank=("behaviours/banks/NAME.jsonl", rows(60, "In which land is NAME {}?")),
     ),
     Addition(
@@ -246,6 +246,9 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
         else:
             shutil.copy2(ROOT / path, copy / path)
     for added in ADDITIONS:
+        assert added.fault[0] in added.text + added.bank[1], (
+            f"{added.kind}: its fault changes nothing"
+        )
         added.write(copy / "src" / "hlens", f"brand_new_{added.kind}")
         added.write(copy / "src" / "hlens", f"faulty_{added.kind}", faulty=True)
     files = sorted({place(copy, law) for added in ADDITIONS for law in added.laws})

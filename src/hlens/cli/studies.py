@@ -103,11 +103,11 @@ def choose_intervention(
 
 def slopes(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
     """Slope of each outcome over the dose: of every set, as people read them, and in words."""
-    from hlens.effects import labels, slope_table, slopes_in_words
+    from hlens.effects import describe_slopes, labels, slope_table
     from hlens.effects import slopes as of_outcomes
 
     found, words = of_outcomes(study.outcomes()), labels()
-    return found, slope_table(found, words), slopes_in_words(found, words)
+    return found, slope_table(found, words), describe_slopes(found, words)
 
 
 def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
@@ -115,8 +115,8 @@ def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
 
     The map of one pair, which the report draws, is made too.
     """
-    from hlens.effects import patch_table, patched, patches_in_words
+    from hlens.effects import describe_patches, patch_table, summarise_patching
 
     study.patching_map()
-    found = patched(study.patching())
-    return found, patch_table(found), [patches_in_words(found)]
+    found = summarise_patching(study.patching())
+    return found, patch_table(found), describe_patches(found)

@@ -9,18 +9,19 @@ import pandas as pd
 from hlens import figures
 from hlens.audit.words import percent
 from hlens.effects import (
-    CAPABILITY,
+    CAPABILITY_MEASURES,
     dose_table,
     flips,
     labels,
     pareto,
     patch_table,
-    patched,
     rates,
     slope_table,
     slopes,
+    summarise_patching,
 )
 from hlens.report import Section
+from hlens.types import SetKind
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study
@@ -37,8 +38,10 @@ def effect_sections(study: "Study") -> Iterator[Section]:
     """Does editing move behaviour, which replies turn, and at what cost?"""
     outcomes, words = study.outcomes(), labels()
     table, steep, turned = rates(outcomes), slopes(outcomes), flips(outcomes)
-    asked = [name for name in dict.fromkeys(outcomes["behaviour"]) if name not in CAPABILITY]
-    costs = [name for name in CAPABILITY if name in set(outcomes["behaviour"])]
+    asked = [
+        name for name in dict.fromkeys(outcomes["behaviour"]) if name not in CAPABILITY_MEASURES
+    ]
+    costs = [name for name in CAPABILITY_MEASURES if name in set(outcomes["behaviour"])]
     yield Section(
         "Does editing them change behaviour?",
         "The neurons' activations times α, beside as many random neurons of the same layers, the "
@@ -78,7 +81,7 @@ def effect_sections(study: "Study") -> Iterator[Section]:
 
 def patching_section(study: "Study") -> Section:
     """Do their activations carry what differs between two prompts?"""
-    table: Any = patched(study.patching())
+    table: Any = summarise_patching(study.patching())
     return Section(
         "Do they carry the difference?",
         "Activations of a true premise or a known entity put into the run of a false or invented "
@@ -86,7 +89,7 @@ def patching_section(study: "Study") -> Section:
         "estimate from one backward pass, the share restored the exact patch.",
         (
             partial(figures.patching, study.patching_map()),
-            patch_table(table, MOST).rename(columns={"restored": "share restored"}),
+            patch_table(table, most=MOST).rename(columns={"restored": "share restored"}),
         ),
         "A share restored says that the neurons carry the difference on these prompts, not that "
         "they decide it elsewhere.",
@@ -101,7 +104,7 @@ def _doses(
     return [
         partial(
             figures.dose_response,
-            dose_table(table, outcomes, words),
+            dose_table(table, outcomes, labels=words),
             slopes=steep.loc[steep["behaviour"] == outcomes[0]],
         )
         for outcomes in drawn
@@ -110,13 +113,15 @@ def _doses(
 
 def _costs(table: pd.DataFrame, asked: list[str], cost: str, words: Any) -> list[Any]:
     return [
-        partial(figures.pareto, pareto(table, name, cost), behaviour=words[name], cost=words[cost])
+        partial(
+            figures.pareto, pareto(table, name, cost=cost), behaviour=words[name], cost=words[cost]
+        )
         for name in asked
     ]
 
 
 def _replies(table: pd.DataFrame, asked: list[str], words: Any) -> pd.DataFrame:
-    own = table.loc[(table["kind"] == "target") & table["behaviour"].isin(asked)]
+    own = table.loc[(table["kind"] == SetKind.TARGET) & table["behaviour"].isin(asked)]
     own = own.sort_values(["behaviour", "alpha"], kind="stable")
     return pd.DataFrame(
         {

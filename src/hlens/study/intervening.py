@@ -6,13 +6,13 @@ import pandas as pd
 
 from hlens import behaviours
 from hlens.effects import (
-    Capability,
-    Controls,
+    CapabilityTest,
+    ControlSets,
+    distinguished_pairs,
     intervene,
-    pairs,
+    load_pairs,
     patching,
     patching_map,
-    told_apart,
 )
 from hlens.errors import HlensError
 from hlens.study.origins import Tracing
@@ -32,7 +32,7 @@ class Intervening(Tracing):
     def _outcomes(self) -> pd.DataFrame:
         how, seed, detector = self.recipe.intervene, self.recipe.seed, self.detector()
         train = self.split()[0]
-        beside = Controls(
+        beside = ControlSets(
             random=how.random_sets,
             matched=how.matched_sets,
             contribution=train.values.float().mean(dim=0) if how.matched_sets else None,
@@ -44,9 +44,11 @@ class Intervening(Tracing):
             self.model,
             detector.neurons,
             [behaviours.load(name, how.items or None, seed) for name in how.behaviours],
-            how.alphas,
-            beside,
-            capability=Capability(self.model, how.items or 60) if how.capability else None,
+            alphas=how.alphas,
+            controls=beside,
+            capability=CapabilityTest(self.model, n_choice=how.items or 60)
+            if how.capability
+            else None,
             folder=self.folder / "outcomes.parts",
             progress=self.reporter("intervene"),
         )
@@ -66,7 +68,10 @@ class Intervening(Tracing):
         return self._of_detector("patching", [self.recipe.seed], self._patching)
 
     def _patching(self) -> pd.DataFrame:
-        found, told = told_apart(self.model, pairs(self.model)), self.reporter("patching")
+        found, told = (
+            distinguished_pairs(self.model, load_pairs(self.model)),
+            self.reporter("patching"),
+        )
         neurons, tables = self.detector().neurons, []
         for number, one in enumerate(found):
             tables.append(patching(self.model, [one], neurons, seed=self.recipe.seed))
@@ -85,7 +90,7 @@ class Intervening(Tracing):
         return self._of_detector("patching_map", [best, self.recipe.seed], lambda: self._map(best))
 
     def _map(self, best: object) -> pd.DataFrame:
-        (one,) = [one for one in pairs(self.model) if one.id == best]
+        (one,) = [one for one in load_pairs(self.model) if one.id == best]
         return patching_map(self.model, one, self.detector().neurons, seed=self.recipe.seed)
 
     def has_patching(self) -> bool:

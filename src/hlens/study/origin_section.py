@@ -8,6 +8,7 @@ import pandas as pd
 
 from hlens import figures
 from hlens.errors import HlensError
+from hlens.origin import OriginControl
 from hlens.report import Section
 from hlens.report.table import table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from hlens.study.deeper import Study
 
 TITLE = "Did the base model know?"
-CLAIMS = ("detector on base model", "selected neurons, refit on base")
+CLAIMS = (OriginControl.DETECTOR, OriginControl.REFIT)
 
 
 def origin_section(study: "Study") -> Section:
@@ -48,7 +49,7 @@ def origin_section(study: "Study") -> Section:
 def origin_in_words(found: pd.DataFrame, drift: pd.DataFrame | None) -> Iterator[str]:
     """What origin and drift say, in sentences."""
     rows = {row["control"]: row for row in found.to_dict("records")}
-    own, drawn = rows["detector on base model"], rows["random neurons"]
+    own, drawn = rows[OriginControl.DETECTOR], rows[OriginControl.RANDOM]
     side = (
         "better than"
         if own["low"] > 0.5
@@ -60,7 +61,7 @@ def origin_in_words(found: pd.DataFrame, drift: pd.DataFrame | None) -> Iterator
         f"On the base model the detector is {side} chance: AUROC {own['auroc']:.3f} "
         f"[{own['low']:.3f}, {own['high']:.3f}]; its weights on random neurons of the same layers "
         f"reach {drawn['auroc']:.3f} [{drawn['low']:.3f}, {drawn['high']:.3f}], a probe found on "
-        f"the base model {rows['probe found on base']['auroc']:.3f}."
+        f"the base model {rows[OriginControl.PROBE]['auroc']:.3f}."
     )
     if drift is None:
         return

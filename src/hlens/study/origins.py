@@ -7,7 +7,7 @@ import pandas as pd
 
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.origin import drift_of, trace_origin, weight_drift
+from hlens.origin import drift_beside_random, trace_origin, weight_drift
 from hlens.recipe import Recipe, key_of
 from hlens.store.records import question_row, save_questions
 from hlens.study.comparing import Comparing
@@ -103,7 +103,7 @@ class Tracing(Comparing):
 
     def drift_of_neurons(self) -> pd.DataFrame:
         """Mean drift of the H-neurons beside random others of their layers."""
-        return drift_of(self.drift(), self.detector().neurons, seed=self.recipe.seed)
+        return drift_beside_random(self.drift(), self.detector().neurons, seed=self.recipe.seed)
 
     def origin(self) -> pd.DataFrame:
         """The detector on the base model's answers, beside what else reaches there.
@@ -124,11 +124,11 @@ class Tracing(Comparing):
             lambda: trace_origin(
                 self.detector(),
                 line.contributions(),
-                self.split()[1],
-                self.probe(),
-                how.random_sets,
-                how.folds,
-                how.n_boot,
-                recipe.seed,
+                own=self.split()[1],
+                probe=self.probe(),
+                draws=how.random_sets,
+                folds=how.folds,
+                n_boot=how.n_boot,
+                seed=recipe.seed,
             ),
         )  # fmt: skip
