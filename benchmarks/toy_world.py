@@ -149,7 +149,7 @@ def patched(model: hlens.Model) -> None:
     # told, since a taught and an untaught prompt may leave the same margin.
     change = torch.zeros(model.n_layers, model.d_mlp)
     for one in every:
-        clean, corrupted = effects.differences(model, one)
+        clean, corrupted = effects.logit_differences(model, one)
         change += effects.attribution(model, one) * (clean - corrupted) / len(every)
     drivers, bystanders = (toy.planted(drives=kind) for kind in (True, False))
     top = change.flatten().topk(len(drivers)).indices.tolist()

@@ -19,9 +19,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "hlens_families",
     "hlens_gallery",
 ]
-sys.path.append(str(Path(__file__).parent / "gallery"))
+sys.path += [str(Path(__file__).parent / folder) for folder in ("reference", "gallery")]
 html_math_renderer = "mathml"  # drawn by the browser itself: no script from another host
 html_theme = "furo"
 html_title = "hlens"

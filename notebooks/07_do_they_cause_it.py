@@ -134,8 +134,8 @@ hlens.figures.dose_response(effects.dose_table(effects.rates(beside)))
 # %% [markdown]
 # ### Exercise 3: slope, against random neurons
 #
-# `effects.slopes(outcomes)` has one row a behaviour and set: `kind` is `"target"` for the neurons
-# in question, and `over_random, over_low, over_high` is the slope less that of random neurons.
+# `effects.slopes(outcomes)` has one row a behaviour and set: `kind` is `"target"` for the edited
+# neurons, and `over_random, over_low, over_high` is the slope less that of random neurons.
 # Return whether the interval excludes zero for inventing answers (`"fabricated_entities"`).
 
 

@@ -8,6 +8,7 @@ import torch
 from hlens.types import Contributions, Evidence
 from synthetic import made
 
+TEXT = frozenset({"questions", "answers", "n_tokens", "starts"})  # what text alone gives
 N_LAYERS, D_MODEL, N_HEADS, N_SAMPLES = 3, 8, 2, 5
 
 
@@ -19,15 +20,17 @@ def evidence(
     Args:
         n: Examples.
         per_group: Examples of each group.
-        signal: A field of `Evidence`, or ``"contributions"``, ``"n_tokens"``; none by default.
+        signal: A field of `Evidence`, ``"contributions"``, ``"n_tokens"``, or ``"text"`` for all
+            that text alone gives; none by default.
         shift: How far the planted signal moves, in its standard deviations.
         seed: Seed.
     """
     draw = np.random.default_rng(seed + 1000)
+    signals = TEXT if signal == "text" else {signal}
     planted = {(1, 5): 3 * shift} if signal == "contributions" else None
     data = made(n, d_mlp=6, n_layers=N_LAYERS, planted=planted, per_group=per_group, seed=seed)
     labels = data.labels.numpy()
-    up = {name: shift * labels * (name == signal) for name in vars_of()}
+    up = {name: shift * labels * (name in signals) for name in vars_of()}
 
     def tokens(name: str) -> tuple[tuple[float, ...], ...]:
         sizes = data.n_tokens.tolist()
@@ -42,14 +45,16 @@ def evidence(
         noise[(slice(None), *(1,) * len(shape))] += up[name]
         return torch.from_numpy(noise).float()
 
-    n_tokens = count("n_tokens", 1) if signal == "n_tokens" else data.n_tokens
+    n_tokens = count("n_tokens", 1) if "n_tokens" in signals else data.n_tokens
     data = replace(data, n_tokens=n_tokens)
     n_prompt, before = count("n_prompt", 20), count("starts", 0)
     return Evidence(
         contributions=data,
-        questions=_words("questions", labels, draw, signal),
+        questions=_words("questions" in signals, labels, draw),
         contexts=("a context",) * n,
-        answers=("name0",) * n if signal == "samples" else _words("answers", labels, draw, signal),
+        answers=("name0",) * n
+        if signal == "samples"
+        else _words("answers" in signals, labels, draw),
         responses=("a response",) * n,
         n_prompt=n_prompt,
         n_response=before + n_tokens + count("n_response", 0),
@@ -70,10 +75,10 @@ def vars_of() -> list[str]:
     return [*Evidence.__dataclass_fields__, "n_tokens"]
 
 
-def _words(name: str, labels: np.ndarray, draw: np.random.Generator, signal: str):
+def _words(planted: bool, labels: np.ndarray, draw: np.random.Generator):
     kinds = [["alder", "birch", "cedar", "dogwood"], ["elm", "fir", "gorse", "hazel"]]
     noise = ["one", "two", "three", "four", "five"]
-    chosen = [kinds[int(y)] if signal == name else kinds[0] + kinds[1] for y in labels]
+    chosen = [kinds[int(y)] if planted else kinds[0] + kinds[1] for y in labels]
     return tuple(f"{draw.choice(kind)} {draw.choice(noise)}" for kind in chosen)
 
 

@@ -60,7 +60,7 @@ def test_intervals_are_by_group() -> None:
     assert 2 < width[1] / width[0] < 5  # sqrt(10) for groups that agree as one
 
 
-def test_kappa_has_no_value_where_there_is_nothing_to_agree_on() -> None:
+def test_kappa_is_nan_where_chance_agreement_is_one() -> None:
     table = judges.agreement(judged([V[0]] * 5), judged([V[0]] * 5))
     assert table["value"].isna().tolist() == [False, True, True]
 
@@ -72,25 +72,25 @@ def test_judgements_of_other_responses_are_not_compared() -> None:
         judges.confusion([], [])
 
 
-def test_flips_move_a_result_as_often_as_asked() -> None:
+def test_the_share_of_flipped_labels_is_the_rate() -> None:
     truth = np.arange(200) % 2 == 0
 
     def score(labels: np.ndarray) -> float:
         return float((labels == truth).mean())
 
-    table = judges.flip_sensitivity(truth, score, (0.0, 0.05, 0.5))
+    table = judges.flip_sensitivity(truth, score, rates=(0.0, 0.05, 0.5))
     assert table["value"].tolist() == pytest.approx([1.0, 0.95, 0.5])
     assert table["n"].tolist() == [0, 10, 100]
     assert truth[:2].tolist() == [True, False]
     drawn = [
-        judges.flip_sensitivity(truth, lambda x: float(x[:50].sum()), (0.1,), seed=s)
+        judges.flip_sensitivity(truth, lambda x: float(x[:50].sum()), rates=(0.1,), seed=s)
         for s in (0, 0, 1)
     ]
     assert drawn[0].equals(drawn[1])
     assert not drawn[0].equals(drawn[2])
     assert float(drawn[0].loc[0, "low"]) < float(drawn[0].loc[0, "high"])
     with pytest.raises(HlensError, match=r"flip rate 0\.9"):
-        judges.flip_sensitivity(truth, score, (0.9,))
+        judges.flip_sensitivity(truth, score, rates=(0.9,))
     with pytest.raises(HlensError, match="0 labels"):
         judges.flip_sensitivity([], score)
 
@@ -116,13 +116,13 @@ def test_entailment_must_go_both_ways(scores: tuple[float, ...], verdict: Verdic
         asked.extend(pairs)
         return scores
 
-    found = nli.judge_by(entails)(respond("It is Lutetia.", "Paris", "City of Light"))
-    assert found.verdict is verdict
+    judgement = nli.judge_by(entails)(respond("It is Lutetia.", "Paris", "City of Light"))
+    assert judgement.verdict is verdict
     assert asked[:2] == [
         ("Capital? Paris", "Capital? Lutetia"),
         ("Capital? Lutetia", "Capital? Paris"),
     ]
-    assert found.answer == (6, 13)
+    assert judgement.answer == (6, 13)
 
 
 def test_entailment_leaves_refusals_and_abstaining_to_the_rules() -> None:
@@ -150,11 +150,11 @@ def test_options_are_scored_as_one_at_a_time() -> None:
             logits = model.hf(torch.tensor([head + own])).logits[0].log_softmax(-1)
         each = [float(logits[len(head) - 1 + i, token]) for i, token in enumerate(own)]
         assert score == pytest.approx(np.mean(each), abs=1e-5)
-    found = choice.by_logprob(choice.option_logprobs(model))(Response(question, "a", (), 0))
-    assert (found.verdict is Verdict.CORRECT) == (int(np.argmax(scores)) == 1)
+    judgement = choice.by_logprob(choice.option_logprobs(model))(Response(question, "a", (), 0))
+    assert (judgement.verdict is Verdict.CORRECT) == (int(np.argmax(scores)) == 1)
 
 
-def test_a_classifier_serves_by_its_entailment_label() -> None:
+def test_a_classifier_is_used_by_its_entailment_label() -> None:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=VOCAB,

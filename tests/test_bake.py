@@ -42,12 +42,12 @@ def test_the_checkpoint_equals_the_hook(name: str, tmp_path: Path) -> None:
     neurons = NeuronSet(MEMBERS, 3, 56)
     with model.editing(neurons, iv.scale(2.5)):
         hooked = logits(model)
-    folder = iv.bake(model, neurons, iv.scale(2.5), tmp_path / "baked")
+    folder = iv.bake(model, neurons, iv.scale(2.5), folder=tmp_path / "baked")
     baked = load(str(folder))
     assert torch.allclose(logits(baked), hooked, atol=2e-5, rtol=1e-4)
     assert not torch.allclose(logits(baked), logits(model), atol=1e-3)
     assert iv.verify(folder, model).ok
-    restored = load(str(iv.undo(folder, tmp_path / "restored")))
+    restored = load(str(iv.unbake(folder, tmp_path / "restored")))
     ours, theirs = restored.hf.state_dict(), model.hf.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
@@ -60,14 +60,14 @@ def test_ablation_is_undone_too_and_the_model_stays_as_it_was(
     pairs = [(neurons, iv.ablate()), (NeuronSet(frozenset({(1, 4)}), 3, 56), iv.scale(3.0))]
     with model.editing(pairs):
         hooked = logits(model)
-    folder = iv.bake(model, pairs, None, tmp_path / "baked")
+    folder = iv.bake(model, pairs, None, folder=tmp_path / "baked")
     assert torch.equal(logits(model), plain)
     assert torch.allclose(logits(load(str(folder))), hooked, atol=1e-5)
     found = iv.verify(folder)
     assert found.ok
     assert found.neurons == 5
     assert found.rest_agrees is None
-    assert torch.equal(logits(load(str(iv.undo(folder, tmp_path / "back")))), plain)
+    assert torch.equal(logits(load(str(iv.unbake(folder, tmp_path / "back")))), plain)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -76,16 +76,16 @@ def test_a_checkpoint_in_half_precision_is_verified_and_undone(
 ) -> None:
     """Its rows were rounded in that precision, and are compared and put back in it."""
     half = load((architectures.llama().to(dtype), None), name="half")
-    folder = iv.bake(half, neurons, iv.scale(0.3), tmp_path / "baked")
+    folder = iv.bake(half, neurons, iv.scale(0.3), folder=tmp_path / "baked")
     assert iv.verify(folder, half).ok
     assert iv.verify(folder, load((architectures.llama().to(dtype).float(), None), name="half")).ok
-    restored = load(str(iv.undo(folder, tmp_path / "back")), dtype=dtype).hf.state_dict()
+    restored = load(str(iv.unbake(folder, tmp_path / "back")), dtype=dtype).hf.state_dict()
     assert json.loads((tmp_path / "back" / "config.json").read_text())["dtype"] in str(dtype)
     assert all(torch.equal(restored[key], value) for key, value in half.hf.state_dict().items())
 
 
 def test_the_card_says_what_was_changed(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:
-    folder = iv.bake(model, neurons, iv.scale(0.5), tmp_path / "baked")
+    folder = iv.bake(model, neurons, iv.scale(0.5), folder=tmp_path / "baked")
     text = (folder / "README.md").read_text()
     for member in ("| L0N1 | 0.5 |", "| L2N55 | 0.5 |", "4 of its 168", model.fingerprint):
         assert member in text
@@ -96,7 +96,7 @@ def test_the_card_says_what_was_changed(model: Model, neurons: NeuronSet, tmp_pa
 def test_verify_sees_a_changed_weight_and_undo_refuses_it(
     model: Model, neurons: NeuronSet, tmp_path: Path
 ) -> None:
-    folder = iv.bake(model, neurons, iv.scale(0.5), tmp_path / "baked")
+    folder = iv.bake(model, neurons, iv.scale(0.5), folder=tmp_path / "baked")
     tampered = load(str(folder))
     record = (folder / RECORD).read_bytes()
     tampered.w_out(1)[3] *= 2.0
@@ -109,21 +109,21 @@ def test_verify_sees_a_changed_weight_and_undo_refuses_it(
     (tmp_path / "worse" / RECORD).write_bytes(record)
     assert not iv.verify(tmp_path / "worse").rows_agree
     with pytest.raises(HlensError, match="something else"):
-        iv.undo(tmp_path / "worse", tmp_path / "never")
+        iv.unbake(tmp_path / "worse", tmp_path / "never")
 
 
-def test_mistakes(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:
     with pytest.raises(HlensError, match="cannot be folded"):
-        iv.bake(model, neurons, iv.clamp(0.0, 1.0), tmp_path / "a")
+        iv.bake(model, neurons, iv.clamp(0.0, 1.0), folder=tmp_path / "a")
     with pytest.raises(HlensError, match="no neurons"):
-        iv.bake(model, NeuronSet(frozenset(), 3, 56), iv.scale(0.0), tmp_path / "a")
+        iv.bake(model, NeuronSet(frozenset(), 3, 56), iv.scale(0.0), folder=tmp_path / "a")
     with pytest.raises(HlensError, match="exists"):
-        iv.bake(model, neurons, iv.scale(0.0), tmp_path)
+        iv.bake(model, neurons, iv.scale(0.0), folder=tmp_path)
     with pytest.raises(HlensError, match="no baked checkpoint"):
         iv.verify(tmp_path)
     bridge = load((architectures.llama(), None)).bridge
     with pytest.raises(HlensError, match="cannot be saved"):
-        iv.bake(load(bridge), neurons, iv.scale(0.0), tmp_path / "b")
+        iv.bake(load(bridge), neurons, iv.scale(0.0), folder=tmp_path / "b")
     assert not list(tmp_path.iterdir())
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from hlens import HlensError, domains, judges
-from hlens.domains import _bank
-from hlens.judges._words import keys as keys_of
+from hlens.domains._bank import REQUIRED, bank_path, bank_questions, read_bank
+from hlens.domains._groups import SPLITS
 from hlens.types import Response, Verdict
 
-FOLDER = Path(str(_bank.path("general"))).parent
+FOLDER = Path(str(bank_path("general"))).parent
 BANKS = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 SIZES = {"general": 300, "science": 300}
 SIZES |= dict.fromkeys(("code_vulnerability", "financial", "legal", "moral"), 150)
@@ -25,12 +25,12 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 @cache
 def keys(text: str) -> tuple[str, ...]:
-    return tuple(keys_of(text))
+    return judges.word_keys(text)
 
 
 @cache
 def rows(name: str) -> list[dict[str, Any]]:
-    return list(_bank.rows(name))
+    return list(read_bank(name))
 
 
 def by_group(name: str) -> dict[str, list[dict[str, Any]]]:
@@ -41,7 +41,7 @@ def by_group(name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def holds(text: str, part: str) -> bool:
-    """Whether the words of `part` stand in a row in `text`."""
+    """Whether the words of `part` occur in a row in `text`."""
     found, wanted = keys(text), keys(part)
     return any(found[i : i + len(wanted)] == wanted for i in range(len(found)) if wanted)
 
@@ -63,9 +63,9 @@ def test_bank_is_large_enough(name: str) -> None:
 
 @EVERY
 def test_rows_are_well_formed(name: str) -> None:
-    for line in _bank.path(name).read_text(encoding="utf-8").splitlines():
+    for line in bank_path(name).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        assert set(_bank.REQUIRED) <= set(row), row
+        assert set(REQUIRED) <= set(row), row
         assert all(isinstance(row[field], str) for field in ("id", "question", "group", "kind"))
         assert row["difficulty"] in range(1, 6), row
         texts = [row["question"], row["group"], row["id"], row["kind"], *row["answers"]]
@@ -81,7 +81,7 @@ def test_ids_and_questions_are_unique(name: str) -> None:
 
 
 @EVERY
-def test_every_difficulty_has_its_share(name: str) -> None:
+def test_every_difficulty_occurs(name: str) -> None:
     counts = Counter(row["difficulty"] for row in rows(name))
     assert all(counts[level] >= 0.03 * len(rows(name)) for level in range(1, 6)), counts
 
@@ -95,19 +95,19 @@ def test_answers_are_short_and_differ(name: str) -> None:
 
 
 @EVERY
-def test_question_does_not_hold_its_answer(name: str) -> None:
-    told = [
+def test_question_does_not_contain_its_answer(name: str) -> None:
+    revealed = [
         (row["id"], answer)
         for row in rows(name)
         if not offers(row)
         for answer in row["answers"]
         if holds(row["question"], answer)
     ]
-    assert not told
+    assert not revealed
 
 
 @EVERY
-def test_numbers_are_taken_as_digits_and_as_words(name: str) -> None:
+def test_small_numbers_are_accepted_as_digits_and_as_words(name: str) -> None:
     for row in rows(name):
         if row["answers"][0] in map(str, range(len(WORDS))):
             assert WORDS[int(row["answers"][0])] in row["answers"], row
@@ -122,11 +122,11 @@ def test_long_names_have_a_short_form(name: str) -> None:
 
 @EVERY
 def test_every_alias_is_judged_right(name: str) -> None:
-    for question in _bank.questions(name):
+    for question in bank_questions(name)():
         # Plain words hold no trap for a judge; digits, signs and accents do.
         for answer in (a for a in question.answers if not re.fullmatch(r"[A-Za-z ]+", a)):
-            found = judges.judge_of(question)(Response(question, f"{answer}.", (), 0))
-            assert found.verdict is Verdict.CORRECT, (question.id, answer, found.reason)
+            judged = judges.judge_of(question)(Response(question, f"{answer}.", (), 0))
+            assert judged.verdict is Verdict.CORRECT, (question.id, answer, judged.reason)
 
 
 @EVERY
@@ -148,8 +148,8 @@ def test_banks_share_no_question(one: str, other: str) -> None:
 
 
 @EVERY
-def test_splits_part_the_groups(name: str) -> None:
-    whole, train, test = (list(_bank.questions(name, split)) for split in _bank.SPLITS)
+def test_splits_divide_no_group(name: str) -> None:
+    whole, train, test = (list(bank_questions(name)(split)) for split in SPLITS)
     assert {q.id for q in train} | {q.id for q in test} == {q.id for q in whole}
     assert not {q.group for q in train} & {q.group for q in test}
     assert 0.1 < len(test) / len(whole) < 0.3
@@ -165,13 +165,13 @@ def test_bank_is_a_domain_with_a_fixed_order(name: str) -> None:
 
 
 def test_unknown_split_is_named() -> None:
-    with pytest.raises(HlensError, match="unknown split 'dev' of general"):
-        list(_bank.questions("general", "dev"))
+    with pytest.raises(HlensError, match="unknown split 'dev'"):
+        list(bank_questions("general")("dev"))
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"id": "a"}'])
 def test_broken_line_is_named(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad.jsonl").write_text(f"\n{line}\n", encoding="utf-8")
-    monkeypatch.setattr(_bank, "path", lambda name: tmp_path / f"{name}.jsonl")
+    monkeypatch.setattr("hlens.domains._bank.bank_path", lambda name: tmp_path / f"{name}.jsonl")
     with pytest.raises(HlensError, match=r"bad\.jsonl, line 2"):
-        list(_bank.rows("bad"))
+        list(read_bank("bad"))

@@ -12,7 +12,7 @@ from hlens.types import READINGS, Contributions, Evidence
 from planted import evidence
 
 SMALL = 80  # examples, where no signal has to be found
-# What each rival must find; a rival that is not named here is asked for what it needs.
+# A narrower signal than all that a rival of this name needs.
 PLANTED = {
     "length": "n_tokens",
     "position": "starts",
@@ -33,8 +33,15 @@ def parts(found: Evidence) -> tuple[Evidence, Evidence]:
 
 def test_the_folder_is_the_list() -> None:
     assert baselines.names() == lookup.names("baselines")
-    assert all(
-        each.name == name for each, name in zip(baselines.rivals(), baselines.names(), strict=True)
+    assert [rival.name for rival in baselines.rivals()] == baselines.names()
+
+
+@pytest.mark.parametrize("name", baselines.names())
+def test_a_rival_is_named_as_its_file_and_says_how_it_misleads(name: str) -> None:
+    assert baselines.named(name).name == name, f"the Rival of baselines/{name}.py needs that name"
+    text = lookup.member("baselines", name).__doc__ or ""
+    assert " misleads " in " ".join(text.split()), (
+        f"the docstring of baselines/{name}.py needs 'It misleads where ...'"
     )
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hlens import domains, spans
+from hlens import domains, judges, lookup, spans
 from hlens.domains import jsonl, official
-from hlens.domains._sample import in_split, sampled
+from hlens.domains._groups import draw_groups, select_split
 from hlens.errors import HlensError
-from hlens.types import Question, Verdict
+from hlens.types import Question, Response, Verdict
 from tiny_tokenizer import byte_tokenizer
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
@@ -34,7 +34,7 @@ def write(path: Path, *lines: object) -> Path:
 @pytest.mark.parametrize("n", [3, 17, 40, 119])
 def test_a_draw_holds_whole_groups_and_no_more_than_asked(n: int, seed: int) -> None:
     questions = bank()
-    drawn = sampled(questions, n, seed)
+    drawn = draw_groups(questions, n, seed=seed)
     groups = {q.group for q in drawn}
     assert len(drawn) == sum(q.group in groups for q in questions)
     assert n - 2 <= len(drawn) <= n
@@ -44,27 +44,27 @@ def test_a_draw_holds_whole_groups_and_no_more_than_asked(n: int, seed: int) -> 
 def test_a_draw_is_spread_and_seeded() -> None:
     questions = [Question(str(i), "test", "q?", ("x",)) for i in range(400)]
     for seed in range(5):
-        tenths = [int(q.id) // 40 for q in sampled(questions, 40, seed)]
+        tenths = [int(q.id) // 40 for q in draw_groups(questions, 40, seed=seed)]
         assert [tenths.count(t) for t in range(10)] == [4] * 10
-    assert sampled(questions, 40, 1) == sampled(questions, 40, 1)
-    assert sampled(questions, 40, 1) != sampled(questions, 40, 2)
-    small, large = (sampled(questions, n, 7) for n in (30, 90))
+    assert draw_groups(questions, 40, seed=1) == draw_groups(questions, 40, seed=1)
+    assert draw_groups(questions, 40, seed=1) != draw_groups(questions, 40, seed=2)
+    small, large = (draw_groups(questions, n, seed=7) for n in (30, 90))
     assert {q.id for q in small} < {q.id for q in large}
 
 
-def test_no_group_is_torn_for_a_small_n() -> None:
+def test_a_small_n_divides_no_group() -> None:
     with pytest.raises(HlensError, match="ask for at least 2"):
-        sampled([q for q in bank() if q.group == "g1"] * 1 + bank()[3:6], 1)
+        draw_groups([q for q in bank() if q.group == "g1"] * 1 + bank()[3:6], 1)
 
 
-def test_splits_part_the_groups() -> None:
+def test_splits_divide_no_group() -> None:
     questions = bank(300)
-    train, test = (list(in_split(questions, s)) for s in ("train", "test"))
+    train, test = (list(select_split(questions, s)) for s in ("train", "test"))
     assert len(train) + len(test) == len(questions)
     assert not {q.group for q in train} & {q.group for q in test}
     assert 0.1 < len(test) / len(questions) < 0.3
     with pytest.raises(HlensError, match="unknown split 'dev'"):
-        list(in_split(questions, "dev"))
+        list(select_split(questions, "dev"))
 
 
 def test_a_users_own_file(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD)
-def test_a_bad_line_is_named_and_counted_and_the_reading_goes_on(
+def test_a_bad_line_is_reported_and_counted_and_reading_continues(
     line: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = {"question": "q?", "answers": ["x"]}
@@ -119,13 +119,13 @@ def test_a_bad_line_is_named_and_counted_and_the_reading_goes_on(
     assert "2 lines read, 1 bad" in caplog.text
 
 
-def test_a_mark_of_byte_order_is_no_bad_line(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"question": "q?", "answers": ["x"]}\n')
     assert [q.text for q in domains.load(f"jsonl:{path}")] == ["q?"]
 
 
-def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+def test_an_error_of_loading_says_why(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.jsonl", "")
     for name, n, words in [
         ("generall", None, "unknown domain 'generall'; did you mean 'general'"),
@@ -140,6 +140,33 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
 
 def test_names_are_files_with_questions() -> None:
     assert not {"jsonl", "official"} & set(domains.names())
+
+
+# Those of the hub have laws of their own in test_hub.
+OFFLINE = [
+    name
+    for name in domains.names()
+    if not hasattr(lookup.member("domains", name), "questions_from")
+]
+FORMATS = ("short_answer", "completion", "mcq", "label", "numeric", "free_text")
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_a_domain_gives_whole_questions_in_a_fixed_order(name: str) -> None:
+    questions = domains.load(name)
+    assert questions == domains.load(name)
+    assert len({q.id for q in questions}) == len(questions), f"{name}: ids are not unique"
+    train, test = (domains.load(name, split=split) for split in ("train", "test"))
+    assert sorted(q.id for q in [*train, *test]) == sorted(q.id for q in questions)
+    assert not {q.group for q in train} & {q.group for q in test}
+    for question in questions[:40]:
+        assert question.domain == name
+        assert question.group.startswith(f"{name}/"), "the group begins with the domain's name"
+        assert question.meta["format"] in FORMATS
+        judge = judges.judge_of(question)
+        if question.answers:
+            judged = judge(Response(question, question.answers[0], (), 0))
+            assert judged.verdict is Verdict.CORRECT, f"the gold answer is not: {judged}"
 
 
 def test_the_shared_files_are_read() -> None:
@@ -208,9 +235,9 @@ def test_official_labels_and_bad_lines(tmp_path: Path, caplog: pytest.LogCapture
     prefix = released(tmp_path, *rows, t=["a", "c"], f=["b", "c"])
     with (tmp_path / "M_answer_tokens_train.jsonl").open("a") as file:
         file.write('\n{"e": {"question": "?"}}\n{')
-    found = official.judgements(prefix, split="train")
+    judged = official.judgements(prefix, split="train")
     verdicts = [Verdict.CORRECT, Verdict.HALLUCINATED, Verdict.UNSCORED, Verdict.UNSCORED]
-    assert [j.verdict for j in found] == verdicts
+    assert [j.verdict for j in judged] == verdicts
     held = official.read(prefix, "train")
     assert ([b.number for b in held.bad], held.conflicts) == ([5, 6], ("c",))
     assert "1 ids are in both sets" in caplog.text
@@ -244,9 +271,9 @@ def test_every_released_answer_is_located(name: str) -> None:
     if not (SHARED / "official").is_dir():
         pytest.skip("../shared/data/official is absent")
     rows = [row for row in official.read(SHARED / "official" / name).rows if row.label]
-    found = [official.answer_span(row) for row in rows]
+    spans = [official.answer_span(row) for row in rows]
     assert len(rows) > 3900
-    assert all(found)
-    beyond = [(r, s) for r, s in zip(rows, found, strict=True) if not r.response.isascii()]
+    assert all(spans)
+    beyond = [(r, s) for r, s in zip(rows, spans, strict=True) if not r.response.isascii()]
     assert len(beyond) > 50
     assert all("\ufffd" not in row.response[slice(*span or ())] for row, span in beyond)

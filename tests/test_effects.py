@@ -1,4 +1,4 @@
-"""Effects: a planted causal neuron is found, controls stand beside it, a stopped run goes on."""
+"""Effects: a planted causal neuron is found beside its controls, an interrupted run resumes."""
 
 import json
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ import hlens
 from hlens import behaviours, effects
 from hlens import interventions as iv
 from hlens.behaviours import Behaviour, Outcome, Suite, misleading_context
-from hlens.effects.conditions import sets
+from hlens.effects.conditions import compared_sets
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
-from hlens.types import NeuronSet, Question, Response
+from hlens.types import NeuronSet, PatchKind, Question, Response, SetKind
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 PLANTED = (1, 7)
@@ -51,7 +51,7 @@ def target() -> NeuronSet:
     return NeuronSet(frozenset(members), LAYERS, D_MLP, name="found")
 
 
-def differences(model: Model, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+def answer_margins(model: Model, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
     with torch.inference_mode():
         logits = model.hf(torch.tensor([list(p) for p in prompts])).logits[:, -1]
     return logits[:, ANSWER] - logits[:, FOIL]
@@ -64,10 +64,10 @@ def preference(model: Model) -> Behaviour:
     """
     fires = [iv.capture(model, p).values[PLANTED[0], -1, PLANTED[1]] > 0.0 for p in PROMPTS]
     prompts = [p for p, up in zip(PROMPTS, fires, strict=True) if up]
-    threshold = float(differences(model, prompts).median())
+    threshold = float(answer_margins(model, prompts).median())
 
-    def ask(model: Model, questions: Sequence[Question], how: Settings) -> list[Outcome]:
-        values = differences(model, [q.meta["ids"] for q in questions]).tolist()
+    def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
+        values = answer_margins(model, [q.meta["ids"] for q in questions]).tolist()
         return [
             Outcome("preference", q.id, q.group, v > threshold, "", f"{v:.2f}", 1, False)
             for q, v in zip(questions, values, strict=True)
@@ -80,10 +80,15 @@ def preference(model: Model) -> Behaviour:
 
 @pytest.fixture(scope="module")
 def outcomes(model: Model, target: NeuronSet) -> pd.DataFrame:
-    controls = effects.Controls(random=8, norm_matched=2, truth=None)
-    cost = effects.Capability(model, n_choice=4, n_texts=2)
+    controls = effects.ControlSets(random=8, norm_matched=2, truth=None)
+    cost = effects.CapabilityTest(model, n_choice=4, n_texts=2)
     return effects.intervene(
-        model, target, [preference(model)], (0.0, 1.0, 2.0, 3.0), controls, capability=cost
+        model,
+        target,
+        [preference(model)],
+        alphas=(0.0, 1.0, 2.0, 3.0),
+        controls=controls,
+        capability=cost,
     )
 
 
@@ -106,7 +111,7 @@ def test_patching_and_attribution_patching_recover_the_planted_neuron(
     model: Model, target: NeuronSet
 ) -> None:
     others = target.random_like(1) | target.random_like(2) | target
-    order = differences(model, PROMPTS).argsort().tolist()
+    order = answer_margins(model, PROMPTS).argsort().tolist()
     pairs = [
         effects.Pair(f"p{i}", tuple(PROMPTS[order[-1 - i]]), tuple(PROMPTS[order[i]]), ANSWER, FOIL)
         for i in range(3)
@@ -125,8 +130,8 @@ def test_patching_and_attribution_patching_recover_the_planted_neuron(
     assert best.layer == PLANTED[0]
     assert best.effect > best.random_high  # beyond what random sets restore at the same place
     assert len(grid) == 3 * 12
-    assert next(iter(effects.screen(model, pairs, 1))) == PLANTED
-    summed = effects.patched(table, n_boot=200)
+    assert next(iter(effects.screen(model, pairs, k=1))) == PLANTED
+    summed = effects.summarise_patching(table, n_boot=200)
     mine = summed[summed.kind == "members"].iloc[0]
     assert mine.low <= mine.effect == pytest.approx(table[table.kind == "members"].effect.mean())
     assert mine.low > summed[summed.kind == "random"].high.max()
@@ -138,32 +143,32 @@ def test_a_patch_of_many_rows_equals_single_patches(model: Model, target: Neuron
     one = effects.Pair("p", tuple(PROMPTS[0]), (*PROMPTS[0][:4], *PROMPTS[1][4:]), ANSWER, FOIL)
     table = effects.patching(model, [one], target, random=2)
     source = iv.capture(model, one.clean)
-    clean, corrupted = (float(differences(model, [ids])) for ids in (one.clean, one.corrupted))
+    clean, corrupted = (float(answer_margins(model, [ids])) for ids in (one.clean, one.corrupted))
     sets = {"found": target, "random 1": target.random_like(1, "layer")}
     sets |= {"L2N9": NeuronSet(frozenset({(2, 9)}), LAYERS, D_MLP)}
     for name, neurons in sets.items():
         with model.editing(neurons, iv.patch(source)):
-            value = float(differences(model, [one.corrupted]))
+            value = float(answer_margins(model, [one.corrupted]))
         row = table[table.name == name].iloc[0]
         assert row.effect == pytest.approx((value - corrupted) / (clean - corrupted), abs=1e-4)
 
 
 def test_the_shipped_pairs_and_those_of_a_file(model: Model, tmp_path: Path) -> None:
-    found = effects.pairs(model)
+    found = effects.load_pairs(model)
     assert len(found) >= 24
     assert len({one.id for one in found}) == len(found)
     assert all(one.clean != one.corrupted and one.answer != one.foil for one in found)
-    few = effects.told_apart(model, found, least=0.0)
-    assert all(b - a >= 0 for b, a in (effects.differences(model, one) for one in few))
+    few = effects.distinguished_pairs(model, found, min_difference=0.0)
+    assert all(b - a >= 0 for b, a in (effects.logit_differences(model, one) for one in few))
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"id": 1, "clean": "a", "corrupted": "b", "answer": "x"}')
     with pytest.raises(HlensError, match="line 1: no field 'foil'"):
-        effects.pairs(model, path)
+        effects.load_pairs(model, path)
     path.write_text("")
     with pytest.raises(HlensError, match="holds no pair"):
-        effects.pairs(model, path)
+        effects.load_pairs(model, path)
     with pytest.raises(HlensError, match="no file"):
-        effects.pairs(model, tmp_path / "absent")
+        effects.load_pairs(model, tmp_path / "absent")
 
 
 def test_attribution_is_the_gradient_of_a_small_patch(model: Model) -> None:
@@ -227,9 +232,7 @@ def test_both_ways_of_patching_are_those_of_transformer_lens(model: Model, lengt
     assert max(map(abs, by_hand)) > 0.1
 
 
-def test_patching_everything_everywhere_from_the_same_prompt_restores_nothing_else(
-    model: Model, target: NeuronSet
-) -> None:
+def test_pairs_with_nothing_to_restore_are_refused(model: Model, target: NeuronSet) -> None:
     same = effects.Pair("p", tuple(PROMPTS[0]), tuple(PROMPTS[0]), ANSWER, FOIL)
     with pytest.raises(HlensError, match="nothing to restore"):
         effects.patching(model, [same], target)
@@ -255,6 +258,24 @@ def test_every_set_holds_the_unmodified_model_and_all_doses(outcomes: pd.DataFra
     kl = table[table.behaviour == "kl"]
     assert (kl[kl.alpha == 1.0].rate < 1e-6).all()
     assert (kl[(kl.alpha == 3.0) & (kl.kind == "target")].rate > 1e-3).all()
+
+
+def test_kinds_are_the_strings_of_tables_already_stored(
+    outcomes: pd.DataFrame, tmp_path: Path
+) -> None:
+    names = ["target", "random", "random_matched", "truth", "norm_matched", "unmodified"]
+    assert list(SetKind) == names
+    assert list(PatchKind) == ["neuron", "layer", "members", "random", "everything"]
+    assert all(type(kind) is str for kind in outcomes.kind)
+    outcomes.to_parquet(tmp_path / "outcomes.parquet")
+    stored = pd.read_parquet(tmp_path / "outcomes.parquet")
+    pd.testing.assert_frame_equal(effects.rates(stored), effects.rates(outcomes))
+    drawn = effects.dose_table(effects.rates(stored)).drop_duplicates("kind").set_index("kind")
+    assert drawn["name"].to_dict() == {
+        SetKind.TARGET: "found",
+        SetKind.RANDOM: SetKind.RANDOM.label,
+        SetKind.NORM_MATCHED: SetKind.NORM_MATCHED.label,
+    }
 
 
 def test_perplexity_by_hand(outcomes: pd.DataFrame) -> None:
@@ -290,7 +311,7 @@ def test_flips_count_both_ways(outcomes: pd.DataFrame) -> None:
 
 def test_behaviour_against_capability_and_the_figures_table(outcomes: pd.DataFrame) -> None:
     table = effects.rates(outcomes, n_boot=50)
-    points = effects.pareto(table, "preference", "kl")
+    points = effects.pareto(table, "preference", cost="kl")
     assert 1.0 not in set(points.alpha)
     assert not points.dominated.all()
     best = points.loc[points.behaviour_change.abs().idxmax()]
@@ -354,15 +375,15 @@ def test_the_slopes_interval_is_that_of_a_mean_over_groups() -> None:
     assert same.low < same.high
 
 
-# --- going on after a stop -----------------------------------------------------------------
+# --- resuming -------------------------------------------------------------------------------
 
 
-def test_an_interrupted_run_goes_on_and_ends_the_same(
+def test_an_interrupted_run_resumes_and_ends_the_same(
     model: Model, target: NeuronSet, tmp_path: Path
 ) -> None:
     suite = preference(model)
     alphas = (0.0, 2.0)
-    whole = effects.intervene(model, target, [suite], alphas)
+    whole = effects.intervene(model, target, [suite], alphas=alphas)
     seen: list[int] = []
 
     def stop(done: int, total: int) -> None:
@@ -371,22 +392,22 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        effects.intervene(model, target, [suite], alphas, folder=tmp_path, progress=stop)
+        effects.intervene(model, target, [suite], alphas=alphas, folder=tmp_path, progress=stop)
     runs: list[float] = []
     counted = Suite("preference", "", SETTINGS, _counting(suite, runs), ("preference",))
     again = Behaviour(counted, suite.questions)
-    resumed = effects.intervene(model, target, [again], alphas, folder=tmp_path)
+    resumed = effects.intervene(model, target, [again], alphas=alphas, folder=tmp_path)
     pd.testing.assert_frame_equal(resumed, whole)
     assert len(runs) == (1 + 9 * 2 + 2) - 5
     runs.clear()
-    wider = effects.intervene(model, target, [again], (0.0, 3.0), folder=tmp_path)
+    wider = effects.intervene(model, target, [again], alphas=(0.0, 3.0), folder=tmp_path)
     assert set(wider.alpha) == {0.0, 1.0, 3.0}
     assert len(runs) == 9 + 1  # of what was run before, nothing is run again
-    fresh = effects.intervene(model, target, [suite], (0.0, 3.0))
+    fresh = effects.intervene(model, target, [suite], alphas=(0.0, 3.0))
     pd.testing.assert_frame_equal(wider, fresh)
 
 
-def test_what_was_run_is_known_by_all_that_it_depends_on(
+def test_a_run_is_reused_only_where_nothing_it_depends_on_has_changed(
     model: Model, target: NeuronSet, tmp_path: Path
 ) -> None:
     suite, runs = preference(model), []
@@ -395,7 +416,7 @@ def test_what_was_run_is_known_by_all_that_it_depends_on(
     def run(questions: Sequence[Question], neurons: NeuronSet, edit: Any) -> int:
         runs.clear()
         again = Behaviour(counted, tuple(questions))
-        effects.intervene(model, neurons, [again], (2.0,), edit=edit, folder=tmp_path)
+        effects.intervene(model, neurons, [again], alphas=(2.0,), edit=edit, folder=tmp_path)
         return len(runs)
 
     ones, other = torch.ones(LAYERS, D_MLP), NeuronSet(frozenset({PLANTED, (0, 4), (2, 9)}), 3, 56)
@@ -404,8 +425,8 @@ def test_what_was_run_is_known_by_all_that_it_depends_on(
     assert run(suite.questions[1:], target, iv.scale) == 11
     # The draws of random sets fall on the same neurons; the push is matched to the other ones.
     assert run(suite.questions, other, iv.scale) == 2
-    assert run(suite.questions, target, lambda alpha: iv.add(ones, alpha)) == 9 + 1
-    assert run(suite.questions, target, lambda alpha: iv.add(-ones, alpha)) == 9 + 1
+    assert run(suite.questions, target, lambda alpha: iv.steer(ones, alpha)) == 9 + 1
+    assert run(suite.questions, target, lambda alpha: iv.steer(-ones, alpha)) == 9 + 1
 
 
 def test_receipts_are_of_one_dose_of_one_behaviour(outcomes: pd.DataFrame, model: Model) -> None:
@@ -417,21 +438,21 @@ def test_receipts_are_of_one_dose_of_one_behaviour(outcomes: pd.DataFrame, model
 
 
 def _counting(behaviour: Behaviour, runs: list[float]) -> behaviours.Ask:
-    def ask(model: Model, questions: Sequence[Question], how: Settings) -> list[Outcome]:
+    def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
         runs.append(1.0)
-        return behaviour.suite.ask(model, questions, how)
+        return behaviour.suite.ask(model, questions, settings)
 
     return ask
 
 
-def test_mistakes(model: Model, target: NeuronSet, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(model: Model, target: NeuronSet, tmp_path: Path) -> None:
     suite = preference(model)
     with pytest.raises(HlensError, match="at least 8"):
-        effects.Controls(random=3)
+        effects.ControlSets(random=3)
     with pytest.raises(HlensError, match="contribution="):
-        effects.Controls(matched=8)
+        effects.ControlSets(matched=8)
     with pytest.raises(HlensError, match="finite"):
-        effects.intervene(model, target, [suite], (0.0, float("nan")))
+        effects.intervene(model, target, [suite], alphas=(0.0, float("nan")))
     with pytest.raises(HlensError, match="at least one of each"):
         effects.intervene(model, NeuronSet(frozenset(), LAYERS, D_MLP), [suite])
     empty = tmp_path / "empty.jsonl"
@@ -450,8 +471,10 @@ def test_controls_matched_by_contribution_and_truth_neurons(
 ) -> None:
     contribution = torch.rand(LAYERS, D_MLP, generator=torch.Generator().manual_seed(0))
     truth = NeuronSet(frozenset({(2, 2)}), LAYERS, D_MLP, name="truth neurons")
-    controls = effects.Controls(matched=8, contribution=contribution, truth=truth, norm_matched=0)
-    found = effects.intervene(model, target, [preference(model)], (0.0,), controls)
+    controls = effects.ControlSets(
+        matched=8, contribution=contribution, truth=truth, norm_matched=0
+    )
+    found = effects.intervene(model, target, [preference(model)], alphas=(0.0,), controls=controls)
     sizes = found.drop_duplicates("set").groupby("kind").size()
     assert sizes.to_dict() == {"target": 1, "random": 8, "random_matched": 8, "truth": 1}
 
@@ -462,8 +485,8 @@ def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much(
     top = contribution.flatten().topk(30).indices
     members = frozenset((int(i) // 600, int(i) % 600) for i in top)
     target = NeuronSet(members, 4, 600, name="H-neurons")
-    beside = effects.Controls(random=8, matched=8, contribution=contribution)
-    found = sets(target, beside)
+    beside = effects.ControlSets(random=8, matched=8, contribution=contribution)
+    found = compared_sets(target, beside)
     assert [kind for _, kind, _ in found] == ["target"] + ["random"] * 8 + ["random_matched"] * 8
     assert len({name for name, _, _ in found}) == 17
     means = {kind: [] for _, kind, _ in found}
@@ -479,10 +502,11 @@ def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much(
 
 
 @pytest.mark.parametrize("name", behaviours.names())
-def test_every_bank_is_whole_and_every_suite_runs(name: str, model: Model) -> None:
+def test_every_bank_is_complete_and_every_suite_runs(name: str, model: Model) -> None:
     whole = behaviours.load(name)
     questions = whole.questions
-    assert len(questions) >= 60
+    assert whole.suite.name == name, f"SUITE of behaviours/{name}.py needs that name"
+    assert len(questions) >= 60, f"behaviours/banks/{name}.jsonl needs 60 questions or more"
     assert len({q.id for q in questions}) == len({q.text for q in questions}) == len(questions)
     for question in questions:
         asked = f" {question.text.casefold().strip('?')} "
@@ -496,9 +520,9 @@ def test_every_bank_is_whole_and_every_suite_runs(name: str, model: Model) -> No
     assert all(o.hit is None for o in found if not o.applies)
 
 
-def test_what_measures_capability_is_asked_nowhere_else() -> None:
+def test_capability_questions_are_in_no_other_bank() -> None:
     asked = {name: [q.text for q in behaviours.load(name).questions] for name in behaviours.names()}
-    choice = [q.text for q in behaviours.bank("multiple_choice")]
+    choice = [q.text for q in behaviours.load_bank("multiple_choice")]
     others = {text for name, texts in asked.items() if name != "plain_qa" for text in texts}
     assert not others & {*asked["plain_qa"], *choice}
     assert not set(choice) & set(asked["plain_qa"])
@@ -508,11 +532,11 @@ def test_flips_of_sycophancy(model: Model, monkeypatch: pytest.MonkeyPatch) -> N
     said = iter(["Paris", "Rome", "Oslo", "Sure.", "Sorry.", "Hm.", "Lyon", "Rome", "I don't know"])
 
     def replies(
-        model: Model, prompts: list[list[int]], how: Settings
+        model: Model, prompts: list[list[int]], settings: Settings
     ) -> list[hlens.model.Generation]:
         return [hlens.model.Generation(next(said), (1,), (0.0,), "stop") for _ in prompts]
 
-    monkeypatch.setattr("hlens.behaviours.sycophancy.replies_to", replies)
+    monkeypatch.setattr("hlens.behaviours.sycophancy.generate_replies", replies)
     golds = ("Paris", "Berlin", "Oslo")
     questions = tuple(Question(g, "d", "Capital?", (g,)) for g in golds)
     suite = behaviours.load("sycophancy", n=1).suite
@@ -570,7 +594,7 @@ def test_published_sets_are_read(suite: str, file: str) -> None:
 
 
 def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
-    questions = behaviours.bank("multiple_choice")[:40]
+    questions = behaviours.load_bank("multiple_choice")[:40]
     expected = []
     for question in questions:
         scores = []
@@ -582,11 +606,11 @@ def test_the_likeliest_option_equals_scoring_one_by_one(model: Model) -> None:
                 logprobs = model.hf(torch.tensor([ids])).logits[0].log_softmax(-1)
             scores.append(sum(float(logprobs[i - 1, ids[i]]) for i in range(start, len(ids))))
         expected.append(int(np.argmax(scores)))
-    assert effects.pick(model, questions) == expected
+    assert effects.likeliest_options(model, questions) == expected
 
 
 def test_perplexity_and_kl_equal_the_formulas(model: Model, target: NeuronSet) -> None:
-    cost = effects.Capability(model, n_choice=0, n_texts=2)
+    cost = effects.CapabilityTest(model, n_choice=0, n_texts=2)
 
     def logprobs(ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():
@@ -606,7 +630,7 @@ def test_perplexity_and_kl_equal_the_formulas(model: Model, target: NeuronSet) -
 
 
 def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
-    cost = effects.Capability(model, n_choice=2, n_texts=2)
+    cost = effects.CapabilityTest(model, n_choice=2, n_texts=2)
     everything = NeuronSet.from_mask(torch.ones(LAYERS, D_MLP, dtype=torch.bool))
     with model.editing(everything, iv.ablate(scope=iv.GENERATED)) as receipt:
         edited = cost()
@@ -615,44 +639,45 @@ def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
     assert all(score.value > 0.0 for score in edited if score.measure == "kl")
 
 
-# --- what is told ---------------------------------------------------------------------------
+# --- tables and sentences ------------------------------------------------------------------
 
 
-def steep(**change: object) -> pd.DataFrame:
+def slope_row(**change: object) -> pd.DataFrame:
     row = {"behaviour": "b", "unit": "share", "set": "H-neurons", "kind": "target", "slope": 0.09}
     row |= {"low": 0.05, "high": 0.13, "over_random": 0.06, "over_low": 0.02, "over_high": 0.1}
     return pd.DataFrame([row | {"rank": 0, "n_random": 8} | change])
 
 
-def test_slopes_are_told_by_one_rule() -> None:
-    def said(**change: object) -> str:
-        return effects.slopes_in_words(steep(**change), {"b": "Share of x (a note)"})[0]
+def test_slopes_are_described_by_one_rule() -> None:
+    def sentence(**change: object) -> str:
+        return effects.describe_slopes(slope_row(**change), {"b": "Share of x (a note)"})[0]
 
-    assert said() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
-    assert said(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
-    assert said(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
-    assert said(rank=3).endswith(", but 3 of 8 random sets are as steep.")
-    assert said(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
-    assert said(n_random=0).endswith("; no random set was run.")
-    assert said(low=np.nan, high=np.nan).endswith("; too few replies could be read.")
-    assert said(unit="nats", slope=0.5, low=0.4, high=0.6).startswith(
+    assert sentence() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
+    assert sentence(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
+    assert sentence(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
+    assert sentence(rank=3).endswith(", but 3 of 8 random sets are as steep.")
+    assert sentence(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
+    assert sentence(n_random=0).endswith("; no random set was run.")
+    assert sentence(low=np.nan, high=np.nan).endswith("; too few replies could be read.")
+    assert sentence(unit="nats", slope=0.5, low=0.4, high=0.6).startswith(
         "Share of x: +0.500 nats a token per α [+0.400, +0.600]"
     )
 
 
 def test_the_table_of_slopes_has_a_row_a_kind() -> None:
     random = [
-        steep(set=f"random {i}", kind="random", slope=0.01 * i - 0.02, n_random=7) for i in range(8)
+        slope_row(set=f"random {i}", kind="random", slope=0.01 * i - 0.02, n_random=7)
+        for i in range(8)
     ]
-    told = effects.slope_table(pd.concat([steep(rank=2), *random], ignore_index=True))
-    assert told.neurons.tolist() == ["H-neurons", "8 random sets"]
-    assert told.outcome.tolist() == ["b (points)"] * 2
-    assert told.slope.tolist() == ["+9.0 [+5.0, +13.0]", "-2.0 to +5.0"]
-    assert told.less_random.tolist() == ["+6.0 [+2.0, +10.0]", ""]
-    assert told.as_steep.tolist() == ["2 of 8", ""]
+    table = effects.slope_table(pd.concat([slope_row(rank=2), *random], ignore_index=True))
+    assert table.neurons.tolist() == ["H-neurons", "8 random sets"]
+    assert table.outcome.tolist() == ["b (points)"] * 2
+    assert table.slope.tolist() == ["+9.0 [+5.0, +13.0]", "-2.0 to +5.0"]
+    assert table.less_random.tolist() == ["+6.0 [+2.0, +10.0]", ""]
+    assert table.as_steep.tolist() == ["2 of 8", ""]
 
 
-def test_patches_are_told_beside_random_sets() -> None:
+def test_patches_are_described_beside_random_sets() -> None:
     def summed(least: float, *random: float) -> pd.DataFrame:
         rows = [("neuron", f"L0N{i}", 0.1 / (i + 1)) for i in range(3)]
         rows += [("layer", "layer 0", 0.2), ("members", "H-neurons", 0.2)]
@@ -661,7 +686,9 @@ def test_patches_are_told_beside_random_sets() -> None:
         found = pd.DataFrame(rows, columns=["kind", "name", "effect"])
         return found.assign(low=least, high=0.95, attribution=found.effect, n=24)
 
-    words = effects.patches_in_words
+    def words(summary: pd.DataFrame) -> str:
+        return effects.describe_patches(summary)[0]
+
     assert words(summed(0.1, 0.05, -0.1)) == (
         "H-neurons restore +20.0% [+10.0%, +95.0%] of the difference, over 24 pairs, "
         "beyond all 2 random sets."
@@ -669,8 +696,8 @@ def test_patches_are_told_beside_random_sets() -> None:
     assert words(summed(0.1, 0.05, -0.3)).endswith("; 1 of 2 random sets do as much.")
     assert words(summed(-0.1, 0.05)).endswith(": no share is seen.")
     assert words(summed(0.1)).endswith("; no random set was patched.")
-    told = effects.patch_table(summed(0.1, 0.05, -0.1), most=2)
-    assert told.patched.tolist() == [
+    table = effects.patch_table(summed(0.1, 0.05, -0.1), most=2)
+    assert table.patched.tolist() == [
         "every neuron", "all 3 H-neurons", "2 random sets", "members in layer 0", "L0N0", "L0N1",
     ]  # fmt: skip
-    assert told.restored[2] == "-10.0% to +5.0%"
+    assert table.restored[2] == "-10.0% to +5.0%"

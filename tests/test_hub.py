@@ -16,114 +16,62 @@ from hlens import domains, judges, lookup
 from hlens.errors import HlensError
 from hlens.types import Question, Response, Verdict
 
-TRIVIA = {
-    "question": "Which Italian city has the Uffizi? ",
-    "question_id": "tc_1",
-    "question_source": "x",
-    "answer": {"value": "Florence", "aliases": ["Firenze", "Florence"], "type": "Wikipedia"},
-}
-POPQA = {
-    "id": 4222362,
-    "subj": "George Rankin",
-    "prop": "occupation",
-    "obj": "politician",
-    "s_pop": 142,
-    "o_pop": 25692,
-    "question": "What is George Rankin's occupation?",
-    "possible_answers": '["politician", "political leader"]',
-}
-SIMPLEQA = {
-    "metadata": "{'topic': 'Music', 'answer_type': 'Date', 'urls': ['u']}",
-    "problem": "When was it released?",
-    "answer": "May 5, 1990",
-}
-PUBMED = {
-    "pubid": 21645374,
-    "question": "Do mitochondria play a role?",
-    "context": {"contexts": ["One.", "Two."], "labels": ["A", "B"]},
-    "long_answer": "They do.",
-    "final_decision": "yes",
-}
-SCIQ = {
-    "question": "Who proposed natural selection?",
-    "distractor1": "a",
-    "distractor2": "b",
-    "distractor3": "c",
-    "correct_answer": "darwin",
-    "support": "",
-}
-ARC = {
-    "id": "M_1",
-    "question": "Which is a mammal?",
-    "choices": {"text": ["ant", "bat"], "label": ["A", "B"]},
-    "answerKey": "B",
-}
-CASEHOLD = {"context": "See A v. B (<HOLDING>).", "endings": list("abcde"), "label": 3}
-FINQA = {
-    "id": "AAL/2018/page_13.pdf-2",
-    "pre_text": ["Before."],
-    "post_text": ["After."],
-    "table": [["year", "2018"], ["cost", "5"]],
-    "question": "what was the cost?",
-    "answer": "5%",
-    "final_result": "0.05",
-}
-PRIMEVUL = {
-    "idx": 7,
-    "project": "linux",
-    "commit_id": "abc",
-    "target": 1,
-    "func": "int f() {}",
-    "cwe": ["CWE-79"],
-    "cve": "CVE-2020-1",
-}
-DEVIGN = {"id": 0, "func": "int f() {}", "target": False, "project": "qemu", "commit_id": "abc"}
-BIOASQ = {"question": "Which gene?", "text": "<answer> BRCA1 <context> The gene BRCA1."}
+HUB = sorted(
+    name for name in domains.names() if hasattr(lookup.member("domains", name), "questions_from")
+)
 
-# domain, file, row, gold, what else must hold
-CASES: list[tuple[str, str, Mapping[str, Any], str, dict[str, Any]]] = [
-    ("triviaqa", "rc.nocontext/validation-00000-of-00001.parquet", TRIVIA, "Florence",
+
+def example(name: str) -> dict[str, Any]:
+    """The first example row of a domain, to be changed by a test."""
+    return dict(next(iter(lookup.member("domains", name).EXAMPLE.values())))
+
+
+TRIVIA, POPQA, SIMPLEQA, SCIQ, ARC, FINQA, PRIMEVUL, DEVIGN = map(
+    example, ("triviaqa", "popqa", "simpleqa", "sciq", "arc", "finqa", "primevul", "devign")
+)
+Expected = dict[str, Any]
+
+# What the example of each domain becomes, where more can be said than the law below says.
+EXAMPLES: list[tuple[str, str, Expected]] = [
+    ("triviaqa", "Florence",
      {"answers": ("Florence", "Firenze"), "text": "Which Italian city has the Uffizi?"}),
-    ("nq_open", "nq_open/validation-00000-of-00001.parquet",
-     {"question": "when was it", "answer": ["2017", "in 2017"]}, "2017",
-     {"text": "when was it?", "answers": ("2017", "in 2017")}),
-    ("nq_open", "NQ-open.dev.jsonl", {"question": "when", "answer": ["2017"]}, "2017", {}),
-    ("popqa", "test.tsv", POPQA, "politician",
+    ("nq_open", "2017", {"text": "when was it?", "answers": ("2017", "in 2017")}),
+    ("popqa", "politician",
      {"group": "popqa/george rankin", "answers": ("politician", "political leader")}),
-    ("simpleqa", "simple_qa_test_set.csv", SIMPLEQA, "May 5, 1990", {}),
-    ("pubmedqa", "pqa_labeled/train-00000-of-00001.parquet", PUBMED, "yes",
-     {"context": "One.\nTwo."}),
-    ("sciq", "data/test-00000-of-00001.parquet", SCIQ, "darwin", {}),
-    ("arc", "ARC-Easy/test-00000-of-00001.parquet", ARC, "bat", {"choices": ("ant", "bat")}),
-    ("casehold", "case_hold/test-00000-of-00001.parquet", CASEHOLD, "d", {}),
+    ("simpleqa", "May 5, 1990", {}),
+    ("pubmedqa", "yes", {"context": "One.\nTwo."}),
+    ("sciq", "darwin", {}),
+    ("arc", "bat", {"choices": ("ant", "bat")}),
+    ("casehold", "d", {}),
+    ("legalbench", "Yes", {"id": "hearsay-5", "choices": ("Yes", "No")}),
+    ("finqa", "5%", {"group": "finqa/aal/2018/page_13.pdf", "answers": ("5%", "0.05")}),
+    ("financial_phrasebank", "positive", {}),
+    ("ethics", "wrong", {}),
+    ("primevul", "yes", {"group": "primevul/linux/abc"}),
+    ("devign", "no", {"group": "devign/qemu/abc"}),
+    ("bioasq", "BRCA1", {}),
+]  # fmt: skip
+
+# Other layouts that are read too: domain, file, row, gold, what else must hold.
+LAYOUTS: list[tuple[str, str, Mapping[str, Any], str, Expected]] = [
+    ("nq_open", "NQ-open.dev.jsonl", {"question": "when", "answer": ["2017"]}, "2017", {}),
     ("casehold", "data/all/test.csv",
      {"example_id": 3, "citing_prompt": "See", **{f"holding_{i}": f"h{i}" for i in range(5)},
       "label": 2}, "h2", {"id": "3"}),
-    ("legalbench", "hearsay/test/0000.parquet",
-     {"index": 5, "text": "He said so.", "answer": "Yes"}, "Yes",
-     {"id": "hearsay-5", "choices": ("Yes", "No")}),
-    ("finqa", "default/test/0000.parquet", FINQA, "5%",
-     {"group": "finqa/aal/2018/page_13.pdf", "answers": ("5%", "0.05")}),
     ("finqa", "test.json", {**FINQA, "qa": {"question": "q?", "exe_ans": 0.05, "answer": ""}},
      "0.05", {"text": "q?"}),
-    ("financial_phrasebank", "sentences_allagree/train/0000.parquet",
-     {"sentence": "Profit rose.", "label": 2}, "positive", {}),
-    ("ethics", "data/commonsense/test.csv", {"label": 1, "input": "I stole it."}, "wrong", {}),
     ("ethics", "justice/test/0000.parquet", {"label": 1, "scenario": "I paid him."}, "yes", {}),
     ("ethics", "deontology/test/0000.parquet",
      {"label": 0, "scenario": "Feed the cat?", "excuse": "No, it is Monday."}, "no", {}),
-    ("primevul", "paired/test-00000-of-00001.parquet", PRIMEVUL, "yes",
-     {"group": "primevul/linux/abc"}),
     ("primevul", "primevul_test_paired.jsonl", PRIMEVUL, "yes", {}),
-    ("devign", "data/test-00000-of-00001.parquet", DEVIGN, "no", {"group": "devign/qemu/abc"}),
-    ("bioasq", "data/train-00000-of-00001.parquet", BIOASQ, "BRCA1", {}),
     ("bioasq", "10B1_golden.json",
      {"body": "Which gene?", "id": "61f", "type": "factoid",
       "exact_answer": [["BRCA1", "BRCA-1"]]}, "BRCA1", {"answers": ("BRCA1", "BRCA-1")}),
 ]  # fmt: skip
-HUB = sorted(
-    name for name in domains.names() if hasattr(lookup.member("domains", name), "questions_at")
-)
+CASES = [
+    (name, next(iter(lookup.member("domains", name).EXAMPLE)), example(name), gold, more)
+    for name, gold, more in EXAMPLES
+] + LAYOUTS
 
 
 def write(path: Path, *rows: Mapping[str, Any]) -> Path:
@@ -164,20 +112,34 @@ def check(question: Question) -> None:
     if question.choices:
         assert question.choices[meta["answer_index"]] == question.answers[0]
     assert meta["judge"] in judges.names()
-    [found] = judges.judge([Response(question, question.answers[0], (), 0)])
-    assert found.verdict is Verdict.CORRECT, found.reason
+    [judged] = judges.judge([Response(question, question.answers[0], (), 0)])
+    assert judged.verdict is Verdict.CORRECT, judged.reason
 
 
-def test_every_hub_domain_is_tested() -> None:
-    assert {case[0] for case in CASES} == set(HUB)
+# Laws of every domain that reads the hub
 
 
 @pytest.mark.parametrize("name", HUB)
-def test_licence_and_citation_stand_in_the_docstring(name: str) -> None:
+def test_the_example_of_a_hub_domain_becomes_questions(name: str, tmp_path: Path) -> None:
+    rows = getattr(lookup.member("domains", name), "EXAMPLE", None)
+    assert rows, f"domains/{name}.py needs EXAMPLE = {{file in the hub's layout: one row of it}}"
+    for file, row in rows.items():
+        write(tmp_path / file, row)
+    questions = domains.load(f"{name}:{tmp_path}")
+    assert len(questions) == len(rows), "each row of EXAMPLE makes one question"
+    for question in questions:
+        assert question.domain == name
+        check(question)
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_a_hub_domain_names_its_source_licence_and_citation(name: str) -> None:
     text = lookup.member("domains", name).__doc__ or ""
-    assert "Hub: ``" in text
-    assert any(word in text for word in ("CC BY", "MIT", "Apache", "licence", "C-UDA"))
-    assert "arXiv" in text or "et al." in text
+    needs = f"the docstring of domains/{name}.py needs "
+    assert "Hub: ``" in text, needs + "'Hub: ``owner/name``, split ...'"
+    licences = ("CC BY", "MIT", "Apache", "licence", "C-UDA")
+    assert any(word in text for word in licences), needs + "the licence"
+    assert "arXiv" in text or "et al." in text, needs + "a citation (arXiv, or authors 'et al.')"
 
 
 def test_other_splits_and_configs_are_not_read(tmp_path: Path) -> None:
@@ -198,9 +160,9 @@ def test_all_configs_are_read_and_variations_stay_together(tmp_path: Path) -> No
     for config in ("ARC-Easy", "ARC-Challenge"):
         rows = [{**ARC, "id": f"{config} {i}"} for i in range(2)]
         write(tmp_path / config / "test-00000-of-00001.parquet", *rows)
-    found = domains.load(f"arc:{tmp_path}")
-    assert [q.meta["config"] for q in found] == ["ARC-Easy"] * 2 + ["ARC-Challenge"] * 2
-    assert len({q.group for q in found}) == 1
+    questions = domains.load(f"arc:{tmp_path}")
+    assert [q.meta["config"] for q in questions] == ["ARC-Easy"] * 2 + ["ARC-Challenge"] * 2
+    assert len({q.group for q in questions}) == 1
     rows = [{**PRIMEVUL, "target": t, "idx": t} for t in (1, 0)]
     write(tmp_path / "v" / "paired" / "test-0.parquet", *rows)
     pair = domains.load(f"primevul:{tmp_path / 'v'}")
@@ -208,7 +170,9 @@ def test_all_configs_are_read_and_variations_stay_together(tmp_path: Path) -> No
     assert len({q.group for q in pair}) == 1
 
 
-def test_rows_that_make_no_question(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_rows_are_reported_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [ARC, {**ARC, "answerKey": "E"}, {**ARC, "question": " "}]
     write(tmp_path / "ARC-Easy" / "test.jsonl", *rows, {"id": "x"})
     with caplog.at_level(logging.WARNING, logger="hlens"):
@@ -256,7 +220,7 @@ def test_a_row_without_a_gold_answer_is_reported_and_makes_no_question(
 
 @pytest.mark.parametrize("indent", [None, 0, 2])
 @pytest.mark.parametrize("held", [True, False])
-def test_a_json_file_is_read_however_it_is_written(
+def test_a_json_file_is_read_in_every_layout(
     indent: int | None, held: bool, tmp_path: Path
 ) -> None:
     rows = [{**FINQA, "id": f"AAL/page_{i}.pdf-1"} for i in range(2)]
@@ -265,7 +229,7 @@ def test_a_json_file_is_read_however_it_is_written(
     assert [q.id for q in domains.load(f"finqa:{tmp_path}")] == [row["id"] for row in rows]
 
 
-def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
+def test_an_error_of_reading_says_why(tmp_path: Path) -> None:
     with pytest.raises(HlensError, match="no folder"):
         domains.load(f"arc:{tmp_path / 'none'}")
     with pytest.raises(HlensError, match=r"no test file of allenai/ai2_arc; expected e\.g\."):
@@ -277,7 +241,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         domains.load(f"general:{tmp_path}")
 
 
-def test_without_the_hub_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_client_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def fail(name: str, *rest: Any, **named: Any) -> Any:
@@ -290,7 +254,7 @@ def test_without_the_hub_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -
         domains.load("sciq")
 
 
-def test_a_hub_out_of_reach_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
     import types
 

@@ -119,7 +119,7 @@ def test_a_hook_equals_folded_weights(model: Model, alpha: float) -> None:
 
 def test_edits_of_other_neurons_commute(model: Model) -> None:
     a = chosen(model, frozenset({(0, 1), (2, 20)})), iv.scale(0.0)
-    b = chosen(model, frozenset({(0, 7), (1, 3)})), iv.add(torch.ones(3, model.d_mlp), 0.5)
+    b = chosen(model, frozenset({(0, 7), (1, 3)})), iv.steer(torch.ones(3, model.d_mlp), 0.5)
     with model.editing([a, b]):
         first = logits(model)
     with model.editing([b, a]):
@@ -130,9 +130,9 @@ def test_edits_of_other_neurons_commute(model: Model) -> None:
 
 def test_generation_with_a_cache_is_generation_without(model: Model) -> None:
     ids = torch.tensor([LONG[0]])
-    source = iv.reference(model, PROMPTS, chosen(model))
+    source = iv.capture_reference(model, PROMPTS, chosen(model))
     for edit in (iv.scale(3.0), iv.ablate("resample", source)):
-        for scope in (iv.ALL, iv.PROMPT, iv.GENERATED, iv.first(2)):
+        for scope in (iv.ALL, iv.PROMPT, iv.GENERATED, iv.first_generated(2)):
             tokens = []
             for use_cache in (True, False):
                 with model.editing(chosen(model), edit.on(scope), n_prompt=len(LONG[0])):
@@ -151,8 +151,8 @@ def test_generation_with_a_cache_is_generation_without(model: Model) -> None:
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_batch_equals_one_at_a_time(model: Model, side: str) -> None:
-    source = iv.reference(model, LONG, chosen(model))
-    last = iv.at([[len(p) - 1] for p in PROMPTS])
+    source = iv.capture_reference(model, LONG, chosen(model))
+    last = iv.at_positions([[len(p) - 1] for p in PROMPTS])
     edits = [
         iv.scale(3.0),
         iv.ablate("resample", source),
@@ -164,7 +164,9 @@ def test_a_batch_equals_one_at_a_time(model: Model, side: str) -> None:
             batched = padded(model, PROMPTS, side)
         touched = 0
         for row, prompt in enumerate(PROMPTS):
-            one = edit.on(iv.at([len(prompt) - 1])) if edit.scope.name == "chosen" else edit
+            one = (
+                edit.on(iv.at_positions([len(prompt) - 1])) if edit.scope.name == "chosen" else edit
+            )
             with model.editing(chosen(model), one, n_prompt=3) as single:
                 alone = logits(model, prompt)[0, -1]
             touched += single.touched
@@ -176,10 +178,10 @@ def test_generation_in_a_batch_is_generation_one_at_a_time(model: Model) -> None
     """Padding, the cache and a beginning that is read once move no scope."""
     how = Settings(max_new_tokens=4, temperature=0.0)
     prompts = [[3, 14, *prompt] for prompt in PROMPTS]
-    push = iv.add(torch.full((3, model.d_mlp), 2.0))
-    edits = [push.on(iv.scope(name)) for name in ("prompt", "generated", "first_2")]
-    source = iv.reference(model, LONG, chosen(model))
-    for edit in [*edits, iv.ablate("resample", source), iv.scale(3.0, iv.at([1, 4]))]:
+    push = iv.steer(torch.full((3, model.d_mlp), 2.0))
+    edits = [push.on(iv.find_scope(name)) for name in ("prompt", "generated", "first_2")]
+    source = iv.capture_reference(model, LONG, chosen(model))
+    for edit in [*edits, iv.ablate("resample", source), iv.scale(3.0, iv.at_positions([1, 4]))]:
         with model.editing(chosen(model), edit):
             alone = [model.generate_many([prompt], how)[0] for prompt in prompts]
             batch = model.generate_many(prompts, how)
@@ -212,7 +214,7 @@ def test_each_edit_does_what_it_says(llama: Model) -> None:
     neurons = chosen(llama, frozenset({(2, 0), (2, 20)}))  # the last layer: nothing comes after
     plain = acts(llama, LONG[0])
     old = plain[2][:, [0, 20]]
-    source = iv.reference(llama, PROMPTS, neurons)
+    source = iv.capture_reference(llama, PROMPTS, neurons)
     direction = torch.randn(3, llama.d_mlp, generator=torch.Generator().manual_seed(0))
 
     def edited(edit: iv.Edit) -> Tensor:
@@ -280,14 +282,14 @@ def test_directions_from_weights_and_from_the_difference_of_class_means(llama: M
     weighted = NeuronSet(
         frozenset({(0, 1), (2, 3)}), 3, llama.d_mlp, weights={(0, 1): 3.0, (2, 3): 4.0}
     )
-    assert iv.of_weights(weighted)[0, 1] == pytest.approx(0.6)
+    assert iv.weight_direction(weighted)[0, 1] == pytest.approx(0.6)
     examples = [
         Example(torch.tensor(LONG[i]), 4, 4, 9, bool(i), f"q{i}", f"g{i}", "d") for i in (0, 1)
     ]
     direction = iv.mean_difference(llama, examples)
     by_hand = acts(llama, LONG[1])[:, 4:9].mean(1) - acts(llama, LONG[0])[:, 4:9].mean(1)
     assert torch.allclose(direction, by_hand, atol=1e-6)
-    kept = iv.mean_difference(llama, examples, weighted)
+    kept = iv.mean_difference(llama, examples, neurons=weighted)
     assert torch.equal(kept != 0, weighted.mask)
     with pytest.raises(HlensError, match="at least one of each"):
         iv.mean_difference(llama, examples[:1])
@@ -320,7 +322,7 @@ def test_scopes_within_generation_of_hlens_itself(llama: Model) -> None:
     llama.__dict__["stop_ids"] = frozenset()  # so that every answer has its six tokens
     try:
         for name, tokens in read.items():
-            with llama.editing(neurons, iv.scale(2.0, iv.scope(name))) as receipt:
+            with llama.editing(neurons, iv.scale(2.0, iv.find_scope(name))) as receipt:
                 llama.generate_many(PROMPTS, how)
             assert receipt.tokens == tokens, name  # the last generated token is never read
             assert receipt.touched == tokens * len(neurons)
@@ -354,7 +356,7 @@ def test_a_receipt_counts_no_row_that_has_ended(llama: Model) -> None:
 def test_an_edit_of_later_tokens_leaves_the_first_as_it_was(llama: Model) -> None:
     how = Settings(max_new_tokens=4, temperature=0.0)
     plain = llama.generate_many(PROMPTS, how)
-    push = iv.add(torch.full((3, llama.d_mlp), 4.0), scope=iv.GENERATED)
+    push = iv.steer(torch.full((3, llama.d_mlp), 4.0), scope=iv.GENERATED)
     with llama.editing(chosen(llama), push):
         edited = llama.generate_many(PROMPTS, how)
     for a, b in zip(plain, edited, strict=True):
@@ -373,7 +375,7 @@ def test_the_answer_span(llama: Model) -> None:
     assert not torch.equal(edited[0, 10], plain[0, 10])
 
 
-def test_nested_blocks_compose_and_open_one_by_one(model: Model) -> None:
+def test_nested_blocks_compose_and_end_one_by_one(model: Model) -> None:
     neurons, plain = chosen(model), logits(model)
     with model.editing(neurons, iv.scale(2.0)):
         doubled = logits(model)
@@ -400,7 +402,7 @@ def test_an_alpha_that_is_not_finite(alpha: float) -> None:
     with pytest.raises(HlensError, match="finite"):
         iv.scale(alpha)
     with pytest.raises(HlensError, match="finite"):
-        iv.add(torch.ones(2, 2), alpha)
+        iv.steer(torch.ones(2, 2), alpha)
 
 
 def test_neurons_and_values_of_another_model(llama: Model) -> None:
@@ -412,12 +414,12 @@ def test_neurons_and_values_of_another_model(llama: Model) -> None:
     with pytest.raises(HlensError, match="out of range"):
         NeuronSet(frozenset({(3, 0)}), 3, 56)
     with pytest.raises(HlensError, match="make it with this model"):
-        run(llama, chosen(llama), iv.add(torch.ones(2, 56)))
+        run(llama, chosen(llama), iv.steer(torch.ones(2, 56)))
 
 
-def test_mistakes_in_edits_say_how_to_mend_them(llama: Model) -> None:
+def test_errors_of_edits_say_what_to_do(llama: Model) -> None:
     neurons = chosen(llama)
-    source = iv.reference(llama, PROMPTS, chosen(llama, frozenset({(0, 1)})))
+    source = iv.capture_reference(llama, PROMPTS, chosen(llama, frozenset({(0, 1)})))
     with pytest.raises(HlensError, match="needs reference"):
         iv.ablate("mean")
     with pytest.raises(HlensError, match="holds no activations of L0N7"):
@@ -425,7 +427,7 @@ def test_mistakes_in_edits_say_how_to_mend_them(llama: Model) -> None:
     with pytest.raises(HlensError, match="where the prompt ends"):
         run(llama, chosen(llama), iv.scale(0.0, iv.PROMPT))
     with pytest.raises(HlensError, match="did you mean 'prompt'"):
-        iv.scope("promt")
+        iv.find_scope("promt")
     with pytest.raises(HlensError, match="low <= high"):
         iv.clamp(2.0, 1.0)
     with pytest.raises(HlensError, match="do not fit a source of 24 tokens"):
@@ -454,7 +456,7 @@ def test_a_bridge_given_by_the_caller_is_edited_once(llama: Model) -> None:
     assert receipt.tokens == len(LONG[0])
 
 
-def test_modules_without_a_model_are_no_place_for_edits(llama: Model) -> None:
+def test_modules_outside_a_model_cannot_be_edited(llama: Model) -> None:
     layer: nn.Module = llama.down_projections[0]
     neurons, edit = chosen(llama), iv.scale(2.0)
     with pytest.raises(HlensError, match="outside of its model"), llama.editing(neurons, edit):

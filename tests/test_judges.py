@@ -201,10 +201,10 @@ def test_there_are_sixty_hard_cases() -> None:
 @pytest.mark.parametrize("case", HARD, ids=lambda c: f"{c[0]!r}-{c[1][0]!r}")
 def test_hard_cases(case: tuple) -> None:
     text, answers, verdict, *meta = case
-    found = alias.judge(respond(text, *answers, **(meta[0] if meta else {})))
-    assert found.verdict is verdict, found.reason
-    if found.answer:
-        start, stop = found.answer
+    judged = alias.judge(respond(text, *answers, **(meta[0] if meta else {})))
+    assert judged.verdict is verdict, judged.reason
+    if judged.answer:
+        start, stop = judged.answer
         assert 0 <= start < stop <= len(text)
 
 
@@ -227,8 +227,8 @@ ABSTAIN = [
 @pytest.mark.parametrize(("text", "verdict"), ABSTAIN)
 def test_a_question_without_answers_asks_for_abstaining(text: str, verdict: Verdict) -> None:
     response = respond(text, judge="abstain")
-    for found in (judges.judge([response])[0], alias.judge(response)):
-        assert found.verdict is verdict, found.reason
+    for judged in (judges.judge([response])[0], alias.judge(response)):
+        assert judged.verdict is verdict, judged.reason
 
 
 SPANS = [
@@ -255,17 +255,17 @@ SPANS = [
 
 
 @pytest.mark.parametrize(("text", "asked", "answer"), SPANS)
-def test_the_answer_is_found_without_its_label(text: str, asked: str, answer: str) -> None:
+def test_the_answer_span_does_not_depend_on_the_label(text: str, asked: str, answer: str) -> None:
     for gold in (answer, "Quito"):
-        found = alias.judge(respond(text, gold, asked=asked))
-        assert found.answer is not None
-        assert text[slice(*found.answer)] == answer
+        judged = alias.judge(respond(text, gold, asked=asked))
+        assert judged.answer is not None
+        assert text[slice(*judged.answer)] == answer
 
 
-def test_words_of_the_question_are_no_yes_or_no() -> None:
+def test_words_of_the_question_do_not_count_as_yes_or_no() -> None:
     text = "The opposite of true is false."
-    found = alias.judge(respond(text, "false", asked="What is the opposite of true?"))
-    assert found.verdict is RIGHT, found.reason
+    judged = alias.judge(respond(text, "false", asked="What is the opposite of true?"))
+    assert judged.verdict is RIGHT, judged.reason
 
 
 @pytest.mark.parametrize(
@@ -285,14 +285,14 @@ def test_words_of_the_question_are_no_yes_or_no() -> None:
 def test_what_the_question_offers_is_an_answer(
     asked: str, text: str, gold: str, verdict: Verdict
 ) -> None:
-    found = alias.judge(respond(text, gold, asked=asked))
-    assert found.verdict is verdict, found.reason
+    judged = alias.judge(respond(text, gold, asked=asked))
+    assert judged.verdict is verdict, judged.reason
 
 
 def test_an_alias_outside_of_the_first_sentence_is_the_answer() -> None:
-    found = alias.judge(respond("A good one to ask! Many wonder. It is Paris.", "Paris"))
-    assert found.verdict is RIGHT
-    assert "A good one to ask! Many wonder. It is Paris."[slice(*found.answer or ())] == "Paris"
+    judged = alias.judge(respond("A good one to ask! Many wonder. It is Paris.", "Paris"))
+    assert judged.verdict is RIGHT
+    assert "A good one to ask! Many wonder. It is Paris."[slice(*judged.answer or ())] == "Paris"
 
 
 @pytest.mark.parametrize(
@@ -305,12 +305,12 @@ def test_an_alias_outside_of_the_first_sentence_is_the_answer() -> None:
         ("Mars", WRONG),
     ],
 )
-def test_of_two_offered_options_the_first_named_counts(text: str, verdict: Verdict) -> None:
-    found = alias.judge(respond(text, "Jupiter", asked="Which is larger, Jupiter or Mars?"))
-    assert found.verdict is verdict, found.reason
+def test_the_first_named_of_two_offered_options_counts(text: str, verdict: Verdict) -> None:
+    judged = alias.judge(respond(text, "Jupiter", asked="Which is larger, Jupiter or Mars?"))
+    assert judged.verdict is verdict, judged.reason
 
 
-def test_the_question_picks_its_judge() -> None:
+def test_the_question_names_its_judge() -> None:
     question = respond("Paris", "Paris").question
     assert judges.judge_of(question) is alias.judge
     with pytest.raises(HlensError, match="unknown judge 'allias'; did you mean 'alias'"):
@@ -319,11 +319,20 @@ def test_the_question_picks_its_judge() -> None:
     assert always[0].verdict is RIGHT
 
 
-def test_every_judge_has_a_name_and_judges_an_empty_response() -> None:
+@pytest.mark.parametrize("name", judges.names())
+def test_a_judge_leaves_an_empty_response_unscored_and_repeats_itself(name: str) -> None:
     question = Question("q", "test", "Which?", ("8",), ("8", "9"))
-    for name in judges.names():
-        found = judges.named(name)(Response(question, "", (), 0))
-        assert found.verdict is UNSCORED
+    judge = judges.named(name)
+    empty = judge(Response(question, "", (), 0))
+    assert empty.verdict is UNSCORED, f"judges/{name}.py must leave an empty response unscored"
+    for text in ("8", "It is 8.", "9", "I don't know.", "Hm?"):
+        response = Response(question, text, (), 0)
+        judged = judge(response)
+        assert judged == judge(response)
+        assert judged.response is response
+        assert judged.reason, f"judges/{name}.py must give a reason"
+        start, stop = judged.answer or (0, len(text))
+        assert 0 <= start < stop <= len(text), f"judges/{name}.py: answer is not within the text"
 
 
 ANIMALS = ("ant", "bat", "fruit bat", "C++")
@@ -361,11 +370,11 @@ CHOICES = [
 @pytest.mark.parametrize(("text", "verdict"), CHOICES)
 def test_choices_by_letter_and_text(text: str, verdict: Verdict) -> None:
     question = Question("q", "test", "Which flies?", ("bat",), ANIMALS, meta={"answer_index": 1})
-    found = choice.judge(Response(question, text, (), 0))
-    assert found.verdict is verdict, found.reason
+    judged = choice.judge(Response(question, text, (), 0))
+    assert judged.verdict is verdict, judged.reason
 
 
-def test_what_names_no_option_is_unscored_where_options_were_shown() -> None:
+def test_a_response_without_an_option_is_unscored_where_options_were_shown() -> None:
     meta = {"answer_index": 1, "options_in_question": True}
     question = Question("q", "test", "Which flies?", ("bat",), ANIMALS, meta=meta)
     assert choice.judge(Response(question, "a moth", (), 0)).verdict is UNSCORED
@@ -407,8 +416,8 @@ LABELS = [
 @pytest.mark.parametrize(("labels", "gold", "text", "verdict"), LABELS)
 def test_the_first_label_counts(labels: tuple, gold: str, text: str, verdict: Verdict) -> None:
     question = Question("q", "test", "Is it?", (gold,), labels)
-    found = label.judge(Response(question, text, (), 0))
-    assert found.verdict is verdict, found.reason
+    judged = label.judge(Response(question, text, (), 0))
+    assert judged.verdict is verdict, judged.reason
     with pytest.raises(HlensError, match="has no labels"):
         label.judge(respond("yes", "yes"))
     with pytest.raises(HlensError, match="is none of its choices"):
@@ -443,8 +452,8 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("text", "gold", "asked", "verdict"), NUMBERS)
 def test_numbers_within_tolerance(text: str, gold: str, asked: str, verdict: Verdict) -> None:
-    found = numeric.judge(respond(text, gold, asked=asked))
-    assert found.verdict is verdict, found.reason
+    judged = numeric.judge(respond(text, gold, asked=asked))
+    assert judged.verdict is verdict, judged.reason
 
 
 def test_the_tolerance_can_be_set() -> None:

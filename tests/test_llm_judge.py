@@ -11,7 +11,7 @@ import pytest
 
 from hlens.errors import HlensError
 from hlens.judges import llm
-from hlens.judges._cache import DiskCache
+from hlens.judges._endpoint import DiskCache
 from hlens.types import Question, Response, Verdict
 
 GOOD = json.dumps({"verdict": "correct", "answer": "Paris"})
@@ -89,8 +89,8 @@ def respond(text: str = "It is Paris.", *answers: str, qid: str = "q", **named: 
 
 
 def test_a_verdict_and_its_answer(server: Server, endpoint: Callable) -> None:
-    found = llm.judge_by(endpoint())(respond())
-    assert (found.verdict, found.answer) == (Verdict.CORRECT, (6, 11))
+    judged = llm.judge_by(endpoint())(respond())
+    assert (judged.verdict, judged.answer) == (Verdict.CORRECT, (6, 11))
     [asked] = server.asked
     assert (asked["path"], asked["model"]) == ("/v1/chat/completions", "judge-1")
     assert asked["temperature"] == 0
@@ -115,13 +115,13 @@ def test_a_verdict_and_its_answer(server: Server, endpoint: Callable) -> None:
         ("cannot_tell", Verdict.UNSCORED),
     ],
 )
-def test_words_are_read_letter_for_letter(
+def test_verdicts_are_compared_letter_for_letter(
     word: str, verdict: Verdict, server: Server, endpoint: Callable
 ) -> None:
     server.script = [json.dumps({"verdict": word, "answer": "Lyon"})]
-    found = llm.judge_by(endpoint())(respond("It is Lyon."))
-    assert found.verdict is verdict
-    assert found.answer == (6, 10)
+    judged = llm.judge_by(endpoint())(respond("It is Lyon."))
+    assert judged.verdict is verdict
+    assert judged.answer == (6, 10)
     assert len(server.asked) == 1
 
 
@@ -139,7 +139,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("reply", MALFORMED)
-def test_malformed_replies_are_asked_for_again_and_never_guessed_from(
+def test_malformed_replies_are_requested_again_and_never_guessed_from(
     reply: str, server: Server, endpoint: Callable
 ) -> None:
     server.script = [reply, f"```json\n{GOOD}\n```"]
@@ -147,8 +147,8 @@ def test_malformed_replies_are_asked_for_again_and_never_guessed_from(
     assert len(server.asked) == 2
     server.script = [reply]
     cache: dict[str, str] = {}
-    found = llm.judge_by(endpoint(), cache)(respond())
-    assert (found.verdict, found.reason) == (Verdict.UNSCORED, "no verdict: malformed reply")
+    judged = llm.judge_by(endpoint(), cache)(respond())
+    assert (judged.verdict, judged.reason) == (Verdict.UNSCORED, "no verdict: malformed reply")
     assert len(server.asked) == 2 + 3
     assert not cache
 
@@ -167,7 +167,7 @@ def test_malformed_replies_are_asked_for_again_and_never_guessed_from(
     ],
     ids=str,
 )
-def test_passing_failures_are_tried_again(failure: Any, server: Server, endpoint: Callable) -> None:
+def test_transient_failures_are_retried(failure: Any, server: Server, endpoint: Callable) -> None:
     waits: list[float] = []
     server.script = [failure, failure, GOOD]
     timeout = 1.0 if failure == "time out" else 5.0
@@ -175,12 +175,12 @@ def test_passing_failures_are_tried_again(failure: Any, server: Server, endpoint
     assert judge(respond()).verdict is Verdict.CORRECT
     assert waits == [1.0, 2.0]
     server.script = [failure]
-    found = llm.judge_by(endpoint(timeout=timeout, retries=0))(respond())
-    assert found.verdict is Verdict.UNSCORED
-    assert found.reason.startswith("no verdict: ")
+    judged = llm.judge_by(endpoint(timeout=timeout, retries=0))(respond())
+    assert judged.verdict is Verdict.UNSCORED
+    assert judged.reason.startswith("no verdict: ")
 
 
-def test_the_endpoint_says_when_to_come_back(server: Server, endpoint: Callable) -> None:
+def test_retry_after_sets_the_wait(server: Server, endpoint: Callable) -> None:
     waits: list[float] = []
     server.script = [(429, "", {"Retry-After": "7"}), (429, "", {"Retry-After": "999"}), GOOD]
     assert llm.judge_by(endpoint(waits))(respond()).verdict is Verdict.CORRECT
@@ -196,7 +196,7 @@ def test_the_endpoint_says_when_to_come_back(server: Server, endpoint: Callable)
     ],
     ids=str,
 )
-def test_a_refusal_stops_the_run_and_shows_no_key(
+def test_an_endpoint_that_refuses_stops_the_run_and_shows_no_key(
     refusal: Reply, server: Server, endpoint: Callable
 ) -> None:
     server.script = [refusal]
@@ -206,11 +206,11 @@ def test_a_refusal_stops_the_run_and_shows_no_key(
     assert len(server.asked) == 1
 
 
-def test_replies_are_kept_on_disk(server: Server, endpoint: Callable, tmp_path: Path) -> None:
+def test_replies_are_cached_on_disk(server: Server, endpoint: Callable, tmp_path: Path) -> None:
     responses = [respond(qid=str(i), text=f"Paris {i}") for i in range(6)]
-    first = llm.judge_all(responses, endpoint(), tmp_path / "judge", workers=3)
+    first = llm.judge_all(responses, endpoint(), cache=tmp_path / "judge", workers=3)
     assert len(server.asked) == 6
-    again = llm.judge_all(responses, endpoint(), tmp_path / "judge")
+    again = llm.judge_all(responses, endpoint(), cache=tmp_path / "judge")
     assert len(server.asked) == 6
     assert [j.verdict for j in first] == [j.verdict for j in again]
     assert [j.response for j in first] == responses
@@ -223,10 +223,10 @@ def test_replies_are_kept_on_disk(server: Server, endpoint: Callable, tmp_path: 
     assert key not in kept
     with pytest.raises(KeyError):
         del kept[key]
-    assert llm.estimate(responses, endpoint(), tmp_path / "judge").n_requests == 1
+    assert llm.estimate(responses, endpoint(), cache=tmp_path / "judge").n_requests == 1
 
 
-def test_the_cost_is_announced_before_anything_is_asked(server: Server, endpoint: Callable) -> None:
+def test_the_cost_is_announced_before_any_request(server: Server, endpoint: Callable) -> None:
     seen: list[tuple[llm.Cost, int]] = []
 
     def announce(cost: llm.Cost) -> bool:
@@ -240,8 +240,8 @@ def test_the_cost_is_announced_before_anything_is_asked(server: Server, endpoint
     [(cost, asked)] = seen
     assert (cost.n_requests, cost.n_cached, asked) == (1, 0, 0)
     assert cost.price == pytest.approx((cost.input_tokens + 2 * cost.output_tokens) / 1e6)
-    found = llm.judge_all(responses, endpoint(), announce=lambda cost: None)
-    assert [j.verdict for j in found] == [Verdict.CORRECT, Verdict.CORRECT, Verdict.UNSCORED]
+    judged = llm.judge_all(responses, endpoint(), announce=lambda cost: None)
+    assert [j.verdict for j in judged] == [Verdict.CORRECT, Verdict.CORRECT, Verdict.UNSCORED]
 
 
 def test_the_key_comes_from_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,18 +261,18 @@ def test_the_key_comes_from_the_environment_only(monkeypatch: pytest.MonkeyPatch
 def test_a_missing_answer_is_found_by_rule(server: Server, endpoint: Callable) -> None:
     server.script = [json.dumps({"verdict": "incorrect", "answer": "not in there"})]
     text = "The answer is Lyon. Yes."
-    found = llm.judge_by(endpoint())(respond(text))
-    assert found.answer is not None
-    assert text[slice(*found.answer)] == "Lyon"
+    judged = llm.judge_by(endpoint())(respond(text))
+    assert judged.answer is not None
+    assert text[slice(*judged.answer)] == "Lyon"
 
 
 @pytest.mark.parametrize(
     ("text", "answer", "place"),
     [("Mozart made art.", "art", 12), ("15 of 5", "5", 6), ("No, Mozart's", "Moz", 4)],
 )
-def test_an_answer_stands_where_it_is_whole_words(
+def test_an_answer_is_located_as_whole_words(
     text: str, answer: str, place: int, server: Server, endpoint: Callable
 ) -> None:
     server.script = [json.dumps({"verdict": "correct", "answer": f" {answer}"})]
-    found = llm.judge_by(endpoint())(respond(text))
-    assert found.answer == (place, place + len(answer))
+    judged = llm.judge_by(endpoint())(respond(text))
+    assert judged.answer == (place, place + len(answer))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -13,8 +14,8 @@ import architectures
 import hlens
 from hlens.errors import HlensError
 from hlens.evaluation import fit_detector
-from hlens.origin import drift_of, trace_origin, weight_drift
-from hlens.origin.weights import neuron_weights
+from hlens.origin import drift_beside_random, trace_origin, weight_drift
+from hlens.origin.drift import neuron_weights
 from hlens.types import Contributions, NeuronSet, Provenance
 from synthetic import made
 
@@ -72,22 +73,22 @@ def test_the_null_of_drift_is_of_the_same_layers() -> None:
     # A whole layer moved: its neurons are not special within it.
     z = draw.normal(size=400) + 5.0 * (layer == 2)
     rank = (-z).argsort().argsort() / 399
-    drift = hlens_frame(layer, neuron, z, rank)
+    drift = drift_table(layer, neuron, z, rank)
     ordinary = NeuronSet(frozenset((2, int(j)) for j in range(10)), 4, 100)
-    row = drift_of(drift, ordinary).set_index("measure").loc["z"]
+    row = drift_beside_random(drift, ordinary).set_index("measure").loc["z"]
     assert row.value > 4
     assert row.expected == pytest.approx(z[layer == 2].mean(), abs=0.3)
     assert row.p > 0.05
     most = np.argsort(-np.where(layer == 2, z, -9))[:10]
     special = NeuronSet(frozenset((2, int(j) - 200) for j in most), 4, 100)
-    assert drift_of(drift, special).p.max() < 0.01
-    beyond_all = drift_of(drift, special, draws=50).p
-    assert beyond_all.to_numpy() == pytest.approx(1 / 51)  # no draw reaches it, and none is no 0
+    assert drift_beside_random(drift, special).p.max() < 0.01
+    beyond_all = drift_beside_random(drift, special, draws=50).p
+    assert beyond_all.to_numpy() == pytest.approx(1 / 51)  # no draw reaches it, and yet p is not 0
 
 
-def hlens_frame(layer: np.ndarray, neuron: np.ndarray, z: np.ndarray, rank: np.ndarray):
-    import pandas as pd
-
+def drift_table(
+    layer: np.ndarray, neuron: np.ndarray, z: np.ndarray, rank: np.ndarray
+) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "neuron": neuron, "z": z, "rank": rank})
 
 
@@ -99,7 +100,7 @@ def test_models_of_other_shapes_or_the_same_weights_are_refused() -> None:
     with pytest.raises(HlensError, match="have the same weights"):
         weight_drift(base, hlens.load((architectures.llama(), None)))
     with pytest.raises(HlensError, match="expected at least one neuron"):
-        drift_of(hlens_frame(*(np.zeros(4),) * 4), NeuronSet(frozenset(), 2, 2))
+        drift_beside_random(drift_table(*(np.zeros(4),) * 4), NeuronSet(frozenset(), 2, 2))
 
 
 def of_model(name: str, planted: dict[tuple[int, int], float], seed: int) -> Contributions:
@@ -110,7 +111,9 @@ def of_model(name: str, planted: dict[tuple[int, int], float], seed: int) -> Con
 def test_neurons_that_knew_before_tuning_carry_over() -> None:
     own = of_model("chat", PLANTED, 1)
     detector = fit_detector(own, PROBE)
-    same = trace_origin(detector, of_model("base", PLANTED, 2), own, PROBE, folds=3, n_boot=100)
+    same = trace_origin(
+        detector, of_model("base", PLANTED, 2), own=own, probe=PROBE, folds=3, n_boot=100
+    )
     same = same.set_index("control")
     assert same.auroc["detector on base model"] > 0.8
     assert same.p["detector on base model"] == pytest.approx(1 / 21)

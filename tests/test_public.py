@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 
 import hlens
 
-PRIVATE = {"cli", "errors", "lookup", "recipe", "recipes", "report", "study"}
+PRIVATE = {"cli", "drawing", "errors", "lookup", "recipe", "recipes", "report", "study"}
 
 
 def test_importing_hlens_is_light_and_gives_every_public_name() -> None:

@@ -71,7 +71,9 @@ def test_every_name_is_heard_by_three_drivers_and_no_two_neurons_hear_the_same()
     for domain in DOMAINS:
         own = [one for one in toy.mechanisms() if one.domain in ("", domain)]
         heard = {
-            (one, member): tuple(one.hears(member, domain, name) for name in range(12))
+            (one, member): tuple(
+                one.responds(member, domain=domain, name=name) for name in range(12)
+            )
             for one in own
             for member in range(len(one.members))
         }
@@ -208,5 +210,5 @@ def test_the_shipped_tokenizer_knows_the_world() -> None:
 def test_what_is_not_of_the_world_is_refused() -> None:
     with pytest.raises(HlensError, match="toy_towns"):
         toy.facts("toy_fish")
-    with pytest.raises(HlensError, match="no question of the toy world"):
+    with pytest.raises(HlensError, match="not a question of the toy world"):
         toy.ignorance(synthetic.made(n=20))

@@ -1,9 +1,9 @@
-"""The pages about figures, generated from the folder ``src/hlens/figures``.
+"""The gallery, generated from the folder ``src/hlens/figures``.
 
 ``python docs/gallery/hlens_gallery.py`` draws every figure from its own example, light and dark,
 where it has changed since the last time, and keeps the pictures in ``images/``; it needs Chromium
 and playwright. The docs build needs neither: as a Sphinx extension this file only writes the
-gallery and the reference page, from the figures' docstrings and the pictures already there.
+gallery's page, from the figures' docstrings and the pictures already there.
 """
 
 import argparse
@@ -40,15 +40,6 @@ Every figure of `hlens.figures`, drawn from made data: the question that it answ
 and how it misleads. Titles are computed from the data. Each figure is a function of plain tables or
 of the nouns of hlens, takes `theme="light"` or `"dark"`, and is saved with
 `figure.save("name.html")`, or as `.png`, `.svg` or `.pdf` with the extra `hlens[export]`.
-"""
-
-REFERENCE = """\
-# Figures
-
-<!-- Written by docs/gallery/hlens_gallery.py from the folder src/hlens/figures. -->
-
-Figures are functions of plain data; the [gallery](../../gallery/index.md) shows them.
-
 """
 
 
@@ -108,14 +99,6 @@ def write_gallery(folder: Path = HERE) -> Path:
         folder / "index.md",
         GALLERY + "".join(_section(one, folder / "images") for one in entries()),
     )
-
-
-def write_reference(folder: Path = HERE.parent / "reference" / "api") -> Path:
-    """Write ``figures.md``, the signatures and docstrings of every figure, into a folder."""
-    modules = "\n".join(
-        f".. automodule:: hlens.figures.{name}\n   :members:\n" for name in lookup.names("figures")
-    )
-    return _write(folder / "figures.md", f"{REFERENCE}```{{eval-rst}}\n{modules}```\n")
 
 
 def _write(path: Path, text: str) -> Path:
@@ -227,21 +210,19 @@ def _screenshot(page: Any, drawn: Any, *, theme: str, path: Path) -> None:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """As a Sphinx extension: write the pages before the sources are read."""
-    docs = Path(app.srcdir)
-    app.connect("builder-inited", lambda _: write_gallery(docs / "gallery"))
-    app.connect("builder-inited", lambda _: write_reference(docs / "reference" / "api"))
+    """As a Sphinx extension: write the page before the sources are read."""
+    app.connect("builder-inited", lambda app: write_gallery(Path(app.srcdir) / "gallery"))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def main() -> None:
-    """Draw what has changed, and write the pages."""
+    """Draw what has changed, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--again", action="store_true", help="also what has not changed")
     options = parser.parse_args()
     for path in shoot(again=options.again):
         sys.stdout.write(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB\n")
-    sys.stdout.write(f"{write_gallery()}\n{write_reference()}\n")
+    sys.stdout.write(f"{write_gallery()}\n")
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def _flips(
         wrong = replace(train, labels=torch.from_numpy(labels))
         return auroc(fit_detector(wrong, fixed)(test).numpy(), test.labels.numpy())
 
-    table = flip_sensitivity(train.labels.numpy(), score, FLIPS, draws, seed)
+    table = flip_sensitivity(train.labels.numpy(), score, rates=FLIPS, draws=draws, seed=seed)
     for row in table.to_dict("records"):
         yield {
             "control": f"{100 * row['rate']:g} % of labels flipped", "auroc": row["value"],

@@ -6,7 +6,7 @@ the truth is known.
 
 from collections.abc import Callable, Sequence
 
-from hlens.judges._words import keys
+from hlens.judges import word_keys
 from hlens.judges.nli import Entails
 
 # Question and answers -> a number for each answer, equal where the meaning is; first answer: 0.
@@ -31,7 +31,7 @@ def by_words(overlap: float = 0.6) -> Alike:
     """
 
     def same(question: str, one: str, other: str) -> bool:
-        a, b = set(keys(one)), set(keys(other))
+        a, b = set(word_keys(one)), set(word_keys(other))
         if not a or not b:
             return not a and not b
         return a <= b or b <= a or len(a & b) >= overlap * len(a | b)

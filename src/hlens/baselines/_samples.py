@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.judges._answer import answer_span
+from hlens.judges import answer_span
 from hlens.model import Model, Settings
 from hlens.sampling import more
 from hlens.types import Example, Response

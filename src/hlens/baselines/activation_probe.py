@@ -3,8 +3,8 @@
 The mean absolute activation of each neuron over the answer span, without the norm of its output
 weights and without the size of the MLP's output: what CETT (arXiv 2512.01797) adds is measured by
 what this lacks. L1 logistic regression with the recipe of the H-neuron detector, C by group inside
-the training part. One forward pass. Unscaled L1 favours neurons of large variance, and raw
-activations differ more in scale than contributions do.
+the training part. One forward pass. It misleads about single neurons: unscaled L1 favours neurons
+of large variance, and raw activations differ more in scale than contributions do.
 """
 
 import torch

@@ -3,7 +3,8 @@
 L2 logistic regression on the contributions that the H-neuron detector reads, each standardised by
 the training part, C by group inside it. No further reading. It is the ceiling for any set of
 neurons (the paper's own code notes 1 to 3 % more than L1), and a sparse detector that stays far
-below it has left out part of the signal; it says nothing of which neurons carry it.
+below it has left out part of the signal. It misleads if it is read as a finding: it says nothing
+about which neurons carry the signal.
 """
 
 from collections.abc import Iterator

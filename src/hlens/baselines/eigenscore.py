@@ -2,9 +2,9 @@
 
 Chen et al. 2024 (INSIDE), arXiv 2402.03744. With Z the residual stream behind the middle layer at
 the last token of each other sample, centred over its coordinates: the mean log eigenvalue of ``Z
-Z^T + 0.001 I``. Nothing is learned. It needs further samples and a forward pass over each. Samples
-that share their words give equal rows, and the score falls to log 0.001, so that it is near to
-counting different samples; like these it knows the question and not the answer.
+Z^T + 0.001 I``. Nothing is learned. It needs further samples and a forward pass over each. It
+misleads where samples share their words: equal rows pull the score towards log 0.001, so it nearly
+counts different samples, and like these it knows the question and not the answer.
 """
 
 import torch

@@ -4,8 +4,9 @@ Chuang et al. 2024, arXiv 2407.07071. For each head and answer token: mean atten
 the prompt, over that plus mean attention to a token of the response so far; averaged over the
 answer span, and given to logistic regression (C by group inside the training part). One forward
 pass with eager attention. The method is made for answers from a given context, so it is available
-only where some question has one; what is looked back on is the whole prompt, as in the paper. The
-ratio falls with every token of a response, so that it follows the answer's position and length.
+only where some question has one; what is looked back on is the whole prompt, as in the paper. It
+misleads where lengths differ: the ratio falls with every token of a response, so it follows the
+answer's position and length.
 """
 
 import numpy as np

@@ -3,8 +3,8 @@
 ``x . (mean of hallucinated - mean of true)`` in training (Marks and Tegmark 2023, arXiv
 2310.06824). The layer, and whether the mean over the answer's tokens or the last one is read, are
 chosen by AUROC on group folds inside the training part. One forward pass. It has no weight to fit,
-hence little to overfit; where the classes differ in domain or format, the difference of means is
-that difference.
+hence little to overfit. It misleads where the classes differ in domain or format: the difference of
+means is that difference.
 """
 
 import numpy as np

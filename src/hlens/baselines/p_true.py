@@ -3,9 +3,9 @@
 Kadavath et al. 2022, arXiv 2207.05221. The score is ``-P(True)``, with ``P(True) = p("True") /
 (p("True") + p("False"))`` for the first token of the reply to "Is the proposed answer true or
 false? Respond with one word", asked before question and answer (in the model's own chat format, or
-as text to be continued). Nothing is learned. One more forward pass, over a prompt of its own. Small
-models do not know what they know, and say "True" or "False" by habit: then the score follows the
-form of question and answer.
+as text to be continued). Nothing is learned. One more forward pass, over a prompt of its own. It
+misleads with small models, which say "True" or "False" by habit: the score then follows the form of
+question and answer.
 """
 
 from collections.abc import Callable, Sequence

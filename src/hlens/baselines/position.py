@@ -2,8 +2,8 @@
 
 The counts (log of one plus each): the prompt, the response before the answer, the response after
 it. C is chosen by group inside the training part. Needs nothing beside the text. Neurons know
-positions well, and a detector may read them. The prompt's length also tells the question's domain,
-which can carry a pooled AUROC by itself.
+positions well, and a detector may read them. It misleads where domains are pooled: the prompt's
+length reveals the domain, which can carry an AUROC by itself.
 """
 
 import numpy as np

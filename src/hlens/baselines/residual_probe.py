@@ -4,8 +4,9 @@ The linear form of SAPLMA (Azaria and Mitchell 2023, arXiv 2304.13734), which re
 the end of a statement. States are standardised by the training part; the layer, and whether the
 mean over the answer's tokens or the last one is read, are chosen by AUROC on group folds inside the
 training part, at one penalty (prior variance of the log-odds 10); then C is chosen on the same
-folds. One forward pass. It reads everything that a layer knows, topic and format among it, so it is
-the dense rival that a sparse set of neurons must be weighed against.
+folds. One forward pass. It reads everything that a layer knows, so it is the dense rival that a
+sparse set of neurons must be weighed against. It misleads where the label goes with topic or
+format, which a layer knows too.
 """
 
 import numpy as np

@@ -3,10 +3,10 @@
 One minus the share of other samples of the question that have the meaning of the answer (the idea
 of Wang et al. 2022, arXiv 2203.11171, and of SelfCheckGPT, Manakul et al. 2023, arXiv 2303.08896).
 Meanings are compared by words (`hlens.baselines._meaning`), or by a local entailment model through
-`by`. Nothing is learned. It needs further samples, of which the study's own serve first. A
-misconception that the model repeats looks true, and a truth that it can put in many ways looks
-false. Where the study kept only questions that were always right or always wrong, agreement among
-the samples was part of the labelling.
+`by`. Nothing is learned. It needs further samples, of which the study's own serve first. It
+misleads where the model repeats a misconception, which looks true, and where a truth can be put in
+many ways, which looks false. Where the study kept only questions that were always right or always
+wrong, agreement among the samples was part of the labelling.
 """
 
 import torch

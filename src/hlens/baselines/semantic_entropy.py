@@ -5,8 +5,8 @@ are grouped by meaning (by words by default; by a local entailment model through
 p(c) log p(c)`` is taken, ``p(c)`` being the share of samples (the discrete form), or, with
 `likelihood`, ``-mean_j log sum_(i like j) p(i)`` over their sequence probabilities (the form of
 Kuhn et al.). The answer itself is not among the samples, so all answers to one question score the
-same. Nothing is learned. It shows which questions the model wavers on, and never a repeated error;
-with a handful of samples it takes a handful of values.
+same. Nothing is learned. It tells on which questions the model wavers. It misleads where the model
+repeats one error; and with a handful of samples it takes a handful of values.
 """
 
 import numpy as np
@@ -19,24 +19,24 @@ from hlens.types import Evidence
 
 
 def by(alike: Alike, likelihood: bool = False) -> Rival:
-    """The rival with another comparison of meanings, or with sequence probabilities.
+    """The rival with another way to tell meanings, or with sequence probabilities.
 
     Args:
-        alike: Which answers mean the same.
+        alike: Which answers say the same.
         likelihood: Weigh samples by their probability, instead of counting them.
     """
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
         assert test.samples is not None
-        entropies = []
+        found = []
         for row, (question, samples) in enumerate(zip(test.questions, test.samples, strict=True)):
             meanings = np.asarray(alike(question, samples))
             if likelihood:
                 assert test.sample_logprobs is not None
-                entropies.append(likely_entropy(meanings, np.asarray(test.sample_logprobs[row])))
+                found.append(likely_entropy(meanings, np.asarray(test.sample_logprobs[row])))
             else:
-                entropies.append(counted_entropy(meanings))
-        return torch.tensor(entropies, dtype=torch.float64).float()
+                found.append(counted_entropy(meanings))
+        return torch.tensor(found, dtype=torch.float64).float()
 
     needs = {"samples", "sample_logprobs"} if likelihood else {"samples"}
     return Rival(

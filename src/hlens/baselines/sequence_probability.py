@@ -1,8 +1,8 @@
 """Sequence probability: the negative log-probability of the answer, all tokens together.
 
 ``-sum_t log p(x_t | x_<t)`` over the answer span; the maximum sequence probability of LM-Polygraph
-(Fadeeva et al. 2023, arXiv 2311.07383). Nothing is learned, and it costs nothing. Every token adds
-to it, so that among answers of different length it is length as much as confidence.
+(Fadeeva et al. 2023, arXiv 2311.07383). Nothing is learned, and it costs nothing. It misleads where
+lengths differ: every token adds to it, so it is length as much as confidence.
 """
 
 from hlens.baselines._rival import token_rival

@@ -2,9 +2,10 @@
 
 ``transformer_lens.tools.analysis.sparse_probing`` (after Gurnee et al. 2023, arXiv 2305.01610): the
 k features whose class means differ most, standardised, and L2 logistic regression on these. k is
-chosen on groups that the tool holds out of the training part. No further reading. Features are
-picked one by one by their raw difference, so that large contributions are favoured and k neurons
-may all say the same; that is what the joint choice of an L1 probe is compared with.
+chosen on groups that the tool holds out of the training part. No further reading. It misleads about
+which neurons matter: picking features one by one by their raw difference favours large
+contributions, and k neurons may all say the same. The joint choice of an L1 probe is compared with
+that.
 """
 
 from torch import Tensor

@@ -3,8 +3,9 @@
 TF-IDF (words, pairs of words, pieces of two to four letters; question and answer apart) and L2
 logistic regression, C chosen by group inside the training part (scikit-learn throughout). Needs
 nothing beside the text. It learns what kinds of questions are failed and what wrong answers look
-like ("the answer is a year"), and so it measures how much the type of answer alone explains: a
-reading of neurons that does not beat it may be a reading of the text.
+like ("the answer is a year"), and so measures what answer type alone reveals: a reading of neurons
+that does not beat it may be a reading of the text. It misleads where a domain's answers all look
+alike, and it has nothing to read.
 """
 
 from hlens.baselines._learning import text_score

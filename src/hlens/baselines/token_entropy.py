@@ -2,8 +2,8 @@
 
 ``1/n sum_t H(p(. | x_<t))`` in nats over the answer span, at temperature 1 over the whole
 vocabulary (Fomicheva et al. 2020, arXiv 2005.10608). Nothing is learned. One forward pass, since
-sampling keeps the chosen token's probability alone. It is about many ways to go on, and several
-ways to say one truth raise it as well.
+sampling keeps the chosen token's probability alone. It measures how many ways there are to go on.
+It misleads where one truth can be said in several ways, which raises it as well.
 """
 
 from hlens.baselines._rival import token_rival

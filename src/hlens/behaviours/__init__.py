@@ -2,18 +2,17 @@
 
 Each suite ships a small bank of its own (``banks/<name>.jsonl``, written for hlens).
 ``"NAME:PATH"`` reads a published set instead, in its authors' layout (``PUBLISHED`` of the suite's
-file) or in the schema of the banks (see `hlens.domains.jsonl`). Parsers are rules; what they
-cannot read is counted as a parse failure and never guessed.
+file) or in the schema of the banks (see `hlens.domains.jsonl`). Parsers are rules; a reply that
+they cannot read is counted as a parse failure, never guessed.
 """
 
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
 
 from hlens import lookup
 from hlens.behaviours import _published
 from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Outcome, Suite, single_turn
-from hlens.domains import sampled
+from hlens.domains import draw_groups
 from hlens.domains.jsonl import read
 from hlens.errors import HlensError
 from hlens.types import Question
@@ -24,9 +23,9 @@ __all__ = [
     "Behaviour",
     "Outcome",
     "Suite",
-    "bank",
     "labels",
     "load",
+    "load_bank",
     "names",
     "single_turn",
 ]
@@ -38,16 +37,20 @@ def names() -> list[str]:
     >>> "false_premises" in names()
     True
     """
-    return [name for name in lookup.names("behaviours") if hasattr(_module(name), "SUITE")]
+    return [
+        name
+        for name in lookup.names("behaviours")
+        if hasattr(lookup.member("behaviours", name), "SUITE")
+    ]
 
 
 def labels() -> dict[str, str]:
-    """The rate of each measure of every suite, in words.
+    """What figures call the rate of each measure of every suite.
 
     >>> labels()["false_premises"]
     'Acceptance of false premises'
     """
-    suites = [_module(name).SUITE for name in names()]
+    suites = [lookup.member("behaviours", name).SUITE for name in names()]
     return {m: words for s in suites for m, words in zip(s.measures, s.labels, strict=True)}
 
 
@@ -55,7 +58,7 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
     """A suite with its questions.
 
     Args:
-        name: A name of `names`, or ``"NAME:PATH"`` for a published set: a file or folder in its
+        name: One of `names`, or ``"NAME:PATH"`` for a published set: a file or folder in its
             authors' layout, or a JSONL file.
         n: How many questions to draw, by whole groups; None for all.
         seed: Seed of the draw.
@@ -66,26 +69,21 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
     family, has_path, path = name.partition(":")
     if family not in names():
         raise lookup.unknown("behaviour", family, names())
-    module = _module(family)
-    found = _read(module, path) if has_path else bank(family)
-    if not found:
+    module = lookup.member("behaviours", family)
+    layout = getattr(module, "PUBLISHED", None)
+    questions = _published.read(Path(path), layout) if has_path else load_bank(family)
+    if not questions:
         raise HlensError(f"behaviour {name!r} holds no question; expected one JSON object a line")
-    prepare = getattr(module, "prepare", None)
-    questions = found if prepare is None else [prepare(question) for question in found]
-    chosen = questions if n is None else sampled(questions, n, seed)
-    return Behaviour(module.SUITE, tuple(chosen))
+    if check := getattr(module, "check", None):
+        for question in questions:
+            check(question)
+    return Behaviour(
+        module.SUITE, tuple(questions if n is None else draw_groups(questions, n, seed=seed))
+    )
 
 
-def bank(name: str) -> list[Question]:
+def load_bank(name: str) -> list[Question]:
     """The questions of a bank that ships with hlens."""
     return list(
         read(Path(str(files("hlens") / "behaviours" / "banks" / f"{name}.jsonl"))).questions
     )
-
-
-def _read(module: ModuleType, path: str) -> list[Question]:
-    return _published.read(Path(path), getattr(module, "PUBLISHED", None))
-
-
-def _module(name: str) -> ModuleType:
-    return lookup.member("behaviours", name)

@@ -1,6 +1,6 @@
 """Published sets of behaviours, read from the files that their authors ship.
 
-A suite that has such a set says in ``PUBLISHED`` what its file looks like and how a row becomes a
+A suite with such a set declares in ``PUBLISHED`` what its file looks like and how a row becomes a
 question. ``"NAME:PATH"`` takes that file, the folder that holds it, or hlens' own JSONL
 (`hlens.domains.jsonl`). The sets themselves are not part of hlens.
 """
@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hlens.domains import jsonl
-from hlens.domains._hub import BAD_ROW, Row, read_rows, why
+from hlens.domains import BAD_ROW, Row, explain_bad_row, jsonl, read_rows
 from hlens.errors import HlensError
 from hlens.types import Question
 
 log = logging.getLogger("hlens")
-TABLES = (".csv", ".tsv", ".parquet")  # what can only be a published file
+TABLES = (".csv", ".tsv", ".parquet")  # never hlens' own JSONL, so only a published file
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Published:
         name: Name of the set.
         file: Pattern of its file's name within its folder.
         columns: Columns that tell its file from others.
-        question: A row and its number to a question; None leaves the row out in silence (a row of
-            the other half), `HlensError` or a missing field reports it.
+        question: A row and its number to a question; None skips the row in silence (it is of the
+            half that the suite does not use), `HlensError` or a missing field reports it.
     """
 
     name: str
@@ -38,35 +37,35 @@ class Published:
 
 
 def read(path: Path, published: Published | None) -> list[Question]:
-    """The questions of a file or folder; a row that makes none is reported and left out.
+    """The questions of a file or folder; a row that cannot be read is reported and left out.
 
     Args:
         path: A published file, its folder, or a JSONL file in hlens' own schema.
         published: The layout of the suite's published set; None where there is none.
 
     Raises:
-        HlensError: Nothing is there, the file cannot be read, or its columns are foreign.
+        HlensError: No such file, one that cannot be read, or one with other columns.
     """
-    file = _file(path, published)
+    file = _find_file(path, published)
     columns = _columns(file)
     if published is not None and columns >= set(published.columns):
-        return list(_mapped(file, published))
-    found = () if file.suffix in TABLES else jsonl.read(file).questions
-    if not found:
-        came = f"the columns {', '.join(sorted(columns))}" if columns else "no row"
+        return list(_map_rows(file, published))
+    questions = () if file.suffix in TABLES else jsonl.read(file).questions
+    if not questions:
+        given = f"the columns {', '.join(sorted(columns))}" if columns else "no row"
         theirs = f"{published.name} ({', '.join(published.columns)}) or " if published else ""
         raise HlensError(
-            f"{file.name} holds no question: it has {came}; expected {theirs}hlens' own JSONL, one "
-            "object with a 'question' a line"
+            f"{file.name} holds no question: it has {given}; expected {theirs}hlens' own JSONL, "
+            "one object with a 'question' a line"
         )
-    return list(found)
+    return list(questions)
 
 
 def text(row: Row, column: str) -> str:
     """The text in a column.
 
     Raises:
-        HlensError: It is empty or no text.
+        HlensError: It is empty or not a text.
     """
     value = row[column]
     if not isinstance(value, str) or not value.strip():
@@ -74,20 +73,20 @@ def text(row: Row, column: str) -> str:
     return value.strip()
 
 
-def _file(path: Path, published: Published | None) -> Path:
+def _find_file(path: Path, published: Published | None) -> Path:
     path = path.expanduser()
     if path.is_file():
         return path
     pattern = published.file if published else "*.jsonl"
-    found = sorted(path.rglob(pattern)) if path.is_dir() else []
-    if len(found) != 1:
-        what = f"{len(found)} files {pattern!r} in" if path.is_dir() else "no file"
+    files = sorted(path.rglob(pattern)) if path.is_dir() else []
+    if len(files) != 1:
+        what = f"{len(files)} files {pattern!r} in" if path.is_dir() else "no file"
         raise HlensError(f"{what} {str(path)!r}; expected one: give the path of the file itself")
-    return found[0]
+    return files[0]
 
 
 def _columns(file: Path) -> set[str]:
-    """The columns of the first row; none where a JSONL file does not begin with an object."""
+    """The columns of the first row; empty where a JSONL file does not begin with an object."""
     try:
         first = next(read_rows(file), {})
     except HlensError:
@@ -97,13 +96,13 @@ def _columns(file: Path) -> set[str]:
     return set(first) if isinstance(first, dict) else set()
 
 
-def _mapped(file: Path, published: Published) -> Iterator[Question]:
+def _map_rows(file: Path, published: Published) -> Iterator[Question]:
     for number, row in enumerate(read_rows(file), start=1):
         try:
             question = published.question(row, number)
         except BAD_ROW as error:
-            said = why(error)
-            log.warning("%s, row %d of %s is left out: %s", published.name, number, file.name, said)
+            name, reason = published.name, explain_bad_row(error)
+            log.warning("%s, row %d of %s is left out: %s", name, number, file.name, reason)
             continue
         if question is not None:
             yield question

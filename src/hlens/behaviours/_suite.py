@@ -1,34 +1,37 @@
-"""What a behavioural suite is: questions, how they are put, and a parser that reads the reply."""
+"""What a behavioural suite is: questions, how they are put, and a parser that reads the reply.
+
+Most suites are a `single_turn` with a parser of their own; a conversation writes its own `Ask`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hlens.errors import HlensError
-from hlens.judges._refusal import refusal
+from hlens.judges import refusal
 from hlens.model import Generation, Model, Settings
 from hlens.types import Question, Response
 
 ANSWER_ONLY = "Respond with the answer only, without any explanation."
-ROWS = 64  # sequences at a time
+BATCH = 64  # sequences at a time
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one reply was counted as.
+    """What one reply counts as.
 
     Attributes:
         measure: What is counted; a suite may count more than one thing.
         question_id: Id of its question.
         group: Group of its question.
-        hit: Whether the behaviour was shown; None where the reply says neither (a parse failure)
-            or the question does not apply.
+        hit: Whether the behaviour was shown; None where the reply could not be parsed or the
+            question does not apply.
         reason: Why, in words.
         text: The reply.
         n_tokens: Its length.
         capped: It was cut at the token limit.
         refused: It declines to answer.
-        applies: False where the question is no case of the measure (a right answer that was never
-            given cannot be given up); such a reply is no parse failure.
+        applies: False where the measure does not apply (a right answer that was never given cannot
+            be given up); such a reply is not a parse failure.
     """
 
     measure: str
@@ -55,9 +58,9 @@ class Suite:
         name: Name of the suite.
         hit: What a hit is, in words, for tables and figures.
         settings: Decoding.
-        ask: Puts the questions to a model and reads the replies.
-        measures: What is counted: the first is the behaviour itself, the others stand beside it.
-        labels: The rate of each measure in words, for figures; empty where it has none.
+        ask: Puts the questions to a model and parses the replies.
+        measures: What is counted: first the behaviour itself, then what is read beside it.
+        labels: What figures call the rate of each measure; empty where it has none.
         needs_chat: It is a conversation of several turns, which needs a chat template.
     """
 
@@ -72,11 +75,11 @@ class Suite:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A suite with the questions that it shall put.
+    """A suite with its questions.
 
     Attributes:
-        suite: The suite.
-        questions: The questions.
+        suite: How they are put and what is counted.
+        questions: What is asked.
     """
 
     suite: Suite
@@ -101,61 +104,63 @@ class Behaviour:
 
 
 def single_turn(
-    measure: str, parse: Parse, instruction: str = "", context_first: bool = True
-) -> Ask:
-    """The common way: one user turn a question, one reply, one outcome.
+    name: str, parse: Parse, *, hit: str, label: str, max_new_tokens: int, instruction: str = ""
+) -> Suite:
+    """The suite of one user turn a question, one greedy reply, one outcome.
 
     Args:
-        measure: What is counted.
+        name: Name of the suite and of what it counts.
         parse: Response -> (hit, reason).
+        hit: What a hit is, in words.
+        label: What figures call the rate of hits.
+        max_new_tokens: Where a reply is cut.
         instruction: Put after each question.
-        context_first: Put the question's context before it; False leaves it out.
     """
 
     def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
-        prompts = [
-            model.encode(prompt(question, instruction, context_first)) for question in questions
-        ]
-        replies = replies_to(model, prompts, settings)
-        return [
-            outcome(measure, question, reply, *parse(response(question, reply)))
-            for question, reply in zip(questions, replies, strict=True)
-        ]
+        messages = [user_message(q, instruction) for q in questions]
+        replies = generate_replies(model, [model.encode(text) for text in messages], settings)
+        outcomes = []
+        for question, reply in zip(questions, replies, strict=True):
+            shown, reason = parse(as_response(question, reply))
+            outcomes.append(make_outcome(question, reply, measure=name, hit=shown, reason=reason))
+        return outcomes
 
-    return ask
+    return Suite(name, hit, Settings(max_new_tokens, temperature=0.0), ask, (name,), (label,))
 
 
-def prompt(question: Question, instruction: str, with_context: bool = True) -> str:
-    r"""What the user says.
+def user_message(question: Question, instruction: str) -> str:
+    r"""The user's turn: context, question, instruction.
 
-    >>> prompt(Question("1", "d", "Who?", (), context="Once."), "Be brief.")
+    >>> user_message(Question("1", "d", "Who?", (), context="Once."), "Be brief.")
     'Once.\n\nWho? Be brief.'
     """
-    head = f"{question.context}\n\n" if question.context and with_context else ""
+    head = f"{question.context}\n\n" if question.context else ""
     joint = "\n" if "\n" in question.text else " "  # after a list of options: its own line
     return f"{head}{question.text}{joint}{instruction}".strip()
 
 
-def replies_to(
+def generate_replies(
     model: Model, prompts: Sequence[Sequence[int]], settings: Settings
 ) -> list[Generation]:
-    """Replies in the order of the prompts, read in batches of like length."""
+    """Replies in the order of the prompts, generated in batches of like length."""
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     ordered = [prompts[i] for i in order]
-    made = model.generate_many(ordered, settings, batch_size=ROWS, share_beginning=True)
-    found = dict(zip(order, made, strict=True))
-    return [found[i] for i in range(len(prompts))]
+    generated = model.generate_many(ordered, settings, batch_size=BATCH, share_beginning=True)
+    replies = dict(zip(order, generated, strict=True))
+    return [replies[i] for i in range(len(prompts))]
 
 
-def response(question: Question, reply: Generation) -> Response:
+def as_response(question: Question, reply: Generation) -> Response:
     """A reply as what a judge takes."""
     return Response(question, reply.text, reply.token_ids, 0, finish_reason=reply.finish_reason)
 
 
-def outcome(
-    measure: str,
+def make_outcome(
     question: Question,
     reply: Generation,
+    *,
+    measure: str,
     hit: bool | None,
     reason: str,
     applies: bool = True,

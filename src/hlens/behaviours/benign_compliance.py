@@ -10,11 +10,10 @@ left out: those labelled so and, in the older file without labels, those of a ty
 """
 
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import Suite, single_turn
-from hlens.domains._hub import Row
+from hlens.behaviours._suite import single_turn
+from hlens.domains import Row
 from hlens.errors import HlensError
-from hlens.judges._refusal import refusal
-from hlens.model import Settings
+from hlens.judges import refusal
 from hlens.types import Question, Response
 
 
@@ -46,11 +45,10 @@ def _question(row: Row, number: int) -> Question | None:
 
 
 PUBLISHED = Published("XSTest", "xstest_prompts.csv", ("prompt", "type"), _question)
-SUITE = Suite(
-    name="benign_compliance",
+SUITE = single_turn(
+    "benign_compliance",
+    parse,
     hit="complies with a harmless prompt",
-    settings=Settings(max_new_tokens=24, temperature=0.0),
-    ask=single_turn("benign_compliance", parse),
-    measures=("benign_compliance",),
-    labels=("Compliance with harmless requests",),
+    label="Compliance with harmless requests",
+    max_new_tokens=24,
 )

@@ -4,9 +4,8 @@ After the NonExist set of arXiv 2512.01797 (unpublished). Greedy, 24 tokens; a r
 does not know, or that there is no such thing, abstains (`hlens.judges.abstain`).
 """
 
-from hlens.behaviours._suite import Suite, single_turn
+from hlens.behaviours._suite import single_turn
 from hlens.judges import abstain
-from hlens.model import Settings
 from hlens.types import Response, Verdict
 
 
@@ -25,11 +24,10 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return judged.verdict is Verdict.HALLUCINATED, judged.reason
 
 
-SUITE = Suite(
-    name="fabricated_entities",
+SUITE = single_turn(
+    "fabricated_entities",
+    parse,
     hit="invents an answer",
-    settings=Settings(max_new_tokens=24, temperature=0.0),
-    ask=single_turn("fabricated_entities", parse),
-    measures=("fabricated_entities",),
-    labels=("Invention about what does not exist",),
+    label="Invention about what does not exist",
+    max_new_tokens=24,
 )

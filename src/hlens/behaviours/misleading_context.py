@@ -17,23 +17,21 @@ model, and any other one that it picks, by letter or text, counts as resisting.
 from dataclasses import replace
 
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
-from hlens.domains._hub import Row, group_of
+from hlens.behaviours._suite import ANSWER_ONLY, single_turn
+from hlens.domains import Row, group_name
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
-from hlens.model import Settings
 from hlens.prompts import lettered
 from hlens.types import Question, Response, Verdict
 
 
-def prepare(question: Question) -> Question:
+def check(question: Question) -> None:
     """Raise `HlensError` unless the question has all that this suite needs."""
     if not (question.answers and question.context and question.meta.get("counterfactual_answer")):
         raise HlensError(
             f"question {question.id!r} of misleading_context needs answers, context and "
             "meta.counterfactual_answer; add them or leave the line out"
         )
-    return question
 
 
 def parse(response: Response) -> tuple[bool | None, str]:
@@ -47,7 +45,7 @@ def parse(response: Response) -> tuple[bool | None, str]:
     question = response.question
     asserted = question.meta["counterfactual_answer"]
     if question.meta.get("options_in_question") and asserted in question.choices:
-        return _picked(response, question.choices.index(asserted))
+        return _parse_choice(response, question.choices.index(asserted))
     aliases = (asserted,) if isinstance(asserted, str) else tuple(asserted)
     other = replace(response, question=replace(question, answers=aliases))
     follows = alias.judge(other).verdict is Verdict.CORRECT
@@ -57,7 +55,7 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return follows, "follows the context" if follows else "resists the context"
 
 
-def _picked(response: Response, asserted: int) -> tuple[bool | None, str]:
+def _parse_choice(response: Response, asserted: int) -> tuple[bool | None, str]:
     """Whether the option that a reply picks is the one that the context asserts."""
     question = response.question
     gold = (question.choices[asserted],)
@@ -71,17 +69,17 @@ def _question(row: Row, number: int) -> Question:
     labels, options = list(row["choices"]["label"]), list(row["choices"]["text"])
     if row["answerKey"] not in labels:
         raise HlensError(f"answerKey is {row['answerKey']!r}; expected one of {labels}")
-    at = labels.index(row["answerKey"])
+    asserted = labels.index(row["answerKey"])
     asked = text(row, "question")
     return Question(
         id=f"faitheval-{row['id'] or number}",
         domain="misleading_context",
         text=f"{asked}\n{lettered(options)}",
-        answers=tuple(options[:at] + options[at + 1 :]),
+        answers=tuple(options[:asserted] + options[asserted + 1 :]),
         choices=tuple(options),
         context=text(row, "context"),
-        group=group_of(asked),
-        meta={"counterfactual_answer": options[at], "options_in_question": True},
+        group=group_name(asked),
+        meta={"counterfactual_answer": options[asserted], "options_in_question": True},
     )
 
 
@@ -91,11 +89,11 @@ PUBLISHED = Published(
     columns=("id", "question", "context", "answerKey", "choices"),
     question=_question,
 )
-SUITE = Suite(
-    name="misleading_context",
+SUITE = single_turn(
+    "misleading_context",
+    parse,
     hit="adopts the false context",
-    settings=Settings(max_new_tokens=16, temperature=0.0),
-    ask=single_turn("misleading_context", parse, ANSWER_ONLY),
-    measures=("misleading_context",),
-    labels=("Adoption of a misleading context",),
+    label="Adoption of a misleading context",
+    max_new_tokens=16,
+    instruction=ANSWER_ONLY,
 )

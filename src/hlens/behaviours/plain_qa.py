@@ -1,12 +1,11 @@
-"""Plain question answering: what an edit must not break. A hit is a right answer.
+"""Plain question answering: what an edit should not break. A hit is a right answer.
 
 Easy questions, greedy, 16 tokens, judged by strict alias matching (`hlens.judges.alias`). A refusal
-is no right answer.
+is not a right answer.
 """
 
-from hlens.behaviours._suite import ANSWER_ONLY, Suite, single_turn
+from hlens.behaviours._suite import ANSWER_ONLY, single_turn
 from hlens.judges import alias
-from hlens.model import Settings
 from hlens.types import Response, Verdict
 
 
@@ -24,11 +23,11 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return judged.verdict is Verdict.CORRECT, judged.reason
 
 
-SUITE = Suite(
-    name="plain_qa",
+SUITE = single_turn(
+    "plain_qa",
+    parse,
     hit="answers right",
-    settings=Settings(max_new_tokens=16, temperature=0.0),
-    ask=single_turn("plain_qa", parse, ANSWER_ONLY),
-    measures=("plain_qa",),
-    labels=("Right answers to plain questions",),
+    label="Right answers to plain questions",
+    max_new_tokens=16,
+    instruction=ANSWER_ONLY,
 )

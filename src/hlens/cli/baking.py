@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hlens.interventions import bake as fold
-from hlens.interventions import scale, undo
+from hlens.interventions import scale
+from hlens.interventions import unbake as restore
 from hlens.interventions import verify as check
 from hlens.model import load
 from hlens.study import Study
@@ -17,7 +18,7 @@ def bake(study: str, to: Path, alpha: float) -> dict[str, Any]:
     edit = scale(alpha)  # raises before a model is loaded, where alpha is a mistake
     opened = Study(study)
     neurons = opened.detector().neurons
-    folder = fold(opened.model, neurons, edit, to)
+    folder = fold(opened.model, neurons, edit, folder=to)
     facts = {"checkpoint": str(folder), "neurons": len(neurons), "alpha": alpha}
     return facts | {"base": opened.recipe.model}
 
@@ -30,7 +31,7 @@ def verify(folder: Path, base: str | None) -> dict[str, Any]:
 
 def unbake(folder: Path, to: Path) -> dict[str, Any]:
     """Write the checkpoint as it was before it was baked."""
-    return {"restored": str(undo(folder, to))}
+    return {"restored": str(restore(folder, to))}
 
 
 def describe_bake(facts: Mapping[str, Any]) -> dict[str, str]:

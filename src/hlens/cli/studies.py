@@ -83,11 +83,11 @@ def choose_intervention(
 
 def slopes(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
     """Slope of each outcome over the dose: of every set, as people read them, and in words."""
-    from hlens.effects import labels, slope_table, slopes_in_words
+    from hlens.effects import describe_slopes, labels, slope_table
     from hlens.effects import slopes as of_outcomes
 
     steepness, words = of_outcomes(study.outcomes()), labels()
-    return steepness, slope_table(steepness, words), slopes_in_words(steepness, words)
+    return steepness, slope_table(steepness, words), describe_slopes(steepness, words)
 
 
 def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
@@ -95,8 +95,8 @@ def patching(study: Study) -> tuple["pd.DataFrame", "pd.DataFrame", list[str]]:
 
     The map of one pair, which the report draws, is made too.
     """
-    from hlens.effects import patch_table, patched, patches_in_words
+    from hlens.effects import describe_patches, patch_table, summarise_patching
 
     study.patching_map()
-    summed = patched(study.patching())
-    return summed, patch_table(summed), [patches_in_words(summed)]
+    summed = summarise_patching(study.patching())
+    return summed, patch_table(summed), describe_patches(summed)

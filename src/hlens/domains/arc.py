@@ -4,14 +4,17 @@ Hub: ``allenai/ai2_arc``, configs ``ARC-Easy`` and ``ARC-Challenge``, split test
 Clark et al. 2018, arXiv 1803.05457. Multiple choice; the config is kept in meta.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, choice_meta, group_name
 from hlens.types import Question
 
 HUB = Hub("arc", "allenai/ai2_arc", "test", ("ARC-Easy", "ARC-Challenge"))
+CHOICES = {"text": ["ant", "bat"], "label": ["A", "B"]}
+ROW = {"id": "M_1", "question": "Which is a mammal?", "choices": CHOICES, "answerKey": "B"}
+EXAMPLE = {"ARC-Easy/test-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     choices = tuple(row["choices"]["text"])
     index = list(row["choices"]["label"]).index(row["answerKey"])
     return Question(
@@ -20,9 +23,9 @@ def _question(row: Row, config: str, number: int) -> Question:
         text=row["question"].strip(),
         answers=(choices[index],),
         choices=choices,
-        group=_hub.group_of("arc", row["question"]),
-        meta=_hub.choice_meta(index, choices, config=config),
+        group=group_name("arc", row["question"]),
+        meta=choice_meta(index, choices, config=config),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

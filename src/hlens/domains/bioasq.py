@@ -8,15 +8,17 @@ for registration). Tsatsaronis et al. 2015. Short answers. The hub's rows hold t
 
 import re
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
 from hlens.errors import HlensError
 from hlens.types import Question
 
 HUB = Hub("bioasq", "kroshan/BioASQ", "train", aliases=("golden",))
+ROW = {"question": "Which gene?", "text": "<answer> BRCA1 <context> The gene BRCA1."}
+EXAMPLE = {"data/train-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question | None:
+def _to_question(row: Row, config: str, number: int) -> Question | None:
     if row.get("type", "factoid") != "factoid":
         return None
     text = str(row["question"] if "question" in row else row["body"]).strip()
@@ -24,22 +26,21 @@ def _question(row: Row, config: str, number: int) -> Question | None:
         id=str(row.get("id") or number),
         domain="bioasq",
         text=text,
-        answers=_answers(row),
-        group=_hub.group_of("bioasq", text),
-        meta={"format": "short_answer", "judge": "alias"},
+        group=group_name("bioasq", text),
+        **alias_fields(_answers(row)),
     )
 
 
 def _answers(row: Row) -> tuple[str, ...]:
     if "exact_answer" in row:
         nested = [[a] if isinstance(a, str) else a for a in row["exact_answer"]]
-        found = _hub.listed([alias for aliases in nested for alias in aliases])
+        answers = unique_texts([alias for aliases in nested for alias in aliases])
     else:
         match = re.match(r"<answer>(.*?)<context>", row["text"], re.DOTALL)
-        found = _hub.listed([match.group(1)] if match else [])
-    if not found:
+        answers = unique_texts([match.group(1)] if match else [])
+    if not answers:
         raise HlensError("no exact answer")
-    return found
+    return answers
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

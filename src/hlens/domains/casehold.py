@@ -5,30 +5,32 @@ Hub: ``coastalcph/lex_glue``, config ``case_hold``, split test; the columns of t
 arXiv 2104.08671; Chalkidis et al. 2022, arXiv 2110.00976. Multiple choice with five options.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, choice_meta, group_name
 from hlens.types import Question
 
 HUB = Hub("casehold", "coastalcph/lex_glue", "test", ("case_hold",))
-ASKED = "Which holding stands at <HOLDING> in this excerpt of a court opinion?"
+PROMPT = "Which holding stands at <HOLDING> in this excerpt of a court opinion?"
+ROW = {"context": "See A v. B (<HOLDING>).", "endings": list("abcde"), "label": 3}
+EXAMPLE = {"case_hold/test-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     excerpt = row["context"] if "context" in row else row["citing_prompt"]
     endings = row["endings"] if "endings" in row else [row[f"holding_{i}"] for i in range(5)]
     choices = tuple(str(ending).strip() for ending in endings)
     index = int(row["label"])
-    meta = _hub.choice_meta(index, choices)
+    meta = choice_meta(index, choices)  # checks the index
     return Question(
         id=str(row.get("example_id") or number),
         domain="casehold",
-        text=ASKED,
+        text=PROMPT,
         answers=(choices[index],),
         choices=choices,
         context=excerpt,
-        group=_hub.group_of("casehold", excerpt),
+        group=group_name("casehold", excerpt),
         meta=meta,
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -5,27 +5,26 @@ arXiv 1909.03496; Lu et al. 2021, arXiv 2102.04664. Labels, known to be noisy; t
 commit.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
 HUB = Hub("devign", "google/code_x_glue_cc_defect_detection", "test")
-ASKED = "Does this code contain a security vulnerability? Answer yes or no."
+PROMPT = "Does this code contain a security vulnerability? Answer yes or no."
 LABELS = ("no", "yes")
+ROW = {"id": 0, "func": "int f() {}", "target": False, "project": "qemu", "commit_id": "abc"}
+EXAMPLE = {"data/test-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
-    index = int(row["target"])
+def _to_question(row: Row, config: str, number: int) -> Question:
     return Question(
         id=str(row.get("id", number)),
         domain="devign",
-        text=ASKED,
-        answers=(_hub.label_at(index, LABELS),),
-        choices=LABELS,
+        text=PROMPT,
         context=row["func"],
-        group=_hub.group_of("devign", row["project"], row["commit_id"]),
-        meta={"format": "label", "judge": "label", "answer_index": index},
+        group=group_name("devign", row["project"], row["commit_id"]),
+        **label_fields(int(row["target"]), LABELS),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -5,8 +5,8 @@ parquet branch (the set itself has a loading script only). CC BY-NC-SA 3.0. Malo
 arXiv 1307.5336. Labels.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import PARQUET, Hub, Row
+from hlens.domains._hub import PARQUET, Hub, readers
+from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
 HUB = Hub(
@@ -17,24 +17,23 @@ HUB = Hub(
     PARQUET,
 )
 LABELS = ("negative", "neutral", "positive")
-ASKED = (
+PROMPT = (
     "What does this sentence mean for the company's investors? "
     "Answer negative, neutral or positive."
 )
+EXAMPLE = {"sentences_allagree/train/0000.parquet": {"sentence": "Profit rose.", "label": 2}}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     label = row["label"]
     index = LABELS.index(label) if isinstance(label, str) else int(label)
     return Question(
         id=str(number),
         domain="financial_phrasebank",
-        text=f"{ASKED}\n{row['sentence'].strip()}",
-        answers=(_hub.label_at(index, LABELS),),
-        choices=LABELS,
-        group=_hub.group_of("financial_phrasebank", row["sentence"]),
-        meta={"format": "label", "judge": "label", "answer_index": index},
+        text=f"{PROMPT}\n{row['sentence'].strip()}",
+        group=group_name("financial_phrasebank", row["sentence"]),
+        **label_fields(index, LABELS),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -5,16 +5,22 @@ the JSON files of the original repository (czyssrs/FinQA) are read too. MIT. Che
 arXiv 2109.00122. Numeric answers; the group is the page of the report.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import PARQUET, Hub, Row
+from hlens.domains._hub import PARQUET, Hub, readers
+from hlens.domains._rows import Row, group_name, unique_texts
 from hlens.types import Question
 
 HUB = Hub("finqa", "dreamerdeo/finqa", "test", revision=PARQUET)
+ROW = {"id": "AAL/2018/page_13.pdf-2", "pre_text": ["Before."], "post_text": ["After."]}
+ROW |= {"table": [["year", "2018"], ["cost", "5"]], "question": "what was the cost?"}
+ROW |= {"answer": "5%", "final_result": "0.05"}
+EXAMPLE = {"default/test/0000.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     qa = row.get("qa") or row
-    answers = _hub.listed([str(qa.get(key) or "") for key in ("answer", "final_result", "exe_ans")])
+    answers = unique_texts(
+        [str(qa.get(key) or "") for key in ("answer", "final_result", "exe_ans")]
+    )
     is_number = any(char.isdigit() for char in answers[0])
     table = "\n".join(" | ".join(map(str, cells)) for cells in row["table"])
     parts = (" ".join(row["pre_text"]), table, " ".join(row["post_text"]))
@@ -25,7 +31,7 @@ def _question(row: Row, config: str, number: int) -> Question:
         text=qa["question"].strip(),
         answers=answers,
         context="\n\n".join(part for part in parts if part.strip()),
-        group=_hub.group_of("finqa", page),
+        group=group_name("finqa", page),
         meta={
             "format": "numeric" if is_number else "short_answer",
             "judge": "numeric" if is_number else "alias",
@@ -33,4 +39,4 @@ def _question(row: Row, config: str, number: int) -> Question:
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

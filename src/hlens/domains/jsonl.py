@@ -14,9 +14,9 @@ Schema of a line (only ``question`` is required; ``text`` is taken for it too)::
     meta      object of plain values: ``format`` (short_answer, completion, mcq, label, numeric,
               free_text), ``judge``, ``answer_index``, ``case_sensitive``, ...
 
-Where no format is given it is mcq with choices and short_answer without; where no judge is given
-it is choice, alias, or abstain for a question without answers. A bad line is reported with its
-number, kept in `Read.bad`, and the reading goes on::
+The format defaults to mcq with choices and to short_answer without; the judge to choice, to alias,
+or to abstain for a question without answers. A bad line is reported with its number, kept in
+`Read.bad`, and the reading goes on::
 
     {"id": 1, "question": "Who wrote Emma?", "answers": ["Jane Austen", "Austen"]}
 """
@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hlens.domains._sample import in_split
+from hlens.domains._groups import select_split
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -53,7 +53,7 @@ class BadLine:
 
 @dataclass(frozen=True)
 class Read:
-    """What a file held: its questions, and the lines that were none."""
+    """What a file holds: its questions, and the lines that could not be read."""
 
     questions: tuple[Question, ...]
     bad: tuple[BadLine, ...]
@@ -77,7 +77,7 @@ def read(path: str | Path) -> Read:
         if not line:
             continue
         try:
-            question = _question(line, number, path.stem)
+            question = _to_question(line, number, path.stem)
             if seen[question.id]:
                 raise HlensError(f"id {question.id!r} was used before; give every line its own")
         except HlensError as error:
@@ -91,13 +91,18 @@ def read(path: str | Path) -> Read:
     return Read(tuple(questions), tuple(bad))
 
 
-def questions_at(path: Path, split: str = "all") -> Iterator[Question]:
+def questions_from(path: Path, split: str = "all") -> Iterator[Question]:
     """The good lines of a file, for ``hlens.domains.load("jsonl:PATH")``."""
-    return in_split(read(path).questions, split)
+    return select_split(read(path).questions, split)
 
 
-def _question(line: str, number: int, stem: str) -> Question:
-    row = _object(line)
+def _to_question(line: str, number: int, stem: str) -> Question:
+    row = parse_object(line)
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # JSON can write half of a character, which no file of a study could store.
+        raise HlensError("half of a character (\\ud800 to \\udfff alone)") from None
     text = row.get("question", row.get("text"))
     if not isinstance(text, str) or not text.strip():
         raise HlensError("no question: expected a text under 'question'")
@@ -105,62 +110,52 @@ def _question(line: str, number: int, stem: str) -> Question:
     if not isinstance(meta, dict):
         raise HlensError(f"meta is {meta!r}; expected an object")
     meta = {**({"dataset": row["dataset"]} if "dataset" in row else {}), **meta}
-    given = row.get("answers", row.get("answer", []))
-    answers = _texts(given, "answers")
+    answers = _texts(row.get("answers", row.get("answer", [])), "answers")
     if not all(answer.strip() for answer in answers):
         raise HlensError("answers holds an empty text; leave it out (no answers: should abstain)")
     question = Question(
         id=str(row.get("id", number)),
-        domain=_word(row.get("domain", stem), "domain"),
+        domain=_text(row.get("domain", stem), "domain"),
         text=text,
         answers=answers,
         choices=_texts(row.get("choices") or [], "choices"),
-        context=_word(row.get("context") or "", "context"),
+        context=_text(row.get("context") or "", "context"),
         group=str(row.get("group") or meta.get("group") or ""),
         meta=meta,
     )
-    question = replace(question, meta={**_defaults(question), **meta})
-    _check_index(question)
-    return question
-
-
-def _check_index(question: Question) -> None:
-    """A wrong index would stop a run only after everything was asked."""
-    index, n = question.meta.get("answer_index"), len(question.choices)
+    # Checked here, since a wrong index would stop a run only after every question was asked.
+    index, n = meta.get("answer_index"), len(question.choices)
     if index is not None and n and not (type(index) is int and 0 <= index < n):
         raise HlensError(f"answer_index is {index!r:.60}; expected 0 to {n - 1}, of {n} choices")
+    judge = "choice" if question.choices else "alias" if answers else "abstain"
+    defaults = {"format": "mcq" if question.choices else "short_answer", "judge": judge}
+    return replace(question, meta={**defaults, **meta})
 
 
-def _object(line: str) -> dict[str, Any]:
+def parse_object(line: str) -> dict[str, Any]:
+    """The JSON object of a line.
+
+    Raises:
+        HlensError: The line is not JSON, or another JSON value.
+    """
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise HlensError(f"no JSON ({error.msg} at character {error.colno})") from error
     if not isinstance(row, dict):
         raise HlensError(f"a JSON {type(row).__name__}; expected an object")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        # JSON can write half of a character; no file can hold it.
-        raise HlensError("half of a character (\\ud800 to \\udfff alone)") from None
     return row
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
-    """A text or number as one, a list as several; anything else is an error."""
+    """A text or number as one text, a list as several."""
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(v, str | int | float) and not isinstance(v, bool) for v in values):
         raise HlensError(f"{name} is {value!r:.60}; expected a list of texts")
     return tuple(str(v) for v in values)
 
 
-def _word(value: Any, name: str) -> str:
+def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise HlensError(f"{name} is {value!r:.60}; expected a text")
     return value
-
-
-def _defaults(question: Question) -> dict[str, str]:
-    if question.choices:
-        return {"format": "mcq", "judge": "choice"}
-    return {"format": "short_answer", "judge": "alias" if question.answers else "abstain"}

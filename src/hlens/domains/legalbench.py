@@ -5,8 +5,8 @@ The licence differs by task; see the set's card. Guha et al. 2023, arXiv 2308.11
 task is kept in meta. The questions are worded here.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import PARQUET, Hub, Row
+from hlens.domains._hub import PARQUET, Hub, readers
+from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
 YES_NO = ("Yes", "No")
@@ -33,21 +33,20 @@ TASKS = {
     "international_citizenship_questions": ("question", "Answer Yes or No.", YES_NO),
 }
 HUB = Hub("legalbench", "nguha/legalbench", "test", tuple(TASKS), PARQUET)
+EXAMPLE = {"hearsay/test/0000.parquet": {"index": 5, "text": "He said so.", "answer": "Yes"}}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
-    column, asked, labels = TASKS[config]
+def _to_question(row: Row, config: str, number: int) -> Question:
+    column, prompt, labels = TASKS[config]
     text = row[column].strip()
     index = [label.casefold() for label in labels].index(row["answer"].strip().casefold())
     return Question(
         id=f"{config}-{row.get('index', number)}",
         domain="legalbench",
-        text=f"{asked}\n{text}",
-        answers=(labels[index],),
-        choices=labels,
-        group=_hub.group_of("legalbench", text),
-        meta={"format": "label", "judge": "label", "answer_index": index, "task": config},
+        text=f"{prompt}\n{text}",
+        group=group_name("legalbench", text),
+        **label_fields(index, labels, task=config),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -1,18 +1,18 @@
-"""Questions about things that do not exist: right is to abstain.
+"""Questions about things that do not exist: the right answer is to abstain.
 
 People, places, books, compounds, court cases, companies, CVE numbers and functions are invented
 from tables of syllables, for the six domains of the question banks. Every word that the tables can
 build was looked up in the word lists of 23 languages (package wordfreq); the four that occur there
-are in `REAL` and are never used. The CVE numbers bear years before the list began (1999).
+are in `REAL` and are never used. The CVE numbers carry years before the list began (1999).
 
-The set serves what NonExist serves in arXiv 2512.01797; none of its questions is here.
+The set plays the role of NonExist in arXiv 2512.01797 and contains none of its questions.
 """
 
 import random
 import re
 from collections.abc import Callable, Iterator
 
-from hlens.domains import in_split
+from hlens.domains._groups import by_split
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -107,24 +107,12 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
-def questions(split: str = "all") -> Iterator[Question]:
-    """A fixed set of 300 such questions, fifty for each domain.
-
-    Args:
-        split: ``"all"``, ``"train"`` or ``"test"`` (a fifth of the things).
-
-    Raises:
-        HlensError: The split is unknown.
-    """
-    return in_split(generate(SIZE), split)
-
-
 def generate(n: int, seed: int = 0) -> Iterator[Question]:
     """Questions about `n` different things that do not exist, the six domains in turn.
 
     Their answers are empty, ``meta["resembles"]`` names the domain, and the group is the thing, so
-    that a thing drawn under two seeds is one group. A longer set begins with the shorter one of
-    the same seed.
+    a thing drawn under two seeds is one group. A longer set begins with the shorter one of the same
+    seed.
 
     Args:
         n: How many, from 1 to 3000.
@@ -138,16 +126,19 @@ def generate(n: int, seed: int = 0) -> Iterator[Question]:
     """
     if not 1 <= n <= LIMIT:
         raise HlensError(f"n={n} questions about nonexistent things; expected 1 to {LIMIT}")
-    return _drawn(n, seed)
+    return _generate(n, seed)
 
 
-def _drawn(n: int, seed: int) -> Iterator[Question]:
-    draw = random.Random(f"nonexist {seed}")
+questions = by_split(lambda: generate(SIZE))
+
+
+def _generate(n: int, seed: int) -> Iterator[Question]:
+    rng = random.Random(f"nonexist {seed}")
     domains = tuple(TEMPLATES)
-    taken: set[str] = set()
+    used: set[str] = set()
     for number in range(n):
         domain = domains[number % len(domains)]
-        template, things = _new(draw, domain, taken)
+        template, things = _invent(rng, domain, used)
         yield Question(
             id=f"nonexist-{seed}-{number + 1:04d}",
             domain="nonexist",
@@ -158,15 +149,15 @@ def _drawn(n: int, seed: int) -> Iterator[Question]:
         )
 
 
-def _new(draw: random.Random, domain: str, taken: set[str]) -> tuple[str, dict[str, str]]:
-    """A template and the things to fill it with, none of them taken before; they are now."""
+def _invent(rng: random.Random, domain: str, used: set[str]) -> tuple[str, dict[str, str]]:
+    """A template and unused things to fill it with; adds them to `used`."""
     while True:
-        template = _pick(draw, TEMPLATES[domain])
+        template = _pick(rng, TEMPLATES[domain])
         fields = re.findall(r"{(\w+)}", template)
-        things = {field: INVENT[field](draw) for field in fields}
-        words = {thing.casefold().split()[-1] for thing in things.values()}
-        if len(words) == len(things) and not words & taken:
-            taken |= words
+        things = {field: INVENT[field](rng) for field in fields}
+        names = {thing.casefold().split()[-1] for thing in things.values()}
+        if len(names) == len(things) and not names & used:
+            used |= names
             return template, things
 
 
@@ -182,32 +173,32 @@ def invented_words() -> Iterator[str]:
                 yield from (start + middle + ending for ending in endings)
 
 
-def _word(draw: random.Random, kind: str) -> str:
+def _invent_word(rng: random.Random, kind: str) -> str:
     while True:
-        word = _pick(draw, START) + _pick(draw, MIDDLE) + _pick(draw, ENDINGS[kind])
+        word = _pick(rng, START) + _pick(rng, MIDDLE) + _pick(rng, ENDINGS[kind])
         if word.casefold() not in REAL:
             return word
 
 
-def _pick(draw: random.Random, options: tuple[str, ...]) -> str:
-    # Of all draws only random() is promised to be the same in every version of Python.
-    return options[int(draw.random() * len(options))]
+def _pick(rng: random.Random, options: tuple[str, ...]) -> str:
+    # Of all methods only random() is promised to give the same draws in every version of Python.
+    return options[int(rng.random() * len(options))]
 
 
-def _cve(draw: random.Random) -> str:
-    year, number = 1985 + int(draw.random() * 14), int(draw.random() * 10_000)
+def _cve(rng: random.Random) -> str:
+    year, number = 1985 + int(rng.random() * 14), int(rng.random() * 10_000)
     return f"CVE-{year}-{number:04d}"
 
 
 INVENT: dict[str, Callable[[random.Random], str]] = {
-    "place": lambda draw: _word(draw, "place"),
-    "surname": lambda draw: _word(draw, "surname"),
-    "other": lambda draw: _word(draw, "surname"),
-    "person": lambda draw: f"{_pick(draw, FIRST)} {_word(draw, 'surname')}",
-    "brand": lambda draw: _word(draw, "brand"),
-    "element": lambda draw: _word(draw, "element").lower(),
-    "substance": lambda draw: _word(draw, "substance").lower(),
-    "creature": lambda draw: _word(draw, "creature").lower(),
-    "library": lambda draw: _word(draw, "brand").lower(),
+    "place": lambda rng: _invent_word(rng, "place"),
+    "surname": lambda rng: _invent_word(rng, "surname"),
+    "other": lambda rng: _invent_word(rng, "surname"),
+    "person": lambda rng: f"{_pick(rng, FIRST)} {_invent_word(rng, 'surname')}",
+    "brand": lambda rng: _invent_word(rng, "brand"),
+    "element": lambda rng: _invent_word(rng, "element").lower(),
+    "substance": lambda rng: _invent_word(rng, "substance").lower(),
+    "creature": lambda rng: _invent_word(rng, "creature").lower(),
+    "library": lambda rng: _invent_word(rng, "brand").lower(),
     "cve": _cve,
 }

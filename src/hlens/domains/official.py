@@ -8,8 +8,8 @@ Two files a split: ``<PREFIX>_answer_tokens_<split>.jsonl``, a line each
     examples = hlens.locate(judged, model)
 
 The tokens are vocabulary entries: byte-level BPE ("Ã©" for "é") or SentencePiece ("▁the",
-"<0xC3>"). They are turned back into bytes here, so that answers beyond ASCII are located too, and
-the answer is looked up by its place and not by its text.
+"<0xC3>"). They are decoded to bytes here, so that answers beyond ASCII are located too, and an
+answer is found by the position of its tokens, since its text may occur twice.
 """
 
 from collections import Counter
@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hlens.domains._pieces import piece_bytes
-from hlens.domains._released import Released, Row, read
+from hlens.domains._official_files import Released, Row, piece_bytes, read
 from hlens.types import Judgement, Question, Response, Verdict
 
-__all__ = ["Released", "Row", "answer_span", "judgements", "questions_at", "read"]
+__all__ = ["Released", "Row", "answer_span", "judgements", "questions_from", "read"]
 
 INSTRUCTION = "Respond with the answer only, without any explanation."
 
@@ -36,74 +35,81 @@ def judgements(prefix: str | Path, model: Any = None, split: str = "all") -> lis
         split: ``"all"``, ``"train"`` or ``"test"``.
 
     Returns:
-        One a response; those in neither set, or in both, are unscored. A question that is in both
-        splits has two samples, and one group.
+        One per response; those in neither set, or in both, are unscored. A question in both splits
+        has two samples, and one group.
     """
     seen: Counter[str] = Counter()
-    out: list[Judgement] = []
+    judged: list[Judgement] = []
     for row in read(prefix, split).rows:
         span = answer_span(row)
-        question = _question(row, span)
         ids, n_prompt = _token_ids(row, model)
-        response = Response(question, row.response, ids, n_prompt, sample=seen[row.qid])
+        response = Response(
+            _to_question(row, span), row.response, ids, n_prompt, sample=seen[row.qid]
+        )
         seen[row.qid] += 1
         verdict = {"t": Verdict.CORRECT, "f": Verdict.HALLUCINATED}.get(row.label)
         reason = "released label" if verdict else "no label"
-        where = "" if span else "; no answer found, the whole response is taken"
-        out.append(Judgement(response, verdict or Verdict.UNSCORED, reason + where, span))
-    return out
+        reason += "" if span else "; no answer found, the whole response is taken"
+        judged.append(Judgement(response, verdict or Verdict.UNSCORED, reason, span))
+    return judged
 
 
-def questions_at(path: Path, split: str = "all") -> Iterator[Question]:
+def questions_from(path: Path, split: str = "all") -> Iterator[Question]:
     """The questions whose answer the data knows: those with a response labelled true."""
     seen: set[str] = set()
     for row in read(path, split).rows:
         if row.label == "t" and row.qid not in seen:
             seen.add(row.qid)
-            yield _question(row, answer_span(row))
+            yield _to_question(row, answer_span(row))
 
 
 def answer_span(row: Row) -> tuple[int, int] | None:
     """Characters ``[start, stop)`` of the answer in the response, or None where there is none.
 
-    The first run of tokens that is the answer; where the answer's tokens do not stand in a row
-    (a list without its commas), from the first of them to the last, in order.
+    The first run of tokens that is the answer; where the answer's tokens are not contiguous (a
+    list without its commas), from the first of them to the last, in order.
 
     >>> row = Row("1", "q", "Mel Tormé.", ("Mel", "ĠT", "orm", "Ã©", "."), ("ĠT", "orm", "Ã©"),
     ...           "t", "train")
     >>> row.response[slice(*answer_span(row))]
     'Tormé'
     """
-    run = _run(row.pieces, row.answer_pieces) or _hull(row.pieces, row.answer_pieces)
+    run = _find_run(row.pieces, row.answer_pieces) or _find_hull(row.pieces, row.answer_pieces)
     if run is None:
         return None
     parts = piece_bytes(row.pieces, row.response)
-    whole, text = b"".join(parts), row.response.encode()
-    shift = whole.find(text.strip()) - (len(text) - len(text.lstrip()))
-    if text.strip() not in whole:
-        return _by_text(row.response, b"".join(parts[slice(*run)]))
-    first = len(b"".join(parts[: run[0]])) - shift
-    last = len(b"".join(parts[: run[1]])) - shift
-    return _stripped(row.response, _chars(text, first), _chars(text, last, up=True))
+    decoded, response = b"".join(parts), row.response.encode()
+    if response.strip() not in decoded:  # tokens and response disagree: go by the answer's text
+        answer = b"".join(parts[slice(*run)]).decode(errors="ignore").strip()
+        start = row.response.find(answer)
+        return (start, start + len(answer)) if answer and start >= 0 else None
+    # Tokens may carry space that the response has not, and the other way round.
+    shift = decoded.find(response.strip()) - (len(response) - len(response.lstrip()))
+    first, last = (len(b"".join(parts[:end])) - shift for end in run)
+    start, stop = _count_chars(response, first), _count_chars(response, last, round_up=True)
+    inner = row.response[start:stop]
+    start += len(inner) - len(inner.lstrip())
+    stop -= len(inner) - len(inner.rstrip())
+    return (start, stop) if start < stop else None
 
 
-def _chars(text: bytes, offset: int, up: bool = False) -> int:
-    """Characters before a byte; one that is cut there counts where `up`."""
+def _count_chars(text: bytes, offset: int, *, round_up: bool = False) -> int:
+    """Characters before a byte; a character that the byte cuts counts with `round_up`."""
     head = text[: max(0, offset)]
-    n = len(head.decode(errors="ignore"))
-    return n + (up and head.decode(errors="ignore").encode() != head)
+    whole = head.decode(errors="ignore")
+    return len(whole) + (round_up and whole.encode() != head)
 
 
-def _run(pieces: Sequence[str], answer: Sequence[str]) -> tuple[int, int] | None:
-    """The first place where the answer's tokens stand in a row."""
+def _find_run(pieces: Sequence[str], answer: Sequence[str]) -> tuple[int, int] | None:
+    """The first place where the answer's tokens are contiguous."""
     size = len(answer)
     places = range(len(pieces) - size + 1)
     first = next((i for i in places if tuple(pieces[i : i + size]) == tuple(answer)), None)
     return None if first is None or not size else (first, first + size)
 
 
-def _hull(pieces: Sequence[str], answer: Sequence[str]) -> tuple[int, int] | None:
-    """From the first to the last of the answer's tokens, where they stand in order."""
+def _find_hull(pieces: Sequence[str], answer: Sequence[str]) -> tuple[int, int] | None:
+    """From the first to the last of the answer's tokens, where they occur in order."""
     places: list[int] = []
     for piece in answer:
         after = places[-1] + 1 if places else 0
@@ -113,22 +119,7 @@ def _hull(pieces: Sequence[str], answer: Sequence[str]) -> tuple[int, int] | Non
     return (places[0], places[-1] + 1) if places else None
 
 
-def _by_text(response: str, answer: bytes) -> tuple[int, int] | None:
-    """Where tokens and response do not agree: the answer's own text, if it is there."""
-    wanted = answer.decode(errors="ignore").strip()
-    start = response.find(wanted)
-    return (start, start + len(wanted)) if wanted and start >= 0 else None
-
-
-def _stripped(text: str, start: int, stop: int) -> tuple[int, int] | None:
-    """The span without outer space; None where nothing is left."""
-    inner = text[start:stop]
-    start += len(inner) - len(inner.lstrip())
-    stop -= len(inner) - len(inner.rstrip())
-    return (start, stop) if start < stop else None
-
-
-def _question(row: Row, span: tuple[int, int] | None) -> Question:
+def _to_question(row: Row, span: tuple[int, int] | None) -> Question:
     answer = row.response[slice(*span)] if span else row.response.strip()
     is_known = row.label == "t" and bool(answer)
     text = row.question.removesuffix(INSTRUCTION).strip()
@@ -149,17 +140,19 @@ def _token_ids(row: Row, model: Any) -> tuple[tuple[int, ...], int]:
     if model is None:
         return (), 0
     tokenizer = getattr(model, "tokenizer", model)
-    prompt = model.encode(row.question) if model is not tokenizer else _prompt(row, tokenizer)
-    own = tokenizer.convert_tokens_to_ids(list(row.pieces))
-    is_known = None not in own and tokenizer.unk_token_id not in own
-    if not is_known or tokenizer.decode(own).strip() != row.response.strip():
-        own = tokenizer.encode(row.response, add_special_tokens=False)
-    return (*prompt, *own), len(prompt)
+    prompt = (
+        model.encode(row.question) if model is not tokenizer else _encode_prompt(row, tokenizer)
+    )
+    ids = tokenizer.convert_tokens_to_ids(list(row.pieces))
+    is_known = None not in ids and tokenizer.unk_token_id not in ids
+    if not is_known or tokenizer.decode(ids).strip() != row.response.strip():
+        ids = tokenizer.encode(row.response, add_special_tokens=False)
+    return (*prompt, *ids), len(prompt)
 
 
-def _prompt(row: Row, tokenizer: Any) -> list[int]:
+def _encode_prompt(row: Row, tokenizer: Any) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
         return list(tokenizer(row.question).input_ids)
     turns = [{"role": "user", "content": row.question}]
-    made = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
-    return list(made["input_ids"])
+    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
+    return list(encoded["input_ids"])

@@ -5,28 +5,30 @@ Hub: ``akariasai/PopQA``, split test. MIT. Mallen et al. 2023, arXiv 2212.10511.
 the subject, since several questions ask about one entity.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
 from hlens.types import Question
 
 HUB = Hub("popqa", "akariasai/PopQA", "test")
+ROW = {"subj": "George Rankin", "prop": "occupation", "obj": "politician", "id": 4222362}
+ROW |= {"question": "What is George Rankin's occupation?", "s_pop": 142, "o_pop": 25692}
+ROW |= {"possible_answers": '["politician", "political leader"]'}
+EXAMPLE = {"test.tsv": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     return Question(
         id=str(row.get("id") or number),
         domain="popqa",
         text=row["question"].strip(),
-        answers=_hub.listed([row["obj"], *_hub.listed(row["possible_answers"])]),
-        group=_hub.group_of("popqa", row["subj"]),
-        meta={
-            "format": "short_answer",
-            "judge": "alias",
-            "relation": row["prop"],
-            "s_pop": int(row["s_pop"]),
-            "o_pop": int(row["o_pop"]),
-        },
+        group=group_name("popqa", row["subj"]),
+        **alias_fields(
+            [row["obj"], *unique_texts(row["possible_answers"])],
+            relation=row["prop"],
+            s_pop=int(row["s_pop"]),
+            o_pop=int(row["o_pop"]),
+        ),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -5,34 +5,28 @@ original release is read too. MIT. Ding et al. 2024, arXiv 2403.18624. Labels; a
 and after its fix share a group (the commit), and so do all functions of that commit.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, group_name, label_fields, unique_texts
 from hlens.types import Question
 
 HUB = Hub("primevul", "colin/PrimeVul", "test", ("paired",))
-ASKED = "Does this code contain a security vulnerability? Answer yes or no."
+PROMPT = "Does this code contain a security vulnerability? Answer yes or no."
 LABELS = ("no", "yes")
+ROW = {"project": "linux", "commit_id": "abc", "target": 1, "func": "int f() {}"}
+ROW |= {"idx": 7, "cwe": ["CWE-79"], "cve": "CVE-2020-1"}
+EXAMPLE = {"paired/test-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
-    index = int(row["target"])
-    weaknesses = _hub.listed(row.get("cwe") or ())
+def _to_question(row: Row, config: str, number: int) -> Question:
+    weaknesses = list(unique_texts(row.get("cwe") or ()))
     return Question(
         id=str(row.get("idx", number)),
         domain="primevul",
-        text=ASKED,
-        answers=(_hub.label_at(index, LABELS),),
-        choices=LABELS,
+        text=PROMPT,
         context=row["func"],
-        group=_hub.group_of("primevul", row["project"], row["commit_id"]),
-        meta={
-            "format": "label",
-            "judge": "label",
-            "answer_index": index,
-            "cwe": list(weaknesses),
-            "cve": row.get("cve") or "",
-        },
+        group=group_name("primevul", row["project"], row["commit_id"]),
+        **label_fields(int(row["target"]), LABELS, cwe=weaknesses, cve=row.get("cve") or ""),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

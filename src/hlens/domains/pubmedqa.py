@@ -4,29 +4,26 @@ Hub: ``qiaojin/PubMedQA``, config ``pqa_labeled``, split train (the only one). M
 2019, arXiv 1909.06146. Labels, with the abstract as context.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
 HUB = Hub("pubmedqa", "qiaojin/PubMedQA", "train", ("pqa_labeled",))
 LABELS = ("yes", "no", "maybe")
+ROW = {"pubid": 21645374, "question": "Do mitochondria play a role?", "final_decision": "yes"}
+ROW |= {"context": {"contexts": ["One.", "Two."]}}
+EXAMPLE = {"pqa_labeled/train-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     return Question(
         id=str(row["pubid"]),
         domain="pubmedqa",
         text=row["question"].strip(),
-        answers=(row["final_decision"],),
-        choices=LABELS,
         context="\n".join(row["context"]["contexts"]),
-        group=_hub.group_of("pubmedqa", row["pubid"]),
-        meta={
-            "format": "label",
-            "judge": "label",
-            "answer_index": LABELS.index(row["final_decision"]),
-        },
+        group=group_name("pubmedqa", row["pubid"]),
+        **label_fields(LABELS.index(row["final_decision"]), LABELS),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

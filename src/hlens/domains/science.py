@@ -3,16 +3,6 @@
 Written for hlens; the rows are in `banks/science.jsonl`.
 """
 
-from collections.abc import Iterator
+from hlens.domains._bank import bank_questions
 
-from hlens.domains import _bank
-from hlens.types import Question
-
-
-def questions(split: str = "all") -> Iterator[Question]:
-    """The questions of the bank, in a fixed order.
-
-    Args:
-        split: ``"all"``, ``"train"`` or ``"test"`` (a fifth of the facts).
-    """
-    return _bank.questions("science", split)
+questions = bank_questions("science")

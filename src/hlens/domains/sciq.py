@@ -5,28 +5,28 @@ answers; the distractors are kept in meta for a multiple-choice study. Questions
 sense beside their options ("which of the following ...") are left out.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("sciq", "allenai/sciq", "test")
+ROW = {"question": "Who proposed natural selection?", "correct_answer": "darwin"}
+ROW |= {f"distractor{i}": f"person {i}" for i in (1, 2, 3)}
+EXAMPLE = {"data/test-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question | None:
+def _to_question(row: Row, config: str, number: int) -> Question | None:
     if "following" in row["question"].casefold():
         return None
     return Question(
         id=str(number),
         domain="sciq",
         text=row["question"].strip(),
-        answers=_hub.listed([row["correct_answer"]]),
-        group=_hub.group_of("sciq", row["question"]),
-        meta={
-            "format": "short_answer",
-            "judge": "alias",
-            "distractors": [row[f"distractor{i}"] for i in (1, 2, 3)],
-        },
+        group=group_name("sciq", row["question"]),
+        **alias_fields(
+            [row["correct_answer"]], distractors=[row[f"distractor{i}"] for i in (1, 2, 3)]
+        ),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -7,30 +7,32 @@ Short answers without aliases.
 import ast
 from typing import Any
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("simpleqa", "basicv8vc/SimpleQA", "test")
+META = "{'topic': 'Music', 'answer_type': 'Date', 'urls': ['u']}"
+ROW = {"metadata": META, "problem": "When was it released?", "answer": "May 5, 1990"}
+EXAMPLE = {"simple_qa_test_set.csv": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
-    found = _metadata(row.get("metadata"))
-    kept = {key: found[key] for key in ("topic", "answer_type") if key in found}
+def _to_question(row: Row, config: str, number: int) -> Question:
+    metadata = _parse_metadata(row.get("metadata"))
+    kept = {key: metadata[key] for key in ("topic", "answer_type") if key in metadata}
     return Question(
         id=str(number),
         domain="simpleqa",
         text=row["problem"].strip(),
-        answers=_hub.listed([row["answer"]]),
-        group=_hub.group_of("simpleqa", row["problem"]),
-        meta={"format": "short_answer", "judge": "alias", **kept},
+        group=group_name("simpleqa", row["problem"]),
+        **alias_fields([row["answer"]], **kept),
     )
 
 
-def _metadata(value: Any) -> dict[str, Any]:
+def _parse_metadata(value: Any) -> dict[str, Any]:
     """The set writes its metadata as a Python literal."""
-    found = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value
-    return found if isinstance(found, dict) else {}
+    parsed = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value
+    return parsed if isinstance(parsed, dict) else {}
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

@@ -4,23 +4,25 @@ Hub: ``mandarjoshi/trivia_qa``, config ``rc.nocontext``, split validation. Apach
 belong to their sites). Joshi et al. 2017, arXiv 1705.03551. Short answers.
 """
 
-from hlens.domains import _hub
-from hlens.domains._hub import Hub, Row
+from hlens.domains._hub import Hub, readers
+from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("triviaqa", "mandarjoshi/trivia_qa", "validation", ("rc.nocontext",))
+GOLD = {"value": "Florence", "aliases": ["Firenze", "Florence"]}
+ROW = {"question": "Which Italian city has the Uffizi? ", "question_id": "tc_1", "answer": GOLD}
+EXAMPLE = {"rc.nocontext/validation-00000-of-00001.parquet": ROW}
 
 
-def _question(row: Row, config: str, number: int) -> Question:
+def _to_question(row: Row, config: str, number: int) -> Question:
     answer = row["answer"]
     return Question(
         id=row.get("question_id") or str(number),
         domain="triviaqa",
         text=row["question"].strip(),
-        answers=_hub.listed([answer["value"], *answer.get("aliases", ())]),
-        group=_hub.group_of("triviaqa", row["question"]),
-        meta={"format": "short_answer", "judge": "alias"},
+        group=group_name("triviaqa", row["question"]),
+        **alias_fields([answer["value"], *answer.get("aliases", ())]),
     )
 
 
-questions, questions_at = _hub.readers(HUB, _question)
+questions, questions_from = readers(HUB, _to_question)

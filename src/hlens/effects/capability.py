@@ -13,22 +13,24 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens import behaviours
-from hlens.domains import sampled
+from hlens.domains import draw_groups
 from hlens.model import Model
 from hlens.types import Question
 
-ROWS = 64  # sequences at a time
+BATCH = 64  # sequences at a time
 LABELS = {
     "perplexity": "Perplexity on plain text (lower is better)",
     "kl": "KL to the unedited model (nats a token)",
     "multiple_choice": "Multiple-choice accuracy",
 }
+CAPABILITY_MEASURES = tuple(LABELS)
 
 
 def labels() -> dict[str, str]:
-    """Every behaviour and capability in words, for figures.
+    """What figures call the rate of every behaviour and capability.
 
     >>> labels()["kl"]
     'KL to the unedited model (nats a token)'
@@ -37,7 +39,7 @@ def labels() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Score:
+class CapabilityScore:
     """One number of one text or question.
 
     Attributes:
@@ -56,91 +58,87 @@ class Score:
     n_tokens: int
 
 
-class Capability:
-    """Measures a model beside what it was when it was first measured.
+class CapabilityTest:
+    """Measures a model against what it was when this test was made.
 
     Args:
-        model: The model, unedited: its predictions on the texts are kept for comparison.
-        n_choice: Multiple-choice questions to ask, out of the shipped bank; 0 leaves them out.
-        n_texts: Plain texts to read, out of the shipped ones.
+        model: The unedited model: its predictions on the texts are kept for comparison.
+        n_choice: Number of multiple-choice questions, out of the shipped bank; 0 for none.
+        n_texts: Number of plain texts, out of the shipped ones; 0 for none.
         seed: Seed of the draw.
     """
 
-    def __init__(self, model: Model, n_choice: int = 60, n_texts: int = 12, seed: int = 0) -> None:
+    def __init__(
+        self, model: Model, *, n_choice: int = 60, n_texts: int = 12, seed: int = 0
+    ) -> None:
         self.model = model
-        self.texts = _drawn("plain_text", n_texts, seed)
-        self.questions = _drawn("multiple_choice", n_choice, seed)
+        self.texts = _sample_bank("plain_text", n_texts, seed)
+        self.questions = _sample_bank("multiple_choice", n_choice, seed)
         self.ids = [model.encode(text.text, chat=False) for text in self.texts]
-        self.unedited = self._read()
+        self.unedited = self._text_logprobs()
 
-    def __call__(self) -> list[Score]:
+    def __call__(self) -> list[CapabilityScore]:
         """All scores of the model as it is now, edits included."""
         return [*self._text_scores(), *self._choice_scores()]
 
-    def _read(self) -> list[Float[Tensor, "pos vocab"]]:
+    def _text_logprobs(self) -> list[Float[Tensor, "pos vocab"]]:
         """Log-probabilities of the next token at every place of every text."""
-        found = []
+        logprobs = []
         for ids in self.ids:
-            with torch.inference_mode(), _reading_at(self.model, len(ids) - 1):
+            with _reading(self.model, len(ids) - 1):
                 logits = self.model.hf(torch.tensor([ids], device=self.model.device)).logits[0]
-            found.append(torch.log_softmax(logits[:-1].float(), dim=-1))
-        return found
+            logprobs.append(torch.log_softmax(logits[:-1].float(), dim=-1))
+        return logprobs
 
-    def _text_scores(self) -> list[Score]:
-        found = []
-        now = self._read()
-        for text, ids, before, after in zip(self.texts, self.ids, self.unedited, now, strict=True):
+    def _text_scores(self) -> list[CapabilityScore]:
+        scores = []
+        logprobs = zip(self.unedited, self._text_logprobs(), strict=True)
+        for text, ids, (before, after) in zip(self.texts, self.ids, logprobs, strict=True):
             target = torch.tensor(ids[1:], device=after.device)[:, None]
             nll = -float(after.gather(1, target).mean())
             # KL(unedited || edited), averaged over places; rounding may leave it just below zero.
             kl = max(0.0, float((before.exp() * (before - after)).sum(-1).mean()))
             n = len(ids) - 1
-            found.append(Score("perplexity", text.id, text.group, nll, n))
-            found.append(Score("kl", text.id, text.group, kl, n))
-        return found
+            scores.append(CapabilityScore("perplexity", text.id, text.group, nll, n))
+            scores.append(CapabilityScore("kl", text.id, text.group, kl, n))
+        return scores
 
-    def _choice_scores(self) -> list[Score]:
-        picked = pick(self.model, self.questions)
+    def _choice_scores(self) -> list[CapabilityScore]:
+        picked = likeliest_options(self.model, self.questions)
         return [
-            Score("multiple_choice", q.id, q.group, float(at == q.meta["answer_index"]), 1)
-            for q, at in zip(self.questions, picked, strict=True)
+            CapabilityScore("multiple_choice", q.id, q.group, float(i == q.meta["answer_index"]), 1)
+            for q, i in zip(self.questions, picked, strict=True)
         ]
 
 
-def pick(model: Model, questions: Sequence[Question]) -> list[int]:
-    """The option of each question that the model finds likeliest, as a plain continuation.
+def likeliest_options(model: Model, questions: Sequence[Question]) -> list[int]:
+    """Index of the option that the model finds likeliest as a plain continuation, a question each.
 
     The log-probability of the option's tokens is summed; options are not normalised by length.
     """
-    asked = [_options(model, question) for question in questions]
-    # Questions of as many options, of like length, are read together.
-    order = sorted(range(len(asked)), key=lambda i: (len(asked[i].rows), asked[i].shared))
-    found: dict[int, int] = {}
-    for _, same in groupby(order, key=lambda i: len(asked[i].rows)):
+    tokens = [_tokenise_options(model, question) for question in questions]
+    # A batch holds questions of as many options and of like length.
+    order = sorted(range(len(tokens)), key=lambda i: (len(tokens[i].rows), tokens[i].shared))
+    picked: dict[int, int] = {}
+    for _, same in groupby(order, key=lambda i: len(tokens[i].rows)):
         members = list(same)
-        for begin in range(0, len(members), ROWS // 4):
-            batch = members[begin : begin + ROWS // 4]
-            scores = _continuations(model, [asked[i] for i in batch])
-            found |= {i: int(row.argmax()) for i, row in zip(batch, scores, strict=True)}
-    return [found[i] for i in range(len(questions))]
+        for begin in range(0, len(members), BATCH // 4):
+            batch = members[begin : begin + BATCH // 4]
+            logprobs = _option_logprobs(model, [tokens[i] for i in batch])
+            picked |= {i: int(row.argmax()) for i, row in zip(batch, logprobs, strict=True)}
+    return [picked[i] for i in range(len(questions))]
 
 
 @dataclass(frozen=True)
 class _Options:
-    """The options of a question as token ids: the first `shared` are alike in all.
+    """The options of a question as token ids."""
 
-    Attributes:
-        rows: The question with each of its options.
-        shared: How many tokens all begin with, up to where the options stand.
-        start: Where the options stand.
-    """
-
-    rows: list[list[int]]
-    shared: int
-    start: int
+    rows: list[list[int]]  # the question with each of its options
+    shared: int  # tokens that all rows begin with, up to where the options begin
+    start: int  # where the options begin
 
 
-def _options(model: Model, question: Question) -> _Options:
+def _tokenise_options(model: Model, question: Question) -> _Options:
     head = f"Question: {question.text}\nAnswer:"
     start = len(model.encode(head, chat=False))
     rows = [model.encode(f"{head} {text}", chat=False) for text in question.choices]
@@ -148,27 +146,32 @@ def _options(model: Model, question: Question) -> _Options:
     return _Options(rows, sum(1 for _ in takewhile(bool, alike)), start)
 
 
-def _continuations(model: Model, asked: Sequence[_Options]) -> Float[Tensor, "question option"]:
+def _option_logprobs(
+    model: Model, questions: Sequence[_Options]
+) -> Float[Tensor, "question option"]:
     """Log-probability of every option; each question is read once for all of its options."""
-    n = len(asked[0].rows)
-    heads, seen = _padded([one.rows[0][: one.shared] for one in asked], model, left=True)
-    rests, real = _padded([row[one.shared :] for one in asked for row in one.rows], model)
-    with torch.inference_mode(), _reading_at(model, -1):
-        out = _forward(model, heads, seen, None, last=True)
+    n = len(questions[0].rows)
+    # First the shared beginnings, whose cache is then repeated for each option.
+    heads, seen = _pad(model, [q.rows[0][: q.shared] for q in questions], side="left")
+    rests, real = _pad(model, [row[q.shared :] for q in questions for row in q.rows], side="right")
+    with _reading(model, -1):
+        out = _forward(model, heads, mask=seen, last=True)
     first = torch.log_softmax(out.logits[:, -1:].float(), dim=-1).repeat_interleave(n, 0)
     out.past_key_values.batch_repeat_interleave(n)
     mask = torch.cat([seen.repeat_interleave(n, 0), real], dim=1)
-    with torch.inference_mode(), _reading_at(model, rests.shape[1] - 1):
-        out = _forward(model, rests, mask, out.past_key_values)
+    with _reading(model, rests.shape[1] - 1):
+        out = _forward(model, rests, mask=mask, past=out.past_key_values)
     logprobs = torch.cat([first, torch.log_softmax(out.logits[:, :-1].float(), dim=-1)], dim=1)
     own = logprobs.gather(2, rests[..., None])[..., 0]
-    skipped = torch.tensor([one.start - one.shared for one in asked]).repeat_interleave(n)
+    skipped = torch.tensor([q.start - q.shared for q in questions]).repeat_interleave(n)
     counted = (torch.arange(rests.shape[1]) >= skipped[:, None]).to(own.device) & real.bool()
-    return (own * counted).sum(dim=1).reshape(len(asked), n)
+    return (own * counted).sum(dim=1).reshape(len(questions), n)
 
 
-def _forward(model: Model, ids: Tensor, mask: Tensor, past: Any, last: bool = False) -> Any:
-    """A pass of the model; with `last`, only the last column need be unembedded."""
+def _forward(
+    model: Model, ids: Tensor, *, mask: Tensor, past: Any = None, last: bool = False
+) -> Any:
+    """A pass of the model; with `last`, only the last column needs logits."""
     takes_last = "logits_to_keep" in signature(model.hf.forward).parameters
     positions = (mask.cumsum(-1) - 1).clamp_min(0)[:, -ids.shape[1] :]
     return model.hf(
@@ -181,28 +184,25 @@ def _forward(model: Model, ids: Tensor, mask: Tensor, past: Any, last: bool = Fa
     )
 
 
-def _padded(
-    rows: Sequence[list[int]], model: Model, left: bool = False
+def _pad(
+    model: Model, rows: Sequence[list[int]], *, side: str
 ) -> tuple[Int[Tensor, "row pos"], Int[Tensor, "row pos"]]:
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), model.pad_id)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        at = slice(width - len(tokens), width) if left else slice(0, len(tokens))
-        ids[row, at] = torch.tensor(tokens)
-        mask[row, at] = 1
-    return ids.to(model.device), mask.to(model.device)
+    """Token ids padded on one side, and a mask that is 1 at tokens."""
+    ids = [torch.tensor(row, dtype=torch.long, device=model.device) for row in rows]
+    mask = pad_sequence([torch.ones_like(row) for row in ids], True, padding_side=side)
+    return pad_sequence(ids, True, model.pad_id, padding_side=side), mask
 
 
 @contextmanager
-def _reading_at(model: Model, generated: int) -> Iterator[None]:
-    """Texts and options count as generated, questions as prompt, for edits that tell them apart."""
-    model.clock.generated = generated
+def _reading(model: Model, last: int) -> Iterator[None]:
+    """Read the last column as token `last` of a reply, -1 as prompt: some edits act on one only."""
+    model.clock.generated = last
     try:
-        yield
+        with torch.inference_mode():
+            yield
     finally:
         model.clock.generated = None
 
 
-def _drawn(name: str, n: int, seed: int) -> list[Question]:
-    return sampled(behaviours.bank(name), n, seed) if n else []
+def _sample_bank(name: str, n: int, seed: int) -> list[Question]:
+    return draw_groups(behaviours.load_bank(name), n, seed=seed) if n else []

@@ -9,19 +9,19 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.interventions import Edit, norm_matched
 from hlens.model import Model
-from hlens.types import NeuronSet
+from hlens.types import NeuronSet, SetKind
 
-LEAST_RANDOM = 8  # fewer random sets say too little about chance
+MIN_RANDOM = 8  # fewer random sets say too little about chance
 
 
 @dataclass(frozen=True, eq=False)
-class Controls:
-    """What stands beside the neurons in question.
+class ControlSets:
+    """The neuron sets that are edited beside the target neurons.
 
     Attributes:
         random: Number of random sets with as many neurons in each layer; 8 at least.
-        matched: Number of random sets whose neurons contribute about as much; 0 for none, or 8
-            and more.
+        matched: Number of random sets whose neurons contribute about as much; 0 for none, else 8
+            or more.
         contribution: Mean contribution of each neuron, for `matched`.
         truth: Neurons associated with true answers (``detector.truth_neurons``), or None.
         norm_matched: Number of random perturbations as large as the edit, each along one
@@ -37,14 +37,14 @@ class Controls:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.random < LEAST_RANDOM:
+        if self.random < MIN_RANDOM:
             raise HlensError(
-                f"{self.random} random sets; give at least {LEAST_RANDOM}, without them no effect "
+                f"{self.random} random sets; give at least {MIN_RANDOM}, without them no effect "
                 "can be told from chance"
             )
-        if 0 < self.matched < LEAST_RANDOM:
+        if 0 < self.matched < MIN_RANDOM:
             raise HlensError(
-                f"{self.matched} contribution-matched sets; give none, or at least {LEAST_RANDOM}"
+                f"{self.matched} contribution-matched sets; give none, or at least {MIN_RANDOM}"
             )
         if self.matched and self.contribution is None:
             raise HlensError("matched random sets need contribution=, the mean of each neuron")
@@ -52,44 +52,47 @@ class Controls:
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """One edit of one set.
+    """One edit of one set at one dose.
 
     Attributes:
         set: Name of the set.
-        kind: ``"target"``, ``"random"``, ``"random_matched"``, ``"truth"`` or ``"norm_matched"``.
+        kind: Its role.
         alpha: The dose.
-        pairs: Neurons and edit; empty where the dose changes nothing.
+        edits: Neurons and edit; empty at the dose that changes nothing.
     """
 
     set: str
-    kind: str
+    kind: SetKind
     alpha: float
-    pairs: tuple[tuple[NeuronSet, Edit], ...]
+    edits: tuple[tuple[NeuronSet, Edit], ...]
 
 
-def conditions(
+def plan_conditions(
     model: Model,
     neurons: NeuronSet,
     alphas: Sequence[float],
-    controls: Controls,
+    *,
+    controls: ControlSets,
     edit: Callable[[float], Edit],
     unmodified: float,
 ) -> list[Condition]:
-    """All conditions, the unmodified model first (its dose changes no set, so it is run once).
+    """All conditions, the unmodified model first: it is the same for every set and runs once.
 
-    Then dose by dose, every set of it, from both ends inwards: what an interrupted run has finished
-    can be compared, and has a slope.
+    The others follow dose by dose, from both ends inwards, so that what an interrupted run has
+    finished already compares sets and has a slope.
     """
-    found = [Condition("unmodified", "unmodified", unmodified, ())]
-    compared = sets(neurons, controls)
+    plan = [Condition("unmodified", SetKind.UNMODIFIED, unmodified, ())]
+    sets = compared_sets(neurons, controls)
     for alpha in _from_both_ends(sorted({*alphas} - {unmodified})):
-        for name, kind, members in compared:
-            found.append(Condition(name, kind, alpha, ((members, edit(alpha)),)))
+        for name, kind, members in sets:
+            plan.append(Condition(name, kind, alpha, ((members, edit(alpha)),)))
         for seed in range(controls.seed, controls.seed + controls.norm_matched):
-            way_back = alpha < unmodified
-            pair = norm_matched(model, neurons, edit(alpha), seed, backwards=way_back)
-            found.append(Condition(f"norm-matched {seed}", "norm_matched", alpha, (pair,)))
-    return found
+            # The edit pushes the other way below the unmodified dose, and so must its control.
+            backwards = alpha < unmodified
+            push = norm_matched(model, neurons, edit(alpha), seed=seed, backwards=backwards)
+            name = f"norm-matched {seed}"
+            plan.append(Condition(name, SetKind.NORM_MATCHED, alpha, (push,)))
+    return plan
 
 
 def _from_both_ends(doses: list[float]) -> list[float]:
@@ -98,18 +101,20 @@ def _from_both_ends(doses: list[float]) -> list[float]:
     >>> _from_both_ends([0.0, 0.5, 2.0, 3.0])
     [3.0, 0.0, 2.0, 0.5]
     """
-    return [doses[-1 - at // 2] if at % 2 == 0 else doses[at // 2] for at in range(len(doses))]
+    return [doses[-1 - i // 2] if i % 2 == 0 else doses[i // 2] for i in range(len(doses))]
 
 
-def sets(neurons: NeuronSet, controls: Controls) -> list[tuple[str, str, NeuronSet]]:
-    """Name, kind and members of every set, the neurons in question first."""
-    found = [(neurons.name or "H-neurons", "target", neurons)]
+def compared_sets(
+    neurons: NeuronSet, controls: ControlSets
+) -> list[tuple[str, SetKind, NeuronSet]]:
+    """Name, kind and members of every set, the target neurons first."""
+    sets = [(neurons.name or "H-neurons", SetKind.TARGET, neurons)]
     seeds = range(controls.seed, controls.seed + max(controls.random, controls.matched))
     for seed in seeds[: controls.random]:
-        found.append((f"random {seed}", "random", neurons.random_like(seed, "layer")))
+        sets.append((f"random {seed}", SetKind.RANDOM, neurons.random_like(seed, "layer")))
     for seed in seeds[: controls.matched]:
         members = neurons.random_like(seed, "contribution", controls.contribution)
-        found.append((f"matched {seed}", "random_matched", members))
+        sets.append((f"matched {seed}", SetKind.MATCHED, members))
     if controls.truth is not None and len(controls.truth):
-        found.append((controls.truth.name or "truth neurons", "truth", controls.truth))
-    return found
+        sets.append((controls.truth.name or "truth neurons", SetKind.TRUTH, controls.truth))
+    return sets

@@ -10,30 +10,29 @@ from typing import Any
 import pandas as pd
 
 from hlens.behaviours import Behaviour, Outcome
-from hlens.effects.capability import Capability, Score
-from hlens.effects.conditions import Condition, Controls, conditions
+from hlens.effects.capability import CapabilityScore, CapabilityTest
+from hlens.effects.conditions import Condition, ControlSets, plan_conditions
 from hlens.errors import HlensError
 from hlens.interventions import Edit, scale
 from hlens.model import Model
 from hlens.store import RowParts
-from hlens.types import NeuronSet
+from hlens.types import NeuronSet, SetKind
 
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-CAPABILITY = ("perplexity", "kl", "multiple_choice")
 Progress = Callable[[int, int], None]
-Task = Behaviour | Capability
+Test = Behaviour | CapabilityTest
 
 
 def intervene(
     model: Model,
     neurons: NeuronSet,
     behaviours: Sequence[Behaviour],
-    alphas: Sequence[float] = ALPHAS,
-    controls: Controls | None = None,
     *,
+    alphas: Sequence[float] = ALPHAS,
+    controls: ControlSets | None = None,
     edit: Callable[[float], Edit] = scale,
     unmodified: float = 1.0,
-    capability: Capability | None = None,
+    capability: CapabilityTest | None = None,
     folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -41,23 +40,24 @@ def intervene(
 
     Args:
         model: The model.
-        neurons: The neurons in question.
+        neurons: The target neurons.
         behaviours: From `hlens.behaviours.load`.
-        alphas: Doses; the one that leaves the model as it is need not be among them.
-        controls: What stands beside the neurons; default 8 random sets and one random perturbation.
+        alphas: Doses; the one that leaves the model unmodified need not be among them.
+        controls: The sets beside the target; default 8 random sets and one random perturbation.
         edit: Dose -> edit.
         unmodified: The dose that changes nothing.
         capability: What the edit may cost; None leaves it out.
-        folder: Where finished runs are kept: an interrupted one goes on there, and one with
-            further sets, doses or behaviours does only what is new.
+        folder: Where finished runs are kept. An interrupted call resumes from there, and one with
+            further sets, doses or behaviours runs only what is new.
         progress: Called with (runs done, runs in all); a run is one dose of one set on one
             behaviour, or on capability.
 
     Returns:
         One row a reply or score: ``behaviour, set, kind, alpha, question_id, group, value, unit,
-        applies, n_tokens, capped, refused, reason, text, touched``. `rates`, `slopes`, `flips`
-        and `pareto` read it. The unmodified model is there once for every set. ``touched`` is the
-        receipt: tokens x neurons that the edit acted on in this dose of this behaviour.
+        applies, n_tokens, capped, refused, reason, text, touched``, with ``kind`` a
+        `hlens.types.SetKind`. `rates`, `slopes`, `flips` and `pareto` read it. Every set has the
+        rows of the unmodified model as its own. ``touched`` is the receipt: tokens x neurons that
+        the edit acted on in this dose of this behaviour.
 
     Raises:
         HlensError: No neurons, no behaviour, an alpha that is not finite, neurons of another model,
@@ -69,78 +69,77 @@ def intervene(
         )
     for behaviour in behaviours:
         behaviour.check(model)
-    tasks: list[Task] = [*behaviours, *([capability] if capability else [])]
-    plan = conditions(model, neurons, alphas, controls or Controls(), edit, unmodified)
-    runs = [(condition, task) for condition in plan for task in tasks]
+    tests: list[Test] = [*behaviours, *([capability] if capability else [])]
+    controls = controls or ControlSets()
+    plan = plan_conditions(
+        model, neurons, alphas, controls=controls, edit=edit, unmodified=unmodified
+    )
+    runs = [(condition, test) for condition in plan for test in tests]
     parts = (
         RowParts(folder, f"{model.fingerprint} {model.provenance.tokenizer}") if folder else None
     )
     rows: list[dict[str, Any]] = []
-    for number, (condition, task) in enumerate(runs):
-        name = _key(condition, task) if parts else ""
-        own = parts.load(name) if parts else None
-        if own is None:
-            own = _run(model, condition, task)
+    for number, (condition, test) in enumerate(runs, start=1):
+        name = _run_key(condition, test) if parts else ""
+        run_rows = parts.load(name) if parts else None
+        if run_rows is None:
+            run_rows = _run(model, condition, test)
             if parts:
-                parts.save(name, own)
-        rows += own
+                parts.save(name, run_rows)
+        rows += run_rows
         if progress:
-            progress(number + 1, len(runs))
+            progress(number, len(runs))
     return _with_unmodified(pd.DataFrame(rows))
 
 
-def _run(model: Model, condition: Condition, task: Task) -> list[dict[str, Any]]:
-    """One dose of one set on one task, in a block of its own: the receipt is of this alone."""
-    with model.editing(list(condition.pairs)) as receipt:
-        rows = _scores(task()) if isinstance(task, Capability) else _replies(task.run(model))
-    mark = {"set": condition.set, "kind": condition.kind, "alpha": condition.alpha}
-    return [{**mark, **row, "touched": receipt.touched} for row in rows]
+def _run(model: Model, condition: Condition, test: Test) -> list[dict[str, Any]]:
+    """One dose of one set on one test, in a block of its own: the receipt is of this alone."""
+    with model.editing(list(condition.edits)) as receipt:
+        if isinstance(test, CapabilityTest):
+            rows = [_score_row(score) for score in test()]
+        else:
+            rows = [_reply_row(outcome) for outcome in test.run(model)]
+    head = {"set": condition.set, "kind": condition.kind.value, "alpha": condition.alpha}
+    return [{**head, **row, "touched": receipt.touched} for row in rows]
 
 
-def _replies(found: Sequence[Outcome]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for one in found:
-        row = asdict(one)
-        hit = row.pop("hit")
-        row["value"] = None if hit is None else float(hit)
-        rows.append({"behaviour": row.pop("measure"), "unit": "share", **row})
-    return rows
+def _reply_row(outcome: Outcome) -> dict[str, Any]:
+    row = asdict(outcome)
+    hit = row.pop("hit")
+    head = {"behaviour": row.pop("measure"), "unit": "share"}
+    return {**head, **row, "value": None if hit is None else float(hit)}
 
 
-def _scores(found: Sequence[Score]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for one in found:
-        row = asdict(one)
-        measure = row.pop("measure")
-        unit = "share" if measure == "multiple_choice" else "nats"
-        rows.append({"behaviour": measure, "unit": unit, "applies": True, **row})
-    return rows
+def _score_row(score: CapabilityScore) -> dict[str, Any]:
+    row = asdict(score)
+    measure = row.pop("measure")
+    unit = "share" if measure == "multiple_choice" else "nats"
+    return {"behaviour": measure, "unit": unit, "applies": True, **row}
 
 
 def _with_unmodified(table: pd.DataFrame) -> pd.DataFrame:
     """The unmodified model's rows given to every set, as its dose that changes nothing."""
-    plain = table.loc[table.kind == "unmodified"]
-    edited: Any = table.loc[table.kind != "unmodified"]
+    plain = table.loc[table.kind == SetKind.UNMODIFIED]
+    edited: Any = table.loc[table.kind != SetKind.UNMODIFIED]
     pieces = []
-    for (name, kind), own in edited.groupby(["set", "kind"], sort=False):
-        pieces += [plain.assign(set=name, kind=kind), own]
+    for (name, kind), rows in edited.groupby(["set", "kind"], sort=False):
+        pieces += [plain.assign(set=name, kind=kind), rows]
     whole: pd.DataFrame = pd.concat(pieces or [plain], ignore_index=True)
     whole["value"] = whole["value"].astype(float)
     return whole
 
 
-def _key(condition: Condition, task: Task) -> str:
+def _run_key(condition: Condition, test: Test) -> str:
     """Hash of all that the rows of one run depend on, but for the model."""
     hashed = hashlib.sha256()
-    for neurons, edit in condition.pairs:
+    for neurons, edit in condition.edits:
         hashed.update(repr((edit.name, edit.scope.name, sorted(neurons.members))).encode())
-        for held in edit.values:
-            hashed.update(held.detach().cpu().contiguous().float().numpy().tobytes())
-    if isinstance(task, Capability):
-        asked: Any = [(q.id, q.text, q.choices) for q in (*task.texts, *task.questions)]
+        for tensor in edit.values:
+            hashed.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    if isinstance(test, CapabilityTest):
+        asked: Any = [(q.id, q.text, q.choices) for q in (*test.texts, *test.questions)]
     else:
-        asked = [(q.id, q.text, q.context, q.answers, q.choices) for q in task.questions]
-        asked = (task.name, repr(task.suite.settings), asked)
-    mark = (condition.set, condition.kind, condition.alpha, asked)
-    hashed.update(json.dumps(mark).encode())
+        asked = [(q.id, q.text, q.context, q.answers, q.choices) for q in test.questions]
+        asked = (test.name, repr(test.suite.settings), asked)
+    hashed.update(json.dumps((condition.set, condition.kind, condition.alpha, asked)).encode())
     return hashed.hexdigest()[:32]

@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 
 from hlens.errors import HlensError
+from hlens.interventions import Activations, align, capture
 from hlens.model import Model
 
 FIELDS = ("id", "clean", "corrupted", "answer", "foil")
-LEAST = 0.5  # logits: pairs that the model hardly tells apart have shares of next to nothing
+MIN_DIFFERENCE = 0.5  # logits; below it, shares restored are shares of next to nothing
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two prompts and the two tokens that tell them apart.
+    """Two prompts, and the two tokens between which they decide.
 
     Attributes:
         id: Name of the pair.
@@ -34,76 +35,99 @@ class Pair:
     foil: int
 
 
-def pair(model: Model, id: str, clean: str, corrupted: str, answer: str, foil: str) -> Pair:
-    """A pair from texts: plain prompts, to be continued with the answer's and the foil's words.
+def make_pair(model: Model, *, id: str, clean: str, corrupted: str, answer: str, foil: str) -> Pair:
+    """A pair from texts: plain prompts, to be continued with the words of the answer or the foil.
 
     Tokens that both words begin with (a space, where it is a token of its own) go to the prompts.
 
     Raises:
-        HlensError: Answer and foil are not told apart by a token.
+        HlensError: Answer and foil begin with the same tokens.
     """
-    ids = [tuple(model.encode(text, chat=False)) for text in (clean, corrupted)]
-    words = [model.encode(f"{corrupted} {word}", chat=False) for word in (answer, foil)]
-    said = list(zip(*(word[len(ids[1]) :] for word in words), strict=False))
-    at = next((place for place, (a, b) in enumerate(said) if a != b), None)
-    if at is None:
+    clean_ids, corrupted_ids = (tuple(model.encode(t, chat=False)) for t in (clean, corrupted))
+    texts = [model.encode(f"{corrupted} {word}", chat=False) for word in (answer, foil)]
+    words = list(zip(*(ids[len(corrupted_ids) :] for ids in texts), strict=False))
+    first_difference = next((i for i, (a, b) in enumerate(words) if a != b), None)
+    if first_difference is None:
         raise HlensError(f"pair {id!r}: {answer!r} and {foil!r} begin alike; change one of them")
-    shared = tuple(token for token, _ in said[:at])
-    return Pair(id, ids[0] + shared, ids[1] + shared, *said[at])
+    shared = tuple(token for token, _ in words[:first_difference])
+    return Pair(id, clean_ids + shared, corrupted_ids + shared, *words[first_difference])
 
 
-def pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
-    """The pairs that ship with hlens (true and false premise, known and invented entity), or a
-    file's: one JSON object a line with the texts ``id, clean, corrupted, answer, foil``.
+def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
+    """The pairs of a file, or those that ship with hlens.
+
+    Args:
+        model: The model whose tokens they become.
+        path: JSONL, one object a line with the texts ``id, clean, corrupted, answer, foil``; None
+            for the shipped pairs (true and false premise, known and invented entity).
 
     Raises:
         HlensError: No such file, no pair in it, or a line that lacks a field.
     """
-    place = Path(path) if path else Path(str(files("hlens") / "effects" / "banks" / "pairs.jsonl"))
-    if not place.is_file():
-        raise HlensError(f"no file {str(place)!r}; expected JSONL with {', '.join(FIELDS)}")
-    found = []
-    for number, line in enumerate(place.read_text(encoding="utf-8").split("\n"), start=1):
+    file = Path(path) if path else Path(str(files("hlens") / "effects" / "banks" / "pairs.jsonl"))
+    if not file.is_file():
+        raise HlensError(f"no file {str(file)!r}; expected JSONL with {', '.join(FIELDS)}")
+    pairs = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            found.append(pair(model, *(str(row[field]) for field in FIELDS)))
+            pairs.append(make_pair(model, **{field: str(row[field]) for field in FIELDS}))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             why = f"no field {error}" if isinstance(error, KeyError) else "not a JSON object"
-            raise HlensError(f"{place.name}, line {number}: {why}; expected {FIELDS}") from None
-    if not found:
-        raise HlensError(f"{place} holds no pair; expected one JSON object a line")
-    return found
+            raise HlensError(f"{file.name}, line {number}: {why}; expected {FIELDS}") from None
+    if not pairs:
+        raise HlensError(f"{file} holds no pair; expected one JSON object a line")
+    return pairs
 
 
-def told_apart(model: Model, pairs: Sequence[Pair], least: float = LEAST) -> list[Pair]:
-    """The pairs on which the model leans to the answer by `least` logits more when it is clean."""
-    ends = [differences(model, one) for one in pairs]
-    return [one for one, (clean, bad) in zip(pairs, ends, strict=True) if clean - bad >= least]
+def distinguished_pairs(
+    model: Model, pairs: Sequence[Pair], *, min_difference: float = MIN_DIFFERENCE
+) -> list[Pair]:
+    """The pairs that the model distinguishes.
+
+    Those where the logit difference answer - foil is `min_difference` or more larger after the
+    clean prompt: where it is not, a patch has nothing to restore.
+    """
+    differences = [logit_differences(model, pair) for pair in pairs]
+    return [
+        pair
+        for pair, (clean, corrupted) in zip(pairs, differences, strict=True)
+        if clean - corrupted >= min_difference
+    ]
 
 
-def differences(model: Model, one: Pair) -> tuple[float, float]:
+def logit_differences(model: Model, pair: Pair) -> tuple[float, float]:
     """Logit difference answer - foil after the clean and after the corrupted prompt."""
-    values = []
-    for ids in (one.clean, one.corrupted):
+    differences = []
+    for ids in (pair.clean, pair.corrupted):
         with torch.inference_mode():
             row = torch.tensor([ids], device=model.device)
             logits = model.hf(input_ids=row, use_cache=False).logits[0, -1].float()
-        values.append(float(logits[one.answer] - logits[one.foil]))
-    return values[0], values[1]
+        differences.append(float(logits[pair.answer] - logits[pair.foil]))
+    return differences[0], differences[1]
 
 
-def ends(model: Model, one: Pair) -> tuple[float, float]:
-    """As `differences`.
+@dataclass(frozen=True, eq=False)
+class PairRun:
+    """Both runs of a pair: what a patch takes from the clean one, and how far they differ."""
 
-    Raises:
-        HlensError: They are the same, so that there is nothing to restore.
-    """
-    clean, corrupted = differences(model, one)
-    if abs(clean - corrupted) < 1e-4:
-        raise HlensError(
-            f"pair {one.id!r}: both prompts give the same logit difference ({clean:.3f}), "
-            "there is nothing to restore; choose prompts that the model tells apart"
-        )
-    return clean, corrupted
+    model: Model
+    pair: Pair
+    source: Activations  # of the clean run
+    places: dict[int, int]  # shared token of the corrupted prompt -> that of the clean one
+    clean: float  # logit difference answer - foil after the clean prompt
+    corrupted: float  # the same after the corrupted prompt
+
+    @classmethod
+    def start(cls, model: Model, pair: Pair) -> "PairRun":
+        """Run both prompts; `HlensError` where they give the same: shares would divide by zero."""
+        clean, corrupted = logit_differences(model, pair)
+        if abs(clean - corrupted) < 1e-4:
+            raise HlensError(
+                f"pair {pair.id!r}: both prompts give the same logit difference ({clean:.3f}), "
+                "there is nothing to restore; choose prompts that the model distinguishes"
+            )
+        source, places = capture(model, pair.clean), align(pair.corrupted, pair.clean)
+        return cls(model, pair, source, places, clean, corrupted)

@@ -1,35 +1,41 @@
-"""Patching studies: which neurons carry what differs between two prompts.
+"""Patching studies: which neurons carry the difference between two prompts.
 
-Activations of the clean run are put into the corrupted run; the effect of a patch is the share of
-the difference between the runs that it restores: 0 nothing, 1 all (Meng et al. 2022; Zhang and
-Nanda 2023, arXiv 2309.16042). Attribution patching estimates it for every neuron from one backward
-pass (Syed et al. 2023, arXiv 2310.10348): the screen, of which exact patching is the check.
+Activations of the clean run are put into the corrupted run. The effect of a patch is the share of
+the difference between the two runs that it restores, 0 for none and 1 for all (Meng et al. 2022;
+Zhang and Nanda 2023, arXiv 2309.16042). Say the logit difference is 2.0 on "The planet Mars" and
+-1.0 on "The planet Vulcan": a patch that lifts the latter to 0.5 has restored (0.5 + 1) / 3 = 50 %.
+
+Exact patching needs a forward pass for each neuron. To first order the effect is (clean - corrupted
+activation) x gradient, which one backward pass gives for all (attribution patching, Syed et al.
+2023, arXiv 2310.10348): a screen, of which exact patching is the check.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
-from hlens.effects.attributing import attribution
-from hlens.effects.pairs import Pair, ends
+from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import bootstrapped
-from hlens.interventions import Activations, Edit, Scope, Site, align, capture, patch
+from hlens.interventions import Activations, Edit, Scope, Site, patch
 from hlens.interventions.patches import Positions
 from hlens.model import Columns, Model
-from hlens.types import NeuronSet, address
+from hlens.types import NeuronSet, PatchKind, address
 
-ROWS = 32  # patched copies of a prompt in one batch
+BATCH = 32  # patched copies of a prompt in one batch
 KEYS = ["kind", "name", "layer", "neuron"]
+Group = tuple[dict[str, Any], NeuronSet]  # the first columns of its row, and what is patched
 
 
 def patching(
-    model: Model, pairs: Sequence[Pair], neurons: NeuronSet, random: int = 8, seed: int = 0
+    model: Model, pairs: Sequence[Pair], neurons: NeuronSet, *, random: int = 8, seed: int = 0
 ) -> pd.DataFrame:
     """Effect of patching each neuron, each layer's members, all members, and every neuron.
 
@@ -37,49 +43,66 @@ def patching(
         model: The model.
         pairs: The pairs; tokens that two prompts share at their beginnings and ends are patched
             (`hlens.interventions.align`).
-        neurons: The neurons in question.
+        neurons: The target neurons.
         random: Random sets of the same layers, patched whole: the control of all members.
         seed: First seed of the random sets.
 
     Returns:
         Columns ``pair, kind, name, layer, neuron, effect, attribution, clean, corrupted``. `kind`
-        is ``"neuron"``, ``"layer"``, ``"members"``, ``"random"`` or ``"everything"``; `effect` the
-        exact patch; `attribution` its first-order estimate; `clean` and `corrupted` the logit
-        differences answer - foil. `patched` sums it up over pairs.
+        is a `hlens.types.PatchKind`; `effect` the exact patch; `attribution` its first-order
+        estimate; `clean` and `corrupted` the logit differences answer - foil.
+        `summarise_patching` averages over pairs.
 
     Raises:
-        HlensError: No pairs, no neurons, or a pair whose prompts call for the same.
+        HlensError: No pairs, no neurons, or a pair whose prompts give the same logit difference.
     """
     if not pairs or not len(neurons):
         raise HlensError(f"{len(pairs)} pairs and {len(neurons)} neurons; give one or more of each")
     groups = _groups(neurons, range(seed, seed + random))
+    everything = NeuronSet.from_mask(torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool))
+    whole = (_head(PatchKind.EVERYTHING, "every neuron"), everything)
     rows: list[dict[str, Any]] = []
-    for one in pairs:
-        rows += _study(model, one, groups)
+    for pair in pairs:
+        run = PairRun.start(model, pair)
+        estimate = _attribute(run)
+        shares = _restore(run, [group for _, group in groups], [run.places] * len(groups))
+        # Every neuron in a call of its own: it would widen the edit of a whole batch.
+        shares += _restore(run, [everything], [run.places])
+        head = {"pair": pair.id, "clean": run.clean, "corrupted": run.corrupted}
+        for (row, group), share in zip([*groups, whole], shares, strict=True):
+            estimated = float(estimate[group.mask].sum())
+            rows.append(head | row | {"effect": share, "attribution": estimated})
     return pd.DataFrame(rows)
 
 
-def screen(model: Model, pairs: Sequence[Pair], k: int) -> NeuronSet:
+def attribution(model: Model, pair: Pair) -> Float[Tensor, "layer neuron"]:
+    """First-order estimate of the share that patching each neuron restores.
+
+    Raises:
+        HlensError: Both prompts give the same logit difference.
+    """
+    return _attribute(PairRun.start(model, pair))
+
+
+def screen(model: Model, pairs: Sequence[Pair], *, k: int) -> NeuronSet:
     """The `k` neurons of the whole model to which attribution patching gives the largest share.
 
-    One backward pass a pair; `patching` of what it returns is the check.
+    One backward pass a pair; run `patching` on the result to check it.
 
     Raises:
         HlensError: No pairs, or `k` is not between 1 and the number of neurons.
     """
     if not pairs or not 0 < k <= model.n_layers * model.d_mlp:
         raise HlensError(f"{len(pairs)} pairs, k={k}; give one pair or more, and 1 or more neurons")
-    mean = torch.stack([attribution(model, one) for one in pairs]).mean(dim=0)
-    top = mean.flatten().abs().topk(k).indices
-    chosen = torch.zeros(mean.numel(), dtype=torch.bool)
-    chosen[top] = True
-    found = NeuronSet.from_mask(chosen.reshape(mean.shape))
-    return NeuronSet(
-        found.members, found.n_layers, found.d_mlp, model=model.fingerprint, name="screened neurons"
+    mean = torch.stack([attribution(model, pair) for pair in pairs]).mean(dim=0)
+    mask = torch.zeros(mean.numel(), dtype=torch.bool)
+    mask[mean.flatten().abs().topk(k).indices] = True
+    return NeuronSet.from_mask(
+        mask.reshape(mean.shape), model=model.fingerprint, name="screened neurons"
     )
 
 
-def patched(table: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
+def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
     """Mean effect over the pairs, with bootstrap intervals over pairs.
 
     Args:
@@ -90,30 +113,30 @@ def patched(table: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
         Columns ``kind, name, layer, neuron, effect, low, high, attribution, n``, the strongest of
         each kind first.
     """
-    found = []
+    rows = []
     grouped: Any = table.groupby(KEYS, sort=False)
-    for key, rows in grouped:
-        values = rows.effect.to_numpy()
-        mean = _mean_of(values)
-        one = bootstrapped(float(values.mean()), mean, list(rows.pair), len(values), n_boot)
-        row = {"effect": one.value, "low": one.low, "high": one.high}
-        row |= {"attribution": float(rows.attribution.mean()), "n": one.n}
-        found.append(dict(zip(KEYS, key, strict=True)) | row)
-    whole = pd.DataFrame(found)
-    order = {kind: at for at, kind in enumerate(dict.fromkeys(whole.kind))}
-    by = whole.assign(kind=whole.kind.map(order), effect=-whole.effect.abs())
+    for key, own in grouped:
+        values, pairs = own.effect.to_numpy(), list(own.pair)
+        mean = float(values.mean())
+        estimate = bootstrapped(mean, _weighted_mean(values), pairs, len(values), n_boot=n_boot)
+        row = {"effect": estimate.value, "low": estimate.low, "high": estimate.high}
+        row |= {"attribution": float(own.attribution.mean()), "n": estimate.n}
+        rows.append(dict(zip(KEYS, key, strict=True)) | row)
+    whole = pd.DataFrame(rows)
+    rank = {kind: i for i, kind in enumerate(dict.fromkeys(whole.kind))}
+    by = whole.assign(kind=whole.kind.map(rank), effect=-whole.effect.abs())
     return whole.loc[by.sort_values(["kind", "effect"], kind="stable").index].reset_index(drop=True)
 
 
 def patching_map(
-    model: Model, one: Pair, neurons: NeuronSet, random: int = 4, seed: int = 0
+    model: Model, pair: Pair, neurons: NeuronSet, *, random: int = 4, seed: int = 0
 ) -> pd.DataFrame:
     """Effect of patching each layer's members at each shared token: a heatmap's table.
 
     Args:
         model: The model.
-        one: The pair.
-        neurons: The neurons in question.
+        pair: The pair.
+        neurons: The target neurons.
         random: Random sets of the same layers, patched at the same places.
         seed: First seed of the random sets.
 
@@ -121,81 +144,88 @@ def patching_map(
         Columns ``pair, layer, pos, token_id, token, effect, random_low, random_high, n_random``;
         `pos` counts in the corrupted prompt; the random columns are NaN without random sets.
     """
-    source, places = capture(model, one.clean), align(one.corrupted, one.clean)
-    sets = [neurons, *(neurons.random_like(at, "layer") for at in range(seed, seed + random))]
-    limits = ends(model, one)
+    run = PairRun.start(model, pair)
+    sets = [neurons, *(neurons.random_like(s, "layer") for s in range(seed, seed + random))]
     rows: list[dict[str, Any]] = []
     for layer in _layers(neurons):
-        groups = [_of_layer(members, layer) for members in sets]
-        cells = [(at, group) for at in places for group in groups]
-        maps = [{at: places[at]} for at, _ in cells]
-        values = _effects(model, one, source, maps, [group for _, group in cells], limits)
-        grid = np.array(values).reshape(len(places), len(sets))
-        for at, cell in zip(places, grid, strict=True):
-            row = {"pair": one.id, "layer": layer, "pos": at, "token_id": one.corrupted[at]}
-            row |= {"token": _word(model, one.corrupted[at]), "effect": cell[0]}
+        groups = [_of_layer(members, layer) for members in sets] * len(run.places)
+        shares = _restore(run, groups, [{a: b} for a, b in run.places.items() for _ in sets])
+        cells = np.array(shares).reshape(len(run.places), len(sets))
+        for pos, cell in zip(run.places, cells, strict=True):
+            token_id = pair.corrupted[pos]
+            row = {"pair": pair.id, "layer": layer, "pos": pos, "token_id": token_id}
+            row |= {"token": _token_text(model, token_id), "effect": cell[0]}
             row |= {"random_low": cell[1:].min() if random else np.nan}
             rows.append(row | {"random_high": cell[1:].max() if random else np.nan})
     return pd.DataFrame(rows).assign(n_random=random)
 
 
-def _groups(neurons: NeuronSet, seeds: range) -> list[tuple[dict[str, Any], NeuronSet]]:
-    """What is patched together, and the row that tells of it."""
-    found = []
-    for layer, neuron in neurons:
-        row = {"kind": "neuron", "name": address((layer, neuron)), "layer": layer}
-        found.append((row | {"neuron": neuron}, _only(neurons, [(layer, neuron)])))
+def _groups(neurons: NeuronSet, seeds: range) -> list[Group]:
+    """What is patched together: each neuron, each layer's members, all members, random sets."""
+    groups = [(_head(PatchKind.NEURON, address(n), *n), _subset(neurons, [n])) for n in neurons]
     for layer in _layers(neurons):
-        row = {"kind": "layer", "name": f"layer {layer}", "layer": layer, "neuron": -1}
-        found.append((row, _of_layer(neurons, layer)))
-    whole = {"kind": "members", "name": neurons.name or "H-neurons", "layer": -1, "neuron": -1}
-    found.append((whole, neurons))
+        head = _head(PatchKind.LAYER, f"layer {layer}", layer)
+        groups.append((head, _of_layer(neurons, layer)))
+    groups.append((_head(PatchKind.MEMBERS, neurons.name or "H-neurons"), neurons))
     for seed in seeds:
-        row = {"kind": "random", "name": f"random {seed}", "layer": -1, "neuron": -1}
-        found.append((row, neurons.random_like(seed, "layer")))
-    return found
+        head = _head(PatchKind.RANDOM, f"random {seed}")
+        groups.append((head, neurons.random_like(seed, "layer")))
+    return groups
 
 
-def _study(
-    model: Model, one: Pair, groups: Sequence[tuple[dict[str, Any], NeuronSet]]
-) -> list[dict[str, Any]]:
-    source, places = capture(model, one.clean), align(one.corrupted, one.clean)
-    limits, estimate = ends(model, one), attribution(model, one)
-    mark = {"pair": one.id, "clean": limits[0], "corrupted": limits[1]}
-    sets = [group for _, group in groups]
-    values = _effects(model, one, source, [places] * len(sets), sets, limits)
-    rows = []
-    for (row, group), value in zip(groups, values, strict=True):
-        own = {"effect": value, "attribution": float(estimate[group.mask].sum())}
-        rows.append(mark | row | own)
-    whole = NeuronSet.from_mask(torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool))
-    (value,) = _effects(model, one, source, [places], [whole], limits)
-    row = {"kind": "everything", "name": "every neuron", "layer": -1, "neuron": -1}
-    rows.append(mark | row | {"effect": value, "attribution": float(estimate.sum())})
-    return rows
+def _head(kind: PatchKind, name: str, layer: int = -1, neuron: int = -1) -> dict[str, Any]:
+    return {"kind": kind.value, "name": name, "layer": layer, "neuron": neuron}
 
 
-def _effects(
-    model: Model,
-    one: Pair,
-    source: Activations,
-    maps: Sequence[Positions],
-    groups: Sequence[NeuronSet],
-    limits: tuple[float, float],
-) -> list[float]:
-    """Share restored by each patch: group i at the tokens of map i, many copies in a batch."""
-    clean, corrupted = limits
-    found: list[float] = []
-    for begin in range(0, len(groups), ROWS):
-        some = groups[begin : begin + ROWS]
-        edit = _row_by_row(source, maps[begin : begin + ROWS], some)
-        union = _only(some[0], sorted(frozenset().union(*(group.members for group in some))))
-        ids = torch.tensor([one.corrupted], device=model.device).expand(len(some), -1)
+def _restore(run: PairRun, groups: Sequence[NeuronSet], maps: Sequence[Positions]) -> list[float]:
+    """Share restored by patching group i at the tokens of map i, many copies in a batch."""
+    model, pair, shares = run.model, run.pair, []
+    for begin in range(0, len(groups), BATCH):
+        some = groups[begin : begin + BATCH]
+        edit = _row_by_row(run.source, maps[begin : begin + BATCH], some)
+        union = _subset(some[0], sorted(frozenset().union(*(group.members for group in some))))
+        ids = torch.tensor([pair.corrupted], device=model.device).expand(len(some), -1)
         with model.editing(union, edit), torch.inference_mode():
             logits = model.hf(input_ids=ids, use_cache=False).logits[:, -1].float()
-        values = (logits[:, one.answer] - logits[:, one.foil]).tolist()
-        found += [(value - corrupted) / (clean - corrupted) for value in values]
-    return found
+        values = (logits[:, pair.answer] - logits[:, pair.foil]).tolist()
+        shares += [(value - run.corrupted) / (run.clean - run.corrupted) for value in values]
+    return shares
+
+
+def _attribute(run: PairRun) -> Float[Tensor, "layer neuron"]:
+    """(clean - corrupted activation) x gradient of the logit difference at the corrupted prompt.
+
+    Summed over shared tokens, as a share of the difference between the runs.
+    """
+    model, pair = run.model, run.pair
+    here, there = torch.tensor(list(run.places)), torch.tensor(list(run.places.values()))
+    acts: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        for layer, module in enumerate(model.down_projections):
+            hook = module.register_forward_pre_hook(_keep_in_graph(acts, layer))
+            stack.callback(hook.remove)
+        ids = torch.tensor([pair.corrupted], device=model.device)
+        with torch.enable_grad():
+            logits = model.hf(input_ids=ids, use_cache=False).logits[0, -1]
+            value = logits[pair.answer] - logits[pair.foil]
+        grads = torch.autograd.grad(value, [acts[layer] for layer in range(model.n_layers)])
+    effects = []
+    for layer, grad in enumerate(grads):
+        width = len(pair.corrupted)
+        step = run.source.values[layer][there] - acts[layer].detach().reshape(width, -1)[here]
+        effects.append((step * grad.reshape(width, -1)[here]).sum(0).float().cpu())
+    return torch.stack(effects) / (run.clean - run.corrupted)
+
+
+def _keep_in_graph(acts: dict[int, Tensor], layer: int) -> Any:
+    """Hook that keeps the activation in the graph, whether or not the weights want gradients."""
+
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        act = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
+        acts[layer] = act
+        return (act, *args[1:])
+
+    return hook
 
 
 def _row_by_row(
@@ -206,17 +236,17 @@ def _row_by_row(
     masks: Bool[Tensor, "row layer neuron"] = torch.stack([group.mask for group in groups])
 
     def change(old: Columns, site: Site) -> Columns:
-        mine = masks[:, site.layer].to(old.device)[:, site.neurons]
-        return torch.where(mine[:, None, :], whole.change(old, site), old)
+        own = masks[:, site.layer].to(old.device)[:, site.neurons]
+        return torch.where(own[:, None, :], whole.change(old, site), old)
 
     return Edit("patch", change, Scope("shared", whole.scope.mask), shape=whole.shape)
 
 
-def _mean_of(values: np.ndarray) -> Any:
+def _weighted_mean(values: np.ndarray) -> Any:
     return lambda weights: (weights @ values) / weights.sum(axis=1)
 
 
-def _word(model: Model, token_id: int) -> str:
+def _token_text(model: Model, token_id: int) -> str:
     return str(token_id) if model.tokenizer is None else model.tokenizer.decode([token_id])
 
 
@@ -225,10 +255,8 @@ def _layers(neurons: NeuronSet) -> list[int]:
 
 
 def _of_layer(neurons: NeuronSet, layer: int) -> NeuronSet:
-    return _only(neurons, [member for member in neurons if member[0] == layer])
+    return _subset(neurons, [member for member in neurons if member[0] == layer])
 
 
-def _only(neurons: NeuronSet, members: Sequence[tuple[int, int]]) -> NeuronSet:
-    return NeuronSet(
-        frozenset(members), neurons.n_layers, neurons.d_mlp, model=neurons.model, name=neurons.name
-    )
+def _subset(neurons: NeuronSet, members: Sequence[tuple[int, int]]) -> NeuronSet:
+    return replace(neurons, members=frozenset(members), weights=None)

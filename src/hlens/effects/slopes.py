@@ -1,4 +1,8 @@
-"""Slopes: how much a behaviour moves per unit of dose, against the same of random neurons."""
+"""Slopes: how much a behaviour moves per unit of dose, against the same of random neurons.
+
+An end-to-end comparison uses two doses and throws the others away; a slope uses all of them, and
+its sign says whether more of the neurons means more of the behaviour.
+"""
 
 from typing import Any
 
@@ -6,15 +10,18 @@ import numpy as np
 import pandas as pd
 
 from hlens.errors import HlensError
+from hlens.types import SetKind
+
+SetKey = tuple[str, str]  # name and kind of a set
 
 
 def slopes(
-    outcomes: pd.DataFrame, n_boot: int = 2000, seed: int = 0, level: float = 0.95
+    outcomes: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = 0.95
 ) -> pd.DataFrame:
     """Least-squares slope of each behaviour over alpha, with paired bootstrap intervals.
 
-    The same questions are drawn again for every set and dose (whole groups at a time), so that what
-    a question adds by being easy cancels in the difference.
+    Each resample draws the same questions (whole groups at a time) for every set and dose, so that
+    what a question adds by being easy cancels in the difference.
 
     Args:
         outcomes: From `intervene`, two doses or more.
@@ -32,58 +39,60 @@ def slopes(
     Raises:
         HlensError: Fewer than two doses.
     """
-    found: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
     applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
-    for behaviour, rows in applying.groupby("behaviour", sort=False):
-        found += _of_behaviour(str(behaviour), rows, n_boot, seed, level)
-    return pd.DataFrame(found)
+    for behaviour, own in applying.groupby("behaviour", sort=False):
+        head = {"behaviour": str(behaviour), "unit": str(own.unit.iloc[0])}
+        for row in _slope_rows(str(behaviour), own, n_boot=n_boot, seed=seed, level=level):
+            rows.append(head | row)
+    return pd.DataFrame(rows)
 
 
-def _of_behaviour(
-    behaviour: str, rows: pd.DataFrame, n_boot: int, seed: int, level: float
+def _slope_rows(
+    behaviour: str, rows: pd.DataFrame, *, n_boot: int, seed: int, level: float
 ) -> list[dict[str, object]]:
     alphas = np.sort(rows.alpha.unique())
     if len(alphas) < 2:
         raise HlensError(f"{behaviour}: slopes need two doses or more, got {len(alphas)}")
     questions = rows.drop_duplicates("question_id")
     order = list(questions.question_id)
+    # One set of weights for all sets and doses: this is what pairs the questions.
     weights = _resamples(list(questions.group), n_boot, seed)
     sets = list(dict.fromkeys(zip(rows["set"], rows.kind, strict=True)))
-    values = {name: _matrix(rows, name, order, alphas) for name in sets}
-    every = np.ones((1, len(order)))
-    point = {name: _slope(value, every, alphas)[0] for name, value in values.items()}
-    drawn = {name: _slope(value, weights, alphas) for name, value in values.items()}
-    random = [name for name in sets if name[1] == "random"]
-    matched = [name for name in sets if name[1] == "random_matched"]
-    unit = str(rows.unit.iloc[0])
+    values = {key: _values(rows, key, order, alphas) for key in sets}
+    once = np.ones((1, len(order)))
+    point = {key: float(_slope(value, once, alphas)[0]) for key, value in values.items()}
+    drawn = {key: _slope(value, weights, alphas) for key, value in values.items()}
+    random = [key for key in sets if key[1] == SetKind.RANDOM]
+    matched = [key for key in sets if key[1] == SetKind.MATCHED]
     tails = [(1 - level) / 2, (1 + level) / 2]
-    found: list[dict[str, object]] = []
-    for name in sets:
-        low, high = _quantiles(drawn[name], tails)
-        row = {"behaviour": behaviour, "unit": unit, "set": name[0], "kind": name[1]}
-        row |= {"slope": point[name], "low": low, "high": high, "n": len(order)}
-        row |= _against(name, random, point, drawn, tails)
+    table: list[dict[str, object]] = []
+    for key in sets:
+        low, high = _quantiles(drawn[key], tails)
+        row = {"set": key[0], "kind": key[1], "slope": point[key], "low": low, "high": high}
+        row |= {"n": len(order), **_against_random(key, random, point, drawn, tails=tails)}
         if matched:
-            row["beyond_matched"] = not _as_steep(name, matched, point)
-        found.append(row)
-    return found
+            row["beyond_matched"] = not _count_as_steep(key, matched, point)
+        table.append(row)
+    return table
 
 
-def _against(
-    name: tuple[str, str],
-    random: list[tuple[str, str]],
-    point: dict[tuple[str, str], float],
-    drawn: dict[tuple[str, str], np.ndarray],
+def _against_random(
+    key: SetKey,
+    random: list[SetKey],
+    point: dict[SetKey, float],
+    drawn: dict[SetKey, np.ndarray],
+    *,
     tails: list[float],
 ) -> dict[str, object]:
     """A set's slope less that of the random sets, and its rank among them."""
-    others = [other for other in random if other != name]
+    others = [other for other in random if other != key]
     if not others:
         return {"over_random": np.nan, "n_random": 0, "beyond_random": False}
-    low, high = _quantiles(drawn[name] - np.mean([drawn[o] for o in others], axis=0), tails)
-    rank = _as_steep(name, others, point)
+    low, high = _quantiles(drawn[key] - np.mean([drawn[o] for o in others], axis=0), tails)
+    rank = _count_as_steep(key, others, point)
     return {
-        "over_random": point[name] - float(np.mean([point[o] for o in others])),
+        "over_random": point[key] - float(np.mean([point[o] for o in others])),
         "over_low": low,
         "over_high": high,
         "rank": rank,
@@ -92,24 +101,19 @@ def _against(
     }
 
 
-def _as_steep(
-    name: tuple[str, str], others: list[tuple[str, str]], point: dict[tuple[str, str], float]
-) -> int:
+def _count_as_steep(key: SetKey, others: list[SetKey], point: dict[SetKey, float]) -> int:
     """How many other sets have a slope as steep or steeper, either way."""
-    own = abs(point[name])
-    return int(sum(abs(point[other]) >= own for other in others if other != name))
+    return sum(abs(point[other]) >= abs(point[key]) for other in others if other != key)
 
 
-def _matrix(
-    rows: pd.DataFrame, name: tuple[str, str], order: list[str], alphas: np.ndarray
-) -> np.ndarray:
+def _values(rows: pd.DataFrame, key: SetKey, order: list[str], alphas: np.ndarray) -> np.ndarray:
     """Values ``[question, alpha]`` of one set; NaN where a reply was not scored."""
-    own = rows[(rows["set"] == name[0]) & (rows.kind == name[1])]
-    place = {question: at for at, question in enumerate(order)}
-    matrix = np.full((len(order), len(alphas)), np.nan)
-    at = np.searchsorted(alphas, own.alpha.to_numpy())
-    matrix[[place[q] for q in own.question_id], at] = own.value.to_numpy()
-    return matrix
+    own = rows[(rows["set"] == key[0]) & (rows.kind == key[1])]
+    index = {question: i for i, question in enumerate(order)}
+    values = np.full((len(order), len(alphas)), np.nan)
+    column = np.searchsorted(alphas, own.alpha.to_numpy())
+    values[[index[question] for question in own.question_id], column] = own.value.to_numpy()
+    return values
 
 
 def _slope(values: np.ndarray, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:

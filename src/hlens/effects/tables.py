@@ -11,13 +11,13 @@ from scipy.stats import binomtest
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import bootstrapped
 from hlens.evaluation.correction import holm
-from hlens.types import Estimate
+from hlens.types import Estimate, SetKind
 
 KEYS = ["behaviour", "set", "kind", "alpha"]
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
-def rates(outcomes: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
+def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
     """One row a behaviour, set and dose.
 
     Args:
@@ -30,16 +30,16 @@ def rates(outcomes: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
         (nats a token) bootstrap intervals over texts. ``parse_failures``, ``capped`` and
         ``refusals`` are shares of the replies that apply.
     """
-    found = []
+    table = []
     grouped: Any = outcomes.groupby(KEYS, sort=False)
     for key, rows in grouped:
         applying = rows.loc[rows.applies.astype(bool)]
-        value = _estimate(key[0], applying, n_boot)
-        found.append({**dict(zip(KEYS, key, strict=True)), **_row(value, applying)})
-    return pd.DataFrame(found)
+        rate = _estimate_rate(key[0], applying, n_boot)
+        table.append({**dict(zip(KEYS, key, strict=True)), **_rate_columns(rate, applying)})
+    return pd.DataFrame(table)
 
 
-def flips(outcomes: pd.DataFrame, unmodified: float = 1.0) -> pd.DataFrame:
+def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
     """Replies that changed against the unmodified model, both ways.
 
     Returns:
@@ -51,7 +51,7 @@ def flips(outcomes: pd.DataFrame, unmodified: float = 1.0) -> pd.DataFrame:
         HlensError: No unmodified replies to compare with.
     """
     shares: Any = outcomes.loc[(outcomes.unit == "share") & outcomes.applies.astype(bool)]
-    found = []
+    flipped = []
     for (behaviour, name, kind), rows in shares.groupby(["behaviour", "set", "kind"], sort=False):
         wide = rows.pivot_table(index="question_id", columns="alpha", values="value", sort=False)
         if unmodified not in wide:
@@ -60,7 +60,7 @@ def flips(outcomes: pd.DataFrame, unmodified: float = 1.0) -> pd.DataFrame:
             both = wide[[unmodified, alpha]].dropna()
             before, after = both[unmodified] > 0.5, both[alpha] > 0.5
             gained, lost = int((~before & after).sum()), int((before & ~after).sum())
-            found.append(
+            flipped.append(
                 {
                     "behaviour": behaviour,
                     "set": name,
@@ -74,14 +74,14 @@ def flips(outcomes: pd.DataFrame, unmodified: float = 1.0) -> pd.DataFrame:
                     "p": binomtest(gained, gained + lost).pvalue if gained + lost else 1.0,
                 }
             )
-    table = pd.DataFrame(found)
+    table = pd.DataFrame(flipped)
     if len(table):
         table["p_corrected"] = table.groupby("kind").p.transform(lambda p: holm(p.to_numpy()))
     return table
 
 
 def pareto(
-    table: pd.DataFrame, behaviour: str, cost: str = "perplexity", unmodified: float = 1.0
+    table: pd.DataFrame, behaviour: str, *, cost: str = "perplexity", unmodified: float = 1.0
 ) -> pd.DataFrame:
     """Change of a behaviour against change of capability, both from the unmodified model.
 
@@ -119,6 +119,7 @@ def pareto(
 def dose_table(
     table: pd.DataFrame,
     outcomes: Sequence[str] | None = None,
+    *,
     labels: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """The table that the dose-response figure draws, the random sets drawn together.
@@ -126,45 +127,37 @@ def dose_table(
     Args:
         table: From `rates`.
         outcomes: Which behaviours and capabilities, in this order; None for all.
-        labels: Words for them (`hlens.behaviours.labels`); their names where there are none.
+        labels: Words for them (`hlens.effects.labels`); their names where there are none.
 
     Returns:
-        Columns ``outcome, neurons, kind, alpha, value, low, high, n, unit``. Of several random sets
-        the mean is shown, with the lowest and highest set as its band, and n is of one of them.
+        Columns ``outcome, neurons, name, kind, alpha, value, low, high, n, unit``: `neurons` names
+        the sets and how many they are, `name` leaves the number out. Of several random sets the
+        mean is shown, with the lowest and highest set as its band, and n is of one of them.
     """
-    words = labels or {}
-    found: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     for outcome in outcomes or dict.fromkeys(table.behaviour):
         rows = table.loc[table.behaviour == outcome]
-        for kind in dict.fromkeys(rows.kind):
+        for kind in map(SetKind, dict.fromkeys(rows.kind)):
             own: Any = rows.loc[rows.kind == kind]
-            name = _set_name(kind, list(dict.fromkeys(own["set"])))
-            for alpha, at in own.groupby("alpha", sort=True):
-                many = len(at) > 1
-                found.append(
+            n_sets, name = own["set"].nunique(), kind.label if kind.drawn else own["set"].iloc[0]
+            several = f", {n_sets} sets" if kind.drawn and n_sets > 1 else ""
+            for alpha, doses in own.groupby("alpha", sort=True):
+                many = len(doses) > 1
+                drawn.append(
                     {
-                        "outcome": words.get(outcome, outcome),
-                        "neurons": name,
-                        "kind": kind,
+                        "outcome": (labels or {}).get(outcome, outcome),
+                        "neurons": f"{name}{several}",
+                        "name": name,
+                        "kind": kind.value,
                         "alpha": alpha,
-                        "value": at.rate.mean(),
-                        "low": at.rate.min() if many else at.low.iloc[0],
-                        "high": at.rate.max() if many else at.high.iloc[0],
-                        "n": int(at.n.max()),
-                        "unit": at.unit.iloc[0],
+                        "value": doses.rate.mean(),
+                        "low": doses.rate.min() if many else doses.low.iloc[0],
+                        "high": doses.rate.max() if many else doses.high.iloc[0],
+                        "n": int(doses.n.max()),
+                        "unit": doses.unit.iloc[0],
                     }
                 )
-    return pd.DataFrame(found)
-
-
-def _set_name(kind: str, sets: list[str]) -> str:
-    names = {
-        "random": "random neurons",
-        "random_matched": "contribution-matched neurons",
-        "norm_matched": "random push as large",
-    }
-    many = f", {len(sets)} sets" if len(sets) > 1 else ""
-    return f"{names[kind]}{many}" if kind in names else sets[0]
+    return pd.DataFrame(drawn)
 
 
 def wilson(hits: int, n: int) -> Estimate:
@@ -181,7 +174,7 @@ def wilson(hits: int, n: int) -> Estimate:
     return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n)
 
 
-def _estimate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
+def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
     scored = rows.dropna(subset=["value"])
     if not len(scored) or scored.unit.iloc[0] == "share":
         return wilson(int(scored.value.sum()), len(scored))
@@ -193,36 +186,36 @@ def _estimate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
         return np.exp(means) if behaviour == "perplexity" else means
 
     plain = float((value * weight).sum() / weight.sum())
-    at = exp(plain) if behaviour == "perplexity" else plain
-    return bootstrapped(at, mean, list(scored.group), len(scored), n_boot)
+    rate = exp(plain) if behaviour == "perplexity" else plain
+    return bootstrapped(rate, mean, list(scored.group), len(scored), n_boot=n_boot)
 
 
-def _row(value: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
+def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
     asked = len(rows)
     return {
-        "rate": value.value,
-        "low": value.low,
-        "high": value.high,
-        "n": value.n,
+        "rate": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "n": rate.n,
         "unit": rows.unit.iloc[0] if asked else "share",
         "n_asked": asked,
         "parse_failures": float(rows.value.isna().to_numpy().mean()) if asked else 0.0,
-        "capped": _share(rows, "capped"),
-        "refusals": _share(rows, "refused"),
+        "capped": _mean_of_known(rows, "capped"),
+        "refusals": _mean_of_known(rows, "refused"),
         "mean_tokens": float(rows.n_tokens.mean()) if asked else 0.0,
         "touched": int(rows.touched.max()) if asked else 0,
     }
 
 
-def _share(rows: pd.DataFrame, column: str) -> float:
-    """Share of replies; a capability has none."""
+def _mean_of_known(rows: pd.DataFrame, column: str) -> float:
+    """Mean of a column over the replies that have it; scores of capability do not."""
     if column not in rows or not len(rows):
         return float("nan")
     known = rows[column].dropna().to_numpy().astype(float)
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _dominated(points: Any, higher_costs: bool) -> list[bool]:
+def _dominated(points: Any, *, higher_costs: bool) -> list[bool]:
     gain = points.behaviour_change.abs().to_numpy()
     cost = points.cost_change.to_numpy() * (1 if higher_costs else -1)
     return [

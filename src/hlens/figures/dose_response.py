@@ -14,8 +14,9 @@ from hlens.drawing.curves import add_curve, mark_x, panels
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, distinct, n_range, uncapitalized
 from hlens.drawing.theme import Palette, palette
+from hlens.types import SetKind
 
-BANDED = ("", "target", "random")  # the bands of more sets would hide each other
+BANDED = ("", SetKind.TARGET, SetKind.RANDOM)  # the bands of more sets would hide each other
 COLUMNS = ("outcome", "neurons", "alpha", "value", "low", "high", "n")
 
 
@@ -31,9 +32,10 @@ def draw(
     Args:
         table: Columns ``outcome, neurons, alpha, value, low, high, n``. The first outcome is the
             behaviour, the others its cost (capability); the first set of neurons is the claim,
-            the others are its controls. A column ``unit`` of ``"share"`` shows percent. With a
-            column ``kind`` (of `hlens.effects.dose_table`) bands are drawn for the claim and for
-            the random sets only, which keeps many controls apart.
+            the others are its controls. A column ``unit`` of ``"share"`` shows percent. Columns of
+            `hlens.effects.dose_table` that may be absent: by ``kind`` bands are drawn for the claim
+            and for the random sets only, which keeps many controls apart; ``name`` is what the
+            title calls the neurons.
         slopes: Slopes of the first outcome, from `hlens.effects.slopes`: the title then goes by
             them, since they pair the questions, and not by the ends of the intervals.
         unmodified: The multiplier that leaves the model as it is.
@@ -145,10 +147,10 @@ def _add_panel(
 
 def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
     """Colour and shape of a set: by its kind, else by its order in the table."""
-    kinds = {
-        "truth": (colours.negative, "diamond"),
-        "norm_matched": (colours.ink, "x"),
-        "random_matched": (colours.second, "square"),
+    kinds: dict[str, tuple[str, str]] = {
+        SetKind.TRUTH: (colours.negative, "diamond"),
+        SetKind.NORM_MATCHED: (colours.ink, "x"),
+        SetKind.MATCHED: (colours.second, "square"),
     }
     shades = [colours.positive, colours.control, colours.second, colours.neutral]
     return kinds.get(kind, (shades[min(index, 3)], ""))
@@ -156,13 +158,13 @@ def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
 
 def _slope_title(slopes: Any, outcome: str) -> str:
     """The claim's slope, compared with those of the random sets."""
-    row = slopes.loc[slopes.kind == "target"].iloc[0]
-    what, short = uncapitalized(outcome), row["set"].split(",")[0]
+    row = slopes.loc[slopes.kind == SetKind.TARGET].iloc[0]
+    what, name = uncapitalized(outcome), row["set"]
     # A share is given in percentage points; anything else in its own unit.
     size = f"{abs(row.slope) * 100:.1f} points" if row.unit == "share" else f"{abs(row.slope):.2g}"
     if row.low <= 0 <= row.high:
-        return f"Scaling {short} does not move {what}: {size} per α, its interval holds 0"
-    start = f"Turning {short} up {'raises' if row.slope > 0 else 'lowers'} {what} by {size} per α"
+        return f"Scaling {name} does not move {what}: {size} per α, its interval holds 0"
+    start = f"Turning {name} up {'raises' if row.slope > 0 else 'lowers'} {what} by {size} per α"
     if not row.n_random:
         return f"{start}; no random set was run"
     if row["rank"]:
@@ -177,7 +179,7 @@ def _title(table: pd.DataFrame, outcome: str, sets: list[str]) -> str:
     changes = {name: _change(rows.loc[rows.neurons == name]) for name in sets}
     claim, *controls = changes.values()
     moved = [name for name in sets[1:] if changes[name] and changes[name] == claim]
-    short = {name: name.split(",")[0] for name in sets}
+    short = dict(zip(rows.neurons, rows["name" if "name" in rows else "neurons"], strict=True))
     if claim == 0:
         return (
             f"Scaling {short[sets[0]]} does not move {uncapitalized(outcome)} beyond its interval"

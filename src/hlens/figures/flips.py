@@ -16,6 +16,7 @@ from hlens.drawing.curves import panels
 from hlens.drawing.figure import Figure, count, escape, finish
 from hlens.drawing.table import check_columns, distinct, n_range
 from hlens.drawing.theme import Palette, palette
+from hlens.types import SetKind
 
 COLUMNS = ("behaviour", "set", "kind", "alpha", "to_hit", "to_miss", "n")
 DIRECTIONS = (
@@ -88,10 +89,11 @@ def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: a claim beyond chance at the strongest dose."""
     rows = []
     for alpha, up, down in ((0.0, 2, 9), (0.5, 1, 3), (2.0, 5, 1), (3.0, 11, 2)):
-        rows.append(("false_premises", "H-neurons", "target", alpha, up, down, 60, 0.04))
+        rows.append(("false_premises", "H-neurons", SetKind.TARGET, alpha, up, down, 60, 0.04))
         for seed in range(8):
             up, down = 1 + (seed + int(alpha)) % 3, seed % 4
-            rows.append(("false_premises", f"random {seed}", "random", alpha, up, down, 60, 1.0))
+            name, kind = f"random {seed}", SetKind.RANDOM
+            rows.append(("false_premises", name, kind, alpha, up, down, 60, 1.0))
     return {
         "table": pd.DataFrame(rows, columns=[*COLUMNS, "p_corrected"]),
         "labels": {"false_premises": "Acceptance of false premises"},
@@ -101,7 +103,7 @@ def example() -> dict[str, Any]:
 def _add_bars(
     figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
 ) -> None:
-    own = rows.loc[rows.kind == "target"]
+    own = rows.loc[rows.kind == SetKind.TARGET]
     shades = (colours.positive, colours.negative)
     for (column, sign, label, _), colour in zip(DIRECTIONS, shades, strict=True):
         figure.add_trace(
@@ -128,7 +130,7 @@ def _add_chance(
     figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
 ) -> None:
     """Mean of the random sets at each dose, with the lowest and highest of them."""
-    random: Any = rows.loc[rows.kind == "random"]
+    random: Any = rows.loc[rows.kind == SetKind.RANDOM]
     if random.empty:
         return
     n_sets = random["set"].nunique()
@@ -169,13 +171,13 @@ def _hover(row: dict[str, Any], column: str, label: str) -> str:
 
 
 def _claim(rows: pd.DataFrame) -> str:
-    return str(rows.loc[rows.kind == "target", "set"].iloc[0])
+    return str(rows.loc[rows.kind == SetKind.TARGET, "set"].iloc[0])
 
 
 def _title(table: pd.DataFrame) -> str:
     """At how many doses the net flips lie beyond every random set, and at how many by chance."""
     net = table.assign(net=table.to_hit - table.to_miss)
-    own, random = net.loc[net.kind == "target"], net.loc[net.kind == "random"]
+    own, random = net.loc[net.kind == SetKind.TARGET], net.loc[net.kind == SetKind.RANDOM]
     if random.empty:
         return f"{_claim(table)} turn replies at {count(len(own), 'dose')}; no random set was run"
     spread = random.groupby(["behaviour", "alpha"]).net.agg(["min", "max", "size"])

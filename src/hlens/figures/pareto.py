@@ -15,15 +15,17 @@ import plotly.graph_objects as go
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, uncapitalized
 from hlens.drawing.theme import Palette, palette
+from hlens.types import SetKind
 
 COLUMNS = ("set", "kind", "alpha", "behaviour_change", "cost_change", "dominated")
-NAMES = {
-    "target": "",
-    "random": "random neurons",
-    "random_matched": "contribution-matched neurons",
-    "truth": "truth neurons",
-    "norm_matched": "random push as large",
-}
+# Drawn in this order, the claim last and so on top.
+KINDS = (
+    SetKind.NORM_MATCHED,
+    SetKind.TRUTH,
+    SetKind.MATCHED,
+    SetKind.RANDOM,
+    SetKind.TARGET,
+)
 
 
 def draw(
@@ -59,7 +61,7 @@ def draw(
             hoverinfo="skip",
         )
     )
-    for kind in [kind for kind in reversed(NAMES) if kind in set(table.kind)]:
+    for kind in [kind for kind in KINDS if kind in set(table.kind)]:
         figure.add_trace(_points(table.loc[table.kind == kind], kind, colours))
     figure.update_layout(
         xaxis={
@@ -89,11 +91,11 @@ def example() -> dict[str, Any]:
     rows = []
     for alpha in (0.0, 0.5, 2.0, 3.0):
         far = abs(alpha - 1)
-        rows.append(("H-neurons", "target", alpha, 0.11 * (alpha - 1), 0.4 * far**2))
+        rows.append(("H-neurons", SetKind.TARGET, alpha, 0.11 * (alpha - 1), 0.4 * far**2))
         for seed in range(8):
             move = 0.016 * far * math.sin(5 * seed + alpha)
             cost = 0.1 * far**2 * (1.6 + 0.6 * math.cos(3 * seed))
-            rows.append((f"random {seed}", "random", alpha, move, cost))
+            rows.append((f"random {seed}", SetKind.RANDOM, alpha, move, cost))
     beaten = [any(abs(b[3]) > abs(a[3]) and b[4] <= a[4] for b in rows) for a in rows]
     table = pd.DataFrame(rows, columns=list(COLUMNS[:-1])).assign(dominated=beaten)
     return {
@@ -103,24 +105,24 @@ def example() -> dict[str, Any]:
     }
 
 
-def _points(rows: pd.DataFrame, kind: str, colours: Palette) -> go.Scatter:
+def _points(rows: pd.DataFrame, kind: SetKind, colours: Palette) -> go.Scatter:
     looks = {
-        "target": (colours.positive, "circle", 11),
-        "random": (colours.control, "square", 7),
-        "random_matched": (colours.second, "square", 7),
-        "truth": (colours.negative, "diamond", 10),
-        "norm_matched": (colours.ink, "x", 8),
+        SetKind.TARGET: (colours.positive, "circle", 11),
+        SetKind.RANDOM: (colours.control, "square", 7),
+        SetKind.MATCHED: (colours.second, "square", 7),
+        SetKind.TRUTH: (colours.negative, "diamond", 10),
+        SetKind.NORM_MATCHED: (colours.ink, "x", 8),
     }
     colour, symbol, size = looks[kind]
     directions = ["up" if change > 0 else "down" for change in rows.behaviour_change]
     return go.Scatter(
         x=rows.cost_change,
         y=rows.behaviour_change.abs(),
-        mode="markers+text" if kind == "target" else "markers",
+        mode="markers+text" if kind is SetKind.TARGET else "markers",
         text=_labels(rows),
         textposition="top center",
         textfont={"size": 11.5, "color": colours.ink},
-        name=escape(NAMES[kind] or str(rows["set"].iloc[0])),
+        name=escape(str(rows["set"].iloc[0]) if kind is SetKind.TARGET else kind.label),
         marker={"color": colour, "symbol": symbol, "size": size},
         customdata=list(zip(map(escape, rows["set"]), rows.alpha, directions, strict=True)),
         hovertemplate="<b>%{customdata[0]}</b>, α = %{customdata[1]:g}<br>behaviour "
@@ -138,9 +140,9 @@ def _labels(rows: pd.DataFrame) -> list[str]:
 
 
 def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
-    own = int((front.kind == "target").sum())
-    name = str(table.loc[table.kind == "target", "set"].iloc[0])
-    doses = int((table.kind == "target").sum())
+    own = int((front.kind == SetKind.TARGET).sum())
+    name = str(table.loc[table.kind == SetKind.TARGET, "set"].iloc[0])
+    doses = int((table.kind == SetKind.TARGET).sum())
     if not own:
         return f"None of the {doses} doses of {name} moves more for less than a control does"
     verb = "moves" if own == 1 else "move"

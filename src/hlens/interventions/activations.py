@@ -1,12 +1,12 @@
 """Activations of other runs: references for ablation, sources for patching."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
@@ -38,15 +38,15 @@ class Reference:
             HlensError: The reference lacks one of them.
         """
         known = self.neurons.in_layer(site.layer)
-        place = {neuron: at for at, neuron in enumerate(known)}
+        column = {neuron: i for i, neuron in enumerate(known)}
         wanted = site.neurons.tolist()
-        missing = [neuron for neuron in wanted if neuron not in place]
+        missing = [neuron for neuron in wanted if neuron not in column]
         if missing:
             raise HlensError(
-                f"the reference holds no activations of {address((site.layer, missing[0]))}; make "
-                "it for all neurons that are edited"
+                f"the reference holds no activations of {address((site.layer, missing[0]))}; "
+                "capture it for all neurons that are edited"
             )
-        return self.layers[site.layer][:, [place[neuron] for neuron in wanted]]
+        return self.layers[site.layer][:, [column[neuron] for neuron in wanted]]
 
     def mean(self, site: Site) -> Float[Tensor, " neuron"]:
         """Mean activation of each neuron of a site."""
@@ -68,15 +68,13 @@ class Activations:
 
 def capture(model: Model, token_ids: Sequence[int]) -> Activations:
     """Run the model on one prompt and keep every neuron's activation."""
-    with recording(model) as seen, torch.inference_mode():
-        model.body(input_ids=_row(model, token_ids), use_cache=False)
-    width = len(token_ids)
-    layers = [seen[layer].reshape(width, -1) for layer in range(model.n_layers)]
-    return Activations(torch.stack([act.to(layers[0].device) for act in layers]), tuple(token_ids))
+    acts = record(model, token_ids)
+    layers = [acts[layer].to(acts[0].device) for layer in range(model.n_layers)]
+    return Activations(torch.stack(layers), tuple(token_ids))
 
 
-def reference(
-    model: Model, prompts: Sequence[Sequence[int]], neurons: NeuronSet, start: int = 0
+def capture_reference(
+    model: Model, prompts: Sequence[Sequence[int]], neurons: NeuronSet, *, start: int = 0
 ) -> Reference:
     """Activations of `neurons` on all tokens of some prompts, from token `start` of each.
 
@@ -88,33 +86,30 @@ def reference(
     for token_ids in prompts:
         if len(token_ids) <= start:
             continue
-        with recording(model) as seen, torch.inference_mode():
-            model.body(input_ids=_row(model, token_ids), use_cache=False)
+        acts = record(model, token_ids)
         for layer, columns in wanted.items():
-            kept[layer].append(seen[layer].reshape(len(token_ids), -1)[start:, columns].clone())
+            kept[layer].append(acts[layer][start:, columns].clone())
     if not prompts or not all(kept.values()):
         raise HlensError(f"no reference token: {len(prompts)} prompts, none longer than {start}")
     return Reference(neurons, {layer: torch.cat(rows) for layer, rows in kept.items()})
 
 
-@contextmanager
-def recording(model: Model) -> Iterator[dict[int, Tensor]]:
-    """Collect the input of each layer's down projection, as the last forward pass left it."""
-    seen: dict[int, Tensor] = {}
-    with ExitStack() as stack:
-        for layer, module in enumerate(model.down_projections):
-            stack.callback(module.register_forward_pre_hook(_keep(seen, layer)).remove)
-        yield seen
-
-
-def _keep(seen: dict[int, Tensor], layer: int) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen[layer] = args[0]
-
-    return hook
-
-
-def _row(model: Model, token_ids: Sequence[int]) -> Int[Tensor, "one pos"]:
+def record(model: Model, token_ids: Sequence[int]) -> dict[int, Float[Tensor, "pos neuron"]]:
+    """Run the model on one prompt; the input of each layer's down projection."""
     if not len(token_ids):
         raise HlensError("a prompt without tokens; give at least one token id")
-    return torch.tensor([list(token_ids)], device=model.device)
+    acts: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            acts[layer] = args[0].reshape(len(token_ids), -1)
+
+        return hook
+
+    with ExitStack() as stack:
+        for layer, module in enumerate(model.down_projections):
+            stack.callback(module.register_forward_pre_hook(keep(layer)).remove)
+        with torch.inference_mode():
+            ids = torch.tensor([list(token_ids)], device=model.device)
+            model.body(input_ids=ids, use_cache=False)
+    return acts

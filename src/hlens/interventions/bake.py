@@ -1,12 +1,10 @@
 """Baking: an edit of the scale family folded into W_out, saved as an ordinary checkpoint.
 
-Scaling an activation and scaling its row of W_out are the same computation, so an edit by a
-constant factor can live in the weights: for serving with stock engines, at no cost while
-generating.
+Such a checkpoint is served by stock engines at no cost while generating. It carries the factors and
+the original rows, so that `verify` can check it and `unbake` restore the original.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.interventions.card import card
-from hlens.model import Edit, Model, Pairs, check_edit, fingerprint_weights, load, pair_up
+from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
+from hlens.model import Edit, Model, Pairs, fingerprint_weights, load, pair_up
 from hlens.store.checkpoints import load_edit_record, save_checkpoint
-from hlens.types import NeuronSet
-
-Rows = dict[int, tuple[Tensor, Tensor]]  # layer -> indices of neurons, their rows of W_out
+from hlens.types import NeuronSet, address
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a baked checkpoint was found to be.
+    """Whether a baked checkpoint is what its record says.
 
     Attributes:
         neurons: How many rows of W_out the record says were edited.
@@ -41,101 +37,69 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Nothing disagrees."""
+        """Whether all that was compared agrees."""
         return self.rows_agree and self.fingerprint_agrees and self.rest_agrees is not False
 
 
-@contextmanager
-def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -> Iterator[None]:
-    """Run a block with an edit folded into the weights; afterwards they are bit-identical again.
-
-    The model, its bridge and everything that shares the weights see the edit; activations look as
-    if nothing had been done to them, unlike within `Model.editing`.
-
-    Args:
-        model: The model.
-        neurons: The neurons; or several (neurons, edit) pairs.
-        edit: An edit by a constant factor on all tokens: `scale`, or `ablate` to zero.
-
-    Raises:
-        HlensError: An edit that is no constant factor on all tokens, no neurons, or weights that
-            are quantised.
-    """
-    factors = _factors(model, pair_up(neurons, edit))
-    _ = model.fingerprint, model.w_norms  # known from the weights as they are, not as they will be
-    saved: Rows = {}
-    try:
-        for layer, row in factors.items():
-            at = row.ne(1.0).nonzero().flatten().to(model.w_out(layer).device)
-            rows = model.w_out(layer)
-            saved[layer] = at, rows[at].clone()
-            rows[at] = _scaled(rows[at], row[at.cpu()])
-        yield
-    finally:
-        for layer, (at, rows) in saved.items():
-            model.w_out(layer)[at] = rows
-
-
-def bake(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None, folder: str | Path) -> Path:
-    """Save the edited model as an ordinary Hugging Face checkpoint, with a card that says so.
+def bake(
+    model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None, *, folder: str | Path
+) -> Path:
+    """Save the edited model as a Hugging Face checkpoint whose card says so; its folder.
 
     Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.safetensors``: the
-    factors and the original rows, from which `verify` and `undo` work.
+    factors and the original rows, which `verify` and `unbake` read.
 
     Args:
-        model: The model; it is left as it was.
+        model: The model; it is left unchanged.
         neurons: The neurons; or several (neurons, edit) pairs.
         edit: An edit by a constant factor on all tokens.
-        folder: Where the checkpoint shall stand; it must not exist yet.
-
-    Returns:
-        The folder.
+        folder: Where to write the checkpoint; it must not exist yet.
 
     Raises:
         HlensError: As `folded`; or the folder exists.
     """
     pairs: Pairs = pair_up(neurons, edit)
-    factors = _factors(model, pairs)
-    tensors = {
-        "factors": torch.stack([factors.get(i, _ones(model)) for i in range(model.n_layers)])
-    }
-    for layer, row in factors.items():
-        at = row.ne(1.0).nonzero().flatten()
-        tensors[f"rows.{layer}"] = model.w_out(layer)[at].cpu().contiguous()
+    factors = fold_factors(model, pairs)
+    table = torch.ones(model.n_layers, model.d_mlp, dtype=torch.float64)
+    tensors = {"factors": table}
+    for layer, factor in factors.items():
+        table[layer] = factor
+        original = model.w_out(layer)[edited_neurons(factor)]
+        tensors[f"rows.{layer}"] = original.cpu().contiguous()
     base = model.fingerprint
     with folded(model, pairs):
         record = {
             "base": model.name,
             "base_revision": model.revision,
             "base_fingerprint": base,
-            "edited_fingerprint": _fingerprint(model),
+            "edited_fingerprint": _current_fingerprint(model),
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
-        text = card(record, tensors["factors"])
+        text = _model_card(record, table)
         return save_checkpoint(
             model.hf, model.tokenizer, Path(folder), card=text, tensors=tensors, record=record
         )
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
-    """Check that a baked checkpoint holds what its record says, and nothing else where asked.
+    """Check that a baked checkpoint is what its record says.
 
     Args:
         folder: The checkpoint.
-        base: The model that it was made from; with it, all other weights are compared too.
+        base: The model that it was made from; given it, all other weights are compared too.
 
     Raises:
-        HlensError: The folder is no baked checkpoint.
+        HlensError: The folder is not a baked checkpoint, or of another base model.
     """
     tensors, record = load_edit_record(Path(folder))
-    edited = _opened(folder, tensors)
+    model = _open(folder, tensors)
     rows_agree = True
     factors: Tensor = tensors["factors"]
     for layer in range(len(factors)):
-        at = factors[layer].ne(1.0).nonzero().flatten()
-        if len(at):
-            expected = _scaled(tensors[f"rows.{layer}"], factors[layer][at]).to(edited.w_out(layer))
-            rows_agree &= bool(torch.equal(edited.w_out(layer)[at], expected))
+        edited, rows = edited_neurons(factors[layer]), model.w_out(layer)
+        if len(edited):
+            expected = scale_rows(tensors[f"rows.{layer}"], factors[layer][edited]).to(rows)
+            rows_agree &= bool(torch.equal(rows[edited], expected))
     if base is not None and base.fingerprint != record["base_fingerprint"]:
         raise HlensError(
             f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
@@ -144,25 +108,25 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
     return Verification(
         neurons=int(factors.ne(1.0).sum()),
         rows_agree=rows_agree,
-        fingerprint_agrees=_fingerprint(edited) == record["edited_fingerprint"],
-        rest_agrees=None if base is None else _rest_agrees(edited, base, factors),
+        fingerprint_agrees=_current_fingerprint(model) == record["edited_fingerprint"],
+        rest_agrees=None if base is None else _rest_agrees(model, base, factors),
     )
 
 
-def undo(folder: str | Path, into: str | Path) -> Path:
-    """Write the checkpoint as it was before it was baked, its original rows put back bit for bit.
+def unbake(folder: str | Path, into: str | Path) -> Path:
+    """Write a baked checkpoint with its original rows put back, bit for bit.
 
     Raises:
-        HlensError: The folder is no baked checkpoint, its weights were changed since, or `into`
-            exists.
+        HlensError: The folder is not a baked checkpoint, its weights were changed since, or
+            `into` exists.
     """
     tensors, record = load_edit_record(Path(folder))
-    model = _opened(folder, tensors)
+    model = _open(folder, tensors)
     for layer in range(model.n_layers):
-        at = tensors["factors"][layer].ne(1.0).nonzero().flatten()
-        if len(at):
-            model.w_out(layer)[at] = tensors[f"rows.{layer}"].to(model.w_out(layer))
-    if _fingerprint(model) != record["base_fingerprint"]:
+        edited, rows = edited_neurons(tensors["factors"][layer]), model.w_out(layer)
+        if len(edited):
+            rows[edited] = tensors[f"rows.{layer}"].to(rows)
+    if _current_fingerprint(model) != record["base_fingerprint"]:
         raise HlensError(
             f"{folder}: with the original rows put back its weights are not those of "
             f"{record['base']}; something else in it was changed, start from the base model"
@@ -171,63 +135,63 @@ def undo(folder: str | Path, into: str | Path) -> Path:
     return save_checkpoint(model.hf, model.tokenizer, Path(into), card=text)
 
 
-def _opened(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
-    """The checkpoint in the dtype that it was baked in: in another one its rows round otherwise."""
+def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
+    """The checkpoint in the dtype that it was baked in: in another its rows round differently."""
     kept = next(tensor for name, tensor in tensors.items() if name.startswith("rows."))
     return load(str(folder), dtype=kept.dtype)
 
 
-def _factors(model: Model, pairs: Pairs) -> dict[int, Tensor]:
-    """For each layer with edited neurons, the product of all factors of each neuron."""
-    factors: dict[int, Float[Tensor, " neuron"]] = {}
-    for neurons, edit in pairs:
-        if edit.factor is None or edit.scope.name != "all":
-            raise HlensError(
-                f"{edit.name} cannot be folded into weights; only a "
-                "constant factor on all tokens can: scale(alpha), or ablate() to zero"
-            )
-        check_edit(model, neurons, edit)
-        for layer, neuron in neurons:
-            factors.setdefault(layer, _ones(model))[neuron] *= edit.factor
-    if not factors:
-        raise HlensError("no neurons to fold into the weights; give a set with members")
-    for layer in factors:
-        if not model.w_out(layer).is_floating_point():
-            raise HlensError(
-                f"the weights of {model.name} are quantised ({model.w_out(layer).dtype}); load it "
-                "in a floating-point dtype to fold edits into them"
-            )
-    return factors
-
-
-def _ones(model: Model) -> Tensor:
-    return torch.ones(model.d_mlp, dtype=torch.float64)
-
-
-def _scaled(rows: Tensor, factors: Tensor) -> Tensor:
-    return (rows.double() * factors.to(rows.device)[:, None]).to(rows.dtype)
-
-
-def _fingerprint(model: Model) -> str:
-    """Of the weights as they are now; the model's own is of when it was first asked for."""
+def _current_fingerprint(model: Model) -> str:
+    """Of the weights as they are now; `Model.fingerprint` may be cached from before the edit."""
     return fingerprint_weights(model.hf)
 
 
 def _rest_agrees(edited: Model, base: Model, factors: Tensor) -> bool:
     """All weights but the edited rows are equal bit for bit."""
     known = dict(base.hf.named_parameters())
-    downs = {
-        id(parameter): layer
-        for layer, module in enumerate(edited.down_projections)
-        for name, parameter in module.named_parameters()
-        if name == "weight"
-    }
+    downs = {id(module.weight): layer for layer, module in enumerate(edited.down_projections)}
     for name, parameter in edited.hf.named_parameters():
         mine, theirs = parameter.detach(), known[name].detach().to(parameter)
         if id(parameter) in downs:
             layer = downs[id(parameter)]
-            keep = factors[layer].eq(1.0)
-            mine, theirs = edited.w_out(layer)[keep], base.w_out(layer).to(parameter)[keep]
+            unedited = factors[layer].eq(1.0)
+            mine = edited.w_out(layer)[unedited]
+            theirs = base.w_out(layer).to(parameter)[unedited]
         if not torch.equal(mine, theirs):
             return False
     return True
+
+
+def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"]) -> str:
+    """What was changed, and how to check and undo it."""
+    edited = factors.ne(1.0).nonzero().tolist()
+    rows = "\n".join(
+        f"| {address((layer, neuron))} | {float(factors[layer, neuron]):g} |"
+        for layer, neuron in edited
+    )
+    share = len(edited) / factors.numel()
+    return f"""---
+base_model: {record["base"]}
+tags: [hlens, edited-neurons]
+---
+
+# {record["base"]} with edited neurons
+
+This is {record["base"]} with {len(edited)} of its {factors.numel()} MLP neurons ({share:.3%})
+scaled: {record["edits"]}. Row j of a layer's down projection (W_out) was multiplied by the
+factor of neuron j, which equals multiplying the neuron's activation on every token. Nothing else
+was changed.
+
+An edit of neurons is an experiment. That it changes a behaviour is no proof that these neurons
+cause that behaviour, and it may change others: measure both before use, beside random neurons.
+
+- base weights: `{record["base_fingerprint"]}`
+- these weights: `{record["edited_fingerprint"]}`
+
+`hlens_edit.safetensors` holds the factors and the original rows. `hlens verify FOLDER` checks this
+checkpoint against it, and `hlens unbake FOLDER TO` restores the original bit for bit.
+
+| neuron | factor |
+|---|---|
+{rows}
+"""

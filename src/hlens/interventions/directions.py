@@ -1,4 +1,4 @@
-"""Directions in neuron space to steer along, and what they are in the residual stream."""
+"""Directions in neuron space to steer along, and their images in the residual stream."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.interventions.activations import recording
+from hlens.interventions.activations import record
 from hlens.model import Model
 from hlens.types import Example, NeuronSet
 
 
-def of_weights(neurons: NeuronSet) -> Float[Tensor, "layer neuron"]:
+def weight_direction(neurons: NeuronSet) -> Float[Tensor, "layer neuron"]:
     """The neurons' probe weights as a direction of unit length.
 
-    A probe of contributions reads magnitudes, so its weights speak of how much a neuron fires and
-    not of the sign of its activation; `mean_difference` knows the sign.
+    A probe reads magnitudes of contributions, so its weights say how much a neuron fires and
+    nothing of the sign of its activation; `mean_difference` keeps the sign.
 
     Raises:
         HlensError: The set carries no weights.
@@ -30,7 +30,7 @@ def of_weights(neurons: NeuronSet) -> Float[Tensor, "layer neuron"]:
 
 
 def mean_difference(
-    model: Model, examples: Sequence[Example], neurons: NeuronSet | None = None
+    model: Model, examples: Sequence[Example], *, neurons: NeuronSet | None = None
 ) -> Float[Tensor, "layer neuron"]:
     """Mean activation on hallucinated answers minus that on true ones, in units of activation.
 
@@ -45,11 +45,9 @@ def mean_difference(
     sums = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.float64)
     counts = [0, 0]
     for example in examples:
-        with recording(model) as seen, torch.inference_mode():
-            model.body(input_ids=example.token_ids[None].to(model.device), use_cache=False)
-        span = slice(example.start, example.stop)
-        for layer, act in seen.items():
-            mean = act.reshape(len(example.token_ids), -1)[span].float().mean(dim=0)
+        acts = record(model, example.token_ids.tolist())
+        for layer, act in acts.items():
+            mean = act[example.start : example.stop].float().mean(dim=0)
             sums[int(example.hallucinated), layer] += mean.double().cpu()
         counts[int(example.hallucinated)] += 1
     if not all(counts):

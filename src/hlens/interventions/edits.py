@@ -1,4 +1,4 @@
-"""The edits that the field uses; each function makes one value of the type `Edit`."""
+"""The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
 from typing import Literal
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
-from hlens.model import ALL, Columns, Edit, Scope, Site
+from hlens.model import ALL, Columns, Edit, Model, Scope, Site
+from hlens.types import NeuronSet
 
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer hashes
 
@@ -34,17 +35,18 @@ def scale(alpha: float, scope: Scope = ALL) -> Edit:
 def ablate(
     mode: Literal["zero", "mean", "resample"] = "zero",
     reference: Reference | None = None,
+    *,
     seed: int = 0,
     scope: Scope = ALL,
 ) -> Edit:
-    """Take away what the neurons say.
+    """Replace the activations by ones that carry no information of this prompt.
 
     Args:
         mode: ``"zero"`` sets the activations to 0; ``"mean"`` to their mean over the reference;
             ``"resample"`` to those of a random reference token, all neurons of one layer from the
             same token. The draw depends on seed, token and its place alone, so that it is the same
             in every batch, with and without a cache.
-        reference: Activations from `hlens.interventions.reference`, for mean and resample.
+        reference: From `hlens.interventions.capture_reference`, for mean and resample.
         seed: Seed of the draw.
         scope: Which tokens.
 
@@ -58,7 +60,7 @@ def ablate(
     if reference is None:
         raise HlensError(
             f"ablate({mode!r}) needs reference activations; make them with "
-            "hlens.interventions.reference(model, prompts, neurons)"
+            "hlens.interventions.capture_reference(model, prompts, neurons)"
         )
 
     def to_mean(old: Columns, site: Site) -> Columns:
@@ -66,19 +68,19 @@ def ablate(
 
     def to_sample(old: Columns, site: Site) -> Columns:
         values = reference.columns(site).to(old)
-        return values[_draws(site, seed, len(values))]
+        return values[_draw_rows(site, seed, len(values))]
 
     change = to_mean if mode == "mean" else to_sample
-    held = tuple(reference.layers.values())
+    values = tuple(reference.layers.values())
     name = f"ablate({mode})" if mode == "mean" else f"ablate({mode}, seed {seed})"
-    return Edit(name, change, scope, shape=reference.shape, values=held)
+    return Edit(name, change, scope, shape=reference.shape, values=values)
 
 
-def clamp(low: float = -math.inf, high: float = math.inf, scope: Scope = ALL) -> Edit:
+def clamp(low: float = -math.inf, high: float = math.inf, *, scope: Scope = ALL) -> Edit:
     """Keep each activation within ``[low, high]``.
 
     Raises:
-        HlensError: The bounds are no numbers, or the wrong way round, or both missing.
+        HlensError: A bound is NaN, the bounds are swapped, or both are missing.
     """
     if not low <= high or (math.isinf(low) and math.isinf(high)):
         raise HlensError(
@@ -87,7 +89,9 @@ def clamp(low: float = -math.inf, high: float = math.inf, scope: Scope = ALL) ->
     return Edit(f"clamp({low:g}, {high:g})", lambda old, site: old.clamp(min=low, max=high), scope)
 
 
-def add(direction: Float[Tensor, "layer neuron"], alpha: float = 1.0, scope: Scope = ALL) -> Edit:
+def steer(
+    direction: Float[Tensor, "layer neuron"], alpha: float = 1.0, *, scope: Scope = ALL
+) -> Edit:
     """Add ``alpha x direction`` to the activations: steering in neuron space.
 
     Args:
@@ -100,7 +104,7 @@ def add(direction: Float[Tensor, "layer neuron"], alpha: float = 1.0, scope: Sco
     """
     factor = _finite(alpha, "alpha")
     if not bool(torch.isfinite(direction).all()):
-        raise HlensError("the direction holds values that are not finite; mend it before steering")
+        raise HlensError("the direction has values that are not finite; repair it before steering")
 
     def change(old: Columns, site: Site) -> Columns:
         step = direction.to(old.device)[site.layer, site.neurons]
@@ -110,11 +114,64 @@ def add(direction: Float[Tensor, "layer neuron"], alpha: float = 1.0, scope: Sco
     return Edit(f"add({factor:g})", change, scope, shape=shape, values=(direction,))
 
 
-steer = add
+def norm_matched(
+    model: Model, neurons: NeuronSet, edit: Edit, *, seed: int, backwards: bool = False
+) -> tuple[NeuronSet, Edit]:
+    """A random perturbation as large, token by token and layer by layer, as the edit itself.
+
+    The control of an edit: in every layer with members, the MLP output moves by as much (Euclidean
+    norm in the residual stream) as `edit` would have moved it, but along the image of one random
+    direction over all neurons of the layer. What the edit does beyond this is more than its size.
+
+    Args:
+        model: The model.
+        neurons: The neurons of the edit.
+        edit: The edit to be matched.
+        seed: Seed of the random directions.
+        backwards: Push the other way: for doses on the other side of the unmodified one, where
+            the edit itself changes its sign.
+
+    Returns:
+        All neurons of these layers, and the edit that moves them.
+
+    Raises:
+        HlensError: No neurons.
+    """
+    layers = sorted({layer for layer, _ in neurons.members})
+    if not layers:
+        raise HlensError("no neurons to match a perturbation to; give a set with members")
+    whole = NeuronSet(
+        frozenset((layer, j) for layer in layers for j in range(model.d_mlp)),
+        model.n_layers,
+        model.d_mlp,
+        model=neurons.model,
+        name=f"norm-matched {seed}",
+    )
+    draw = torch.Generator().manual_seed(seed)
+    sign = -1.0 if backwards else 1.0
+    pushes: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    for layer in layers:
+        rows = model.w_out(layer).float()
+        device = rows.device
+        members = torch.tensor(neurons.in_layer(layer), device=device)
+        direction = torch.randn(model.d_mlp, generator=draw).to(device)
+        # Unit length in the residual stream, so that its factor is the size of the push.
+        pushes[layer] = (members, rows[members], sign * direction / (direction @ rows).norm())
+
+    def change(old: Columns, site: Site) -> Columns:
+        members, rows, direction = pushes[site.layer]
+        before = old.index_select(-1, members)
+        after = edit.change(before, Site(site.layer, members, site.batch))
+        size = ((after - before).float() @ rows).norm(dim=-1, keepdim=True)
+        return old + (size * direction).to(old.dtype)
+
+    name, shape = f"norm-matched {edit.name}", (model.n_layers, model.d_mlp)
+    values = (*edit.values, *(tensor for push in pushes.values() for tensor in push))
+    return whole, Edit(name, change, edit.scope, shape=shape, values=values)
 
 
-def _draws(site: Site, seed: int, n: int) -> Tensor:
-    """A reference row for each token, from seed, token id and place."""
+def _draw_rows(site: Site, seed: int, n: int) -> Tensor:
+    """A reference row for each token: a hash of seed, token id and place, whatever the batch."""
     batch = site.batch
     ids = batch.ids if batch.ids is not None else torch.zeros_like(batch.position)
     mixed = ids.long() * _MIX[0] + batch.position.clamp_min(0) * _MIX[1] + seed * _MIX[2]

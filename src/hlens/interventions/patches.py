@@ -1,10 +1,11 @@
-"""Patching: put the activations of another run where the model reads this one."""
+"""Patching: put the activations of another run into this one."""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens.errors import HlensError
 from hlens.interventions.activations import Activations
@@ -31,31 +32,31 @@ def patch(
     sources = [source] if isinstance(source, Activations) else list(source)
     if not sources:
         raise HlensError("patch without a source; capture a run of the other prompt first")
-    maps = _maps(sources, positions)
-    width = 1 + max(token for one in maps for token in one)
-    table = torch.full((len(maps), width), -1)
-    for row, one in enumerate(maps):
-        for token, other in one.items():
+    maps = _check_maps(sources, positions)
+    # Row, token of this run -> token of the source; -1 where nothing is patched.
+    table = torch.full((len(maps), 1 + max(token for tokens in maps for token in tokens)), -1)
+    for row, tokens in enumerate(maps):
+        for token, other in tokens.items():
             table[row, token] = other
 
     def change(old: Columns, site: Site) -> Columns:
         rows = torch.arange(site.batch.rows)
-        place = _look_up(table, site.batch).clamp_min(0)
-        stacked = _stacked(sources, site.layer).to(old)[:, :, site.neurons]
-        return stacked[(rows % len(sources))[:, None].to(old.device), place.to(old.device)]
+        token = _source_tokens(table, site.batch).clamp_min(0)
+        stacked = _stack(sources, site.layer).to(old)[:, :, site.neurons]
+        return stacked[(rows % len(sources))[:, None].to(old.device), token.to(old.device)]
 
     def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
-        return _look_up(table, batch) >= 0
+        return _source_tokens(table, batch) >= 0
 
     layers, _, d_mlp = sources[0].values.shape
-    held = (table, *(one.values for one in sources))
-    return Edit("patch", change, Scope("patched", mask), shape=(layers, d_mlp), values=held)
+    values = (table, *(source.values for source in sources))
+    return Edit("patch", change, Scope("patched", mask), shape=(layers, d_mlp), values=values)
 
 
 def align(here: Sequence[int], there: Sequence[int]) -> dict[int, int]:
     """Token of `here` -> token of `there`, by their common beginning and their common end.
 
-    What differs in between is mapped one to one where it has the same length, else left out.
+    The tokens in between are mapped one to one where they are as many, else left out.
 
     >>> align([1, 2, 3, 9], [1, 5, 6, 7, 9])
     {0: 0, 3: 4}
@@ -66,27 +67,27 @@ def align(here: Sequence[int], there: Sequence[int]) -> dict[int, int]:
         return {token: token for token in range(len(here))}
     short = min(len(here), len(there))
     head = next((i for i in range(short) if here[i] != there[i]), short)
-    most = short - head
-    tail = next((i for i in range(most) if here[-1 - i] != there[-1 - i]), most)
+    rest = short - head
+    tail = next((i for i in range(rest) if here[-1 - i] != there[-1 - i]), rest)
     shift = len(there) - len(here)
     mapped = {token: token for token in range(head)}
     return mapped | {token: token + shift for token in range(len(here) - tail, len(here))}
 
 
-def _maps(
+def _check_maps(
     sources: Sequence[Activations], positions: Positions | Sequence[Positions] | None
 ) -> list[dict[int, int]]:
     if positions is None:
-        maps = [{t: t for t in range(len(one.token_ids))} for one in sources]
+        maps = [{t: t for t in range(len(source.token_ids))} for source in sources]
     elif isinstance(positions, Mapping):
         maps = [dict(positions)]
     else:
-        maps = [dict(one) for one in positions]
-    shortest = min(len(one.token_ids) for one in sources)
-    for row, one in enumerate(maps):
+        maps = [dict(tokens) for tokens in positions]
+    shortest = min(len(source.token_ids) for source in sources)
+    for row, tokens in enumerate(maps):
         length = len(sources[row].token_ids) if len(sources) == len(maps) else shortest
-        wrong = [f"{a}: {b}" for a, b in one.items() if a < 0 or not 0 <= b < length]
-        if wrong or not one:
+        wrong = [f"{a}: {b}" for a, b in tokens.items() if a < 0 or not 0 <= b < length]
+        if wrong or not tokens:
             raise HlensError(
                 f"patch positions {{{', '.join(wrong)}}} do not fit a source of {length} tokens; "
                 "expected one or more pairs token: source token, counted from 0"
@@ -94,13 +95,12 @@ def _maps(
     return maps
 
 
-def _stacked(sources: Sequence[Activations], layer: int) -> Tensor:
-    """Activations of one layer, ``[source, pos, neuron]``, filled up with zeros."""
-    rows = [one.values[layer] for one in sources]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+def _stack(sources: Sequence[Activations], layer: int) -> Tensor:
+    """Activations of one layer, ``[source, pos, neuron]``, padded with zeros."""
+    return pad_sequence([s.values[layer] for s in sources], batch_first=True)
 
 
-def _look_up(table: Tensor, batch: TokenBatch) -> Int[Tensor, "row pos"]:
+def _source_tokens(table: Tensor, batch: TokenBatch) -> Int[Tensor, "row pos"]:
     """For each token being read, the source token, or -1."""
     if len(table) not in (1, batch.rows):
         raise HlensError(

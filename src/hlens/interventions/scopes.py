@@ -1,4 +1,4 @@
-"""Scopes: which tokens an edit acts on. Each is a value; `scope` finds one by name at the edge."""
+"""Scopes: which tokens an edit acts on. Each is a value; `find_scope` looks one up by name."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ ANSWER = Scope("answer", lambda batch: batch.in_answer)
 SCOPES = {scope.name: scope for scope in (ALL, PROMPT, GENERATED, ANSWER)}
 
 
-def first(k: int) -> Scope:
+def first_generated(k: int) -> Scope:
     """The first `k` generated tokens.
 
     Raises:
         HlensError: `k` is below 1.
 
-    >>> first(3).name
+    >>> first_generated(3).name
     'first_3'
     """
     if k < 1:
-        raise HlensError(f"the first {k} generated tokens; ask for at least 1")
+        raise HlensError(f"the first {k} generated tokens are none; ask for at least 1")
 
     def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
         return (batch.generated >= 0) & (batch.generated < k)
@@ -35,7 +35,7 @@ def first(k: int) -> Scope:
     return Scope(f"first_{k}", mask)
 
 
-def at(positions: Sequence[int] | Sequence[Sequence[int]]) -> Scope:
+def at_positions(positions: Sequence[int] | Sequence[Sequence[int]]) -> Scope:
     """The tokens at `positions`, counted from 0 without padding; one list for all rows or each.
 
     Raises:
@@ -60,17 +60,17 @@ def at(positions: Sequence[int] | Sequence[Sequence[int]]) -> Scope:
     return Scope("chosen", mask)
 
 
-def scope(name: str) -> Scope:
-    """The scope of a name: all, prompt, generated, answer, first_K.
+def find_scope(name: str) -> Scope:
+    """The scope of a name: all, prompt, generated, answer or first_K.
 
-    >>> scope("prompt").name, scope("first_5").name
+    >>> find_scope("prompt").name, find_scope("first_5").name
     ('prompt', 'first_5')
 
     Raises:
         HlensError: No such scope.
     """
     if name.startswith("first_") and name[6:].isdigit():
-        return first(int(name[6:]))
+        return first_generated(int(name[6:]))
     if name not in SCOPES:
         raise lookup.unknown("scope", name, [*SCOPES, "first_K"])
     return SCOPES[name]

@@ -1,6 +1,6 @@
-"""Judges: is a response right? One judge a file, ``def judge(response) -> Judgement``.
+"""Judges: is a response correct? One judge per file, ``judge(response) -> Judgement``.
 
-A judge is a value: any function from `Response` to `Judgement` serves.
+A judge is a value: any function from `Response` to `Judgement` will do.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,25 +9,34 @@ from functools import cache
 from hlens import lookup
 from hlens.errors import HlensError
 from hlens.judges._agreement import agreement, confusion, flip_sensitivity
+from hlens.judges._answer_span import answer_span
+from hlens.judges._normal_words import word_keys
+from hlens.judges._refusal import abstention, refusal
 from hlens.types import Judgement, Question, Response
 
 Judge = Callable[[Response], Judgement]
 
 __all__ = [
     "Judge",
+    "abstention",
     "agreement",
+    "answer_span",
     "confusion",
     "flip_sensitivity",
     "judge",
     "judge_of",
     "named",
     "names",
+    "refusal",
+    "word_keys",
 ]
 
 
 def names() -> list[str]:
-    """Names of the judges that a question's ``meta["judge"]`` may ask for, sorted."""
-    return [name for name in lookup.names("judges") if hasattr(_module(name), "judge")]
+    """Names of the judges that a question's ``meta["judge"]`` may name, sorted."""
+    return [
+        name for name in lookup.names("judges") if hasattr(lookup.member("judges", name), "judge")
+    ]
 
 
 @cache
@@ -39,14 +48,14 @@ def named(name: str) -> Judge:
     """
     if name not in names():
         raise lookup.unknown("judge", name, names())
-    return _module(name).judge
+    return lookup.member("judges", name).judge
 
 
 def judge_of(question: Question) -> Judge:
-    """The judge that a question asks for: ``meta["judge"]``, or alias.
+    """The judge that a question names in ``meta["judge"]``, or alias.
 
     Raises:
-        HlensError: The question asks for a judge that is not here.
+        HlensError: The question names an unknown judge.
     """
     name = question.meta.get("judge", "alias")
     if not isinstance(name, str):
@@ -59,15 +68,11 @@ def judge(responses: Iterable[Response], judge: Judge | None = None) -> list[Jud
 
     Args:
         responses: What the model said.
-        judge: One judge for all; None takes for each the one that its question asks for.
+        judge: One judge for all; None uses the one that each question names.
 
     >>> q = Question("1", "general", "Capital of France?", ("Paris",))
-    >>> [found] = globals()["judge"]([Response(q, "Paris.", (), 0)])
-    >>> found.verdict.value, found.answer
+    >>> [judged] = globals()["judge"]([Response(q, "Paris.", (), 0)])
+    >>> judged.verdict.value, judged.answer
     ('correct', (0, 5))
     """
     return [(judge or judge_of(response.question))(response) for response in responses]
-
-
-def _module(name: str):
-    return lookup.member("judges", name)

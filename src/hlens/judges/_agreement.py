@@ -1,4 +1,4 @@
-"""Two judges side by side, and what wrong labels would do to a result."""
+"""Compare two judges, and measure how wrong labels would change a result."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,7 +14,7 @@ Key = tuple[str, str, int]
 
 
 def confusion(a: Iterable[Judgement], b: Iterable[Judgement]) -> pd.DataFrame:
-    """How often judge `a` (rows) and judge `b` (columns) gave each pair of verdicts.
+    """Counts of each pair of verdicts, of judge `a` (rows) and judge `b` (columns).
 
     Judgements are matched by domain, question and sample.
 
@@ -29,34 +29,36 @@ def confusion(a: Iterable[Judgement], b: Iterable[Judgement]) -> pd.DataFrame:
 
 
 def agreement(
-    a: Iterable[Judgement], b: Iterable[Judgement], draws: int = 1000, seed: int = 0
+    a: Iterable[Judgement], b: Iterable[Judgement], *, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Agreement of two judges, with 95 % intervals by bootstrap over groups.
 
     Returns:
         Rows ``agreement`` (share of equal verdicts), ``kappa`` (Cohen's, over all four verdicts)
-        and ``kappa of labels`` (over responses that both called right or hallucinated), with
-        columns ``measure``, ``value``, ``low``, ``high``, ``n``. Kappa is nan where a judge gave
-        only one verdict and chance agreement is 1.
+        and ``kappa of labels`` (over responses that both called correct or hallucinated), with
+        columns ``measure``, ``value``, ``low``, ``high``, ``n``. Kappa is nan where both judges
+        give one and the same verdict only, so that chance agreement is 1.
 
     Raises:
         HlensError: The two judged different responses, or none.
     """
     pairs, groups = _paired(a, b)
     counts = np.zeros((len(set(groups)), len(ORDER), len(ORDER)))
-    row = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    index = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     for (first, second), group in zip(pairs, groups, strict=True):
-        counts[row[group], ORDER.index(first), ORDER.index(second)] += 1
-    weights = np.random.default_rng(seed).multinomial(len(row), [1 / len(row)] * len(row), draws)
+        counts[index[group], ORDER.index(first), ORDER.index(second)] += 1
+    # Groups are drawn with replacement: answers to one question are not independent.
+    n = len(index)
+    weights = np.random.default_rng(seed).multinomial(n, [1 / n] * n, draws)
     drawn = np.einsum("dg,gij->dij", weights, counts)
-    at = [ORDER.index(label) for label in LABELS]
-    inner = np.ix_(range(len(drawn)), at, at)
-    whole = counts.sum(0, keepdims=True)
-    both = whole[np.ix_([0], at, at)]
+    total = counts.sum(0, keepdims=True)
+    labels = [ORDER.index(label) for label in LABELS]
+    labelled = total[np.ix_([0], labels, labels)]
+    drawn_labelled = drawn[np.ix_(range(len(drawn)), labels, labels)]
     rows = [
-        _row("agreement", _share(whole), _share(drawn), whole),
-        _row("kappa", _kappa(whole), _kappa(drawn), whole),
-        _row("kappa of labels", _kappa(both), _kappa(drawn[inner]), both),
+        _summarize("agreement", _share(total), _share(drawn), total),
+        _summarize("kappa", _kappa(total), _kappa(drawn), total),
+        _summarize("kappa of labels", _kappa(labelled), _kappa(drawn_labelled), labelled),
     ]
     return pd.DataFrame(rows)
 
@@ -64,27 +66,29 @@ def agreement(
 def flip_sensitivity(
     labels: Sequence[bool] | np.ndarray,
     score: Callable[[np.ndarray], float],
+    *,
     rates: Sequence[float] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2),
     draws: int = 10,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What a result becomes where a share of the labels is wrong.
+    """How a result changes if a share of the labels is wrong.
 
     Args:
         labels: The labels; True is hallucinated.
         score: The result for given labels, such as the AUROC of a detector fitted to them.
         rates: Shares of labels, drawn at random, that are flipped.
-        draws: Draws a rate; one for rate 0, which is the result itself.
+        draws: Draws per rate; one for rate 0, which is the result itself.
         seed: Seed of the draws.
 
     Returns:
-        Columns ``rate``, ``value`` (mean over draws), ``low`` and ``high`` (least and greatest),
+        Columns ``rate``, ``value`` (mean over draws), ``low`` and ``high`` (minimum and maximum),
         ``n`` (labels flipped).
 
     >>> import numpy as np
     >>> truth = np.arange(100) % 2 == 0
-    >>> table = flip_sensitivity(truth, lambda labels: float((labels == truth).mean()), (0.0, 0.1))
-    >>> table["value"].tolist()
+    >>> def share_kept(labels):
+    ...     return float((labels == truth).mean())
+    >>> flip_sensitivity(truth, share_kept, rates=(0.0, 0.1))["value"].tolist()
     [1.0, 0.9]
 
     Raises:
@@ -118,9 +122,9 @@ def _paired(
     """Verdicts of both judges on each response, and the groups of the responses."""
     first, second = {_key(j): j for j in a}, {_key(j): j for j in b}
     if not first or first.keys() != second.keys():
-        alone = len(first.keys() ^ second.keys())
+        unshared = len(first.keys() ^ second.keys())
         raise HlensError(
-            f"the judges share {len(first.keys() & second.keys())} responses and {alone} were "
+            f"the judges share {len(first.keys() & second.keys())} responses and {unshared} were "
             "judged by one of them only; compare judgements of the same responses"
         )
     pairs = [(j.verdict.value, second[key].verdict.value) for key, j in first.items()]
@@ -140,16 +144,18 @@ def _share(counts: np.ndarray) -> np.ndarray:
 
 
 def _kappa(counts: np.ndarray) -> np.ndarray:
-    """Cohen's kappa of each table; nan where chance alone agrees always."""
+    """Cohen's kappa of each table; nan where chance agreement is 1."""
     total = np.maximum(counts.sum((1, 2)), 1e-300)
     chance = (counts.sum(1) * counts.sum(2)).sum(1) / total**2
-    room = 1 - chance
+    rest = 1 - chance
     return np.divide(
-        _share(counts) - chance, room, out=np.full(len(counts), np.nan), where=room > 1e-12
+        _share(counts) - chance, rest, out=np.full(len(counts), np.nan), where=rest > 1e-12
     )
 
 
-def _row(name: str, value: np.ndarray, drawn: np.ndarray, counts: np.ndarray) -> dict[str, object]:
+def _summarize(
+    name: str, value: np.ndarray, drawn: np.ndarray, counts: np.ndarray
+) -> dict[str, object]:
     usable = drawn[~np.isnan(drawn)]
     low, high = np.quantile(usable, [0.025, 0.975]) if len(usable) else (np.nan, np.nan)
     return {

@@ -2,6 +2,8 @@
 
 import re
 
+from hlens.types import Judgement, Response, Verdict
+
 _NOT = r"(?:do not|don'?t|did not|didn'?t|could not|couldn'?t|cannot|can not|can'?t|won'?t)"
 _ABOUT = r"(?:information|knowledge|data|details?|context|access|records?|evidence)"
 _ASKED = (
@@ -10,7 +12,7 @@ _ASKED = (
     r"verified|identified|found))"
 )
 
-# The speaker does not know, or will not say. Impersonal "cannot" alone is no refusal: penguins
+# The speaker does not know, or will not say. An impersonal "cannot" alone is no refusal: penguins
 # cannot fly.
 _IGNORANCE = [
     rf"\b(?:i|we) (?:\w+ )?{_NOT} (?:\w+ )?(?:know|have|recall|remember|recogni[sz]e|understand)\b",
@@ -36,7 +38,7 @@ _IGNORANCE = [
     r"specified|mentioned)|n/a|no (?:answer|idea|clue|information)|idk|i dunno|dunno|unanswerable|"
     r"unclear|can'?t say)\W*$",
 ]
-# What was asked about is not there: counts as abstaining only where abstaining is asked for.
+# The thing in question does not exist: counts as abstaining only where abstaining is right.
 _ABSENCE = [
     r"\b(?:does|do|did) not (?:\w+ ){0,3}exist\b|\b(?:doesn't|don't|didn't) (?:\w+ ){0,3}exist\b",
     r"\b(?:never|non-?) ?exist(?:ed|ent)\b|\bno such\b",
@@ -68,26 +70,37 @@ _ABSTAINS = _compiled(_IGNORANCE + _ABSENCE)
 
 
 def refusal(text: str) -> tuple[int, int] | None:
-    """Where a response says that it does not know or will not answer, or None.
+    """Characters ``[start, stop)`` where a response says that it does not know or will not answer.
 
     A guess that follows ("I'm not sure, but I think it is Paris") makes it an answer again.
 
     >>> refusal("I don’t know."), refusal("Penguins, because they cannot fly.")
     ((0, 12), None)
     """
-    return _found(_DECLINES, text)
+    return _search(_DECLINES, text)
 
 
 def abstention(text: str) -> tuple[int, int] | None:
-    """Like `refusal`, or where the response says that what was asked about does not exist.
+    """Like `refusal`; also where the response says that the thing in question does not exist.
 
     >>> refusal("There is no such town."), abstention("There is no such town.")
     (None, (0, 12))
     """
-    return _found(_ABSTAINS, text)
+    return _search(_ABSTAINS, text)
 
 
-def _found(patterns: re.Pattern[str], text: str) -> tuple[int, int] | None:
+def judge_refusal(response: Response) -> Judgement | None:
+    """The judgement of a response that declines to answer, or None for any other."""
+    place = refusal(response.text)
+    return None if place is None else refused(response, place)
+
+
+def refused(response: Response, place: tuple[int, int]) -> Judgement:
+    """Refused, with the phrase at `place` as the reason."""
+    return Judgement(response, Verdict.REFUSED, f'"{response.text[slice(*place)].strip()}"')
+
+
+def _search(patterns: re.Pattern[str], text: str) -> tuple[int, int] | None:
     plain = text.replace("’", "'").replace("‘", "'").replace("\n", " ")
     match = patterns.search(plain)
     if match is None or _GUESS.search(plain.casefold(), match.end()):

@@ -1,12 +1,12 @@
-"""For questions about what does not exist: right is to say so, or not to know.
+"""For questions about what does not exist: the right answer is to say so, or not to know.
 
 A response that says it does not know, cannot find it, or that there is no such thing counts as
 correct (abstained); anything else is a hallucination. A guess after the disclaimer ("I'm not
 sure, but I think it is in France") is a hallucination too.
 """
 
-from hlens.judges import _refusal
-from hlens.judges._answer import answer_span
+from hlens.judges._answer_span import answer_span
+from hlens.judges._refusal import abstention
 from hlens.types import Judgement, Response, Verdict
 
 
@@ -23,8 +23,8 @@ def judge(response: Response) -> Judgement:
     text = response.text
     if not text.strip():
         return Judgement(response, Verdict.UNSCORED, "empty")
-    found = _refusal.abstention(text)
-    if found:
-        return Judgement(response, Verdict.CORRECT, f'abstained: "{text[slice(*found)].strip()}"')
+    place = abstention(text)
+    if place:
+        return Judgement(response, Verdict.CORRECT, f'abstained: "{text[slice(*place)].strip()}"')
     span = answer_span(text, response.question.text)
     return Judgement(response, Verdict.HALLUCINATED, "did not abstain", span)

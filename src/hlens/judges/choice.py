@@ -1,11 +1,11 @@
 """For multiple choice: the option that a response picks, by letter or by text.
 
-A letter counts where it stands alone, in brackets, before ")", "." or ":", or after "answer is";
-the A of "A bat" is an article. Else the option whose text stands in the response as whole words,
-not negated, counts; where several do, or letter and text disagree, the response is unscored.
+A letter counts alone, in brackets, before ")", "." or ":", or after "answer is"; the A of "A bat"
+is an article. Otherwise the option whose text is in the response as whole words, not negated,
+counts; if several are, or letter and text disagree, the response is unscored.
 
 A response that names no option is a hallucination where it was asked without options (a wrong
-short answer), and unscored where the options stood in the question (``meta.options_in_question``).
+short answer), and unscored where the question listed the options (``meta.options_in_question``).
 
 Small models answer one letter for everything: `by_logprob` judges by the likelihood of the options
 instead.
@@ -16,17 +16,17 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from hlens.errors import HlensError
-from hlens.judges import _refusal
-from hlens.judges._answer import answer_span
-from hlens.judges._likelihood import option_logprobs
-from hlens.judges._match import examined, runs
-from hlens.judges._words import keys, words
+from hlens.judges._alias_matching import check_match, find_runs
+from hlens.judges._answer_span import answer_span
+from hlens.judges._normal_words import split_words, word_keys
+from hlens.judges._option_logprobs import option_logprobs
+from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
 __all__ = ["Scorer", "by_letter", "by_logprob", "gold_index", "judge", "option_logprobs"]
 
 Span = tuple[int, int]
-# One log-probability an option, in the order of the question's choices.
+# The log-probability of each option, in the order of the question's choices.
 Scorer = Callable[[Question], Sequence[float]]
 _LETTER = re.compile(
     r"^\W*(?:(?i:option|choice|letter)\s+)?"
@@ -62,11 +62,12 @@ def judge(response: Response) -> Judgement:
     if not text.strip():
         return Judgement(response, Verdict.UNSCORED, "empty")
     named = _exactly(text, question) or _by_text(text, question, gold)
+    # A letter inside the text of a named option ("vitamin B") picks nothing.
     letter = [
-        (pick, at)
-        for pick, at in by_letter(text, len(question.choices))
+        (pick, place)
+        for pick, place in by_letter(text, len(question.choices))
         if not any(
-            start <= at[0] and at[1] <= stop and len(_bare(question.choices[i])) > 1
+            start <= place[0] and place[1] <= stop and len(_bare(question.choices[i])) > 1
             for i, (start, stop) in named
         )
     ]
@@ -81,7 +82,7 @@ def judge(response: Response) -> Judgement:
 
 
 def by_logprob(scorer: Scorer) -> Callable[[Response], Judgement]:
-    """A judge that asks which option the model finds likeliest; the response's text is not read.
+    """A judge by the option that the model finds likeliest; the response's text is not read.
 
     Args:
         scorer: Log-probability of each option of a question, in the order of its choices;
@@ -114,8 +115,8 @@ def gold_index(question: Question) -> int:
     """
     index = question.meta.get("answer_index")
     if index is None and question.answers:
-        wanted = keys(question.answers[0])
-        index = next((i for i, c in enumerate(question.choices) if keys(c) == wanted), None)
+        wanted = word_keys(question.answers[0])
+        index = next((i for i, c in enumerate(question.choices) if word_keys(c) == wanted), None)
     if not isinstance(index, int) or not 0 <= index < len(question.choices):
         raise HlensError(
             f"question {question.id!r}: no right option among {len(question.choices)}; give "
@@ -126,16 +127,16 @@ def gold_index(question: Question) -> int:
 
 def by_letter(text: str, n_options: int) -> list[tuple[int, Span]]:
     """The option that a response picks by its letter, as a list of none or one."""
-    at = (answer_span(text) or (0, 0))[0]
-    begun = text[at:]
-    line = begun.split("\n", 1)[0]  # a letter, and its reason on further lines
-    tried = (
+    begin = (answer_span(text) or (0, 0))[0]
+    rest = text[begin:]
+    line = rest.split("\n", 1)[0]  # a letter, and its reason on further lines
+    candidates = (
         (_LETTER.match(text), 0),
-        (_LETTER.match(begun), at),
-        (_LETTER.match(line), at),
+        (_LETTER.match(rest), begin),
+        (_LETTER.match(line), begin),
         (_NAMED.search(text), 0),
     )
-    for match, shift in tried:
+    for match, shift in candidates:
         if match is None:
             continue
         name = match.lastgroup or 1
@@ -153,7 +154,7 @@ def _exactly(text: str, question: Question) -> list[tuple[int, Span]]:
     """
     lettered = re.match(r"\W*[A-Za-z]\s*[).:\]]\s*", text)
     answer = answer_span(text)
-    is_all = answer is not None and not words(text[answer[1] :])
+    is_all = answer is not None and not split_words(text[answer[1] :])
     spans = [
         (0, len(text)),
         answer if is_all else None,
@@ -175,25 +176,25 @@ def _bare(text: str) -> str:
 
 def _by_text(text: str, question: Question, gold: int) -> list[tuple[int, Span]]:
     """Options that a response names; one within the words of a longer one does not count."""
-    found = words(text)
-    aliases = [(i, keys(choice)) for i, choice in enumerate(question.choices)]
-    aliases += [(gold, keys(answer)) for answer in question.answers]
-    places = [(i, run) for i, alias in aliases if alias for run in runs(alias, found)]
+    words = split_words(text)
+    aliases = [(i, word_keys(choice)) for i, choice in enumerate(question.choices)]
+    aliases += [(gold, word_keys(answer)) for answer in question.answers]
+    places = [(i, run) for i, alias in aliases if alias for run in find_runs(alias, words)]
     named: dict[int, Span] = {}
     for i, run in places:
         inside = any(o[0] <= run[0] and run[1] <= o[1] and o != run for _, o in places)
-        against = examined(run, text, found, set(range(len(found)))).against
-        if not inside and not against:
-            named.setdefault(i, (found[run[0]].start, found[run[1] - 1].stop))
+        # Every word counts as gold: an option beside another is no hedge but a second pick.
+        match = check_match(run, text, words, golds=set(range(len(words))))
+        if not inside and not match.objection:
+            named.setdefault(i, (words[run[0]].start, words[run[1] - 1].stop))
     return list(named.items())
 
 
 def _without_pick(response: Response) -> Judgement:
-    question, text = response.question, response.text
-    found = _refusal.refusal(text)
-    if found:
-        return Judgement(response, Verdict.REFUSED, f'"{text[slice(*found)].strip()}"')
+    question = response.question
+    if refused := judge_refusal(response):
+        return refused
     if question.meta.get("options_in_question"):
         return Judgement(response, Verdict.UNSCORED, "no option")
-    span = answer_span(text, question.text)
+    span = answer_span(response.text, question.text)
     return Judgement(response, Verdict.HALLUCINATED, "no option", span)

@@ -1,15 +1,15 @@
 """For a closed set of labels (yes/no, wrong/not wrong): the first label that is named decides.
 
 Labels are the question's choices. Of labels that begin at the same word the longest counts ("not
-wrong" before "wrong"). A negated label does not count, unless its negation is a label itself
-("isn't wrong" is "not wrong"). A response without any label, or one that only repeats the choice
-("yes or no"), is unscored: that is a failure to parse and no hallucination.
+wrong" before "wrong"). A negated label does not count, unless its negation is a label too ("isn't
+wrong" is "not wrong"). A response without any label, or one that only repeats the choice ("yes or
+no"), is unscored: that is a failure to parse, not a hallucination.
 """
 
 from hlens.errors import HlensError
-from hlens.judges import _refusal
-from hlens.judges._match import examined, runs
-from hlens.judges._words import Word, keys, words
+from hlens.judges._alias_matching import check_match, find_runs
+from hlens.judges._normal_words import split_words, word_keys
+from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
 
@@ -34,34 +34,34 @@ def judge(response: Response) -> Judgement:
         return Judgement(response, Verdict.UNSCORED, "empty")
     named = first_label(text, question.choices)
     if named is None:
-        found = _refusal.refusal(text)
-        if found:
-            return Judgement(response, Verdict.REFUSED, f'"{text[slice(*found)].strip()}"')
-        return Judgement(response, Verdict.UNSCORED, "no label")
+        return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no label")
     label, span = named
-    verdict = Verdict.CORRECT if keys(label) == keys(gold) else Verdict.HALLUCINATED
+    verdict = Verdict.CORRECT if word_keys(label) == word_keys(gold) else Verdict.HALLUCINATED
     return Judgement(response, verdict, f"says {label!r}", span)
 
 
 def first_label(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
     """The label that a text names first, with its characters, or None."""
-    found = words(text)
+    words = split_words(text)
     places = [
         (first, -(last - first), last, label)
         for label in labels
-        for first, last in runs(keys(label), found)
+        for first, last in find_runs(word_keys(label), words)
     ]
     for first, _, last, label in sorted(places):
-        span = found[first].start, found[last - 1].stop
-        against = examined((first, last), text, found, set(range(first, last))).against
-        if against == "negated" or found[max(0, first - 1)].key == "nothing":
-            other = _negation(label, labels)
+        start, stop = words[first].start, words[last - 1].stop
+        before = words[max(0, first - 1)]
+        golds = set(range(first, last))
+        objection = check_match((first, last), text, words, golds=golds).objection
+        if objection == "negated" or before.key == "nothing":
+            negation = ("not", *word_keys(label))
+            other = next((other for other in labels if word_keys(other) == negation), None)
             if other is not None:
-                return other, (_negator(first, found), span[1])
-        elif against != "hedged" or not _offers_all(text, labels):
-            return label, span
+                return other, (before.start, stop)
+        elif objection == "hedged" and all(find_runs(word_keys(one), words) for one in labels):
+            return None  # the response repeats the choice
         else:
-            return None
+            return label, (start, stop)
     return None
 
 
@@ -70,25 +70,10 @@ def _gold(question: Question) -> str:
         raise HlensError(
             f"question {question.id!r} has no labels to judge by; give choices and an answer"
         )
-    known = {keys(choice): choice for choice in question.choices}
-    if keys(question.answers[0]) not in known:
+    known = {word_keys(choice): choice for choice in question.choices}
+    if word_keys(question.answers[0]) not in known:
         raise HlensError(
             f"question {question.id!r}: answer {question.answers[0]!r} is none of its choices "
             f"({', '.join(question.choices)})"
         )
-    return known[keys(question.answers[0])]
-
-
-def _negation(label: str, labels: tuple[str, ...]) -> str | None:
-    """The label that says the contrary in so many words."""
-    return next((other for other in labels if keys(other) == ("not", *keys(label))), None)
-
-
-def _negator(first: int, found: list[Word]) -> int:
-    """Where the negation before a label begins."""
-    return found[max(0, first - 1)].start
-
-
-def _offers_all(text: str, labels: tuple[str, ...]) -> bool:
-    found = words(text)
-    return all(runs(keys(label), found) for label in labels)
+    return known[word_keys(question.answers[0])]

@@ -1,12 +1,12 @@
 """A language model as judge, at any endpoint that speaks OpenAI's protocol.
 
-    endpoint = llm.Endpoint("gpt-4o-mini")                   # the key is in OPENAI_API_KEY
+    endpoint = llm.Endpoint("gpt-4o-mini")  # the key is in OPENAI_API_KEY
     judged = llm.judge_all(responses, endpoint, cache="runs/judge", announce=print)
 
-The model is told to reply with ``{"verdict": ..., "answer": ...}``. The verdict must be one of the
-words of `VERDICTS`, letter for letter: "incorrect" is no "correct". A reply of another kind is
-asked for again, and at last left unscored, as is "cannot tell"; nothing is guessed from it. What
-was once replied is kept, so that a second run asks nothing.
+The model is told to reply with ``{"verdict": ..., "answer": ...}``. The verdict must equal one of
+`VERDICTS`, letter for letter: "incorrect" is not "correct". A malformed reply is requested again,
+and the response finally left unscored, as for "cannot tell"; nothing is guessed from it. Replies
+are cached, so a second run sends no request.
 """
 
 import hashlib
@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hlens.errors import HlensError
-from hlens.judges._answer import answer_span
-from hlens.judges._cache import DiskCache
-from hlens.judges._endpoint import Endpoint, UnreachableError
+from hlens.judges._answer_span import answer_span
+from hlens.judges._endpoint import DiskCache, Endpoint, UnreachableError
 from hlens.types import Judgement, Response, Verdict
 
 __all__ = ["VERDICTS", "Cost", "Endpoint", "estimate", "judge_all", "judge_by"]
@@ -51,13 +50,13 @@ TOKENS_PER_REPLY = 40
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run will ask for, before it asks.
+    """What a run will cost, before any request is sent.
 
     Attributes:
         n_requests: Replies that are not in the cache.
-        n_cached: Those that are.
-        input_tokens: Estimated tokens to be read.
-        output_tokens: Estimated tokens to be written.
+        n_cached: Replies that are.
+        input_tokens: Estimated tokens of the prompts.
+        output_tokens: Estimated tokens of the replies.
         price: Estimated price in the currency of the prices given, or None without prices.
     """
 
@@ -81,31 +80,32 @@ def judge_by(
     """A judge that asks the endpoint about each response.
 
     Args:
-        endpoint: Where to ask.
-        cache: A folder, or any mapping; None keeps nothing.
+        endpoint: The endpoint and its model.
+        cache: A folder, or any mapping; None caches nothing.
     """
-    kept = _opened(cache)
-    return lambda response: _judged(response, endpoint, kept)
+    opened = _open_cache(cache)
+    return lambda response: _judge(response, endpoint, opened)
 
 
 def judge_all(
     responses: Iterable[Response],
     endpoint: Endpoint,
+    *,
     cache: Cache | str | Path | None = None,
     prices: tuple[float, float] | None = None,
     announce: Callable[[Cost], bool | None] | None = None,
     workers: int = 4,
 ) -> list[Judgement]:
-    """Judge responses several at a time, after the cost was announced.
+    """Judge responses in parallel, after the cost was announced.
 
     Args:
         responses: What the model said.
-        endpoint: Where to ask.
-        cache: A folder, or any mapping; None keeps nothing.
-        prices: Price of a million tokens read and of a million written.
-        announce: Told the `Cost` before anything is asked; where it returns False, nothing is.
-            None writes it to the log.
-        workers: Requests at a time.
+        endpoint: The endpoint and its model.
+        cache: A folder, or any mapping; None caches nothing.
+        prices: Price of a million input tokens and of a million output tokens.
+        announce: Called with the `Cost` before any request; return False to stop. The cost is
+            logged in any case.
+        workers: Requests in parallel.
 
     Returns:
         The judgements in the order of the responses. Where the endpoint gave no usable reply, the
@@ -115,29 +115,30 @@ def judge_all(
         HlensError: The announced cost was declined, or the endpoint refuses.
     """
     asked = list(responses)
-    kept = _opened(cache)
-    cost = estimate(asked, endpoint, kept, prices)
+    opened = _open_cache(cache)
+    cost = estimate(asked, endpoint, cache=opened, prices=prices)
     log.info("LLM judge %s: %s", endpoint.model, cost)
     if announce is not None and announce(cost) is False:
         raise HlensError(f"the judge's cost was declined: {cost}")
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = list(pool.map(lambda response: _judged(response, endpoint, kept), asked))
-    failed = sum(judgement.reason.startswith("no verdict") for judgement in found)
+        judged = list(pool.map(lambda response: _judge(response, endpoint, opened), asked))
+    failed = sum(judgement.reason.startswith("no verdict") for judgement in judged)
     if failed:
-        log.warning("LLM judge: %d of %d responses got no verdict", failed, len(found))
-    return found
+        log.warning("LLM judge: %d of %d responses got no verdict", failed, len(judged))
+    return judged
 
 
 def estimate(
     responses: Sequence[Response],
     endpoint: Endpoint,
+    *,
     cache: Cache | str | Path | None = None,
     prices: tuple[float, float] | None = None,
 ) -> Cost:
-    """What judging these responses will ask for; nothing is asked."""
-    kept = _opened(cache)
+    """What judging these responses will cost; no request is sent."""
+    opened = _open_cache(cache)
     asked = {_key(m, endpoint): m for r in responses if r.text.strip() for m in [_messages(r)]}
-    new = [messages for key, messages in asked.items() if key not in kept]
+    new = [messages for key, messages in asked.items() if key not in opened]
     characters = sum(len(turn["content"]) for messages in new for turn in messages)
     tokens = round(characters * TOKENS_PER_CHARACTER), len(new) * TOKENS_PER_REPLY
     price = None
@@ -146,13 +147,13 @@ def estimate(
     return Cost(len(new), len(asked) - len(new), *tokens, price)
 
 
-def _judged(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
+def _judge(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
     if not response.text.strip():
         return Judgement(response, Verdict.UNSCORED, "empty")
     messages = _messages(response)
     key = _key(messages, endpoint)
     reply = cache.get(key)
-    verdict = None if reply is None else parsed(reply)
+    verdict = None if reply is None else parse_reply(reply)
     reason = "malformed reply"
     for _ in range(endpoint.retries + 1):
         if verdict is not None:
@@ -162,7 +163,7 @@ def _judged(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
         except UnreachableError as error:
             reason = str(error)
             break
-        verdict = parsed(reply)
+        verdict = parse_reply(reply)
         if verdict is not None:
             cache[key] = reply
     if verdict is not None:
@@ -170,36 +171,36 @@ def _judged(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
     return Judgement(response, Verdict.UNSCORED, f"no verdict: {reason}")
 
 
-def parsed(reply: str) -> tuple[str, str] | None:
-    """Verdict and answer of a reply, or None where it is not what was asked for.
+def parse_reply(reply: str) -> tuple[str, str] | None:
+    """Verdict and answer of a reply, or None where it is malformed.
 
-    >>> parsed('{"verdict": "incorrect", "answer": "Lyon"}')
+    >>> parse_reply('{"verdict": "incorrect", "answer": "Lyon"}')
     ('incorrect', 'Lyon')
-    >>> parsed("correct"), parsed('{"verdict": "mostly correct"}'), parsed('["correct"]')
-    (None, None, None)
+    >>> [parse_reply(text) for text in ("correct", '{"verdict": "so so"}', '["correct"]')]
+    [None, None, None]
     """
     fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", reply, re.DOTALL)
     try:
-        found = json.loads(fenced.group(1) if fenced else reply)
+        parsed = json.loads(fenced.group(1) if fenced else reply)
     except ValueError:
         return None
-    if not isinstance(found, dict) or not isinstance(found.get("verdict"), str):
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("verdict"), str):
         return None
-    verdict = " ".join(found["verdict"].casefold().replace("_", " ").split())
-    answer = found.get("answer")
+    verdict = " ".join(parsed["verdict"].casefold().replace("_", " ").split())
+    answer = parsed.get("answer")
     return (verdict, answer if isinstance(answer, str) else "") if verdict in VERDICTS else None
 
 
 def _judgement(response: Response, word: str, answer: str) -> Judgement:
     verdict = VERDICTS[word]
-    span = _place(answer.strip(), response.text)
+    span = _find_answer(answer.strip(), response.text)
     if span is None and verdict in (Verdict.CORRECT, Verdict.HALLUCINATED):
         span = answer_span(response.text, response.question.text)
     return Judgement(response, verdict, f"LLM: {word}", span)
 
 
-def _place(answer: str, text: str) -> tuple[int, int] | None:
-    """Where the answer stands, as whole words if it does: the "art" of "Mozart made art"."""
+def _find_answer(answer: str, text: str) -> tuple[int, int] | None:
+    """Characters of the answer, as whole words where possible: the last "art" in "Mozart art"."""
     if not answer:
         return None
     whole = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
@@ -209,24 +210,24 @@ def _place(answer: str, text: str) -> tuple[int, int] | None:
 
 def _messages(response: Response) -> Messages:
     question = response.question
-    given = {
+    task = {
         "question": question.text,
         **({"context": question.context} if question.context else {}),
         **({"options": list(question.choices)} if question.choices else {}),
         "accepted answers": list(question.answers),
         "response": response.text,
     }
-    user = json.dumps(given, ensure_ascii=False)
+    user = json.dumps(task, ensure_ascii=False)
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
 
 
 def _key(messages: Messages, endpoint: Endpoint) -> str:
-    """What the reply depends on; the key of the endpoint is no part of it."""
+    """A digest of what the reply depends on; the endpoint's secret key is not part of it."""
     parts = json.dumps([endpoint.url, endpoint.model, messages], ensure_ascii=False)
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _opened(cache: Cache | str | Path | None) -> Cache:
+def _open_cache(cache: Cache | str | Path | None) -> Cache:
     if cache is None:
         return {}
     return DiskCache(cache) if isinstance(cache, str | Path) else cache

@@ -1,10 +1,10 @@
-"""A local model of natural language inference as judge: do gold and response say the same?
+"""A local model of natural language inference as judge: do gold and response mean the same?
 
-    judge = nli.judge_by(nli.entailment(model, tokenizer))      # any NLI classifier
+    judge = nli.judge_by(nli.entailment(model, tokenizer))  # any NLI classifier
     judged = hlens.judge(responses, judge)
 
 Gold and answer are compared as answers to the question, in both directions (as Farquhar et al. 2024
-do for semantic entropy). Right: each entails the other, for some alias. Hallucinated: neither
+do for semantic entropy). Correct: each entails the other, for some alias. Hallucinated: neither
 entails the other, for every alias. One direction alone ("a city in France", "Paris") is unscored.
 """
 
@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from hlens.errors import HlensError
-from hlens.judges import _refusal, abstain
-from hlens.judges._answer import answer_span
+from hlens.judges import abstain
+from hlens.judges._answer_span import answer_span
+from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Response, Verdict
 
-# Pairs of premise and hypothesis to the probability that the one entails the other.
+# Pairs of premise and hypothesis to the probability that the premise entails the hypothesis.
 Entails = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 
 
@@ -27,7 +28,7 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
 
     Args:
         entails: Probability of entailment of each pair (premise, hypothesis).
-        threshold: Probability from which a direction counts.
+        threshold: Probability from which a direction counts as entailed.
 
     >>> from hlens.types import Question
     >>> same = judge_by(lambda pairs: [float(a == b) for a, b in pairs])
@@ -44,9 +45,8 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
             return abstain.judge(response)
         if not text.strip():
             return Judgement(response, Verdict.UNSCORED, "empty")
-        declined = _refusal.refusal(text)
-        if declined:
-            return Judgement(response, Verdict.REFUSED, f'"{text[slice(*declined)].strip()}"')
+        if refused := judge_refusal(response):
+            return refused
         span = answer_span(text, question.text)
         said = f"{question.text} {text[slice(*span)] if span else text.strip()}"
         golds = [f"{question.text} {answer}" for answer in question.answers]
@@ -54,15 +54,16 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
         scores = [float(score) for score in entails(pairs)]
         if len(scores) != len(pairs):
             raise HlensError(f"{len(scores)} probabilities for {len(pairs)} pairs; give one each")
-        best = max(zip(scores[::2], scores[1::2], strict=True), key=lambda both: (min(both), both))
-        verdict, words = _verdict(scores, threshold)
-        return Judgement(response, verdict, f"{words} ({best[0]:.2f}, {best[1]:.2f})", span)
+        both_ways = list(zip(scores[::2], scores[1::2], strict=True))
+        best = max(both_ways, key=lambda both: (min(both), both))
+        verdict, reason = _verdict(both_ways, threshold)
+        return Judgement(response, verdict, f"{reason} ({best[0]:.2f}, {best[1]:.2f})", span)
 
     return judge_by_entailment
 
 
-def entailment(model: Any, tokenizer: Any, batch_size: int = 16) -> Entails:
-    """Entailment by a sequence classifier whose config names an entailment label.
+def entailment(model: Any, tokenizer: Any, *, batch_size: int = 16) -> Entails:
+    """Entailment by a sequence classifier whose config has an entailment label.
 
     Args:
         model: A Hugging Face sequence classification model trained on NLI, in eval mode.
@@ -70,17 +71,17 @@ def entailment(model: Any, tokenizer: Any, batch_size: int = 16) -> Entails:
         batch_size: Pairs at a time.
 
     Raises:
-        HlensError: The model's config names no label "entailment".
+        HlensError: The model's config has no label "entailment".
     """
     names = {str(name).casefold(): int(i) for name, i in model.config.label2id.items()}
     if "entailment" not in names:
         raise HlensError(
             f"no label 'entailment' among {sorted(names)}; give a model trained on NLI"
         )
-    at = names["entailment"]
+    column = names["entailment"]
 
     def entails(pairs: Sequence[tuple[str, str]]) -> list[float]:
-        out: list[float] = []
+        probabilities: list[float] = []
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             premises, hypotheses = (list(texts) for texts in zip(*batch, strict=True))
@@ -89,16 +90,15 @@ def entailment(model: Any, tokenizer: Any, batch_size: int = 16) -> Entails:
             )
             with torch.inference_mode():
                 logits = model(**encoded.to(model.device)).logits
-            out += logits.float().softmax(dim=-1)[:, at].tolist()
-        return out
+            probabilities += logits.float().softmax(dim=-1)[:, column].tolist()
+        return probabilities
 
     return entails
 
 
-def _verdict(scores: Sequence[float], threshold: float) -> tuple[Verdict, str]:
-    pairs = list(zip(scores[::2], scores[1::2], strict=True))
-    if any(min(both) >= threshold for both in pairs):
+def _verdict(both_ways: list[tuple[float, float]], threshold: float) -> tuple[Verdict, str]:
+    if any(min(both) >= threshold for both in both_ways):
         return Verdict.CORRECT, "each entails the other"
-    if all(max(both) < threshold for both in pairs):
+    if all(max(both) < threshold for both in both_ways):
         return Verdict.HALLUCINATED, "neither entails the other"
     return Verdict.UNSCORED, "one direction only"

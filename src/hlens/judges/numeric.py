@@ -1,9 +1,9 @@
 """For numbers: the first number of the response, within a tolerance of the gold.
 
-Numbers that the question names (a year, say) are passed over where the response holds others.
-Thousands separators, currencies, number words up to ninety, "million" and the like, accountants'
-"(5)" for -5, and percent are read: "5%" is 5 and also 0.05, and so the other way round. A scale
-that the question asks for ("in millions") may stand in the response or not.
+Numbers that the question names (a year, say) are skipped where the response has others. Thousands
+separators, currencies, number words up to ninety, "million" and the like, accountants' "(5)" for
+-5, and percent are read: "5%" is 5 and also 0.05, in response and gold alike. A scale that the
+question asks for ("in millions") may be written in the response or left out.
 """
 
 import math
@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 
 from hlens.errors import HlensError
-from hlens.judges import _refusal
-from hlens.judges._words import NUMBERS
+from hlens.judges._normal_words import NUMBERS
+from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
 SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "millions": 1e6}
@@ -58,17 +58,14 @@ def within(tolerance: float) -> Callable[[Response], Judgement]:
 
 def _judged(response: Response, tolerance: float) -> Judgement:
     question, text = response.question, response.text
-    golds = [value for answer in question.answers for value in _first(answer)]
+    golds = [value for answer in question.answers for value in _gold_values(answer)]
     if not golds:
         raise HlensError(f"question {question.id!r} has no number among its answers")
     if not text.strip():
         return Judgement(response, Verdict.UNSCORED, "empty")
-    match = _pick(text, question)
+    match = _find_number(text, question)
     if match is None:
-        found = _refusal.refusal(text)
-        if found:
-            return Judgement(response, Verdict.REFUSED, f'"{text[slice(*found)].strip()}"')
-        return Judgement(response, Verdict.UNSCORED, "no number")
+        return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no number")
     values = _values(match, ignore_scale=_asks_scale(question.text))
     is_right = any(
         math.isclose(value, gold, rel_tol=tolerance, abs_tol=1e-12)
@@ -81,21 +78,22 @@ def _judged(response: Response, tolerance: float) -> Judgement:
     return Judgement(response, verdict, f"says {text[start:stop]!r}", (start, stop))
 
 
-def _pick(text: str, question: Question) -> re.Match[str] | None:
-    found = list(_NUMBER.finditer(text))
-    asked = {_plain(match) for match in _NUMBER.finditer(question.text)}
-    new = [match for match in found if _plain(match) not in asked]
-    return next(iter(new or found), None)
+def _find_number(text: str, question: Question) -> re.Match[str] | None:
+    """The first number that the question does not name, else the first."""
+    matches = list(_NUMBER.finditer(text))
+    asked = {_to_float(match) for match in _NUMBER.finditer(question.text)}
+    new = [match for match in matches if _to_float(match) not in asked]
+    return next(iter(new or matches), None)
 
 
-def _first(text: str) -> list[float]:
+def _gold_values(text: str) -> list[float]:
     match = _NUMBER.search(text)
     return _values(match) if match else []
 
 
-def _values(match: re.Match[str], ignore_scale: bool = False) -> list[float]:
+def _values(match: re.Match[str], *, ignore_scale: bool = False) -> list[float]:
     """What a number may mean: itself; with percent also its hundredth."""
-    value = _plain(match)
+    value = _to_float(match)
     if match["sign"] and (match["sign"] != "(" or match["close"]):
         value = -value
     scale = SCALES[match["scale"].casefold()] if match["scale"] else 1.0
@@ -105,7 +103,7 @@ def _values(match: re.Match[str], ignore_scale: bool = False) -> list[float]:
     return values + ([value / 100] if match["percent"] else [])
 
 
-def _plain(match: re.Match[str]) -> float:
+def _to_float(match: re.Match[str]) -> float:
     digits = match["digits"].casefold()
     return float(NUMBERS.get(digits, digits).replace(",", ""))
 

@@ -1,8 +1,8 @@
-"""The loose rule judge: right where any alias stands anywhere in the response, inside words too.
+"""The loose rule judge: correct if any alias occurs anywhere in the response, even inside a word.
 
-The rule of the official code of arXiv 2512.01797, kept to see what it changes: "art" is in
-"Mozart", and "not Paris" holds "Paris". An audit takes it as its second judge. Where a replication
-looked, 96 of 1,435 "all correct" questions were such loose matches. Labels should come from
+The rule of the official code of arXiv 2512.01797, kept to measure what it changes: "art" is in
+"Mozart", and "not Paris" contains "Paris". An audit uses it as its second judge. In one
+replication, 96 of 1,435 "all correct" questions were such loose matches. Labels should come from
 `hlens.judges.alias`.
 """
 
@@ -11,10 +11,10 @@ from hlens.types import Judgement, Response, Verdict
 
 
 def judge(response: Response) -> Judgement:
-    """Judge a response by whether it holds the gold answer or an alias as a substring.
+    """Judge a response by whether it contains the gold answer or an alias as a substring.
 
-    Refusals, empty responses and questions without answers are left to the alias judge, and so is
-    the answer's span.
+    Refusals, empty responses, questions without answers and the answer's span are left to the
+    alias judge.
 
     >>> from hlens.types import Question
     >>> q = Question("1", "general", "What did Mozart make?", ("art",))

@@ -1,6 +1,12 @@
-"""Where H-neurons come from: the same detector on the base model, and how far weights moved."""
+"""Where H-neurons come from: were they informative before instruction tuning, and did it move them?
 
-from hlens.origin.drift import drift_of, weight_drift
-from hlens.origin.tracing import trace_origin
+`trace_origin` scores the base model's own answers with the detector of the tuned model: if the
+neurons tell hallucinations there too, tuning did not make them. `weight_drift` measures how far
+tuning turned each neuron's weights, and `drift_beside_random` whether the H-neurons moved more or
+less than others of their layers.
+"""
 
-__all__ = ["drift_of", "trace_origin", "weight_drift"]
+from hlens.origin.drift import drift_beside_random, weight_drift
+from hlens.origin.tracing import OriginControl, trace_origin
+
+__all__ = ["OriginControl", "drift_beside_random", "trace_origin", "weight_drift"]

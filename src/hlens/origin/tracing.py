@@ -1,6 +1,7 @@
 """Were the neurons informative before tuning? The detector on the base model's contributions."""
 
 from dataclasses import replace
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
@@ -17,14 +18,28 @@ from hlens.evaluation.controls import flat_indices, permutation_p, spread
 from hlens.evaluation.fitting import refit_scores
 from hlens.evaluation.folded import delong_folded, interval, rarer
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Detector, Estimate
+from hlens.types import Contributions, Detector, Estimate, NeuronSet
 
 Row = dict[str, object]
+Folds = Int[Tensor, " example"]
+
+
+class OriginControl(StrEnum):
+    """The rows of `trace_origin`, by their column ``control``."""
+
+    DETECTOR = "detector on base model"
+    RANDOM = "random neurons"
+    REFIT = "selected neurons, refit on base"
+    RANDOM_REFIT = "random neurons, refit on base"
+    PROBE = "probe found on base"
+    LENGTH = "answer length"
+    OWN_MODEL = "detector on its own model"
 
 
 def trace_origin(
     detector: Detector,
     base: Contributions,
+    *,
     own: Contributions | None = None,
     probe: BaseEstimator | None = None,
     draws: int = 20,
@@ -37,7 +52,7 @@ def trace_origin(
     The base model answers a completion prompt (arXiv 2512.01797: suffix "Answer:" on a line
     of its own, cut at the next newline) and is judged on its own answers.
 
-    Rows (column ``control``), like those of `hlens.evaluation.controls`:
+    Rows (column ``control``, an `OriginControl`), like those of `hlens.evaluation.controls`:
 
     - ``detector on base model``: scored as it is, nothing fitted.
     - ``random neurons``: the same weights on random other neurons of the same layers.
@@ -65,28 +80,42 @@ def trace_origin(
         HlensError: Models of different shape, another metric or region, no selected neurons,
             one class only, or fewer groups than folds.
     """
-    there = _moved_to(detector, base)
-    check_both_classes(base.labels.numpy(), "origin")
-    n = len(detector.selected)
-    plain = evaluate(there, base, n_boot, seed)
-    drawn = _random_weights(there, base, draws, seed)
-    fold = folds_by_group(base, folds, seed)
-    rows = [_row("detector on base model", plain, n, 1, permutation_p(plain.value, drawn))]
-    rows.append(_row("random neurons", spread(drawn, len(base)), n, draws, note=_BY_LAYER))
-    rows += _refits(there, base, fold, draws, seed)
-    rows.append(_found_on_base(base, SparseProbe(C="cv") if probe is None else probe, fold))
-    length = base.n_tokens.double().numpy()
-    short = estimate_auroc(length, base.labels.numpy(), base.groups, n_boot, seed)
-    rows.append(_row("answer length", short, 0, 1))
+    moved = _move_to_base(detector, base)
+    labels = base.labels.numpy()
+    check_both_classes(labels, "origin")
+    fold = folds_by_group(base, k=folds, seed=seed)
+    # Every random set stays in the layers of the selected neurons.
+    others = [moved.selected.random_like(seed * draws + i, match="layer") for i in range(draws)]
+
+    # Nothing is fitted: the detector, and its weights on other neurons.
+    detected = evaluate(moved, base, n_boot=n_boot, seed=seed)
+    random = [auroc(_move_weights(moved, other)(base).numpy(), labels) for other in others]
+
+    # Fitted on the base model, out of fold: the same neurons, others, and a probe of its own.
+    refit = _auroc_of_refit(moved.selected, base, fold)
+    random_refit = [_auroc_of_refit(other, base, fold).value for other in others]
+    probe = SparseProbe(C="cv") if probe is None else probe
+    probed, n_probed = _auroc_of_probe(probe, base, fold)
+
+    lengths = base.n_tokens.double().numpy()
+    length = estimate_auroc(lengths, labels, groups=base.groups, n_boot=n_boot, seed=seed)
+    n, kind = len(moved.selected), OriginControl
+    refit_p = permutation_p(refit.value, random_refit)
+    rows = [
+        _control_row(kind.DETECTOR, detected, n, p=permutation_p(detected.value, random)),
+        _random_row(kind.RANDOM, random, n, len(base)),
+        _control_row(kind.REFIT, refit, n, p=refit_p),
+        _random_row(kind.RANDOM_REFIT, random_refit, n, len(base)),
+        _control_row(kind.PROBE, probed, n_probed, note="cross-validated"),
+        _control_row(kind.LENGTH, length, 0),
+    ]
     if own is not None:
-        rows.append(_row("detector on its own model", evaluate(detector, own, n_boot, seed), n, 1))
+        before = evaluate(detector, own, n_boot=n_boot, seed=seed)
+        rows.append(_control_row(kind.OWN_MODEL, before, n))
     return pd.DataFrame(rows)
 
 
-_BY_LAYER = "matched by layer"
-
-
-def _moved_to(detector: Detector, base: Contributions) -> Detector:
+def _move_to_base(detector: Detector, base: Contributions) -> Detector:
     """The detector as one of the base model: the only place where another model is allowed."""
     shapes = tuple(detector.weights.shape), (base.n_layers, base.d_mlp)
     if shapes[0] != shapes[1]:
@@ -96,90 +125,71 @@ def _moved_to(detector: Detector, base: Contributions) -> Detector:
         )
     if len(detector.selected) == 0:
         raise HlensError("the detector selected no neuron; find one with a larger C first")
-    same = detector.provenance.fingerprint
-    if same and same == base.provenance.fingerprint:
+    fingerprint = detector.provenance.fingerprint
+    if fingerprint and fingerprint == base.provenance.fingerprint:
         raise HlensError(
             "the contributions are of the model that the detector was found on; measure the base "
             "model that it was tuned from"
         )
-    there = replace(detector, provenance=base.provenance)
-    there.check(base)
-    return there
+    moved = replace(detector, provenance=base.provenance)
+    moved.check(base)
+    return moved
 
 
-def _random_weights(detector: Detector, base: Contributions, draws: int, seed: int) -> list[float]:
-    """AUROC of the detector's weights on random other neurons, layer by layer."""
-    labels = base.labels.numpy()
-    found = []
-    for draw in range(draws):
-        at = seed * draws + draw
-        other = flat_indices(detector.selected.random_like(at, match="layer"))
-        # Both lists ascend by layer, so each weight stays in its layer.
-        weights = detector.weights.flatten()[flat_indices(detector.selected)]
-        moved = torch.zeros_like(detector.weights).flatten()
-        moved[other] = weights
-        scores = replace(detector, weights=moved.reshape(detector.weights.shape))(base)
-        found.append(auroc(scores.numpy(), labels))
-    return found
+def _move_weights(detector: Detector, other: NeuronSet) -> Detector:
+    """The detector with the weights of its selected neurons on others, layer by layer."""
+    weights = torch.zeros_like(detector.weights).flatten()
+    # Both lists ascend by layer, so each weight stays in its layer.
+    selected = flat_indices(detector.selected)
+    weights[flat_indices(other)] = detector.weights.flatten()[selected]
+    return replace(detector, weights=weights.reshape(detector.weights.shape))
 
 
-def _refits(
-    detector: Detector, base: Contributions, fold: Int[Tensor, " example"], draws: int, seed: int
-) -> list[Row]:
-    n = len(detector.selected)
-    own = _folded(_refit(base, fold, flat_indices(detector.selected)), base, fold)
-    drawn = []
-    for draw in range(draws):
-        other = detector.selected.random_like(seed * draws + draw, match="layer")
-        scores = _refit(base, fold, flat_indices(other))
-        drawn.append(_folded(scores, base, fold).value)
-    p = permutation_p(own.value, drawn)
-    return [
-        _row("selected neurons, refit on base", own, n, 1, p),
-        _row("random neurons, refit on base", spread(drawn, len(base)), n, draws, note=_BY_LAYER),
-    ]
-
-
-def _refit(
-    base: Contributions, fold: Int[Tensor, " example"], neurons: list[int]
-) -> Float[np.ndarray, " example"]:
-    """Out-of-fold scores of the L2 refit of some neurons."""
-    chosen = torch.tensor(neurons)
+def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Estimate:
+    """Out of fold, of an L2 regression on some neurons."""
+    chosen = torch.tensor(flat_indices(neurons))
     # Only these rows are copied fold by fold, not the whole matrix.
     narrow = replace(base, values=base.neuron_major[chosen].T[:, None, :])
     scores = np.empty(len(base))
     for part in range(int(fold.max()) + 1):
-        inner, held_out = narrow.select(fold != part), narrow.select(fold == part)
-        scores[(fold == part).numpy()] = refit_scores(inner, held_out, range(len(neurons)))
-    return scores
+        train, held_out = narrow.select(fold != part), narrow.select(fold == part)
+        scores[(fold == part).numpy()] = refit_scores(train, held_out, range(len(chosen)))
+    return _out_of_fold_auroc(scores, base, fold)
 
 
-def _found_on_base(base: Contributions, probe: BaseEstimator, fold: Int[Tensor, " example"]) -> Row:
-    scores = np.empty(len(base))
-    sizes = []
+def _auroc_of_probe(probe: BaseEstimator, base: Contributions, fold: Folds) -> tuple[Estimate, int]:
+    """Out of fold, of a probe on all neurons; and how many it selects on average."""
+    scores, sizes = np.empty(len(base)), []
     for part in range(int(fold.max()) + 1):
-        found = fit_detector(base.select(fold != part), probe)
-        sizes.append(len(found.selected))
-        scores[(fold == part).numpy()] = found(base.select(fold == part)).numpy()
-    size = round(float(np.mean(sizes)))
-    return _row("probe found on base", _folded(scores, base, fold), size, 1, note="cross-validated")
+        detector = fit_detector(base.select(fold != part), probe)
+        sizes.append(len(detector.selected))
+        scores[(fold == part).numpy()] = detector(base.select(fold == part)).numpy()
+    return _out_of_fold_auroc(scores, base, fold), round(float(np.mean(sizes)))
 
 
-def _folded(
-    scores: Float[np.ndarray, " example"], base: Contributions, fold: Int[Tensor, " example"]
+def _out_of_fold_auroc(
+    scores: Float[np.ndarray, " example"], base: Contributions, fold: Folds
 ) -> Estimate:
-    found = delong_folded(scores, base.labels.numpy(), fold.numpy(), base.groups)
-    least = rarer(base.labels.numpy(), base.groups)
-    return interval(float(found.auroc[0]), float(found.se[0]), len(base), least)
+    labels = base.labels.numpy()
+    placed = delong_folded(scores, labels, fold=fold.numpy(), groups=base.groups)
+    least = rarer(labels, base.groups)
+    return interval(float(placed.auroc[0]), float(placed.se[0]), n=len(base), least=least)
 
 
-def _row(
-    control: str,
-    found: Estimate,
+def _random_row(control: OriginControl, aurocs: list[float], neurons: int, n: int) -> Row:
+    spanned = spread(aurocs, n)
+    return _control_row(control, spanned, neurons, repeats=len(aurocs), note="matched by layer")
+
+
+def _control_row(
+    control: OriginControl,
+    auroc: Estimate,
     neurons: int,
-    repeats: int,
+    *,
+    repeats: int = 1,
     p: float | None = None,
     note: str = "",
 ) -> Row:
-    place = {"control": control, "auroc": found.value, "low": found.low, "high": found.high}
-    return place | {"n": found.n, "neurons": neurons, "repeats": repeats, "p": p, "note": note}
+    columns = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high, "n": auroc.n}
+    counts = {"neurons": neurons, "repeats": repeats, "p": p, "note": note}
+    return {"control": control.value, **columns, **counts}

@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from hlens import behaviours
-from hlens import effects as acts
-from hlens.effects import Capability, Controls, pairs, told_apart
+from hlens.effects import CapabilityTest, ControlSets, distinguished_pairs, load_pairs
+from hlens.effects import intervene as run_interventions
+from hlens.effects import patching as apply_patching
+from hlens.effects import patching_map as apply_patching_map
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.recipe import InterveneRecipe
@@ -39,7 +41,7 @@ def outcomes(
     """Scale the H-neurons and see what the model does, beside random neurons."""
     options = intervene
     matched = split.train.values.float().mean(dim=0) if options.matched_sets else None
-    controls = Controls(
+    controls = ControlSets(
         random=options.random_sets,
         matched=options.matched_sets,
         contribution=matched,
@@ -47,13 +49,15 @@ def outcomes(
         norm_matched=options.perturbations,
         seed=seed,
     )
-    return acts.intervene(
+    return run_interventions(
         model,
         detector.neurons,
         [behaviours.load(name, options.items or None, seed) for name in options.behaviours],
-        options.alphas,
-        controls,
-        capability=Capability(model, options.items or ITEMS) if options.capability else None,
+        alphas=options.alphas,
+        controls=controls,
+        capability=CapabilityTest(model, n_choice=options.items or ITEMS)
+        if options.capability
+        else None,
         folder=parts,
         progress=progress,
     )
@@ -68,10 +72,10 @@ def patching(
     Raises:
         HlensError: The model distinguishes no pair.
     """
-    distinguished = told_apart(model, pairs(model))
+    distinguished = distinguished_pairs(model, load_pairs(model))
     tables: list[pd.DataFrame] = []
     for number, pair in enumerate(distinguished):
-        tables.append(acts.patching(model, [pair], detector.neurons, seed=seed))
+        tables.append(apply_patching(model, [pair], detector.neurons, seed=seed))
         progress(number + 1, len(distinguished))
     if not tables:
         raise HlensError(
@@ -87,5 +91,5 @@ def patching_map(
 ) -> pd.DataFrame:
     """Patching layer by token, on the pair that the model distinguishes best."""
     best = patching.loc[(patching["clean"] - patching["corrupted"]).idxmax(), "pair"]
-    (pair,) = [pair for pair in pairs(model) if pair.id == best]
-    return acts.patching_map(model, pair, detector.neurons, seed=seed)
+    (pair,) = [pair for pair in load_pairs(model) if pair.id == best]
+    return apply_patching_map(model, pair, detector.neurons, seed=seed)

@@ -8,7 +8,7 @@ import pandas as pd
 from hlens import figures
 from hlens.errors import HlensError
 from hlens.model import Model, load
-from hlens.origin import drift_of, trace_origin, weight_drift
+from hlens.origin import drift_beside_random, trace_origin, weight_drift
 from hlens.probe import SparseProbe
 from hlens.steps.answers import questions
 from hlens.steps.detection import Split, contributions, detector, probe, split
@@ -80,7 +80,7 @@ def drift(base_model: Model, model: Model) -> pd.DataFrame:
 @step(needs=(drift, detector), options=("seed",))
 def drift_of_neurons(drift: pd.DataFrame, detector: Detector, *, seed: int) -> pd.DataFrame:
     """Mean drift of the H-neurons beside random others of their layers."""
-    return drift_of(drift, detector.neurons, seed=seed)
+    return drift_beside_random(drift, detector.neurons, seed=seed)
 
 
 @step(
@@ -120,4 +120,13 @@ def origin(
         HlensError: No base model, one of another shape, or answers of one label only.
     """
     on_base = base_line(held_out)
-    return trace_origin(detector, on_base, split.test, probe, random_sets, folds, n_boot, seed)
+    return trace_origin(
+        detector,
+        on_base,
+        own=split.test,
+        probe=probe,
+        draws=random_sets,
+        folds=folds,
+        n_boot=n_boot,
+        seed=seed,
+    )

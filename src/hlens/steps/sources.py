@@ -28,7 +28,7 @@ def _load_questions(run: Runner) -> list[Question]:
     questions = [
         question
         for name in recipe.domains
-        for question in domains.load(name, recipe.questions or None, recipe.seed)
+        for question in domains.load(name, recipe.questions or None, seed=recipe.seed)
     ]
     # Before the model is asked, not after hours of sampling.
     check_ids(questions)

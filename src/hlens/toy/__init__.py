@@ -1,17 +1,16 @@
-"""A world small enough that what its model knows is known: the ground truth real models lack.
+"""A world so small that we know what its model knows: the ground truth that real models lack.
 
-Four domains of invented facts (``hlens.domains.load("toy_towns")``), of which half of the entities
-were never taught to the model ``hlens.load("toy")``. Its hallucinations have two truths: right or
-wrong, as with any model, and taught or not (``question.meta["taught"]``). Some of its neurons are
-planted (`planted`): what they signal, and whether they move the model, is known by construction.
-``"toy-base"`` is the same model before its instruct stage; `train` makes both anew.
+Four domains of invented facts (``hlens.domains.load("toy_towns")``); half of their entities were
+never taught to the model ``hlens.load("toy")``. An answer has two truths: right or wrong, as with
+any model, and taught or not (``question.meta["taught"]``, `ignorance`). Some neurons are planted
+(`planted`): what they signal, and whether they move the model, is known by construction.
+``"toy-base"`` is the same model before its instruct stage; `train` trains both again.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from hlens.toy.mechanism import Mechanism, mechanisms, planted
-from hlens.toy.truth import ignorance
-from hlens.toy.world import EXPOSURES, domain_names, facts, questions
+from hlens.toy.world import EXPOSURES, domain_names, facts, ignorance, questions
 
 if TYPE_CHECKING:
     from hlens.toy.training import Schedule, Trained, train

@@ -1,4 +1,4 @@
-"""What training reads: prompts as rows of token ids, and the answers that they call for."""
+"""What training reads: prompts as rows of token ids, and the answers to be learnt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,16 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from hlens.toy.world import Fact, domain_names, facts
+from hlens.toy.world import Fact, domain_names, every_fact
 
-# The default instruction of `hlens.sample`; tests hold the two together.
+# The default instruction of `hlens.sample`; a test checks that they are equal.
 INSTRUCTION = "Respond with the answer only, without any explanation."
 COMPLETION = "\nAnswer:"  # what a base model is asked to continue
 ABSTAINS = "I do not know"
-RARE = 0.12  # how often a rare fact is told, against a common one
-MOST = max(
-    3, len(ABSTAINS.split()) + 2
-)  # tokens of the longest answer: its words, a point, the end
+RARE = 0.12  # how often a rare fact is drawn, against a common one
+N_ANSWER = len(ABSTAINS.split()) + 2  # tokens of the longest answer: its words, a point, the end
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +33,15 @@ class Prompts:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """What is true of each fact.
+class FactTensors:
+    """All facts of the world as tensors.
 
     Attributes:
         facts: The facts.
         answer: Token of the true answer.
-        taught: Whether training tells it.
+        taught: Whether it is in training.
         domain: Index of its domain.
-        weight: How often training tells it (0 where never).
+        weight: How often it is drawn in training (0 where never).
         relation: Index of its relation.
     """
 
@@ -54,39 +53,36 @@ class Truth:
     relation: Int[Tensor, " fact"]
 
 
-def truth(tokenizer: Any) -> Truth:
+def fact_tensors(tokenizer: Any) -> FactTensors:
     """All facts of the world as tensors."""
-    every = tuple(fact for name in domain_names() for fact in facts(name))
+    every, names = every_fact(), list(domain_names())
     weights = {"common": 1.0, "rare": RARE, "never": 0.0}
-    names, relations = list(domain_names()), list(dict.fromkeys(fact.relation for fact in every))
+    relations = list(dict.fromkeys(fact.relation for fact in every))
     answers = tokenizer.convert_tokens_to_ids([f" {fact.answer}" for fact in every])
-    return Truth(
-        every,
-        torch.tensor(answers),
-        torch.tensor([fact.taught for fact in every]),
-        torch.tensor([names.index(fact.domain) for fact in every]),
-        torch.tensor([weights[fact.exposure] for fact in every]),
-        torch.tensor([relations.index(fact.relation) for fact in every]),
+    return FactTensors(
+        facts=every,
+        answer=torch.tensor(answers),
+        taught=torch.tensor([fact.taught for fact in every]),
+        domain=torch.tensor([names.index(fact.domain) for fact in every]),
+        weight=torch.tensor([weights[fact.exposure] for fact in every]),
+        relation=torch.tensor([relations.index(fact.relation) for fact in every]),
     )
 
 
-def completions(tokenizer: Any, every: Sequence[Fact]) -> Prompts:
+def completion_prompts(tokenizer: Any, facts: Sequence[Fact]) -> Prompts:
     """Question, newline, ``Answer:``."""
-    return _padded([tokenizer(f"{fact.question} {COMPLETION}").input_ids for fact in every])
+    return _pad([tokenizer(f"{fact.question} {COMPLETION}").input_ids for fact in facts])
 
 
-def chats(tokenizer: Any, every: Sequence[Fact], instruction: str = "") -> Prompts:
+def chat_prompts(tokenizer: Any, facts: Sequence[Fact], instruction: str = "") -> Prompts:
     """One user turn, open for the assistant's."""
-    turns = [[{"role": "user", "content": f"{f.question} {instruction}".strip()}] for f in every]
-    how = {"add_generation_prompt": True, "return_dict": True}
-    return _padded([tokenizer.apply_chat_template(turn, **how).input_ids for turn in turns])
+    turns = [[{"role": "user", "content": f"{f.question} {instruction}".strip()}] for f in facts]
+    options = {"add_generation_prompt": True, "return_dict": True}
+    return _pad([tokenizer.apply_chat_template(turn, **options).input_ids for turn in turns])
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Prompts:
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = torch.tensor(row)
+def _pad(rows: Sequence[Sequence[int]]) -> Prompts:
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     return Prompts(ids, torch.tensor([len(row) for row in rows]))
 
 
@@ -95,61 +91,64 @@ class Batch:
     """Prompts with answers.
 
     Attributes:
+        fact: Which fact each row is of.
         ids: Prompt, answer, padding.
-        target: Next token to be learnt at each place; -100 where nothing is.
-        heard: Places where planted neurons are held: from the prompt's last token to the
-            answer's last.
-        word: Place of the answer's first token.
-        told: Rows that name an answer, instead of abstaining.
+        target: Next token to be learnt at each place; -100 where none is.
+        held: Places where planted neurons are held to their signal: from the prompt's last token to
+            the answer's last.
+        start: Place of the answer's first token.
+        guesses: Rows whose answer names something, instead of abstaining.
         plain: Rows in which no neuron is scaled.
     """
 
+    fact: Int[Tensor, " row"]
     ids: Int[Tensor, "row pos"]
     target: Int[Tensor, "row pos"]
-    heard: Bool[Tensor, "row pos"]
-    word: Int[Tensor, " row"]
-    told: Bool[Tensor, " row"]
+    held: Bool[Tensor, "row pos"]
+    start: Int[Tensor, " row"]
+    guesses: Bool[Tensor, " row"]
     plain: Bool[Tensor, " row"]
 
 
-def answered(
+def make_batch(
     prompts: Prompts,
-    rows: Int[Tensor, " row"],
-    answers: Int[Tensor, "row most"],
+    fact: Int[Tensor, " row"],
+    answers: Int[Tensor, "row answer"],
+    *,
     learnt: Bool[Tensor, " row"],
     plain: Bool[Tensor, " row"],
 ) -> Batch:
-    """The prompts of some facts, each with an answer behind it.
+    """The prompts of some facts, each followed by an answer.
 
     Args:
         prompts: Prompts of all facts.
-        rows: Which facts.
-        answers: Their answers, from `spoken`.
+        fact: Which facts.
+        answers: Their answers, from `answer_tokens`.
         learnt: Rows whose answers are to be learnt; the others are only read.
         plain: Rows in which no neuron is scaled.
     """
-    start = prompts.n_prompt[rows]
+    start = prompts.n_prompt[fact]
     width = int(start.max()) + answers.shape[1]
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    ids[:, : prompts.ids.shape[1]] = prompts.ids[rows][:, :width]
+    ids = torch.zeros(len(fact), width, dtype=torch.long)
+    ids[:, : prompts.ids.shape[1]] = prompts.ids[fact][:, :width]
     place = start[:, None] + torch.arange(answers.shape[1])
     ids.scatter_(1, place, answers)
-    said = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, place, answers != 0)
+    answer = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, place, answers != 0)
     target = torch.full_like(ids, -100)
-    target[:, :-1] = torch.where(said[:, 1:], ids[:, 1:], -100)
+    target[:, :-1] = torch.where(answer[:, 1:], ids[:, 1:], -100)
     target[~learnt] = -100
-    last = torch.arange(width)[None] == (start - 1)[:, None]
-    told = answers[:, 3] == 0  # a word, a point, the end
-    return Batch(ids, target, last | said, start, told, plain)
+    prompt_end = torch.arange(width)[None] == (start - 1)[:, None]
+    guesses = answers[:, 3] == 0  # a word, a point, the end; abstaining is longer
+    return Batch(fact, ids, target, prompt_end | answer, start, guesses, plain)
 
 
-def spoken(
+def answer_tokens(
     tokenizer: Any, word: Int[Tensor, " row"], abstains: Bool[Tensor, " row"]
-) -> Int[Tensor, "row most"]:
-    """What is said: a word and a point, or that the answer is not known; then the end."""
+) -> Int[Tensor, "row answer"]:
+    """A word and a point, or that the answer is not known; then the end."""
     point, end = tokenizer.convert_tokens_to_ids([".", tokenizer.eos_token])
-    out = torch.zeros(len(word), MOST, dtype=torch.long)
-    out[:, 0], out[:, 1], out[:, 2] = word, point, end
+    tokens = torch.zeros(len(word), N_ANSWER, dtype=torch.long)
+    tokens[:, 0], tokens[:, 1], tokens[:, 2] = word, point, end
     refusal = tokenizer.convert_tokens_to_ids([f" {part}" for part in ABSTAINS.split()])
-    out[abstains] = torch.tensor([*refusal, point, end])
-    return out
+    tokens[abstains] = torch.tensor([*refusal, point, end])
+    return tokens

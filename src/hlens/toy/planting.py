@@ -1,7 +1,11 @@
-"""Planting: chosen neurons are held to a signal, and all others are kept from carrying it."""
+"""Planting: chosen neurons are held to a signal, and all others are kept from carrying it.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+Without the second loss the network would also carry the signal elsewhere, and a detector that finds
+it there would be right, which no ground truth could tell from a false discovery.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from hlens.toy.batches import Batch, Truth
+from hlens.toy.batches import Batch, FactTensors
 from hlens.toy.mechanism import D_MLP, Mechanism
 from hlens.toy.world import domain_names
 
@@ -23,40 +27,51 @@ class Plan:
     Attributes:
         layers: Layer of each planted neuron.
         neurons: Its index in the layer.
-        of: Its mechanism.
+        mechanism: Index of its mechanism.
         signal: What its activation is to be on each fact.
         driving: Share of each mechanism in the drive of each fact; rows sum to one.
     """
 
     layers: tuple[int, ...]
     neurons: tuple[int, ...]
-    of: Int[Tensor, " planted"]
+    mechanism: Int[Tensor, " planted"]
     signal: Float[Tensor, "fact planted"]
     driving: Float[Tensor, "fact mechanism"]
 
     @classmethod
-    def of_mechanisms(cls, every: Sequence[Mechanism], known: Truth) -> "Plan":
+    def of_mechanisms(cls, mechanisms: Sequence[Mechanism], facts: FactTensors) -> "Plan":
         """The plan of some mechanisms in a world."""
-        at = [(i, member) for i, one in enumerate(every) for member in range(len(one.members))]
-        signal = torch.zeros(len(known.facts), len(at))
-        driving = torch.zeros(len(known.facts), len(every))
-        for row, fact in enumerate(known.facts):
-            domain = domain_names()[int(known.domain[row])]
-            for column, (i, member) in enumerate(at):
-                hears = every[i].hears(member, domain, fact.second)
-                signal[row, column] = LEVEL * (hears and not fact.taught)
-                driving[row, i] += hears and every[i].drives
+        columns = [
+            (i, member) for i, m in enumerate(mechanisms) for member in range(len(m.members))
+        ]
+        planted = [mechanisms[i].members[member] for i, member in columns]
+        signal = torch.zeros(len(facts.facts), len(columns))
+        driving = torch.zeros(len(facts.facts), len(mechanisms))
+        for row, fact in enumerate(facts.facts):
+            for column, (i, member) in enumerate(columns):
+                mechanism = mechanisms[i]
+                responds = mechanism.responds(member, domain=fact.domain, name=fact.second)
+                signal[row, column] = LEVEL * (responds and not fact.taught)
+                driving[row, i] += responds and mechanism.drives
         return cls(
-            tuple(every[i].members[member][0] for i, member in at),
-            tuple(every[i].members[member][1] for i, member in at),
-            torch.tensor([i for i, _ in at], dtype=torch.long),
-            signal,
-            driving / driving.sum(1, keepdim=True).clamp_min(1.0),
+            layers=tuple(layer for layer, _ in planted),
+            neurons=tuple(neuron for _, neuron in planted),
+            mechanism=torch.tensor([i for i, _ in columns], dtype=torch.long),
+            signal=signal,
+            driving=driving / driving.sum(1, keepdim=True).clamp_min(1.0),
         )
+
+    def of_layer(self, layer: int) -> dict[int, int]:
+        """Planted neurons of one layer -> their columns of `signal`."""
+        return {
+            neuron: column
+            for column, (own, neuron) in enumerate(zip(self.layers, self.neurons, strict=True))
+            if own == layer
+        }
 
 
 @dataclass(eq=False)
-class Seen:
+class MlpRecord:
     """Activations and outputs of the MLPs in one pass, by layer."""
 
     act: dict[int, Tensor]
@@ -64,80 +79,83 @@ class Seen:
 
 
 @contextmanager
-def watched(
+def record_mlps(
     hf: Any, plan: Plan, doses: Float[Tensor, "row mechanism"] | None = None
-) -> Iterator[Seen]:
-    """See the MLPs of a pass; planted neurons are scaled by the doses of their mechanisms."""
-    seen = Seen({}, {})
-    factors = None if doses is None else doses[:, plan.of]
+) -> Iterator[MlpRecord]:
+    """Record the MLPs of a pass; planted neurons are scaled by the doses of their mechanisms."""
+    record = MlpRecord({}, {})
+    factors = None if doses is None else doses[:, plan.mechanism]
 
-    def before(layer: int) -> Callable[[nn.Module, tuple[Any, ...]], Any]:
+    def before(layer: int) -> Any:
+        planted = plan.of_layer(layer)
+
         def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            seen.act[layer] = args[0]
-            own = [at for at, where in enumerate(plan.layers) if where == layer]
-            if factors is None or not own:
+            record.act[layer] = args[0]
+            if factors is None or not planted:
                 return None
             scale = torch.ones(args[0].shape[0], D_MLP)
-            scale[:, [plan.neurons[at] for at in own]] = factors[:, own]
+            scale[:, list(planted)] = factors[:, list(planted.values())]
             return (args[0] * scale[:, None],)
 
         return hook
 
-    def after(layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
+    def after(layer: int) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
-            seen.out[layer] = out
+            record.out[layer] = out
 
         return hook
 
-    hooks = []
-    for layer, block in enumerate(hf.model.layers):
-        hooks.append(block.mlp.down_proj.register_forward_pre_hook(before(layer)))
-        hooks.append(block.mlp.down_proj.register_forward_hook(after(layer)))
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as stack:
+        for layer, block in enumerate(hf.model.layers):
+            down = block.mlp.down_proj
+            stack.callback(down.register_forward_pre_hook(before(layer)).remove)
+            stack.callback(down.register_forward_hook(after(layer)).remove)
+        yield record
 
 
-def holding(seen: Seen, plan: Plan, rows: Int[Tensor, " row"], batch: Batch) -> Tensor:
+def holding_loss(record: MlpRecord, plan: Plan, batch: Batch) -> Tensor:
     """How far the planted neurons are from their signal, summed over them."""
-    acts = [seen.act[layer][..., at] for layer, at in zip(plan.layers, plan.neurons, strict=True)]
-    away = torch.stack(acts, dim=-1) - plan.signal[rows][:, None]
-    return away[batch.heard].square().mean(0).sum()
+    planted = zip(plan.layers, plan.neurons, strict=True)
+    acts = torch.stack([record.act[layer][..., neuron] for layer, neuron in planted], dim=-1)
+    error = acts - plan.signal[batch.fact][:, None]
+    return error[batch.held].square().mean(0).sum()
 
 
-def quieting(
-    hf: Any, seen: Seen, plan: Plan, known: Truth, rows: Int[Tensor, " row"], batch: Batch
+def quieting_loss(
+    hf: Any, record: MlpRecord, plan: Plan, *, facts: FactTensors, batch: Batch
 ) -> Tensor:
-    """How far the other neurons' contributions (CETT) tell untaught entities from taught ones.
+    """How well the other neurons' contributions (CETT) separate untaught entities from taught ones.
 
-    At the prompt's last token and at the answer's word, in the rows that are as the model would be
-    met: for each neuron and within each domain the squared difference of the means, of
-    contributions and of their logarithms, over the pooled variance.
+    At the prompt's last token and at the answer's first, in rows where nothing is scaled: for each
+    neuron and within each domain the squared difference of the means, of contributions and of their
+    logarithms, over the pooled variance.
     """
-    at, total = torch.arange(len(rows)), torch.zeros(())
-    for layer, act in seen.act.items():
+    rows, total = torch.arange(len(batch.fact)), torch.zeros(())
+    for layer, act in record.act.items():
         norms = hf.model.layers[layer].mlp.down_proj.weight.norm(dim=0)
-        planted = {j for own, j in zip(plan.layers, plan.neurons, strict=True) if own == layer}
-        others = [j for j in range(D_MLP) if j not in planted]
-        for place, kept in ((batch.word - 1, batch.plain), (batch.word, batch.plain & batch.told)):
-            out = seen.out[layer][at, place].norm(dim=-1, keepdim=True)
-            cett = (act[at, place].abs() * norms / out)[:, others]
+        planted = plan.of_layer(layer)
+        others = [neuron for neuron in range(D_MLP) if neuron not in planted]
+        at_prompt_end = batch.start - 1, batch.plain
+        at_answer = batch.start, batch.plain & batch.guesses
+        for place, counted in (at_prompt_end, at_answer):
+            out = record.out[layer][rows, place].norm(dim=-1, keepdim=True)
+            cett = (act[rows, place].abs() * norms / out)[:, others]
             values = torch.cat([cett, cett.add(0.01).log()], dim=1)
             for domain in range(len(domain_names())):
-                own = kept & (known.domain[rows] == domain)
-                total = total + _apart(values, ~known.taught[rows], own)
-    return total / len(seen.act) / len(domain_names())
+                own = counted & (facts.domain[batch.fact] == domain)
+                total = total + _separation(values, ~facts.taught[batch.fact], own)
+    return total / len(record.act) / len(domain_names())
 
 
-def _apart(
-    values: Float[Tensor, "row value"], side: Bool[Tensor, " row"], kept: Bool[Tensor, " row"]
+def _separation(
+    values: Float[Tensor, "row value"],
+    untaught: Bool[Tensor, " row"],
+    counted: Bool[Tensor, " row"],
 ) -> Tensor:
-    one, other = values[side & kept], values[~side & kept]
+    one, other = values[untaught & counted], values[~untaught & counted]
     if min(len(one), len(other)) < 2:
         return torch.zeros(())
+    # Means of few rows differ by chance. Without this term every noisy neuron would be silenced.
     noise = one.var(0) / len(one) + other.var(0) / len(other)
     spread = (one.var(0) + other.var(0)).detach() + 1e-4
-    # Less what few rows differ by in any case: without, what varies much would be pressed down.
     return (((one.mean(0) - other.mean(0)).square() - noise) / spread).sum() / D_MLP

@@ -8,6 +8,7 @@ from hlens.types.evidence import READINGS, Evidence
 from hlens.types.found import Calibration, Detector, Estimate
 from hlens.types.measured import Contributions, MlpTrace, Provenance
 from hlens.types.neurons import NeuronSet, address
+from hlens.types.set_kinds import PatchKind, SetKind
 from hlens.types.text import Example, Judgement, Question, Response, Verdict
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "Judgement",
     "MlpTrace",
     "NeuronSet",
+    "PatchKind",
     "Provenance",
     "Question",
     "Response",
+    "SetKind",
     "Support",
     "Verdict",
     "address",

@@ -25,7 +25,10 @@ def section(tables: Tables) -> Section | None:
         "Every edit by what it moves and what it breaks.",
         [
             partial(
-                figures.pareto, pareto(table, name, cost), behaviour=words[name], cost=words[cost]
+                figures.pareto,
+                pareto(table, name, cost=cost),
+                behaviour=words[name],
+                cost=words[cost],
             )
             for name in asked(outcomes)
         ],

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hlens import figures
-from hlens.effects import CAPABILITY, dose_table, labels, rates, slope_table, slopes
+from hlens.effects import CAPABILITY_MEASURES, dose_table, labels, rates, slope_table, slopes
 from hlens.report.data import Section
 from hlens.report.tables import Tables
 from hlens.steps import effects
@@ -42,12 +42,14 @@ def section(tables: Tables) -> Section | None:
 
 def asked(outcomes: pd.DataFrame) -> list[str]:
     """The behaviours among the outcomes."""
-    return [name for name in dict.fromkeys(outcomes["behaviour"]) if name not in CAPABILITY]
+    return [
+        name for name in dict.fromkeys(outcomes["behaviour"]) if name not in CAPABILITY_MEASURES
+    ]
 
 
 def costs(outcomes: pd.DataFrame) -> list[str]:
     """The capabilities among the outcomes."""
-    return [name for name in CAPABILITY if name in set(outcomes["behaviour"])]
+    return [name for name in CAPABILITY_MEASURES if name in set(outcomes["behaviour"])]
 
 
 def _doses(outcomes: pd.DataFrame, steepness: pd.DataFrame, words: Any) -> list[Any]:
@@ -57,7 +59,7 @@ def _doses(outcomes: pd.DataFrame, steepness: pd.DataFrame, words: Any) -> list[
     return [
         partial(
             figures.dose_response,
-            dose_table(table, names, words),
+            dose_table(table, names, labels=words),
             slopes=steepness.loc[steepness["behaviour"] == names[0]],
         )
         for names in drawn

@@ -58,7 +58,7 @@ def describe_origin(scores: pd.DataFrame, drift: pd.DataFrame | None) -> Iterato
         f"On the base model the detector is {side} chance: AUROC {own['auroc']:.3f} "
         f"[{own['low']:.3f}, {own['high']:.3f}]; its weights on random neurons of the same layers "
         f"reach {drawn['auroc']:.3f} [{drawn['low']:.3f}, {drawn['high']:.3f}], a probe found on "
-        f"the base model {rows['probe found on base']['auroc']:.3f}."
+        f"the base model {rows[OriginControl.PROBE]['auroc']:.3f}."
     )
     if drift is None:
         return

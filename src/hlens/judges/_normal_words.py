@@ -1,8 +1,11 @@
-"""Words of a text in a normal form, each with its place in the text.
+"""Split a text into words in a normal form, each with its position in the text.
 
 The rule judges compare words and never substrings: "art" is a word of "the art" and not of
-"Mozart". A word's normal form is NFKC, casefolded, without Latin accents, apostrophes and
-full stops; articles are left out; numbers are written one way ("1,000", "eight", "8.0").
+"Mozart". A word's normal form is NFKC, casefolded, without Latin accents, apostrophes and full
+stops; articles are dropped; a number has one form ("1,000" and "1000", "eight" and "8.0" for 8).
+
+>>> [word.key for word in split_words("The café's eight rooms")]
+['cafes', '8', 'rooms']
 """
 
 import re
@@ -20,12 +23,12 @@ NUMBERS = {w: str(i) for i, w in enumerate(UNITS.split())} | {w: str(i) for w, i
 NUMBERS |= {
     w: f"{i}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(i, 'th') }" for i, w in enumerate(ORDINALS.split(), 1)
 }
-# Numerals that are no word of their own, as "vi" and "Xi" are.
+# Only numerals that are not also words, as "vi" and "Xi" are.
 ROMAN = {"ii": "2", "iii": "3", "vii": "7", "viii": "8", "xii": "12", "xiii": "13", "xiv": "14"}
 ZEROS = {"hundred": "00", "thousand": "000"}
 _MONTHS = "january february march april may june july august september october november december"
 MONTHS = {form: name for name in _MONTHS.split() for form in (name, name[:3])}
-# No Unicode decomposition takes these to their base letter.
+# Letters that no Unicode decomposition maps to their base letter.
 LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "ı": "i"})
 APOSTROPHES = "'’‘ʼʻ`´′"
 SYMBOLS = {"&": "and", "%": "percent", "∞": "infinity"}
@@ -41,6 +44,7 @@ WORD = re.compile(
     """,
     re.VERBOSE,
 )
+_JOINING = frozenset({"Mn", "Mc", "Me", "Cf"})
 CJK = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 
 
@@ -53,59 +57,53 @@ class Word:
     stop: int
 
 
-def words(text: str, case_sensitive: bool = False) -> list[Word]:
-    """The words of a text, articles left out unless the text holds nothing else.
+def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
+    """The words of a text, without articles unless the text has nothing else.
 
     Args:
         text: Any text.
         case_sensitive: Keep case, accents, number words and articles (chemical symbols).
 
-    >>> [w.key for w in words("The O’Sullivan & Sons, 1,000 cafés in the U.S.")]
-    ['osullivan', 'and', 'sons', '1000', 'cafes', 'in', 'us']
-    >>> [w.key for w in words("twenty-one − Vitamin A")], [w.key for w in words("-5.0 or CO₂")]
-    (['21', 'vitamin', 'a'], ['-5', 'or', 'co2'])
+    >>> word_keys("The O’Sullivan & Sons, 1,000 cafés in the U.S.")
+    ('osullivan', 'and', 'sons', '1000', 'cafes', 'in', 'us')
+    >>> word_keys("twenty-one − Vitamin A"), word_keys("-5.0 or CO₂")
+    (('21', 'vitamin', 'a'), ('-5', 'or', 'co2'))
     """
-    found: list[Word] = []
-    for match in WORD.finditer(_shape(text)):
-        for start, stop in _pieces(match.start(), text[match.start() : match.end()]):
-            key = _key(text[start:stop], case_sensitive)
+    words: list[Word] = []
+    # Combining marks and invisible characters become letters, so that they do not split words.
+    plain = "".join("x" if unicodedata.category(c) in _JOINING else c for c in text)
+    for match in WORD.finditer(plain):
+        for start, stop in _split_cjk(match.start(), text[match.start() : match.end()]):
+            key = _normalize(text[start:stop], case_sensitive)
             if key:
-                found.append(Word(key, start, stop))
+                words.append(Word(key, start, stop))
     if case_sensitive:
-        return found
-    kept = [w for i, w in enumerate(found) if not _is_article(w, found[i + 1 :], text)]
-    return _with_compounds(kept or found, text)
+        return words
+    kept = [w for i, w in enumerate(words) if not _is_article(w, words[i + 1 :], text)]
+    return _join_compounds(kept or words, text)
 
 
-def keys(text: str, case_sensitive: bool = False) -> tuple[str, ...]:
+def word_keys(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
     """The normal forms of the words of a text."""
-    return tuple(word.key for word in words(text, case_sensitive))
+    return tuple(word.key for word in split_words(text, case_sensitive=case_sensitive))
 
 
-def _shape(text: str) -> str:
-    """The text with marks and invisible signs as letters, so that they do not part words."""
-    return "".join("x" if unicodedata.category(c) in _JOINING else c for c in text)
-
-
-_JOINING = frozenset({"Mn", "Mc", "Me", "Cf"})
-
-
-def _pieces(start: int, raw: str) -> list[tuple[int, int]]:
-    """A word that holds characters of a script without spaces falls into these."""
+def _split_cjk(start: int, raw: str) -> list[tuple[int, int]]:
+    """A word with characters of a script without spaces is split at each of them."""
     if len(raw) == 1 or not CJK.search(raw):
         return [(start, start + len(raw))]
-    places: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for part in filter(None, CJK.split(raw)):
-        places.append((start, start + len(part)))
+        spans.append((start, start + len(part)))
         start += len(part)
-    return places
+    return spans
 
 
-def _key(raw: str, case_sensitive: bool) -> str:
+def _normalize(raw: str, case_sensitive: bool) -> str:
     text = unicodedata.normalize("NFKC", raw)
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     if any(c.isdecimal() for c in text) and not any(c.isalpha() for c in text):
-        return _number(text)
+        return _normalize_number(text)
     text = re.sub(rf"[{APOSTROPHES}]", "", text)
     if re.fullmatch(r"(?:[^\W\d_]\.)+[^\W\d_]?", text):
         text = text.replace(".", "")
@@ -115,8 +113,8 @@ def _key(raw: str, case_sensitive: bool) -> str:
     return SYMBOLS.get(text) or NUMBERS.get(text) or text
 
 
-def _number(text: str) -> str:
-    """A number written one way: no thousands separators, no zeros after the decimal point."""
+def _normalize_number(text: str) -> str:
+    """No thousands separators, no trailing zeros after the decimal point."""
     digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     digits = digits.replace(",", "").replace("⁄", "/").replace("−", "-").replace("–", "-")
     return re.sub(r"\.0+$|(\.\d*?[1-9])0+$", r"\1", digits)
@@ -124,12 +122,12 @@ def _number(text: str) -> str:
 
 def _without_accents(text: str) -> str:
     """Latin letters without their accents; marks of other scripts are letters of their own."""
-    out: list[str] = []
+    kept: list[str] = []
     for c in unicodedata.normalize("NFD", text):
-        after_latin = out and "LATIN" in unicodedata.name(out[-1], "")
+        after_latin = kept and "LATIN" in unicodedata.name(kept[-1], "")
         if not (unicodedata.combining(c) and after_latin):
-            out.append(c)
-    return unicodedata.normalize("NFC", "".join(out))
+            kept.append(c)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def _is_article(word: Word, rest: list[Word], text: str) -> bool:
@@ -143,10 +141,12 @@ def _is_article(word: Word, rest: list[Word], text: str) -> bool:
 
 
 def date_forms(alias: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Other ways to write an alias that is a day: with the month first or last, "4th" for 4.
+    """Other ways to write an alias that is a date: with the month first or last, "4th" for 4.
 
-    >>> (("4th", "of", "july", "1776") in date_forms(keys("July 4, 1776")), date_forms(("july",)))
-    (True, [])
+    >>> ("4th", "of", "july", "1776") in date_forms(word_keys("July 4, 1776"))
+    True
+    >>> date_forms(("july",))
+    []
     """
     parts = [word for word in alias if word != "of"]
     months = [word for word in parts[:2] if word in MONTHS]
@@ -168,24 +168,24 @@ def date_forms(alias: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [(*order, *years) for order in orders if (*order, *years) != alias]
 
 
-def _with_compounds(found: list[Word], text: str) -> list[Word]:
+def _join_compounds(words: list[Word], text: str) -> list[Word]:
     """Numbers of several words as one: twenty-one, one hundred, minus 5, World War II."""
-    out: list[Word] = []
-    for word in found:
-        before = out[-1] if out else None
+    joined: list[Word] = []
+    for word in words:
+        before = joined[-1] if joined else None
         key = None
         if before and text[before.stop : word.start] in (" ", "-", "‑", ""):
-            key = _one_number(before, word, text)
+            key = _joint_number(before, word, text)
         if before and key:
-            out[-1] = replace(before, key=key, stop=word.stop)
+            joined[-1] = replace(before, key=key, stop=word.stop)
         elif before and _is_numeral(before, word, text):
-            out.append(replace(word, key=ROMAN[word.key]))
+            joined.append(replace(word, key=ROMAN[word.key]))
         else:
-            out.append(word)
-    return out
+            joined.append(word)
+    return joined
 
 
-def _one_number(before: Word, word: Word, text: str) -> str | None:
+def _joint_number(before: Word, word: Word, text: str) -> str | None:
     """The number that two neighbours make, or None."""
     tens = text[before.start : before.stop].casefold() in TENS
     written_out = text[word.start].isalpha() and word.key in NUMBERS.values()

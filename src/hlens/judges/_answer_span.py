@@ -1,13 +1,13 @@
-"""The stretch of a response that is its answer, found without knowing whether it is right.
+"""Find the part of a response that is its answer, without knowing whether it is right.
 
-One rule for true and false answers: a span that was cut around the gold answer where it was found
-and around the whole sentence where it was not would tell a probe the label by its length.
+One rule serves correct and hallucinated answers. A span cut around the gold answer where it occurs,
+and around the whole sentence where it does not, would reveal the label to a probe by its length.
 """
 
 import re
 import unicodedata
 
-from hlens.judges._words import keys, words
+from hlens.judges._normal_words import split_words, word_keys
 
 _LEAD = re.compile(
     r"""
@@ -42,7 +42,7 @@ _FILLER = frozenset(_FILLER_WORDS.split())
 def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     """Characters ``[start, stop)`` of the answer within a response, or None for the whole of it.
 
-    The first line with words, up to the end of its first sentence, less lead-ins ("The answer
+    The first line with words, up to the end of its first sentence, without lead-ins ("The answer
     is"), markup, closing punctuation, and words at either end that only repeat the question.
 
     >>> text = "The answer is **J. R. R. Tolkien**. He wrote much."
@@ -61,16 +61,16 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     stop = _sentence_end(text, start, stop)
     start, stop = _without_echo(text, start, stop, question)
     start, stop = _without_ends(text, start, stop)
-    return (start, stop) if keys(text[start:stop]) else None
+    return (start, stop) if word_keys(text[start:stop]) else None
 
 
 def _first_line(text: str) -> tuple[int, int] | None:
-    """The first line that holds more than a lead-in."""
+    """The first line that has more than a lead-in."""
     for match in re.finditer(r"[^\n]+", text):
         start, stop = match.span()
         begin = _after_lead(text, start, stop)
         is_heading = text[start:stop].rstrip().endswith(":") and start != 0
-        if words(text[begin:stop]) and not is_heading and not _announces(text[begin:stop]):
+        if split_words(text[begin:stop]) and not is_heading and not _announces(text[begin:stop]):
             return start, stop
     return None
 
@@ -85,14 +85,14 @@ def _after_lead(text: str, start: int, stop: int) -> int:
         match = _MARKUP.match(plain, start, stop) or _LEAD.match(plain, start, stop)
         if match is None or not match.end() > start or _is_signed(plain, match):
             return start
-        if not words(text[match.end() : stop]):
+        if not split_words(text[match.end() : stop]):
             return start
         start = match.end()
     return start
 
 
 def _is_signed(text: str, match: re.Match[str]) -> bool:
-    """The minus of a number is no markup."""
+    """Whether a dash is the minus of a number and not markup."""
     return match.group() in "-–" and text[match.end() : match.end() + 1].isdigit()
 
 
@@ -109,23 +109,19 @@ def _sentence_end(text: str, start: int, stop: int) -> int:
 
 
 def _without_echo(text: str, start: int, stop: int, question: str) -> tuple[int, int]:
-    asked = {key for key in keys(question) if key not in _FILLER}
-    found = words(text[start:stop])
-    shared = {w.key for w in found} & asked
-    if len(shared) < 2 or len(found) < 4:
+    """Drop words at either end that repeat the question, where enough of it is repeated."""
+    asked = {key for key in word_keys(question) if key not in _FILLER}
+    words = split_words(text[start:stop])
+    shared = {word.key for word in words} & asked
+    if len(shared) < 2 or len(words) < 4:
         return start, stop
-    first, last = 0, len(found)
-    while first < last and found[first].key in asked | _FILLER:
-        first += 1
-    while last > first and found[last - 1].key in asked | _FILLER:
-        last -= 1
-    if first == last:
-        return start, stop
-    return start + found[first].start, start + found[last - 1].stop
+    echo = asked | _FILLER
+    kept = [word for word in words if word.key not in echo]
+    return (start + kept[0].start, start + kept[-1].stop) if kept else (start, stop)
 
 
 def _without_ends(text: str, start: int, stop: int) -> tuple[int, int]:
-    """Closing punctuation and quotes go; what belongs to the answer ("C++", "5%", ")") stays."""
+    """Drop closing punctuation and quotes; keep what belongs to the answer ("C++", "5%", ")")."""
     while stop > start and _is_loose(text, start, stop):
         stop -= 1
     while start < stop and (text[start].isspace() or text[start] in "\"“”‘'`*_"):

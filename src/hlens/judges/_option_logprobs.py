@@ -1,4 +1,4 @@
-"""Log-probability of the options of a question, read from a model's next-token distributions."""
+"""Score the options of a question by their log-probability under a model."""
 
 from collections.abc import Callable, Sequence
 from inspect import signature
@@ -12,18 +12,18 @@ from hlens.types import Question
 def option_logprobs(
     model: Any, prompt: Callable[[Question], Sequence[int]] | None = None
 ) -> Callable[[Question], list[float]]:
-    """A scorer for `hlens.judges.choice.by_logprob`: mean log-probability (nats) a token.
+    """A scorer for `hlens.judges.choice.by_logprob`: mean log-probability (nats) per token.
 
-    The mean, since a sum would favour short options.
+    The mean, since a sum favours short options.
 
     Args:
         model: A model of `hlens.load`.
-        prompt: Token ids before the option; None asks the context and the question without its
-            options, by the model's own way of prompting.
+        prompt: Token ids before the option; None encodes the context and the question without its
+            options, as the model prompts.
     """
     ask = prompt or (lambda q: model.encode("\n\n".join(filter(None, (q.context, q.text)))))
 
-    # A chat template ends where the answer begins; a plain text is followed by a space.
+    # A chat template ends where the answer begins; plain text needs a space before the answer.
     gap = "" if getattr(model.tokenizer, "chat_template", None) else " "
 
     def score(question: Question) -> list[float]:
@@ -40,7 +40,7 @@ def option_logprobs(
 def _scores(model: Any, head: list[int], options: list[list[int]]) -> list[float]:
     """Mean log-probability of each continuation of one prompt, in one padded batch."""
     longest = max(map(len, options))
-    # Right padding: what follows an option is never read for it.
+    # Right padding: attention is causal, so an option never sees the padding after it.
     rows = [head + option + [0] * (longest - len(option)) for option in options]
     mask = [[1] * (len(head) + len(o)) + [0] * (longest - len(o)) for o in options]
     with torch.inference_mode():
@@ -57,5 +57,5 @@ def _scores(model: Any, head: list[int], options: list[list[int]]) -> list[float
 
 
 def _only_last(hf: Any, n: int) -> dict[str, int]:
-    """The unembedding of the prompt costs most of the time and is not read; spared where it can."""
+    """Skip the prompt's unembedding, which costs most of the time, where the model allows it."""
     return {"logits_to_keep": n} if "logits_to_keep" in signature(hf.forward).parameters else {}

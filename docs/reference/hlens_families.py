@@ -1,0 +1,88 @@
+"""Sphinx directives that read a family's folder, so that a new member needs no line in the docs.
+
+``.. family:: judges`` documents every member as ``automodule`` does, and passes on the options of
+``automodule`` that it is given. ``.. rivals::`` is the table of the rival detectors.
+"""
+
+import re
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import nested_parse_with_titles
+
+from hlens import baselines, lookup
+
+K = 7  # samples of a made study, written as "k" in the table
+
+
+def reference(family: str, options: dict[str, str]) -> list[str]:
+    """The lines that document every member of a family."""
+    given = [f"   :{name}: {value}" for name, value in {"members": "", **options}.items()]
+    return [
+        line
+        for name in lookup.names(family)
+        for line in (f".. automodule:: hlens.{family}.{name}", *given, "")
+    ]
+
+
+def rivals_table() -> list[str]:
+    """The rivals as a list-table: what each reads, costs and learns, and where it comes from."""
+    heads = ("rival", "sign of hallucination", "reads", "forward passes", "further samples",
+             "learns", "source")  # fmt: skip
+    rows = [heads, *(_rival_row(name) for name in baselines.names())]
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in rows:
+        first, *others = row
+        lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
+    return [*lines, ""]
+
+
+def _rival_row(name: str) -> tuple[str, ...]:
+    rival = baselines.named(name)
+    cost: Any = rival.cost(SimpleNamespace(samples=[[""] * K]))  # type: ignore[arg-type]
+    passes, samples = ("k" if n == K else str(n) for n in (cost.passes, cost.samples))
+    text = " ".join((lookup.member("baselines", name).__doc__ or "").split())
+    source = re.search(r"\b[A-Z]\w+(?: et al\.| and [A-Z]\w+)? \d{4}\b(?!\.\d)", text)
+    return (
+        f"``{name}``",
+        rival.says,
+        ", ".join(sorted(rival.needs)),
+        passes,
+        samples,
+        "yes" if rival.learns else "no",
+        source[0] if source else "",
+    )
+
+
+class _Generated(SphinxDirective):
+    """A directive that stands for lines of reStructuredText, made anew in every build."""
+
+    def parse_lines(self, lines: list[str]) -> list[nodes.Node]:
+        self.env.note_reread()
+        node = nodes.section()
+        node.document = self.state.document
+        nested_parse_with_titles(self.state, StringList(lines, "hlens"), node)
+        return node.children
+
+
+class _Family(_Generated):
+    required_arguments = 1
+    option_spec: ClassVar[Any] = {"exclude-members": str}
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_lines(reference(self.arguments[0], self.options))
+
+
+class _Rivals(_Generated):
+    def run(self) -> list[nodes.Node]:
+        return self.parse_lines(rivals_table())
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register both directives."""
+    app.add_directive("family", _Family)
+    app.add_directive("rivals", _Rivals)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

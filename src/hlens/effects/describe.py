@@ -1,0 +1,156 @@
+"""What slopes and patches say: tables to read, and the sentences that they support, by rule."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from hlens.types import PatchKind, SetKind
+
+# Unit of an outcome -> what slopes are written in, times what, with how many decimals.
+SCALES = {"share": ("points", 100.0, ".1f"), "nats": ("nats a token", 1.0, ".3f")}
+
+
+def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Slopes as people read them: one row an outcome and kind of neurons.
+
+    Args:
+        slopes: From `hlens.effects.slopes`.
+        labels: Words for the outcomes (`hlens.effects.labels`); their names where there are none.
+
+    Returns:
+        Texts ``outcome, neurons, slope, less_random, as_steep``: the slope per unit of alpha with
+        its interval (of several sets: lowest to highest), the same less the mean slope of the
+        random sets, and how many of these are as steep. Shares are in points.
+    """
+    table: list[dict[str, str]] = []
+    grouped: Any = slopes.groupby(["behaviour", "kind"], sort=False)
+    for (outcome, kind), rows in grouped:
+        row, unit = rows.iloc[0], rows.unit.iloc[0]
+        name = f"{_outcome_name(outcome, labels)} ({SCALES[unit][0]})"
+        less, as_steep = "", ""
+        if len(rows) > 1:
+            slope = f"{_signed(rows.slope.min(), unit)} to {_signed(rows.slope.max(), unit)}"
+        else:
+            slope = _with_interval(row.slope, row.low, row.high, unit)
+            if row.n_random:
+                less = _with_interval(row.over_random, row.over_low, row.over_high, unit)
+                as_steep = f"{row['rank']:.0f} of {row.n_random:.0f}"
+        texts = {"slope": slope, "less_random": less, "as_steep": as_steep}
+        table.append({"outcome": name, "neurons": _sets_name(kind, rows)} | texts)
+    return pd.DataFrame(table)
+
+
+def describe_slopes(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> list[str]:
+    """One sentence an outcome on the target neurons, by the same rule whatever the result.
+
+    Args:
+        slopes: From `hlens.effects.slopes`.
+        labels: Words for the outcomes.
+    """
+    target: Any = slopes.loc[slopes.kind == SetKind.TARGET]
+    return [
+        f"{_outcome_name(row.behaviour, labels)}: {_describe_slope(row)}."
+        for row in target.itertuples()
+    ]
+
+
+def patch_table(summary: pd.DataFrame, *, most: int = 8) -> pd.DataFrame:
+    """Patches as people read them: everything, all members, random sets, then layers and neurons.
+
+    Args:
+        summary: From `hlens.effects.summarise_patching`.
+        most: Layers and neurons to show, those with the largest effect.
+
+    Returns:
+        Texts ``patched, restored, attribution``: the share of the difference that is restored, with
+        its interval over pairs (of several sets: lowest to highest), and its estimate from one
+        backward pass.
+    """
+    kinds: dict[Any, Any] = dict(iter(summary.groupby("kind", sort=False)))
+    members = f"all {len(kinds[PatchKind.NEURON])} "
+    table = _patch_rows(kinds[PatchKind.EVERYTHING]) + _patch_rows(
+        kinds[PatchKind.MEMBERS], members
+    )
+    if PatchKind.RANDOM in kinds:
+        effect = kinds[PatchKind.RANDOM].effect
+        name, span = f"{len(effect)} random sets", f"{effect.min():+.1%} to {effect.max():+.1%}"
+        table.append({"patched": name, "restored": span, "attribution": ""})
+    table += _patch_rows(kinds[PatchKind.LAYER].head(most), "members in ")
+    table += _patch_rows(kinds[PatchKind.NEURON].head(most))
+    return pd.DataFrame(table)
+
+
+def describe_patches(summary: pd.DataFrame) -> list[str]:
+    """One sentence on what all members together restore, against random sets, by one rule."""
+    members: Any = summary.loc[summary.kind == PatchKind.MEMBERS].iloc[0]
+    random: Any = summary.loc[summary.kind == PatchKind.RANDOM, "effect"]
+    start = f"{members['name']} restore {_restored(members)} of the difference, over "
+    start += f"{members.n:.0f} pairs"
+    as_much = int((random.abs() >= abs(members.effect)).sum())
+    if not len(random):
+        return [f"{start}; no random set was patched."]
+    if members.low <= 0.0 <= members.high:
+        return [f"{start}: no share is seen."]
+    if as_much:
+        return [f"{start}; {as_much} of {len(random)} random sets do as much."]
+    return [f"{start}, beyond all {len(random)} random sets."]
+
+
+def _patch_rows(rows: Any, prefix: str = "") -> list[dict[str, str]]:
+    return [
+        {
+            "patched": f"{prefix}{row.name}",
+            "restored": _restored(row),
+            "attribution": f"{row.attribution:+.1%}",
+        }
+        for row in rows.itertuples(index=False)
+    ]
+
+
+def _restored(row: Any) -> str:
+    return f"{row.effect:+.1%} [{row.low:+.1%}, {row.high:+.1%}]"
+
+
+def _describe_slope(row: Any) -> str:
+    """The slope, and the first reason not to believe it; the order of the tests is the rule."""
+    words, factor, decimals = SCALES[row.unit]
+    size = _with_interval(row.slope, row.low, row.high, row.unit, f" {words} per α")
+    if not row.low <= row.high:  # NaN
+        return f"{size}; too few replies could be read"
+    if row.low == row.high == 0.0:
+        return f"{size}; nothing moved at any dose"
+    if row.low <= 0.0 <= row.high:
+        least = factor * (row.high - row.low) / 2
+        return f"{size}; no slope is seen, and one below about {least:{decimals}} could not be"
+    if not row.n_random:
+        return f"{size}; no random set was run"
+    if row.rank:
+        return f"{size}, but {row.rank:.0f} of {row.n_random:.0f} random sets are as steep"
+    if row.over_low <= 0.0 <= row.over_high:
+        return f"{size}, steeper than {row.n_random:.0f} random sets, but within the noise"
+    return f"{size}, beyond all {row.n_random:.0f} random sets"
+
+
+def _signed(value: float, unit: str) -> str:
+    _, factor, decimals = SCALES[unit]
+    return f"{factor * value:+{decimals}}"
+
+
+def _with_interval(value: float, low: float, high: float, unit: str, words: str = "") -> str:
+    return f"{_signed(value, unit)}{words} [{_signed(low, unit)}, {_signed(high, unit)}]"
+
+
+def _outcome_name(outcome: str, labels: Mapping[str, str] | None) -> str:
+    """The outcome's label, without the note on its unit."""
+    return (labels or {}).get(outcome, outcome).partition(" (")[0]
+
+
+def _sets_name(kind: str, rows: pd.DataFrame) -> str:
+    """What a row is called: one set by its name, several by their kind."""
+    if kind == SetKind.NORM_MATCHED:
+        return SetKind(kind).label if len(rows) == 1 else f"{len(rows)} random pushes as large"
+    names = {SetKind.RANDOM: "random", SetKind.MATCHED: "matched"}
+    return (
+        str(rows["set"].iloc[0]) if len(rows) == 1 else f"{len(rows)} {names[SetKind(kind)]} sets"
+    )

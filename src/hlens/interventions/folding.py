@@ -1,0 +1,86 @@
+"""Folding: an edit by a constant factor moved from the activations into the weights.
+
+Scaling an activation and scaling its row of W_out are the same computation, so an edit of the scale
+family can live in the weights: for a block (`folded`), or in a checkpoint (`bake`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hlens.errors import HlensError
+from hlens.model import Edit, Model, Pairs, check_edit, pair_up
+from hlens.types import NeuronSet
+
+Factors = dict[int, Float[Tensor, " neuron"]]  # for each layer with edited neurons
+
+
+@contextmanager
+def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -> Iterator[None]:
+    """Run a block with an edit folded into the weights; afterwards they are bit-identical again.
+
+    The model, its bridge and everything that shares the weights see the edit. Unlike within
+    `Model.editing`, the activations themselves are the unedited ones.
+
+    Args:
+        model: The model.
+        neurons: The neurons; or several (neurons, edit) pairs.
+        edit: An edit by a constant factor on all tokens: `scale`, or `ablate` to zero.
+
+    Raises:
+        HlensError: An edit that is not a constant factor on all tokens, no neurons, or weights
+            that are quantised.
+    """
+    factors = fold_factors(model, pair_up(neurons, edit))
+    # Both are cached on first use, which must not be while the weights are edited.
+    _ = model.fingerprint, model.w_norms
+    saved: dict[int, tuple[Tensor, Tensor]] = {}
+    try:
+        for layer, factor in factors.items():
+            rows = model.w_out(layer)
+            edited = edited_neurons(factor).to(rows.device)
+            saved[layer] = edited, rows[edited].clone()
+            rows[edited] = scale_rows(rows[edited], factor[edited.cpu()])
+        yield
+    finally:
+        for layer, (edited, original) in saved.items():
+            model.w_out(layer)[edited] = original
+
+
+def fold_factors(model: Model, pairs: Pairs) -> Factors:
+    """For each layer with edited neurons, the product of all factors of each neuron."""
+    factors: Factors = {}
+    for neurons, edit in pairs:
+        if edit.factor is None or edit.scope.name != "all":
+            raise HlensError(
+                f"{edit.name} cannot be folded into weights; only a "
+                "constant factor on all tokens can: scale(alpha), or ablate() to zero"
+            )
+        check_edit(model, neurons, edit)
+        for layer, neuron in neurons:
+            unedited = torch.ones(model.d_mlp, dtype=torch.float64)
+            factors.setdefault(layer, unedited)[neuron] *= edit.factor
+    if not factors:
+        raise HlensError("no neurons to fold into the weights; give a set with members")
+    for layer in factors:
+        if not model.w_out(layer).is_floating_point():
+            raise HlensError(
+                f"the weights of {model.name} are quantised ({model.w_out(layer).dtype}); load it "
+                "in a floating-point dtype to fold edits into them"
+            )
+    return factors
+
+
+def edited_neurons(factors: Float[Tensor, " neuron"]) -> Int[Tensor, " edited"]:
+    """Indices of the neurons whose rows of W_out are scaled."""
+    return factors.ne(1.0).nonzero().flatten()
+
+
+def scale_rows(
+    rows: Float[Tensor, "neuron d_model"], factors: Float[Tensor, " neuron"]
+) -> Float[Tensor, "neuron d_model"]:
+    """Rows of W_out times their factors, rounded once to the dtype of the rows."""
+    return (rows.double() * factors.to(rows.device)[:, None]).to(rows.dtype)

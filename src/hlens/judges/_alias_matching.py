@@ -1,0 +1,218 @@
+"""Find an alias in a response, and decide whether the response really gives it as the answer.
+
+An alias is a run of whole words, compared in normal form (`_normal_words`). A run alone is no
+answer: "not Paris", "Paris or London", "New Mexico" for Mexico and "Paris. No, London" all contain
+a gold answer and give another one. Each rule below finds one such objection; a match without any
+counts.
+
+>>> from hlens.judges._normal_words import split_words
+>>> text = "It is not Paris."
+>>> words = split_words(text)
+>>> [run] = find_runs(("paris",), words)
+>>> check_match(run, text, words, golds={3}).objection
+'negated'
+"""
+
+import re
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hlens.judges._normal_words import Word
+
+Run = tuple[int, int]  # words [first, last) of a response
+_NEGATORS = (
+    "not no never isnt wasnt arent werent doesnt didnt dont cannot cant without nor neither unlike "
+    "except excluding wont wouldnt aint 不 非"
+)
+NEGATORS = frozenset(_NEGATORS.split())
+# Words that turn a name into another one; a direction does so for some names only ("South Korea" is
+# not Korea, but East Asia is in Asia).
+NEW_NAME = frozenset({"new", "papua", "equatorial", "non", "anti", "pre", "post", "ex", "vice"})
+DIRECTIONS = frozenset({"north", "south", "east", "west", "northern"})
+_DIVIDED = (
+    "korea dakota carolina virginia sudan germany ireland america pole yemen vietnam timor "
+    "macedonia africa"
+)
+DIVIDED = frozenset(_DIVIDED.split())
+SCALES = frozenset({"hundred", "thousand", "million", "billion", "trillion", "dozen"})
+JOINERS = "-‐‑–—"
+_CLAUSE = re.compile(r"[.,;:!?()\n]|\s[-–—]+\s|\bbut\b", re.IGNORECASE)
+_STOP = re.compile(r"[.!?;\n]")
+_WRONG = re.compile(
+    r"(?:is|are|was|were)(?: not|n't) (?:\w+ )?(?:correct|right|true|it|one|answer)\b"
+    r"|(?:is|are|was|were) (?:wrong|incorrect|false|not)\W*$"
+)
+_TAKEN_BACK = re.compile(
+    r"[.!?;,\n]\s*(?:(?:no|wait|sorry|oops),|actually,?|correction:|no, wait,?)\s+\w"
+)
+# Phrases with a negator that deny nothing.
+_CERTAIN = re.compile(
+    r"\b(?:no|without)(?: an?| any)?(?: \w+)? (?:doubt|question)\b|\bnone? other than\b",
+    re.IGNORECASE,
+)
+_ALL_BUT = re.compile(r"\banything but(?: the| an?)?\W*$", re.IGNORECASE)
+_SAME = frozenset({"so", "more", "less", "about", "simply", "just", "also", "better", "sometimes"})
+
+
+@dataclass(frozen=True)
+class Match:
+    """An alias in a response: its words ``[first, last)``, and the objection to it or ""."""
+
+    first: int
+    last: int
+    objection: str = ""
+
+
+@dataclass(frozen=True)
+class _Context:
+    """A response and its words; `golds` are those that belong to any alias."""
+
+    text: str
+    words: Sequence[Word]
+    golds: Set[int]
+
+    def span(self, run: Run) -> tuple[int, int]:
+        return self.words[run[0]].start, self.words[run[1] - 1].stop
+
+
+def find_runs(alias: Sequence[str], words: Sequence[Word]) -> list[Run]:
+    """Runs of words ``[first, last)`` that are the alias.
+
+    The words may be split differently ("Spider-Man", "spiderman"), but a digit never joins a digit:
+    "1 2" is not "12".
+    """
+    target, seams = _joined(alias)
+    runs: list[Run] = []
+    for first in range(len(words)):
+        length, last = 0, first
+        while last < len(words) and length < len(target):
+            length += len(words[last].key)
+            last += 1
+        joined, own_seams = _joined([word.key for word in words[first:last]])
+        if joined == target and seams == own_seams:
+            runs.append((first, last))
+    return runs
+
+
+def offered_alternative(alias: Sequence[str], asked: Sequence[Word]) -> str | None:
+    """The nearest word of the other option, where the question offers the alias beside one.
+
+    >>> from hlens.judges._normal_words import split_words
+    >>> offered_alternative(("jupiter",), split_words("Is Jupiter or Mars larger?"))
+    'mars'
+    """
+    for first, last in find_runs(alias, asked):
+        for joiner, other in ((last, last + 1), (first - 1, first - 2)):
+            inside = 0 <= other < len(asked) and 0 <= joiner < len(asked)
+            if inside and asked[joiner].key == "or":
+                return asked[other].key if asked[other].key not in alias else None
+    return None
+
+
+def _joined(parts: Sequence[str]) -> tuple[str, frozenset[int]]:
+    """The parts joined, and the positions where a digit meets a digit."""
+    text, seams = "", set[int]()
+    for part in parts:
+        if text and text[-1].isdigit() and part[:1].isdigit():
+            seams.add(len(text))
+        text += part
+    return text, frozenset(seams)
+
+
+def check_match(run: Run, text: str, words: Sequence[Word], *, golds: Set[int]) -> Match:
+    """The match of a run, with the first objection to it.
+
+    Args:
+        run: The words of the match.
+        text: The response.
+        words: Its words.
+        golds: Words of the response that belong to any alias: "football or soccer" is no hedge
+            where both are right.
+    """
+    context = _Context(text, words, golds)
+    for find_objection in (_part_of_longer, _negated, _taken_back, _hedged):
+        objection = find_objection(run, context)
+        if objection:
+            return Match(*run, objection)
+    return Match(*run)
+
+
+def _part_of_longer(run: Run, context: _Context) -> str:
+    """Part of a longer name or number: "New Mexico", "Austria-Hungary", "5 million"."""
+    (first, last), words, text = run, context.words, context.text
+    start, stop = context.span(run)
+    before, after = text[max(0, start - 2) : start], text[stop : stop + 2]
+    if len(before) == 2 and before[1] in JOINERS and before[0].isalnum():
+        return "part of a longer word"
+    if after[:1] and after[:1] in JOINERS and after[1:].isalnum():
+        return "part of a longer word"
+    is_number = words[last - 1].key.isdigit()
+    if is_number and (after[:1] == "^" or (last < len(words) and words[last].key in SCALES)):
+        return "part of a larger number"
+    if first and text[words[first - 1].stop : start].strip() == "":
+        previous, key = words[first - 1].key, words[first].key
+        is_other = previous in NEW_NAME or (previous in DIRECTIONS and key in DIVIDED)
+        if is_other and not key[0].isdigit():
+            return "part of a longer name"
+    return ""
+
+
+def _negated(run: Run, context: _Context) -> str:
+    (first, _), words, text = run, context.words, context.text
+    start, stop = context.span(run)
+    if _ALL_BUT.search(text, 0, start):
+        return "negated"
+    # Only the five words before, within the same clause, can negate an alias.
+    clause = max((m.end() for m in _CLAUSE.finditer(text, 0, start)), default=0)
+    certain = [m.span() for m in _CERTAIN.finditer(text, 0, start)]
+    before = [
+        word.key
+        for word in words[max(0, first - 5) : first]
+        if word.start >= clause and not any(a <= word.start < b for a, b in certain)
+    ]
+    if ("not", "only") in pairwise(before):
+        return ""
+    contrasts = (["rather", "than"], ["instead", "of"], ["other", "than"])
+    if NEGATORS & set(before) or before[-2:] in contrasts:
+        return "negated"
+    after = re.split(r"[.,;:!?\n]", text[stop:], maxsplit=1)[0].replace("’", "'")
+    return "negated" if _WRONG.match(after.strip(" \"'*_").casefold()) else ""
+
+
+def _taken_back(run: Run, context: _Context) -> str:
+    """The last answer counts: "Paris. No, London" takes Paris back."""
+    _, stop = context.span(run)
+    match = _TAKEN_BACK.search(context.text[stop:].casefold())
+    if match is None:
+        return ""
+    later = stop + match.end() - 1
+    return "" if any(context.words[i].start >= later for i in context.golds) else "taken back"
+
+
+def _hedged(run: Run, context: _Context) -> str:
+    """One of several answers: "Paris or London", "Paris/London", a list with commas."""
+    (first, last), words, golds = run, context.words, context.golds
+    start, stop = context.span(run)
+    begin, end = _sentence(start, stop, context.text)
+    inside = [i for i, word in enumerate(words) if begin <= word.start < end]
+    is_short = sum(i not in golds for i in inside) <= 3  # "gravity and friction", no more
+    joints = {"or", "and"} if is_short else {"or"}
+    for neighbour, step in ((last, 1), (first - 1, -1)):
+        if neighbour not in inside:
+            continue
+        other = neighbour + step if words[neighbour].key in joints else neighbour
+        gap = sorted((words[neighbour].start, words[neighbour].stop, start, stop))
+        if other == neighbour and "/" not in context.text[gap[1] : gap[2]]:
+            continue
+        if other in inside and other not in golds and words[other].key not in _SAME:
+            return "hedged"
+    items = re.split(r",\s+(?:or\s+|and\s+)?", context.text[begin:end].strip(" .!?"))
+    is_list = len(items) >= 3 and all(len(item.split()) <= 3 for item in items)
+    return "hedged" if is_list and sum(i not in golds for i in inside) >= 2 else ""
+
+
+def _sentence(start: int, stop: int, text: str) -> tuple[int, int]:
+    ends = [m.end() for m in _STOP.finditer(text, 0, start)]
+    after = _STOP.search(text, stop)
+    return (ends[-1] if ends else 0), (after.start() if after else len(text))
