@@ -10,8 +10,9 @@ from hlens.errors import HlensError
 from hlens.evaluation import fit_detector, transfer
 from hlens.evaluation.auroc import delong_test
 from hlens.evaluation.crossfit import CrossFit
-from hlens.evaluation.transfer import OTHERS, POOLED, table_of
+from hlens.evaluation.transfer import table_of
 from hlens.types import Contributions
+from hlens.types.labels import Pool
 from synthetic import joined, made
 
 PROBE = LogisticRegression(C=0.05, solver="liblinear", l1_ratio=1, random_state=0)
@@ -55,11 +56,11 @@ def test_below_a_half_is_called_inverse(found: pd.DataFrame) -> None:
 
 
 def test_pooled_and_left_out_rows_stand_beside_and_are_stated(found: pd.DataFrame) -> None:
-    assert found.n_train[POOLED, "same"] == pytest.approx(640, abs=6)
-    assert found.n_train[OTHERS, "same"] == pytest.approx(480, abs=6)
+    assert found.n_train[Pool.ALL, "same"] == pytest.approx(640, abs=6)
+    assert found.n_train[Pool.OTHERS, "same"] == pytest.approx(480, abs=6)
     assert found.n_train["alike", "same"] == pytest.approx(160, abs=6)
     assert len(found) == 4 * 6
-    assert found.auroc[POOLED, "apart"] > 0.65 > found.auroc[OTHERS, "apart"]
+    assert found.auroc[Pool.ALL, "apart"] > 0.65 > found.auroc[Pool.OTHERS, "apart"]
     corrected = found.p_corrected.dropna()
     assert (corrected >= found.p[corrected.index]).all()
 

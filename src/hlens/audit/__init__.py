@@ -15,7 +15,7 @@ from hlens.audit.extracting import findings
 from hlens.audit.factorial import truth_by_length
 from hlens.audit.findings import Findings
 from hlens.audit.halves import set_agreement
-from hlens.audit.leaderboard import REFERENCE, leaderboard
+from hlens.audit.leaderboard import leaderboard
 from hlens.audit.markdown import markdown
 from hlens.audit.refits import refits
 from hlens.audit.rules import decide
@@ -24,7 +24,6 @@ from hlens.audit.scoring import score_all, second_labels
 from hlens.errors import HlensError
 
 __all__ = [
-    "REFERENCE",
     "Findings",
     "Scored",
     "added_value",

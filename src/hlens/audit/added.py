@@ -15,12 +15,16 @@ from jaxtyping import Bool, Float
 from scipy.special import expit, log_expit
 from scipy.stats import norm
 
-from hlens.audit.leaderboard import REFERENCE
 from hlens.evaluation.auroc import check_both_classes
 from hlens.evaluation.bootstrap import Weights, bootstrapped
 from hlens.evaluation.correction import holm
 from hlens.types import Estimate
+from hlens.types.labels import H_NEURONS
 
+COLUMNS = [
+    "detector", "gain", "low", "high", "p", "p_corrected", "gain_of_rival", "gain_of_rival_low",
+    "gain_of_rival_high", "n",
+]  # fmt: skip
 _STEPS = 30  # of Newton's method; a handful is enough
 
 # Training part and test part.
@@ -56,30 +60,17 @@ def added_value(
         test answer (millinats) with rival and H-neurons less that with the rival alone.
     """
     rows: list[dict[str, Any]] = []
-    own = train[REFERENCE], test[REFERENCE]
+    own = train[H_NEURONS], test[H_NEURONS]
     for name in train:
-        if name == REFERENCE:
+        if name == H_NEURONS:
             continue
         rival = train[name], test[name]
         ours, p = gain(rival, own, labels, groups, permutations, n_boot, seed)
         theirs, _ = gain(own, rival, labels, groups, 0, n_boot, seed)
-        rows.append(
-            {
-                "detector": name,
-                "gain": ours.value,
-                "low": ours.low,
-                "high": ours.high,
-                "p": p,
-                "p_corrected": np.nan,
-                "gain_of_rival": theirs.value,
-                "gain_of_rival_low": theirs.low,
-                "gain_of_rival_high": theirs.high,
-                "n": ours.n,
-            }
-        )
-    table = pd.DataFrame(rows)
-    if rows:
-        table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
+        both = ours.to_row("gain") | theirs.to_row("gain_of_rival", ends="gain_of_rival_")
+        rows.append({"detector": name, **both, "p": p})
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
 
 

@@ -19,9 +19,8 @@ from hlens.audit.scored import Scored
 from hlens.evaluation import estimate_auroc
 from hlens.evaluation.pairs import Alike, alike_pairs, estimate_over_pairs
 from hlens.types import Estimate
+from hlens.types.labels import Covariate, View
 
-ALL = "surface, all at once"
-ALONE, STRATUM, PAIRS, MATCHED, ADJUSTED = "alone", "stratum", "alike pairs", "matched", "adjusted"
 COLUMNS = ["covariate", "view", "stratum", "auroc", "low", "high", "n", "hallucinated", "note"]
 FEWEST = 10  # examples of a class below which a stratum is counted, not judged
 MOST_STRATA = 8
@@ -63,11 +62,11 @@ def _of_covariate(name: str, train: Scored, test: Scored, n_boot: int, seed: int
     inside, column = _column(train, name), _column(test, name)
     if not varies(column) or not varies(inside):
         why = "missing for some examples" if bool(column.isna().any()) else "has one value only"
-        yield _row(name, ALONE, test, _unknown(len(test)), note=why)
+        yield _row(name, View.ALONE, test, Estimate.missing(len(test)), note=why)
         return
     if name not in SAMPLING:
         score = propensity(train.labels, inside.to_frame(), column.to_frame())
-        yield _row(name, ALONE, test, _auroc(score, test, n_boot, seed))
+        yield _row(name, View.ALONE, test, _auroc(score, test, n_boot, seed))
     yield from _strata(name, test, n_boot, seed)
     if name in SAMPLING:
         return
@@ -84,9 +83,15 @@ def _of_all(train: Scored, test: Scored, n_boot: int, seed: int) -> Iterator[Row
     if not names:
         return
     score = propensity(train.labels, train.covariates.filter(names), test.covariates.filter(names))
-    yield _row(ALL, ALONE, test, _auroc(score, test, n_boot, seed), note=", ".join(names))
+    yield _row(
+        Covariate.ALL_OF_SURFACE,
+        View.ALONE,
+        test,
+        _auroc(score, test, n_boot, seed),
+        note=", ".join(names),
+    )
     alike = alike_pairs(score, test.labels)
-    yield from _held_fixed(ALL, names, alike, train, test, n_boot, seed)
+    yield from _held_fixed(Covariate.ALL_OF_SURFACE, names, alike, train, test, n_boot, seed)
 
 
 def _held_fixed(
@@ -101,12 +106,12 @@ def _held_fixed(
     found = estimate_over_pairs(test.scores, test.labels, alike, test.groups, n_boot, seed)
     pairs = int(alike.sum())
     involved = int(alike.any(axis=1).sum())
-    yield _row(name, PAIRS, test, found, hallucinated=involved, note=f"{pairs:,} pairs")
+    yield _row(name, View.ALIKE_PAIRS, test, found, hallucinated=involved, note=f"{pairs:,} pairs")
     chosen = test.select(matched(alike, test.labels, seed))
-    yield _row(name, MATCHED, chosen, _auroc(chosen.scores, chosen, n_boot, seed))
+    yield _row(name, View.MATCHED, chosen, _auroc(chosen.scores, chosen, n_boot, seed))
     inside, outside = train.covariates.filter(columns), test.covariates.filter(columns)
     left = residual(train.scores, train.labels, inside, test.scores, outside)
-    yield _row(name, ADJUSTED, test, _auroc(left, test, n_boot, seed))
+    yield _row(name, View.ADJUSTED, test, _auroc(left, test, n_boot, seed))
 
 
 def _strata(name: str, test: Scored, n_boot: int, seed: int) -> Iterator[Row]:
@@ -116,8 +121,8 @@ def _strata(name: str, test: Scored, n_boot: int, seed: int) -> Iterator[Row]:
         part = test.select(names == stratum)
         few = min(int(part.labels.sum()), int((~part.labels).sum())) < FEWEST
         note = f"fewer than {FEWEST} of a label" if few else ""
-        found = _unknown(len(part)) if few else _auroc(part.scores, part, n_boot, seed)
-        yield _row(name, STRATUM, part, found, stratum=str(stratum), note=note)
+        found = Estimate.missing(len(part)) if few else _auroc(part.scores, part, n_boot, seed)
+        yield _row(name, View.STRATUM, part, found, stratum=str(stratum), note=note)
 
 
 def strata_of(column: pd.Series) -> np.ndarray:
@@ -176,26 +181,19 @@ def _column(part: Scored, name: str) -> pd.Series:
 
 def _auroc(score: Float[np.ndarray, " example"], part: Scored, n_boot: int, seed: int) -> Estimate:
     if len(part) == 0 or part.labels.all() or not part.labels.any():
-        return _unknown(len(part))
+        return Estimate.missing(len(part))
     return estimate_auroc(score, part.labels, part.groups, n_boot, seed)
-
-
-def _unknown(n: int) -> Estimate:
-    return Estimate(float("nan"), float("nan"), float("nan"), n)
 
 
 def _row(
     name: str,
-    view: str,
+    view: View,
     part: Scored,
-    found: Estimate,
+    estimate: Estimate,
     stratum: str = "",
     hallucinated: int | None = None,
     note: str = "",
 ) -> Row:
-    return {
-        "covariate": name, "view": view, "stratum": stratum, "auroc": found.value,
-        "low": found.low, "high": found.high, "n": found.n,
-        "hallucinated": int(part.labels.sum()) if hallucinated is None else hallucinated,
-        "note": note,
-    }  # fmt: skip
+    count = int(part.labels.sum()) if hallucinated is None else hallucinated
+    key = {"covariate": name, "view": view, "stratum": stratum}
+    return {**key, **estimate.to_row(), "hallucinated": count, "note": note}

@@ -8,12 +8,15 @@ import pandas as pd
 
 from hlens.errors import HlensError
 from hlens.types import Example, Judgement, Question, Verdict
+from hlens.types.labels import Covariate
 
 # What a detector may read in place of truth; an audit asks that it holds within each of them.
-SURFACE = ("length", "position", "answer type", "domain", "format", "topic", "gold in prompt")
-CONFIDENCE = ("log-probability",)
+SURFACE = (
+    Covariate.LENGTH, Covariate.POSITION, Covariate.ANSWER_TYPE, Covariate.DOMAIN,
+    Covariate.FORMAT, Covariate.TOPIC, Covariate.GOLD_IN_PROMPT,
+)  # fmt: skip
 # How the data were made rather than what they are: shown, but no explanation of a score.
-SAMPLING = ("consistency", "sample")
+SAMPLING = (Covariate.CONSISTENCY, Covariate.SAMPLE)
 
 _ASKED = (
     ("number", re.compile(r"\bhow (?:many|much|old|long|far|tall|high)\b|\bwhat number\b")),
@@ -51,16 +54,16 @@ def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> 
         question = judged.response.question
         rows.append(
             {
-                "length": example.stop - example.start,
-                "position": example.start - example.n_prompt,
-                "log-probability": _log_probability(example, judged.response.logprobs),
-                "answer type": asked_for(question.text),
-                "domain": example.domain,
-                "format": str(question.meta.get("format", "short_answer")),
-                "topic": _topic(question),
-                "gold in prompt": gold_in_prompt(question),
-                "consistency": "mixed" if mixed[_question(judged)] else "one verdict",
-                "sample": "first" if example.sample == 0 else "later",
+                Covariate.LENGTH: example.stop - example.start,
+                Covariate.POSITION: example.start - example.n_prompt,
+                Covariate.LOG_PROBABILITY: _log_probability(example, judged.response.logprobs),
+                Covariate.ANSWER_TYPE: asked_for(question.text),
+                Covariate.DOMAIN: example.domain,
+                Covariate.FORMAT: str(question.meta.get("format", "short_answer")),
+                Covariate.TOPIC: _topic(question),
+                Covariate.GOLD_IN_PROMPT: gold_in_prompt(question),
+                Covariate.CONSISTENCY: "mixed" if mixed[_question(judged)] else "one verdict",
+                Covariate.SAMPLE: "first" if example.sample == 0 else "later",
             }
         )
     return pd.DataFrame(rows)

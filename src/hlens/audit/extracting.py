@@ -5,14 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.audit.confounds import ADJUSTED, ALONE, PAIRS
 from hlens.audit.conventions import FEWEST_DRAWS
 from hlens.audit.findings import Added, Carried, Cheaper, Findings, Fixed, Moved
-from hlens.audit.halves import CHANCE, HALVES
-from hlens.audit.leaderboard import REFERENCE
-from hlens.audit.refits import OTHER_SEED, WITHOUT
 from hlens.evaluation.correction import holm
 from hlens.types import Estimate
+from hlens.types.labels import H_NEURONS, Agreement, Control, Refit, View
 
 # Rivals by what they read; the rest are other ways to read the model's inside.
 CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy")
@@ -54,22 +51,22 @@ def findings(
     parts = {row["what"]: row for row in halves.to_dict("records")}
     gained = {row["detector"]: row for row in added.to_dict("records")}
     return Findings(
-        auroc=_auroc(control["probe"]),
-        shuffled=_auroc(control["shuffled labels"]),
-        shuffled_p=_p(control["probe"], control["shuffled labels"]),
+        auroc=_auroc(control[Control.PROBE]),
+        shuffled=_auroc(control[Control.SHUFFLED_LABELS]),
+        shuffled_p=_p(control[Control.PROBE], control[Control.SHUFFLED_LABELS]),
         fixed=tuple(_fixed(confounds)),
         confidence=tuple(_added(gained[name]) for name in CONFIDENCE if name in gained),
         text=tuple(_added(gained[name]) for name in TEXT if name in gained),
         n_selected=n_selected,
         n_neurons=n_neurons,
         over_dense=_difference(board[DENSE]) if DENSE in board else None,
-        refit=_auroc(control["selected neurons, refit"]),
-        random=_auroc(control["random neurons"]),
-        random_p=_p(control["selected neurons, refit"], control["random neurons"]),
-        halves=_of(parts[HALVES], "shared"),
-        chance=_of(parts[CHANCE], "shared"),
-        other_split=_alone(again[OTHER_SEED], "shared"),
-        over_without=_difference(again[WITHOUT]),
+        refit=_auroc(control[Control.SELECTED_REFIT]),
+        random=_auroc(control[Control.RANDOM_NEURONS]),
+        random_p=_p(control[Control.SELECTED_REFIT], control[Control.RANDOM_NEURONS]),
+        halves=_of(parts[Agreement.HALVES], "shared"),
+        chance=_of(parts[Agreement.CHANCE], "shared"),
+        other_split=_alone(again[Refit.OTHER_SPLIT], "shared"),
+        over_without=_difference(again[Refit.WITHOUT_NEURONS]),
         carried=tuple(_carried(transfer)) if transfer is not None else (),
         moved=tuple(_moved(slopes)) if slopes is not None else (),
         cheaper=tuple(_cheaper(board)),
@@ -115,9 +112,9 @@ def _fixed(confounds: pd.DataFrame) -> list[Fixed]:
     }
     found, unknown = [], Estimate(float("nan"), float("nan"), float("nan"), 0)
     for (name, view), row in rows.items():
-        if view != PAIRS:
+        if view != View.ALIKE_PAIRS:
             continue
-        three = [_auroc(rows[name, key]) for key in (PAIRS, ADJUSTED, ALONE)]
+        three = [_auroc(rows[name, key]) for key in (View.ALIKE_PAIRS, View.ADJUSTED, View.ALONE)]
         pairs, adjusted, alone = (one or unknown for one in three)
         fewest = min(row["hallucinated"], row["n"] - row["hallucinated"])
         found.append(Fixed(name, pairs, adjusted, alone, fewest))
@@ -160,12 +157,12 @@ def _moved(slopes: pd.DataFrame) -> list[Moved]:
 
 
 def _cheaper(board: Mapping[str, Mapping[str, Any]]) -> list[Cheaper]:
-    own = board[REFERENCE]
+    own = board[H_NEURONS]
     found = []
     for name, row in board.items():
         difference = _difference(row)
         # A cost that is not known (NaN) is not within the budget.
         affordable = row["passes"] <= own["passes"] and row["samples"] <= own["samples"]
-        if name != REFERENCE and difference is not None and affordable:
+        if name != H_NEURONS and difference is not None and affordable:
             found.append(Cheaper(name, difference, float(row["p_corrected"])))
     return found

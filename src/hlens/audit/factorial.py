@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from hlens.evaluation.bootstrap import Weights, bootstrapped
+from hlens.types.labels import Contrast
 
 CELLS = ("true, short", "true, long", "hallucinated, short", "hallucinated, long")
-TRUTH, LENGTH, INTERACTION = "truth", "length", "interaction"
 # Contrasts of the four cell means, in the order of CELLS.
 EFFECTS = {
-    TRUTH: (-0.5, -0.5, 0.5, 0.5),
-    LENGTH: (-0.5, 0.5, -0.5, 0.5),
-    INTERACTION: (1.0, -1.0, -1.0, 1.0),
+    Contrast.TRUTH: (-0.5, -0.5, 0.5, 0.5),
+    Contrast.LENGTH: (-0.5, 0.5, -0.5, 0.5),
+    Contrast.INTERACTION: (1.0, -1.0, -1.0, 1.0),
 }
 
 

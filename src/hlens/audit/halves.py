@@ -12,8 +12,7 @@ from hlens.evaluation.controls import spread
 from hlens.probe import SparseProbe
 from hlens.probe.finding import fresh
 from hlens.types import Contributions, Estimate, NeuronSet
-
-HALVES, CHANCE = "halves", "chance, same layers"
+from hlens.types.labels import Agreement
 
 
 def set_agreement(
@@ -50,7 +49,7 @@ def set_agreement(
         len(data),
     )
     size = float(np.mean([len(one) for pair in pairs for one in pair]))
-    return pd.DataFrame([_row(HALVES, found, size), _row(CHANCE, drawn, size)])
+    return pd.DataFrame([_row(Agreement.HALVES, found, size), _row(Agreement.CHANCE, drawn, size)])
 
 
 def _random(like: NeuronSet, seed: int) -> NeuronSet:

@@ -11,8 +11,8 @@ from hlens.errors import HlensError
 from hlens.evaluation import estimate_auroc
 from hlens.evaluation.auroc import delong, p_of
 from hlens.evaluation.correction import holm
+from hlens.types.labels import H_NEURONS, NOT_AVAILABLE
 
-REFERENCE = "H-neurons"
 COLUMNS = [
     "detector", "auroc", "low", "high", "n", "difference", "difference_low", "difference_high",
     "p", "p_corrected", "passes", "samples", "note",
@@ -49,13 +49,13 @@ def leaderboard(
     Raises:
         HlensError: No scores of ``"H-neurons"``, one class only, or a score that is no number.
     """
-    if REFERENCE not in scores:
-        raise HlensError(f"no scores of {REFERENCE!r} among {', '.join(scores) or 'none'}")
+    if H_NEURONS not in scores:
+        raise HlensError(f"no scores of {H_NEURONS!r} among {', '.join(scores) or 'none'}")
     costs = costs or {}
     rows = [_row(name, scores, labels, groups, costs.get(name), n_boot, seed) for name in scores]
     rows.sort(key=lambda row: -row["auroc"])
     for name, reason in (missing or {}).items():
-        rows.append({"detector": name, "n": 0, "note": f"not available: {reason}"})
+        rows.append({"detector": name, "n": 0, "note": f"{NOT_AVAILABLE}{reason}"})
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
@@ -72,12 +72,10 @@ def _row(
 ) -> dict[str, Any]:
     own = estimate_auroc(scores[name], labels, groups, n_boot, seed)
     passes, samples = cost if cost is not None else (None, None)
-    row: dict[str, Any] = {
-        "detector": name, "auroc": own.value, "low": own.low, "high": own.high, "n": own.n,
-        "passes": passes, "samples": samples, "note": "",
-    }  # fmt: skip
-    if name != REFERENCE:
-        row |= paired_difference(scores[REFERENCE], scores[name], labels, groups)
+    row: dict[str, Any] = {"detector": name, **own.to_row()}
+    row |= {"passes": passes, "samples": samples, "note": ""}
+    if name != H_NEURONS:
+        row |= paired_difference(scores[H_NEURONS], scores[name], labels, groups)
     return row
 
 

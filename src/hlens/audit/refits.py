@@ -22,9 +22,8 @@ from hlens.evaluation.fitting import refit_scores
 from hlens.judges import flip_sensitivity
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, NeuronSet
+from hlens.types.labels import Refit
 
-AS_FOUND, WITHOUT, DIRECTIONS = "as found", "without its neurons", "random directions"
-OTHER_SEED, OTHER_JUDGE = "another split", "second judge"
 COLUMNS = [
     "control", "auroc", "low", "high", "n", "neurons", "shared", "difference", "difference_low",
     "difference_high", "p", "note",
@@ -73,11 +72,13 @@ def refits(
     """
     told = _Told(test, detector, n_boot, seed)
     fixed = settled(probe, detector)
-    rows = [told.row(AS_FOUND, detector, test)]
+    rows = [told.row(Refit.AS_FOUND, detector, test)]
     rows += list(_penalties(train, test, fixed, detector, told))
     rows += list(_scales(train, test, probe, told))
     rows.append(_other_split(train, test, fixed, told, seed))
-    rows.append(told.row(WITHOUT, fit_detector(_emptied(train, detector), fixed), test))
+    rows.append(
+        told.row(Refit.WITHOUT_NEURONS, fit_detector(_emptied(train, detector), fixed), test)
+    )
     rows.append(_random_directions(train, test, detector, draws, seed))
     for name, measured in (others or {}).items():
         rows.append(told.measured(name, measured, train, probe))
@@ -100,11 +101,8 @@ class _Told:
     ) -> Row:
         scores, labels = detector(on).double().numpy(), on.labels.numpy()
         own = estimate_auroc(scores, labels, on.groups, self.n_boot, self.seed)
-        row: Row = {
-            "control": name, "auroc": own.value, "low": own.low, "high": own.high, "n": own.n,
-            "neurons": len(detector.selected), "note": note,
-            "shared": shared(self.found.neurons, detector.neurons),
-        }  # fmt: skip
+        row: Row = {"control": name, **own.to_row(), "neurons": len(detector.selected)}
+        row |= {"shared": shared(self.found.neurons, detector.neurons), "note": note}
         if paired and detector is not self.found:
             row |= paired_difference(self.scores, scores, labels, on.groups)
         return row
@@ -133,7 +131,7 @@ def _penalties(
     chosen = detector.fit.get("C")
     if chosen is None:
         return
-    for factor, words in ((0.5, "half the C"), (2.0, "twice the C")):
+    for factor, words in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
         beside = SparseProbe(**{**fixed.get_params(), "C": factor * float(chosen)})
         yield told.row(words, fit_detector(train, beside), test)
 
@@ -142,7 +140,7 @@ def _scales(
     train: Contributions, test: Contributions, probe: SparseProbe, told: _Told
 ) -> Iterator[Row]:
     """On and off, C chosen anew, since it is in the units of the contributions."""
-    ways = {None: "not scaled", "feature": "scaled by neuron", "layer": "scaled by layer"}
+    ways = {None: Refit.UNSCALED, "feature": Refit.SCALED_BY_NEURON, "layer": Refit.SCALED_BY_LAYER}
     for scale, words in ways.items():
         if scale != probe.scale:
             other = SparseProbe(**{**probe.get_params(), "scale": scale, "C": "cv"})
@@ -156,7 +154,7 @@ def _other_split(
     whole = joined(train, test)
     share = len(test) / len(whole)
     first, second = split_by_group(whole, share, seed=seed + 1)
-    return told.row(OTHER_SEED, fit_detector(first, fixed), second, paired=False)
+    return told.row(Refit.OTHER_SPLIT, fit_detector(first, fixed), second, paired=False)
 
 
 def joined(first: Contributions, second: Contributions) -> Contributions:
@@ -196,10 +194,7 @@ def _random_directions(
         found.append(auroc(scores, test.labels.numpy()))
     own = spread(found, len(test))
     note = f"as many as neurons; mean and central 95 % of {draws} draws"
-    return {
-        "control": DIRECTIONS, "auroc": own.value, "low": own.low, "high": own.high,
-        "n": own.n, "neurons": 0, "note": note,
-    }  # fmt: skip
+    return {"control": Refit.RANDOM_DIRECTIONS, **own.to_row(), "neurons": 0, "note": note}
 
 
 def _projected(data: Contributions, mix: Tensor) -> Contributions:
@@ -226,9 +221,9 @@ def _second_judge(
     note = f"{changed} labels differ, {left} are left open"
     try:
         found = fit_detector(parts[0], fixed)
-        return told.row(OTHER_JUDGE, found, parts[1], paired=False, note=note)
+        return told.row(Refit.SECOND_JUDGE, found, parts[1], paired=False, note=note)
     except HlensError as error:  # the other judge may leave one label only
-        return {"control": OTHER_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
+        return {"control": Refit.SECOND_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
 
 
 def _flips(

@@ -8,13 +8,12 @@ import pandas as pd
 import torch
 from jaxtyping import Bool
 
-from hlens.audit.leaderboard import REFERENCE
 from hlens.baselines import NotAvailableError, Rival
 from hlens.probe import SparseProbe
 from hlens.selection.nested import nested_scores
 from hlens.types import Detector, Evidence, Example, Judgement, Verdict
+from hlens.types.labels import H_NEURONS, Part
 
-TRAIN, TEST = "train", "test"
 FOLDS = 5
 OWN_COST = (1, 0)  # the pass in which neurons are read, as rivals that read the inside are charged
 
@@ -48,17 +47,17 @@ def score_all(
     evidence = replace(evidence, measured={})  # no rival reads it, and a fold would copy it
     train, test = evidence.select(inside), evidence.select(~inside)
     own = nested_scores(train.contributions, probe, FOLDS)
-    both = {TRAIN: own.scores, TEST: detector(test.contributions).double().numpy()}
+    both = {Part.TRAIN: own.scores, Part.TEST: detector(test.contributions).double().numpy()}
     scoring = _Scoring(seed, progress, sum(1 + (FOLDS if rival.learns else 1) for rival in rivals))
     of_test = scoring(rivals, train, test)
     of_train = _out_of_fold(scoring, rivals, train, own.fold)
-    tables = [_scored(REFERENCE, both, OWN_COST)]
+    tables = [_scored(H_NEURONS, both, OWN_COST)]
     for rival in rivals:
         name, cost = rival.name, rival.cost(evidence)
         if name in scoring.missing:
             tables.append(_absent(name, scoring.missing[name]))
             continue
-        parts = {TRAIN: of_train[name], TEST: of_test[name]}
+        parts = {Part.TRAIN: of_train[name], Part.TEST: of_test[name]}
         tables.append(_scored(name, parts, (cost.passes, cost.samples)))
     return pd.concat(tables, ignore_index=True)
 

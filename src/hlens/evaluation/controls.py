@@ -20,6 +20,7 @@ from hlens.evaluation.bootstrap import estimate_auroc
 from hlens.evaluation.fitting import fit_detector, refit_scores
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types.labels import Control
 
 Row = dict[str, object]
 
@@ -75,14 +76,14 @@ def controls(
     refit, drawn, note = _against_random(train, test, detector.selected, draws, n_boot, seed)
     n_selected, n_test = len(detector.selected), len(test)
     rows = [
-        _row("probe", own, n_selected, 1, permutation_p(own.value, shuffled)),
-        _row("selected neurons, refit", refit, n_selected, 1, permutation_p(refit.value, drawn)),
-        _row("random neurons", spread(drawn, n_test), n_selected, len(drawn), note=note),
-        _row("shuffled labels", spread(shuffled, n_test), None, len(shuffled), note=lost),
-        _row("answer length", _length(train, test, n_boot, seed), 0, 1),
+        _row(Control.PROBE, own, n_selected, 1, permutation_p(own.value, shuffled)),
+        _row(Control.SELECTED_REFIT, refit, n_selected, 1, permutation_p(refit.value, drawn)),
+        _row(Control.RANDOM_NEURONS, spread(drawn, n_test), n_selected, len(drawn), note=note),
+        _row(Control.SHUFFLED_LABELS, spread(shuffled, n_test), None, len(shuffled), note=lost),
+        _row(Control.ANSWER_LENGTH, _length(train, test, n_boot, seed), 0, 1),
     ]
     if len(set(train.domains)) > 1:
-        rows.append(_row("domain alone", _domain_rate(train, test, n_boot, seed), 0, 1))
+        rows.append(_row(Control.DOMAIN_ALONE, _domain_rate(train, test, n_boot, seed), 0, 1))
     return pd.DataFrame(rows)
 
 
@@ -150,7 +151,7 @@ def permutation_p(value: float, null: Sequence[float]) -> float | None:
 def spread(values: Sequence[float], n: int) -> Estimate:
     """Mean and central 95 % of repeats on `n` examples."""
     if len(values) == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), n)
+        return Estimate.missing(n)
     low, high = np.quantile(values, [0.025, 0.975])
     return Estimate(float(np.mean(values)), float(low), float(high), n)
 
@@ -200,17 +201,15 @@ def _domain_rate(train: Contributions, test: Contributions, n_boot: int, seed: i
 
 
 def _row(
-    control: str,
-    found: Estimate,
+    control: Control,
+    estimate: Estimate,
     neurons: int | None,
     repeats: int,
     p: float | None = None,
     note: str = "",
 ) -> Row:
-    return {
-        "control": control, "auroc": found.value, "low": found.low, "high": found.high,
-        "n": found.n, "neurons": neurons, "repeats": repeats, "p": p, "note": note,
-    }  # fmt: skip
+    about = {"neurons": neurons, "repeats": repeats, "p": p, "note": note}
+    return {"control": control, **estimate.to_row(), **about}
 
 
 def check_split(train: Contributions, test: Contributions) -> None:

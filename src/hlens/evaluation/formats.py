@@ -21,9 +21,7 @@ from hlens.evaluation.split import folds_by_group
 from hlens.evaluation.transfer import Progress, table_of
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
-
-WITHIN = "nothing"
-RELATIONS = (WITHIN, "domain", "format", "domain and format")
+from hlens.types.labels import Changed
 
 Cell = tuple[str, str]  # domain and format
 Row = dict[str, object]
@@ -89,21 +87,22 @@ def cell_name(cell: Cell) -> str:
     return f"{cell[0]}, {cell[1].replace('_', ' ')}"
 
 
-def changed(train: Cell, test: Cell) -> str:
+def changed(train: Cell, test: Cell) -> Changed:
     """What differs between two cells.
 
-    >>> changed(("legal", "label"), ("moral", "label"))
-    'domain'
+    >>> print(changed(("legal", "label"), ("moral", "label")))
+    domain
     """
-    differs = [name for name, a, b in zip(("domain", "format"), train, test, strict=True) if a != b]
-    return " and ".join(differs) or WITHIN
+    if train[0] == test[0]:
+        return Changed.NOTHING if train[1] == test[1] else Changed.FORMAT
+    return Changed.DOMAIN if train[1] == test[1] else Changed.BOTH
 
 
 def _means(cells: Sequence[Cell], data: Contributions, found: CrossFit) -> pd.DataFrame:
     able = [at for at in range(len(cells)) if at not in found.failed]
     names = np.asarray(data.domains)
     areas = {at: found.placements(able, names == cell_name(cells[at])) for at in able}
-    rows = [_mean(relation, cells, able, areas) for relation in RELATIONS]
+    rows = [_mean(relation, cells, able, areas) for relation in Changed]
     columns = ["changed", "auroc", "low", "high", "auroc_drop", "drop_low", "drop_high", "p"]
     table = pd.DataFrame([row for row in rows if row])
     table = table.reindex(columns=[*columns, "p_corrected", "n_pairs", "n_tested"])
@@ -112,7 +111,7 @@ def _means(cells: Sequence[Cell], data: Contributions, found: CrossFit) -> pd.Da
 
 
 def _mean(
-    relation: str, cells: Sequence[Cell], able: Sequence[int], areas: dict[int, Placements]
+    relation: Changed, cells: Sequence[Cell], able: Sequence[int], areas: dict[int, Placements]
 ) -> Row | None:
     """The mean of one relation: a linear combination of AUROCs, column by column."""
     trained = {
@@ -136,7 +135,7 @@ def _mean(
     row: Row = {"changed": relation, "n_pairs": sum(map(len, trained.values()))}
     row |= {"n_tested": len(columns), "auroc": value}
     row |= _around(value, value_variance, "low", "high")
-    if relation != WITHIN:
+    if relation != Changed.NOTHING:
         row |= {"auroc_drop": drop, "p": p_of(drop, drop_variance)}
         row |= _around(drop, drop_variance, "drop_low", "drop_high")
     return row

@@ -24,14 +24,9 @@ from hlens.evaluation.split import folds_by_group
 from hlens.evaluation.univariate import univariate
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Estimate, NeuronSet
+from hlens.types.labels import Sweep
 
 KS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-TOP, BY_LAYER, BY_CONTRIBUTION, CEILING = (
-    "top neurons",
-    "random, by layer",
-    "random, by contribution",
-    "all neurons, L2",
-)
 
 Row = dict[str, object]
 
@@ -90,13 +85,13 @@ def k_sweep(
     for k in ks:
         scores = refit_scores(train, test, order[:k])
         own = estimate_auroc(scores, labels, test.groups, n_boot, seed)
-        rows.append(_row(TOP, k, own, 1, cv.auroc[ks.index(k)], cv.se[ks.index(k)]))
+        rows.append(_row(Sweep.TOP, k, own, 1, cv.auroc[ks.index(k)], cv.se[ks.index(k)]))
         rows += _random_rows(train, test, order[:k], mean, draws, seed)
     scores = fit_detector(train, ceiling)(test).numpy()
     own = estimate_auroc(scores, labels, test.groups, n_boot, seed)
-    rows.append(_row(CEILING, n_neurons, own, 1, cv.auroc[-1], cv.se[-1]))
+    rows.append(_row(Sweep.ALL, n_neurons, own, 1, cv.auroc[-1], cv.se[-1]))
     table = pd.DataFrame(rows)
-    enough = (table.neurons == TOP) & (table.cv_auroc >= cv.auroc[-1] - cv.se[-1])
+    enough = (table.neurons == Sweep.TOP) & (table.cv_auroc >= cv.auroc[-1] - cv.se[-1])
     table["chosen"] = enough & (table.k == table.k[enough].min())
     return table
 
@@ -113,7 +108,10 @@ def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
         neurons), ``random_auroc`` (as many random neurons, by layer) and ``random_k`` (smallest
         tried number of random neurons whose mean AUROC is as high; missing when none is).
     """
-    top, random = sweep[sweep.neurons == TOP], sweep[sweep.neurons == BY_LAYER].set_index("k")
+    top, random = (
+        sweep[sweep.neurons == Sweep.TOP],
+        sweep[sweep.neurons == Sweep.RANDOM_BY_LAYER].set_index("k"),
+    )
     ceiling = ceiling_of(sweep).value
     if not sweep.chosen.any():
         row = {"k": None, "auroc": None, "low": None, "high": None, "ceiling": ceiling}
@@ -127,8 +125,7 @@ def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
 
 def ceiling_of(sweep: pd.DataFrame) -> Estimate:
     """AUROC of all neurons in a sweep, as its figure takes it."""
-    row = sweep.loc[sweep.neurons == CEILING].iloc[0]
-    return Estimate(float(row.auroc), float(row.low), float(row.high), int(row.n))
+    return Estimate.from_row(sweep.loc[sweep.neurons == Sweep.ALL].to_dict("records")[0])
 
 
 def ranking(data: Contributions, probe: BaseEstimator, n: int) -> list[int]:
@@ -189,9 +186,9 @@ def _random_rows(
     members = frozenset(divmod(index, train.d_mlp) for index in top)
     like = NeuronSet(members, train.n_layers, train.d_mlp)
     rows: list[Row] = []
-    ways: list[tuple[str, Literal["layer", "contribution"]]] = [
-        (BY_LAYER, "layer"),
-        (BY_CONTRIBUTION, "contribution"),
+    ways: list[tuple[Sweep, Literal["layer", "contribution"]]] = [
+        (Sweep.RANDOM_BY_LAYER, "layer"),
+        (Sweep.RANDOM_BY_CONTRIBUTION, "contribution"),
     ]
     for series, match in ways:
         found, note = [], ""
@@ -207,14 +204,19 @@ def _random_rows(
 
 
 def _row(
-    series: str,
+    series: Sweep,
     k: int,
-    found: Estimate,
+    estimate: Estimate,
     repeats: int,
     cv_auroc: float = float("nan"),
     cv_se: float = float("nan"),
     note: str = "",
 ) -> Row:
-    place = {"neurons": series, "k": k, "auroc": found.value, "low": found.low, "high": found.high}
-    about = {"n": found.n, "repeats": repeats, "cv_auroc": cv_auroc, "cv_se": cv_se}
-    return place | about | {"chosen": False, "note": note}
+    about = {
+        "repeats": repeats,
+        "cv_auroc": cv_auroc,
+        "cv_se": cv_se,
+        "chosen": False,
+        "note": note,
+    }
+    return {"neurons": series, "k": k, **estimate.to_row(), **about}

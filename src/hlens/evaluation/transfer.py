@@ -24,8 +24,7 @@ from hlens.evaluation.folded import interval, rarer
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
-
-POOLED, OTHERS = "all domains", "all other domains"
+from hlens.types.labels import Pool
 
 Row = dict[str, object]
 Source = tuple[str, str | None]
@@ -117,18 +116,18 @@ def _sources(domains: Sequence[str], pooled: bool) -> list[Source]:
     """What is trained on: (name, the one tested domain or None for all)."""
     sources: list[Source] = [(domain, None) for domain in domains]
     if pooled:
-        sources.append((POOLED, None))
+        sources.append((Pool.ALL, None))
     if pooled and len(domains) > 2:  # with two, all others are the one other
-        sources += [(OTHERS, domain) for domain in domains]
+        sources += [(Pool.OTHERS, domain) for domain in domains]
     return sources
 
 
 def _members(data: Contributions, name: str, tested: str | None) -> np.ndarray:
     """Examples that a source may train on."""
     domains = np.asarray(data.domains)
-    if name == POOLED:
+    if name == Pool.ALL:
         return np.ones(len(data), dtype=bool)
-    return domains != tested if name == OTHERS else domains == name
+    return domains != tested if name == Pool.OTHERS else domains == name
 
 
 def _column(
@@ -172,10 +171,8 @@ def _cell(
     apart = abs(area.value - 0.5)
     by_luck = 0.5 ** (least - 1)  # all on one side, whichever
     p_chance = 1.0 if apart < 1e-12 else float(2 * norm.sf(apart / se)) if se > 0 else by_luck
-    return {
-        "auroc": area.value, "low": area.low, "high": area.high, "p": p, "auroc_drop": drop,
-        "p_chance": p_chance, "note": _note(area.value, area.high, within is None),
-    }  # fmt: skip
+    note = _note(area.value, area.high, within is None)
+    return {**area.to_row(), "p": p, "auroc_drop": drop, "p_chance": p_chance, "note": note}
 
 
 def _note(auroc: float, high: float, diagonal: bool) -> str:

@@ -67,6 +67,21 @@ def intervals(rows: pd.DataFrame, value: str, colour: str, thickness: float = 3)
     }  # fmt: skip
 
 
+def hover_interval(value: str, first: int = 0, form: str = ".3f") -> str:
+    """A value with its interval, in the words of plotly's hover templates.
+
+    Args:
+        value: ``"x"`` or ``"y"``.
+        first: Where the interval begins in a point's ``customdata``.
+        form: Format of the numbers.
+
+    >>> hover_interval("x", form=".0f")
+    '%{x:.0f} [%{customdata[0]:.0f}, %{customdata[1]:.0f}]'
+    """
+    low, high = (f"%{{customdata[{at}]:{form}}}" for at in (first, first + 1))
+    return f"%{{{value}:{form}}} [{low}, {high}]"
+
+
 def _areas(rows: pd.DataFrame, claim: bool, colours: Palette) -> go.Scatter:
     colour = colours.positive if claim else colours.control
     return go.Scatter(
@@ -78,7 +93,7 @@ def _areas(rows: pd.DataFrame, claim: bool, colours: Palette) -> go.Scatter:
         marker={"size": 11, "color": colour, "symbol": "circle" if claim else "square",
                 "line": {"color": colours.page, "width": 1}},
         customdata=rows[["low", "high", "n"]],
-        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
-        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
+        hovertemplate=f"<b>%{{y}}</b><br>AUROC {hover_interval('x')}<br>"
+        "n = %{customdata[2]:,d}<extra></extra>",
         showlegend=False,
     )  # fmt: skip

@@ -13,15 +13,16 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._forest import intervals
+from hlens.figures._forest import hover_interval, intervals
 from hlens.figures._theme import Palette, palette, see_through
+from hlens.types.labels import View
 
 # View -> words, sign and offset from the middle of the row; the covariate itself is the control.
 VIEWS = {
-    "alone": ("the covariate alone", "square", 0.27),
-    "alike pairs": ("detector, over alike pairs", "circle", 0.09),
-    "matched": ("detector, matched subset", "circle-open", -0.09),
-    "adjusted": ("detector, adjusted", "diamond", -0.27),
+    View.ALONE: ("the covariate alone", "square", 0.27),
+    View.ALIKE_PAIRS: ("detector, over alike pairs", "circle", 0.09),
+    View.MATCHED: ("detector, matched subset", "circle-open", -0.09),
+    View.ADJUSTED: ("detector, adjusted", "diamond", -0.27),
 }
 _NEEDED = {"covariate", "view", "stratum", "auroc", "low", "high", "n"}
 
@@ -52,7 +53,7 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
     for view, (words, symbol, offset) in VIEWS.items():
         rows = held.loc[held["view"] == view]
         if len(rows):
-            colour = colours.control if view == "alone" else colours.positive
+            colour = colours.control if view == View.ALONE else colours.positive
             figure.add_trace(_marks(rows, words, symbol, offset, colour, place))
     _axes(figure, held, names, auroc, colours)
     return finish(
@@ -68,17 +69,17 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: length explains nothing, the topic a part."""
     rows = [
-        ("length", "alone", "", 0.57, 0.51, 0.63, 420),
-        ("length", "stratum", "1–2", 0.82, 0.74, 0.9, 140),
-        ("length", "stratum", "3–9", 0.79, 0.7, 0.87, 280),
-        ("length", "alike pairs", "", 0.81, 0.76, 0.86, 410),
-        ("length", "matched", "", 0.81, 0.73, 0.88, 180),
-        ("length", "adjusted", "", 0.82, 0.78, 0.86, 420),
-        ("topic", "alone", "", 0.74, 0.69, 0.79, 420),
-        ("topic", "alike pairs", "", 0.66, 0.58, 0.73, 300),
-        ("topic", "matched", "", 0.65, 0.55, 0.75, 150),
-        ("topic", "adjusted", "", 0.69, 0.63, 0.75, 420),
-        ("format", "alone", "", None, None, None, 420),
+        ("length", View.ALONE, "", 0.57, 0.51, 0.63, 420),
+        ("length", View.STRATUM, "1–2", 0.82, 0.74, 0.9, 140),
+        ("length", View.STRATUM, "3–9", 0.79, 0.7, 0.87, 280),
+        ("length", View.ALIKE_PAIRS, "", 0.81, 0.76, 0.86, 410),
+        ("length", View.MATCHED, "", 0.81, 0.73, 0.88, 180),
+        ("length", View.ADJUSTED, "", 0.82, 0.78, 0.86, 420),
+        ("topic", View.ALONE, "", 0.74, 0.69, 0.79, 420),
+        ("topic", View.ALIKE_PAIRS, "", 0.66, 0.58, 0.73, 300),
+        ("topic", View.MATCHED, "", 0.65, 0.55, 0.75, 150),
+        ("topic", View.ADJUSTED, "", 0.69, 0.63, 0.75, 420),
+        ("format", View.ALONE, "", None, None, None, 420),
     ]
     columns = ["covariate", "view", "stratum", "auroc", "low", "high", "n"]
     return {"table": pd.DataFrame(rows, columns=columns), "auroc": 0.83}
@@ -98,8 +99,8 @@ def _marks(
         customdata=list(
             zip(map(escape, rows["covariate"]), rows["low"], rows["high"], rows["n"], strict=True)
         ),
-        hovertemplate=f"<b>%{{customdata[0]}}</b>: {words}<br>AUROC %{{x:.3f}} "
-        "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]<br>n = %{customdata[3]:,d}<extra></extra>",
+        hovertemplate=f"<b>%{{customdata[0]}}</b>: {words}<br>AUROC {hover_interval('x', 1)}<br>"
+        "n = %{customdata[3]:,d}<extra></extra>",
     )  # fmt: skip
 
 
@@ -123,9 +124,8 @@ def _strata(figure: Figure, rows: pd.DataFrame, place: dict[str, int], colours: 
                     strict=True,
                 )
             ),
-            hovertemplate="<b>%{customdata[0]}: %{customdata[1]}</b><br>AUROC %{x:.3f} "
-            "[%{customdata[2]:.3f}, %{customdata[3]:.3f}]<br>n = %{customdata[4]:,d}"
-            "<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}: %{customdata[1]}</b><br>AUROC "
+            f"{hover_interval('x', 2)}<br>n = %{{customdata[4]:,d}}<extra></extra>",
         )
     )
 
@@ -161,7 +161,7 @@ def _axes(
 
 
 def _title(held: Any) -> str:
-    judged = held.loc[held["view"].isin(["alike pairs", "adjusted"])]
+    judged = held.loc[held["view"].isin([View.ALIKE_PAIRS, View.ADJUSTED])]
     if judged.empty:
         return "No covariate varies together with the label"
     lost = list(dict.fromkeys(judged.loc[judged["low"] <= 0.5, "covariate"]))

@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, count, escape, finish
-from hlens.figures._forest import add_forest, intervals
+from hlens.figures._forest import add_forest, hover_interval, intervals
 from hlens.figures._theme import Palette, palette
+from hlens.types.labels import H_NEURONS, Unit
 
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
 
@@ -24,7 +25,7 @@ def draw(
     table: pd.DataFrame,
     added: pd.DataFrame | None = None,
     *,
-    reference: str = "H-neurons",
+    reference: str = H_NEURONS,
     theme: str = "light",
 ) -> Figure:
     """Draw the leaderboard.
@@ -73,7 +74,7 @@ def draw(
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: one rival comes close, one could not be run."""
     rows = [
-        ("H-neurons", 0.84, 0.80, 0.88, 420, None, None, 1, 0),
+        (H_NEURONS, 0.84, 0.80, 0.88, 420, None, None, 1, 0),
         ("residual_probe", 0.83, 0.79, 0.87, 420, 0.01, 0.62, 1, 0),
         ("text", 0.71, 0.66, 0.76, 420, 0.13, 0.001, 0, 0),
         ("perplexity", 0.66, 0.60, 0.71, 420, 0.18, 0.001, 0, 0),
@@ -98,8 +99,8 @@ def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
         cliponaxis=False,
         marker={"size": 9, "color": colours.positive, "line": {"color": colours.page, "width": 1}},
         customdata=added[["low", "high"]],
-        hovertemplate="added to <b>%{y}</b><br>%{x:.0f} [%{customdata[0]:.0f}, "
-        "%{customdata[1]:.0f}] millinats an answer<extra></extra>",
+        hovertemplate=f"added to <b>%{{y}}</b><br>{hover_interval('x', form='.0f')} "
+        f"{Unit.MILLINATS}<extra></extra>",
         xaxis="x2",
         showlegend=False,
     )
@@ -150,7 +151,7 @@ def _axes(figure: Figure, gains: bool, colours: Palette) -> None:
     )  # fmt: skip
     if gains:
         figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
-        title = {"text": "what the H-neurons add<br>(millinats an answer)"}
+        title = {"text": f"what the {H_NEURONS} add<br>({Unit.MILLINATS})"}
         figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y", "title": title})
 
 

@@ -15,10 +15,11 @@ import plotly.graph_objects as go
 
 from hlens.errors import HlensError
 from hlens.figures._figure import Figure, escape, finish
-from hlens.figures._forest import intervals
+from hlens.figures._forest import hover_interval, intervals
 from hlens.figures._theme import Palette, palette
+from hlens.types.labels import Control
 
-CLAIMS = ("probe", "selected neurons, refit")
+CLAIMS = (Control.PROBE, Control.SELECTED_REFIT)
 
 
 def draw(table: pd.DataFrame, *, claims: Sequence[str] = CLAIMS, theme: str = "light") -> Figure:
@@ -84,9 +85,11 @@ def draw(table: pd.DataFrame, *, claims: Sequence[str] = CLAIMS, theme: str = "l
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: a probe above its controls."""
     rows = [
-        ("probe", 0.84, 0.8, 0.88, 420, 1), ("random neurons", 0.72, 0.68, 0.76, 420, 20),
-        ("shuffled labels", 0.5, 0.44, 0.57, 420, 20), ("answer length", 0.61, 0.55, 0.66, 420, 1),
-    ]  # fmt: skip
+        (Control.PROBE, 0.84, 0.8, 0.88, 420, 1),
+        (Control.RANDOM_NEURONS, 0.72, 0.68, 0.76, 420, 20),
+        (Control.SHUFFLED_LABELS, 0.5, 0.44, 0.57, 420, 20),
+        (Control.ANSWER_LENGTH, 0.61, 0.55, 0.66, 420, 1),
+    ]
     return {
         "table": pd.DataFrame(rows, columns=["control", "auroc", "low", "high", "n", "repeats"])
     }
@@ -108,8 +111,8 @@ def _intervals(rows: pd.DataFrame, name: str, claim: bool, colours: Palette) -> 
         },
         name=name,
         customdata=rows[["low", "high", "n"]],
-        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
-        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
+        hovertemplate=f"<b>%{{y}}</b><br>AUROC {hover_interval('x')}<br>"
+        "n = %{customdata[2]:,d}<extra></extra>",
     )
 
 

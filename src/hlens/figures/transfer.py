@@ -26,6 +26,7 @@ from hlens.figures._cells import (
 )
 from hlens.figures._figure import Figure, escape, finish
 from hlens.figures._theme import Palette, at, ink_on, palette
+from hlens.types import Estimate
 
 COLUMNS = ("train", "test", "auroc", "low", "high", "n")
 BEST = 0.95
@@ -117,7 +118,7 @@ def _cell(
     ink = colours.muted if silent else ink_on(fill)
     said = "<br>n.s." if silent else "<br>inverse" if row["high"] < 0.5 else ""
     interval = f"{row['low']:.2f}–{row['high']:.2f}{said}"
-    lines = [pair, f"<b>AUROC {row['auroc']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"]
+    lines = [pair, f"<b>AUROC {row['auroc']:.3f}</b> {Estimate.from_row(row).interval()}"]
     p = corrected_p(row.get("p_corrected"))
     lines.append(f"n = {int(row['n']):,}" + (f" · drop from in-domain: {p}" if p else ""))
     lines += [escape(row["note"])] if isinstance(row.get("note"), str) and row["note"] else []

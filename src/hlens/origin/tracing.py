@@ -18,6 +18,7 @@ from hlens.evaluation.fitting import refit_scores
 from hlens.evaluation.folded import delong_folded, interval, rarer
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate
+from hlens.types.labels import Control, Origin
 
 Row = dict[str, object]
 
@@ -71,15 +72,15 @@ def trace_origin(
     plain = evaluate(there, base, n_boot, seed)
     drawn = _random_weights(there, base, draws, seed)
     fold = folds_by_group(base, folds, seed)
-    rows = [_row("detector on base model", plain, n, 1, permutation_p(plain.value, drawn))]
-    rows.append(_row("random neurons", spread(drawn, len(base)), n, draws, note=_BY_LAYER))
+    rows = [_row(Origin.ON_BASE, plain, n, 1, permutation_p(plain.value, drawn))]
+    rows.append(_row(Control.RANDOM_NEURONS, spread(drawn, len(base)), n, draws, note=_BY_LAYER))
     rows += _refits(there, base, fold, draws, seed)
     rows.append(_found_on_base(base, SparseProbe(C="cv") if probe is None else probe, fold))
     length = base.n_tokens.double().numpy()
     short = estimate_auroc(length, base.labels.numpy(), base.groups, n_boot, seed)
-    rows.append(_row("answer length", short, 0, 1))
+    rows.append(_row(Control.ANSWER_LENGTH, short, 0, 1))
     if own is not None:
-        rows.append(_row("detector on its own model", evaluate(detector, own, n_boot, seed), n, 1))
+        rows.append(_row(Origin.ON_OWN, evaluate(detector, own, n_boot, seed), n, 1))
     return pd.DataFrame(rows)
 
 
@@ -135,8 +136,8 @@ def _refits(
         drawn.append(_folded(scores, base, fold).value)
     p = permutation_p(own.value, drawn)
     return [
-        _row("selected neurons, refit on base", own, n, 1, p),
-        _row("random neurons, refit on base", spread(drawn, len(base)), n, draws, note=_BY_LAYER),
+        _row(Origin.SELECTED_REFIT, own, n, 1, p),
+        _row(Origin.RANDOM_REFIT, spread(drawn, len(base)), n, draws, note=_BY_LAYER),
     ]
 
 
@@ -162,7 +163,7 @@ def _found_on_base(base: Contributions, probe: BaseEstimator, fold: Int[Tensor, 
         sizes.append(len(found.selected))
         scores[(fold == part).numpy()] = found(base.select(fold == part)).numpy()
     size = round(float(np.mean(sizes)))
-    return _row("probe found on base", _folded(scores, base, fold), size, 1, note="cross-validated")
+    return _row(Origin.FOUND_ON_BASE, _folded(scores, base, fold), size, 1, note="cross-validated")
 
 
 def _folded(
@@ -174,12 +175,12 @@ def _folded(
 
 
 def _row(
-    control: str,
-    found: Estimate,
+    control: Control | Origin,
+    estimate: Estimate,
     neurons: int,
     repeats: int,
     p: float | None = None,
     note: str = "",
 ) -> Row:
-    place = {"control": control, "auroc": found.value, "low": found.low, "high": found.high}
-    return place | {"n": found.n, "neurons": neurons, "repeats": repeats, "p": p, "note": note}
+    about = {"neurons": neurons, "repeats": repeats, "p": p, "note": note}
+    return {"control": control, **estimate.to_row(), **about}

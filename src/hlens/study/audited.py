@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hlens import figures
-from hlens.audit import REFERENCE
 from hlens.audit.words import spaced
 from hlens.figures.leaderboard import cost_words
 from hlens.report import ReportData, Section
 from hlens.report.table import table
 from hlens.types import Estimate
+from hlens.types.labels import H_NEURONS
 
 if TYPE_CHECKING:
     from hlens.study.auditing import Audit
@@ -91,7 +91,7 @@ def audit_sections(found: "Audit") -> Iterator[Section]:
 
 def _own(found: "Audit") -> float:
     board = found.leaderboard
-    return float(board.loc[board["detector"] == REFERENCE, "auroc"].iloc[0])
+    return float(board.loc[board["detector"] == H_NEURONS, "auroc"].iloc[0])
 
 
 def _board(found: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from hlens import baselines, figures
 from hlens.audit import (
-    REFERENCE,
     Scored,
     added_value,
     confounds,
@@ -25,13 +24,13 @@ from hlens.audit import (
     truth_by_length,
 )
 from hlens.audit.extracting import NO_BEHAVIOUR
-from hlens.audit.scoring import TEST, TRAIN
 from hlens.effects import slopes
 from hlens.evaluation.controls import settled
 from hlens.store import write_text
 from hlens.store.tables import load_table, save_table
 from hlens.study.audit_reading import AuditReading
 from hlens.types import AuditCard
+from hlens.types.labels import H_NEURONS, Part
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study
@@ -126,10 +125,10 @@ class Auditing(AuditReading):
 
     def _scored(self) -> tuple[Scored, Scored]:
         """The detector's own scores beside the covariates, training part first."""
-        parts = zip((TRAIN, TEST), (~self.in_test, self.in_test), strict=True)
+        parts = zip(Part, (~self.in_test, self.in_test), strict=True)
         found = [
             Scored(
-                self._of(part)[REFERENCE],
+                self._of(part)[H_NEURONS],
                 self.data.labels.numpy()[rows],
                 list(np.asarray(self.data.groups)[rows]),
                 self.covariates.loc[rows].reset_index(drop=True),
@@ -147,7 +146,7 @@ class Auditing(AuditReading):
         absent: Any = once.loc[once["note"] != "", "note"]
         missing = {str(name): str(note) for name, note in absent.items()}
         return leaderboard(
-            self._of(TEST),
+            self._of(Part.TEST),
             self.labels()[1],
             self.groups()[1],
             costs,
@@ -158,8 +157,8 @@ class Auditing(AuditReading):
 
     def _added(self) -> pd.DataFrame:
         return added_value(
-            self._of(TRAIN),
-            self._of(TEST),
+            self._of(Part.TRAIN),
+            self._of(Part.TEST),
             self.labels(),
             self.groups(),
             n_boot=self.how.n_boot,

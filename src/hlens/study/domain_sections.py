@@ -9,10 +9,9 @@ import pandas as pd
 
 from hlens import figures
 from hlens.audit.words import spaced
-from hlens.evaluation.formats import WITHIN
-from hlens.evaluation.transfer import OTHERS, POOLED
 from hlens.report import Section
 from hlens.report.table import table
+from hlens.types.labels import Changed, Pool
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study
@@ -80,7 +79,7 @@ def _transfer(study: "Study") -> Section:
 def transfer_in_words(found: pd.DataFrame) -> Iterator[str]:
     """What a transfer table says, in sentences."""
     known = found.loc[found["auroc"].notna()]
-    single = known.loc[~known["train"].isin([POOLED, OTHERS])]
+    single = known.loc[~known["train"].isin(list(Pool))]
     own = single.loc[single["train"] == single["test"]]
     across = single.loc[single["train"] != single["test"]]
     worse = _count((across["p_corrected"] < 0.05) & (across["auroc_drop"] > 0))
@@ -90,7 +89,10 @@ def transfer_in_words(found: pd.DataFrame) -> Iterator[str]:
         f"{across['auroc'].mean():.3f}; {worse} of {len(across)} pairs drop (corrected p < .05), "
         f"{_count(across['low'] > 0.5)} still beat chance."
     )
-    for name, what in ((POOLED, "all domains together"), (OTHERS, "all domains but the tested")):
+    for name, what in (
+        (Pool.ALL, "all domains together"),
+        (Pool.OTHERS, "all domains but the tested"),
+    ):
         rows = known.loc[known["train"] == name]
         if len(rows):
             yield f"Trained on {what}, the mean AUROC is {rows['auroc'].mean():.3f}."
@@ -119,7 +121,7 @@ def _formats(study: "Study") -> Section:
 def format_in_words(effect: pd.DataFrame) -> Iterator[str]:
     """What a table of format effects says, a sentence a kind of change."""
     for row in effect.to_dict("records"):
-        if row["changed"] == WITHIN:
+        if row["changed"] == Changed.NOTHING:
             yield f"Where nothing changes the mean AUROC is {row['auroc']:.3f}."
             continue
         verdict = (
