@@ -139,7 +139,7 @@ def test_a_patch_of_many_rows_equals_single_patches(model: Model, target: Neuron
     table = effects.patching(model, [one], target, random=2)
     source = iv.capture(model, one.clean)
     clean, corrupted = (float(differences(model, [ids])) for ids in (one.clean, one.corrupted))
-    sets = {"found": target, "random 1": target.random_like(1, "layer")}
+    sets = {"found": target, "random 1": target.random_like(1, match="layer")}
     sets |= {"L2N9": NeuronSet(frozenset({(2, 9)}), LAYERS, D_MLP)}
     for name, neurons in sets.items():
         with model.editing(neurons, iv.patch(source)):

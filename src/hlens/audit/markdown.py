@@ -1,8 +1,7 @@
-"""The card as Markdown: what stands in a pull request, an appendix or an answer to a reviewer."""
+"""The card as Markdown, for a pull request, an appendix or an answer to a reviewer."""
 
 import re
 
-from hlens.audit.words import written
 from hlens.types import AuditCard, Check, Claim, Estimate, Support
 
 SIGNS = {Support.SUPPORTED: "●", Support.NOT_SUPPORTED: "○", Support.NOT_TESTED: "–"}
@@ -34,10 +33,11 @@ def _check(check: Check) -> str:
     return "| " + " | ".join([*map(_plain, cells), _HOLDS[check.holds]]) + " |"
 
 
-def _number(found: Estimate | None) -> str:
-    if found is None:
+def _number(estimate: Estimate | None) -> str:
+    if estimate is None:
         return ""
-    return (written(found) if found.low < found.high else f"{found.value:.2f}").replace("-", "−")
+    text = f"{estimate:.2f}" if estimate.low < estimate.high else f"{estimate.value:.2f}"
+    return text.replace("-", "−")
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The same finding, made otherwise: other seeds, scales, penalties, tokens, labels, neurons.
+"""The probe fitted again with one thing changed: seed, scale, penalty, tokens, labels or neurons.
 
-Each row changes one thing. The AUROC says whether the reading survives it, ``shared`` whether the
-same neurons do.
+The AUROC of each row says whether the reading survives the change, ``shared`` whether the same
+neurons do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from hlens.audit.leaderboard import paired_difference
+from hlens.audit.leaderboard import compare_auroc
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, estimate_auroc, fit_detector, split_by_group
-from hlens.evaluation.controls import settled, spread
-from hlens.evaluation.fitting import refit_scores
+from hlens.evaluation.bootstrap import summarise_repeats
+from hlens.evaluation.fitting import fix_C, refit_scores
 from hlens.judges import flip_sensitivity
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Detector, NeuronSet
+from hlens.types import Contributions, Detector, Estimate, NeuronSet
 from hlens.types.labels import Refit
 
 COLUMNS = [
@@ -36,6 +36,7 @@ Row = dict[str, Any]
 def refits(
     train: Contributions,
     test: Contributions,
+    *,
     probe: SparseProbe,
     detector: Detector,
     others: Mapping[str, Contributions] | None = None,
@@ -45,15 +46,15 @@ def refits(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """AUROC and neurons of the probe when one thing at a time is made otherwise.
+    """AUROC and neurons of the probe when one thing at a time is changed.
 
     Args:
         train: Contributions that the detector was found on.
         test: Held-out contributions.
         probe: The probe that found it. Fits on the same measure keep the C that it chose.
         detector: What it found.
-        others: The same examples (training and test, any order of groups) measured otherwise, by
-            what was changed, such as ``"where tokens are predicted"``; C is chosen anew.
+        others: The same examples (training and test, any order of groups) measured another way,
+            by what was changed, such as ``"where tokens are predicted"``; C is chosen again.
         second: Labels of the training and of the test part by a second judge, 1 for hallucinated,
             0 for true, -1 where it gives no label.
         draws: Sets of random directions.
@@ -64,97 +65,98 @@ def refits(
     Returns:
         Columns ``control, auroc, low, high, n, neurons, shared, difference, difference_low,
         difference_high, p, note``. ``shared`` is the part of the smaller of both sets of
-        H-neurons that stands in the other; ``difference`` the AUROC as found less this one, paired
-        where the test examples are the same.
+        H-neurons that is also in the other; ``difference`` the AUROC as found less this one, where
+        the test examples are the same.
 
     Raises:
-        HlensError: A fit that cannot be made as found.
+        HlensError: A fit that fails on these data, such as for want of one label.
     """
-    told = _Told(test, detector, n_boot, seed)
-    fixed = settled(probe, detector)
-    rows = [told.row(Refit.AS_FOUND, detector, test)]
-    rows += list(_penalties(train, test, fixed, detector, told))
-    rows += list(_scales(train, test, probe, told))
-    rows.append(_other_split(train, test, fixed, told, seed))
-    rows.append(
-        told.row(Refit.WITHOUT_NEURONS, fit_detector(_emptied(train, detector), fixed), test)
-    )
-    rows.append(_random_directions(train, test, detector, draws, seed))
+    table = _Rows(test, detector, n_boot, seed)
+    fixed = fix_C(probe, detector)
+    rows = [table.row(Refit.AS_FOUND, detector, test)]
+    for name, other in _other_settings(probe, fixed, detector):
+        rows.append(table.row(name, fit_detector(train, other), test))
+    first, held_out = _split_again(train, test, seed)
+    other = fit_detector(first, fixed)
+    rows.append(table.row(Refit.OTHER_SPLIT, other, held_out, paired=False))
+    other = fit_detector(_without_neurons(train, detector), fixed)
+    rows.append(table.row(Refit.WITHOUT_NEURONS, other, test))
+    rows.append(_random_directions(train, test, detector, draws=draws, seed=seed))
     for name, measured in (others or {}).items():
-        rows.append(told.measured(name, measured, train, probe))
+        rows.append(table.row_of_measure(name, measured, train, probe))
     if second is not None:
-        rows.append(_second_judge(train, test, fixed, second, told))
-    rows += list(_flips(train, test, fixed, flip_draws, seed))
+        rows.append(_second_judge(train, test, fixed, second=second, table=table))
+    rows += _flipped_labels(train, test, fixed, draws=flip_draws, seed=seed)
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
-class _Told:
-    """Rows of the table: every fit beside what was found."""
+class _Rows:
+    """Rows of the table: every fit is compared with the detector as found."""
 
     def __init__(self, test: Contributions, detector: Detector, n_boot: int, seed: int) -> None:
-        self.test, self.found = test, detector
+        self.test, self.as_found = test, detector
         self.scores = detector(test).double().numpy()
         self.n_boot, self.seed = n_boot, seed
 
     def row(
-        self, name: str, detector: Detector, on: Contributions, paired: bool = True, note: str = ""
+        self,
+        name: str,
+        detector: Detector,
+        test: Contributions,
+        *,
+        paired: bool = True,
+        note: str = "",
     ) -> Row:
-        scores, labels = detector(on).double().numpy(), on.labels.numpy()
-        own = estimate_auroc(scores, labels, on.groups, self.n_boot, self.seed)
-        row: Row = {"control": name, **own.to_row(), "neurons": len(detector.selected)}
-        row |= {"shared": shared(self.found.neurons, detector.neurons), "note": note}
-        if paired and detector is not self.found:
-            row |= paired_difference(self.scores, scores, labels, on.groups)
+        scores, labels = detector(test).double().numpy(), test.labels.numpy()
+        auroc = estimate_auroc(
+            scores, labels, groups=test.groups, n_boot=self.n_boot, seed=self.seed
+        )
+        row: Row = {"control": name, **auroc.to_row(), "neurons": len(detector.selected)}
+        row |= {"shared": shared_part(self.as_found.neurons, detector.neurons), "note": note}
+        if paired and detector is not self.as_found:
+            row |= compare_auroc(self.scores, scores, labels=labels, groups=test.groups)
         return row
 
-    def measured(
+    def row_of_measure(
         self, name: str, data: Contributions, train: Contributions, probe: SparseProbe
     ) -> Row:
-        """The same examples, measured otherwise; paired when they stand in the same order."""
+        """The same examples, measured another way; paired when they are in the same order."""
         inside = set(train.groups)
         in_train = torch.tensor([group in inside for group in data.groups])
-        on = data.select(~in_train)
-        paired = on.question_ids == self.test.question_ids
-        return self.row(name, fit_detector(data.select(in_train), probe), on, paired)
+        test = data.select(~in_train)
+        paired = test.question_ids == self.test.question_ids
+        return self.row(name, fit_detector(data.select(in_train), probe), test, paired=paired)
 
 
-def shared(a: NeuronSet, b: NeuronSet) -> float:
-    """Part of the smaller set that stands in the other; NaN where one is empty."""
+def shared_part(a: NeuronSet, b: NeuronSet) -> float:
+    """Part of the smaller set that is also in the other; NaN where one is empty."""
     smaller = min(len(a), len(b))
     return len(a & b) / smaller if smaller else float("nan")
 
 
-def _penalties(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, detector: Detector, told: _Told
-) -> Iterator[Row]:
-    """Neighbours on the path."""
+def _other_settings(
+    probe: SparseProbe, fixed: BaseEstimator, detector: Detector
+) -> Iterator[tuple[Refit, SparseProbe]]:
+    """Neighbours on the path, then the other scales."""
     chosen = detector.fit.get("C")
-    if chosen is None:
-        return
-    for factor, words in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
-        beside = SparseProbe(**{**fixed.get_params(), "C": factor * float(chosen)})
-        yield told.row(words, fit_detector(train, beside), test)
-
-
-def _scales(
-    train: Contributions, test: Contributions, probe: SparseProbe, told: _Told
-) -> Iterator[Row]:
-    """On and off, C chosen anew, since it is in the units of the contributions."""
-    ways = {None: Refit.UNSCALED, "feature": Refit.SCALED_BY_NEURON, "layer": Refit.SCALED_BY_LAYER}
-    for scale, words in ways.items():
+    if chosen is not None:
+        for factor, name in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
+            yield name, SparseProbe(**{**fixed.get_params(), "C": factor * float(chosen)})
+    scales = {
+        None: Refit.UNSCALED, "feature": Refit.SCALED_BY_NEURON, "layer": Refit.SCALED_BY_LAYER
+    }  # fmt: skip
+    for scale, name in scales.items():
         if scale != probe.scale:
-            other = SparseProbe(**{**probe.get_params(), "scale": scale, "C": "cv"})
-            yield told.row(words, fit_detector(train, other), test)
+            # C is in the units of the contributions: another scale needs a C of its own.
+            yield name, SparseProbe(**{**probe.get_params(), "scale": scale, "C": "cv"})
 
 
-def _other_split(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, told: _Told, seed: int
-) -> Row:
-    """Trained and tested on other halves of the same data, with another seed of the split."""
+def _split_again(
+    train: Contributions, test: Contributions, seed: int
+) -> tuple[Contributions, Contributions]:
+    """Other parts of the same data, of the same sizes, by another seed of the split."""
     whole = joined(train, test)
-    share = len(test) / len(whole)
-    first, second = split_by_group(whole, share, seed=seed + 1)
-    return told.row(Refit.OTHER_SPLIT, fit_detector(first, fixed), second, paired=False)
+    return split_by_group(whole, len(test) / len(whole), seed=seed + 1)
 
 
 def joined(first: Contributions, second: Contributions) -> Contributions:
@@ -171,7 +173,7 @@ def joined(first: Contributions, second: Contributions) -> Contributions:
     )
 
 
-def _emptied(data: Contributions, detector: Detector) -> Contributions:
+def _without_neurons(data: Contributions, detector: Detector) -> Contributions:
     """The contributions with the selected neurons set to zero: a probe cannot use them."""
     values = data.neuron_major.clone()
     values[detector.weights.flatten() != 0] = 0
@@ -180,24 +182,24 @@ def _emptied(data: Contributions, detector: Detector) -> Contributions:
 
 
 def _random_directions(
-    train: Contributions, test: Contributions, detector: Detector, draws: int, seed: int
+    train: Contributions, test: Contributions, detector: Detector, *, draws: int, seed: int
 ) -> Row:
     """As many random directions through all neurons as neurons were selected, refitted alike."""
     k = max(1, len(detector.selected))
     deviation = train.neuron_major.float().std(dim=1)
     unit = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), 0)
-    found: list[float] = []
+    areas: list[float] = []
     for draw in range(draws):
         maker = torch.Generator().manual_seed(seed * draws + draw)
         mix = torch.randn(k, len(unit), generator=maker) * unit
-        scores = refit_scores(_projected(train, mix), _projected(test, mix), range(k))
-        found.append(auroc(scores, test.labels.numpy()))
-    own = spread(found, len(test))
+        scores = refit_scores(_project(train, mix), _project(test, mix), neurons=range(k))
+        areas.append(auroc(scores, test.labels.numpy()))
+    spread = summarise_repeats(areas, len(test))
     note = f"as many as neurons; mean and central 95 % of {draws} draws"
-    return {"control": Refit.RANDOM_DIRECTIONS, **own.to_row(), "neurons": 0, "note": note}
+    return {"control": Refit.RANDOM_DIRECTIONS, **spread.to_row(), "neurons": 0, "note": note}
 
 
-def _projected(data: Contributions, mix: Tensor) -> Contributions:
+def _project(data: Contributions, mix: Tensor) -> Contributions:
     return replace(data, values=(mix @ data.neuron_major.float()).T[:, None, :])
 
 
@@ -205,29 +207,31 @@ def _second_judge(
     train: Contributions,
     test: Contributions,
     fixed: BaseEstimator,
+    *,
     second: tuple[Tensor, Tensor],
-    told: _Told,
+    table: _Rows,
 ) -> Row:
-    """Fitted to and tested on the labels of another judge; what it leaves open is left out."""
+    """Fitted to and tested on the labels of another judge; answers it leaves open are left out."""
+    labelled = [given >= 0 for given in second]
     parts = [
-        replace(part.select(given >= 0), labels=given[given >= 0] > 0)
-        for part, given in zip((train, test), second, strict=True)
+        replace(part.select(rows), labels=given[rows] > 0)
+        for part, given, rows in zip((train, test), second, labelled, strict=True)
     ]
-    left = sum(int((given < 0).sum()) for given in second)
     changed = sum(
-        int((given[given >= 0].bool() != part.labels[given >= 0]).sum())
-        for part, given in zip((train, test), second, strict=True)
+        int((relabelled.labels != part.labels[rows]).sum())
+        for part, relabelled, rows in zip((train, test), parts, labelled, strict=True)
     )
+    left = sum(int((~rows).sum()) for rows in labelled)
     note = f"{changed} labels differ, {left} are left open"
     try:
-        found = fit_detector(parts[0], fixed)
-        return told.row(Refit.SECOND_JUDGE, found, parts[1], paired=False, note=note)
+        other = fit_detector(parts[0], fixed)
+        return table.row(Refit.SECOND_JUDGE, other, parts[1], paired=False, note=note)
     except HlensError as error:  # the other judge may leave one label only
         return {"control": Refit.SECOND_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
 
 
-def _flips(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, draws: int, seed: int
+def _flipped_labels(
+    train: Contributions, test: Contributions, fixed: BaseEstimator, *, draws: int, seed: int
 ) -> Iterator[Row]:
     """A share of the training labels made wrong at random; the test labels stay."""
 
@@ -237,8 +241,7 @@ def _flips(
 
     table = flip_sensitivity(train.labels.numpy(), score, FLIPS, draws, seed)
     for row in table.to_dict("records"):
-        yield {
-            "control": f"{100 * row['rate']:g} % of labels flipped", "auroc": row["value"],
-            "low": row["low"], "high": row["high"], "n": len(test),
-            "note": f"training labels only; mean, least and greatest of {draws} draws",
-        }  # fmt: skip
+        spread = replace(Estimate.from_row(row, "value"), n=len(test))
+        note = f"training labels only; mean, least and greatest of {draws} draws"
+        name = f"{100 * row['rate']:g} % of labels flipped"
+        yield {"control": name, **spread.to_row(), "note": note}

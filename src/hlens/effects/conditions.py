@@ -106,9 +106,11 @@ def sets(neurons: NeuronSet, controls: Controls) -> list[tuple[str, str, NeuronS
     found = [(neurons.name or "H-neurons", "target", neurons)]
     seeds = range(controls.seed, controls.seed + max(controls.random, controls.matched))
     for seed in seeds[: controls.random]:
-        found.append((f"random {seed}", "random", neurons.random_like(seed, "layer")))
+        found.append((f"random {seed}", "random", neurons.random_like(seed, match="layer")))
     for seed in seeds[: controls.matched]:
-        members = neurons.random_like(seed, "contribution", controls.contribution)
+        members = neurons.random_like(
+            seed, match="contribution", contribution=controls.contribution
+        )
         found.append((f"matched {seed}", "random_matched", members))
     if controls.truth is not None and len(controls.truth):
         found.append((controls.truth.name or "truth neurons", "truth", controls.truth))

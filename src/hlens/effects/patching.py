@@ -18,7 +18,7 @@ from torch import Tensor
 from hlens.effects.attributing import attribution
 from hlens.effects.pairs import Pair, ends
 from hlens.errors import HlensError
-from hlens.evaluation.bootstrap import bootstrapped
+from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.interventions import Activations, Edit, Scope, Site, align, capture, patch
 from hlens.interventions.patches import Positions
 from hlens.model import Columns, Model
@@ -95,7 +95,9 @@ def patched(table: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
     for key, rows in grouped:
         values = rows.effect.to_numpy()
         mean = _mean_of(values)
-        one = bootstrapped(float(values.mean()), mean, list(rows.pair), len(values), n_boot)
+        one = estimate_statistic(
+            mean, len(values), value=float(values.mean()), groups=list(rows.pair), n_boot=n_boot
+        )
         row = {"effect": one.value, "low": one.low, "high": one.high}
         row |= {"attribution": float(rows.attribution.mean()), "n": one.n}
         found.append(dict(zip(KEYS, key, strict=True)) | row)
@@ -122,7 +124,7 @@ def patching_map(
         `pos` counts in the corrupted prompt; the random columns are NaN without random sets.
     """
     source, places = capture(model, one.clean), align(one.corrupted, one.clean)
-    sets = [neurons, *(neurons.random_like(at, "layer") for at in range(seed, seed + random))]
+    sets = [neurons, *(neurons.random_like(at, match="layer") for at in range(seed, seed + random))]
     limits = ends(model, one)
     rows: list[dict[str, Any]] = []
     for layer in _layers(neurons):
@@ -152,7 +154,7 @@ def _groups(neurons: NeuronSet, seeds: range) -> list[tuple[dict[str, Any], Neur
     found.append((whole, neurons))
     for seed in seeds:
         row = {"kind": "random", "name": f"random {seed}", "layer": -1, "neuron": -1}
-        found.append((row, neurons.random_like(seed, "layer")))
+        found.append((row, neurons.random_like(seed, match="layer")))
     return found
 
 

@@ -1,9 +1,9 @@
 """Domain or format? Transfer between the formats of domains, each step changed alone.
 
-Where domains differ in how answers look (a word, an option, yes or no), a drop across domains
-may be one of format. A domain that has several formats, or a format that several domains have,
-tells them apart: each domain's format is trained on and tested on by itself, and the pairs are
-sorted by what changes between them.
+Where domains differ in how answers look (a word, an option, yes or no), a drop across domains may
+be one of format. A domain that has several formats, or a format that several domains have,
+separates the two: each cell (a domain in one format) is trained on and tested on by itself, and the
+pairs are sorted by what changes between them.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,19 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import Placements, p_of
-from hlens.evaluation.correction import holm
-from hlens.evaluation.crossfit import CrossFit
+from hlens.evaluation.auroc import Placements
+from hlens.evaluation.crossfit import CrossFit, Progress
+from hlens.evaluation.significance import Z95, holm, normal_p
 from hlens.evaluation.split import folds_by_group
-from hlens.evaluation.transfer import Progress, table_of
+from hlens.evaluation.transfer import tabulate_transfer
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
 from hlens.types.labels import Changed
+
+COLUMNS = [
+    "changed", "auroc", "low", "high", "auroc_drop", "drop_low", "drop_high", "p", "p_corrected",
+    "n_pairs", "n_tested",
+]  # fmt: skip
 
 Cell = tuple[str, str]  # domain and format
 Row = dict[str, object]
@@ -30,6 +35,7 @@ Row = dict[str, object]
 def transfer_by_format(
     data: Contributions,
     formats: Sequence[str],
+    *,
     probe: BaseEstimator | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -63,19 +69,17 @@ def transfer_by_format(
     cell_of = list(zip(data.domains, formats, strict=True))
     cells = sorted(set(cell_of))
     named = replace(data, domains=tuple(cell_name(cell) for cell in cell_of))
-    found = CrossFit(named, folds_by_group(named, folds, seed), len(cells))
-    probe = SparseProbe(C="cv") if probe is None else probe
-    for at, cell in enumerate(cells):
-        members = np.array([one == cell for one in cell_of])
-        for part in range(folds):
-            found.fill(at, part, members, probe)
-            if progress is not None:
-                progress(at * folds + part + 1, len(cells) * folds)
-    table = table_of(named, [(cell_name(cell), None) for cell in cells], found)
+    names = np.asarray(named.domains)
+    fitted = CrossFit(named, folds_by_group(named, folds, seed=seed), n_sources=len(cells)).fit(
+        [names == cell_name(cell) for cell in cells],
+        SparseProbe(C="cv") if probe is None else probe,
+        progress=progress,
+    )
+    table = tabulate_transfer(named, [(cell_name(cell), None) for cell in cells], fitted=fitted)
     by_name = {cell_name(cell): cell for cell in cells}
     pairs = zip(table["train"], table["test"], strict=True)
     table["changed"] = [changed(by_name[train], by_name[test]) for train, test in pairs]
-    return table, _means(cells, named, found)
+    return table, _mean_by_change(cells, named, fitted)
 
 
 def cell_name(cell: Cell) -> str:
@@ -98,22 +102,23 @@ def changed(train: Cell, test: Cell) -> Changed:
     return Changed.DOMAIN if train[1] == test[1] else Changed.BOTH
 
 
-def _means(cells: Sequence[Cell], data: Contributions, found: CrossFit) -> pd.DataFrame:
-    able = [at for at in range(len(cells)) if at not in found.failed]
+def _mean_by_change(cells: Sequence[Cell], data: Contributions, fitted: CrossFit) -> pd.DataFrame:
+    able = [at for at in range(len(cells)) if at not in fitted.failed]
     names = np.asarray(data.domains)
-    areas = {at: found.placements(able, names == cell_name(cells[at])) for at in able}
-    rows = [_mean(relation, cells, able, areas) for relation in Changed]
-    columns = ["changed", "auroc", "low", "high", "auroc_drop", "drop_low", "drop_high", "p"]
-    table = pd.DataFrame([row for row in rows if row])
-    table = table.reindex(columns=[*columns, "p_corrected", "n_pairs", "n_tested"])
+    areas = {at: fitted.placements(able, names == cell_name(cells[at])) for at in able}
+    rows = [_mean_of(relation, cells, areas) for relation in Changed]
+    table = pd.DataFrame([row for row in rows if row]).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
 
 
-def _mean(
-    relation: Changed, cells: Sequence[Cell], able: Sequence[int], areas: dict[int, Placements]
-) -> Row | None:
-    """The mean of one relation: a linear combination of AUROCs, column by column."""
+def _mean_of(relation: Changed, cells: Sequence[Cell], areas: dict[int, Placements]) -> Row | None:
+    """The mean of one relation over the tested cells, each a column of the transfer matrix.
+
+    A mean of AUROCs is a linear combination of them, so its variance follows from the covariance
+    of each column; columns are tested on different groups and add up as independent.
+    """
+    able = list(areas)
     trained = {
         at: [k for k, source in enumerate(able) if changed(cells[source], cells[at]) == relation]
         for at in able
@@ -126,7 +131,7 @@ def _mean(
         mean = np.zeros(len(able))
         mean[trained[at]] = 1 / len(trained[at]) / len(columns)
         own = np.zeros(len(able))
-        own[list(able).index(at)] = 1 / len(columns)
+        own[able.index(at)] = 1 / len(columns)
         area = areas[at]
         value += float(mean @ area.auroc)
         drop += float((own - mean) @ area.auroc)
@@ -134,13 +139,13 @@ def _mean(
         drop_variance += float((own - mean) @ area.covariance @ (own - mean))
     row: Row = {"changed": relation, "n_pairs": sum(map(len, trained.values()))}
     row |= {"n_tested": len(columns), "auroc": value}
-    row |= _around(value, value_variance, "low", "high")
+    row |= _ends(value, value_variance)
     if relation != Changed.NOTHING:
-        row |= {"auroc_drop": drop, "p": p_of(drop, drop_variance)}
-        row |= _around(drop, drop_variance, "drop_low", "drop_high")
+        row |= {"auroc_drop": drop, "p": normal_p(drop, drop_variance)}
+        row |= _ends(drop, drop_variance, "drop_")
     return row
 
 
-def _around(value: float, variance: float, low: str, high: str) -> Row:
-    half = 1.959964 * max(variance, 0.0) ** 0.5
-    return {low: value - half, high: value + half}
+def _ends(value: float, variance: float, prefix: str = "") -> Row:
+    half = Z95 * max(variance, 0.0) ** 0.5
+    return {f"{prefix}low": value - half, f"{prefix}high": value + half}

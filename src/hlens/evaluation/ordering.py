@@ -85,11 +85,11 @@ class TieBlocks:
     def ties(self) -> Float[np.ndarray, " row"]:
         """Sum of size^3 - size over the blocks of each row: what ties take from the variance."""
         size = self.positives + self.negatives
-        at = np.flatnonzero(size > 1)
-        row = np.searchsorted(self.first, at, side="right") - 1
-        cubes = size[at].astype(np.float64) ** 3 - size[at]
+        tied = np.flatnonzero(size > 1)
+        row = np.searchsorted(self.first, tied, side="right") - 1
+        cubes = size[tied].astype(np.float64) ** 3 - size[tied]
         counted = np.bincount(row, weights=cubes, minlength=len(self.first))
-        return counted.astype(np.float64)  # of nothing it is integers
+        return counted.astype(np.float64)  # bincount of an empty array gives integers
 
 
 def mid_ranks(values: Shaped[np.ndarray, "row n"]) -> Float[np.ndarray, "row n"]:
@@ -105,16 +105,16 @@ def mid_ranks(values: Shaped[np.ndarray, "row n"]) -> Float[np.ndarray, "row n"]
     value = keys >> 31
     ends = np.ones((rows, n), dtype=bool)
     np.not_equal(value[:, 1:], value[:, :-1], out=ends[:, :-1])
-    at = np.flatnonzero(ends)
-    size = np.diff(at, prepend=-1)
-    middle = (at % n + 1 - (size - 1) / 2).astype(np.float32)
+    last = np.flatnonzero(ends)
+    size = np.diff(last, prepend=-1)
+    middle = (last % n + 1 - (size - 1) / 2).astype(np.float32)
     ranks = np.empty((rows, n), dtype=np.float32)
     np.put_along_axis(ranks, order, np.repeat(middle, size).reshape(rows, n), axis=1)
     return ranks
 
 
 def _steps(up_to: Int[np.ndarray, " block"], first: np.ndarray) -> Int[np.ndarray, " block"]:
-    """How much a running count grew in each block; it starts anew with each row."""
+    """How much a running count grew in each block; it restarts with each row."""
     steps = np.empty_like(up_to)
     np.subtract(up_to[1:], up_to[:-1], out=steps[1:])
     steps[first] = up_to[first]

@@ -1,4 +1,4 @@
-"""Do domains share neurons? Overlap beside what chance gives, and what a domain gives with itself.
+"""Do domains share neurons? Overlap, beside what chance would give.
 
 Chance has three meanings here, each an exact distribution of the number of shared neurons when
 both sets keep their size in every stratum and are otherwise drawn at random:
@@ -22,7 +22,7 @@ from scipy.stats import hypergeom
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.evaluation.correction import holm
+from hlens.evaluation.significance import holm
 from hlens.types import NeuronSet, address
 
 Null = Literal["hypergeometric", "layer", "contribution"]
@@ -56,13 +56,13 @@ def overlap(
     nulls: dict[Null, str] = {"layer": "", "hypergeometric": "_hypergeometric"}
     if contribution is not None:
         nulls["contribution"] = "_contribution"
-    strata = {null: strata_of(sets[0], null, contribution) for null in nulls}
+    strata = {null: null_strata(sets[0], null, contribution=contribution) for null in nulls}
     rows: list[Row] = []
     for i, a in enumerate(sets):
         for b in sets[i + 1 :]:
             row = _counted(a, b)
             for null, suffix in nulls.items():
-                expected, p = chance(a, b, strata[null])
+                expected, p = chance_overlap(a, b, strata=strata[null])
                 fold = len(a & b) / expected if expected else float("nan")
                 row |= {f"expected{suffix}": expected, f"fold{suffix}": fold, f"p{suffix}": p}
             rows.append(row)
@@ -72,7 +72,9 @@ def overlap(
     return table
 
 
-def chance(a: NeuronSet, b: NeuronSet, strata: Int[np.ndarray, " feature"]) -> tuple[float, float]:
+def chance_overlap(
+    a: NeuronSet, b: NeuronSet, *, strata: Int[np.ndarray, " feature"]
+) -> tuple[float, float]:
     """Expected number of shared neurons, and the chance of as many as there are or more.
 
     Exact: the sum of one hypergeometric number a stratum.
@@ -89,16 +91,16 @@ def chance(a: NeuronSet, b: NeuronSet, strata: Int[np.ndarray, " feature"]) -> t
     in_b = np.bincount(strata[b.mask.numpy().ravel()], minlength=n_strata)
     expected = float((in_a * in_b / np.maximum(size, 1)).sum())
     distribution = np.ones(1)
-    for at in np.flatnonzero(in_a * in_b):
-        most = min(in_a[at], in_b[at])
-        one = hypergeom.pmf(np.arange(most + 1), size[at], in_a[at], in_b[at])
+    for k in np.flatnonzero(in_a * in_b):
+        most = min(in_a[k], in_b[k])
+        one = hypergeom.pmf(np.arange(most + 1), size[k], in_a[k], in_b[k])
         distribution = np.convolve(distribution, one)
-    # Summed from the small end: the tail is what is small.
+    # Summed from the smallest term up: a tail of tiny terms must not be rounded away.
     return expected, float(min(1.0, distribution[len(a & b) :][::-1].sum()))
 
 
-def strata_of(
-    like: NeuronSet, null: Null, contribution: Float[Tensor, "layer neuron"] | None = None
+def null_strata(
+    like: NeuronSet, null: Null, *, contribution: Float[Tensor, "layer neuron"] | None = None
 ) -> Int[np.ndarray, " feature"]:
     """Stratum of each neuron of the model under a null, layers end to end.
 
@@ -142,14 +144,14 @@ def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
     _check(sets)
     members = sorted(set().union(*(one.members for one in sets)))
     rows: list[Row] = []
-    for at in members:
-        holders = [one for one in sets if at in one]
+    for neuron in members:
+        holders = [one for one in sets if neuron in one]
         if len(holders) < least:
             continue
         names = ", ".join(one.name for one in holders)
-        row: Row = {"address": address(at), "layer": at[0], "neuron": at[1]}
+        row: Row = {"address": address(neuron), "layer": neuron[0], "neuron": neuron[1]}
         row |= {"n_sets": len(holders), "sets": names}
-        row |= {one.name: (one.weights or {}).get(at, float("nan")) for one in sets}
+        row |= {one.name: (one.weights or {}).get(neuron, float("nan")) for one in sets}
         rows.append(row)
     columns = ["address", "layer", "neuron", "n_sets", "sets", *(one.name for one in sets)]
     table = pd.DataFrame(rows, columns=columns)

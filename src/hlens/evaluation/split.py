@@ -13,7 +13,7 @@ from hlens.types import Contributions
 
 
 def split_by_group(
-    data: Contributions, test: float = 0.3, seed: int = 0
+    data: Contributions, test: float = 0.3, *, seed: int = 0
 ) -> tuple[Contributions, Contributions]:
     """Training and test part; no group is in both.
 
@@ -27,12 +27,12 @@ def split_by_group(
         HlensError: A share outside (0, 1), or a class with fewer than two groups.
     """
     if not 0 < test < 1:
-        raise HlensError(f"test={test} is no share; expected a number between 0 and 1, such as 0.3")
+        raise HlensError(f"test={test} is not between 0 and 1; expected a share, such as 0.3")
     part = _parts(data, [1 - test, test], seed)
     return data.select(part == 0), data.select(part == 1)
 
 
-def folds_by_group(data: Contributions, k: int = 5, seed: int = 0) -> Int[Tensor, " example"]:
+def folds_by_group(data: Contributions, k: int = 5, *, seed: int = 0) -> Int[Tensor, " example"]:
     """Fold (0 to k - 1) of each example; no group is in two folds.
 
     Raises:
@@ -62,11 +62,11 @@ def _parts(data: Contributions, shares: Sequence[float], seed: int) -> Int[Tenso
                 f"{len(groups)} groups with {name} examples for {len(shares)} parts: expected at "
                 f"least one a part; use fewer folds or add {name} examples"
             )
-    return torch.from_numpy(assign_groups(data.groups, strata, shares, seed))
+    return torch.from_numpy(assign_groups(data.groups, strata, shares=shares, seed=seed))
 
 
 def assign_groups(
-    groups: Sequence[str], strata: Sequence[str], shares: Sequence[float], seed: int
+    groups: Sequence[str], strata: Sequence[str], *, shares: Sequence[float], seed: int
 ) -> Int[np.ndarray, " example"]:
     """Part of each example: whole groups go where their strata are least filled.
 

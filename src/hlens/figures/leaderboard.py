@@ -16,7 +16,7 @@ from hlens.errors import HlensError
 from hlens.figures._figure import Figure, count, escape, finish
 from hlens.figures._forest import add_forest, hover_interval, intervals
 from hlens.figures._theme import Palette, palette
-from hlens.types.labels import H_NEURONS, Unit
+from hlens.types.labels import H_NEURONS, Unit, spaced
 
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
 
@@ -112,7 +112,7 @@ def named(name: str) -> str:
     >>> named("min_logprob")
     'min logprob'
     """
-    return escape(str(name).replace("_", " "))
+    return escape(spaced(str(name)))
 
 
 def _words(figure: Figure, row: dict[str, Any], claim: bool, colours: Palette) -> None:

@@ -77,7 +77,7 @@ def drift_of(
             f"{len(neurons)} neurons of {size}, drift of {len(drift)}; expected at least one "
             "neuron, and the drift of the model that they are of"
         )
-    flat = np.array([layer * neurons.d_mlp + neuron for layer, neuron in neurons])
+    flat = np.array(neurons.flat_indices)
     drawn = _layer_matched(neurons, draws, seed)
     rows = []
     for measure in ("z", "rank"):

@@ -12,10 +12,10 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate, fit_detector, folds_by_group
 from hlens.evaluation.auroc import auroc, check_both_classes
-from hlens.evaluation.bootstrap import estimate_auroc
-from hlens.evaluation.controls import flat_indices, permutation_p, spread
+from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
 from hlens.evaluation.fitting import refit_scores
-from hlens.evaluation.folded import delong_folded, interval, rarer
+from hlens.evaluation.folded import count_rarer_groups, delong_folded, logit_interval
+from hlens.evaluation.significance import permutation_p
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate
 from hlens.types.labels import Control, Origin
@@ -69,18 +69,22 @@ def trace_origin(
     there = _moved_to(detector, base)
     check_both_classes(base.labels.numpy(), "origin")
     n = len(detector.selected)
-    plain = evaluate(there, base, n_boot, seed)
+    plain = evaluate(there, base, n_boot=n_boot, seed=seed)
     drawn = _random_weights(there, base, draws, seed)
-    fold = folds_by_group(base, folds, seed)
+    fold = folds_by_group(base, folds, seed=seed)
     rows = [_row(Origin.ON_BASE, plain, n, 1, permutation_p(plain.value, drawn))]
-    rows.append(_row(Control.RANDOM_NEURONS, spread(drawn, len(base)), n, draws, note=_BY_LAYER))
+    rows.append(
+        _row(Control.RANDOM_NEURONS, summarise_repeats(drawn, len(base)), n, draws, note=_BY_LAYER)
+    )
     rows += _refits(there, base, fold, draws, seed)
     rows.append(_found_on_base(base, SparseProbe(C="cv") if probe is None else probe, fold))
     length = base.n_tokens.double().numpy()
-    short = estimate_auroc(length, base.labels.numpy(), base.groups, n_boot, seed)
+    short = estimate_auroc(
+        length, base.labels.numpy(), groups=base.groups, n_boot=n_boot, seed=seed
+    )
     rows.append(_row(Control.ANSWER_LENGTH, short, 0, 1))
     if own is not None:
-        rows.append(_row(Origin.ON_OWN, evaluate(detector, own, n_boot, seed), n, 1))
+        rows.append(_row(Origin.ON_OWN, evaluate(detector, own, n_boot=n_boot, seed=seed), n, 1))
     return pd.DataFrame(rows)
 
 
@@ -110,34 +114,29 @@ def _moved_to(detector: Detector, base: Contributions) -> Detector:
 
 def _random_weights(detector: Detector, base: Contributions, draws: int, seed: int) -> list[float]:
     """AUROC of the detector's weights on random other neurons, layer by layer."""
-    labels = base.labels.numpy()
-    found = []
-    for draw in range(draws):
-        at = seed * draws + draw
-        other = flat_indices(detector.selected.random_like(at, match="layer"))
-        # Both lists ascend by layer, so each weight stays in its layer.
-        weights = detector.weights.flatten()[flat_indices(detector.selected)]
+    weights = detector.weights.flatten()[detector.selected.flat_indices]
+    areas = []
+    for other in detector.selected.random_sets(draws, seed=seed, match="layer"):
         moved = torch.zeros_like(detector.weights).flatten()
-        moved[other] = weights
+        moved[other.flat_indices] = weights  # both lists ascend: each weight keeps its layer
         scores = replace(detector, weights=moved.reshape(detector.weights.shape))(base)
-        found.append(auroc(scores.numpy(), labels))
-    return found
+        areas.append(auroc(scores.numpy(), base.labels.numpy()))
+    return areas
 
 
 def _refits(
     detector: Detector, base: Contributions, fold: Int[Tensor, " example"], draws: int, seed: int
 ) -> list[Row]:
     n = len(detector.selected)
-    own = _folded(_refit(base, fold, flat_indices(detector.selected)), base, fold)
-    drawn = []
-    for draw in range(draws):
-        other = detector.selected.random_like(seed * draws + draw, match="layer")
-        scores = _refit(base, fold, flat_indices(other))
-        drawn.append(_folded(scores, base, fold).value)
+    own = _folded(_refit(base, fold, detector.selected.flat_indices), base, fold)
+    drawn = [
+        _folded(_refit(base, fold, other.flat_indices), base, fold).value
+        for other in detector.selected.random_sets(draws, seed=seed, match="layer")
+    ]
     p = permutation_p(own.value, drawn)
     return [
         _row(Origin.SELECTED_REFIT, own, n, 1, p),
-        _row(Origin.RANDOM_REFIT, spread(drawn, len(base)), n, draws, note=_BY_LAYER),
+        _row(Origin.RANDOM_REFIT, summarise_repeats(drawn, len(base)), n, draws, note=_BY_LAYER),
     ]
 
 
@@ -151,7 +150,7 @@ def _refit(
     scores = np.empty(len(base))
     for part in range(int(fold.max()) + 1):
         inner, held_out = narrow.select(fold != part), narrow.select(fold == part)
-        scores[(fold == part).numpy()] = refit_scores(inner, held_out, range(len(neurons)))
+        scores[(fold == part).numpy()] = refit_scores(inner, held_out, neurons=range(len(neurons)))
     return scores
 
 
@@ -169,9 +168,9 @@ def _found_on_base(base: Contributions, probe: BaseEstimator, fold: Int[Tensor, 
 def _folded(
     scores: Float[np.ndarray, " example"], base: Contributions, fold: Int[Tensor, " example"]
 ) -> Estimate:
-    found = delong_folded(scores, base.labels.numpy(), fold.numpy(), base.groups)
-    least = rarer(base.labels.numpy(), base.groups)
-    return interval(float(found.auroc[0]), float(found.se[0]), len(base), least)
+    found = delong_folded(scores, base.labels.numpy(), fold=fold.numpy(), groups=base.groups)
+    least = count_rarer_groups(base.labels.numpy(), base.groups)
+    return logit_interval(float(found.auroc[0]), float(found.se[0]), n=len(base), least=least)
 
 
 def _row(

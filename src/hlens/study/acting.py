@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hlens import figures
-from hlens.audit.words import percent
 from hlens.effects import (
     CAPABILITY,
     dose_table,
@@ -21,6 +20,7 @@ from hlens.effects import (
     slopes,
 )
 from hlens.report import Section
+from hlens.types.estimate import percent
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study

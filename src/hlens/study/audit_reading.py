@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hlens import baselines, judges, metrics
 from hlens.audit import covariates, second_labels
-from hlens.audit.quick import known_evidence
+from hlens.audit.judgements import known_evidence
 from hlens.contributions import Ask
 from hlens.model import Settings
 from hlens.store.evidence import load_evidence, save_evidence
@@ -64,7 +64,9 @@ class AuditReading:
     def evidence(self) -> Evidence:
         """What the rivals read, in one forward pass; in a quick audit what the study holds."""
         if self.quick:
-            return known_evidence(self.study.examples(), self.study.judgements(), self.data)
+            return known_evidence(
+                self.study.examples(), self.study.judgements(), contributions=self.data
+            )
         study, how, also = self.study, self.study.recipe.sampling, self.otherwise
         folder = study.folder / "audit" / "evidence"
 

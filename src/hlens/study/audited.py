@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hlens import figures
-from hlens.audit.words import spaced
 from hlens.figures.leaderboard import cost_words
 from hlens.report import ReportData, Section
 from hlens.report.table import table
 from hlens.types import Estimate
-from hlens.types.labels import H_NEURONS
+from hlens.types.labels import H_NEURONS, spaced
 
 if TYPE_CHECKING:
     from hlens.study.auditing import Audit

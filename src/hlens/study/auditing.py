@@ -13,9 +13,9 @@ from hlens import baselines, figures
 from hlens.audit import (
     Scored,
     added_value,
+    collect_findings,
     confounds,
     decide,
-    findings,
     leaderboard,
     markdown,
     refits,
@@ -23,9 +23,9 @@ from hlens.audit import (
     set_agreement,
     truth_by_length,
 )
-from hlens.audit.extracting import NO_BEHAVIOUR
+from hlens.audit.findings import NO_BEHAVIOUR
 from hlens.effects import slopes
-from hlens.evaluation.controls import settled
+from hlens.evaluation.fitting import fix_C
 from hlens.store import write_text
 from hlens.store.tables import load_table, save_table
 from hlens.study.audit_reading import AuditReading
@@ -108,11 +108,11 @@ class Auditing(AuditReading):
         return score_all(
             self.evidence(),
             self.in_test,
-            study.probe(),
-            study.detector(),
-            baselines.rivals(),
-            self.seed,
-            study.reporter("audit: rivals"),
+            probe=study.probe(),
+            detector=study.detector(),
+            rivals=baselines.rivals(),
+            seed=self.seed,
+            progress=study.reporter("audit: rivals"),
         )
 
     def _of(self, part: str) -> dict[str, np.ndarray]:
@@ -148,45 +148,45 @@ class Auditing(AuditReading):
         return leaderboard(
             self._of(Part.TEST),
             self.labels()[1],
-            self.groups()[1],
-            costs,
-            missing,
-            self.how.n_boot,
-            self.seed,
+            groups=self.groups()[1],
+            costs=costs,
+            missing=missing,
+            n_boot=self.how.n_boot,
+            seed=self.seed,
         )
 
     def _added(self) -> pd.DataFrame:
         return added_value(
             self._of(Part.TRAIN),
             self._of(Part.TEST),
-            self.labels(),
-            self.groups(),
+            labels=self.labels(),
+            groups=self.groups(),
             n_boot=self.how.n_boot,
             seed=self.seed,
         )
 
     def _confounds(self) -> pd.DataFrame:
-        return confounds(*self._scored(), self.how.n_boot, self.seed)
+        return confounds(*self._scored(), n_boot=self.how.n_boot, seed=self.seed)
 
     def _factorial(self) -> pd.DataFrame:
         test = self._scored()[1]
         return truth_by_length(
             test.scores,
             test.labels,
-            test.covariates["length"],
-            test.groups,
-            self.how.n_boot,
-            self.seed,
+            lengths=test.covariates["length"],
+            groups=test.groups,
+            n_boot=self.how.n_boot,
+            seed=self.seed,
         )
 
     def _refits(self) -> pd.DataFrame:
         study = self.study
         return refits(
             *study.split(),
-            study.probe(),
-            study.detector(),
-            self.evidence().measured,
-            self.second_judge(),
+            probe=study.probe(),
+            detector=study.detector(),
+            others=self.evidence().measured,
+            second=self.second_judge(),
             draws=self.how.random_sets,
             n_boot=self.how.n_boot,
             seed=self.seed,
@@ -194,14 +194,14 @@ class Auditing(AuditReading):
 
     def _halves(self) -> pd.DataFrame:
         study = self.study
-        probe = settled(study.probe(), study.detector())
+        probe = fix_C(study.probe(), study.detector())
         return set_agreement(study.split()[0], probe, seed=self.seed)
 
     def _card(self, tables: Mapping[str, pd.DataFrame]) -> AuditCard:
         study, several = self.study, len(self.study.domains()) > 1
         detector, scores = study.detector(), study.scores()
-        found = findings(
-            scores,
+        found = collect_findings(
+            scores=scores,
             **{name: table for name, table in tables.items() if name != "factorial"},
             n_selected=len(detector.selected),
             n_neurons=detector.weights.numel(),

@@ -90,7 +90,9 @@ class Comparing(Formats):
             # carry about half the neurons, and not always more.
             probe = self.probe().set_params(n_neurons=max(1, size // 2))
             data, progress = self.contributions().of_domain(domain), self.reporter(step)
-            return split_halves(data, probe, how.halves, seed, progress).table()
+            return split_halves(
+                data, probe, repeats=how.halves, seed=seed, progress=progress
+            ).table()
 
         depends = [self.key(f"find {domain}"), self.recipe.probe, how.halves, seed]
         return self.table_step(step, depends, make, f"halves/{file_name(domain)}")

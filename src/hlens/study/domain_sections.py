@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from hlens import figures
-from hlens.audit.words import spaced
 from hlens.report import Section
 from hlens.report.table import table
-from hlens.types.labels import Changed, Pool
+from hlens.types.labels import Changed, Pool, spaced
 
 if TYPE_CHECKING:
     from hlens.study.deeper import Study

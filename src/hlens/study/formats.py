@@ -128,7 +128,7 @@ class Formats(Line):
         found = transfer_by_format(
             data,
             [how for _, how in self._cell_of(data)],
-            self.probe(),
+            probe=self.probe(),
             folds=self.recipe.evaluation.folds,
             seed=self.recipe.seed,
             progress=self.reporter("transfer by format"),

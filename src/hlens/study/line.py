@@ -237,8 +237,8 @@ class Line(Steps):
         def make() -> pd.DataFrame:
             return controls(
                 *self.split(),
-                self.probe(),
-                detector,
+                probe=self.probe(),
+                detector=detector,
                 shuffles=how.shuffles,
                 draws=how.random_sets,
                 n_boot=how.n_boot,

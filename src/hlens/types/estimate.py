@@ -78,8 +78,25 @@ class Estimate:
         write = number if callable(number) else lambda end: format(end, number)
         return f"[{write(self.low)}, {write(self.high)}]"
 
+    def signed(self, form: str = ".2f") -> str:
+        """A difference with its interval, every sign written out.
+
+        >>> Estimate(0.05, -0.01, 0.1, 420).signed()
+        '+0.05 [−0.01, +0.10]'
+        """
+        return format(self, f"+{form}").replace("-", "−")
+
     def __format__(self, spec: str) -> str:
         return f"{self.value:{spec}} {self.interval(spec)}" if spec else str(self)
 
     def __str__(self) -> str:
         return f"{self:.3f} (n={self.n})"
+
+
+def percent(share: float) -> str:
+    """A share in whole percent.
+
+    >>> percent(0.314)
+    '31 %'
+    """
+    return f"{100 * share:.0f} %"

@@ -151,3 +151,12 @@ class Heading(StrEnum):
     REFITS = "Is it these neurons?"
     TRANSFER = "Does a probe carry over?"
     EDITING = "Does editing them change behaviour?"
+
+
+def spaced(name: str) -> str:
+    """The name of a member (a rival, a behaviour) as a reader sees it.
+
+    >>> spaced("min_logprob")
+    'min logprob'
+    """
+    return name.replace("_", " ")

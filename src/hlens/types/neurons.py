@@ -113,11 +113,17 @@ class NeuronSet:
 
     def in_layer(self, layer: int) -> list[int]:
         """Indices of the members in one layer, ascending."""
-        return sorted(neuron for at, neuron in self.members if at == layer)
+        return sorted(neuron for own, neuron in self.members if own == layer)
+
+    @property
+    def flat_indices(self) -> list[int]:
+        """Flat index (layer * d_mlp + neuron) of each member, ascending."""
+        return [layer * self.d_mlp + neuron for layer, neuron in self]
 
     def random_like(
         self,
         seed: int,
+        *,
         match: Literal["none", "layer", "contribution"] = "layer",
         contribution: Float[Tensor, "layer neuron"] | None = None,
     ) -> "NeuronSet":
@@ -143,6 +149,18 @@ class NeuronSet:
         else:
             raise HlensError("match='contribution' needs contribution=, the mean of each neuron")
         return replace(self, members=frozenset(members), weights=None, name=f"random {seed}")
+
+    def random_sets(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        match: Literal["none", "layer", "contribution"] = "layer",
+        contribution: Float[Tensor, "layer neuron"] | None = None,
+    ) -> Iterator["NeuronSet"]:
+        """`n` draws of `random_like`, others for another `seed`."""
+        for draw in range(seed * n, seed * n + n):
+            yield self.random_like(draw, match=match, contribution=contribution)
 
 
 def _draw_anywhere(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuron]:
