@@ -15,10 +15,9 @@ from hlens import audit
 from hlens.audit.added import normal_scores, powers
 from hlens.audit.covariates import answer_type, gold_in_prompt
 from hlens.audit.findings import (
-    AddedValue,
-    CheapRival,
     ExcessSlope,
     HeldFixed,
+    RivalGap,
     TransferPair,
 )
 from hlens.audit.views import name_strata
@@ -274,8 +273,8 @@ GOOD, CHANCE = Estimate(0.84, 0.80, 0.88, 400), Estimate(0.52, 0.46, 0.58, 400)
 PASSING = audit.Findings(
     auroc=GOOD, shuffled=CHANCE, shuffled_p=0.05,
     held_fixed=(HeldFixed("length", GOOD, GOOD, CHANCE, 100),),
-    confidence=(AddedValue("perplexity", Estimate(40.0, 20.0, 60.0, 400), 0.005),),
-    text=(AddedValue("text", Estimate(30.0, 10.0, 50.0, 400), 0.02),),
+    confidence=(RivalGap("perplexity", Estimate(40.0, 20.0, 60.0, 400), 0.005),),
+    text=(RivalGap("text", Estimate(30.0, 10.0, 50.0, 400), 0.02),),
     n_selected=80, n_neurons=46_080, over_dense=Estimate(-0.01, -0.03, 0.02, 400),
     refit=GOOD, random=CHANCE, random_p=1 / 21,
     halves=Estimate(0.6, 0.5, 0.7, 400), chance=Estimate(0.02, 0.0, 0.1, 400),
@@ -284,7 +283,7 @@ PASSING = audit.Findings(
                TransferPair("b", "a", GOOD, 0.86, 0.001)),
     slopes=(ExcessSlope("false_premises", Estimate(0.1, 0.05, 0.15, 40), True, False),
            ExcessSlope("perplexity", Estimate(0.0, -0.1, 0.1, 40), False, True)),
-    cheap_rivals=(CheapRival("perplexity", Estimate(0.1, 0.05, 0.15, 400), 0.01),),
+    cheap_rivals=(RivalGap("perplexity", Estimate(0.1, 0.05, 0.15, 400), 0.01),),
 )  # fmt: skip
 WIDE = Estimate(0.6, 0.49, 0.7, 400)
 KEEPS_LITTLE = Estimate(0.6, 0.55, 0.65, 400)
@@ -298,9 +297,9 @@ RULES = [
      "at equal length"),
     ("Readout", {"held_fixed": (HeldFixed("length", WIDE, GOOD, GOOD, 19),)}, YES, ""),
     ("Readout", {"held_fixed": ()}, OPEN, "at equal surface"),
-    ("Readout", {"confidence": (AddedValue("p", Estimate(9.0, -1.0, 20.0, 400), 0.01),)}, NO,
+    ("Readout", {"confidence": (RivalGap("p", Estimate(9.0, -1.0, 20.0, 400), 0.01),)}, NO,
      "beyond confidence"),
-    ("Readout", {"confidence": (AddedValue("p", Estimate(9.0, 1.0, 20.0, 400), 0.06),)}, NO,
+    ("Readout", {"confidence": (RivalGap("p", Estimate(9.0, 1.0, 20.0, 400), 0.06),)}, NO,
      "beyond confidence"),
     ("Readout", {"confidence": ()}, OPEN, "beyond confidence"),
     ("Readout", {"text": ()}, OPEN, "beyond the text"),
@@ -328,9 +327,9 @@ RULES = [
     ("Control", {"slopes": (PASSING.slopes[0],
                            ExcessSlope("plain_qa", Estimate(0.5, 0.2, 0.8, 40), True, True))}, YES,
      ""),
-    ("Cost", {"cheap_rivals": (CheapRival("text", Estimate(0.01, -0.02, 0.05, 400), 0.4),)}, NO,
+    ("Cost", {"cheap_rivals": (RivalGap("text", Estimate(0.01, -0.02, 0.05, 400), 0.4),)}, NO,
      "beats the cheap"),
-    ("Cost", {"cheap_rivals": (CheapRival("text", Estimate(-0.2, -0.3, -0.1, 400), 0.001),)}, NO,
+    ("Cost", {"cheap_rivals": (RivalGap("text", Estimate(-0.2, -0.3, -0.1, 400), 0.001),)}, NO,
      "beats the cheap"),
     ("Cost", {"cheap_rivals": ()}, OPEN, "beats the cheap"),
 ]  # fmt: skip

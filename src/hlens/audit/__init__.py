@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from hlens.audit.added import added_value, gain
-from hlens.audit.confounds import Scored, confounds
-from hlens.audit.covariates import covariates
+from hlens.audit.confounds import confounds
+from hlens.audit.covariates import Scored, covariates
 from hlens.audit.factorial import truth_by_length
 from hlens.audit.findings import Findings, collect_findings
 from hlens.audit.halves import set_agreement
@@ -49,9 +49,7 @@ Result = TypeVar("Result", covariant=True)
 class Auditable(Protocol[Result]):
     """What can be audited: a study."""
 
-    def audit(self, quick: bool = False) -> Result:
-        """The audit of the study."""
-        ...
+    def audit(self, quick: bool = False) -> Result: ...
 
 
 def audit(study: Auditable[Result], quick: bool = False) -> Result:
@@ -68,12 +66,12 @@ class _CallablePackage(ModuleType):
     """Makes the package callable: ``hlens.audit(study)`` beside ``hlens.audit.confounds(...)``."""
 
     def __call__(self, study: Any, quick: bool = False) -> Any:
-        if not isinstance(study, Auditable):
-            raise HlensError(
-                f"hlens.audit takes a Study, got {type(study).__name__}; open one with "
-                "hlens.Study(folder)"
-            )
-        return audit(study, quick)
+        if isinstance(study, Auditable):
+            return audit(study, quick)
+        raise HlensError(
+            f"hlens.audit takes a Study, got {type(study).__name__}; open one with "
+            "hlens.Study(folder)"
+        )
 
 
 if not TYPE_CHECKING:

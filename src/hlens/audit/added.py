@@ -93,14 +93,8 @@ def gain(
 ) -> tuple[Estimate, float]:
     """Gain in held-out log-likelihood by one more score, in millinats an answer, and its p.
 
-    Args:
-        base: Scores of the first detector in training (out of fold) and test.
-        extra: Scores of the one that is added.
-        labels: Labels of both parts.
-        groups: Groups of both parts.
-        permutations: Draws of the null; the p is NaN for none.
-        n_boot: Resamples of whole groups of the test part.
-        seed: Seed of permutations and resamples.
+    `base` holds the scores of the first detector, `extra` those of the one that is added, each in
+    training (out of fold) and test. Without permutations the p is NaN.
 
     Raises:
         HlensError: One class only in training.

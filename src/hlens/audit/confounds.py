@@ -10,18 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from hlens.audit.covariates import SAMPLING, SURFACE
-from hlens.audit.views import (
-    adjust_scores,
-    hallucination_odds,
-    match_alike,
-    name_strata,
-    order_strata,
-    varies,
-)
-from hlens.errors import HlensError
+from hlens.audit import views
+from hlens.audit.covariates import SAMPLING, SURFACE, Scored
 from hlens.evaluation import estimate_auroc
 from hlens.evaluation.pairs import Alike, alike_pairs, estimate_over_pairs
 from hlens.types import Estimate
@@ -31,45 +23,6 @@ COLUMNS = ["covariate", "view", "stratum", "auroc", "low", "high", "n", "halluci
 FEWEST = 10  # examples of a class below which a stratum is counted, not judged
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Scores of one detector on one part of the data, beside all that could explain them.
-
-    Scores of a training part must be out of fold: each by a fit that did not see its group.
-
-    Attributes:
-        scores: Higher means hallucination.
-        labels: True where the example is a hallucination.
-        groups: Group of each example.
-        covariates: What could be read in place of truth, one column each; numbers or categories.
-    """
-
-    scores: Float[np.ndarray, " example"]
-    labels: Bool[np.ndarray, " example"]
-    groups: Sequence[str]
-    covariates: pd.DataFrame
-
-    def __post_init__(self) -> None:
-        lengths = {len(self.labels), len(self.groups), len(self.covariates)}
-        if lengths != {len(self.scores)}:
-            raise HlensError(
-                f"{len(self.scores)} scores with labels, groups or covariates of another length "
-                f"({sorted(lengths)}); give one of each for every example"
-            )
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def select(self, mask: Bool[np.ndarray, " example"]) -> "Scored":
-        """The chosen examples."""
-        return Scored(
-            self.scores[mask],
-            self.labels[mask],
-            list(np.asarray(self.groups)[mask]),
-            self.covariates.loc[mask].reset_index(drop=True),
-        )
 
 
 def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -96,8 +49,8 @@ def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0)
         variation has one row that says so.
     """
     rows = _Rows(train, test, n_boot, seed)
-    found = [row for name in test.covariates for row in rows.of_covariate(str(name))]
-    return pd.DataFrame([*found, *rows.of_surface()], columns=COLUMNS)
+    table = [row for name in test.covariates for row in rows.of_covariate(str(name))]
+    return pd.DataFrame([*table, *rows.of_surface()], columns=COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +70,7 @@ class _Rows:
             yield self._row(name, View.ALONE, Estimate.missing(len(self.test)), note=note)
             return
         if name not in SAMPLING:
-            odds = self._odds([name])
+            odds = views.hallucination_odds(self.train, self.test, columns=[name])
             yield self._row(name, View.ALONE, self._auroc(odds, self.test))
         yield from self._of_strata(name, column)
         if name not in SAMPLING:
@@ -128,14 +81,14 @@ class _Rows:
         names = [n for n in SURFACE if n in self.test.covariates and self._varies(n)]
         if not names:
             return
-        odds, name = self._odds(names), Covariate.ALL_OF_SURFACE
-        note = ", ".join(names)
+        name, note = Covariate.ALL_OF_SURFACE, ", ".join(names)
+        odds = views.hallucination_odds(self.train, self.test, columns=names)
         yield self._row(name, View.ALONE, self._auroc(odds, self.test), note=note)
         yield from self._held_fixed(name, names, alike_pairs(odds, self.test.labels))
 
     def _of_strata(self, name: str, column: pd.Series) -> Iterator[Row]:
-        strata = name_strata(column)
-        for stratum in order_strata(column):
+        strata = views.name_strata(column)
+        for stratum in views.order_strata(column):
             part = self.test.select(strata == stratum)
             few = min(int(part.labels.sum()), int((~part.labels).sum())) < FEWEST
             note = f"fewer than {FEWEST} of a label" if few else ""
@@ -144,35 +97,20 @@ class _Rows:
             yield row | {"stratum": str(stratum)}
 
     def _held_fixed(self, name: str, columns: Sequence[str], alike: Alike) -> Iterator[Row]:
-        train, test = self.train, self.test
+        test, n_boot, seed = self.test, self.n_boot, self.seed
         over_pairs = estimate_over_pairs(
-            test.scores,
-            test.labels,
-            alike=alike,
-            groups=test.groups,
-            n_boot=self.n_boot,
-            seed=self.seed,
+            test.scores, test.labels, alike=alike, groups=test.groups, n_boot=n_boot, seed=seed
         )
         row = self._row(name, View.ALIKE_PAIRS, over_pairs, note=f"{int(alike.sum()):,} pairs")
         yield row | {"hallucinated": int(alike.any(axis=1).sum())}
-        chosen = test.select(match_alike(alike, test.labels, seed=self.seed))
-        auroc = self._auroc(chosen.scores, chosen)
-        yield self._row(name, View.MATCHED, auroc, part=chosen)
-        left = adjust_scores(
-            test.scores,
-            test.covariates.filter(columns),
-            train_scores=train.scores,
-            train_labels=train.labels,
-            train_covariates=train.covariates.filter(columns),
-        )
+        chosen = test.select(views.match_alike(alike, test.labels, seed=seed))
+        yield self._row(name, View.MATCHED, self._auroc(chosen.scores, chosen), part=chosen)
+        left = views.adjust_scores(self.train, test, columns=columns)
         yield self._row(name, View.ADJUSTED, self._auroc(left, test))
 
     def _varies(self, name: str) -> bool:
-        return all(varies(pd.Series(part.covariates[name])) for part in (self.test, self.train))
-
-    def _odds(self, columns: Sequence[str]) -> Float[np.ndarray, " example"]:
-        inside, outside = (part.covariates.filter(columns) for part in (self.train, self.test))
-        return hallucination_odds(inside, outside, labels=self.train.labels)
+        parts = (self.test, self.train)
+        return all(views.varies(pd.Series(part.covariates[name])) for part in parts)
 
     def _auroc(self, score: Float[np.ndarray, " example"], part: Scored) -> Estimate:
         if len(part) == 0 or part.labels.all() or not part.labels.any():

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
 from hlens.audit.judgements import match_judgements, question_key
+from hlens.errors import HlensError
 from hlens.types import Example, Judgement, Question, Verdict
 from hlens.types.labels import Covariate
 
@@ -27,6 +30,45 @@ _ANSWER_TYPES = (
     ("yes or no", re.compile(r"^(?:is|are|was|were|do|does|did|can|could|has|have|will)\b")),
 )
 _WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of one detector on one part of the data, beside all that could explain them.
+
+    Scores of a training part must be out of fold: each by a fit that did not see its group.
+
+    Attributes:
+        scores: Higher means hallucination.
+        labels: True where the example is a hallucination.
+        groups: Group of each example.
+        covariates: What could be read in place of truth, one column each; numbers or categories.
+    """
+
+    scores: Float[np.ndarray, " example"]
+    labels: Bool[np.ndarray, " example"]
+    groups: Sequence[str]
+    covariates: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.labels), len(self.groups), len(self.covariates)}
+        if lengths != {len(self.scores)}:
+            raise HlensError(
+                f"{len(self.scores)} scores with labels, groups or covariates of another length "
+                f"({sorted(lengths)}); give one of each for every example"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, mask: Bool[np.ndarray, " example"]) -> "Scored":
+        """The chosen examples."""
+        return Scored(
+            self.scores[mask],
+            self.labels[mask],
+            list(np.asarray(self.groups)[mask]),
+            self.covariates.loc[mask].reset_index(drop=True),
+        )
 
 
 def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> pd.DataFrame:

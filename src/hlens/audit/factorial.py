@@ -14,14 +14,13 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from hlens.evaluation.bootstrap import Weights, estimate_statistic
-from hlens.types.labels import Contrast
 
 CELLS = ("true, short", "true, long", "hallucinated, short", "hallucinated, long")
 # Contrasts of the four cell means, in the order of CELLS.
 EFFECTS = {
-    Contrast.TRUTH: (-0.5, -0.5, 0.5, 0.5),
-    Contrast.LENGTH: (-0.5, 0.5, -0.5, 0.5),
-    Contrast.INTERACTION: (1.0, -1.0, -1.0, 1.0),
+    "truth": (-0.5, -0.5, 0.5, 0.5),
+    "length": (-0.5, 0.5, -0.5, 0.5),
+    "interaction": (1.0, -1.0, -1.0, 1.0),
 }
 
 

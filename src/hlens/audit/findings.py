@@ -41,11 +41,11 @@ class HeldFixed:
 
 
 @dataclass(frozen=True)
-class AddedValue:
-    """What the H-neurons add to a rival: millinats an answer, and p of the permutation null."""
+class RivalGap:
+    """What the H-neurons add to a rival, or how far their AUROC lies above its own, and the p."""
 
     name: str
-    gain: Estimate
+    gap: Estimate
     p: float
 
 
@@ -78,15 +78,6 @@ class ExcessSlope:
 
 
 @dataclass(frozen=True)
-class CheapRival:
-    """A rival that costs no more: AUROC of the H-neurons less its own."""
-
-    name: str
-    difference: Estimate
-    p_corrected: float
-
-
-@dataclass(frozen=True)
 class Findings:
     """All that the rules read; what was not measured is None or empty.
 
@@ -95,7 +86,7 @@ class Findings:
         shuffled: Of the same fit on shuffled labels: mean and central 95 % of repeats.
         shuffled_p: Permutation p.
         held_fixed: The detector with each covariate held fixed.
-        confidence: What the neurons add to each rival that reads the model's confidence.
+        confidence: Millinats that the neurons add to each rival that reads the model's confidence.
         text: What they add to rivals that read the text alone.
         n_selected: Neurons of the detector.
         n_neurons: Neurons of the model.
@@ -109,15 +100,15 @@ class Findings:
         over_without: AUROC as found less that of the probe that may not use these neurons.
         transfers: Transfer between domains.
         slopes: Behaviour and capability under an edit.
-        cheap_rivals: Rivals that cost no more.
+        cheap_rivals: AUROC of the detector less that of each rival that costs no more.
     """
 
     auroc: Estimate | None = None
     shuffled: Estimate | None = None
     shuffled_p: float | None = None
     held_fixed: tuple[HeldFixed, ...] = ()
-    confidence: tuple[AddedValue, ...] = ()
-    text: tuple[AddedValue, ...] = ()
+    confidence: tuple[RivalGap, ...] = ()
+    text: tuple[RivalGap, ...] = ()
     n_selected: int = 0
     n_neurons: int = 0
     over_dense: Estimate | None = None
@@ -130,7 +121,7 @@ class Findings:
     over_without: Estimate | None = None
     transfers: tuple[TransferPair, ...] = ()
     slopes: tuple[ExcessSlope, ...] = ()
-    cheap_rivals: tuple[CheapRival, ...] = ()
+    cheap_rivals: tuple[RivalGap, ...] = ()
 
 
 def collect_findings(
@@ -148,17 +139,9 @@ def collect_findings(
 ) -> Findings:
     """The numbers that decide, out of the tables of a study and its audit.
 
-    Args:
-        scores: From `hlens.evaluation.controls`.
-        leaderboard: From `hlens.audit.leaderboard`.
-        added: From `hlens.audit.added_value`.
-        confounds: From `hlens.audit.confounds`.
-        refits: From `hlens.audit.refits`.
-        halves: From `hlens.audit.set_agreement`.
-        n_selected: Neurons of the detector.
-        n_neurons: Neurons of the model.
-        transfer: From `hlens.evaluation.transfer`, where there are several domains.
-        slopes: From `hlens.effects.slopes`, where an edit was made.
+    Each table is that of the function of its name in `hlens.evaluation`, `hlens.audit` or
+    `hlens.effects`; `scores` are from `controls`, `added` from `added_value`, `halves` from
+    `set_agreement`. A study of one domain has no `transfer`, one without an edit no `slopes`.
     """
     control, refit = _rows_by("control", scores), _rows_by("control", refits)
     board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
@@ -225,8 +208,8 @@ def _held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:
         yield HeldFixed(name, pairs, adjusted, alone, fewest)
 
 
-def _added_value(row: Row) -> AddedValue:
-    return AddedValue(row["detector"], Estimate.from_row(row, "gain"), float(row["p"]))
+def _added_value(row: Row) -> RivalGap:
+    return RivalGap(row["detector"], Estimate.from_row(row, "gain"), float(row["p"]))
 
 
 def _transfer_pairs(transfer: pd.DataFrame) -> Iterator[TransferPair]:
@@ -248,11 +231,11 @@ def _excess_slopes(slopes: pd.DataFrame) -> Iterator[ExcessSlope]:
             yield ExcessSlope(name, over, bool(row["beyond_random"]), name in DAMAGE)
 
 
-def _cheap_rivals(board: Mapping[str, Row]) -> Iterator[CheapRival]:
+def _cheap_rivals(board: Mapping[str, Row]) -> Iterator[RivalGap]:
     own = board[H_NEURONS]
     for name, row in board.items():
         difference = _difference(row)
         # A cost that is not known (NaN) is not within the budget.
         affordable = row["passes"] <= own["passes"] and row["samples"] <= own["samples"]
         if name != H_NEURONS and difference is not None and affordable:
-            yield CheapRival(name, difference, float(row["p_corrected"]))
+            yield RivalGap(name, difference, float(row["p_corrected"]))

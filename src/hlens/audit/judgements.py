@@ -48,9 +48,7 @@ def second_labels(
 ) -> Int[Tensor, " example"]:
     """What another judge says of each example: 1 hallucinated, 0 true, -1 neither.
 
-    Args:
-        examples: The examples.
-        judgements: The other judge's, of the responses that they were located in.
+    The judgements are of the responses that the examples were located in.
     """
     code = {Verdict.HALLUCINATED: 1, Verdict.CORRECT: 0}
     given = {_key(judged.response): code.get(judged.verdict, -1) for judged in judgements}

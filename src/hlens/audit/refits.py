@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hlens.audit.leaderboard import compare_auroc
@@ -71,92 +70,142 @@ def refits(
     Raises:
         HlensError: A fit that fails on these data, such as for want of one label.
     """
-    table = _Rows(test, detector, n_boot, seed)
-    fixed = fix_C(probe, detector)
-    rows = [table.row(Refit.AS_FOUND, detector, test)]
-    for name, other in _other_settings(probe, fixed, detector):
-        rows.append(table.row(name, fit_detector(train, other), test))
-    first, held_out = _split_again(train, test, seed)
-    other = fit_detector(first, fixed)
-    rows.append(table.row(Refit.OTHER_SPLIT, other, held_out, paired=False))
-    other = fit_detector(_without_neurons(train, detector), fixed)
-    rows.append(table.row(Refit.WITHOUT_NEURONS, other, test))
-    rows.append(_random_directions(train, test, detector, draws=draws, seed=seed))
-    for name, measured in (others or {}).items():
-        rows.append(table.row_of_measure(name, measured, train, probe))
+    rows = _Refits(train, test, probe, detector, n_boot, seed)
+    table = [rows.row(Refit.AS_FOUND, detector), *rows.other_settings(), rows.other_split()]
+    table += [rows.without_neurons(), rows.random_directions(draws)]
+    table += [rows.other_measure(name, data) for name, data in (others or {}).items()]
     if second is not None:
-        rows.append(_second_judge(train, test, fixed, second=second, table=table))
-    rows += _flipped_labels(train, test, fixed, draws=flip_draws, seed=seed)
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+        table.append(rows.second_judge(second))
+    table += rows.flipped_labels(flip_draws)
+    return pd.DataFrame(table).reindex(columns=COLUMNS)
 
 
-class _Rows:
+class _Refits:
     """Rows of the table: every fit is compared with the detector as found."""
 
-    def __init__(self, test: Contributions, detector: Detector, n_boot: int, seed: int) -> None:
-        self.test, self.as_found = test, detector
-        self.scores = detector(test).double().numpy()
+    def __init__(
+        self,
+        train: Contributions,
+        test: Contributions,
+        probe: SparseProbe,
+        detector: Detector,
+        n_boot: int,
+        seed: int,
+    ) -> None:
+        self.train, self.test, self.probe, self.as_found = train, test, probe, detector
         self.n_boot, self.seed = n_boot, seed
+        self.fixed = fix_C(probe, detector)
+        self.scores = detector(test).double().numpy()
 
     def row(
         self,
         name: str,
         detector: Detector,
-        test: Contributions,
+        test: Contributions | None = None,
         *,
         paired: bool = True,
         note: str = "",
     ) -> Row:
+        test = self.test if test is None else test
         scores, labels = detector(test).double().numpy(), test.labels.numpy()
-        auroc = estimate_auroc(
-            scores, labels, groups=test.groups, n_boot=self.n_boot, seed=self.seed
-        )
-        row: Row = {"control": name, **auroc.to_row(), "neurons": len(detector.selected)}
+        groups, n_boot = test.groups, self.n_boot
+        own = estimate_auroc(scores, labels, groups=groups, n_boot=n_boot, seed=self.seed)
+        row: Row = {"control": name, **own.to_row(), "neurons": len(detector.selected)}
         row |= {"shared": shared_part(self.as_found.neurons, detector.neurons), "note": note}
         if paired and detector is not self.as_found:
-            row |= compare_auroc(self.scores, scores, labels=labels, groups=test.groups)
+            row |= compare_auroc(self.scores, scores, labels=labels, groups=groups)
         return row
 
-    def row_of_measure(
-        self, name: str, data: Contributions, train: Contributions, probe: SparseProbe
-    ) -> Row:
+    def other_settings(self) -> Iterator[Row]:
+        """Neighbours on the path, then the other scales."""
+        chosen = self.as_found.fit.get("C")
+        if chosen is not None:
+            for factor, name in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
+                other = SparseProbe(**{**self.fixed.get_params(), "C": factor * float(chosen)})
+                yield self.row(name, fit_detector(self.train, other))
+        scales = (None, Refit.UNSCALED), ("feature", Refit.SCALED_BY_NEURON)
+        for scale, name in (*scales, ("layer", Refit.SCALED_BY_LAYER)):
+            if scale != self.probe.scale:
+                # C is in the units of the contributions: another scale needs a C of its own.
+                other = SparseProbe(**{**self.probe.get_params(), "scale": scale, "C": "cv"})
+                yield self.row(name, fit_detector(self.train, other))
+
+    def other_split(self) -> Row:
+        """Trained and tested on other parts of the same data, of the same sizes."""
+        whole = joined(self.train, self.test)
+        first, second = split_by_group(whole, len(self.test) / len(whole), seed=self.seed + 1)
+        return self.row(Refit.OTHER_SPLIT, fit_detector(first, self.fixed), second, paired=False)
+
+    def without_neurons(self) -> Row:
+        """Fitted with the selected neurons set to zero: a probe cannot use them."""
+        train = self.train
+        values = train.neuron_major.clone()
+        values[self.as_found.weights.flatten() != 0] = 0
+        values = values.reshape(train.n_layers, train.d_mlp, len(train)).permute(2, 0, 1)
+        other = fit_detector(replace(train, values=values), self.fixed)
+        return self.row(Refit.WITHOUT_NEURONS, other)
+
+    def other_measure(self, name: str, data: Contributions) -> Row:
         """The same examples, measured another way; paired when they are in the same order."""
-        inside = set(train.groups)
+        inside = set(self.train.groups)
         in_train = torch.tensor([group in inside for group in data.groups])
         test = data.select(~in_train)
         paired = test.question_ids == self.test.question_ids
-        return self.row(name, fit_detector(data.select(in_train), probe), test, paired=paired)
+        other = fit_detector(data.select(in_train), self.probe)
+        return self.row(name, other, test, paired=paired)
+
+    def random_directions(self, draws: int) -> Row:
+        """As many random directions through all neurons as neurons were selected, refitted."""
+        train, test, k = self.train, self.test, max(1, len(self.as_found.selected))
+        deviation = train.neuron_major.float().std(dim=1)
+        # Directions in units of standard deviations: large neurons must not make them all alike.
+        unit = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), 0)
+        areas: list[float] = []
+        for draw in range(draws):
+            maker = torch.Generator().manual_seed(self.seed * draws + draw)
+            mix = torch.randn(k, len(unit), generator=maker) * unit
+            scores = refit_scores(_project(train, mix), _project(test, mix), neurons=range(k))
+            areas.append(auroc(scores, test.labels.numpy()))
+        spread = summarise_repeats(areas, len(test))
+        note = f"as many as neurons; mean and central 95 % of {draws} draws"
+        return {"control": Refit.RANDOM_DIRECTIONS, **spread.to_row(), "neurons": 0, "note": note}
+
+    def second_judge(self, second: tuple[Tensor, Tensor]) -> Row:
+        """Fitted to and tested on the labels of another judge; what it leaves open is left out."""
+        parts, changed, left = [], 0, 0
+        for part, given in zip((self.train, self.test), second, strict=True):
+            labelled = part.select(given >= 0)
+            labels = given[given >= 0] > 0
+            changed += int((labels != labelled.labels).sum())
+            left += int((given < 0).sum())
+            parts.append(replace(labelled, labels=labels))
+        note = f"{changed} labels differ, {left} are left open"
+        try:
+            other = fit_detector(parts[0], self.fixed)
+            return self.row(Refit.SECOND_JUDGE, other, parts[1], paired=False, note=note)
+        except HlensError as error:  # the other judge may leave one label only
+            return {"control": Refit.SECOND_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
+
+    def flipped_labels(self, draws: int) -> Iterator[Row]:
+        """A share of the training labels made wrong at random; the test labels stay."""
+        train, test = self.train, self.test
+
+        def score(labels: np.ndarray) -> float:
+            wrong = replace(train, labels=torch.from_numpy(labels))
+            return auroc(fit_detector(wrong, self.fixed)(test).numpy(), test.labels.numpy())
+
+        table = flip_sensitivity(train.labels.numpy(), score, FLIPS, draws, self.seed)
+        for row in table.to_dict("records"):
+            spread = replace(Estimate.from_row(row, "value"), n=len(test))
+            note = f"training labels only; mean, least and greatest of {draws} draws"
+            name = f"{100 * row['rate']:g} % of labels flipped"
+            yield {"control": name, **spread.to_row(), "note": note}
 
 
 def shared_part(a: NeuronSet, b: NeuronSet) -> float:
     """Part of the smaller set that is also in the other; NaN where one is empty."""
     smaller = min(len(a), len(b))
     return len(a & b) / smaller if smaller else float("nan")
-
-
-def _other_settings(
-    probe: SparseProbe, fixed: BaseEstimator, detector: Detector
-) -> Iterator[tuple[Refit, SparseProbe]]:
-    """Neighbours on the path, then the other scales."""
-    chosen = detector.fit.get("C")
-    if chosen is not None:
-        for factor, name in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
-            yield name, SparseProbe(**{**fixed.get_params(), "C": factor * float(chosen)})
-    scales = {
-        None: Refit.UNSCALED, "feature": Refit.SCALED_BY_NEURON, "layer": Refit.SCALED_BY_LAYER
-    }  # fmt: skip
-    for scale, name in scales.items():
-        if scale != probe.scale:
-            # C is in the units of the contributions: another scale needs a C of its own.
-            yield name, SparseProbe(**{**probe.get_params(), "scale": scale, "C": "cv"})
-
-
-def _split_again(
-    train: Contributions, test: Contributions, seed: int
-) -> tuple[Contributions, Contributions]:
-    """Other parts of the same data, of the same sizes, by another seed of the split."""
-    whole = joined(train, test)
-    return split_by_group(whole, len(test) / len(whole), seed=seed + 1)
 
 
 def joined(first: Contributions, second: Contributions) -> Contributions:
@@ -173,75 +222,5 @@ def joined(first: Contributions, second: Contributions) -> Contributions:
     )
 
 
-def _without_neurons(data: Contributions, detector: Detector) -> Contributions:
-    """The contributions with the selected neurons set to zero: a probe cannot use them."""
-    values = data.neuron_major.clone()
-    values[detector.weights.flatten() != 0] = 0
-    shape = (data.n_layers, data.d_mlp, len(data))
-    return replace(data, values=values.reshape(shape).permute(2, 0, 1))
-
-
-def _random_directions(
-    train: Contributions, test: Contributions, detector: Detector, *, draws: int, seed: int
-) -> Row:
-    """As many random directions through all neurons as neurons were selected, refitted alike."""
-    k = max(1, len(detector.selected))
-    deviation = train.neuron_major.float().std(dim=1)
-    unit = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), 0)
-    areas: list[float] = []
-    for draw in range(draws):
-        maker = torch.Generator().manual_seed(seed * draws + draw)
-        mix = torch.randn(k, len(unit), generator=maker) * unit
-        scores = refit_scores(_project(train, mix), _project(test, mix), neurons=range(k))
-        areas.append(auroc(scores, test.labels.numpy()))
-    spread = summarise_repeats(areas, len(test))
-    note = f"as many as neurons; mean and central 95 % of {draws} draws"
-    return {"control": Refit.RANDOM_DIRECTIONS, **spread.to_row(), "neurons": 0, "note": note}
-
-
 def _project(data: Contributions, mix: Tensor) -> Contributions:
     return replace(data, values=(mix @ data.neuron_major.float()).T[:, None, :])
-
-
-def _second_judge(
-    train: Contributions,
-    test: Contributions,
-    fixed: BaseEstimator,
-    *,
-    second: tuple[Tensor, Tensor],
-    table: _Rows,
-) -> Row:
-    """Fitted to and tested on the labels of another judge; answers it leaves open are left out."""
-    labelled = [given >= 0 for given in second]
-    parts = [
-        replace(part.select(rows), labels=given[rows] > 0)
-        for part, given, rows in zip((train, test), second, labelled, strict=True)
-    ]
-    changed = sum(
-        int((relabelled.labels != part.labels[rows]).sum())
-        for part, relabelled, rows in zip((train, test), parts, labelled, strict=True)
-    )
-    left = sum(int((~rows).sum()) for rows in labelled)
-    note = f"{changed} labels differ, {left} are left open"
-    try:
-        other = fit_detector(parts[0], fixed)
-        return table.row(Refit.SECOND_JUDGE, other, parts[1], paired=False, note=note)
-    except HlensError as error:  # the other judge may leave one label only
-        return {"control": Refit.SECOND_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
-
-
-def _flipped_labels(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, *, draws: int, seed: int
-) -> Iterator[Row]:
-    """A share of the training labels made wrong at random; the test labels stay."""
-
-    def score(labels: np.ndarray) -> float:
-        wrong = replace(train, labels=torch.from_numpy(labels))
-        return auroc(fit_detector(wrong, fixed)(test).numpy(), test.labels.numpy())
-
-    table = flip_sensitivity(train.labels.numpy(), score, FLIPS, draws, seed)
-    for row in table.to_dict("records"):
-        spread = replace(Estimate.from_row(row, "value"), n=len(test))
-        note = f"training labels only; mean, least and greatest of {draws} draws"
-        name = f"{100 * row['rate']:g} % of labels flipped"
-        yield {"control": name, **spread.to_row(), "note": note}

@@ -12,18 +12,9 @@ its value is above the margin: what the data leave open is not supported.
 
 from collections.abc import Callable, Sequence
 
-from hlens.audit.conventions import (
-    ABSENT,
-    COMES_BACK,
-    ENOUGH,
-    FEW,
-    FEW_DRAWS,
-    FEWEST_DRAWS,
-    KEEPS,
-    LEVEL,
-    MARGIN,
-)
-from hlens.audit.findings import AddedValue, ExcessSlope, Findings, HeldFixed
+from hlens.audit import conventions
+from hlens.audit.conventions import ABSENT, FEW_DRAWS, FEWEST_DRAWS, LEVEL
+from hlens.audit.findings import ExcessSlope, Findings, HeldFixed, RivalGap
 from hlens.types import Check, Claim, Estimate
 from hlens.types.estimate import percent
 from hlens.types.labels import ClaimName, Heading, Unit, spaced
@@ -44,98 +35,82 @@ def decide(findings: Findings) -> tuple[Claim, ...]:
 def readout(findings: Findings) -> Claim:
     """Do the neurons tell wrong from right, beyond surface and confidence?"""
     own = findings.auroc
-    above_chance = _check_number(
-        "above chance",
-        "the interval of the held-out AUROC lies above 0.5",
-        own,
-        holds=lambda auroc: auroc.low > 0.5,
-        reads=lambda auroc: f"held-out AUROC {auroc:.2f}",
+    rule = "the interval of the held-out AUROC lies above 0.5"
+    above_chance = _check_interval(
+        "above chance", rule, own, reads=lambda auroc: f"held-out AUROC {auroc:.2f}"
     )
-    beyond_shuffled = _check_null(
-        "beyond shuffled labels",
-        f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)",
-        own,
-        null=findings.shuffled,
-        p=findings.shuffled_p,
-        reads=lambda _, null, p: f"shuffled labels reach {null:.2f} (p = {p:.3f})",
+    rule = (
+        f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)"
     )
-    reads = own is not None and own.low > 0.5
-    held_fixed = [_check_held_fixed(one, reads) for one in findings.held_fixed] or [
-        Check("at equal surface", _HELD_FIXED, None, reads=ABSENT)
-    ]
+    null, p = findings.shuffled, findings.shuffled_p
+    reads = "shuffled labels reach {null:.2f} (p = {p:.3f})"
+    beyond_shuffled = _check_null("beyond shuffled labels", rule, own, null=null, p=p, reads=reads)
+    reads_at_all = own is not None and own.low > 0.5
+    held_fixed = [_check_held_fixed(one, reads_at_all) for one in findings.held_fixed]
+    none_fixed = Check("at equal surface", _HELD_FIXED, None, reads=ABSENT)
     beyond_rivals = (
         _check_added("beyond confidence", "the model's own confidence", findings.confidence),
         _check_added("beyond the text", "the words of the answer", findings.text),
     )
     says = "The neurons tell hallucinated from true answers, beyond length, format and confidence."
-    checks = (above_chance, beyond_shuffled, *held_fixed, *beyond_rivals)
+    checks = (above_chance, beyond_shuffled, *(held_fixed or [none_fixed]), *beyond_rivals)
     return Claim(ClaimName.READOUT, says, checks, Heading.RIVALS)
 
 
 def sparsity(findings: Findings) -> Claim:
     """Are a few neurons enough, and better than any few?"""
-    share = findings.n_selected / max(1, findings.n_neurons)
-    few = Check(
-        "few",
-        f"the probe uses at least one neuron and at most {100 * FEW:g} % of the model's",
-        0 < share <= FEW if findings.n_neurons else None,
-        reads=f"{findings.n_selected:,} of {findings.n_neurons:,} neurons ({100 * share:.2g} %)",
-        unit=Unit.NONE,
+    n, of = findings.n_selected, findings.n_neurons
+    share = n / max(1, of)
+    rule = (
+        f"the probe uses at least one neuron and at most {100 * conventions.FEW:g} % of the model's"
     )
-    enough = _check_number(
+    holds = 0 < share <= conventions.FEW if of else None
+    reads = f"{n:,} of {of:,} neurons ({100 * share:.2g} %)"
+    few = Check("few", rule, holds, reads=reads, unit=Unit.NONE)
+    margin = conventions.MARGIN
+    enough = _check_interval(
         "enough",
-        f"the interval of its AUROC less that of all neurons lies above −{MARGIN:g}",
+        f"the interval of its AUROC less that of all neurons lies above −{margin:g}",
         findings.over_dense,
-        holds=lambda over: over.low > -MARGIN,
         reads=lambda over: f"sparse less dense: {over.signed()}",
         unit=Unit.AUROC_DIFFERENCE,
-        line=-MARGIN,
+        line=-margin,
     )
-    better = _check_null(
-        "better than any few",
+    rule = (
         f"at most 5 % of {FEWEST_DRAWS} or more draws of as many random neurons of the same layers "
-        "do as well, refitted alike",
-        findings.refit,
-        null=findings.random,
-        p=findings.random_p,
-        reads=lambda own, null, _: f"random neurons reach {null:.2f}, these {own:.2f}",
+        "do as well, refitted alike"
     )
+    null, p = findings.random, findings.random_p
+    reads = "random neurons reach {null:.2f}, these {own:.2f}"
+    better = _check_null("better than any few", rule, findings.refit, null=null, p=p, reads=reads)
     says = "A few neurons carry what can be read, and few others would."
     return Claim(ClaimName.SPARSITY, says, (few, enough, better), Heading.SPARSITY)
 
 
 def identity(findings: Findings) -> Claim:
     """Is it these neurons, and would the reading go with them?"""
-    back, chance = findings.halves, findings.chance
-    holds = reads = None
+    back, chance, unit = findings.halves, findings.chance, Unit.SHARE_OF_SET
+    least = f"{100 * conventions.COMES_BACK:g} %"
+    rule = (
+        f"on the other half of the data at least {least} of the smaller set is found again, and "
+        "every halving finds more than chance ever does"
+    )
+    holds, reads = None, ABSENT
     if back is not None and chance is not None:
         # Every halving must beat the best of chance, not its mean: a few neurons overlap by luck.
-        holds = back.value >= COMES_BACK and back.low > chance.high
+        holds = back.value >= conventions.COMES_BACK and back.low > chance.high
         reads = f"halves share {percent(back.value)} of their neurons "
         reads += f"(least {percent(back.low)}, greatest {percent(back.high)})"
-    halves = Check(
-        "comes back",
-        f"on the other half of the data at least {100 * COMES_BACK:g} % of the smaller set is "
-        "found again, and every halving finds more than chance ever does",
-        holds,
-        back,
-        chance,
-        reads or ABSENT,
-        Unit.SHARE_OF_SET,
-    )
-    split = _check_number(
-        "another split",
-        f"another split of the data finds at least {100 * COMES_BACK:g} % of the smaller set again",
-        findings.other_split,
-        holds=lambda shared: shared.value >= COMES_BACK,
-        reads=lambda shared: f"another split shares {percent(shared.value)}",
-        unit=Unit.SHARE_OF_SET,
-    )
-    needed = _check_number(
+    halves = Check("comes back", rule, holds, back, chance, reads, unit)
+    shared = findings.other_split
+    rule = f"another split of the data finds at least {least} of the smaller set again"
+    holds = None if shared is None else shared.value >= conventions.COMES_BACK
+    reads = ABSENT if shared is None else f"another split shares {percent(shared.value)}"
+    split = Check("another split", rule, holds, shared, reads=reads, unit=unit)
+    needed = _check_interval(
         "needed",
         "a probe that may not use them reads worse: the interval of the loss lies above 0",
         findings.over_without,
-        holds=lambda loss: loss.low > 0,
         reads=lambda loss: f"without them it loses {loss.signed()} of AUROC",
         unit=Unit.AUROC_DIFFERENCE,
         line=0.0,
@@ -147,33 +122,22 @@ def identity(findings: Findings) -> Claim:
 def transfer(findings: Findings) -> Claim:
     """Does a probe of one domain read another?"""
     pairs = findings.transfers
-    first = "above chance", "every pair of different domains lies above 0.5 (Holm's p at most 0.05)"
-    second = (
-        "keeps half",
-        f"every pair keeps {100 * KEEPS:g} % of what is above 0.5 within the tested domain",
-    )
-    checks = tuple(Check(*one, None, reads="one domain only") for one in (first, second))
+    share = f"{100 * conventions.KEEPS:g} %"
+    above = "above chance", "every pair of different domains lies above 0.5 (Holm's p at most 0.05)"
+    half = "keeps half", f"every pair keeps {share} of what is above 0.5 within the tested domain"
+    checks = tuple(Check(*one, None, reads="one domain only") for one in (above, half))
     if pairs:
         worst = min(pairs, key=lambda pair: pair.auroc.value)
+        holds = all(p.auroc.value > 0.5 and p.p_corrected <= LEVEL for p in pairs)
+        reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f}"
+        first = Check(*above, holds, worst.auroc, reads=reads, p=worst.p_corrected)
         kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in pairs]
-        weakest = pairs[kept.index(min(kept))]
-        within = Estimate(weakest.within, weakest.within, weakest.within, weakest.auroc.n)
-        checks = (
-            Check(
-                *first,
-                all(p.auroc.value > 0.5 and p.p_corrected <= LEVEL for p in pairs),
-                worst.auroc,
-                reads=f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f}",
-                p=worst.p_corrected,
-            ),
-            Check(
-                *second,
-                min(kept) >= KEEPS,
-                weakest.auroc,
-                within,
-                f"{weakest.train} to {weakest.test} keeps {percent(max(0.0, min(kept)))}",
-            ),
-        )
+        least = min(kept)
+        pair = pairs[kept.index(least)]
+        within = Estimate(pair.within, pair.within, pair.within, pair.auroc.n)
+        reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))}"
+        second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
+        checks = first, second
     says = "A probe found in one domain reads the others."
     return Claim(ClaimName.TRANSFER, says, checks, Heading.TRANSFER)
 
@@ -210,46 +174,35 @@ def worsens(capability: ExcessSlope) -> bool:
 def cost(findings: Findings) -> Claim:
     """Does anything as cheap read as well?"""
     rivals = findings.cheap_rivals
-    name, rule = (
-        "beats the cheap",
-        "every rival that costs no more is beaten (paired test, Holm's p at most 0.05)",
-    )
+    name = "beats the cheap"
+    rule = "every rival that costs no more is beaten (paired test, Holm's p at most 0.05)"
     check = Check(name, rule, None, reads=ABSENT)
     if rivals:
-        beaten = [r for r in rivals if r.difference.value > 0 and r.p_corrected <= LEVEL]
-        others = [spaced(rival.name) for rival in rivals if rival not in beaten]
+        others = [spaced(r.name) for r in rivals if not (r.gap.value > 0 and r.p <= LEVEL)]
         more = f" and {len(others) - 4} more" if len(others) > 4 else ""
         reads = f"not beaten: {', '.join(others[:4])}{more}"
-        reads = reads if others else f"all {len(beaten)} rivals beaten"
-        nearest = min(rivals, key=lambda rival: rival.difference.value)
-        reads += f"; nearest is {spaced(nearest.name)}, difference {nearest.difference.signed()}"
-        check = Check(
-            name,
-            rule,
-            not others,
-            nearest.difference,
-            reads=reads,
-            unit=Unit.AUROC_DIFFERENCE,
-            line=0.0,
-            p=nearest.p_corrected,
-        )
+        reads = reads if others else f"all {len(rivals)} rivals beaten"
+        nearest = min(rivals, key=lambda rival: rival.gap.value)
+        reads += f"; nearest is {spaced(nearest.name)}, difference {nearest.gap.signed()}"
+        unit, p = Unit.AUROC_DIFFERENCE, nearest.p
+        check = Check(name, rule, not others, nearest.gap, reads=reads, unit=unit, line=0.0, p=p)
     return Claim(ClaimName.COST, "Nothing as cheap reads as well.", (check,), Heading.RIVALS)
 
 
-def _check_number(
+def _check_interval(
     name: str,
     rule: str,
     number: Estimate | None,
     *,
-    holds: Callable[[Estimate], bool],
     reads: Callable[[Estimate], str],
     unit: Unit = Unit.AUROC,
     line: float = 0.5,
 ) -> Check:
-    """One number against a line; not tested where it was not measured."""
+    """The interval lies above the line; not tested where the number was not measured."""
     if number is None:
         return Check(name, rule, None, reads=ABSENT, unit=unit, line=line)
-    return Check(name, rule, holds(number), number, reads=reads(number), unit=unit, line=line)
+    holds = number.low > line
+    return Check(name, rule, holds, number, reads=reads(number), unit=unit, line=line)
 
 
 def _check_null(
@@ -259,50 +212,40 @@ def _check_null(
     *,
     null: Estimate | None,
     p: float | None,
-    reads: Callable[[float, float, float], str],
+    reads: str,
 ) -> Check:
     """A number against its null; not tested where too few draws were made."""
     if p is None or number is None or null is None:
         return Check(name, rule, None, number, null, FEW_DRAWS, p=p)
-    return Check(name, rule, p <= LEVEL, number, null, reads(number.value, null.value, p), p=p)
+    reads = reads.format(own=number.value, null=null.value, p=p)
+    return Check(name, rule, p <= LEVEL, number, null, reads, p=p)
 
 
-def _check_held_fixed(one: HeldFixed, reads: bool) -> Check:
-    """`reads`: with nothing held fixed the detector is above chance, so something is lost here."""
-    enough_pairs = one.fewest >= ENOUGH
+def _check_held_fixed(one: HeldFixed, reads_at_all: bool) -> Check:
+    """`reads_at_all`: above chance with nothing held fixed, so that something is lost here."""
+    enough_pairs = one.fewest >= conventions.ENOUGH
     shown = one.pairs if enough_pairs else one.adjusted
     holds = one.adjusted.low > 0.5 and shown.low > 0.5
     lower = min((one.adjusted, shown), key=lambda estimate: estimate.low)
     few = "" if enough_pairs else " (too few alike pairs)"
-    explained = f": {one.name} may explain it" if reads and not holds else ""
-    return Check(
-        f"at equal {one.name}",
-        _HELD_FIXED,
-        holds if lower.known else None,
-        lower,
-        one.alone,
-        f"at equal {one.name} {lower:.2f}{few}{explained}",
-    )
+    explained = f": {one.name} may explain it" if reads_at_all and not holds else ""
+    name = f"at equal {one.name}"
+    reads = f"{name} {lower:.2f}{few}{explained}"
+    return Check(name, _HELD_FIXED, holds if lower.known else None, lower, one.alone, reads)
 
 
-def _check_added(name: str, to: str, rivals: Sequence[AddedValue]) -> Check:
+def _check_added(name: str, to: str, rivals: Sequence[RivalGap]) -> Check:
     rule = (
         f"to every rival that reads {to} the neurons add held-out likelihood (interval above 0 "
         "and permutation p at most 0.05)"
     )
+    unit = Unit.MILLINATS
     if not rivals:
-        return Check(name, rule, None, reads=ABSENT, unit=Unit.MILLINATS)
-    least = min(rivals, key=lambda rival: rival.gain.low)
-    return Check(
-        name,
-        rule,
-        all(rival.gain.low > 0 and rival.p <= LEVEL for rival in rivals),
-        least.gain,
-        reads=f"over {spaced(least.name)} they add {least.gain.signed('.0f')} {Unit.MILLINATS}",
-        unit=Unit.MILLINATS,
-        line=0.0,
-        p=max(rival.p for rival in rivals),
-    )
+        return Check(name, rule, None, reads=ABSENT, unit=unit)
+    least, p = min(rivals, key=lambda rival: rival.gap.low), max(rival.p for rival in rivals)
+    holds = all(rival.gap.low > 0 and rival.p <= LEVEL for rival in rivals)
+    reads = f"over {spaced(least.name)} they add {least.gap.signed('.0f')} {unit}"
+    return Check(name, rule, holds, least.gap, reads=reads, unit=unit, line=0.0, p=p)
 
 
 def _check_slope(name: str, rule: str, shown: ExcessSlope | None, holds: bool, unit: Unit) -> Check:

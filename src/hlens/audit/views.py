@@ -1,5 +1,6 @@
 """Ways to hold a covariate fixed: strata, a matched subset, an adjustment fitted in training."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
+from hlens.audit.covariates import Scored
 from hlens.evaluation.pairs import Alike
 
 MOST_STRATA = 8
@@ -77,32 +79,27 @@ def match_alike(
 
 
 def adjust_scores(
-    scores: Float[np.ndarray, " row"],
-    covariates: pd.DataFrame,
-    *,
-    train_scores: Float[np.ndarray, " example"],
-    train_labels: Bool[np.ndarray, " example"],
-    train_covariates: pd.DataFrame,
+    train: Scored, test: Scored, *, columns: Sequence[str]
 ) -> Float[np.ndarray, " row"]:
-    """Scores less what the covariates predict of a true answer's score.
+    """Test scores less what some covariates predict of a true answer's score.
 
     The AUROC of what is left is the covariate-adjusted one of Janes and Pepe (2009, Biometrika 96):
     each hallucinated answer is placed among true ones of its own kind. The prediction is quadratic
-    in numbers and free in categories, and is fitted to the true answers of the training part.
+    in numbers and free in categories. It is fitted to the true answers of the training part: fitted
+    to both labels it would also take off what the detector knows of truth.
     """
-    # Fitted to both labels it would also take off what the detector knows of truth.
-    true = ~train_labels
-    model = _model_on(train_covariates, Ridge(alpha=1.0))
-    model.fit(train_covariates[true], train_scores[true])
-    return scores - model.predict(covariates)
+    inside, true = train.covariates.filter(columns), ~train.labels
+    model = _model_on(inside, Ridge(alpha=1.0)).fit(inside[true], train.scores[true])
+    return test.scores - model.predict(test.covariates.filter(columns))
 
 
 def hallucination_odds(
-    train: pd.DataFrame, test: pd.DataFrame, *, labels: Bool[np.ndarray, " example"]
+    train: Scored, test: Scored, *, columns: Sequence[str]
 ) -> Float[np.ndarray, " row"]:
-    """Log-odds of hallucination of each test row by its covariates alone."""
-    model = _model_on(train, LogisticRegression(max_iter=2000)).fit(train, labels)
-    return model.decision_function(test)
+    """Log-odds of hallucination of each test example by some covariates alone."""
+    inside = train.covariates.filter(columns)
+    model = _model_on(inside, LogisticRegression(max_iter=2000)).fit(inside, train.labels)
+    return model.decision_function(test.covariates.filter(columns))
 
 
 def _model_on(table: Any, estimator: Ridge | LogisticRegression) -> Pipeline:

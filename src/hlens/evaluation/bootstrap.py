@@ -62,16 +62,10 @@ def estimate_statistic(
     seed: int = 0,
     level: float = 0.95,
 ) -> Estimate:
-    """Any statistic of weighted examples, with its percentile interval.
+    """Any statistic of `n` weighted examples, with its percentile interval.
 
-    Args:
-        statistic: The statistic for each row of weights; NaN where a resample leaves it undefined.
-        n: Number of examples.
-        value: The statistic on the examples themselves; None has `statistic` compute it.
-        groups: Group of each example; None makes every example its own group.
-        n_boot: Number of resamples.
-        seed: Seed of the resamples.
-        level: Coverage of the interval.
+    `statistic` gives its value for each row of weights, NaN where a resample leaves it undefined;
+    `value` is that on the examples themselves, where it need not be computed from weights of one.
     """
     if value is None:
         value = float(statistic(np.ones((1, n)))[0])

@@ -72,9 +72,8 @@ def controls(
     selected = detector.selected
 
     def estimate(scores: ArrayLike) -> Estimate:
-        return estimate_auroc(
-            scores, test.labels.numpy(), groups=test.groups, n_boot=n_boot, seed=seed
-        )
+        label, groups = test.labels.numpy(), test.groups
+        return estimate_auroc(scores, label, groups=groups, n_boot=n_boot, seed=seed)
 
     own = estimate(detector(test).numpy())
     shuffled, failures = shuffled_aurocs(

@@ -51,13 +51,7 @@ class CrossFit:
     def fit(
         self, members: Sequence[Members], probe: BaseEstimator, *, progress: Progress | None = None
     ) -> "CrossFit":
-        """Fit each training set outside each fold, and score all of that fold.
-
-        Args:
-            members: Examples of each training set.
-            probe: The estimator; cloned for each fit.
-            progress: Called with the number of fits done and of all.
-        """
+        """Fit the members of each training set outside each fold, and score all of that fold."""
         parts = range(int(self.fold.max()) + 1)
         for source, chosen in enumerate(members):
             for part in parts:

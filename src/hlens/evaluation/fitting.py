@@ -56,11 +56,9 @@ def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
 
 
 def fix_C(probe: BaseEstimator, detector: Detector) -> BaseEstimator:
-    """The probe with the C that it chose on the data of its detector.
+    """The probe with the C that it chose when it found the detector.
 
-    Args:
-        probe: Any estimator; only a `SparseProbe` with ``C="cv"`` is changed, and it is copied.
-        detector: What it found; a detector that does not say its C changes nothing.
+    Only a `SparseProbe` with ``C="cv"`` is changed, and it is copied.
     """
     chosen = detector.fit.get("C")
     if not isinstance(probe, SparseProbe) or probe.C != "cv" or chosen is None:
@@ -94,15 +92,9 @@ def refit_scores(
 def refit_random_sets(
     train: Contributions, test: Contributions, *, sets: Iterable[NeuronSet]
 ) -> tuple[list[float], str]:
-    """Held-out AUROC of the refit on each random set, and why some could not be drawn.
+    """Held-out AUROC of the refit on each random set, and why some could not be drawn, or nothing.
 
-    Args:
-        train: Training contributions.
-        test: Contributions to score.
-        sets: The sets, from `NeuronSet.random_sets`, which may run out of other neurons.
-
-    Returns:
-        The AUROC of each set that could be drawn, and the reason where that was not all.
+    The sets are those of `NeuronSet.random_sets`, which may run out of other neurons.
     """
     areas: list[float] = []
     try:

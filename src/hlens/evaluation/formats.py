@@ -103,41 +103,39 @@ def changed(train: Cell, test: Cell) -> Changed:
 
 
 def _mean_by_change(cells: Sequence[Cell], data: Contributions, fitted: CrossFit) -> pd.DataFrame:
-    able = [at for at in range(len(cells)) if at not in fitted.failed]
+    able = [k for k in range(len(cells)) if k not in fitted.failed]
     names = np.asarray(data.domains)
-    areas = {at: fitted.placements(able, names == cell_name(cells[at])) for at in able}
-    rows = [_mean_of(relation, cells, areas) for relation in Changed]
+    areas = [fitted.placements(able, names == cell_name(cells[k])) for k in able]
+    rows = [_mean_of(relation, [cells[k] for k in able], areas) for relation in Changed]
     table = pd.DataFrame([row for row in rows if row]).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
 
 
-def _mean_of(relation: Changed, cells: Sequence[Cell], areas: dict[int, Placements]) -> Row | None:
+def _mean_of(relation: Changed, cells: Sequence[Cell], areas: Sequence[Placements]) -> Row | None:
     """The mean of one relation over the tested cells, each a column of the transfer matrix.
 
     A mean of AUROCs is a linear combination of them, so its variance follows from the covariance
     of each column; columns are tested on different groups and add up as independent.
     """
-    able = list(areas)
-    trained = {
-        at: [k for k, source in enumerate(able) if changed(cells[source], cells[at]) == relation]
-        for at in able
-    }
-    columns = [at for at in able if trained[at]]
+    trained = [
+        [k for k, source in enumerate(cells) if changed(source, tested) == relation]
+        for tested in cells
+    ]
+    columns = [k for k in range(len(cells)) if trained[k]]
     if not columns:
         return None
     value = drop = value_variance = drop_variance = 0.0
-    for at in columns:
-        mean = np.zeros(len(able))
-        mean[trained[at]] = 1 / len(trained[at]) / len(columns)
-        own = np.zeros(len(able))
-        own[able.index(at)] = 1 / len(columns)
-        area = areas[at]
+    for column in columns:
+        mean, own = np.zeros((2, len(cells)))
+        mean[trained[column]] = 1 / len(trained[column]) / len(columns)
+        own[column] = 1 / len(columns)
+        area = areas[column]
         value += float(mean @ area.auroc)
         drop += float((own - mean) @ area.auroc)
         value_variance += float(mean @ area.covariance @ mean)
         drop_variance += float((own - mean) @ area.covariance @ (own - mean))
-    row: Row = {"changed": relation, "n_pairs": sum(map(len, trained.values()))}
+    row: Row = {"changed": relation, "n_pairs": sum(map(len, trained))}
     row |= {"n_tested": len(columns), "auroc": value}
     row |= _ends(value, value_variance)
     if relation != Changed.NOTHING:

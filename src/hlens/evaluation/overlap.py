@@ -13,6 +13,7 @@ A small overlap is not "none": sets found on two halves of *one* domain overlap 
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -58,14 +59,13 @@ def overlap(
         nulls["contribution"] = "_contribution"
     strata = {null: null_strata(sets[0], null, contribution=contribution) for null in nulls}
     rows: list[Row] = []
-    for i, a in enumerate(sets):
-        for b in sets[i + 1 :]:
-            row = _counted(a, b)
-            for null, suffix in nulls.items():
-                expected, p = chance_overlap(a, b, strata=strata[null])
-                fold = len(a & b) / expected if expected else float("nan")
-                row |= {f"expected{suffix}": expected, f"fold{suffix}": fold, f"p{suffix}": p}
-            rows.append(row)
+    for a, b in combinations(sets, 2):
+        row = _count_shared(a, b)
+        for null, suffix in nulls.items():
+            expected, p = chance_overlap(a, b, strata=strata[null])
+            fold = len(a & b) / expected if expected else float("nan")
+            row |= {f"expected{suffix}": expected, f"fold{suffix}": fold, f"p{suffix}": p}
+        rows.append(row)
     table = pd.DataFrame(rows)
     for suffix in nulls.values():
         table[f"p_corrected{suffix}"] = holm(table[f"p{suffix}"].to_numpy(dtype=float))
@@ -77,13 +77,8 @@ def chance_overlap(
 ) -> tuple[float, float]:
     """Expected number of shared neurons, and the chance of as many as there are or more.
 
-    Exact: the sum of one hypergeometric number a stratum.
-
-    Args:
-        a: One set.
-        b: Another, of the same model.
-        strata: Stratum of each neuron of the model (layers end to end); each set keeps its
-            number in every stratum.
+    Exact: the sum of one hypergeometric number a stratum. Each set keeps its number in every
+    stratum (one for each neuron of the model, layers end to end).
     """
     n_strata = int(strata.max()) + 1
     size = np.bincount(strata, minlength=n_strata)
@@ -104,11 +99,7 @@ def null_strata(
 ) -> Int[np.ndarray, " feature"]:
     """Stratum of each neuron of the model under a null, layers end to end.
 
-    Args:
-        like: Any set of the model.
-        null: ``"hypergeometric"``, ``"layer"`` or ``"contribution"`` (bins of about 50 neurons
-            in each layer, by mean contribution).
-        contribution: Mean contribution of each neuron, for ``"contribution"``.
+    ``"contribution"`` makes bins of about 50 neurons in each layer, by mean contribution.
 
     Raises:
         HlensError: No contributions, or those of another model.
@@ -164,17 +155,13 @@ def jaccard(a: NeuronSet, b: NeuronSet) -> float:
     return len(a & b) / either if either else 0.0
 
 
-def _counted(a: NeuronSet, b: NeuronSet) -> Row:
+def _count_shared(a: NeuronSet, b: NeuronSet) -> Row:
     shared, smaller = len(a & b), min(len(a), len(b))
     return {
-        "a": a.name,
-        "b": b.name,
-        "n_a": len(a),
-        "n_b": len(b),
-        "shared": shared,
+        "a": a.name, "b": b.name, "n_a": len(a), "n_b": len(b), "shared": shared,
         "jaccard": jaccard(a, b),
         "overlap_coefficient": shared / smaller if smaller else float("nan"),
-    }
+    }  # fmt: skip
 
 
 def _check(sets: Sequence[NeuronSet]) -> None:

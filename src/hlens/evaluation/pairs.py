@@ -40,8 +40,7 @@ def estimate_over_pairs(
         seed: Seed of the resamples.
 
     Returns:
-        The estimate; its ``n`` counts the examples of at least one pair. All is NaN where no pair
-        counts.
+        The estimate; its ``n`` counts the examples of at least one pair. NaN where no pair counts.
 
     Raises:
         HlensError: One class only, or a score that is not finite.
@@ -52,7 +51,8 @@ def estimate_over_pairs(
     1.0
     """
     score, label = check_scores(scores, labels)
-    wins = _wins(score[label], score[~label]) * alike
+    # 1 where the hallucinated one scores higher, one half for a tie.
+    wins = (np.sign(score[label][:, None] - score[~label][None, :]) + 1) / 2 * alike
     counted = alike.astype(np.float64)
 
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
@@ -85,9 +85,3 @@ def alike_pairs(values: ArrayLike, labels: ArrayLike, *, caliper: float = 0.05) 
     number = value.astype(np.float64)
     reach = caliper * number.std()
     return np.abs(number[label][:, None] - number[~label][None, :]) <= reach
-
-
-def _wins(hallucinated: np.ndarray, true: np.ndarray) -> Float[np.ndarray, "hallucinated true"]:
-    """1 where the hallucinated one scores higher, one half for a tie."""
-    difference = hallucinated[:, None] - true[None, :]
-    return (np.sign(difference) + 1) / 2

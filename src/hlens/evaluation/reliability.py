@@ -7,6 +7,7 @@ overlap itself at the same sample size.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pandas as pd
@@ -39,11 +40,6 @@ class Halves:
 
     sets: Mapping[str, Sequence[tuple[NeuronSet, NeuronSet]]]
     n_half: Mapping[str, int]
-
-    @property
-    def repeats(self) -> int:
-        """Number of splits of each domain."""
-        return min(map(len, self.sets.values()), default=0)
 
     def frequencies(self, domain: str) -> Float[Tensor, "layer neuron"]:
         """How often each neuron was selected over all halves of a domain."""
@@ -143,15 +139,14 @@ def reliability(halves: Halves) -> pd.DataFrame:
     """
     names = list(halves.sets)
     rows: list[Row] = []
-    for i, a in enumerate(names):
-        for b in names[i:]:
-            # Halves of one domain must not be compared with themselves; across domains any may.
-            pairs = [
-                pair
-                for one, two in zip(halves.sets[a], halves.sets[b], strict=True)
-                for pair in ([one] if a == b else [(one[0], two[1]), (one[1], two[0])])
-            ]
-            rows.append(_pair_row(a, b, pairs, n=min(halves.n_half[a], halves.n_half[b])))
+    for a, b in combinations_with_replacement(names, 2):
+        # Halves of one domain must not be compared with themselves; across domains any may.
+        pairs = [
+            pair
+            for one, two in zip(halves.sets[a], halves.sets[b], strict=True)
+            for pair in ([one] if a == b else [(one[0], two[1]), (one[1], two[0])])
+        ]
+        rows.append(_pair_row(a, b, pairs, n=min(halves.n_half[a], halves.n_half[b])))
     return pd.DataFrame(rows)
 
 
@@ -180,13 +175,12 @@ def frequency_correlation(
             "model"
         )
     rows: list[Row] = []
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            one, two = (frequencies[name].flatten().double().numpy() for name in (a, b))
-            constant = np.ptp(one) == 0 or np.ptp(two) == 0
-            rho = float("nan") if constant else float(np.asarray(spearmanr(one, two))[0])
-            either, both = int(((one > 0) | (two > 0)).sum()), int(((one > 0) & (two > 0)).sum())
-            rows.append({"a": a, "b": b, "rho": rho, "n_either": either, "n_both": both})
+    for a, b in combinations(names, 2):
+        one, two = (frequencies[name].flatten().double().numpy() for name in (a, b))
+        constant = np.ptp(one) == 0 or np.ptp(two) == 0  # a correlation with a constant is none
+        rho = float("nan") if constant else float(np.asarray(spearmanr(one, two))[0])
+        either, both = int(((one > 0) | (two > 0)).sum()), int(((one > 0) & (two > 0)).sum())
+        rows.append({"a": a, "b": b, "rho": rho, "n_either": either, "n_both": both})
     return pd.DataFrame(rows)
 
 

@@ -36,7 +36,7 @@ def accuracy(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Share of examples on the right side of the detector's threshold.
+    """Share of examples on the right side of the detector's threshold; as `evaluate` otherwise.
 
     Args:
         detector: The detector.
@@ -45,9 +45,6 @@ def accuracy(
             whatever the balance of the classes.
         n_boot: Resamples of whole groups for the interval (95 %, percentile).
         seed: Seed of the resamples.
-
-    Raises:
-        HlensError: One class only, or contributions that the detector does not read.
     """
     label = data.labels.numpy()
     check_both_classes(label, "accuracy")

@@ -81,15 +81,14 @@ def k_sweep(
     cv = _cross_validate(train, probe, ceiling=ceiling, ks=ks, folds=folds, seed=seed)
 
     def estimate(scores: Float[np.ndarray, " example"]) -> Estimate:
-        return estimate_auroc(
-            scores, test.labels.numpy(), groups=test.groups, n_boot=n_boot, seed=seed
-        )
+        label, groups = test.labels.numpy(), test.groups
+        return estimate_auroc(scores, label, groups=groups, n_boot=n_boot, seed=seed)
 
     order = rank_neurons(train, probe, n=ks[-1])
     rows: list[Row] = []
-    for at, k in enumerate(ks):
+    for i, k in enumerate(ks):
         own = estimate(refit_scores(train, test, neurons=order[:k]))
-        rows.append(_sweep_row(Sweep.TOP, k, own, cv_auroc=cv.auroc[at], cv_se=cv.se[at]))
+        rows.append(_sweep_row(Sweep.TOP, k, own, cv_auroc=cv.auroc[i], cv_se=cv.se[i]))
         rows += _random_rows(train, test, top=order[:k], draws=draws, seed=seed)
     own = estimate(fit_detector(train, ceiling)(test).numpy())
     rows.append(_sweep_row(Sweep.ALL, n_neurons, own, cv_auroc=cv.auroc[-1], cv_se=cv.se[-1]))
@@ -116,14 +115,15 @@ def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
         sweep[sweep.neurons == Sweep.RANDOM_BY_LAYER].set_index("k"),
     )
     ceiling = ceiling_of(sweep).value
-    if not sweep.chosen.any():
-        row = {"k": None, "auroc": None, "low": None, "high": None, "ceiling": ceiling}
-        return pd.DataFrame([row | {"random_auroc": None, "random_k": None}])
-    own = top.loc[top.chosen].iloc[0]
-    as_good = random.index[random.auroc >= own.auroc]
-    row = {"k": int(own.k), "auroc": own.auroc, "low": own.low, "high": own.high}
-    row |= {"ceiling": ceiling, "random_auroc": float(random.auroc[own.k])}
-    return pd.DataFrame([row | {"random_k": int(as_good.min()) if len(as_good) else None}])
+    columns = ["k", "auroc", "low", "high", "ceiling", "random_auroc", "random_k"]
+    row: Row = dict.fromkeys(columns) | {"ceiling": ceiling}
+    if sweep.chosen.any():
+        own = top.loc[top.chosen].iloc[0]
+        as_good = random.index[random.auroc >= own.auroc]
+        row |= {"k": int(own.k), "auroc": own.auroc, "low": own.low, "high": own.high}
+        row |= {"random_auroc": float(random.auroc[own.k])}
+        row |= {"random_k": int(as_good.min()) if len(as_good) else None}
+    return pd.DataFrame([row])
 
 
 def ceiling_of(sweep: pd.DataFrame) -> Estimate:

@@ -68,13 +68,9 @@ def _parts(data: Contributions, shares: Sequence[float], seed: int) -> Int[Tenso
 def assign_groups(
     groups: Sequence[str], strata: Sequence[str], *, shares: Sequence[float], seed: int
 ) -> Int[np.ndarray, " example"]:
-    """Part of each example: whole groups go where their strata are least filled.
+    """Part of each example: whole groups go where their strata (domain and class) are least filled.
 
-    Args:
-        groups: Group of each example.
-        strata: Stratum of each example (domain and class).
-        shares: Share of every stratum that each part should get; sums to 1.
-        seed: Seed of the order in which groups of one size are placed.
+    Each part gets its share of every stratum as nearly as whole groups allow.
     """
     _, code = np.unique(np.asarray(groups), return_inverse=True)
     _, stratum = np.unique(np.asarray(strata), return_inverse=True)

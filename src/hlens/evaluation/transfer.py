@@ -27,7 +27,7 @@ from hlens.types import Contributions
 from hlens.types.labels import Pool
 
 Row = dict[str, object]
-Source = tuple[str, str | None]
+Source = tuple[str, str | None]  # a training set, and the one domain it is tested on or None
 
 
 def transfer(
@@ -83,14 +83,7 @@ def transfer(
 def tabulate_transfer(
     data: Contributions, sources: Sequence[Source], *, fitted: CrossFit
 ) -> pd.DataFrame:
-    """The table of `transfer`, from the scores of its training sets.
-
-    Args:
-        data: The contributions that were scored.
-        sources: The training sets: their name, and the one domain that each is tested on (None:
-            every domain). Each domain's own is among them.
-        fitted: Scores of these sources, in their order.
-    """
+    """The table of `transfer`; each domain's own training set is among the sources."""
     domains = list(dict.fromkeys(data.domains))
     rows = [row for domain in domains for row in _rows_of_tested(data, domain, sources, fitted)]
     table = pd.DataFrame(rows)
@@ -113,7 +106,7 @@ def _check_domains(data: Contributions) -> list[str]:
 
 
 def _training_sets(domains: Sequence[str], pooled: bool) -> list[Source]:
-    """What is trained on: (name, the one tested domain or None for all)."""
+    """Each domain, then the pools."""
     sources: list[Source] = [(domain, None) for domain in domains]
     if pooled:
         sources.append((Pool.ALL, None))

@@ -128,12 +128,8 @@ def max_t_p(data: Contributions, *, permutations: int = 1000, seed: int = 0) -> 
     The max-T permutation test, single step (Westfall and Young 1993).
 
     The statistic is the standardised rank sum, two-sided; labels are permuted by group, so that
-    the dependence between neurons and within groups is that of the data.
-
-    Args:
-        data: The contributions, of both classes.
-        permutations: Number of permutations; the smallest p is 1 / (permutations + 1).
-        seed: Seed of the permutations.
+    the dependence between neurons and within groups is that of the data. The smallest p is
+    1 / (permutations + 1).
     """
     drawn = [permute_labels(data, [seed, repeat]) for repeat in range(permutations)]
     labels = torch.stack([data.labels, *drawn], dim=1).float()

@@ -115,18 +115,13 @@ class AuditCard:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "AuditCard":
         """Read what `to_dict` wrote; verdicts follow from the checks."""
-        claims = tuple(
-            Claim(
-                claim["name"],
-                claim["says"],
-                tuple(_check(check) for check in claim["checks"]),
-                claim["figure"],
-            )
-            for claim in table["claims"]
+        claims = (
+            Claim(c["name"], c["says"], tuple(map(_read_check, c["checks"])), c["figure"])
+            for c in table["claims"]
         )
-        return cls(table["model"], table["about"], claims)
+        return cls(table["model"], table["about"], tuple(claims))
 
 
-def _check(row: Mapping[str, Any]) -> Check:
+def _read_check(row: Mapping[str, Any]) -> Check:
     number, beside = (row[key] and Estimate(**row[key]) for key in ("number", "beside"))
     return Check(**{**row, "number": number, "beside": beside})

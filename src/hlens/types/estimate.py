@@ -56,7 +56,7 @@ class Estimate:
         n = row.get("n")
         return cls(number, low, high, 0 if n is None or n != n else int(n))
 
-    def to_row(self, value: str = "auroc", *, ends: str = "") -> dict[str, float]:
+    def to_row(self, value: str = "auroc", *, ends: str = "") -> dict[str, float | int]:
         """The columns that `from_row` reads."""
         return {value: self.value, f"{ends}low": self.low, f"{ends}high": self.high, "n": self.n}
 
@@ -70,11 +70,7 @@ class Estimate:
         return Estimate(factor * self.value, factor * self.low, factor * self.high, self.n)
 
     def interval(self, number: str | Callable[[float], str] = ".3f") -> str:
-        """The interval in brackets.
-
-        Args:
-            number: Format of both ends, or a function that writes a number.
-        """
+        """The interval in brackets; `number` is a format, or a function that writes a number."""
         write = number if callable(number) else lambda end: format(end, number)
         return f"[{write(self.low)}, {write(self.high)}]"
 

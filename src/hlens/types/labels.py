@@ -60,14 +60,6 @@ class Agreement(StrEnum):
     CHANCE = "chance, same layers"
 
 
-class Contrast(StrEnum):
-    """Column ``what`` of `hlens.audit.truth_by_length`, after its four cells."""
-
-    TRUTH = "truth"
-    LENGTH = "length"
-    INTERACTION = "interaction"
-
-
 class View(StrEnum):
     """Column ``view`` of `hlens.audit.confounds`."""
 

@@ -66,24 +66,21 @@ class NeuronSet:
         return neuron in self.members
 
     def __and__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._with(self.members & self._like(other).members, other)
+        return self._combine(other, self.members & other.members)
 
     def __or__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._with(self.members | self._like(other).members, other)
+        return self._combine(other, self.members | other.members)
 
     def __sub__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._with(self.members - self._like(other).members, other)
+        return self._combine(other, self.members - other.members)
 
-    def _like(self, other: "NeuronSet") -> "NeuronSet":
+    def _combine(self, other: "NeuronSet", members: frozenset[Neuron]) -> "NeuronSet":
         shapes = (self.n_layers, self.d_mlp), (other.n_layers, other.d_mlp)
         if shapes[0] != shapes[1] or (self.model and other.model and self.model != other.model):
             raise HlensError(
                 f"neuron sets of different models do not combine: {shapes[0]} layers x neurons "
                 f"({self.model}) and {shapes[1]} ({other.model}); use sets of one model"
             )
-        return other
-
-    def _with(self, members: frozenset[Neuron], other: "NeuronSet") -> "NeuronSet":
         known = {**(other.weights or {}), **(self.weights or {})}
         weights = {n: known[n] for n in members if n in known} or None
         return replace(self, members=members, weights=weights, model=self.model or other.model)
