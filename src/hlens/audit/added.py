@@ -61,7 +61,7 @@ def added_value(
         seed: Seed of permutations and resamples.
 
     Returns:
-        One row a rival: ``detector, gain, low, high, p, p_corrected, gain_of_rival,
+        One row per rival: ``detector, gain, low, high, p, p_corrected, gain_of_rival,
         gain_of_rival_low, gain_of_rival_high, n``. ``gain`` is the mean log-likelihood of a
         test answer (millinats) with rival and H-neurons less that with the rival alone.
     """
@@ -110,14 +110,11 @@ def gain(
         return 1000 * (_log_likelihoods(designs, labels) - alone)
 
     each = gain_of_each(added[0][None], added[1][None])[0]
+    value = float(each.mean())
     estimate = estimate_statistic(
-        lambda weights: weights @ each / weights.sum(axis=1),
-        len(each),
-        value=float(each.mean()),
-        groups=groups[1],
-        n_boot=n_boot,
-        seed=seed,
-    )
+        lambda weights: weights @ each / weights.sum(axis=1), len(each),
+        value=value, groups=groups[1], n_boot=n_boot, seed=seed,
+    )  # fmt: skip
     if not permutations:
         return estimate, float("nan")
     # Only the remainder is dealt out: a null that also lost what the base predicts would call any

@@ -63,16 +63,13 @@ class Scored:
 
     def select(self, mask: Bool[np.ndarray, " example"]) -> "Scored":
         """The chosen examples."""
-        return Scored(
-            self.scores[mask],
-            self.labels[mask],
-            list(np.asarray(self.groups)[mask]),
-            self.covariates.loc[mask].reset_index(drop=True),
-        )
+        groups = list(np.asarray(self.groups)[mask])
+        covariates = self.covariates.loc[mask].reset_index(drop=True)
+        return Scored(self.scores[mask], self.labels[mask], groups, covariates)
 
 
 def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """What a detector could read in place of truth, one row an example.
+    """What a detector could read in place of truth, one row per example.
 
     Args:
         examples: The examples.

@@ -1,7 +1,7 @@
 """Findings: the numbers that decide a card, out of an audit's tables. Nothing is judged here."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -148,7 +148,7 @@ def collect_findings(
     agreement = _rows_by("what", halves)
     probe, shuffled = control[Control.PROBE], control[Control.SHUFFLED_LABELS]
     selected, random = control[Control.SELECTED_REFIT], control[Control.RANDOM_NEURONS]
-    again = _estimate(refit[Refit.OTHER_SPLIT], "shared")
+    again = _estimate(refit[Refit.OTHER_SPLIT], "shared")  # the interval of the row is the AUROC's
     return Findings(
         auroc=_estimate(probe),
         shuffled=_estimate(shuffled),
@@ -164,7 +164,7 @@ def collect_findings(
         random_p=_p_against(random, selected),
         halves=_estimate(agreement[Agreement.HALVES], "shared"),
         chance=_estimate(agreement[Agreement.CHANCE], "shared"),
-        other_split=again and _without_interval(again.value, again.n),
+        other_split=again and replace(again, low=again.value, high=again.value),
         over_without=_difference(refit[Refit.WITHOUT_NEURONS]),
         transfers=tuple(_transfer_pairs(transfer)) if transfer is not None else (),
         slopes=tuple(_excess_slopes(slopes)) if slopes is not None else (),
@@ -183,10 +183,6 @@ def _estimate(row: Row, value: str = "auroc", ends: str = "") -> Estimate | None
 
 def _difference(row: Row) -> Estimate | None:
     return _estimate(row, "difference", "difference_")
-
-
-def _without_interval(value: float, n: int) -> Estimate:
-    return Estimate(value, value, value, n)
 
 
 def _p_against(null: Row, row: Row) -> float | None:

@@ -56,10 +56,7 @@ def second_labels(
 
 
 def known_evidence(
-    examples: Sequence[Example],
-    judgements: Sequence[Judgement],
-    *,
-    contributions: Contributions,
+    examples: Sequence[Example], judgements: Sequence[Judgement], *, contributions: Contributions
 ) -> Evidence:
     """What rivals may look at without running the model again.
 

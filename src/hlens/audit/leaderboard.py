@@ -84,7 +84,7 @@ def leaderboard(
 
 def compare_auroc(
     first: np.ndarray, second: np.ndarray, *, labels: np.ndarray, groups: Sequence[str]
-) -> dict[str, float]:
+) -> dict[str, float | int]:
     """AUROC of the first less that of the second, its 95 % interval and two-sided p, as columns.
 
     >>> score = np.arange(6.0)
@@ -112,7 +112,7 @@ def score_all(
     """Scores of the H-neurons and of all rivals.
 
     Args:
-        evidence: What the rivals read, one row an example.
+        evidence: What the rivals read, one row per example.
         in_test: Which rows are held out.
         probe: Refitted in folds of the training part, its choice of C included.
         detector: What it found on the whole training part; scores the test part.
@@ -128,7 +128,7 @@ def score_all(
     inside = torch.from_numpy(~in_test)
     evidence = replace(evidence, measured={})  # no rival reads it, and a fold would copy it
     train, test = evidence.select(inside), evidence.select(~inside)
-    own = nested_scores(train.contributions, probe, FOLDS)
+    own = nested_scores(train.contributions, probe, folds=FOLDS)
     both = {Part.TRAIN: own.scores, Part.TEST: detector(test.contributions).double().numpy()}
     score = _Scorer(seed, progress, sum(1 + (FOLDS if rival.learns else 1) for rival in rivals))
     of_test = score(rivals, train, test)
@@ -185,8 +185,7 @@ def _score_out_of_fold(
 
 
 def _score_rows(name: str, both: Mapping[Part, np.ndarray], cost: tuple[int, int]) -> pd.DataFrame:
-    rows = [
-        pd.DataFrame({"detector": name, "part": str(part), "score": score})
-        for part, score in both.items()
-    ]
-    return pd.concat(rows).assign(passes=cost[0], samples=cost[1], note="")
+    parts = (pd.DataFrame({"part": str(part), "score": score}) for part, score in both.items())
+    rows = pd.concat(parts)
+    rows.insert(0, "detector", name)
+    return rows.assign(passes=cost[0], samples=cost[1], note="")

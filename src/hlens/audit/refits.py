@@ -194,7 +194,9 @@ class _Refits:
             wrong = replace(train, labels=torch.from_numpy(labels))
             return auroc(fit_detector(wrong, self.fixed)(test).numpy(), test.labels.numpy())
 
-        table = flip_sensitivity(train.labels.numpy(), score, FLIPS, draws, self.seed)
+        table = flip_sensitivity(
+            train.labels.numpy(), score, rates=FLIPS, draws=draws, seed=self.seed
+        )
         for row in table.to_dict("records"):
             spread = replace(Estimate.from_row(row, "value"), n=len(test))
             note = f"training labels only; mean, least and greatest of {draws} draws"

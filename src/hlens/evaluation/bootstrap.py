@@ -41,14 +41,9 @@ def estimate_auroc(
     0.889 [0.500, 1.000] (n=6)
     """
     score, label = check_scores(scores, labels)
+    value, of_weighted = auroc(score, label), _WeightedAuroc(score, label)
     return estimate_statistic(
-        _WeightedAuroc(score, label),
-        len(score),
-        value=auroc(score, label),
-        groups=groups,
-        n_boot=n_boot,
-        seed=seed,
-        level=level,
+        of_weighted, len(score), value=value, groups=groups, n_boot=n_boot, seed=seed, level=level
     )
 
 

@@ -76,29 +76,27 @@ def controls(
         return estimate_auroc(scores, label, groups=groups, n_boot=n_boot, seed=seed)
 
     own = estimate(detector(test).numpy())
-    shuffled, failures = shuffled_aurocs(
-        train, test, probe=fix_C(probe, detector), repeats=shuffles, seed=seed
-    )
+    fixed = fix_C(probe, detector)
+    shuffled, failed = shuffled_aurocs(train, test, probe=fixed, repeats=shuffles, seed=seed)
     if len(selected):
         refit = estimate(refit_scores(train, test, neurons=selected.flat_indices))
-        drawn, note = refit_random_sets(
-            train, test, sets=selected.random_sets(draws, seed=seed, match="layer")
-        )
-        note = note or "matched by layer"
+        sets = selected.random_sets(draws, seed=seed, match="layer")
+        drawn, shortage = refit_random_sets(train, test, sets=sets)
+        note = shortage or "matched by layer"
     else:
         refit, drawn, note = Estimate.missing(len(test)), [], "the probe selected no neuron"
     k, n = len(selected), len(test)
     random, noise = summarise_repeats(drawn, n), summarise_repeats(shuffled, n)
     rows = [
-        _row(Control.PROBE, own, neurons=k, p=permutation_p(own.value, shuffled)),
-        _row(Control.SELECTED_REFIT, refit, neurons=k, p=permutation_p(refit.value, drawn)),
-        _row(Control.RANDOM_NEURONS, random, neurons=k, repeats=len(drawn), note=note),
-        _row(Control.SHUFFLED_LABELS, noise, neurons=None, repeats=len(shuffled), note=failures),
-        _row(Control.ANSWER_LENGTH, estimate(_length_score(train, test)), neurons=0),
+        _control(Control.PROBE, own, neurons=k, p=permutation_p(own.value, shuffled)),
+        _control(Control.SELECTED_REFIT, refit, neurons=k, p=permutation_p(refit.value, drawn)),
+        _control(Control.RANDOM_NEURONS, random, neurons=k, repeats=len(drawn), note=note),
+        _control(Control.SHUFFLED_LABELS, noise, neurons=None, repeats=len(shuffled), note=failed),
+        _control(Control.ANSWER_LENGTH, estimate(_length_score(train, test)), neurons=0),
     ]
     if len(set(train.domains)) > 1:
         rate = estimate(_domain_rate(train, test))
-        rows.append(_row(Control.DOMAIN_ALONE, rate, neurons=0))
+        rows.append(_control(Control.DOMAIN_ALONE, rate, neurons=0))
     return pd.DataFrame(rows)
 
 
@@ -118,9 +116,8 @@ def shuffled_aurocs(
             areas.append(auroc(fit_detector(permuted, probe)(test).numpy(), test.labels.numpy()))
         except HlensError as error:
             errors.append(str(error))
-    if not errors:
-        return areas, ""
-    return areas, f"{len(errors)} of {repeats} could not be fitted: {errors[0]}"
+    note = f"{len(errors)} of {repeats} could not be fitted: {errors[0]}" if errors else ""
+    return areas, note
 
 
 def _length_score(train: Contributions, test: Contributions) -> Float[np.ndarray, " example"]:
@@ -136,7 +133,7 @@ def _domain_rate(train: Contributions, test: Contributions) -> list[float]:
     return [rate.get(domain, label.mean()) for domain in test.domains]
 
 
-def _row(
+def _control(
     control: Control,
     estimate: Estimate,
     *,

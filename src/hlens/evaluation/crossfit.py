@@ -73,7 +73,7 @@ class CrossFit:
         except HlensError as error:  # one domain too small must not lose all the others
             self.failed[source] = str(error)
             return
-        # The selected rows alone are read: a sparse probe scores without the rest.
+        # Only the selected rows are read: a sparse probe scores without the rest.
         chosen = detector.weights.flatten().nonzero().flatten()
         values = self.data.neuron_major[chosen].double()
         weights = detector.weights.flatten()[chosen].double()

@@ -18,11 +18,7 @@ from hlens.types import Estimate
 
 
 def delong_folded(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    *,
-    fold: ArrayLike,
-    groups: Sequence[str] | np.ndarray,
+    scores: ArrayLike, labels: ArrayLike, *, fold: ArrayLike, groups: Sequence[str] | np.ndarray
 ) -> Placements:
     """AUROC of one or more detectors within folds, with their covariance clustered by group.
 

@@ -1,4 +1,14 @@
-"""Many rows of numbers put in order at once, exactly, by sorting integers."""
+"""Exact orders of many rows at once, by sorting integers.
+
+Problem: every neuron's values must be sorted together with the labels, ties found exactly.
+
+Idea: the bits of a float that is not negative, read as an integer, are in the order of the float.
+Shifted up by one they leave room for the label, so that one integer sort orders both, and two keys
+are tied if they differ in the lowest bit at most.
+
+Example: as float16, 0.5 is 0x3800 and 2.0 is 0x4000. With a hallucinated 0.5 the keys are 0x7001
+and 0x8000; a true 0.5 would be 0x7000, tied with the first.
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +33,7 @@ def ordered_bits(values: Shaped[np.ndarray, "row n"]) -> Keys:
         return np.abs(values).view(narrow)  # abs: -0.0 is 0.0
     bits = (values + values.dtype.type(0)).view(narrow)
     top = narrow(1 << (width - 1))
-    # Negative numbers are ordered backwards by their bits; flipping all of them turns that round.
+    # Negative numbers are ordered backwards by their bits; flipping them all restores the order.
     return np.where(bits & top, ~bits, bits | top).astype(wide)
 
 

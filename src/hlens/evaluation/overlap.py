@@ -1,15 +1,15 @@
 """Do domains share neurons? Overlap, beside what chance would give.
 
-Chance has three meanings here, each an exact distribution of the number of shared neurons when
-both sets keep their size in every stratum and are otherwise drawn at random:
+Chance has three meanings here. Each is the exact distribution of the number of shared neurons when
+both sets keep their size in every stratum and are drawn at random within it:
 
 - hypergeometric: one stratum, the whole model;
 - layer: each layer is a stratum, since probes prefer some layers in every domain;
 - contribution: neurons of one layer and of like mean contribution are a stratum, since an
   unscaled L1 probe prefers neurons that contribute much, whatever the domain.
 
-A small overlap is not "none": sets found on two halves of *one* domain overlap little too, so
-`reliability` gives the ceiling.
+A small overlap is not "none": sets found on two halves of *one* domain overlap little too. Compare
+it with `reliability`, its ceiling.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def overlap(
             holds part of what is tested.
 
     Returns:
-        One row a pair: ``a, b, n_a, n_b, shared, jaccard, overlap_coefficient`` (shared over the
+        One row per pair: ``a, b, n_a, n_b, shared, jaccard, overlap_coefficient`` (shared over the
         smaller set), then ``expected, fold, p, p_corrected`` under the layer null and the same
         four with ``_hypergeometric`` and ``_contribution``. ``fold`` is shared over expected;
         ``p`` the exact chance of as many shared neurons or more; ``p_corrected`` Holm's over
@@ -77,7 +77,7 @@ def chance_overlap(
 ) -> tuple[float, float]:
     """Expected number of shared neurons, and the chance of as many as there are or more.
 
-    Exact: the sum of one hypergeometric number a stratum. Each set keeps its number in every
+    Exact: the sum of one hypergeometric number per stratum. Each set keeps its number in every
     stratum (one for each neuron of the model, layers end to end).
     """
     n_strata = int(strata.max()) + 1

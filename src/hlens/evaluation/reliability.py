@@ -34,7 +34,7 @@ class Halves:
     """The sets found on both halves of each domain, repeat by repeat.
 
     Attributes:
-        sets: For each domain a pair of sets a repeat.
+        sets: For each domain one pair of sets per repeat.
         n_half: For each domain the number of examples of its smaller half.
     """
 
@@ -47,7 +47,7 @@ class Halves:
         return torch.stack(masks).mean(dim=0)
 
     def table(self) -> pd.DataFrame:
-        """One row a selected neuron: ``repeat, half, layer, neuron``, of the one domain.
+        """One row per selected neuron: ``repeat, half, layer, neuron``, of the one domain.
 
         What has no column (the domain, sizes, shape) is in its ``attrs``.
         """
@@ -133,7 +133,7 @@ def reliability(halves: Halves) -> pd.DataFrame:
     """Overlap of halves, within each domain (the ceiling) and between domains (at the same size).
 
     Returns:
-        One row a pair, a domain with itself included: ``a, b, jaccard, low, high,
+        One row per pair, a domain with itself included: ``a, b, jaccard, low, high,
         overlap_coefficient, n_a, n_b, repeats``. ``low`` and ``high`` span the central 95 % of
         repeats; ``n_a, n_b`` are the mean sizes of the sets of a half.
     """
@@ -150,9 +150,7 @@ def reliability(halves: Halves) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def frequency_correlation(
-    frequencies: Mapping[str, Float[Tensor, "layer neuron"]],
-) -> pd.DataFrame:
+def frequency_correlation(frequencies: Mapping[str, Float[Tensor, "layer neuron"]]) -> pd.DataFrame:
     """Rank correlation of how often neurons are selected in two domains.
 
     Args:

@@ -36,7 +36,7 @@ def accuracy(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Share of examples on the right side of the detector's threshold; as `evaluate` otherwise.
+    """Share of examples on the right side of the detector's threshold.
 
     Args:
         detector: The detector.

@@ -110,13 +110,11 @@ def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
         neurons), ``random_auroc`` (as many random neurons, by layer) and ``random_k`` (smallest
         tried number of random neurons whose mean AUROC is as high; missing when none is).
     """
-    top, random = (
-        sweep[sweep.neurons == Sweep.TOP],
-        sweep[sweep.neurons == Sweep.RANDOM_BY_LAYER].set_index("k"),
-    )
+    top = sweep[sweep.neurons == Sweep.TOP]
+    random = sweep[sweep.neurons == Sweep.RANDOM_BY_LAYER].set_index("k")
     ceiling = ceiling_of(sweep).value
     columns = ["k", "auroc", "low", "high", "ceiling", "random_auroc", "random_k"]
-    row: Row = dict.fromkeys(columns) | {"ceiling": ceiling}
+    row: Row = {name: None for name in columns} | {"ceiling": ceiling}
     if sweep.chosen.any():
         own = top.loc[top.chosen].iloc[0]
         as_good = random.index[random.auroc >= own.auroc]
@@ -208,11 +206,7 @@ def _sweep_row(
     cv_se: float = float("nan"),
     note: str = "",
 ) -> Row:
-    about = {
-        "repeats": repeats,
-        "cv_auroc": cv_auroc,
-        "cv_se": cv_se,
-        "chosen": False,
-        "note": note,
-    }
-    return {"neurons": series, "k": k, **estimate.to_row(), **about}
+    return {
+        "neurons": series, "k": k, **estimate.to_row(), "repeats": repeats, "cv_auroc": cv_auroc,
+        "cv_se": cv_se, "chosen": False, "note": note,
+    }  # fmt: skip

@@ -44,7 +44,7 @@ def folds_by_group(data: Contributions, k: int = 5, *, seed: int = 0) -> Int[Ten
 
 
 def domains_with_both(data: Contributions, least: int) -> list[str]:
-    """Domains with at least so many groups of hallucinated, and of true examples, as they come."""
+    """Domains with at least so many groups of either label, in the order of the data."""
     groups: dict[tuple[str, bool], set[str]] = defaultdict(set)
     for name, label, group in zip(data.domains, data.labels.tolist(), data.groups, strict=True):
         groups[name, label].add(group)
@@ -60,7 +60,7 @@ def _parts(data: Contributions, shares: Sequence[float], seed: int) -> Int[Tenso
         if len(groups) < len(shares):
             raise HlensError(
                 f"{len(groups)} groups with {name} examples for {len(shares)} parts: expected at "
-                f"least one a part; use fewer folds or add {name} examples"
+                f"least one per part; use fewer folds or add {name} examples"
             )
     return torch.from_numpy(assign_groups(data.groups, strata, shares=shares, seed=seed))
 
@@ -77,7 +77,7 @@ def assign_groups(
     counts = np.zeros((int(code.max()) + 1, int(stratum.max()) + 1))
     np.add.at(counts, (code, stratum), 1)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
-    # Large groups first: what is placed last can still be evened out.
+    # Large groups first: the small ones that follow can even out the rest.
     order = shuffled[np.argsort(-counts.sum(axis=1)[shuffled], kind="stable")]
     wanted = np.outer(shares, counts.sum(axis=0))
     filled = np.zeros_like(wanted)

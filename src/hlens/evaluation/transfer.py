@@ -54,7 +54,7 @@ def transfer(
         progress: Called with the number of fits done and of all.
 
     Returns:
-        One row a pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
+        One row per pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
         p_chance, n_train``. ``low`` and ``high`` are the 95 % interval by DeLong's error
         clustered by group. ``auroc_drop`` is the AUROC within the tested domain less this one,
         ``p`` its paired DeLong test, ``p_corrected`` Holm's over the matrix; the diagonal,

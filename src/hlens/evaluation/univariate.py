@@ -22,14 +22,14 @@ from hlens.evaluation.ordering import TieBlocks, label_keys, mid_ranks
 from hlens.evaluation.significance import Z95, permute_labels
 from hlens.types import Contributions
 
-_CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped anew at every use
+_CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped again at every use
 _RANKS = 4_000_000  # ranks of one block of neurons in max-T: bounds memory at some 100 MB
 
 
 def univariate(
     data: Contributions, *, permutations: int = 0, seed: int = 0, threads: int | None = None
 ) -> pd.DataFrame:
-    """AUROC of each neuron alone, one row a neuron, in the order of (layer, neuron).
+    """AUROC of each neuron alone, one row per neuron, in the order of (layer, neuron).
 
     The p of a row is that of the Mann-Whitney test, ties corrected (normal approximation); it
     takes examples as independent. Where groups hold several examples, read ``p_max``, whose

@@ -18,7 +18,7 @@ from hlens.evaluation.folded import count_rarer_groups, delong_folded, logit_int
 from hlens.evaluation.significance import permutation_p
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate
-from hlens.types.labels import Control, Origin
+from hlens.types.labels import OriginControl
 
 Row = dict[str, object]
 
@@ -72,9 +72,9 @@ def trace_origin(
     plain = evaluate(there, base, n_boot=n_boot, seed=seed)
     drawn = _random_weights(there, base, draws, seed)
     fold = folds_by_group(base, folds, seed=seed)
-    rows = [_row(Origin.ON_BASE, plain, n, 1, permutation_p(plain.value, drawn))]
+    rows = [_row(OriginControl.DETECTOR, plain, n, 1, permutation_p(plain.value, drawn))]
     rows.append(
-        _row(Control.RANDOM_NEURONS, summarise_repeats(drawn, len(base)), n, draws, note=_BY_LAYER)
+        _row(OriginControl.RANDOM, summarise_repeats(drawn, len(base)), n, draws, note=_BY_LAYER)
     )
     rows += _refits(there, base, fold, draws, seed)
     rows.append(_found_on_base(base, SparseProbe(C="cv") if probe is None else probe, fold))
@@ -82,9 +82,11 @@ def trace_origin(
     short = estimate_auroc(
         length, base.labels.numpy(), groups=base.groups, n_boot=n_boot, seed=seed
     )
-    rows.append(_row(Control.ANSWER_LENGTH, short, 0, 1))
+    rows.append(_row(OriginControl.LENGTH, short, 0, 1))
     if own is not None:
-        rows.append(_row(Origin.ON_OWN, evaluate(detector, own, n_boot=n_boot, seed=seed), n, 1))
+        rows.append(
+            _row(OriginControl.OWN_MODEL, evaluate(detector, own, n_boot=n_boot, seed=seed), n, 1)
+        )
     return pd.DataFrame(rows)
 
 
@@ -135,8 +137,14 @@ def _refits(
     ]
     p = permutation_p(own.value, drawn)
     return [
-        _row(Origin.SELECTED_REFIT, own, n, 1, p),
-        _row(Origin.RANDOM_REFIT, summarise_repeats(drawn, len(base)), n, draws, note=_BY_LAYER),
+        _row(OriginControl.REFIT, own, n, 1, p),
+        _row(
+            OriginControl.RANDOM_REFIT,
+            summarise_repeats(drawn, len(base)),
+            n,
+            draws,
+            note=_BY_LAYER,
+        ),
     ]
 
 
@@ -162,7 +170,7 @@ def _found_on_base(base: Contributions, probe: BaseEstimator, fold: Int[Tensor, 
         sizes.append(len(found.selected))
         scores[(fold == part).numpy()] = found(base.select(fold == part)).numpy()
     size = round(float(np.mean(sizes)))
-    return _row(Origin.FOUND_ON_BASE, _folded(scores, base, fold), size, 1, note="cross-validated")
+    return _row(OriginControl.PROBE, _folded(scores, base, fold), size, 1, note="cross-validated")
 
 
 def _folded(
@@ -174,7 +182,7 @@ def _folded(
 
 
 def _row(
-    control: Control | Origin,
+    control: OriginControl,
     estimate: Estimate,
     neurons: int,
     repeats: int,

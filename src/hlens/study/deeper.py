@@ -82,7 +82,11 @@ class Study(Intervening):
             "find",
             [how.random_sets, how.n_boot, seed],
             lambda: k_sweep(
-                *self.split(), self.probe(), draws=how.random_sets, n_boot=how.n_boot, seed=seed
+                *self.split(),
+                probe=self.probe(),
+                draws=how.random_sets,
+                n_boot=how.n_boot,
+                seed=seed,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""The card of an audit: claims, the checks behind each, and one verdict a claim."""
+"""The card of an audit: claims, the checks behind each, and one verdict per claim."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

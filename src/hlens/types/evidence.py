@@ -1,4 +1,4 @@
-"""Evidence: everything that a rival detector may look at, one row an example."""
+"""Evidence: everything that a rival detector may look at, one row per example."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -89,7 +89,7 @@ class Evidence:
         return self.contributions.n_tokens
 
     def has(self, reading: str) -> bool:
-        """Whether a reading is there."""
+        """Whether a reading is present."""
         return getattr(self, reading) is not None
 
     def select(self, index: Sequence[int] | Tensor) -> "Evidence":
@@ -101,7 +101,7 @@ class Evidence:
         known = {k: value for k, value in vars(self).items() if not isinstance(value, Mapping)}
         return replace(
             self,
-            **{name: _rows(value, positions) for name, value in known.items()},
+            **{name: _select_rows(value, positions) for name, value in known.items()},
             measured={name: value.select(positions) for name, value in self.measured.items()},
         )
 
@@ -120,9 +120,10 @@ class Evidence:
 READINGS = tuple(one.name for one in fields(Evidence) if one.default is None)
 
 
-def _rows(
-    value: Contributions | Tensor | tuple[object, ...] | None, positions: Tensor
-) -> Contributions | Tensor | tuple[object, ...] | None:
+Reading = Contributions | Tensor | tuple[object, ...] | None
+
+
+def _select_rows(value: Reading, positions: Tensor) -> Reading:
     if value is None:
         return None
     if isinstance(value, Contributions):

@@ -28,14 +28,16 @@ class Control(StrEnum):
     DOMAIN_ALONE = "domain alone"
 
 
-class Origin(StrEnum):
-    """Column ``control`` of `hlens.trace_origin`, which also has two rows of `Control`."""
+class OriginControl(StrEnum):
+    """Column ``control`` of `hlens.trace_origin`."""
 
-    ON_BASE = "detector on base model"
-    SELECTED_REFIT = "selected neurons, refit on base"
+    DETECTOR = "detector on base model"
+    RANDOM = "random neurons"
+    REFIT = "selected neurons, refit on base"
     RANDOM_REFIT = "random neurons, refit on base"
-    FOUND_ON_BASE = "probe found on base"
-    ON_OWN = "detector on its own model"
+    PROBE = "probe found on base"
+    LENGTH = "answer length"
+    OWN_MODEL = "detector on its own model"
 
 
 class Refit(StrEnum):

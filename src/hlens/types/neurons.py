@@ -15,7 +15,7 @@ Neuron = tuple[int, int]
 
 
 def address(neuron: Neuron) -> str:
-    """The way a neuron is written everywhere.
+    """The address of a neuron, as tables and figures write it.
 
     >>> address((12, 345))
     'L12N345'
@@ -120,8 +120,8 @@ class NeuronSet:
     def random_like(
         self,
         seed: int,
-        *,
         match: Literal["none", "layer", "contribution"] = "layer",
+        *,
         contribution: Float[Tensor, "layer neuron"] | None = None,
     ) -> "NeuronSet":
         """As many random neurons, none of them a member: the control of every claim.
@@ -155,7 +155,7 @@ class NeuronSet:
         match: Literal["none", "layer", "contribution"] = "layer",
         contribution: Float[Tensor, "layer neuron"] | None = None,
     ) -> Iterator["NeuronSet"]:
-        """`n` draws of `random_like`, others for another `seed`."""
+        """`n` draws of `random_like`, reproducible by `seed`."""
         for draw in range(seed * n, seed * n + n):
             yield self.random_like(draw, match=match, contribution=contribution)
 
