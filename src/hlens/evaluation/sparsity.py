@@ -5,7 +5,7 @@ hundred random neurons recover nearly all of the signal. `k_sweep` shows where t
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -114,7 +114,7 @@ def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
     random = sweep[sweep.neurons == Sweep.RANDOM_BY_LAYER].set_index("k")
     ceiling = ceiling_of(sweep).value
     columns = ["k", "auroc", "low", "high", "ceiling", "random_auroc", "random_k"]
-    row: Row = {name: None for name in columns} | {"ceiling": ceiling}
+    row: dict[str, Any] = dict.fromkeys(columns) | {"ceiling": ceiling}
     if sweep.chosen.any():
         own = top.loc[top.chosen].iloc[0]
         as_good = random.index[random.auroc >= own.auroc]
