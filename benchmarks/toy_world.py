@@ -54,7 +54,7 @@ def detection(data: hlens.Contributions) -> hlens.Detector:
     for name, probe in (("unscaled", PROBE), ("scaled", SCALED)):
         found = hlens.find(train, probe)
         ignorant = toy.ignorance(test).numpy()
-        truth = estimate_auroc(found(test).numpy(), ignorant, test.groups)
+        truth = estimate_auroc(found(test).numpy(), ignorant, groups=test.groups)
         print(f"  {name} probe: {hlens.evaluate(found, test)} against the label")
         print(f"  {name} probe: {truth} against true ignorance")
         print(f"  {name} probe: {hits(found.neurons)}")

@@ -46,7 +46,7 @@ auroc = hlens.evaluation.auroc
 # refitted; the same probe fitted on *shuffled labels*. Write down a number for each, then run.
 
 # %%
-table = hlens.evaluation.controls(train, test, probe, detector)
+table = hlens.evaluation.controls(train, test, probe=probe, detector=detector)
 hlens.figures.scores(table)
 
 # %% [markdown]
@@ -144,7 +144,9 @@ print(f"Exercise 3: right. {before} of {len(alone)} uncorrected, {after} correct
 # finding.
 
 # %%
-sweep = hlens.evaluation.k_sweep(train, test, probe, ks=(1, 2, 4, 8, 16, 64), draws=10, n_boot=200)
+sweep = hlens.evaluation.k_sweep(
+    train, test, probe=probe, ks=(1, 2, 4, 8, 16, 64), draws=10, n_boot=200
+)
 hlens.figures.k_sweep(sweep)
 
 # %% [markdown]

@@ -12,10 +12,15 @@ from sklearn.metrics import roc_auc_score
 
 import hlens
 from hlens import audit
-from hlens.audit.added import _powers, _standard
-from hlens.audit.confounds import ADJUSTED, ALONE, MATCHED, PAIRS, strata_of
-from hlens.audit.covariates import asked_for, gold_in_prompt
-from hlens.audit.findings import Added, Carried, Cheaper, Fixed, Moved
+from hlens.audit.added import normal_scores, powers
+from hlens.audit.covariates import answer_type, gold_in_prompt
+from hlens.audit.findings import (
+    ExcessSlope,
+    HeldFixed,
+    RivalGap,
+    TransferPair,
+)
+from hlens.audit.views import name_strata
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, delong_test, split_by_group
 from hlens.evaluation.pairs import alike_pairs, estimate_over_pairs
@@ -33,6 +38,7 @@ from hlens.types import (
     Support,
     Verdict,
 )
+from hlens.types.labels import View
 from synthetic import made
 
 YES, NO, OPEN = Support.SUPPORTED, Support.NOT_SUPPORTED, Support.NOT_TESTED
@@ -54,7 +60,12 @@ def test_what_repeats_a_rival_rarely_seems_to_add_to_it() -> None:
         base = draw.normal(size=(2, 300)) + 1.2 * label
         same = base + draw.normal(size=(2, 300))  # reads the base, not the label
         found, p = audit.gain(
-            (base[0], base[1]), (same[0], same[1]), (label, label), (groups, groups), 39, 100
+            (base[0], base[1]),
+            (same[0], same[1]),
+            labels=(label, label),
+            groups=(groups, groups),
+            permutations=39,
+            n_boot=100,
         )
         alarms.append([p <= 0.05, found.low > 0 and p <= 0.05])
     by_p, by_rule = np.mean(alarms, axis=0)
@@ -69,7 +80,7 @@ def test_a_score_that_follows_length_is_rarely_above_chance_at_equal_length() ->
         length = draw.integers(1, 9, 300)
         label = draw.random(300) < 1 / (1 + np.exp(4.5 - length))
         score = length + draw.normal(size=300)
-        found = estimate_over_pairs(score, label, alike_pairs(length, label), n_boot=100)
+        found = estimate_over_pairs(score, label, alike=alike_pairs(length, label), n_boot=100)
         assert roc_auc_score(label, score) > 0.7
         alarms.append(found.low > 0.5)
     assert np.mean(alarms) <= 0.08
@@ -82,20 +93,22 @@ def test_all_pairs_are_the_auroc_and_strata_are_the_stratified_one() -> None:
     draw, label, groups = noise(200, 1)
     score, stratum = draw.normal(size=200).round(1) + label, draw.integers(0, 3, 200)
     every = np.ones((int(label.sum()), int((~label).sum())), dtype=bool)
-    whole = estimate_over_pairs(score, label, every, groups, 50)
+    whole = estimate_over_pairs(score, label, alike=every, groups=groups, n_boot=50)
     assert whole.value == pytest.approx(auroc(score, label))
     assert whole.n == 200
     own = [(auroc(score[s], label[s]), label[s].sum() * (~label[s]).sum())
            for s in (stratum == k for k in range(3))]  # fmt: skip
     expected = sum(a * pairs for a, pairs in own) / sum(pairs for _, pairs in own)
-    found = estimate_over_pairs(score, label, alike_pairs(stratum.astype(str), label), groups, 50)
+    found = estimate_over_pairs(
+        score, label, alike=alike_pairs(stratum.astype(str), label), groups=groups, n_boot=50
+    )
     assert found.value == pytest.approx(expected)
 
 
 def test_matching_is_alike_balanced_and_the_largest() -> None:
     label = np.array([True, True, True, False, False])
     alike = np.array([[True, True], [True, False], [False, False]])
-    kept = audit.matched(alike, label)
+    kept = audit.match_alike(alike, label)
     # Greedy could take (0, 0) and leave (1, ·) alone; two pairs are possible.
     assert kept.tolist() == [True, True, False, True, True]
 
@@ -104,10 +117,15 @@ def test_gain_is_that_of_scikit_learn() -> None:
     draw, label, groups = noise(400, 2)
     base, extra = draw.normal(size=(2, 400)) + label, draw.normal(size=(2, 400)) + 0.7 * label
     found, _ = audit.gain(
-        (base[0], base[1]), (extra[0], extra[1]), (label, label), (groups, groups), 0, 10
+        (base[0], base[1]),
+        (extra[0], extra[1]),
+        labels=(label, label),
+        groups=(groups, groups),
+        permutations=0,
+        n_boot=10,
     )
     parts = [
-        [_powers(part) for part in _standard(*pair)]
+        [powers(part) for part in normal_scores(*pair)]
         for pair in ((base[0], base[1]), (extra[0], extra[1]))
     ]
 
@@ -121,7 +139,7 @@ def test_gain_is_that_of_scikit_learn() -> None:
     assert found.value > 10
     bent, _ = audit.gain(
         (np.exp(3 * base[0]), np.exp(3 * base[1])), (extra[0] ** 3, extra[1] ** 3),
-        (label, label), (groups, groups), 0, 10,
+        labels=(label, label), groups=(groups, groups), permutations=0, n_boot=10,
     )  # fmt: skip
     assert bent.value == pytest.approx(found.value)  # a rival's units are no advantage to us
 
@@ -130,16 +148,23 @@ def test_the_leaderboard_pairs_and_corrects() -> None:
     draw, label, groups = noise(200, 3)
     scores = {name: draw.normal(size=200) + shift * label
               for name, shift in (("H-neurons", 1.5), ("good", 1.4), ("poor", 0.0))}  # fmt: skip
-    table = audit.leaderboard(scores, label, groups, {"poor": (0, 4)}, {"gone": "no context"}, 50)
+    table = audit.leaderboard(
+        scores,
+        label,
+        groups=groups,
+        costs={"poor": (0, 4)},
+        missing={"gone": "no context"},
+        n_boot=50,
+    )
     row = table.set_index("detector").loc["poor"]
-    difference, p = delong_test(scores["H-neurons"], scores["poor"], label, groups)
+    difference, p = delong_test(scores["H-neurons"], scores["poor"], labels=label, groups=groups)
     assert (row.difference, row.p) == (pytest.approx(difference), pytest.approx(p))
     assert row.difference_low < difference < row.difference_high
     assert row.p_corrected == pytest.approx(2 * p)
     assert (row.passes, row.samples) == (0, 4)
     assert table.iloc[-1].note == "not available: no context"
     with pytest.raises(HlensError, match="no scores of 'H-neurons'"):
-        audit.leaderboard({"good": scores["good"]}, label, groups)
+        audit.leaderboard({"good": scores["good"]}, label, groups=groups)
 
 
 def test_a_constant_covariate_is_said_and_not_judged() -> None:
@@ -151,15 +176,15 @@ def test_a_constant_covariate_is_said_and_not_judged() -> None:
     assert domain.note.tolist() == ["has one value only"]
     assert domain.auroc.isna().all()
     views = set(found[found.covariate == "length"]["view"])
-    assert {ALONE, PAIRS, MATCHED, ADJUSTED} <= views
+    assert set(View) - {View.STRATUM} <= views
 
 
 def test_strata_hold_every_example_once() -> None:
     numbers = pd.Series([1.0, 1.0, 1.0, 1.0, 2.0, 9.0])
-    assert set(strata_of(numbers)) == {"1", "2 to 9"} or len(set(strata_of(numbers))) <= 3
+    assert set(name_strata(numbers)) == {"1", "2 to 9"} or len(set(name_strata(numbers))) <= 3
     many = pd.Series([f"r{i % 30}" for i in range(90)])
-    assert len(set(strata_of(many))) == 8
-    assert "others" in strata_of(many)
+    assert len(set(name_strata(many))) == 8
+    assert "others" in name_strata(many)
 
 
 def test_truth_by_length_tells_the_two_effects_apart() -> None:
@@ -170,7 +195,9 @@ def test_truth_by_length_tells_the_two_effects_apart() -> None:
         (1.0 * length, "length", "truth"),
     ):
         noisy = score + draw.normal(size=400)
-        table = audit.truth_by_length(noisy, label, length, groups, 100).set_index("what")
+        table = audit.truth_by_length(
+            noisy, label, lengths=length, groups=groups, n_boot=100
+        ).set_index("what")
         assert table.loc[strong, "low"] > 0.5
         assert table.loc[weak, "low"] < 0 < table.loc[weak, "high"]
         assert table.n.iloc[:4].sum() == 400
@@ -184,8 +211,8 @@ def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
     given = [(part.labels.long(), part) for part in (train, test)]
     given[1][0][:4] = -1
     table = audit.refits(
-        train, test, probe, detector, {"measured again": data},
-        (given[0][0], given[1][0]), draws=3, flip_draws=1, n_boot=50,
+        train, test, probe=probe, detector=detector, others={"measured again": data},
+        second=(given[0][0], given[1][0]), draws=3, flip_draws=1, n_boot=50,
     ).set_index("control")  # fmt: skip
     assert table.loc["as found", "shared"] == 1
     assert table.loc["without its neurons", "difference_low"] > 0.2
@@ -219,7 +246,7 @@ def test_covariates_come_from_the_question_and_the_response() -> None:
     assert (row.length, row.position, row["log-probability"]) == (2, 1, -2.75)
     assert (row["answer type"], row.topic, row["gold in prompt"]) == ("yes or no", "size", 1.0)
     assert (row.consistency, row["sample"]) == ("mixed", "later")
-    assert asked_for("In which country is Oslo?") == "place"
+    assert answer_type("In which country is Oslo?") == "place"
     assert gold_in_prompt(replace(question, answers=("Pluto",))) == 0
     with pytest.raises(HlensError, match="no judgement of sample 3"):
         audit.covariates([replace(example, sample=3)], judged)
@@ -245,30 +272,34 @@ def test_the_second_judge_is_loose_and_its_labels_keep_their_rows() -> None:
 GOOD, CHANCE = Estimate(0.84, 0.80, 0.88, 400), Estimate(0.52, 0.46, 0.58, 400)
 PASSING = audit.Findings(
     auroc=GOOD, shuffled=CHANCE, shuffled_p=0.05,
-    fixed=(Fixed("length", GOOD, GOOD, CHANCE, 100),),
-    confidence=(Added("perplexity", Estimate(40.0, 20.0, 60.0, 400), 0.005),),
-    text=(Added("text", Estimate(30.0, 10.0, 50.0, 400), 0.02),),
+    held_fixed=(HeldFixed("length", GOOD, GOOD, CHANCE, 100),),
+    confidence=(RivalGap("perplexity", Estimate(40.0, 20.0, 60.0, 400), 0.005),),
+    text=(RivalGap("text", Estimate(30.0, 10.0, 50.0, 400), 0.02),),
     n_selected=80, n_neurons=46_080, over_dense=Estimate(-0.01, -0.03, 0.02, 400),
     refit=GOOD, random=CHANCE, random_p=1 / 21,
     halves=Estimate(0.6, 0.5, 0.7, 400), chance=Estimate(0.02, 0.0, 0.1, 400),
     other_split=Estimate(0.7, 0.7, 0.7, 400), over_without=Estimate(0.1, 0.05, 0.15, 400),
-    carried=(Carried("a", "b", GOOD, 0.88, 0.001), Carried("b", "a", GOOD, 0.86, 0.001)),
-    moved=(Moved("false_premises", Estimate(0.1, 0.05, 0.15, 40), True, False),
-           Moved("perplexity", Estimate(0.0, -0.1, 0.1, 40), False, True)),
-    cheaper=(Cheaper("perplexity", Estimate(0.1, 0.05, 0.15, 400), 0.01),),
+    transfers=(TransferPair("a", "b", GOOD, 0.88, 0.001),
+               TransferPair("b", "a", GOOD, 0.86, 0.001)),
+    slopes=(ExcessSlope("false_premises", Estimate(0.1, 0.05, 0.15, 40), True, False),
+           ExcessSlope("perplexity", Estimate(0.0, -0.1, 0.1, 40), False, True)),
+    cheap_rivals=(RivalGap("perplexity", Estimate(0.1, 0.05, 0.15, 400), 0.01),),
 )  # fmt: skip
 WIDE = Estimate(0.6, 0.49, 0.7, 400)
+KEEPS_LITTLE = Estimate(0.6, 0.55, 0.65, 400)
 RULES = [
     # claim, what is changed, verdict, the condition that fails or was not tested
     ("Readout", {"auroc": WIDE}, NO, "above chance"),
     ("Readout", {"shuffled_p": 0.0501}, NO, "beyond shuffled labels"),
-    ("Readout", {"fixed": (Fixed("length", WIDE, GOOD, GOOD, 20),)}, NO, "at equal length"),
-    ("Readout", {"fixed": (Fixed("length", GOOD, WIDE, GOOD, 20),)}, NO, "at equal length"),
-    ("Readout", {"fixed": (Fixed("length", WIDE, GOOD, GOOD, 19),)}, YES, ""),
-    ("Readout", {"fixed": ()}, OPEN, "at equal surface"),
-    ("Readout", {"confidence": (Added("p", Estimate(9.0, -1.0, 20.0, 400), 0.01),)}, NO,
+    ("Readout", {"held_fixed": (HeldFixed("length", WIDE, GOOD, GOOD, 20),)}, NO,
+     "at equal length"),
+    ("Readout", {"held_fixed": (HeldFixed("length", GOOD, WIDE, GOOD, 20),)}, NO,
+     "at equal length"),
+    ("Readout", {"held_fixed": (HeldFixed("length", WIDE, GOOD, GOOD, 19),)}, YES, ""),
+    ("Readout", {"held_fixed": ()}, OPEN, "at equal surface"),
+    ("Readout", {"confidence": (RivalGap("p", Estimate(9.0, -1.0, 20.0, 400), 0.01),)}, NO,
      "beyond confidence"),
-    ("Readout", {"confidence": (Added("p", Estimate(9.0, 1.0, 20.0, 400), 0.06),)}, NO,
+    ("Readout", {"confidence": (RivalGap("p", Estimate(9.0, 1.0, 20.0, 400), 0.06),)}, NO,
      "beyond confidence"),
     ("Readout", {"confidence": ()}, OPEN, "beyond confidence"),
     ("Readout", {"text": ()}, OPEN, "beyond the text"),
@@ -282,24 +313,25 @@ RULES = [
     ("Identity", {"other_split": Estimate(0.4, 0.4, 0.4, 400)}, NO, "another split"),
     ("Identity", {"over_without": Estimate(0.02, -0.01, 0.05, 400)}, NO, "needed"),
     ("Identity", {"over_without": None}, OPEN, "needed"),
-    ("Transfer", {"carried": ()}, OPEN, "above chance"),
-    ("Transfer", {"carried": (Carried("a", "b", WIDE, 0.6, 0.2),)}, NO, "above chance"),
-    ("Transfer", {"carried": (Carried("a", "b", Estimate(0.6, 0.55, 0.65, 400), 0.9, 0.001),)},
+    ("Transfer", {"transfers": ()}, OPEN, "above chance"),
+    ("Transfer", {"transfers": (TransferPair("a", "b", WIDE, 0.6, 0.2),)}, NO, "above chance"),
+    ("Transfer", {"transfers": (TransferPair("a", "b", KEEPS_LITTLE, 0.9, 0.001),)},
      NO, "keeps half"),
-    ("Control", {"moved": ()}, OPEN, "moves behaviour"),
-    ("Control", {"moved": (replace(PASSING.moved[0], beyond=False), PASSING.moved[1])}, NO,
+    ("Control", {"slopes": ()}, OPEN, "moves behaviour"),
+    ("Control", {"slopes": (replace(PASSING.slopes[0], beyond=False), PASSING.slopes[1])}, NO,
      "moves behaviour"),
-    ("Control", {"moved": (PASSING.moved[0],)}, OPEN, "spares the rest"),
-    ("Control", {"moved": (PASSING.moved[0],
-                           Moved("perplexity", Estimate(0.5, 0.2, 0.8, 40), True, True))}, NO,
+    ("Control", {"slopes": (PASSING.slopes[0],)}, OPEN, "spares the rest"),
+    ("Control", {"slopes": (PASSING.slopes[0],
+                           ExcessSlope("perplexity", Estimate(0.5, 0.2, 0.8, 40), True, True))}, NO,
      "spares the rest"),
-    ("Control", {"moved": (PASSING.moved[0],
-                           Moved("plain_qa", Estimate(0.5, 0.2, 0.8, 40), True, True))}, YES, ""),
-    ("Cost", {"cheaper": (Cheaper("text", Estimate(0.01, -0.02, 0.05, 400), 0.4),)}, NO,
+    ("Control", {"slopes": (PASSING.slopes[0],
+                           ExcessSlope("plain_qa", Estimate(0.5, 0.2, 0.8, 40), True, True))}, YES,
+     ""),
+    ("Cost", {"cheap_rivals": (RivalGap("text", Estimate(0.01, -0.02, 0.05, 400), 0.4),)}, NO,
      "beats the cheap"),
-    ("Cost", {"cheaper": (Cheaper("text", Estimate(-0.2, -0.3, -0.1, 400), 0.001),)}, NO,
+    ("Cost", {"cheap_rivals": (RivalGap("text", Estimate(-0.2, -0.3, -0.1, 400), 0.001),)}, NO,
      "beats the cheap"),
-    ("Cost", {"cheaper": ()}, OPEN, "beats the cheap"),
+    ("Cost", {"cheap_rivals": ()}, OPEN, "beats the cheap"),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from hlens.errors import HlensError
 from hlens.evaluation import controls, fit_detector, split_by_group
-from hlens.evaluation.controls import permute_by_group
+from hlens.evaluation.significance import permute_labels
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
 from synthetic import joined, made
@@ -25,7 +25,7 @@ def probe() -> LogisticRegression:
 def table(data: Contributions, **options: int) -> pd.DataFrame:
     train, test = split_by_group(data, seed=0)
     given = {"shuffles": 8, "draws": 20, "n_boot": 200} | options
-    return controls(train, test, probe(), **given).set_index("control")
+    return controls(train, test, probe=probe(), **given).set_index("control")
 
 
 def test_a_planted_signal_stands_above_all_its_controls() -> None:
@@ -44,10 +44,10 @@ def test_a_planted_signal_stands_above_all_its_controls() -> None:
 def test_a_sparse_probe_that_chooses_c_by_group_is_controlled_all_the_same() -> None:
     train, test = split_by_group(made(300, per_group=2, d_mlp=40, planted=PLANTED))
     sparse = SparseProbe(C="cv", cv=3, n_points=4)
-    found = controls(train, test, sparse, shuffles=2, draws=5, n_boot=50).set_index("control")
+    found = controls(train, test, probe=sparse, shuffles=2, draws=5, n_boot=50).set_index("control")
     assert found.auroc["probe"] > 0.8 > 0.65 > found.auroc["shuffled labels"]
     detector = fit_detector(train, sparse)
-    again = controls(train, test, sparse, detector, shuffles=2, draws=5, n_boot=50)
+    again = controls(train, test, probe=sparse, detector=detector, shuffles=2, draws=5, n_boot=50)
     assert again.set_index("control").equals(found)
 
 
@@ -74,12 +74,12 @@ def test_domain_base_rates_have_their_own_row() -> None:
 
 def test_permuted_labels_keep_balance_and_whole_groups() -> None:
     data = made(300, per_group=3)
-    permuted = permute_by_group(data, 0)
+    permuted = permute_labels(data, 0)
     assert permuted.sum() == data.labels.sum()
     blocks = permuted.reshape(-1, 3)
     assert bool((blocks.all(1) | ~blocks.any(1)).all())
     agreement = np.mean(
-        [float((permute_by_group(data, s) == data.labels).float().mean()) for s in range(20)]
+        [float((permute_labels(data, s) == data.labels).float().mean()) for s in range(20)]
     )
     assert 0.4 < agreement < 0.6
 
@@ -87,7 +87,7 @@ def test_permuted_labels_keep_balance_and_whole_groups() -> None:
 def test_a_probe_that_selects_nothing_still_gives_a_table() -> None:
     train, test = split_by_group(made(200))
     nothing = LogisticRegression(C=1e-6, solver="liblinear", l1_ratio=1)
-    found = controls(train, test, nothing, shuffles=2, n_boot=50).set_index("control")
+    found = controls(train, test, probe=nothing, shuffles=2, n_boot=50).set_index("control")
     assert found.auroc["probe"] == 0.5
     assert found.note["random neurons"] == "the probe selected no neuron"
 
@@ -95,7 +95,7 @@ def test_a_probe_that_selects_nothing_still_gives_a_table() -> None:
 def test_a_group_on_both_sides_is_refused() -> None:
     data = made(100)
     with pytest.raises(HlensError, match="100 groups are in the training and in the test part"):
-        controls(data, data, probe())
+        controls(data, data, probe=probe())
 
 
 class _Moody(LogisticRegression):
@@ -112,7 +112,9 @@ class _Moody(LogisticRegression):
 def test_a_shuffled_fit_that_fails_is_counted_and_loses_nothing() -> None:
     train, test = split_by_group(made(100))
     _Moody.real = tuple(train.labels.tolist())
-    found = controls(train, test, _Moody(), shuffles=3, draws=2, n_boot=20).set_index("control")
+    found = controls(train, test, probe=_Moody(), shuffles=3, draws=2, n_boot=20).set_index(
+        "control"
+    )
     assert found.repeats["shuffled labels"] == 0
     assert found.note["shuffled labels"].startswith("3 of 3 could not be fitted: a fold")
     assert np.isfinite(found.auroc["probe"])

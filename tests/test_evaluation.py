@@ -54,9 +54,9 @@ def test_delong_equals_the_definition_over_all_pairs() -> None:
 def test_singleton_groups_change_nothing_and_copies_in_a_group_add_no_evidence() -> None:
     scores, labels = tied_scores(200)
     alone = delong(scores, labels).se[0]
-    single = delong(scores, labels, [f"g{i}" for i in range(200)]).se[0]
+    single = delong(scores, labels, groups=[f"g{i}" for i in range(200)]).se[0]
     assert single == pytest.approx(alone, rel=1e-9)
-    copies = delong(np.repeat(scores, 4), np.repeat(labels, 4), np.repeat(np.arange(200), 4))
+    copies = delong(np.repeat(scores, 4), np.repeat(labels, 4), groups=np.repeat(np.arange(200), 4))
     assert copies.se[0] == pytest.approx(alone, rel=1e-9)
     blind = delong(np.repeat(scores, 4), np.repeat(labels, 4)).se[0]
     assert blind < 0.6 * alone
@@ -69,9 +69,9 @@ def test_paired_test_holds_its_level_and_sees_a_real_difference() -> None:
         labels = draw.random(120) < 0.5
         truth = draw.normal(size=120) + labels
         first, second = truth + draw.normal(size=120), truth + draw.normal(size=120)
-        low += delong_test(first, second, labels)[1] < 0.05
+        low += delong_test(first, second, labels=labels)[1] < 0.05
     assert 3 <= low <= 28  # 15 expected
-    difference, p = delong_test(truth, draw.normal(size=120), labels)
+    difference, p = delong_test(truth, draw.normal(size=120), labels=labels)
     assert difference > 0.1
     assert p < 0.01
 
@@ -94,7 +94,7 @@ def test_bootstrap_interval_is_wider_for_clustered_examples_and_near_delong() ->
     half_width = 1.96 * delong(scores, labels).se[0]
     assert (single.high - single.low) / 2 == pytest.approx(half_width, rel=0.15)
     groups = np.repeat(np.arange(400), 4)
-    copies = estimate_auroc(np.repeat(scores, 4), np.repeat(labels, 4), groups, n_boot=2000)
+    copies = estimate_auroc(np.repeat(scores, 4), np.repeat(labels, 4), groups=groups, n_boot=2000)
     assert copies.high - copies.low == pytest.approx(single.high - single.low, rel=0.15)
 
 
@@ -105,9 +105,9 @@ def test_errors_of_groups_that_hold_both_classes_are_those_of_drawing_groups() -
     labels = np.arange(600) % 2 == 0
     scores = shared + draw.normal(size=600) + labels
     groups = np.arange(300).repeat(2)
-    found = estimate_auroc(scores, labels, groups, n_boot=2000)
+    found = estimate_auroc(scores, labels, groups=groups, n_boot=2000)
     half_width = (found.high - found.low) / 2
-    assert 1.96 * delong(scores, labels, groups).se[0] == pytest.approx(half_width, rel=0.15)
+    assert 1.96 * delong(scores, labels, groups=groups).se[0] == pytest.approx(half_width, rel=0.15)
     assert 1.96 * delong(scores, labels).se[0] > 1.5 * half_width
 
 
@@ -176,5 +176,5 @@ def test_fewer_groups_than_folds_is_an_error_in_words() -> None:
     data = made(40, per_group=10, rate=0.5, seed=3)
     with pytest.raises(HlensError, match=r"groups with .* examples for 5 parts"):
         folds_by_group(data, k=5)
-    with pytest.raises(HlensError, match="no share"):
+    with pytest.raises(HlensError, match="not between 0 and 1"):
         split_by_group(data, test=1.5)

@@ -127,7 +127,7 @@ def test_neurons_that_knew_before_tuning_carry_over() -> None:
 def test_random_neurons_bear_the_detectors_own_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = fit_detector(of_model("chat", {(0, 2): 2.0, (1, 5): -2.0}, 1), PROBE)
     assert float(detector.weights.min()) < 0 < float(detector.weights.max())
-    monkeypatch.setattr(NeuronSet, "random_like", lambda self, seed, match: self)
+    monkeypatch.setattr(NeuronSet, "random_like", lambda self, seed, **options: self)
     base = of_model("base", PLANTED, 2)
     rows = trace_origin(detector, base, probe=PROBE, folds=3, draws=2, n_boot=10)
     found = rows.set_index("control").auroc

@@ -18,7 +18,7 @@ from hlens.evaluation import (
     shared_neurons,
     split_halves,
 )
-from hlens.evaluation.overlap import chance, strata_of
+from hlens.evaluation.overlap import chance_overlap, null_strata
 from hlens.types import Contributions, NeuronSet
 from synthetic import joined, made
 
@@ -52,7 +52,7 @@ def test_counts_of_a_pair_worked_by_hand() -> None:
 def test_the_exact_chance_is_that_of_random_draws() -> None:
     draw = np.random.default_rng(0)
     a, b = drawn(draw, (12, 3, 0), "a"), drawn(draw, (15, 9, 4), "b")
-    expected, p = chance(a, b, strata_of(a, "layer"))
+    expected, p = chance_overlap(a, b, strata=null_strata(a, "layer"))
     counts = [len(drawn(draw, (12, 3, 0), "x") & b) for _ in range(4000)]
     assert np.mean(counts) == pytest.approx(expected, rel=0.03)
     assert np.mean(np.array(counts) >= len(a & b)) == pytest.approx(p, abs=0.03)
@@ -107,7 +107,9 @@ def test_domains_that_share_three_planted_neurons_are_found_to_share_them() -> N
 
 def test_neurons_of_one_stratum_are_of_one_layer_and_contribute_alike() -> None:
     loud = torch.rand(3, 200, generator=torch.Generator().manual_seed(0))
-    strata = strata_of(NeuronSet(frozenset(), 3, 200), "contribution", loud).reshape(3, 200)
+    strata = null_strata(NeuronSet(frozenset(), 3, 200), "contribution", contribution=loud).reshape(
+        3, 200
+    )
     assert len(np.unique(strata)) == 12
     assert all(len(np.unique(row)) == 4 for row in strata)
     for layer, row in enumerate(strata):

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from hlens import baselines
-from hlens.audit.confounds import ALL
 from hlens.probe import SparseProbe
 from hlens.recipe import Recipe
 from hlens.steps import Given, Runner, Step, answers, audit, detection, step
@@ -27,6 +26,7 @@ from hlens.types import (
     Support,
     Verdict,
 )
+from hlens.types.labels import Covariate
 
 N, N_PROMPT = 480, 4
 RIVALS = ("length", "perplexity", "sequence_probability", "text")
@@ -142,7 +142,7 @@ def test_a_real_neuron_passes(card: AuditCard) -> None:
 def test_length_alone_is_named_as_the_explanation(card: AuditCard) -> None:
     readout, cost = claim(card, "Readout"), claim(card, "Cost")
     assert readout.verdict is Support.NOT_SUPPORTED
-    assert {"at equal length", f"at equal {ALL}"} <= failing(readout)
+    assert {"at equal length", f"at equal {Covariate.ALL_OF_SURFACE}"} <= failing(readout)
     assert "above chance" not in failing(readout)
     assert "length may explain it" in readout.because
     assert cost.verdict is Support.NOT_SUPPORTED

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from hlens.errors import HlensError
 from hlens.evaluation import k_sweep, sparsity_summary, split_by_group
 from hlens.evaluation.folded import delong_folded
-from hlens.evaluation.sparsity import ranking
+from hlens.evaluation.sparsity import rank_neurons
 from hlens.types import Contributions
 from synthetic import made
 
@@ -21,7 +21,7 @@ RIDGE = LogisticRegression(C=0.01, max_iter=1000)
 
 def sweep(data: Contributions, ks: tuple[int, ...] = (1, 5, 20)):
     train, test = split_by_group(data)
-    return k_sweep(train, test, PROBE, ks, draws=20, ceiling=RIDGE, n_boot=50)
+    return k_sweep(train, test, probe=PROBE, ks=ks, draws=20, ceiling=RIDGE, n_boot=50)
 
 
 def test_five_planted_neurons_are_enough_and_no_random_ones_are() -> None:
@@ -44,12 +44,12 @@ def test_where_every_neuron_knows_random_ones_do_as_well() -> None:
     assert said.random_auroc > said.auroc - 0.05
 
 
-def test_ranking_starts_with_the_planted_and_ignores_the_units() -> None:
+def test_rank_neurons_starts_with_the_planted_and_ignores_the_units() -> None:
     data = made(500, d_mlp=60, planted=PLANTED)
     planted = {layer * 60 + neuron for layer, neuron in PLANTED}
-    assert set(ranking(data, PROBE, 5)) == planted
+    assert set(rank_neurons(data, PROBE, n=5)) == planted
     nothing = LogisticRegression(C=1e-6, solver="liblinear", l1_ratio=1)
-    assert set(ranking(data, nothing, 5)) == planted
+    assert set(rank_neurons(data, nothing, n=5)) == planted
 
 
 def test_folded_auroc_ignores_the_scale_of_a_fold() -> None:
@@ -58,9 +58,11 @@ def test_folded_auroc_ignores_the_scale_of_a_fold() -> None:
     scores = draw.normal(size=200) + labels
     moved = scores * (1 + fold) + 100 * fold
     groups = [str(i) for i in range(200)]
-    plain = delong_folded(scores, labels, fold, groups)
-    assert delong_folded(moved, labels, fold, groups).auroc == pytest.approx(plain.auroc)
-    pooled = delong_folded(scores, labels, np.zeros(200), groups)
+    plain = delong_folded(scores, labels, fold=fold, groups=groups)
+    assert delong_folded(moved, labels, fold=fold, groups=groups).auroc == pytest.approx(
+        plain.auroc
+    )
+    pooled = delong_folded(scores, labels, fold=np.zeros(200), groups=groups)
     assert plain.se[0] == pytest.approx(pooled.se[0], rel=0.1)
 
 

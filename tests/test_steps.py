@@ -86,8 +86,7 @@ def declared(node: Any) -> set[str]:
         return set(node.options)
     if isinstance(node, Each):
         return declared(node.over) | declared(node.of("general"))
-    own = set(node.options).union(*map(declared, node.needs))
-    return own
+    return set(node.options).union(*map(declared, node.needs))
 
 
 def covers(names: set[str], option: str) -> bool:

@@ -10,8 +10,9 @@ from hlens.errors import HlensError
 from hlens.evaluation import fit_detector, transfer
 from hlens.evaluation.auroc import delong_test
 from hlens.evaluation.crossfit import CrossFit
-from hlens.evaluation.transfer import OTHERS, POOLED, table_of
+from hlens.evaluation.transfer import tabulate_transfer
 from hlens.types import Contributions
+from hlens.types.labels import Pool
 from synthetic import joined, made
 
 PROBE = LogisticRegression(C=0.05, solver="liblinear", l1_ratio=1, random_state=0)
@@ -55,11 +56,11 @@ def test_below_a_half_is_called_inverse(found: pd.DataFrame) -> None:
 
 
 def test_pooled_and_left_out_rows_stand_beside_and_are_stated(found: pd.DataFrame) -> None:
-    assert found.n_train[POOLED, "same"] == pytest.approx(640, abs=6)
-    assert found.n_train[OTHERS, "same"] == pytest.approx(480, abs=6)
+    assert found.n_train[Pool.ALL, "same"] == pytest.approx(640, abs=6)
+    assert found.n_train[Pool.OTHERS, "same"] == pytest.approx(480, abs=6)
     assert found.n_train["alike", "same"] == pytest.approx(160, abs=6)
     assert len(found) == 4 * 6
-    assert found.auroc[POOLED, "apart"] > 0.65 > found.auroc[OTHERS, "apart"]
+    assert found.auroc[Pool.ALL, "apart"] > 0.65 > found.auroc[Pool.OTHERS, "apart"]
     corrected = found.p_corrected.dropna()
     assert (corrected >= found.p[corrected.index]).all()
 
@@ -102,14 +103,18 @@ def test_a_group_that_is_in_two_domains_never_leaks_across_them() -> None:
 
 def test_the_drop_is_a_paired_test() -> None:
     data = joined(domain("a", {A: 1.0}, seed=1), domain("b", {A: 1.0}, seed=2))
-    found = CrossFit(data, torch.zeros(len(data), dtype=torch.long), 2)
+    found = CrossFit(data, torch.zeros(len(data), dtype=torch.long), n_sources=2)
     noise = np.random.default_rng(0).normal(size=len(data))
     own = data.values[:, 0, 2].numpy()
     found.values[0], found.values[1] = own, own + 0.5 * noise
-    table = table_of(data, [("a", None), ("b", None)], found).set_index(["train", "test"])
+    table = tabulate_transfer(data, [("a", None), ("b", None)], fitted=found).set_index(
+        ["train", "test"]
+    )
     part = data.of_domain("a")
     n = len(part)
-    drop, p = delong_test(own[:n], found.values[1, :n], part.labels.numpy(), part.groups)
+    drop, p = delong_test(
+        own[:n], found.values[1, :n], labels=part.labels.numpy(), groups=part.groups
+    )
     assert (table.auroc_drop["b", "a"], table.p["b", "a"]) == pytest.approx((drop, p))
     assert 1e-6 < p < 0.5
 

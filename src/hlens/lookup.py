@@ -20,9 +20,8 @@ def names(family: str) -> list[str]:
         family: Name of the package below ``hlens``, such as ``"judges"``.
     """
     package = import_module(f"hlens.{family}")
-    return sorted(
-        found.name for found in pkgutil.iter_modules(package.__path__) if found.name[0] != "_"
-    )
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in modules if name[0] != "_")
 
 
 def member(family: str, name: str) -> ModuleType:

@@ -9,34 +9,32 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from hlens.audit.added import added_value, gain
-from hlens.audit.confounds import confounds, matched
-from hlens.audit.covariates import covariates
-from hlens.audit.extracting import findings
+from hlens.audit.confounds import confounds
+from hlens.audit.covariates import Scored, covariates
 from hlens.audit.factorial import truth_by_length
-from hlens.audit.findings import Findings
+from hlens.audit.findings import Findings, collect_findings
 from hlens.audit.halves import set_agreement
-from hlens.audit.leaderboard import REFERENCE, leaderboard
+from hlens.audit.judgements import second_labels
+from hlens.audit.leaderboard import leaderboard, score_all
 from hlens.audit.markdown import markdown
 from hlens.audit.refits import refits
 from hlens.audit.rules import decide
-from hlens.audit.scored import Scored
-from hlens.audit.scoring import score_all, second_labels
+from hlens.audit.views import match_alike
 from hlens.errors import HlensError
 
 __all__ = [
-    "REFERENCE",
     "Findings",
     "Scored",
     "added_value",
     "audit",
+    "collect_findings",
     "confounds",
     "covariates",
     "decide",
-    "findings",
     "gain",
     "leaderboard",
     "markdown",
-    "matched",
+    "match_alike",
     "refits",
     "score_all",
     "second_labels",
@@ -44,19 +42,17 @@ __all__ = [
     "truth_by_length",
 ]
 
-Found = TypeVar("Found", covariant=True)
+Result = TypeVar("Result", covariant=True)
 
 
 @runtime_checkable
-class Auditable(Protocol[Found]):
+class Auditable(Protocol[Result]):
     """What can be audited: a study."""
 
-    def audit(self, quick: bool = False) -> Found:
-        """The audit of the study."""
-        ...
+    def audit(self, quick: bool = False) -> Result: ...
 
 
-def audit(study: Auditable[Found], quick: bool = False) -> Found:
+def audit(study: Auditable[Result], quick: bool = False) -> Result:
     """The report card of a study, made once and kept in its folder; ``study.audit()``.
 
     Args:
@@ -66,17 +62,17 @@ def audit(study: Auditable[Found], quick: bool = False) -> Found:
     return study.audit(quick)
 
 
-class _CallableRoom(ModuleType):
-    """This package: ``hlens.audit(study)`` and ``hlens.audit.confounds(...)`` are both spelt so."""
+class _CallablePackage(ModuleType):
+    """Makes the package callable: ``hlens.audit(study)`` beside ``hlens.audit.confounds(...)``."""
 
     def __call__(self, study: Any, quick: bool = False) -> Any:
-        if not isinstance(study, Auditable):
-            raise HlensError(
-                f"hlens.audit takes a Study, got {type(study).__name__}; open one with "
-                "hlens.Study(folder)"
-            )
-        return audit(study, quick)
+        if isinstance(study, Auditable):
+            return audit(study, quick)
+        raise HlensError(
+            f"hlens.audit takes a Study, got {type(study).__name__}; open one with "
+            "hlens.Study(folder)"
+        )
 
 
 if not TYPE_CHECKING:
-    sys.modules[__name__].__class__ = _CallableRoom
+    sys.modules[__name__].__class__ = _CallablePackage

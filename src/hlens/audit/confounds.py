@@ -1,35 +1,31 @@
-"""Confounds: does the detector still read when what could stand in for truth is held fixed?
+"""Confounds: does the detector still read when what could be read in place of truth is held fixed?
 
 For every covariate there are four views of the same held-out scores. None is enough alone: strata
 are coarse, alike pairs are few, a matched subset is smaller still, an adjustment trusts its model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from jaxtyping import Float
 
-from hlens.audit.adjusting import numeric, propensity, residual, varies
-from hlens.audit.covariates import SAMPLING, SURFACE
-from hlens.audit.scored import Scored
+from hlens.audit import views
+from hlens.audit.covariates import SAMPLING, SURFACE, Scored
 from hlens.evaluation import estimate_auroc
 from hlens.evaluation.pairs import Alike, alike_pairs, estimate_over_pairs
 from hlens.types import Estimate
+from hlens.types.labels import Covariate, View
 
-ALL = "surface, all at once"
-ALONE, STRATUM, PAIRS, MATCHED, ADJUSTED = "alone", "stratum", "alike pairs", "matched", "adjusted"
 COLUMNS = ["covariate", "view", "stratum", "auroc", "low", "high", "n", "hallucinated", "note"]
 FEWEST = 10  # examples of a class below which a stratum is counted, not judged
-MOST_STRATA = 8
 
 Row = dict[str, Any]
 
 
-def confounds(train: Scored, test: Scored, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
     """AUROC of a detector with each covariate held fixed, on held-out examples.
 
     Args:
@@ -48,154 +44,84 @@ def confounds(train: Scored, test: Scored, n_boot: int = 1000, seed: int = 0) ->
         - ``matched``: on a subset in which every hallucinated answer has a true one like it.
         - ``adjusted``: what is left of the score when what it predicts is taken off.
 
-        The covariate ``surface, all at once`` holds all covariates of surface that vary; its alike
-        pairs agree in the log-odds of hallucination that they make. A covariate without variation
-        has one row that says so.
+        The covariate ``surface, all at once`` combines all covariates of surface that vary; its
+        alike pairs agree in the log-odds of hallucination that they predict. A covariate without
+        variation has one row that says so.
     """
-    rows: list[Row] = []
-    for name in test.covariates:
-        rows += _of_covariate(str(name), train, test, n_boot, seed)
-    rows += _of_all(train, test, n_boot, seed)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    rows = _Rows(train, test, n_boot, seed)
+    table = [row for name in test.covariates for row in rows.of_covariate(str(name))]
+    return pd.DataFrame([*table, *rows.of_surface()], columns=COLUMNS)
 
 
-def _of_covariate(name: str, train: Scored, test: Scored, n_boot: int, seed: int) -> Iterator[Row]:
-    inside, column = _column(train, name), _column(test, name)
-    if not varies(column) or not varies(inside):
-        why = "missing for some examples" if bool(column.isna().any()) else "has one value only"
-        yield _row(name, ALONE, test, _unknown(len(test)), note=why)
-        return
-    if name not in SAMPLING:
-        score = propensity(train.labels, inside.to_frame(), column.to_frame())
-        yield _row(name, ALONE, test, _auroc(score, test, n_boot, seed))
-    yield from _strata(name, test, n_boot, seed)
-    if name in SAMPLING:
-        return
-    alike = alike_pairs(column.to_numpy(), test.labels)
-    yield from _held_fixed(name, [name], alike, train, test, n_boot, seed)
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of the table, covariate by covariate."""
 
+    train: Scored
+    test: Scored
+    n_boot: int
+    seed: int
 
-def _of_all(train: Scored, test: Scored, n_boot: int, seed: int) -> Iterator[Row]:
-    names = [
-        name
-        for name in SURFACE
-        if name in test.covariates and varies(_column(test, name)) and varies(_column(train, name))
-    ]
-    if not names:
-        return
-    score = propensity(train.labels, train.covariates.filter(names), test.covariates.filter(names))
-    yield _row(ALL, ALONE, test, _auroc(score, test, n_boot, seed), note=", ".join(names))
-    alike = alike_pairs(score, test.labels)
-    yield from _held_fixed(ALL, names, alike, train, test, n_boot, seed)
+    def of_covariate(self, name: str) -> Iterator[Row]:
+        column = pd.Series(self.test.covariates[name])
+        if not self._varies(name):
+            missing = bool(column.isna().any())
+            note = "missing for some examples" if missing else "has one value only"
+            yield self._row(name, View.ALONE, Estimate.missing(len(self.test)), note=note)
+            return
+        if name not in SAMPLING:
+            odds = views.hallucination_odds(self.train, self.test, columns=[name])
+            yield self._row(name, View.ALONE, self._auroc(odds, self.test))
+        yield from self._of_strata(name, column)
+        if name not in SAMPLING:
+            alike = alike_pairs(column.to_numpy(), self.test.labels)
+            yield from self._held_fixed(name, [name], alike)
 
+    def of_surface(self) -> Iterator[Row]:
+        names = [n for n in SURFACE if n in self.test.covariates and self._varies(n)]
+        if not names:
+            return
+        name, note = Covariate.ALL_OF_SURFACE, ", ".join(names)
+        odds = views.hallucination_odds(self.train, self.test, columns=names)
+        yield self._row(name, View.ALONE, self._auroc(odds, self.test), note=note)
+        yield from self._held_fixed(name, names, alike_pairs(odds, self.test.labels))
 
-def _held_fixed(
-    name: str,
-    columns: list[str],
-    alike: Alike,
-    train: Scored,
-    test: Scored,
-    n_boot: int,
-    seed: int,
-) -> Iterator[Row]:
-    found = estimate_over_pairs(test.scores, test.labels, alike, test.groups, n_boot, seed)
-    pairs = int(alike.sum())
-    involved = int(alike.any(axis=1).sum())
-    yield _row(name, PAIRS, test, found, hallucinated=involved, note=f"{pairs:,} pairs")
-    chosen = test.select(matched(alike, test.labels, seed))
-    yield _row(name, MATCHED, chosen, _auroc(chosen.scores, chosen, n_boot, seed))
-    inside, outside = train.covariates.filter(columns), test.covariates.filter(columns)
-    left = residual(train.scores, train.labels, inside, test.scores, outside)
-    yield _row(name, ADJUSTED, test, _auroc(left, test, n_boot, seed))
+    def _of_strata(self, name: str, column: pd.Series) -> Iterator[Row]:
+        strata = views.name_strata(column)
+        for stratum in views.order_strata(column):
+            part = self.test.select(strata == stratum)
+            few = min(int(part.labels.sum()), int((~part.labels).sum())) < FEWEST
+            note = f"fewer than {FEWEST} of a label" if few else ""
+            auroc = Estimate.missing(len(part)) if few else self._auroc(part.scores, part)
+            row = self._row(name, View.STRATUM, auroc, part=part, note=note)
+            yield row | {"stratum": str(stratum)}
 
+    def _held_fixed(self, name: str, columns: Sequence[str], alike: Alike) -> Iterator[Row]:
+        test, n_boot, seed = self.test, self.n_boot, self.seed
+        over_pairs = estimate_over_pairs(
+            test.scores, test.labels, alike=alike, groups=test.groups, n_boot=n_boot, seed=seed
+        )
+        row = self._row(name, View.ALIKE_PAIRS, over_pairs, note=f"{int(alike.sum()):,} pairs")
+        yield row | {"hallucinated": int(alike.any(axis=1).sum())}
+        chosen = test.select(views.match_alike(alike, test.labels, seed=seed))
+        yield self._row(name, View.MATCHED, self._auroc(chosen.scores, chosen), part=chosen)
+        left = views.adjust_scores(self.train, test, columns=columns)
+        yield self._row(name, View.ADJUSTED, self._auroc(left, test))
 
-def _strata(name: str, test: Scored, n_boot: int, seed: int) -> Iterator[Row]:
-    column = _column(test, name)
-    names = strata_of(column)
-    for stratum in dict.fromkeys(names[np.argsort(_order(column), kind="stable")]):
-        part = test.select(names == stratum)
-        few = min(int(part.labels.sum()), int((~part.labels).sum())) < FEWEST
-        note = f"fewer than {FEWEST} of a label" if few else ""
-        found = _unknown(len(part)) if few else _auroc(part.scores, part, n_boot, seed)
-        yield _row(name, STRATUM, part, found, stratum=str(stratum), note=note)
+    def _varies(self, name: str) -> bool:
+        parts = (self.test, self.train)
+        return all(views.varies(pd.Series(part.covariates[name])) for part in parts)
 
+    def _auroc(self, score: Float[np.ndarray, " example"], part: Scored) -> Estimate:
+        if len(part) == 0 or part.labels.all() or not part.labels.any():
+            return Estimate.missing(len(part))
+        return estimate_auroc(
+            score, part.labels, groups=part.groups, n_boot=self.n_boot, seed=self.seed
+        )
 
-def strata_of(column: pd.Series) -> np.ndarray:
-    """Stratum of each example: thirds of a number, categories as they are.
-
-    Beyond eight, the rarest categories stand together as ``others``.
-    """
-    if numeric(column):
-        edges = np.unique(np.quantile(column, [0, 1 / 3, 2 / 3, 1]))
-        at = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, max(len(edges) - 2, 0))
-        parts = [column[at == k] for k in range(int(at.max()) + 1)]
-        names = [_span(float(part.min()), float(part.max())) for part in parts]
-        return np.asarray(names, dtype=object)[at]
-    kept = column.value_counts().index[: MOST_STRATA if column.nunique() <= MOST_STRATA else 7]
-    return column.where(column.isin(kept), "others").to_numpy(dtype=object)
-
-
-def _span(low: float, high: float) -> str:
-    """A stratum by its ends.
-
-    >>> _span(1.0, 5.0), _span(2.0, 2.0), _span(-5.2121, -2.0409)
-    ('1 to 5', '2', '−5.212 to −2.041')
-    """
-    ends = dict.fromkeys(f"{end:.4g}".replace("-", "−") for end in (low, high))
-    return " to ".join(ends)
-
-
-def _order(column: pd.Series) -> np.ndarray:
-    """Numbers ascending, categories by how frequent they are."""
-    if numeric(column):
-        return column.to_numpy()
-    return -column.map(column.value_counts()).to_numpy()
-
-
-def matched(
-    alike: Alike, labels: Bool[np.ndarray, " example"], seed: int = 0
-) -> Bool[np.ndarray, " example"]:
-    """A subset of as many hallucinated as true examples, each of which has its alike one.
-
-    The largest such subset: a maximum matching of the alike pairs, in a random order of examples.
-    """
-    draw = np.random.default_rng(seed)
-    rows, columns = (draw.permutation(size) for size in alike.shape)
-    partner: Int[np.ndarray, " true"] = maximum_bipartite_matching(
-        csr_matrix(alike[np.ix_(rows, columns)]), perm_type="row"
-    )
-    kept = np.zeros(len(labels), dtype=bool)
-    kept[np.flatnonzero(labels)[rows[partner[partner >= 0]]]] = True
-    kept[np.flatnonzero(~labels)[columns[partner >= 0]]] = True
-    return kept
-
-
-def _column(part: Scored, name: str) -> pd.Series:
-    return pd.Series(part.covariates[name])
-
-
-def _auroc(score: Float[np.ndarray, " example"], part: Scored, n_boot: int, seed: int) -> Estimate:
-    if len(part) == 0 or part.labels.all() or not part.labels.any():
-        return _unknown(len(part))
-    return estimate_auroc(score, part.labels, part.groups, n_boot, seed)
-
-
-def _unknown(n: int) -> Estimate:
-    return Estimate(float("nan"), float("nan"), float("nan"), n)
-
-
-def _row(
-    name: str,
-    view: str,
-    part: Scored,
-    found: Estimate,
-    stratum: str = "",
-    hallucinated: int | None = None,
-    note: str = "",
-) -> Row:
-    return {
-        "covariate": name, "view": view, "stratum": stratum, "auroc": found.value,
-        "low": found.low, "high": found.high, "n": found.n,
-        "hallucinated": int(part.labels.sum()) if hallucinated is None else hallucinated,
-        "note": note,
-    }  # fmt: skip
+    def _row(
+        self, name: str, view: View, auroc: Estimate, *, part: Scored | None = None, note: str = ""
+    ) -> Row:
+        count = int((self.test if part is None else part).labels.sum())
+        key = {"covariate": name, "view": view, "stratum": ""}
+        return {**key, **auroc.to_row(), "hallucinated": count, "note": note}

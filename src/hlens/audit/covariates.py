@@ -2,20 +2,26 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
+from hlens.audit.judgements import match_judgements, question_key
 from hlens.errors import HlensError
 from hlens.types import Example, Judgement, Question, Verdict
+from hlens.types.labels import Covariate
 
-# What a detector may read in place of truth; an audit asks that it holds within each of them.
-SURFACE = ("length", "position", "answer type", "domain", "format", "topic", "gold in prompt")
-CONFIDENCE = ("log-probability",)
-# How the data were made rather than what they are: shown, but no explanation of a score.
-SAMPLING = ("consistency", "sample")
+# What a detector may read in place of truth; an audit checks it with each of them held fixed.
+SURFACE = (
+    Covariate.LENGTH, Covariate.POSITION, Covariate.ANSWER_TYPE, Covariate.DOMAIN,
+    Covariate.FORMAT, Covariate.TOPIC, Covariate.GOLD_IN_PROMPT,
+)  # fmt: skip
+# How the data were made rather than what they are: shown, but never an explanation of a score.
+SAMPLING = (Covariate.CONSISTENCY, Covariate.SAMPLE)
 
-_ASKED = (
+_ANSWER_TYPES = (
     ("number", re.compile(r"\bhow (?:many|much|old|long|far|tall|high)\b|\bwhat number\b")),
     ("time", re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|century|decade)\b")),
     ("person", re.compile(r"\bwho(?:m|se)?\b")),
@@ -24,11 +30,46 @@ _ASKED = (
     ("yes or no", re.compile(r"^(?:is|are|was|were|do|does|did|can|could|has|have|will)\b")),
 )
 _WORD = re.compile(r"\w+")
-Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of one detector on one part of the data, beside all that could explain them.
+
+    Scores of a training part must be out of fold: each by a fit that did not see its group.
+
+    Attributes:
+        scores: Higher means hallucination.
+        labels: True where the example is a hallucination.
+        groups: Group of each example.
+        covariates: What could be read in place of truth, one column each; numbers or categories.
+    """
+
+    scores: Float[np.ndarray, " example"]
+    labels: Bool[np.ndarray, " example"]
+    groups: Sequence[str]
+    covariates: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.labels), len(self.groups), len(self.covariates)}
+        if lengths != {len(self.scores)}:
+            raise HlensError(
+                f"{len(self.scores)} scores with labels, groups or covariates of another length "
+                f"({sorted(lengths)}); give one of each for every example"
+            )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, mask: Bool[np.ndarray, " example"]) -> "Scored":
+        """The chosen examples."""
+        groups = list(np.asarray(self.groups)[mask])
+        covariates = self.covariates.loc[mask].reset_index(drop=True)
+        return Scored(self.scores[mask], self.labels[mask], groups, covariates)
 
 
 def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> pd.DataFrame:
-    """What could stand in for truth, one row an example.
+    """What a detector could read in place of truth, one row per example.
 
     Args:
         examples: The examples.
@@ -47,56 +88,37 @@ def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> 
     """
     mixed = _mixed(judgements)
     rows: list[dict[str, object]] = []
-    for example, judged in zip(examples, judged_of(examples, judgements), strict=True):
+    for example, judged in zip(examples, match_judgements(examples, judgements), strict=True):
         question = judged.response.question
         rows.append(
             {
-                "length": example.stop - example.start,
-                "position": example.start - example.n_prompt,
-                "log-probability": _log_probability(example, judged.response.logprobs),
-                "answer type": asked_for(question.text),
-                "domain": example.domain,
-                "format": str(question.meta.get("format", "short_answer")),
-                "topic": _topic(question),
-                "gold in prompt": gold_in_prompt(question),
-                "consistency": "mixed" if mixed[_question(judged)] else "one verdict",
-                "sample": "first" if example.sample == 0 else "later",
+                Covariate.LENGTH: example.stop - example.start,
+                Covariate.POSITION: example.start - example.n_prompt,
+                Covariate.LOG_PROBABILITY: _log_probability(example, judged.response.logprobs),
+                Covariate.ANSWER_TYPE: answer_type(question.text),
+                Covariate.DOMAIN: example.domain,
+                Covariate.FORMAT: str(question.meta.get("format", "short_answer")),
+                Covariate.TOPIC: _topic(question),
+                Covariate.GOLD_IN_PROMPT: gold_in_prompt(question),
+                Covariate.CONSISTENCY: "mixed" if mixed[question_key(question)] else "one verdict",
+                Covariate.SAMPLE: "first" if example.sample == 0 else "later",
             }
         )
     return pd.DataFrame(rows)
 
 
-def judged_of(examples: Sequence[Example], judgements: Sequence[Judgement]) -> list[Judgement]:
-    """The judgement of each example.
+def answer_type(question: str) -> str:
+    """What a question asks for, by its own words; its answers, gold or sampled, are not read.
 
-    Raises:
-        HlensError: An example whose judgement is not among those given.
-    """
-    of = {_key(judged): judged for judged in judgements}
-    found: list[Judgement] = []
-    for example in examples:
-        judged = of.get((example.domain, example.question_id, example.sample))
-        if judged is None:
-            raise HlensError(
-                f"no judgement of sample {example.sample} of question {example.question_id!r} "
-                f"({example.domain}); give the judgements that the examples were located in"
-            )
-        found.append(judged)
-    return found
-
-
-def asked_for(question: str) -> str:
-    """What a question asks for, by its words alone; never by its answer, gold or given.
-
-    >>> asked_for("How many moons has Mars?"), asked_for("Who wrote Emma?"), asked_for("Name it.")
-    ('number', 'person', 'thing')
+    >>> [answer_type(q) for q in ("How many moons has Mars?", "Who wrote Emma?", "Name it.")]
+    ['number', 'person', 'thing']
     """
     text = question.strip().casefold()
-    return next((name for name, pattern in _ASKED if pattern.search(text)), "thing")
+    return next((name for name, pattern in _ANSWER_TYPES if pattern.search(text)), "thing")
 
 
 def gold_in_prompt(question: Question) -> float:
-    """Share of the gold answer's words that question, context or options already hold.
+    """Share of the gold answer's words that question, context or options already contain.
 
     >>> gold_in_prompt(Question("1", "d", "Is Mars or Venus larger?", ("Venus",)))
     1.0
@@ -107,20 +129,11 @@ def gold_in_prompt(question: Question) -> float:
     return sum(word in held for word in gold) / len(gold) if gold else 0.0
 
 
-def _key(judged: Judgement) -> Key:
-    response = judged.response
-    return response.question.domain, response.question.id, response.sample
-
-
-def _question(judged: Judgement) -> tuple[str, str]:
-    return _key(judged)[:2]
-
-
 def _mixed(judgements: Sequence[Judgement]) -> Mapping[tuple[str, str], bool]:
-    """Whether the samples of a question were judged right and wrong."""
+    """Whether both right and wrong answers to a question were sampled."""
     seen: dict[tuple[str, str], set[Verdict]] = {}
     for judged in judgements:
-        seen.setdefault(_question(judged), set()).add(judged.verdict)
+        seen.setdefault(question_key(judged.response.question), set()).add(judged.verdict)
     both = {Verdict.CORRECT, Verdict.HALLUCINATED}
     return {question: both <= verdicts for question, verdicts in seen.items()}
 

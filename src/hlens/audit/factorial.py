@@ -5,6 +5,7 @@ more than its truth.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,21 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from hlens.evaluation.bootstrap import Weights, bootstrapped
+from hlens.evaluation.bootstrap import Weights, estimate_statistic
 
 CELLS = ("true, short", "true, long", "hallucinated, short", "hallucinated, long")
-TRUTH, LENGTH, INTERACTION = "truth", "length", "interaction"
 # Contrasts of the four cell means, in the order of CELLS.
 EFFECTS = {
-    TRUTH: (-0.5, -0.5, 0.5, 0.5),
-    LENGTH: (-0.5, 0.5, -0.5, 0.5),
-    INTERACTION: (1.0, -1.0, -1.0, 1.0),
+    "truth": (-0.5, -0.5, 0.5, 0.5),
+    "length": (-0.5, 0.5, -0.5, 0.5),
+    "interaction": (1.0, -1.0, -1.0, 1.0),
 }
 
 
 def truth_by_length(
     scores: Float[np.ndarray, " example"],
     labels: Bool[np.ndarray, " example"],
+    *,
     lengths: ArrayLike,
     groups: Sequence[str],
     n_boot: int = 1000,
@@ -44,8 +45,8 @@ def truth_by_length(
 
     Returns:
         Columns ``what, value, low, high, n``: four cells, then the effects of truth (hallucinated
-        less true, lengths alike weighted), of length (long less short) and their interaction, all
-        in standard deviations of the score. A cell without examples is missing, and so are then
+        less true, both lengths weighted alike), of length (long less short) and their interaction,
+        all in standard deviations of the score. A cell without examples is missing, and so are then
         the effects.
     """
     z = (scores - scores.mean()) / (scores.std() or 1.0)
@@ -53,36 +54,22 @@ def truth_by_length(
     long = length > np.median(length[~labels])
     cell = 2 * labels.astype(int) + long
     member = np.stack([cell == k for k in range(4)], axis=1).astype(float)
+    contrasts = dict(zip(CELLS, np.eye(4), strict=True)) | EFFECTS
     rows: list[dict[str, Any]] = []
-    for at, name in enumerate(CELLS):
-        contrast = np.eye(4)[at]
-        rows.append(_row(name, z, member, contrast, groups, int(member[:, at].sum()), n_boot, seed))
-    for name, weights in EFFECTS.items():
-        rows.append(_row(name, z, member, np.asarray(weights), groups, len(z), n_boot, seed))
+    for name, contrast in contrasts.items():
+        statistic = _contrast_of_means(z, member, np.asarray(contrast))
+        estimate = estimate_statistic(statistic, len(z), groups=groups, n_boot=n_boot, seed=seed)
+        if name in CELLS:
+            estimate = replace(estimate, n=int(member[:, CELLS.index(name)].sum()))
+        rows.append({"what": name, **estimate.to_row("value")})
     return pd.DataFrame(rows)
 
 
-def _row(
-    name: str,
-    z: np.ndarray,
-    member: np.ndarray,
-    contrast: np.ndarray,
-    groups: Sequence[str],
-    n: int,
-    n_boot: int,
-    seed: int,
-) -> dict[str, Any]:
-    statistic = _contrast_of(z, member, contrast)
-    value = float(statistic(np.ones((1, len(z))))[0])
-    found = bootstrapped(value, statistic, groups, len(z), n_boot, seed)
-    return {"what": name, "value": found.value, "low": found.low, "high": found.high, "n": n}
-
-
-def _contrast_of(
+def _contrast_of_means(
     z: np.ndarray, member: np.ndarray, contrast: np.ndarray
 ) -> Callable[[Weights], Float[np.ndarray, " resample"]]:
     """A weighted sum of cell means, for many rows of weights at once."""
-    used = np.flatnonzero(contrast)
+    used = np.flatnonzero(contrast)  # an empty cell must not make the mean of another one missing
 
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
         total = weights @ member[:, used]

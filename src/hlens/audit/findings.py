@@ -1,12 +1,28 @@
-"""Findings: the numbers that decide a card. Nothing is judged here."""
+"""Findings: the numbers that decide a card, out of an audit's tables. Nothing is judged here."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+import pandas as pd
+
+from hlens.audit.conventions import FEWEST_DRAWS
+from hlens.evaluation.significance import holm
 from hlens.types import Estimate
+from hlens.types.labels import H_NEURONS, Agreement, Control, Refit, View
+
+# Rivals by what they read; the rest are other ways to read the model's inside.
+CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy")
+TEXT = ("text", "question")
+DENSE = "dense_probe"
+DAMAGE = ("perplexity", "multiple_choice", "plain_qa")  # what an edit must not break
+NO_BEHAVIOUR = (*DAMAGE, "kl")
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Fixed:
+class HeldFixed:
     """The detector with one covariate held fixed.
 
     Attributes:
@@ -14,7 +30,7 @@ class Fixed:
         pairs: AUROC over pairs of answers that agree in it.
         adjusted: AUROC of what is left of the score when the covariate is taken off.
         alone: AUROC of the covariate itself.
-        fewest: Examples of the rarer label that stand in an alike pair.
+        fewest: Examples of the rarer label that are in an alike pair.
     """
 
     name: str
@@ -25,16 +41,16 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Added:
-    """What the H-neurons add to a rival: millinats an answer, and p of the permutation null."""
+class RivalGap:
+    """What the H-neurons add to a rival, or how far their AUROC lies above its own, and the p."""
 
     name: str
-    gain: Estimate
+    gap: Estimate
     p: float
 
 
 @dataclass(frozen=True)
-class Carried:
+class TransferPair:
     """A probe trained on one domain and tested on another; `within` is trained on the tested."""
 
     train: str
@@ -45,7 +61,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Moved:
+class ExcessSlope:
     """Slope of a behaviour over the dose less that of random neurons of the same layers.
 
     Attributes:
@@ -62,15 +78,6 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Cheaper:
-    """A rival that costs no more: AUROC of the H-neurons less its own."""
-
-    name: str
-    difference: Estimate
-    p_corrected: float
-
-
-@dataclass(frozen=True)
 class Findings:
     """All that the rules read; what was not measured is None or empty.
 
@@ -78,8 +85,8 @@ class Findings:
         auroc: Of the detector on held-out examples.
         shuffled: Of the same fit on shuffled labels: mean and central 95 % of repeats.
         shuffled_p: Permutation p.
-        fixed: The detector with each covariate held fixed.
-        confidence: What the neurons add to each rival that reads the model's confidence.
+        held_fixed: The detector with each covariate held fixed.
+        confidence: Millinats that the neurons add to each rival that reads the model's confidence.
         text: What they add to rivals that read the text alone.
         n_selected: Neurons of the detector.
         n_neurons: Neurons of the model.
@@ -87,21 +94,21 @@ class Findings:
         refit: AUROC of the selected neurons, refitted.
         random: Of as many random ones of the same layers, refitted alike.
         random_p: Share of random draws that do as well.
-        halves: Part of a set that comes back on the other half of the data.
+        halves: Part of a set that is found again on the other half of the data.
         chance: The same of random sets.
         other_split: Part of the set that another split finds again.
         over_without: AUROC as found less that of the probe that may not use these neurons.
-        carried: Transfer between domains.
-        moved: Behaviour and capability under an edit.
-        cheaper: Rivals that cost no more.
+        transfers: Transfer between domains.
+        slopes: Behaviour and capability under an edit.
+        cheap_rivals: AUROC of the detector less that of each rival that costs no more.
     """
 
     auroc: Estimate | None = None
     shuffled: Estimate | None = None
     shuffled_p: float | None = None
-    fixed: tuple[Fixed, ...] = ()
-    confidence: tuple[Added, ...] = ()
-    text: tuple[Added, ...] = ()
+    held_fixed: tuple[HeldFixed, ...] = ()
+    confidence: tuple[RivalGap, ...] = ()
+    text: tuple[RivalGap, ...] = ()
     n_selected: int = 0
     n_neurons: int = 0
     over_dense: Estimate | None = None
@@ -112,6 +119,119 @@ class Findings:
     chance: Estimate | None = None
     other_split: Estimate | None = None
     over_without: Estimate | None = None
-    carried: tuple[Carried, ...] = ()
-    moved: tuple[Moved, ...] = ()
-    cheaper: tuple[Cheaper, ...] = ()
+    transfers: tuple[TransferPair, ...] = ()
+    slopes: tuple[ExcessSlope, ...] = ()
+    cheap_rivals: tuple[RivalGap, ...] = ()
+
+
+def collect_findings(
+    *,
+    scores: pd.DataFrame,
+    leaderboard: pd.DataFrame,
+    added: pd.DataFrame,
+    confounds: pd.DataFrame,
+    refits: pd.DataFrame,
+    halves: pd.DataFrame,
+    n_selected: int,
+    n_neurons: int,
+    transfer: pd.DataFrame | None = None,
+    slopes: pd.DataFrame | None = None,
+) -> Findings:
+    """The numbers that decide, out of the tables of a study and its audit.
+
+    Each table is that of the function of its name in `hlens.evaluation`, `hlens.audit` or
+    `hlens.effects`; `scores` are from `controls`, `added` from `added_value`, `halves` from
+    `set_agreement`. A study of one domain has no `transfer`, one without an edit no `slopes`.
+    """
+    control, refit = _rows_by("control", scores), _rows_by("control", refits)
+    board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
+    agreement = _rows_by("what", halves)
+    probe, shuffled = control[Control.PROBE], control[Control.SHUFFLED_LABELS]
+    selected, random = control[Control.SELECTED_REFIT], control[Control.RANDOM_NEURONS]
+    again = _estimate(refit[Refit.OTHER_SPLIT], "shared")  # the interval of the row is the AUROC's
+    return Findings(
+        auroc=_estimate(probe),
+        shuffled=_estimate(shuffled),
+        shuffled_p=_p_against(shuffled, probe),
+        held_fixed=tuple(_held_fixed(confounds)),
+        confidence=tuple(_added_value(gained[name]) for name in CONFIDENCE if name in gained),
+        text=tuple(_added_value(gained[name]) for name in TEXT if name in gained),
+        n_selected=n_selected,
+        n_neurons=n_neurons,
+        over_dense=_difference(board[DENSE]) if DENSE in board else None,
+        refit=_estimate(selected),
+        random=_estimate(random),
+        random_p=_p_against(random, selected),
+        halves=_estimate(agreement[Agreement.HALVES], "shared"),
+        chance=_estimate(agreement[Agreement.CHANCE], "shared"),
+        other_split=again and replace(again, low=again.value, high=again.value),
+        over_without=_difference(refit[Refit.WITHOUT_NEURONS]),
+        transfers=tuple(_transfer_pairs(transfer)) if transfer is not None else (),
+        slopes=tuple(_excess_slopes(slopes)) if slopes is not None else (),
+        cheap_rivals=tuple(_cheap_rivals(board)),
+    )
+
+
+def _rows_by(column: str, table: pd.DataFrame) -> dict[str, Row]:
+    return {row[column]: row for row in table.to_dict("records")}
+
+
+def _estimate(row: Row, value: str = "auroc", ends: str = "") -> Estimate | None:
+    estimate = Estimate.from_row(row, value, ends=ends)
+    return estimate if estimate.known else None
+
+
+def _difference(row: Row) -> Estimate | None:
+    return _estimate(row, "difference", "difference_")
+
+
+def _p_against(null: Row, row: Row) -> float | None:
+    """The p against a null; None where too few draws were made for any p to reach 5 %."""
+    p = row["p"]
+    return None if p is None or p != p or null["repeats"] < FEWEST_DRAWS else float(p)
+
+
+def _held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:
+    whole = confounds.loc[confounds["stratum"] == ""].to_dict("records")
+    rows = {(row["covariate"], row["view"]): row for row in whole}
+    for (name, view), row in rows.items():
+        if view != View.ALIKE_PAIRS:
+            continue
+        views = (View.ALIKE_PAIRS, View.ADJUSTED, View.ALONE)
+        three = (_estimate(rows[name, key]) or Estimate.missing() for key in views)
+        pairs, adjusted, alone = three
+        fewest = min(row["hallucinated"], row["n"] - row["hallucinated"])
+        yield HeldFixed(name, pairs, adjusted, alone, fewest)
+
+
+def _added_value(row: Row) -> RivalGap:
+    return RivalGap(row["detector"], Estimate.from_row(row, "gain"), float(row["p"]))
+
+
+def _transfer_pairs(transfer: pd.DataFrame) -> Iterator[TransferPair]:
+    known = transfer.loc[transfer["auroc"].notna()]
+    diagonal = known.loc[known["train"] == known["test"]]
+    within = dict(zip(diagonal["test"], diagonal["auroc"], strict=True))
+    # Training sets that pool several domains are no domain of their own.
+    across = known.loc[known["train"].isin(set(known["test"])) & (known["train"] != known["test"])]
+    corrected = holm(across["p_chance"].to_numpy(dtype=float))
+    for row, p in zip(across.to_dict("records"), corrected, strict=True):
+        own = float(within.get(row["test"], float("nan")))
+        yield TransferPair(row["train"], row["test"], Estimate.from_row(row), own, float(p))
+
+
+def _excess_slopes(slopes: pd.DataFrame) -> Iterator[ExcessSlope]:
+    for row in slopes.loc[slopes["kind"] == "target"].to_dict("records"):
+        name, over = row["behaviour"], _estimate(row, "over_random", "over_")
+        if over is not None and name != "kl":
+            yield ExcessSlope(name, over, bool(row["beyond_random"]), name in DAMAGE)
+
+
+def _cheap_rivals(board: Mapping[str, Row]) -> Iterator[RivalGap]:
+    own = board[H_NEURONS]
+    for name, row in board.items():
+        difference = _difference(row)
+        # A cost that is not known (NaN) is not within the budget.
+        affordable = row["passes"] <= own["passes"] and row["samples"] <= own["samples"]
+        if name != H_NEURONS and difference is not None and affordable:
+            yield RivalGap(name, difference, float(row["p_corrected"]))

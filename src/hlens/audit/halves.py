@@ -1,23 +1,24 @@
-"""Does the set come back? Sets found on halves of the training part, beside sets of chance."""
+"""Is the set found again? Sets found on halves of the training part, beside random sets."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from hlens.audit.refits import shared
+from hlens.audit.refits import shared_part
 from hlens.evaluation import split_halves
-from hlens.evaluation.controls import spread
 from hlens.probe import SparseProbe
 from hlens.probe.finding import fresh
 from hlens.types import Contributions, Estimate, NeuronSet
+from hlens.types.labels import Agreement
 
-HALVES, CHANCE = "halves", "chance, same layers"
+COLUMNS = ["what", "shared", "low", "high", "neurons", "n"]
 
 
 def set_agreement(
-    data: Contributions, probe: BaseEstimator, repeats: int = 5, seed: int = 0
+    data: Contributions, probe: BaseEstimator, *, repeats: int = 5, seed: int = 0
 ) -> pd.DataFrame:
     """How much of a set of H-neurons is found again on the other half of the data.
 
@@ -31,7 +32,7 @@ def set_agreement(
 
     Returns:
         Columns ``what, shared, low, high, neurons, n``: ``shared`` is the part of the smaller set
-        that stands in the other, mean over halvings, with the least and the greatest; for
+        that is also in the other, mean over halvings, with the least and the greatest; for
         ``chance, same layers`` the same of as many random neurons of the same layers.
 
     Raises:
@@ -40,21 +41,21 @@ def set_agreement(
     if isinstance(probe, SparseProbe) and isinstance(probe.C, float | int):
         probe = fresh(probe).set_params(C=2 * float(probe.C))
     whole = replace(data, domains=("all",) * len(data))
-    pairs = split_halves(whole, probe, repeats, seed).sets["all"]
-    found = _spanned([shared(a, b) for a, b in pairs], len(data))
-    drawn = _spanned(
-        [
-            shared(_random(a, seed + at), _random(b, seed + at + repeats))
-            for at, (a, b) in enumerate(pairs)
-        ],
-        len(data),
-    )
+    pairs = split_halves(whole, probe, repeats=repeats, seed=seed).sets["all"]
+    drawn = [
+        (_random_like(a, seed + repeat), _random_like(b, seed + repeat + repeats))
+        for repeat, (a, b) in enumerate(pairs)
+    ]
     size = float(np.mean([len(one) for pair in pairs for one in pair]))
-    return pd.DataFrame([_row(HALVES, found, size), _row(CHANCE, drawn, size)])
+    rows = [
+        {"what": what, **_shared_of(sets, len(data)).to_row("shared"), "neurons": size}
+        for what, sets in ((Agreement.HALVES, pairs), (Agreement.CHANCE, drawn))
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _random(like: NeuronSet, seed: int) -> NeuronSet:
-    """As many neurons in every layer, drawn from the whole layer."""
+def _random_like(like: NeuronSet, seed: int) -> NeuronSet:
+    """As many neurons in every layer, drawn from the whole layer: members may be drawn again."""
     draw = np.random.default_rng(seed)
     members = [
         (layer, int(neuron))
@@ -64,15 +65,10 @@ def _random(like: NeuronSet, seed: int) -> NeuronSet:
     return replace(like, members=frozenset(members), weights=None)
 
 
-def _spanned(values: list[float], n: int) -> Estimate:
-    """Mean, least and greatest of the repeats in which both sets held neurons."""
-    known = [value for value in values if np.isfinite(value)]
-    found = spread(known, n)
-    return Estimate(found.value, min(known, default=np.nan), max(known, default=np.nan), n)
-
-
-def _row(what: str, found: Estimate, size: float) -> dict[str, object]:
-    return {
-        "what": what, "shared": found.value, "low": found.low, "high": found.high,
-        "neurons": size, "n": found.n,
-    }  # fmt: skip
+def _shared_of(pairs: Sequence[tuple[NeuronSet, NeuronSet]], n: int) -> Estimate:
+    """Mean, least and greatest over the repeats in which neither set is empty."""
+    shared = [shared_part(a, b) for a, b in pairs]
+    known = [value for value in shared if np.isfinite(value)]
+    if not known:
+        return Estimate.missing(n)
+    return Estimate(float(np.mean(known)), min(known), max(known), n)

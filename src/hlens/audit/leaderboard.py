@@ -1,28 +1,43 @@
-"""The H-neuron detector among its rivals: AUROC, paired differences, and what each one costs."""
+"""The H-neuron detector among its rivals: scores, AUROC, paired differences, and what each costs.
 
-from collections.abc import Mapping, Sequence
+Every detector scores the same held-out examples, and the training part out of fold, so that what
+is learned from scores later (added value, confounds) never sees a score of its own fit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Bool, Float
 
+from hlens.baselines import NotAvailableError, Rival
 from hlens.errors import HlensError
 from hlens.evaluation import estimate_auroc
-from hlens.evaluation.auroc import delong, p_of
-from hlens.evaluation.correction import holm
+from hlens.evaluation.auroc import paired_difference
+from hlens.evaluation.significance import holm, normal_p
+from hlens.probe import SparseProbe
+from hlens.selection.nested import nested_scores
+from hlens.types import Detector, Estimate, Evidence
+from hlens.types.labels import H_NEURONS, NOT_AVAILABLE, Part
 
-REFERENCE = "H-neurons"
 COLUMNS = [
     "detector", "auroc", "low", "high", "n", "difference", "difference_low", "difference_high",
     "p", "p_corrected", "passes", "samples", "note",
 ]  # fmt: skip
+FOLDS = 5
+OWN_COST = (1, 0)  # the pass in which neurons are read, as rivals that read the inside are charged
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
+
+Scores = Mapping[str, Float[np.ndarray, " example"]]
 
 
 def leaderboard(
-    scores: Mapping[str, Float[np.ndarray, " example"]],
+    scores: Scores,
     labels: Bool[np.ndarray, " example"],
+    *,
     groups: Sequence[str],
     costs: Mapping[str, tuple[int, int]] | None = None,
     missing: Mapping[str, str] | None = None,
@@ -47,58 +62,130 @@ def leaderboard(
         group; ``p_corrected`` is Holm's over the table. A missing detector has its reason as note.
 
     Raises:
-        HlensError: No scores of ``"H-neurons"``, one class only, or a score that is no number.
+        HlensError: No scores of ``"H-neurons"``, one class only, or a score that is not finite.
     """
-    if REFERENCE not in scores:
-        raise HlensError(f"no scores of {REFERENCE!r} among {', '.join(scores) or 'none'}")
-    costs = costs or {}
-    rows = [_row(name, scores, labels, groups, costs.get(name), n_boot, seed) for name in scores]
+    if H_NEURONS not in scores:
+        raise HlensError(f"no scores of {H_NEURONS!r} among {', '.join(scores) or 'none'}")
+    rows: list[dict[str, Any]] = []
+    for name, score in scores.items():
+        auroc = estimate_auroc(score, labels, groups=groups, n_boot=n_boot, seed=seed)
+        passes, samples = (costs or {}).get(name, (None, None))
+        row = {"detector": name, **auroc.to_row(), "passes": passes, "samples": samples, "note": ""}
+        if name != H_NEURONS:
+            row |= compare_auroc(scores[H_NEURONS], score, labels=labels, groups=groups)
+        rows.append(row)
     rows.sort(key=lambda row: -row["auroc"])
     for name, reason in (missing or {}).items():
-        rows.append({"detector": name, "n": 0, "note": f"not available: {reason}"})
+        rows.append({"detector": name, "n": 0, "note": f"{NOT_AVAILABLE}{reason}"})
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
 
 
-def _row(
-    name: str,
-    scores: Mapping[str, np.ndarray],
-    labels: np.ndarray,
-    groups: Sequence[str],
-    cost: tuple[int, int] | None,
-    n_boot: int,
-    seed: int,
-) -> dict[str, Any]:
-    own = estimate_auroc(scores[name], labels, groups, n_boot, seed)
-    passes, samples = cost if cost is not None else (None, None)
-    row: dict[str, Any] = {
-        "detector": name, "auroc": own.value, "low": own.low, "high": own.high, "n": own.n,
-        "passes": passes, "samples": samples, "note": "",
-    }  # fmt: skip
-    if name != REFERENCE:
-        row |= paired_difference(scores[REFERENCE], scores[name], labels, groups)
-    return row
-
-
-def paired_difference(
-    first: np.ndarray, second: np.ndarray, labels: np.ndarray, groups: Sequence[str]
-) -> dict[str, float]:
-    """AUROC of the first less that of the second, its 95 % interval and two-sided p.
+def compare_auroc(
+    first: np.ndarray, second: np.ndarray, *, labels: np.ndarray, groups: Sequence[str]
+) -> dict[str, float | int]:
+    """AUROC of the first less that of the second, its 95 % interval and two-sided p, as columns.
 
     >>> score = np.arange(6.0)
-    >>> found = paired_difference(score, score, score > 2, list("abcdef"))
-    >>> found["difference"], found["p"]
+    >>> row = compare_auroc(score, score, labels=score > 2, groups=list("abcdef"))
+    >>> row["difference"], row["p"]
     (0.0, 1.0)
     """
-    both = delong(np.stack([first, second]), labels, np.asarray(groups))
-    contrast = np.array([1.0, -1.0])
-    difference = float(contrast @ both.auroc)
-    variance = float(contrast @ both.covariance @ contrast)
+    value, variance = paired_difference(first, second, labels=labels, groups=np.asarray(groups))
     half = _Z * max(variance, 0.0) ** 0.5
-    return {
-        "difference": difference,
-        "difference_low": difference - half,
-        "difference_high": difference + half,
-        "p": p_of(difference, variance),
-    }
+    difference = Estimate(value, value - half, value + half, len(labels))
+    row = difference.to_row("difference", ends="difference_")
+    return row | {"p": normal_p(value, variance)}
+
+
+def score_all(
+    evidence: Evidence,
+    in_test: Bool[np.ndarray, " example"],
+    *,
+    probe: SparseProbe,
+    detector: Detector,
+    rivals: Sequence[Rival],
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Scores of the H-neurons and of all rivals.
+
+    Args:
+        evidence: What the rivals read, one row per example.
+        in_test: Which rows are held out.
+        probe: Refitted in folds of the training part, its choice of C included.
+        detector: What it found on the whole training part; scores the test part.
+        rivals: The rivals; they are scored on the same folds.
+        seed: Seed of whatever a rival draws.
+        progress: Called with the number of scorings done and of all.
+
+    Returns:
+        Columns ``detector, part, score, passes, samples, note``: for every detector its rows of
+        ``train`` and then of ``test``, in the order of the evidence. One that could not be run has
+        a single row with the reason as note.
+    """
+    inside = torch.from_numpy(~in_test)
+    evidence = replace(evidence, measured={})  # no rival reads it, and a fold would copy it
+    train, test = evidence.select(inside), evidence.select(~inside)
+    own = nested_scores(train.contributions, probe, folds=FOLDS)
+    both = {Part.TRAIN: own.scores, Part.TEST: detector(test.contributions).double().numpy()}
+    score = _Scorer(seed, progress, sum(1 + (FOLDS if rival.learns else 1) for rival in rivals))
+    of_test = score(rivals, train, test)
+    of_train = _score_out_of_fold(score, rivals, train, own.fold)
+    tables = [_score_rows(H_NEURONS, both, OWN_COST)]
+    for rival in rivals:
+        name, cost = rival.name, rival.cost(evidence)
+        if name in score.missing:
+            row = {"detector": name, "part": "", "score": np.nan, "passes": 0, "samples": 0}
+            tables.append(pd.DataFrame([row | {"note": score.missing[name]}]))
+            continue
+        parts = {Part.TRAIN: of_train[name], Part.TEST: of_test[name]}
+        tables.append(_score_rows(name, parts, (cost.passes, cost.samples)))
+    return pd.concat(tables, ignore_index=True)
+
+
+class _Scorer:
+    """Lets rivals score; one that cannot is left out from then on, and the reason is kept."""
+
+    def __init__(self, seed: int, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self.seed, self.progress, self.total = seed, progress, total
+        self.done = 0
+        self.missing: dict[str, str] = {}
+
+    def __call__(
+        self, rivals: Sequence[Rival], train: Evidence, test: Evidence
+    ) -> dict[str, np.ndarray]:
+        scores = {}
+        for rival in rivals:
+            try:
+                if rival.name not in self.missing:
+                    scores[rival.name] = rival(train, test, self.seed).double().numpy()
+            except NotAvailableError as error:
+                self.missing[rival.name] = str(error)
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+        return scores
+
+
+def _score_out_of_fold(
+    score: _Scorer, rivals: Sequence[Rival], train: Evidence, fold: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Scores of the training part; where nothing is fitted, nothing needs to be out of fold."""
+    scores = score([rival for rival in rivals if not rival.learns], train, train)
+    learners = [rival for rival in rivals if rival.learns]
+    scores |= {rival.name: np.empty(len(train)) for rival in learners}
+    for part in np.unique(fold):  # a fold's evidence is selected once for all rivals
+        held_out = torch.from_numpy(fold == part)
+        of_fold = score(learners, train.select(~held_out), train.select(held_out))
+        for name, values in of_fold.items():
+            scores[name][fold == part] = values
+    return scores
+
+
+def _score_rows(name: str, both: Mapping[Part, np.ndarray], cost: tuple[int, int]) -> pd.DataFrame:
+    parts = (pd.DataFrame({"part": str(part), "score": score}) for part, score in both.items())
+    rows = pd.concat(parts)
+    rows.insert(0, "detector", name)
+    return rows.assign(passes=cost[0], samples=cost[1], note="")

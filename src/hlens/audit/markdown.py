@@ -1,9 +1,8 @@
-"""The card as Markdown: what stands in a pull request, an appendix or an answer to a reviewer."""
+"""The card as Markdown, for a pull request, an appendix or an answer to a reviewer."""
 
 import re
 
-from hlens.audit.words import written
-from hlens.types import AuditCard, Check, Claim, Estimate, Support
+from hlens.types import AuditCard, Check, Estimate, Support
 
 SIGNS = {Support.SUPPORTED: "●", Support.NOT_SUPPORTED: "○", Support.NOT_TESTED: "–"}
 _HOLDS = {True: "yes", False: "**no**", None: "not tested"}
@@ -18,26 +17,23 @@ def markdown(card: AuditCard) -> str:
         for claim in card.claims
     ]
     for claim in card.claims:
-        lines += ["", *_section(claim)]
+        lines += ["", f"## {claim.name}: {claim.verdict}", "", _plain(claim.says), ""]
+        lines += ["| check | rule | number | control | holds |", "|---|---|---|---|---|"]
+        lines += map(_check_row, claim.checks)
     return "\n".join(lines) + "\n"
 
 
-def _section(claim: Claim) -> list[str]:
-    head = [f"## {claim.name}: {claim.verdict}", "", _plain(claim.says), ""]
-    rows = ["| check | rule | number | control | holds |", "|---|---|---|---|---|"]
-    return head + rows + [_check(check) for check in claim.checks]
-
-
-def _check(check: Check) -> str:
+def _check_row(check: Check) -> str:
     number = _number(check.number) + (f" {check.unit}" if check.number and check.unit else "")
     cells = [check.name, check.rule, number or check.reads, _number(check.beside)]
     return "| " + " | ".join([*map(_plain, cells), _HOLDS[check.holds]]) + " |"
 
 
-def _number(found: Estimate | None) -> str:
-    if found is None:
+def _number(estimate: Estimate | None) -> str:
+    if estimate is None:
         return ""
-    return (written(found) if found.low < found.high else f"{found.value:.2f}").replace("-", "−")
+    text = f"{estimate:.2f}" if estimate.low < estimate.high else f"{estimate.value:.2f}"
+    return text.replace("-", "−")
 
 
 def _plain(text: str) -> str:

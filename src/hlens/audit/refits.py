@@ -1,7 +1,7 @@
-"""The same finding, made otherwise: other seeds, scales, penalties, tokens, labels, neurons.
+"""The probe fitted again with one thing changed: seed, scale, penalty, tokens, labels or neurons.
 
-Each row changes one thing. The AUROC says whether the reading survives it, ``shared`` whether the
-same neurons do.
+The AUROC of each row says whether the reading survives the change, ``shared`` whether the same
+neurons do.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from hlens.audit.leaderboard import paired_difference
+from hlens.audit.leaderboard import compare_auroc
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, estimate_auroc, fit_detector, split_by_group
-from hlens.evaluation.controls import settled, spread
-from hlens.evaluation.fitting import refit_scores
+from hlens.evaluation.bootstrap import summarise_repeats
+from hlens.evaluation.fitting import fix_C, refit_scores
 from hlens.judges import flip_sensitivity
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Detector, NeuronSet
+from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types.labels import Refit
 
-AS_FOUND, WITHOUT, DIRECTIONS = "as found", "without its neurons", "random directions"
-OTHER_SEED, OTHER_JUDGE = "another split", "second judge"
 COLUMNS = [
     "control", "auroc", "low", "high", "n", "neurons", "shared", "difference", "difference_low",
     "difference_high", "p", "note",
@@ -37,6 +35,7 @@ Row = dict[str, Any]
 def refits(
     train: Contributions,
     test: Contributions,
+    *,
     probe: SparseProbe,
     detector: Detector,
     others: Mapping[str, Contributions] | None = None,
@@ -46,15 +45,15 @@ def refits(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """AUROC and neurons of the probe when one thing at a time is made otherwise.
+    """AUROC and neurons of the probe when one thing at a time is changed.
 
     Args:
         train: Contributions that the detector was found on.
         test: Held-out contributions.
         probe: The probe that found it. Fits on the same measure keep the C that it chose.
         detector: What it found.
-        others: The same examples (training and test, any order of groups) measured otherwise, by
-            what was changed, such as ``"where tokens are predicted"``; C is chosen anew.
+        others: The same examples (training and test, any order of groups) measured another way,
+            by what was changed, such as ``"where tokens are predicted"``; C is chosen again.
         second: Labels of the training and of the test part by a second judge, 1 for hallucinated,
             0 for true, -1 where it gives no label.
         draws: Sets of random directions.
@@ -65,171 +64,151 @@ def refits(
     Returns:
         Columns ``control, auroc, low, high, n, neurons, shared, difference, difference_low,
         difference_high, p, note``. ``shared`` is the part of the smaller of both sets of
-        H-neurons that stands in the other; ``difference`` the AUROC as found less this one, paired
-        where the test examples are the same.
+        H-neurons that is also in the other; ``difference`` the AUROC as found less this one, where
+        the test examples are the same.
 
     Raises:
-        HlensError: A fit that cannot be made as found.
+        HlensError: A fit that fails on these data, such as for want of one label.
     """
-    told = _Told(test, detector, n_boot, seed)
-    fixed = settled(probe, detector)
-    rows = [told.row(AS_FOUND, detector, test)]
-    rows += list(_penalties(train, test, fixed, detector, told))
-    rows += list(_scales(train, test, probe, told))
-    rows.append(_other_split(train, test, fixed, told, seed))
-    rows.append(told.row(WITHOUT, fit_detector(_emptied(train, detector), fixed), test))
-    rows.append(_random_directions(train, test, detector, draws, seed))
-    for name, measured in (others or {}).items():
-        rows.append(told.measured(name, measured, train, probe))
+    rows = _Refits(train, test, probe, detector, n_boot, seed)
+    table = [rows.row(Refit.AS_FOUND, detector), *rows.other_settings(), rows.other_split()]
+    table += [rows.without_neurons(), rows.random_directions(draws)]
+    table += [rows.other_measure(name, data) for name, data in (others or {}).items()]
     if second is not None:
-        rows.append(_second_judge(train, test, fixed, second, told))
-    rows += list(_flips(train, test, fixed, flip_draws, seed))
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+        table.append(rows.second_judge(second))
+    table += rows.flipped_labels(flip_draws)
+    return pd.DataFrame(table).reindex(columns=COLUMNS)
 
 
-class _Told:
-    """Rows of the table: every fit beside what was found."""
+class _Refits:
+    """Rows of the table: every fit is compared with the detector as found."""
 
-    def __init__(self, test: Contributions, detector: Detector, n_boot: int, seed: int) -> None:
-        self.test, self.found = test, detector
-        self.scores = detector(test).double().numpy()
+    def __init__(
+        self,
+        train: Contributions,
+        test: Contributions,
+        probe: SparseProbe,
+        detector: Detector,
+        n_boot: int,
+        seed: int,
+    ) -> None:
+        self.train, self.test, self.probe, self.as_found = train, test, probe, detector
         self.n_boot, self.seed = n_boot, seed
+        self.fixed = fix_C(probe, detector)
+        self.scores = detector(test).double().numpy()
 
     def row(
-        self, name: str, detector: Detector, on: Contributions, paired: bool = True, note: str = ""
+        self,
+        name: str,
+        detector: Detector,
+        test: Contributions | None = None,
+        *,
+        paired: bool = True,
+        note: str = "",
     ) -> Row:
-        scores, labels = detector(on).double().numpy(), on.labels.numpy()
-        own = estimate_auroc(scores, labels, on.groups, self.n_boot, self.seed)
-        row: Row = {
-            "control": name, "auroc": own.value, "low": own.low, "high": own.high, "n": own.n,
-            "neurons": len(detector.selected), "note": note,
-            "shared": shared(self.found.neurons, detector.neurons),
-        }  # fmt: skip
-        if paired and detector is not self.found:
-            row |= paired_difference(self.scores, scores, labels, on.groups)
+        test = self.test if test is None else test
+        scores, labels = detector(test).double().numpy(), test.labels.numpy()
+        groups, n_boot = test.groups, self.n_boot
+        own = estimate_auroc(scores, labels, groups=groups, n_boot=n_boot, seed=self.seed)
+        row: Row = {"control": name, **own.to_row(), "neurons": len(detector.selected)}
+        row |= {"shared": shared_part(self.as_found.neurons, detector.neurons), "note": note}
+        if paired and detector is not self.as_found:
+            row |= compare_auroc(self.scores, scores, labels=labels, groups=groups)
         return row
 
-    def measured(
-        self, name: str, data: Contributions, train: Contributions, probe: SparseProbe
-    ) -> Row:
-        """The same examples, measured otherwise; paired when they stand in the same order."""
-        inside = set(train.groups)
+    def other_settings(self) -> Iterator[Row]:
+        """Neighbours on the path, then the other scales."""
+        chosen = self.as_found.fit.get("C")
+        if chosen is not None:
+            for factor, name in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
+                other = SparseProbe(**{**self.fixed.get_params(), "C": factor * float(chosen)})
+                yield self.row(name, fit_detector(self.train, other))
+        scales = (None, Refit.UNSCALED), ("feature", Refit.SCALED_BY_NEURON)
+        for scale, name in (*scales, ("layer", Refit.SCALED_BY_LAYER)):
+            if scale != self.probe.scale:
+                # C is in the units of the contributions: another scale needs a C of its own.
+                other = SparseProbe(**{**self.probe.get_params(), "scale": scale, "C": "cv"})
+                yield self.row(name, fit_detector(self.train, other))
+
+    def other_split(self) -> Row:
+        """Trained and tested on other parts of the same data, of the same sizes."""
+        whole = Contributions.concatenate([self.train, self.test])
+        first, second = split_by_group(whole, len(self.test) / len(whole), seed=self.seed + 1)
+        return self.row(Refit.OTHER_SPLIT, fit_detector(first, self.fixed), second, paired=False)
+
+    def without_neurons(self) -> Row:
+        """Fitted with the selected neurons set to zero: a probe cannot use them."""
+        train = self.train
+        values = train.neuron_major.clone()
+        values[self.as_found.weights.flatten() != 0] = 0
+        values = values.reshape(train.n_layers, train.d_mlp, len(train)).permute(2, 0, 1)
+        other = fit_detector(replace(train, values=values), self.fixed)
+        return self.row(Refit.WITHOUT_NEURONS, other)
+
+    def other_measure(self, name: str, data: Contributions) -> Row:
+        """The same examples, measured another way; paired when they are in the same order."""
+        inside = set(self.train.groups)
         in_train = torch.tensor([group in inside for group in data.groups])
-        on = data.select(~in_train)
-        paired = on.question_ids == self.test.question_ids
-        return self.row(name, fit_detector(data.select(in_train), probe), on, paired)
+        test = data.select(~in_train)
+        paired = test.question_ids == self.test.question_ids
+        other = fit_detector(data.select(in_train), self.probe)
+        return self.row(name, other, test, paired=paired)
+
+    def random_directions(self, draws: int) -> Row:
+        """As many random directions through all neurons as neurons were selected, refitted."""
+        train, test, k = self.train, self.test, max(1, len(self.as_found.selected))
+        deviation = train.neuron_major.float().std(dim=1)
+        # Directions in units of standard deviations: large neurons must not make them all alike.
+        unit = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), 0)
+        areas: list[float] = []
+        for draw in range(draws):
+            maker = torch.Generator().manual_seed(self.seed * draws + draw)
+            mix = torch.randn(k, len(unit), generator=maker) * unit
+            scores = refit_scores(_project(train, mix), _project(test, mix), neurons=range(k))
+            areas.append(auroc(scores, test.labels.numpy()))
+        spread = summarise_repeats(areas, len(test))
+        note = f"as many as neurons; mean and central 95 % of {draws} draws"
+        return {"control": Refit.RANDOM_DIRECTIONS, **spread.to_row(), "neurons": 0, "note": note}
+
+    def second_judge(self, second: tuple[Tensor, Tensor]) -> Row:
+        """Fitted to and tested on the labels of another judge; what it leaves open is left out."""
+        parts, changed, left = [], 0, 0
+        for part, given in zip((self.train, self.test), second, strict=True):
+            labelled = part.select(given >= 0)
+            labels = given[given >= 0] > 0
+            changed += int((labels != labelled.labels).sum())
+            left += int((given < 0).sum())
+            parts.append(replace(labelled, labels=labels))
+        note = f"{changed} labels differ, {left} are left open"
+        try:
+            other = fit_detector(parts[0], self.fixed)
+            return self.row(Refit.SECOND_JUDGE, other, parts[1], paired=False, note=note)
+        except HlensError as error:  # the other judge may leave one label only
+            return {"control": Refit.SECOND_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
+
+    def flipped_labels(self, draws: int) -> Iterator[Row]:
+        """A share of the training labels made wrong at random; the test labels stay."""
+        train, test = self.train, self.test
+
+        def score(labels: np.ndarray) -> float:
+            wrong = replace(train, labels=torch.from_numpy(labels))
+            return auroc(fit_detector(wrong, self.fixed)(test).numpy(), test.labels.numpy())
+
+        table = flip_sensitivity(
+            train.labels.numpy(), score, rates=FLIPS, draws=draws, seed=self.seed
+        )
+        for row in table.to_dict("records"):
+            spread = replace(Estimate.from_row(row, "value"), n=len(test))
+            note = f"training labels only; mean, least and greatest of {draws} draws"
+            name = f"{100 * row['rate']:g} % of labels flipped"
+            yield {"control": name, **spread.to_row(), "note": note}
 
 
-def shared(a: NeuronSet, b: NeuronSet) -> float:
-    """Part of the smaller set that stands in the other; NaN where one is empty."""
+def shared_part(a: NeuronSet, b: NeuronSet) -> float:
+    """Part of the smaller set that is also in the other; NaN where one is empty."""
     smaller = min(len(a), len(b))
     return len(a & b) / smaller if smaller else float("nan")
 
 
-def _penalties(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, detector: Detector, told: _Told
-) -> Iterator[Row]:
-    """Neighbours on the path."""
-    chosen = detector.fit.get("C")
-    if chosen is None:
-        return
-    for factor, words in ((0.5, "half the C"), (2.0, "twice the C")):
-        beside = SparseProbe(**{**fixed.get_params(), "C": factor * float(chosen)})
-        yield told.row(words, fit_detector(train, beside), test)
-
-
-def _scales(
-    train: Contributions, test: Contributions, probe: SparseProbe, told: _Told
-) -> Iterator[Row]:
-    """On and off, C chosen anew, since it is in the units of the contributions."""
-    ways = {None: "not scaled", "feature": "scaled by neuron", "layer": "scaled by layer"}
-    for scale, words in ways.items():
-        if scale != probe.scale:
-            other = SparseProbe(**{**probe.get_params(), "scale": scale, "C": "cv"})
-            yield told.row(words, fit_detector(train, other), test)
-
-
-def _other_split(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, told: _Told, seed: int
-) -> Row:
-    """Trained and tested on other halves of the same data, with another seed of the split."""
-    whole = Contributions.concatenate([train, test])
-    share = len(test) / len(whole)
-    first, second = split_by_group(whole, share, seed=seed + 1)
-    return told.row(OTHER_SEED, fit_detector(first, fixed), second, paired=False)
-
-
-def _emptied(data: Contributions, detector: Detector) -> Contributions:
-    """The contributions with the selected neurons set to zero: a probe cannot use them."""
-    values = data.neuron_major.clone()
-    values[detector.weights.flatten() != 0] = 0
-    shape = (data.n_layers, data.d_mlp, len(data))
-    return replace(data, values=values.reshape(shape).permute(2, 0, 1))
-
-
-def _random_directions(
-    train: Contributions, test: Contributions, detector: Detector, draws: int, seed: int
-) -> Row:
-    """As many random directions through all neurons as neurons were selected, refitted alike."""
-    k = max(1, len(detector.selected))
-    deviation = train.neuron_major.float().std(dim=1)
-    unit = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), 0)
-    found: list[float] = []
-    for draw in range(draws):
-        maker = torch.Generator().manual_seed(seed * draws + draw)
-        mix = torch.randn(k, len(unit), generator=maker) * unit
-        scores = refit_scores(_projected(train, mix), _projected(test, mix), range(k))
-        found.append(auroc(scores, test.labels.numpy()))
-    own = spread(found, len(test))
-    note = f"as many as neurons; mean and central 95 % of {draws} draws"
-    return {
-        "control": DIRECTIONS, "auroc": own.value, "low": own.low, "high": own.high,
-        "n": own.n, "neurons": 0, "note": note,
-    }  # fmt: skip
-
-
-def _projected(data: Contributions, mix: Tensor) -> Contributions:
+def _project(data: Contributions, mix: Tensor) -> Contributions:
     return replace(data, values=(mix @ data.neuron_major.float()).T[:, None, :])
-
-
-def _second_judge(
-    train: Contributions,
-    test: Contributions,
-    fixed: BaseEstimator,
-    second: tuple[Tensor, Tensor],
-    told: _Told,
-) -> Row:
-    """Fitted to and tested on the labels of another judge; what it leaves open is left out."""
-    parts = [
-        replace(part.select(given >= 0), labels=given[given >= 0] > 0)
-        for part, given in zip((train, test), second, strict=True)
-    ]
-    left = sum(int((given < 0).sum()) for given in second)
-    changed = sum(
-        int((given[given >= 0].bool() != part.labels[given >= 0]).sum())
-        for part, given in zip((train, test), second, strict=True)
-    )
-    note = f"{changed} labels differ, {left} are left open"
-    try:
-        found = fit_detector(parts[0], fixed)
-        return told.row(OTHER_JUDGE, found, parts[1], paired=False, note=note)
-    except HlensError as error:  # the other judge may leave one label only
-        return {"control": OTHER_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
-
-
-def _flips(
-    train: Contributions, test: Contributions, fixed: BaseEstimator, draws: int, seed: int
-) -> Iterator[Row]:
-    """A share of the training labels made wrong at random; the test labels stay."""
-
-    def score(labels: np.ndarray) -> float:
-        wrong = replace(train, labels=torch.from_numpy(labels))
-        return auroc(fit_detector(wrong, fixed)(test).numpy(), test.labels.numpy())
-
-    table = flip_sensitivity(train.labels.numpy(), score, rates=FLIPS, draws=draws, seed=seed)
-    for row in table.to_dict("records"):
-        yield {
-            "control": f"{100 * row['rate']:g} % of labels flipped", "auroc": row["value"],
-            "low": row["low"], "high": row["high"], "n": len(test),
-            "note": f"training labels only; mean, least and greatest of {draws} draws",
-        }  # fmt: skip

@@ -4,200 +4,253 @@ Every rule is a pure function of `Findings`. A claim is supported when all its c
 supported when one fails, and not tested when none fails but one could not be tested. Where a claim
 asks that all of several tests succeed, each keeps its own 5 % (an intersection-union test); where
 it would be enough that any does, they are corrected.
+
+Example: ``enough`` asks that the interval of "AUROC of the sparse probe less that of a dense one"
+lies above -0.05. A difference of -0.01 [-0.03, 0.01] holds; -0.02 [-0.08, 0.04] does not, although
+its value is above the margin: what the data leave open is not supported.
 """
 
-from hlens.audit.conventions import (
-    ABSENT,
-    COMES_BACK,
-    FEW,
-    FEW_DRAWS,
-    FEWEST_DRAWS,
-    KEEPS,
-    LEVEL,
-    MARGIN,
-)
-from hlens.audit.findings import Findings
-from hlens.audit.readout import readout
-from hlens.audit.words import percent, signed, spaced, written
+from collections.abc import Callable, Sequence
+
+from hlens.audit import conventions
+from hlens.audit.conventions import ABSENT, FEW_DRAWS, FEWEST_DRAWS, LEVEL
+from hlens.audit.findings import ExcessSlope, Findings, HeldFixed, RivalGap
 from hlens.types import Check, Claim, Estimate
+from hlens.types.estimate import percent
+from hlens.types.labels import ClaimName, Heading, Unit, spaced
 
 _UNEDITED = "no neuron was edited; run hlens intervene first"
+_HELD_FIXED = (
+    "with it held fixed the AUROC stays above 0.5: adjusted for it, and over pairs of answers that "
+    "are alike in it, where 20 answers of either label stand in one"
+)
 
 
-def decide(found: Findings) -> tuple[Claim, ...]:
+def decide(findings: Findings) -> tuple[Claim, ...]:
     """The six claims of an audit, with their verdicts."""
-    return (
-        readout(found), sparsity(found), identity(found), transfer(found), control(found),
-        cost(found),
-    )  # fmt: skip
+    claims = (readout, sparsity, identity, transfer, control, cost)
+    return tuple(claim(findings) for claim in claims)
 
 
-def sparsity(found: Findings) -> Claim:
+def readout(findings: Findings) -> Claim:
+    """Do the neurons tell wrong from right, beyond surface and confidence?"""
+    own = findings.auroc
+    rule = "the interval of the held-out AUROC lies above 0.5"
+    above_chance = _check_interval(
+        "above chance", rule, own, reads=lambda auroc: f"held-out AUROC {auroc:.2f}"
+    )
+    rule = (
+        f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)"
+    )
+    null, p = findings.shuffled, findings.shuffled_p
+    reads = "shuffled labels reach {null:.2f} (p = {p:.3f})"
+    beyond_shuffled = _check_null("beyond shuffled labels", rule, own, null=null, p=p, reads=reads)
+    reads_at_all = own is not None and own.low > 0.5
+    held_fixed = [_check_held_fixed(one, reads_at_all) for one in findings.held_fixed]
+    none_fixed = Check("at equal surface", _HELD_FIXED, None, reads=ABSENT)
+    beyond_rivals = (
+        _check_added("beyond confidence", "the model's own confidence", findings.confidence),
+        _check_added("beyond the text", "the words of the answer", findings.text),
+    )
+    says = "The neurons tell hallucinated from true answers, beyond length, format and confidence."
+    checks = (above_chance, beyond_shuffled, *(held_fixed or [none_fixed]), *beyond_rivals)
+    return Claim(ClaimName.READOUT, says, checks, Heading.RIVALS)
+
+
+def sparsity(findings: Findings) -> Claim:
     """Are a few neurons enough, and better than any few?"""
-    share = found.n_selected / max(1, found.n_neurons)
-    few = Check(
-        "few",
-        f"the probe uses at least one neuron and at most {100 * FEW:g} % of the model's",
-        0 < share <= FEW if found.n_neurons else None,
-        reads=f"{found.n_selected:,} of {found.n_neurons:,} neurons ({100 * share:.2g} %)",
-        unit="",
+    n, of = findings.n_selected, findings.n_neurons
+    share = n / max(1, of)
+    rule = (
+        f"the probe uses at least one neuron and at most {100 * conventions.FEW:g} % of the model's"
     )
-    over = found.over_dense
-    enough = Check(
+    holds = 0 < share <= conventions.FEW if of else None
+    reads = f"{n:,} of {of:,} neurons ({100 * share:.2g} %)"
+    few = Check("few", rule, holds, reads=reads, unit=Unit.NONE)
+    margin = conventions.MARGIN
+    enough = _check_interval(
         "enough",
-        f"the interval of its AUROC less that of all neurons lies above −{MARGIN:g}",
-        None if over is None else over.low > -MARGIN,
-        over,
-        reads=ABSENT if over is None else f"sparse less dense: {signed(over)}",
-        unit="AUROC difference",
-        line=-MARGIN,
+        f"the interval of its AUROC less that of all neurons lies above −{margin:g}",
+        findings.over_dense,
+        reads=lambda over: f"sparse less dense: {over.signed()}",
+        unit=Unit.AUROC_DIFFERENCE,
+        line=-margin,
     )
+    rule = (
+        f"at most 5 % of {FEWEST_DRAWS} or more draws of as many random neurons of the same layers "
+        "do as well, refitted alike"
+    )
+    null, p = findings.random, findings.random_p
+    reads = "random neurons reach {null:.2f}, these {own:.2f}"
+    better = _check_null("better than any few", rule, findings.refit, null=null, p=p, reads=reads)
     says = "A few neurons carry what can be read, and few others would."
-    return Claim(
-        "Sparsity", says, (few, enough, _above_random(found)), "How many neurons are needed?"
-    )
+    return Claim(ClaimName.SPARSITY, says, (few, enough, better), Heading.SPARSITY)
 
 
-def identity(found: Findings) -> Claim:
+def identity(findings: Findings) -> Claim:
     """Is it these neurons, and would the reading go with them?"""
-    back, chance = found.halves, found.chance
-    halves = Check(
-        "comes back",
-        f"on the other half of the data at least {100 * COMES_BACK:g} % of the smaller set is "
-        "found again, and every halving finds more than chance ever does",
-        None if back is None or chance is None
-        else back.value >= COMES_BACK and back.low > chance.high,
-        back,
-        chance,
-        ABSENT if back is None
-        else f"halves share {percent(back.value)} of their neurons "
-        f"(least {percent(back.low)}, greatest {percent(back.high)})",
-        "share of the smaller set",
-    )  # fmt: skip
-    seed = found.other_split
-    split = Check(
-        "another split",
-        f"another split of the data finds at least {100 * COMES_BACK:g} % of the smaller set again",
-        None if seed is None else seed.value >= COMES_BACK,
-        seed,
-        reads=ABSENT if seed is None else f"another split shares {percent(seed.value)}",
-        unit="share of the smaller set",
+    back, chance, unit = findings.halves, findings.chance, Unit.SHARE_OF_SET
+    least = f"{100 * conventions.COMES_BACK:g} %"
+    rule = (
+        f"on the other half of the data at least {least} of the smaller set is found again, and "
+        "every halving finds more than chance ever does"
     )
-    over = found.over_without
-    needed = Check(
+    holds, reads = None, ABSENT
+    if back is not None and chance is not None:
+        # Every halving must beat the best of chance, not its mean: a few neurons overlap by luck.
+        holds = back.value >= conventions.COMES_BACK and back.low > chance.high
+        reads = f"halves share {percent(back.value)} of their neurons "
+        reads += f"(least {percent(back.low)}, greatest {percent(back.high)})"
+    halves = Check("comes back", rule, holds, back, chance, reads, unit)
+    shared = findings.other_split
+    rule = f"another split of the data finds at least {least} of the smaller set again"
+    holds = None if shared is None else shared.value >= conventions.COMES_BACK
+    reads = ABSENT if shared is None else f"another split shares {percent(shared.value)}"
+    split = Check("another split", rule, holds, shared, reads=reads, unit=unit)
+    needed = _check_interval(
         "needed",
         "a probe that may not use them reads worse: the interval of the loss lies above 0",
-        None if over is None else over.low > 0,
-        over,
-        reads=ABSENT if over is None else f"without them it loses {signed(over)} of AUROC",
-        unit="AUROC difference",
+        findings.over_without,
+        reads=lambda loss: f"without them it loses {loss.signed()} of AUROC",
+        unit=Unit.AUROC_DIFFERENCE,
         line=0.0,
     )
     says = "It is these neurons: other data find them again, and without them the reading is lost."
-    return Claim("Identity", says, (halves, split, needed), "Is it these neurons?")
+    return Claim(ClaimName.IDENTITY, says, (halves, split, needed), Heading.REFITS)
 
 
-def transfer(found: Findings) -> Claim:
+def transfer(findings: Findings) -> Claim:
     """Does a probe of one domain read another?"""
+    pairs = findings.transfers
+    share = f"{100 * conventions.KEEPS:g} %"
+    above = "above chance", "every pair of different domains lies above 0.5 (Holm's p at most 0.05)"
+    half = "keeps half", f"every pair keeps {share} of what is above 0.5 within the tested domain"
+    checks = tuple(Check(*one, None, reads="one domain only") for one in (above, half))
+    if pairs:
+        worst = min(pairs, key=lambda pair: pair.auroc.value)
+        holds = all(p.auroc.value > 0.5 and p.p_corrected <= LEVEL for p in pairs)
+        reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f}"
+        first = Check(*above, holds, worst.auroc, reads=reads, p=worst.p_corrected)
+        kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in pairs]
+        least = min(kept)
+        pair = pairs[kept.index(least)]
+        within = Estimate(pair.within, pair.within, pair.within, pair.auroc.n)
+        reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))}"
+        second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
+        checks = first, second
     says = "A probe found in one domain reads the others."
-    rule = "every pair of different domains lies above 0.5 (Holm's p at most 0.05)"
-    keeps = f"every pair keeps {100 * KEEPS:g} % of what is above 0.5 within the tested domain"
-    figure = "Does a probe carry over?"
-    if not found.carried:
-        absent = [Check(name, words, None, reads="one domain only")
-                  for name, words in (("above chance", rule), ("keeps half", keeps))]  # fmt: skip
-        return Claim("Transfer", says, (absent[0], absent[1]), figure)
-    worst = min(found.carried, key=lambda pair: pair.auroc.value)
-    above = all(p.auroc.value > 0.5 and p.p_corrected <= LEVEL for p in found.carried)
-    kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in found.carried]
-    weakest = found.carried[kept.index(min(kept))]
-    first = Check(
-        "above chance", rule, above, worst.auroc,
-        reads=f"worst pair, {worst.train} to {worst.test}: {written(worst.auroc)}",
-        p=worst.p_corrected,
-    )  # fmt: skip
-    second = Check(
-        "keeps half", keeps, min(kept) >= KEEPS, weakest.auroc,
-        Estimate(weakest.within, weakest.within, weakest.within, weakest.auroc.n),
-        f"{weakest.train} to {weakest.test} keeps {percent(max(0.0, min(kept)))}",
-    )  # fmt: skip
-    return Claim("Transfer", says, (first, second), figure)
+    return Claim(ClaimName.TRANSFER, says, checks, Heading.TRANSFER)
 
 
-def control(found: Findings) -> Claim:
+def control(findings: Findings) -> Claim:
     """Does an edit of the neurons move behaviour, and nothing else?"""
+    behaviour = [slope for slope in findings.slopes if not slope.damage]
+    damage = [slope for slope in findings.slopes if slope.damage]
+    moves = _check_slope(
+        "moves behaviour",
+        "at least one behaviour grows with the dose more than under every random set (interval "
+        "corrected for the number of behaviours)",
+        max(behaviour, key=lambda slope: slope.over_random.low, default=None),
+        any(slope.beyond and slope.over_random.low > 0 for slope in behaviour),
+        Unit.SHARE_PER_DOSE,
+    )
+    spares = _check_slope(
+        "spares the rest",
+        "no capability worsens more than under random sets",
+        max(damage, key=lambda one: abs(one.over_random.value) * worsens(one), default=None),
+        not any(one.beyond and worsens(one) for one in damage),
+        Unit.PER_DOSE,
+    )
     says = "Turning the neurons up makes the model hallucinate more, without breaking it."
-    moves = "at least one behaviour grows with the dose more than under every random set (interval "
-    moves += "corrected for the number of behaviours)"
-    spares = "no capability worsens more than under random sets"
-    behaviour = [moved for moved in found.moved if not moved.damage]
-    damage = [moved for moved in found.moved if moved.damage]
-    best = max(behaviour, key=lambda moved: moved.over_random.low, default=None)
-    first = Check(
-        "moves behaviour", moves,
-        None if best is None
-        else any(m.beyond and m.over_random.low > 0 for m in behaviour),
-        None if best is None else best.over_random,
-        reads=_UNEDITED if best is None
-        else f"{spaced(best.name)}: slope over random neurons {signed(best.over_random)}",
-        unit="share for each unit of dose",
-        line=0.0,
-    )  # fmt: skip
-    worst = max(damage, key=lambda m: abs(m.over_random.value) * harmed(m.name, m.over_random),
-                default=None)  # fmt: skip
-    second = Check(
-        "spares the rest", spares,
-        None if worst is None
-        else not any(m.beyond and harmed(m.name, m.over_random) for m in damage),
-        None if worst is None else worst.over_random,
-        reads=_UNEDITED if worst is None
-        else f"{spaced(worst.name)}: slope over random neurons {signed(worst.over_random)}",
-        unit="for each unit of dose",
-        line=0.0,
-    )  # fmt: skip
-    return Claim("Control", says, (first, second), "Does editing them change behaviour?")
+    return Claim(ClaimName.CONTROL, says, (moves, spares), Heading.EDITING)
 
 
-def harmed(capability: str, over_random: Estimate) -> bool:
+def worsens(capability: ExcessSlope) -> bool:
     """Whether a capability worsens: perplexity grows, a share of right answers falls."""
-    return over_random.low > 0 if capability == "perplexity" else over_random.high < 0
+    over = capability.over_random
+    return over.low > 0 if capability.name == "perplexity" else over.high < 0
 
 
-def cost(found: Findings) -> Claim:
+def cost(findings: Findings) -> Claim:
     """Does anything as cheap read as well?"""
+    rivals = findings.cheap_rivals
+    name = "beats the cheap"
     rule = "every rival that costs no more is beaten (paired test, Holm's p at most 0.05)"
-    says = "Nothing as cheap reads as well."
-    if not found.cheaper:
-        return Claim(
-            "Cost",
-            says,
-            (Check("beats the cheap", rule, None, reads=ABSENT),),
-            "Who else can tell?",
-        )
-    beaten = [r for r in found.cheaper if r.difference.value > 0 and r.p_corrected <= LEVEL]
-    standing = [rival for rival in found.cheaper if rival not in beaten]
-    nearest = min(found.cheaper, key=lambda rival: rival.difference.value)
-    names = ", ".join(spaced(rival.name) for rival in standing[:4])
-    more = f" and {len(standing) - 4} more" if len(standing) > 4 else ""
-    reads = f"not beaten: {names}{more}" if standing else f"all {len(beaten)} rivals beaten"
-    reads += f"; nearest is {spaced(nearest.name)}, difference {signed(nearest.difference)}"
-    check = Check(
-        "beats the cheap", rule, not standing, nearest.difference, reads=reads,
-        unit="AUROC difference", line=0.0, p=nearest.p_corrected,
-    )  # fmt: skip
-    return Claim("Cost", says, (check,), "Who else can tell?")
+    check = Check(name, rule, None, reads=ABSENT)
+    if rivals:
+        others = [spaced(r.name) for r in rivals if not (r.gap.value > 0 and r.p <= LEVEL)]
+        more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+        reads = f"not beaten: {', '.join(others[:4])}{more}"
+        reads = reads if others else f"all {len(rivals)} rivals beaten"
+        nearest = min(rivals, key=lambda rival: rival.gap.value)
+        reads += f"; nearest is {spaced(nearest.name)}, difference {nearest.gap.signed()}"
+        unit, p = Unit.AUROC_DIFFERENCE, nearest.p
+        check = Check(name, rule, not others, nearest.gap, reads=reads, unit=unit, line=0.0, p=p)
+    return Claim(ClaimName.COST, "Nothing as cheap reads as well.", (check,), Heading.RIVALS)
 
 
-def _above_random(found: Findings) -> Check:
-    own, drawn, p = found.refit, found.random, found.random_p
-    return Check(
-        "better than any few",
-        f"at most 5 % of {FEWEST_DRAWS} or more draws of as many random neurons of the same layers "
-        "do as well, refitted alike",
-        None if p is None or own is None or drawn is None else p <= LEVEL,
-        own,
-        drawn,
-        FEW_DRAWS if p is None or own is None or drawn is None
-        else f"random neurons reach {drawn.value:.2f}, these {own.value:.2f}",
-        p=p,
-    )  # fmt: skip
+def _check_interval(
+    name: str,
+    rule: str,
+    number: Estimate | None,
+    *,
+    reads: Callable[[Estimate], str],
+    unit: Unit = Unit.AUROC,
+    line: float = 0.5,
+) -> Check:
+    """The interval lies above the line; not tested where the number was not measured."""
+    if number is None:
+        return Check(name, rule, None, reads=ABSENT, unit=unit, line=line)
+    holds = number.low > line
+    return Check(name, rule, holds, number, reads=reads(number), unit=unit, line=line)
+
+
+def _check_null(
+    name: str,
+    rule: str,
+    number: Estimate | None,
+    *,
+    null: Estimate | None,
+    p: float | None,
+    reads: str,
+) -> Check:
+    """A number against its null; not tested where too few draws were made."""
+    if p is None or number is None or null is None:
+        return Check(name, rule, None, number, null, FEW_DRAWS, p=p)
+    reads = reads.format(own=number.value, null=null.value, p=p)
+    return Check(name, rule, p <= LEVEL, number, null, reads, p=p)
+
+
+def _check_held_fixed(one: HeldFixed, reads_at_all: bool) -> Check:
+    """`reads_at_all`: above chance with nothing held fixed, so that something is lost here."""
+    enough_pairs = one.fewest >= conventions.ENOUGH
+    shown = one.pairs if enough_pairs else one.adjusted
+    holds = one.adjusted.low > 0.5 and shown.low > 0.5
+    lower = min((one.adjusted, shown), key=lambda estimate: estimate.low)
+    few = "" if enough_pairs else " (too few alike pairs)"
+    explained = f": {one.name} may explain it" if reads_at_all and not holds else ""
+    name = f"at equal {one.name}"
+    reads = f"{name} {lower:.2f}{few}{explained}"
+    return Check(name, _HELD_FIXED, holds if lower.known else None, lower, one.alone, reads)
+
+
+def _check_added(name: str, to: str, rivals: Sequence[RivalGap]) -> Check:
+    rule = (
+        f"to every rival that reads {to} the neurons add held-out likelihood (interval above 0 "
+        "and permutation p at most 0.05)"
+    )
+    unit = Unit.MILLINATS
+    if not rivals:
+        return Check(name, rule, None, reads=ABSENT, unit=unit)
+    least, p = min(rivals, key=lambda rival: rival.gap.low), max(rival.p for rival in rivals)
+    holds = all(rival.gap.low > 0 and rival.p <= LEVEL for rival in rivals)
+    reads = f"over {spaced(least.name)} they add {least.gap.signed('.0f')} {unit}"
+    return Check(name, rule, holds, least.gap, reads=reads, unit=unit, line=0.0, p=p)
+
+
+def _check_slope(name: str, rule: str, shown: ExcessSlope | None, holds: bool, unit: Unit) -> Check:
+    if shown is None:
+        return Check(name, rule, None, reads=_UNEDITED, unit=unit, line=0.0)
+    over = shown.over_random
+    reads = f"{spaced(shown.name)}: slope over random neurons {over.signed()}"
+    return Check(name, rule, holds, over, reads=reads, unit=unit, line=0.0)

@@ -76,10 +76,25 @@ def auroc_points(
                 "line": {"color": colours.page, "width": 1}},
         name=name,
         customdata=rows[["low", "high", "n"]],
-        hovertemplate="<b>%{y}</b><br>AUROC %{x:.3f} [%{customdata[0]:.3f}, "
-        "%{customdata[1]:.3f}]<br>n = %{customdata[2]:,d}<extra></extra>",
+        hovertemplate=f"<b>%{{y}}</b><br>AUROC {hover_interval('x')}<br>"
+        "n = %{customdata[2]:,d}<extra></extra>",
         showlegend=showlegend,
     )  # fmt: skip
+
+
+def hover_interval(value: str, first: int = 0, form: str = ".3f") -> str:
+    """A value with its interval, in the words of plotly's hover templates.
+
+    Args:
+        value: ``"x"`` or ``"y"``.
+        first: Where the interval begins in a point's ``customdata``.
+        form: Format of the numbers.
+
+    >>> hover_interval("x", form=".0f")
+    '%{x:.0f} [%{customdata[0]:.0f}, %{customdata[1]:.0f}]'
+    """
+    low, high = (f"%{{customdata[{index}]:{form}}}" for index in (first, first + 1))
+    return f"%{{{value}:{form}}} [{low}, {high}]"
 
 
 def intervals(

@@ -111,9 +111,11 @@ def compared_sets(
     sets = [(neurons.name or "H-neurons", SetKind.TARGET, neurons)]
     seeds = range(controls.seed, controls.seed + max(controls.random, controls.matched))
     for seed in seeds[: controls.random]:
-        sets.append((f"random {seed}", SetKind.RANDOM, neurons.random_like(seed, "layer")))
+        sets.append((f"random {seed}", SetKind.RANDOM, neurons.random_like(seed, match="layer")))
     for seed in seeds[: controls.matched]:
-        members = neurons.random_like(seed, "contribution", controls.contribution)
+        members = neurons.random_like(
+            seed, match="contribution", contribution=controls.contribution
+        )
         sets.append((f"matched {seed}", SetKind.MATCHED, members))
     if controls.truth is not None and len(controls.truth):
         sets.append((controls.truth.name or "truth neurons", SetKind.TRUTH, controls.truth))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
-from hlens.evaluation.bootstrap import bootstrapped
+from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.interventions import Activations, Edit, Scope, Site, patch
 from hlens.interventions.patches import Positions
 from hlens.model import Columns, Model
@@ -118,7 +118,9 @@ def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFra
     for key, own in grouped:
         values, pairs = own.effect.to_numpy(), list(own.pair)
         mean = float(values.mean())
-        estimate = bootstrapped(mean, _weighted_mean(values), pairs, len(values), n_boot=n_boot)
+        estimate = estimate_statistic(
+            _weighted_mean(values), len(values), value=mean, groups=pairs, n_boot=n_boot
+        )
         row = {"effect": estimate.value, "low": estimate.low, "high": estimate.high}
         row |= {"attribution": float(own.attribution.mean()), "n": estimate.n}
         rows.append(dict(zip(KEYS, key, strict=True)) | row)
@@ -145,7 +147,7 @@ def patching_map(
         `pos` counts in the corrupted prompt; the random columns are NaN without random sets.
     """
     run = PairRun.start(model, pair)
-    sets = [neurons, *(neurons.random_like(s, "layer") for s in range(seed, seed + random))]
+    sets = [neurons, *(neurons.random_like(s, match="layer") for s in range(seed, seed + random))]
     rows: list[dict[str, Any]] = []
     for layer in _layers(neurons):
         groups = [_of_layer(members, layer) for members in sets] * len(run.places)

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from hlens.errors import HlensError
-from hlens.evaluation.bootstrap import bootstrapped
-from hlens.evaluation.correction import holm
+from hlens.evaluation.bootstrap import estimate_statistic
+from hlens.evaluation.significance import holm
 from hlens.types import Estimate, SetKind
 
 KEYS = ["behaviour", "set", "kind", "alpha"]
@@ -187,7 +187,8 @@ def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
 
     plain = float((value * weight).sum() / weight.sum())
     rate = exp(plain) if behaviour == "perplexity" else plain
-    return bootstrapped(rate, mean, list(scored.group), len(scored), n_boot=n_boot)
+    groups = list(scored.group)
+    return estimate_statistic(mean, len(scored), value=rate, groups=groups, n_boot=n_boot)
 
 
 def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:

@@ -7,12 +7,7 @@ from hlens.evaluation.designs import class_balance, one_vs_one, three_vs_one
 from hlens.evaluation.fitting import fit_detector
 from hlens.evaluation.formats import transfer_by_format
 from hlens.evaluation.overlap import overlap, shared_neurons
-from hlens.evaluation.reliability import (
-    Halves,
-    frequency_correlation,
-    reliability,
-    split_halves,
-)
+from hlens.evaluation.reliability import Halves, frequency_correlation, reliability, split_halves
 from hlens.evaluation.scores import accuracy, evaluate
 from hlens.evaluation.sparsity import ceiling_of, k_sweep, sparsity_summary
 from hlens.evaluation.split import domains_with_both, folds_by_group, split_by_group

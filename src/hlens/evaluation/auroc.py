@@ -1,10 +1,15 @@
 """The area under the ROC curve, exact: value, standard error and paired tests.
 
-Everything rests on placement values: for each hallucinated example the share of true examples
-that score below it (ties count half), and for each true example the share of hallucinated ones
-above it. Their mean is the AUROC and their covariance is DeLong's; summed within groups first,
-it is Obuchowski's extension to clustered data, which equals DeLong's when every group holds one
-example.
+Problem: the area of several detectors on the same examples, with an error that counts groups (the
+answers to one question), not examples, as independent.
+
+Idea: placement values. For each hallucinated example take the share of true examples that score
+below it (ties count half), and for each true example the share of hallucinated ones above it. Their
+mean is the AUROC and their covariance is DeLong's. Summed within groups first, it is Obuchowski's
+extension to clustered data, which equals DeLong's when every group holds one example.
+
+Example: true answers score 0.1 and 0.4, hallucinated ones 0.4 and 0.9. The placements of the
+hallucinated ones are 0.75 (one true answer below, one tied) and 1, so the AUROC is 0.875.
 
 Sources: DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44); Sun and Xu 2014 (IEEE SPL 21);
 Obuchowski 1997 (Biometrics 53).
@@ -16,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from hlens.errors import HlensError
+from hlens.evaluation.significance import normal_p
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +53,12 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
         labels: True where the example is a hallucination.
 
     Raises:
-        HlensError: One class only, lengths that differ, or a score that is no number.
+        HlensError: One class only, lengths that differ, or a score that is not finite.
 
     >>> auroc([0.1, 0.4, 0.4, 0.9], [False, False, True, True])
     0.875
     """
-    score, label = checked(scores, labels)
+    score, label = check_scores(scores, labels)
     n_positive = int(label.sum())
     n_negative = len(label) - n_positive
     ranks = rankdata(score)[label].sum() - n_positive * (n_positive + 1) / 2
@@ -60,7 +66,7 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
 
 
 def delong(
-    scores: ArrayLike, labels: ArrayLike, groups: Sequence[str] | np.ndarray | None = None
+    scores: ArrayLike, labels: ArrayLike, *, groups: Sequence[str] | np.ndarray | None = None
 ) -> Placements:
     """AUROC of one or more detectors on the same examples, with DeLong's covariance.
 
@@ -70,7 +76,7 @@ def delong(
         groups: Group of each example; the covariance is then that of a sample of groups.
 
     Raises:
-        HlensError: One class only, lengths that differ, or a score that is no number.
+        HlensError: One class only, lengths that differ, or a score that is not finite.
 
     >>> one = delong([0.1, 0.4, 0.4, 0.9], [False, False, True, True])
     >>> print(one.auroc, one.se.round(3))
@@ -79,9 +85,9 @@ def delong(
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     label = np.asarray(labels).astype(bool)
     for row in rows:
-        checked(row, label)
-    v10 = np.stack([_placement(row[label], row[~label]) for row in rows])
-    v01 = np.stack([1 - _placement(row[~label], row[label]) for row in rows])
+        check_scores(row, label)
+    v10 = np.stack([placements(row[label], row[~label]) for row in rows])
+    v01 = np.stack([1 - placements(row[~label], row[label]) for row in rows])
     area = v10.mean(axis=1)
     if groups is None:
         return Placements(area, _scatter(v10) / v10.shape[1] + _scatter(v01) / v01.shape[1])
@@ -91,6 +97,7 @@ def delong(
 def delong_test(
     first: ArrayLike,
     second: ArrayLike,
+    *,
     labels: ArrayLike,
     groups: Sequence[str] | np.ndarray | None = None,
 ) -> tuple[float, float]:
@@ -99,25 +106,32 @@ def delong_test(
     Returns:
         ``(auroc(first) - auroc(second), p)``; p is 1 where neither difference nor variance is left.
 
-    >>> delong_test([1, 2, 3, 4], [1, 2, 3, 4], [False, False, True, True])
+    >>> delong_test([1, 2, 3, 4], [1, 2, 3, 4], labels=[False, False, True, True])
     (0.0, 1.0)
     """
-    both = delong(np.stack([np.asarray(first), np.asarray(second)]), labels, groups)
+    difference, variance = paired_difference(first, second, labels=labels, groups=groups)
+    return difference, normal_p(difference, variance)
+
+
+def paired_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    labels: ArrayLike,
+    groups: Sequence[str] | np.ndarray | None = None,
+) -> tuple[float, float]:
+    """AUROC of the first less that of the second on the same examples, and its variance."""
+    both = delong(np.stack([np.asarray(first), np.asarray(second)]), labels, groups=groups)
     contrast = np.array([1.0, -1.0])
-    difference = float(contrast @ both.auroc)
-    return difference, p_of(difference, float(contrast @ both.covariance @ contrast))
+    return float(contrast @ both.auroc), float(contrast @ both.covariance @ contrast)
 
 
-def p_of(difference: float, variance: float) -> float:
-    """Two-sided normal p of a difference with the given variance (1 for 0 over 0)."""
-    if abs(difference) < 1e-12:
-        return 1.0
-    # Below rounding the variance is none: separated classes have no spread to test against.
-    return 0.0 if variance < 1e-16 else float(2 * norm.sf(abs(difference) / np.sqrt(variance)))
+def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Scores as float64 and labels as bool, once they are known to be usable.
 
-
-def checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 and labels as bool, or an error that says what is wrong with them."""
+    Raises:
+        HlensError: One class only, lengths that differ, or a score that is not finite.
+    """
     score = np.asarray(scores, dtype=np.float64)
     label = np.asarray(labels).astype(bool)
     if score.shape != label.shape or score.ndim != 1:
@@ -144,11 +158,13 @@ def check_both_classes(labels: ArrayLike, what: str) -> None:
         )
 
 
-def _placement(of: np.ndarray, among: np.ndarray) -> Float[np.ndarray, " example"]:
-    """Share of `among` below each of `of`, ties counting half."""
+def placements(
+    scores: Float[np.ndarray, " example"], among: np.ndarray
+) -> Float[np.ndarray, " example"]:
+    """Share of `among` below each score, ties counting half."""
     ordered = np.sort(among)
-    below = np.searchsorted(ordered, of, side="left")
-    up_to = np.searchsorted(ordered, of, side="right")
+    below = np.searchsorted(ordered, scores, side="left")
+    up_to = np.searchsorted(ordered, scores, side="right")
     return (below + up_to) / (2 * len(ordered))
 
 
@@ -165,11 +181,15 @@ def _clustered(
     """Obuchowski's covariance: placement values are summed within groups first."""
     _, code = np.unique(groups, return_inverse=True)
     n_groups = int(code.max()) + 1
+    # Deviations from the area, not the placements themselves: a group's sum would else grow with
+    # its size, and large groups would pass for variance.
     ten, n_ten = _by_group(v10 - area[:, None], code[label], n_groups)
     one, n_one = _by_group(v01 - area[:, None], code[~label], n_groups)
     m, n = v10.shape[1], v01.shape[1]
     s10 = _unbiased(n_ten) * (ten @ ten.T) / m**2
     s01 = _unbiased(n_one) * (one @ one.T) / n**2
+    # A group with both labels contributes to both sums; without this term its answers would count
+    # as independent.
     cross = _unbiased(n_groups) * (ten @ one.T) / (m * n)
     return s10 + s01 + cross + cross.T
 

@@ -1,6 +1,6 @@
 """Out-of-fold scores of several training sets on the same examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from hlens.evaluation.folded import delong_folded
 from hlens.types import Contributions
 
 Members = Bool[np.ndarray, " example"]
+Progress = Callable[[int, int], None]
 
 
 class CrossFit:
@@ -26,12 +27,18 @@ class CrossFit:
         n_sources: Number of training sets.
         limit: Train on at most so many examples of each label; None on all.
         seed: Seed of the draw where there is a limit.
+
+    Attributes:
+        values: Out-of-fold scores; NaN until `fit` has scored the fold.
+        n_train: Smallest number of examples that a fold of each training set was fitted on.
+        failed: Why a training set could not be fitted, by its index.
     """
 
     def __init__(
         self,
         data: Contributions,
         fold: Int[Tensor, " example"],
+        *,
         n_sources: int,
         limit: dict[bool, int] | None = None,
         seed: int = 0,
@@ -41,51 +48,62 @@ class CrossFit:
         self.n_train = np.full(n_sources, len(data))
         self.failed: dict[int, str] = {}
 
-    def fill(self, at: int, part: int, members: Members, probe: BaseEstimator) -> None:
-        """Fit on the members outside one fold and score all of that fold."""
-        if at in self.failed:
-            return
+    def fit(
+        self, members: Sequence[Members], probe: BaseEstimator, *, progress: Progress | None = None
+    ) -> "CrossFit":
+        """Fit the members of each training set outside each fold, and score all of that fold."""
+        parts = range(int(self.fold.max()) + 1)
+        for source, chosen in enumerate(members):
+            for part in parts:
+                if source not in self.failed:
+                    self._fit_fold(source, chosen, probe, part)
+                if progress is not None:
+                    progress(source * len(parts) + part + 1, len(members) * len(parts))
+        return self
+
+    def _fit_fold(self, source: int, members: Members, probe: BaseEstimator, part: int) -> None:
         held_out = (self.fold == part).numpy()
         rows = np.flatnonzero(members & ~held_out)
         if self.limit is not None:
             draw = np.random.default_rng([self.seed, part])
-            rows = _cut(rows, self.data.labels.numpy(), self.limit, draw)
-        self.n_train[at] = min(self.n_train[at], len(rows))
+            rows = _sample_of_each_label(rows, self.data.labels.numpy(), self.limit, draw)
+        self.n_train[source] = min(self.n_train[source], len(rows))
         try:
             detector = fit_detector(self.data.select(torch.from_numpy(rows)), probe)
         except HlensError as error:  # one domain too small must not lose all the others
-            self.failed[at] = str(error)
+            self.failed[source] = str(error)
             return
-        # The selected rows alone are read: a sparse probe scores without the rest.
+        # Only the selected rows are read: a sparse probe scores without the rest.
         chosen = detector.weights.flatten().nonzero().flatten()
         values = self.data.neuron_major[chosen].double()
         weights = detector.weights.flatten()[chosen].double()
         scores = (weights @ values + detector.bias).numpy()
-        self.values[at, held_out] = scores[held_out]
+        self.values[source, held_out] = scores[held_out]
 
     def placements(self, sources: Sequence[int], tested: Members) -> Placements:
         """AUROC of some training sets on some examples, with their covariance by group."""
-        label, fold = self.data.labels.numpy()[tested], self.fold.numpy()[tested]
-        group = np.asarray(self.data.groups)[tested]
-        return delong_folded(self.values[list(sources)][:, tested], label, fold, group)
+        return delong_folded(
+            self.values[list(sources)][:, tested],
+            self.data.labels.numpy()[tested],
+            fold=self.fold.numpy()[tested],
+            groups=np.asarray(self.data.groups)[tested],
+        )
 
 
-def smallest(
-    data: Contributions, domains: Sequence[str], fold: Int[Tensor, " example"]
-) -> dict[bool, int]:
+def smallest_counts(data: Contributions, fold: Int[Tensor, " example"]) -> dict[bool, int]:
     """For each label, the fewest examples that any domain can train on in any fold."""
-    label, names, part = data.labels.numpy(), np.asarray(data.domains), fold.numpy()
+    label, names, number = data.labels.numpy(), np.asarray(data.domains), fold.numpy()
     return {
         y: min(
-            int(((names == domain) & (label == y) & (part != at)).sum())
-            for domain in domains
-            for at in np.unique(part)
+            int(((names == domain) & (label == y) & (number != part)).sum())
+            for domain in set(data.domains)
+            for part in np.unique(number)
         )
         for y in (True, False)
     }
 
 
-def _cut(
+def _sample_of_each_label(
     rows: np.ndarray, label: np.ndarray, limit: dict[bool, int], draw: np.random.Generator
 ) -> np.ndarray:
     """At most so many examples of each label, at random."""

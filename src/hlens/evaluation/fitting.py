@@ -1,24 +1,23 @@
 """A detector from any linear scikit-learn estimator, and the plain L2 refit of chosen neurons."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import check_both_classes
+from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.probe import SparseProbe
 from hlens.probe.finding import prepared
-from hlens.types import Contributions, Detector
+from hlens.types import Contributions, Detector, NeuronSet
 
 
 def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
-    """Fit a fresh copy of `probe` and freeze what it found, without calibration or threshold.
+    """Fit a fresh copy of `probe` and freeze it as a detector, without calibration or threshold.
 
     `hlens.find` adds those; controls, folds and domains need many fits and only their scores.
 
@@ -56,17 +55,19 @@ def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
     )
 
 
-def rows_of(data: Contributions, neurons: Sequence[int]) -> Float[np.ndarray, "example chosen"]:
-    """Contributions of the neurons of the given flat indices, in float64."""
-    rows = torch.as_tensor(list(neurons), dtype=torch.long)
-    return data.neuron_major[rows].T.double().numpy()
+def fix_C(probe: BaseEstimator, detector: Detector) -> BaseEstimator:
+    """The probe with the C that it chose when it found the detector.
+
+    Only a `SparseProbe` with ``C="cv"`` is changed, and it is copied.
+    """
+    chosen = detector.fit.get("C")
+    if not isinstance(probe, SparseProbe) or probe.C != "cv" or chosen is None:
+        return probe
+    return SparseProbe(**{**probe.get_params(), "C": float(chosen)})
 
 
 def refit_scores(
-    train: Contributions,
-    test: Contributions,
-    neurons: Sequence[int],
-    labels: Bool[Tensor, " example"] | None = None,
+    train: Contributions, test: Contributions, *, neurons: Sequence[int]
 ) -> Float[np.ndarray, " example"]:
     """Score `test` by an L2 logistic regression on the given neurons of `train` alone.
 
@@ -78,12 +79,28 @@ def refit_scores(
         train: Training contributions.
         test: Contributions to score.
         neurons: Flat indices (layer * d_mlp + neuron).
-        labels: Labels to train with, in place of those of `train`.
     """
-    target = (train.labels if labels is None else labels).numpy()
-    inside, outside = rows_of(train, neurons), rows_of(test, neurons)
-    centre, spread = inside.mean(axis=0), inside.std(axis=0)
-    spread[spread == 0] = 1.0
+    rows = torch.as_tensor(list(neurons), dtype=torch.long)
+    inside, outside = (part.neuron_major[rows].T.double().numpy() for part in (train, test))
+    centre, deviation = inside.mean(axis=0), inside.std(axis=0)
+    deviation[deviation == 0] = 1.0
     ridge = LogisticRegression(C=10 / len(centre), max_iter=2000)
-    ridge.fit((inside - centre) / spread, target)
-    return ridge.decision_function((outside - centre) / spread)
+    ridge.fit((inside - centre) / deviation, train.labels.numpy())
+    return ridge.decision_function((outside - centre) / deviation)
+
+
+def refit_random_sets(
+    train: Contributions, test: Contributions, *, sets: Iterable[NeuronSet]
+) -> tuple[list[float], str]:
+    """Held-out AUROC of the refit on each random set, and why some could not be drawn, or nothing.
+
+    The sets are those of `NeuronSet.random_sets`, which may run out of other neurons.
+    """
+    areas: list[float] = []
+    try:
+        for neurons in sets:
+            scores = refit_scores(train, test, neurons=neurons.flat_indices)
+            areas.append(auroc(scores, test.labels.numpy()))
+    except HlensError as error:  # too few other neurons in a layer must not lose the whole table
+        return areas, str(error)
+    return areas, ""

@@ -1,8 +1,8 @@
 """AUROC of out-of-fold scores: only examples of one fold are compared with each other.
 
 Scores of different folds come from different fits and need not be on one scale; pooling them
-biases the AUROC (below 0.5 for a probe that knows nothing). So each fold has its own AUROC, and
-they are averaged with the number of pairs as weight.
+biases the AUROC (below 0.5 for a probe that knows nothing). So each fold gets its own AUROC, and
+these are averaged with the number of pairs as weight.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,12 @@ from scipy.special import expit, logit
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements, delong
+from hlens.evaluation.significance import Z95
 from hlens.types import Estimate
 
 
 def delong_folded(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    fold: ArrayLike,
-    groups: Sequence[str] | np.ndarray,
+    scores: ArrayLike, labels: ArrayLike, *, fold: ArrayLike, groups: Sequence[str] | np.ndarray
 ) -> Placements:
     """AUROC of one or more detectors within folds, with their covariance clustered by group.
 
@@ -33,7 +31,7 @@ def delong_folded(
     Raises:
         HlensError: No fold has both classes.
 
-    >>> both = delong_folded([1, 2, 8, 9], [0, 1, 0, 1], [0, 0, 1, 1], list("abcd"))
+    >>> both = delong_folded([1, 2, 8, 9], [0, 1, 0, 1], fold=[0, 0, 1, 1], groups=list("abcd"))
     >>> print(both.auroc)
     [1.]
     """
@@ -41,26 +39,26 @@ def delong_folded(
     label, part = np.asarray(labels).astype(bool), np.asarray(fold)
     group = np.asarray(groups)
     area, covariance, pairs = np.zeros(len(rows)), np.zeros((len(rows), len(rows))), 0
-    for at in np.unique(part):
-        inside = part == at
+    for number in np.unique(part):
+        inside = part == number
         weight = int(label[inside].sum()) * int((~label[inside]).sum())
         if weight == 0:
             continue
-        one = delong(rows[:, inside], label[inside], group[inside])
+        one = delong(rows[:, inside], label[inside], groups=group[inside])
         area += weight * one.auroc
-        covariance += weight**2 * one.covariance  # folds share no group, so no covariance either
+        covariance += weight**2 * one.covariance  # folds share no group: no terms between folds
         pairs += weight
     if pairs == 0:
         raise HlensError("no fold has hallucinated and true examples; use fewer folds")
     return Placements(area / pairs, covariance / pairs**2)
 
 
-def interval(area: float, se: float, n: int, least: int = 0) -> Estimate:
+def logit_interval(area: float, se: float, *, n: int, least: int = 0) -> Estimate:
     """95 % interval of an AUROC, symmetric in its logit and so within (0, 1).
 
-    Classes that lie wholly apart have no spread to estimate an error from. Their interval ends
-    where as many independent examples as the rarer class has groups would all be on the right side
-    by luck, once in 40.
+    Classes that are separated completely leave no spread to estimate an error from. Their interval
+    ends where as many independent examples as the rarer class has groups would all be on the right
+    side by luck once in 40 times.
 
     Args:
         area: The AUROC.
@@ -68,9 +66,9 @@ def interval(area: float, se: float, n: int, least: int = 0) -> Estimate:
         n: Number of examples.
         least: Groups of the rarer class; 0 where they are not known.
 
-    >>> print(interval(0.8, 0.05, 100))
+    >>> print(logit_interval(0.8, 0.05, n=100))
     0.800 [0.684, 0.881] (n=100)
-    >>> print(interval(1.0, 0.0, 20, least=10))
+    >>> print(logit_interval(1.0, 0.0, n=20, least=10))
     1.000 [0.692, 1.000] (n=20)
     """
     if area in (0.0, 1.0) and least:
@@ -78,15 +76,15 @@ def interval(area: float, se: float, n: int, least: int = 0) -> Estimate:
         return Estimate(area, bound, 1.0, n) if area else Estimate(area, 0.0, 1 - bound, n)
     if not 0 < area < 1 or se <= 0:
         return Estimate(area, area, area, n)
-    half = 1.959964 * se / (area * (1 - area))
+    half = Z95 * se / (area * (1 - area))
     low, high = expit(logit(area) - half), expit(logit(area) + half)
     return Estimate(area, float(low), float(high), n)
 
 
-def rarer(labels: ArrayLike, groups: Sequence[str] | np.ndarray) -> int:
-    """Groups with examples of the class that has fewer of them.
+def count_rarer_groups(labels: ArrayLike, groups: Sequence[str] | np.ndarray) -> int:
+    """Number of groups with an example of the class that fewer groups have.
 
-    >>> rarer([True, True, False, False], ["a", "a", "b", "c"])
+    >>> count_rarer_groups([True, True, False, False], ["a", "a", "b", "c"])
     1
     """
     label, group = np.asarray(labels).astype(bool), np.asarray(groups)

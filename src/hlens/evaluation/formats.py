@@ -1,9 +1,9 @@
 """Domain or format? Transfer between the formats of domains, each step changed alone.
 
-Where domains differ in how answers look (a word, an option, yes or no), a drop across domains
-may be one of format. A domain that has several formats, or a format that several domains have,
-tells them apart: each domain's format is trained on and tested on by itself, and the pairs are
-sorted by what changes between them.
+Where domains differ in how answers look (a word, an option, yes or no), a drop across domains may
+be one of format. A domain that has several formats, or a format that several domains have,
+separates the two: each cell (a domain in one format) is trained on and tested on by itself, and the
+pairs are sorted by what changes between them.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,19 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import Placements, p_of
-from hlens.evaluation.correction import holm
-from hlens.evaluation.crossfit import CrossFit
+from hlens.evaluation.auroc import Placements
+from hlens.evaluation.crossfit import CrossFit, Progress
+from hlens.evaluation.significance import Z95, holm, normal_p
 from hlens.evaluation.split import folds_by_group
-from hlens.evaluation.transfer import Progress, table_of
+from hlens.evaluation.transfer import tabulate_transfer
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
+from hlens.types.labels import Changed
 
-WITHIN = "nothing"
-RELATIONS = (WITHIN, "domain", "format", "domain and format")
+COLUMNS = [
+    "changed", "auroc", "low", "high", "auroc_drop", "drop_low", "drop_high", "p", "p_corrected",
+    "n_pairs", "n_tested",
+]  # fmt: skip
 
 Cell = tuple[str, str]  # domain and format
 Row = dict[str, object]
@@ -32,6 +35,7 @@ Row = dict[str, object]
 def transfer_by_format(
     data: Contributions,
     formats: Sequence[str],
+    *,
     probe: BaseEstimator | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -65,19 +69,17 @@ def transfer_by_format(
     cell_of = list(zip(data.domains, formats, strict=True))
     cells = sorted(set(cell_of))
     named = replace(data, domains=tuple(cell_name(cell) for cell in cell_of))
-    found = CrossFit(named, folds_by_group(named, folds, seed), len(cells))
-    probe = SparseProbe(C="cv") if probe is None else probe
-    for at, cell in enumerate(cells):
-        members = np.array([one == cell for one in cell_of])
-        for part in range(folds):
-            found.fill(at, part, members, probe)
-            if progress is not None:
-                progress(at * folds + part + 1, len(cells) * folds)
-    table = table_of(named, [(cell_name(cell), None) for cell in cells], found)
+    names = np.asarray(named.domains)
+    fitted = CrossFit(named, folds_by_group(named, folds, seed=seed), n_sources=len(cells)).fit(
+        [names == cell_name(cell) for cell in cells],
+        SparseProbe(C="cv") if probe is None else probe,
+        progress=progress,
+    )
+    table = tabulate_transfer(named, [(cell_name(cell), None) for cell in cells], fitted=fitted)
     by_name = {cell_name(cell): cell for cell in cells}
     pairs = zip(table["train"], table["test"], strict=True)
     table["changed"] = [changed(by_name[train], by_name[test]) for train, test in pairs]
-    return table, _means(cells, named, found)
+    return table, _mean_by_change(cells, named, fitted)
 
 
 def cell_name(cell: Cell) -> str:
@@ -89,59 +91,59 @@ def cell_name(cell: Cell) -> str:
     return f"{cell[0]}, {cell[1].replace('_', ' ')}"
 
 
-def changed(train: Cell, test: Cell) -> str:
+def changed(train: Cell, test: Cell) -> Changed:
     """What differs between two cells.
 
-    >>> changed(("legal", "label"), ("moral", "label"))
-    'domain'
+    >>> print(changed(("legal", "label"), ("moral", "label")))
+    domain
     """
-    differs = [name for name, a, b in zip(("domain", "format"), train, test, strict=True) if a != b]
-    return " and ".join(differs) or WITHIN
+    if train[0] == test[0]:
+        return Changed.NOTHING if train[1] == test[1] else Changed.FORMAT
+    return Changed.DOMAIN if train[1] == test[1] else Changed.BOTH
 
 
-def _means(cells: Sequence[Cell], data: Contributions, found: CrossFit) -> pd.DataFrame:
-    able = [at for at in range(len(cells)) if at not in found.failed]
+def _mean_by_change(cells: Sequence[Cell], data: Contributions, fitted: CrossFit) -> pd.DataFrame:
+    able = [k for k in range(len(cells)) if k not in fitted.failed]
     names = np.asarray(data.domains)
-    areas = {at: found.placements(able, names == cell_name(cells[at])) for at in able}
-    rows = [_mean(relation, cells, able, areas) for relation in RELATIONS]
-    columns = ["changed", "auroc", "low", "high", "auroc_drop", "drop_low", "drop_high", "p"]
-    table = pd.DataFrame([row for row in rows if row])
-    table = table.reindex(columns=[*columns, "p_corrected", "n_pairs", "n_tested"])
+    areas = [fitted.placements(able, names == cell_name(cells[k])) for k in able]
+    rows = [_mean_of(relation, [cells[k] for k in able], areas) for relation in Changed]
+    table = pd.DataFrame([row for row in rows if row]).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
 
 
-def _mean(
-    relation: str, cells: Sequence[Cell], able: Sequence[int], areas: dict[int, Placements]
-) -> Row | None:
-    """The mean of one relation: a linear combination of AUROCs, column by column."""
-    trained = {
-        at: [k for k, source in enumerate(able) if changed(cells[source], cells[at]) == relation]
-        for at in able
-    }
-    columns = [at for at in able if trained[at]]
+def _mean_of(relation: Changed, cells: Sequence[Cell], areas: Sequence[Placements]) -> Row | None:
+    """The mean of one relation over the tested cells, each a column of the transfer matrix.
+
+    A mean of AUROCs is a linear combination of them, so its variance follows from the covariance
+    of each column; columns are tested on different groups and add up as independent.
+    """
+    trained = [
+        [k for k, source in enumerate(cells) if changed(source, tested) == relation]
+        for tested in cells
+    ]
+    columns = [k for k in range(len(cells)) if trained[k]]
     if not columns:
         return None
     value = drop = value_variance = drop_variance = 0.0
-    for at in columns:
-        mean = np.zeros(len(able))
-        mean[trained[at]] = 1 / len(trained[at]) / len(columns)
-        own = np.zeros(len(able))
-        own[list(able).index(at)] = 1 / len(columns)
-        area = areas[at]
+    for column in columns:
+        mean, own = np.zeros((2, len(cells)))
+        mean[trained[column]] = 1 / len(trained[column]) / len(columns)
+        own[column] = 1 / len(columns)
+        area = areas[column]
         value += float(mean @ area.auroc)
         drop += float((own - mean) @ area.auroc)
         value_variance += float(mean @ area.covariance @ mean)
         drop_variance += float((own - mean) @ area.covariance @ (own - mean))
-    row: Row = {"changed": relation, "n_pairs": sum(map(len, trained.values()))}
+    row: Row = {"changed": relation, "n_pairs": sum(map(len, trained))}
     row |= {"n_tested": len(columns), "auroc": value}
-    row |= _around(value, value_variance, "low", "high")
-    if relation != WITHIN:
-        row |= {"auroc_drop": drop, "p": p_of(drop, drop_variance)}
-        row |= _around(drop, drop_variance, "drop_low", "drop_high")
+    row |= _ends(value, value_variance)
+    if relation != Changed.NOTHING:
+        row |= {"auroc_drop": drop, "p": normal_p(drop, drop_variance)}
+        row |= _ends(drop, drop_variance, "drop_")
     return row
 
 
-def _around(value: float, variance: float, low: str, high: str) -> Row:
-    half = 1.959964 * max(variance, 0.0) ** 0.5
-    return {low: value - half, high: value + half}
+def _ends(value: float, variance: float, prefix: str = "") -> Row:
+    half = Z95 * max(variance, 0.0) ** 0.5
+    return {f"{prefix}low": value - half, f"{prefix}high": value + half}

@@ -1,4 +1,14 @@
-"""Many rows of numbers put in order at once, exactly, by sorting integers."""
+"""Exact orders of many rows at once, by sorting integers.
+
+Problem: every neuron's values must be sorted together with the labels, ties found exactly.
+
+Idea: the bits of a float that is not negative, read as an integer, are in the order of the float.
+Shifted up by one they leave room for the label, so that one integer sort orders both, and two keys
+are tied if they differ in the lowest bit at most.
+
+Example: as float16, 0.5 is 0x3800 and 2.0 is 0x4000. With a hallucinated 0.5 the keys are 0x7001
+and 0x8000; a true 0.5 would be 0x7000, tied with the first.
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +33,7 @@ def ordered_bits(values: Shaped[np.ndarray, "row n"]) -> Keys:
         return np.abs(values).view(narrow)  # abs: -0.0 is 0.0
     bits = (values + values.dtype.type(0)).view(narrow)
     top = narrow(1 << (width - 1))
-    # Negative numbers are ordered backwards by their bits; flipping all of them turns that round.
+    # Negative numbers are ordered backwards by their bits; flipping them all restores the order.
     return np.where(bits & top, ~bits, bits | top).astype(wide)
 
 
@@ -85,11 +95,11 @@ class TieBlocks:
     def ties(self) -> Float[np.ndarray, " row"]:
         """Sum of size^3 - size over the blocks of each row: what ties take from the variance."""
         size = self.positives + self.negatives
-        at = np.flatnonzero(size > 1)
-        row = np.searchsorted(self.first, at, side="right") - 1
-        cubes = size[at].astype(np.float64) ** 3 - size[at]
+        tied = np.flatnonzero(size > 1)
+        row = np.searchsorted(self.first, tied, side="right") - 1
+        cubes = size[tied].astype(np.float64) ** 3 - size[tied]
         counted = np.bincount(row, weights=cubes, minlength=len(self.first))
-        return counted.astype(np.float64)  # of nothing it is integers
+        return counted.astype(np.float64)  # bincount of an empty array gives integers
 
 
 def mid_ranks(values: Shaped[np.ndarray, "row n"]) -> Float[np.ndarray, "row n"]:
@@ -105,16 +115,16 @@ def mid_ranks(values: Shaped[np.ndarray, "row n"]) -> Float[np.ndarray, "row n"]
     value = keys >> 31
     ends = np.ones((rows, n), dtype=bool)
     np.not_equal(value[:, 1:], value[:, :-1], out=ends[:, :-1])
-    at = np.flatnonzero(ends)
-    size = np.diff(at, prepend=-1)
-    middle = (at % n + 1 - (size - 1) / 2).astype(np.float32)
+    last = np.flatnonzero(ends)
+    size = np.diff(last, prepend=-1)
+    middle = (last % n + 1 - (size - 1) / 2).astype(np.float32)
     ranks = np.empty((rows, n), dtype=np.float32)
     np.put_along_axis(ranks, order, np.repeat(middle, size).reshape(rows, n), axis=1)
     return ranks
 
 
 def _steps(up_to: Int[np.ndarray, " block"], first: np.ndarray) -> Int[np.ndarray, " block"]:
-    """How much a running count grew in each block; it starts anew with each row."""
+    """How much a running count grew in each block; it restarts with each row."""
     steps = np.empty_like(up_to)
     np.subtract(up_to[1:], up_to[:-1], out=steps[1:])
     steps[first] = up_to[first]

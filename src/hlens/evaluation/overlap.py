@@ -1,18 +1,19 @@
-"""Do domains share neurons? Overlap beside what chance gives, and what a domain gives with itself.
+"""Do domains share neurons? Overlap, beside what chance would give.
 
-Chance has three meanings here, each an exact distribution of the number of shared neurons when
-both sets keep their size in every stratum and are otherwise drawn at random:
+Chance has three meanings here. Each is the exact distribution of the number of shared neurons when
+both sets keep their size in every stratum and are drawn at random within it:
 
 - hypergeometric: one stratum, the whole model;
 - layer: each layer is a stratum, since probes prefer some layers in every domain;
 - contribution: neurons of one layer and of like mean contribution are a stratum, since an
   unscaled L1 probe prefers neurons that contribute much, whatever the domain.
 
-A small overlap is not "none": sets found on two halves of *one* domain overlap little too, so
-`reliability` gives the ceiling.
+A small overlap is not "none": sets found on two halves of *one* domain overlap little too. Compare
+it with `reliability`, its ceiling.
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from scipy.stats import hypergeom
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.evaluation.correction import holm
+from hlens.evaluation.significance import holm
 from hlens.types import NeuronSet, address
 
 Null = Literal["hypergeometric", "layer", "contribution"]
@@ -42,7 +43,7 @@ def overlap(
             holds part of what is tested.
 
     Returns:
-        One row a pair: ``a, b, n_a, n_b, shared, jaccard, overlap_coefficient`` (shared over the
+        One row per pair: ``a, b, n_a, n_b, shared, jaccard, overlap_coefficient`` (shared over the
         smaller set), then ``expected, fold, p, p_corrected`` under the layer null and the same
         four with ``_hypergeometric`` and ``_contribution``. ``fold`` is shared over expected;
         ``p`` the exact chance of as many shared neurons or more; ``p_corrected`` Holm's over
@@ -56,32 +57,28 @@ def overlap(
     nulls: dict[Null, str] = {"layer": "", "hypergeometric": "_hypergeometric"}
     if contribution is not None:
         nulls["contribution"] = "_contribution"
-    strata = {null: strata_of(sets[0], null, contribution) for null in nulls}
+    strata = {null: null_strata(sets[0], null, contribution=contribution) for null in nulls}
     rows: list[Row] = []
-    for i, a in enumerate(sets):
-        for b in sets[i + 1 :]:
-            row = _counted(a, b)
-            for null, suffix in nulls.items():
-                expected, p = chance(a, b, strata[null])
-                fold = len(a & b) / expected if expected else float("nan")
-                row |= {f"expected{suffix}": expected, f"fold{suffix}": fold, f"p{suffix}": p}
-            rows.append(row)
+    for a, b in combinations(sets, 2):
+        row = _count_shared(a, b)
+        for null, suffix in nulls.items():
+            expected, p = chance_overlap(a, b, strata=strata[null])
+            fold = len(a & b) / expected if expected else float("nan")
+            row |= {f"expected{suffix}": expected, f"fold{suffix}": fold, f"p{suffix}": p}
+        rows.append(row)
     table = pd.DataFrame(rows)
     for suffix in nulls.values():
         table[f"p_corrected{suffix}"] = holm(table[f"p{suffix}"].to_numpy(dtype=float))
     return table
 
 
-def chance(a: NeuronSet, b: NeuronSet, strata: Int[np.ndarray, " feature"]) -> tuple[float, float]:
+def chance_overlap(
+    a: NeuronSet, b: NeuronSet, *, strata: Int[np.ndarray, " feature"]
+) -> tuple[float, float]:
     """Expected number of shared neurons, and the chance of as many as there are or more.
 
-    Exact: the sum of one hypergeometric number a stratum.
-
-    Args:
-        a: One set.
-        b: Another, of the same model.
-        strata: Stratum of each neuron of the model (layers end to end); each set keeps its
-            number in every stratum.
+    Exact: the sum of one hypergeometric number per stratum. Each set keeps its number in every
+    stratum (one for each neuron of the model, layers end to end).
     """
     n_strata = int(strata.max()) + 1
     size = np.bincount(strata, minlength=n_strata)
@@ -89,24 +86,20 @@ def chance(a: NeuronSet, b: NeuronSet, strata: Int[np.ndarray, " feature"]) -> t
     in_b = np.bincount(strata[b.mask.numpy().ravel()], minlength=n_strata)
     expected = float((in_a * in_b / np.maximum(size, 1)).sum())
     distribution = np.ones(1)
-    for at in np.flatnonzero(in_a * in_b):
-        most = min(in_a[at], in_b[at])
-        one = hypergeom.pmf(np.arange(most + 1), size[at], in_a[at], in_b[at])
+    for k in np.flatnonzero(in_a * in_b):
+        most = min(in_a[k], in_b[k])
+        one = hypergeom.pmf(np.arange(most + 1), size[k], in_a[k], in_b[k])
         distribution = np.convolve(distribution, one)
-    # Summed from the small end: the tail is what is small.
+    # Summed from the smallest term up: a tail of tiny terms must not be rounded away.
     return expected, float(min(1.0, distribution[len(a & b) :][::-1].sum()))
 
 
-def strata_of(
-    like: NeuronSet, null: Null, contribution: Float[Tensor, "layer neuron"] | None = None
+def null_strata(
+    like: NeuronSet, null: Null, *, contribution: Float[Tensor, "layer neuron"] | None = None
 ) -> Int[np.ndarray, " feature"]:
     """Stratum of each neuron of the model under a null, layers end to end.
 
-    Args:
-        like: Any set of the model.
-        null: ``"hypergeometric"``, ``"layer"`` or ``"contribution"`` (bins of about 50 neurons
-            in each layer, by mean contribution).
-        contribution: Mean contribution of each neuron, for ``"contribution"``.
+    ``"contribution"`` makes bins of about 50 neurons in each layer, by mean contribution.
 
     Raises:
         HlensError: No contributions, or those of another model.
@@ -142,14 +135,14 @@ def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
     _check(sets)
     members = sorted(set().union(*(one.members for one in sets)))
     rows: list[Row] = []
-    for at in members:
-        holders = [one for one in sets if at in one]
+    for neuron in members:
+        holders = [one for one in sets if neuron in one]
         if len(holders) < least:
             continue
         names = ", ".join(one.name for one in holders)
-        row: Row = {"address": address(at), "layer": at[0], "neuron": at[1]}
+        row: Row = {"address": address(neuron), "layer": neuron[0], "neuron": neuron[1]}
         row |= {"n_sets": len(holders), "sets": names}
-        row |= {one.name: (one.weights or {}).get(at, float("nan")) for one in sets}
+        row |= {one.name: (one.weights or {}).get(neuron, float("nan")) for one in sets}
         rows.append(row)
     columns = ["address", "layer", "neuron", "n_sets", "sets", *(one.name for one in sets)]
     table = pd.DataFrame(rows, columns=columns)
@@ -162,17 +155,13 @@ def jaccard(a: NeuronSet, b: NeuronSet) -> float:
     return len(a & b) / either if either else 0.0
 
 
-def _counted(a: NeuronSet, b: NeuronSet) -> Row:
+def _count_shared(a: NeuronSet, b: NeuronSet) -> Row:
     shared, smaller = len(a & b), min(len(a), len(b))
     return {
-        "a": a.name,
-        "b": b.name,
-        "n_a": len(a),
-        "n_b": len(b),
-        "shared": shared,
+        "a": a.name, "b": b.name, "n_a": len(a), "n_b": len(b), "shared": shared,
         "jaccard": jaccard(a, b),
         "overlap_coefficient": shared / smaller if smaller else float("nan"),
-    }
+    }  # fmt: skip
 
 
 def _check(sets: Sequence[NeuronSet]) -> None:

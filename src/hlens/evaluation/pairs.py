@@ -1,18 +1,19 @@
 """AUROC over chosen pairs: a hallucinated and a true answer are compared only where they are alike.
 
 The AUROC is a mean over pairs. Taken over the pairs that agree in length, domain or whatever else
-could stand in for truth, it says what is left when that is held fixed; with strata as the pairs it
-is the stratified AUROC. One formula serves counts, amounts and categories.
+could be read in place of truth, it says what is left when that is held fixed; with strata as the
+pairs it is the stratified AUROC. One formula serves counts, amounts and categories.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from hlens.evaluation.auroc import checked
-from hlens.evaluation.bootstrap import Weights, bootstrapped
+from hlens.evaluation.auroc import check_scores
+from hlens.evaluation.bootstrap import Weights, estimate_statistic
 from hlens.types import Estimate
 
 Alike = Bool[np.ndarray, "hallucinated true"]
@@ -21,6 +22,7 @@ Alike = Bool[np.ndarray, "hallucinated true"]
 def estimate_over_pairs(
     scores: ArrayLike,
     labels: ArrayLike,
+    *,
     alike: Alike,
     groups: Sequence[str] | np.ndarray | None = None,
     n_boot: int = 1000,
@@ -38,19 +40,19 @@ def estimate_over_pairs(
         seed: Seed of the resamples.
 
     Returns:
-        The estimate; its ``n`` counts the examples that stand in at least one pair. All is NaN
-        where no pair counts.
+        The estimate; its ``n`` counts the examples of at least one pair. NaN where no pair counts.
 
     Raises:
-        HlensError: One class only, or a score that is no number.
+        HlensError: One class only, or a score that is not finite.
 
     >>> score, label = [1, 2, 3, 4], [False, True, False, True]
     >>> same_length = np.array([[True, False], [False, True]])
-    >>> estimate_over_pairs(score, label, same_length, n_boot=10).value
+    >>> estimate_over_pairs(score, label, alike=same_length, n_boot=10).value
     1.0
     """
-    score, label = checked(scores, labels)
-    wins = _wins(score[label], score[~label]) * alike
+    score, label = check_scores(scores, labels)
+    # 1 where the hallucinated one scores higher, one half for a tie.
+    wins = (np.sign(score[label][:, None] - score[~label][None, :]) + 1) / 2 * alike
     counted = alike.astype(np.float64)
 
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
@@ -60,12 +62,11 @@ def estimate_over_pairs(
         return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
     involved = int(alike.any(axis=1).sum() + alike.any(axis=0).sum())
-    value = float(statistic(np.ones((1, len(score))))[0])
-    found = bootstrapped(value, statistic, groups, len(score), n_boot, seed)
-    return Estimate(found.value, found.low, found.high, involved)
+    estimate = estimate_statistic(statistic, len(score), groups=groups, n_boot=n_boot, seed=seed)
+    return replace(estimate, n=involved)
 
 
-def alike_pairs(values: ArrayLike, labels: ArrayLike, caliper: float = 0.05) -> Alike:
+def alike_pairs(values: ArrayLike, labels: ArrayLike, *, caliper: float = 0.05) -> Alike:
     """Pairs that agree in one covariate.
 
     Args:
@@ -84,9 +85,3 @@ def alike_pairs(values: ArrayLike, labels: ArrayLike, caliper: float = 0.05) -> 
     number = value.astype(np.float64)
     reach = caliper * number.std()
     return np.abs(number[label][:, None] - number[~label][None, :]) <= reach
-
-
-def _wins(hallucinated: np.ndarray, true: np.ndarray) -> Float[np.ndarray, "hallucinated true"]:
-    """1 where the hallucinated one scores higher, one half for a tie."""
-    difference = hallucinated[:, None] - true[None, :]
-    return (np.sign(difference) + 1) / 2

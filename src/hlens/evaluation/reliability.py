@@ -1,4 +1,4 @@
-"""How well a domain's own set comes back: sets found on halves of the data.
+"""How much of a domain's own set is found again: sets found on halves of the data.
 
 Each repeat splits every domain in two by group and finds a set on each half. Half against half
 of one domain is the ceiling of any overlap; half of one domain against half of another is the
@@ -7,6 +7,7 @@ overlap itself at the same sample size.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,11 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.evaluation.controls import spread
+from hlens.evaluation.bootstrap import summarise_repeats
+from hlens.evaluation.crossfit import Progress
 from hlens.evaluation.fitting import fit_detector
 from hlens.evaluation.overlap import jaccard
 from hlens.evaluation.split import split_by_group
-from hlens.evaluation.transfer import Progress
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, NeuronSet
 
@@ -33,27 +34,22 @@ class Halves:
     """The sets found on both halves of each domain, repeat by repeat.
 
     Attributes:
-        sets: For each domain a pair of sets a repeat.
+        sets: For each domain one pair of sets per repeat.
         n_half: For each domain the number of examples of its smaller half.
     """
 
     sets: Mapping[str, Sequence[tuple[NeuronSet, NeuronSet]]]
     n_half: Mapping[str, int]
 
-    @property
-    def repeats(self) -> int:
-        """Number of splits of each domain."""
-        return min(map(len, self.sets.values()), default=0)
-
     def frequencies(self, domain: str) -> Float[Tensor, "layer neuron"]:
         """How often each neuron was selected over all halves of a domain."""
-        found = [one.mask.float() for pair in self.sets[domain] for one in pair]
-        return torch.stack(found).mean(dim=0)
+        masks = [one.mask.float() for pair in self.sets[domain] for one in pair]
+        return torch.stack(masks).mean(dim=0)
 
     def table(self) -> pd.DataFrame:
-        """One row a selected neuron: ``repeat, half, layer, neuron``, of the one domain.
+        """One row per selected neuron: ``repeat, half, layer, neuron``, of the one domain.
 
-        What a table cannot say (the domain, sizes, shape) is in its ``attrs``.
+        What has no column (the domain, sizes, shape) is in its ``attrs``.
         """
         ((domain, pairs),) = self.sets.items()
         rows = [
@@ -95,6 +91,7 @@ def _half(table: pd.DataFrame, domain: str, repeat: int, half: int) -> NeuronSet
 def split_halves(
     data: Contributions,
     probe: BaseEstimator | None = None,
+    *,
     repeats: int = 10,
     seed: int = 0,
     progress: Progress | None = None,
@@ -121,8 +118,10 @@ def split_halves(
         own = data.of_domain(domain)
         for repeat in range(repeats):
             parts = split_by_group(own, 0.5, seed=seed * repeats + repeat)
-            found = [replace(fit_detector(half, probe).neurons, name=domain) for half in parts]
-            sets[domain].append((found[0], found[1]))
+            first, second = (
+                replace(fit_detector(half, probe).neurons, name=domain) for half in parts
+            )
+            sets[domain].append((first, second))
             n_half[domain] = min(n_half.get(domain, len(own)), *map(len, parts))
             done += 2
             if progress is not None:
@@ -134,27 +133,24 @@ def reliability(halves: Halves) -> pd.DataFrame:
     """Overlap of halves, within each domain (the ceiling) and between domains (at the same size).
 
     Returns:
-        One row a pair, a domain with itself included: ``a, b, jaccard, low, high,
+        One row per pair, a domain with itself included: ``a, b, jaccard, low, high,
         overlap_coefficient, n_a, n_b, repeats``. ``low`` and ``high`` span the central 95 % of
         repeats; ``n_a, n_b`` are the mean sizes of the sets of a half.
     """
     names = list(halves.sets)
     rows: list[Row] = []
-    for i, a in enumerate(names):
-        for b in names[i:]:
-            # Halves of one domain must not be compared with themselves; across domains any may.
-            pairs = [
-                pair
-                for one, two in zip(halves.sets[a], halves.sets[b], strict=True)
-                for pair in ([one] if a == b else [(one[0], two[1]), (one[1], two[0])])
-            ]
-            rows.append(_row(a, b, pairs, min(halves.n_half[a], halves.n_half[b])))
+    for a, b in combinations_with_replacement(names, 2):
+        # Halves of one domain must not be compared with themselves; across domains any may.
+        pairs = [
+            pair
+            for one, two in zip(halves.sets[a], halves.sets[b], strict=True)
+            for pair in ([one] if a == b else [(one[0], two[1]), (one[1], two[0])])
+        ]
+        rows.append(_pair_row(a, b, pairs, n=min(halves.n_half[a], halves.n_half[b])))
     return pd.DataFrame(rows)
 
 
-def frequency_correlation(
-    frequencies: Mapping[str, Float[Tensor, "layer neuron"]],
-) -> pd.DataFrame:
+def frequency_correlation(frequencies: Mapping[str, Float[Tensor, "layer neuron"]]) -> pd.DataFrame:
     """Rank correlation of how often neurons are selected in two domains.
 
     Args:
@@ -177,26 +173,25 @@ def frequency_correlation(
             "model"
         )
     rows: list[Row] = []
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            one, two = (frequencies[name].flatten().double().numpy() for name in (a, b))
-            constant = np.ptp(one) == 0 or np.ptp(two) == 0
-            rho = float("nan") if constant else float(np.asarray(spearmanr(one, two))[0])
-            either, both = int(((one > 0) | (two > 0)).sum()), int(((one > 0) & (two > 0)).sum())
-            rows.append({"a": a, "b": b, "rho": rho, "n_either": either, "n_both": both})
+    for a, b in combinations(names, 2):
+        one, two = (frequencies[name].flatten().double().numpy() for name in (a, b))
+        constant = np.ptp(one) == 0 or np.ptp(two) == 0  # a correlation with a constant is none
+        rho = float("nan") if constant else float(np.asarray(spearmanr(one, two))[0])
+        either, both = int(((one > 0) | (two > 0)).sum()), int(((one > 0) & (two > 0)).sum())
+        rows.append({"a": a, "b": b, "rho": rho, "n_either": either, "n_both": both})
     return pd.DataFrame(rows)
 
 
-def _row(a: str, b: str, pairs: Sequence[tuple[NeuronSet, NeuronSet]], n: int) -> Row:
-    found = spread([jaccard(one, two) for one, two in pairs], n)
+def _pair_row(a: str, b: str, pairs: Sequence[tuple[NeuronSet, NeuronSet]], *, n: int) -> Row:
+    estimate = summarise_repeats([jaccard(one, two) for one, two in pairs], n)
     smaller = [max(1, min(len(one), len(two))) for one, two in pairs]
     shared = [len(one & two) / size for (one, two), size in zip(pairs, smaller, strict=True)]
     return {
         "a": a,
         "b": b,
-        "jaccard": found.value,
-        "low": found.low,
-        "high": found.high,
+        "jaccard": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
         "overlap_coefficient": float(np.mean(shared)),
         "n_a": float(np.mean([len(one) for one, _ in pairs])),
         "n_b": float(np.mean([len(two) for _, two in pairs])),

@@ -4,12 +4,12 @@ import numpy as np
 from jaxtyping import Float
 
 from hlens.evaluation.auroc import check_both_classes
-from hlens.evaluation.bootstrap import Weights, bootstrapped, estimate_auroc
+from hlens.evaluation.bootstrap import Weights, estimate_auroc, estimate_statistic
 from hlens.types import Contributions, Detector, Estimate
 
 
 def evaluate(
-    detector: Detector, data: Contributions, n_boot: int = 1000, seed: int = 0
+    detector: Detector, data: Contributions, *, n_boot: int = 1000, seed: int = 0
 ) -> Estimate:
     """AUROC of a detector on contributions that it was not found on.
 
@@ -23,12 +23,15 @@ def evaluate(
         HlensError: One class only, or contributions that the detector does not read.
     """
     check_both_classes(data.labels.numpy(), "AUROC")
-    return estimate_auroc(detector(data).numpy(), data.labels.numpy(), data.groups, n_boot, seed)
+    return estimate_auroc(
+        detector(data).numpy(), data.labels.numpy(), groups=data.groups, n_boot=n_boot, seed=seed
+    )
 
 
 def accuracy(
     detector: Detector,
     data: Contributions,
+    *,
     balanced: bool = False,
     n_boot: int = 1000,
     seed: int = 0,
@@ -42,9 +45,6 @@ def accuracy(
             whatever the balance of the classes.
         n_boot: Resamples of whole groups for the interval (95 %, percentile).
         seed: Seed of the resamples.
-
-    Raises:
-        HlensError: One class only, or contributions that the detector does not read.
     """
     label = data.labels.numpy()
     check_both_classes(label, "accuracy")
@@ -55,8 +55,7 @@ def accuracy(
             return weights @ right / weights.sum(axis=1)
         return (_share(weights, right, label) + _share(weights, right, ~label)) / 2
 
-    value = float(statistic(np.ones((1, len(right))))[0])
-    return bootstrapped(value, statistic, data.groups, len(right), n_boot, seed)
+    return estimate_statistic(statistic, len(right), groups=data.groups, n_boot=n_boot, seed=seed)
 
 
 def _share(weights: Weights, right: np.ndarray, of: np.ndarray) -> Float[np.ndarray, " resample"]:

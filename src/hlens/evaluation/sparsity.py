@@ -5,7 +5,7 @@ hundred random neurons recover nearly all of the signal. `k_sweep` shows where t
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,23 +15,18 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import Placements, auroc
-from hlens.evaluation.bootstrap import estimate_auroc
-from hlens.evaluation.controls import check_split, flat_indices, spread
-from hlens.evaluation.fitting import fit_detector, refit_scores
+from hlens.evaluation.auroc import Placements
+from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
+from hlens.evaluation.controls import check_split
+from hlens.evaluation.fitting import fit_detector, refit_random_sets, refit_scores
 from hlens.evaluation.folded import delong_folded
 from hlens.evaluation.split import folds_by_group
 from hlens.evaluation.univariate import univariate
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Estimate, NeuronSet
+from hlens.types.labels import Sweep
 
 KS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-TOP, BY_LAYER, BY_CONTRIBUTION, CEILING = (
-    "top neurons",
-    "random, by layer",
-    "random, by contribution",
-    "all neurons, L2",
-)
 
 Row = dict[str, object]
 
@@ -39,6 +34,7 @@ Row = dict[str, object]
 def k_sweep(
     train: Contributions,
     test: Contributions,
+    *,
     probe: BaseEstimator | None = None,
     ks: Sequence[int] = KS,
     draws: int = 20,
@@ -82,27 +78,28 @@ def k_sweep(
     ks = sorted({k for k in ks if 0 < k <= n_neurons // 2})
     if not ks:
         raise HlensError(f"no number of neurons between 1 and {n_neurons // 2} in ks; give some")
-    labels = test.labels.numpy()
-    cv = _cross_validated(train, probe, ceiling, ks, folds, seed)
-    order = ranking(train, probe, ks[-1])
-    mean = train.neuron_major.float().mean(dim=1).reshape(train.n_layers, train.d_mlp)
+    cv = _cross_validate(train, probe, ceiling=ceiling, ks=ks, folds=folds, seed=seed)
+
+    def estimate(scores: Float[np.ndarray, " example"]) -> Estimate:
+        label, groups = test.labels.numpy(), test.groups
+        return estimate_auroc(scores, label, groups=groups, n_boot=n_boot, seed=seed)
+
+    order = rank_neurons(train, probe, n=ks[-1])
     rows: list[Row] = []
-    for k in ks:
-        scores = refit_scores(train, test, order[:k])
-        own = estimate_auroc(scores, labels, test.groups, n_boot, seed)
-        rows.append(_row(TOP, k, own, 1, cv.auroc[ks.index(k)], cv.se[ks.index(k)]))
-        rows += _random_rows(train, test, order[:k], mean, draws, seed)
-    scores = fit_detector(train, ceiling)(test).numpy()
-    own = estimate_auroc(scores, labels, test.groups, n_boot, seed)
-    rows.append(_row(CEILING, n_neurons, own, 1, cv.auroc[-1], cv.se[-1]))
+    for i, k in enumerate(ks):
+        own = estimate(refit_scores(train, test, neurons=order[:k]))
+        rows.append(_sweep_row(Sweep.TOP, k, own, cv_auroc=cv.auroc[i], cv_se=cv.se[i]))
+        rows += _random_rows(train, test, top=order[:k], draws=draws, seed=seed)
+    own = estimate(fit_detector(train, ceiling)(test).numpy())
+    rows.append(_sweep_row(Sweep.ALL, n_neurons, own, cv_auroc=cv.auroc[-1], cv_se=cv.se[-1]))
     table = pd.DataFrame(rows)
-    enough = (table.neurons == TOP) & (table.cv_auroc >= cv.auroc[-1] - cv.se[-1])
+    enough = (table.neurons == Sweep.TOP) & (table.cv_auroc >= cv.auroc[-1] - cv.se[-1])
     table["chosen"] = enough & (table.k == table.k[enough].min())
     return table
 
 
 def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
-    """What a sweep says, in one row.
+    """The result of a sweep in one row.
 
     Args:
         sweep: What `k_sweep` returned.
@@ -113,25 +110,26 @@ def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
         neurons), ``random_auroc`` (as many random neurons, by layer) and ``random_k`` (smallest
         tried number of random neurons whose mean AUROC is as high; missing when none is).
     """
-    top, random = sweep[sweep.neurons == TOP], sweep[sweep.neurons == BY_LAYER].set_index("k")
+    top = sweep[sweep.neurons == Sweep.TOP]
+    random = sweep[sweep.neurons == Sweep.RANDOM_BY_LAYER].set_index("k")
     ceiling = ceiling_of(sweep).value
-    if not sweep.chosen.any():
-        row = {"k": None, "auroc": None, "low": None, "high": None, "ceiling": ceiling}
-        return pd.DataFrame([row | {"random_auroc": None, "random_k": None}])
-    own = top.loc[top.chosen].iloc[0]
-    as_good = random.index[random.auroc >= own.auroc]
-    row = {"k": int(own.k), "auroc": own.auroc, "low": own.low, "high": own.high}
-    row |= {"ceiling": ceiling, "random_auroc": float(random.auroc[own.k])}
-    return pd.DataFrame([row | {"random_k": int(as_good.min()) if len(as_good) else None}])
+    columns = ["k", "auroc", "low", "high", "ceiling", "random_auroc", "random_k"]
+    row: dict[str, Any] = dict.fromkeys(columns) | {"ceiling": ceiling}
+    if sweep.chosen.any():
+        own = top.loc[top.chosen].iloc[0]
+        as_good = random.index[random.auroc >= own.auroc]
+        row |= {"k": int(own.k), "auroc": own.auroc, "low": own.low, "high": own.high}
+        row |= {"random_auroc": float(random.auroc[own.k])}
+        row |= {"random_k": int(as_good.min()) if len(as_good) else None}
+    return pd.DataFrame([row])
 
 
 def ceiling_of(sweep: pd.DataFrame) -> Estimate:
-    """AUROC of all neurons in a sweep, as its figure takes it."""
-    row = sweep.loc[sweep.neurons == CEILING].iloc[0]
-    return Estimate(float(row.auroc), float(row.low), float(row.high), int(row.n))
+    """AUROC of all neurons in a sweep, in the form that its figure takes."""
+    return Estimate.from_row(sweep.loc[sweep.neurons == Sweep.ALL].to_dict("records")[0])
 
 
-def ranking(data: Contributions, probe: BaseEstimator, n: int) -> list[int]:
+def rank_neurons(data: Contributions, probe: BaseEstimator, *, n: int) -> list[int]:
     """The n leading neurons (flat indices): those that the probe selects, then single ones.
 
     Selected neurons come in the order of their weight times their standard deviation (how far
@@ -142,79 +140,73 @@ def ranking(data: Contributions, probe: BaseEstimator, n: int) -> list[int]:
     moved = weights[chosen].abs() * _deviations(data, chosen)
     order = chosen[torch.argsort(moved, descending=True, stable=True)].tolist()
     if len(order) < n:
-        apart = (univariate(data).auroc - 0.5).abs().to_numpy(copy=True)
-        apart[order] = -1.0
-        order += np.argsort(-apart, kind="stable")[: n - len(order)].tolist()
+        separation = (univariate(data).auroc - 0.5).abs().to_numpy(copy=True)
+        separation[order] = -1.0  # those that the probe selected are in the list already
+        order += np.argsort(-separation, kind="stable")[: n - len(order)].tolist()
     return order[:n]
 
 
 def _deviations(data: Contributions, chosen: Tensor, block: int = 1024) -> Tensor:
     """Standard deviation of the chosen neurons, a block at a time: a dense probe chooses all."""
     rows = data.neuron_major
-    found = [
+    blocks = [
         rows[part].double().std(dim=1, correction=0) for part in chosen.split(block) if len(part)
     ]
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+    return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.float64)
 
 
-def _cross_validated(
+def _cross_validate(
     train: Contributions,
     probe: BaseEstimator,
+    *,
     ceiling: BaseEstimator,
     ks: Sequence[int],
     folds: int,
     seed: int,
 ) -> Placements:
     """Out-of-fold AUROC within the training part: one for each k, the ceiling last."""
-    fold = folds_by_group(train, folds, seed)
+    fold = folds_by_group(train, folds, seed=seed)
     scores = np.zeros((len(ks) + 1, len(train)))
-    for at in range(folds):
-        inner, held_out = train.select(fold != at), train.select(fold == at)
-        order = ranking(inner, probe, ks[-1])
-        found = [refit_scores(inner, held_out, order[:k]) for k in ks]
-        found.append(fit_detector(inner, ceiling)(held_out).double().numpy())
-        scores[:, (fold == at).numpy()] = found
-    return delong_folded(scores, train.labels.numpy(), fold.numpy(), train.groups)
+    for part in range(folds):
+        inner, held_out = train.select(fold != part), train.select(fold == part)
+        order = rank_neurons(inner, probe, n=ks[-1])
+        own = [refit_scores(inner, held_out, neurons=order[:k]) for k in ks]
+        own.append(fit_detector(inner, ceiling)(held_out).double().numpy())
+        scores[:, (fold == part).numpy()] = own
+    return delong_folded(scores, train.labels.numpy(), fold=fold.numpy(), groups=train.groups)
 
 
 def _random_rows(
-    train: Contributions,
-    test: Contributions,
-    top: Sequence[int],
-    mean: Float[Tensor, "layer neuron"],
-    draws: int,
-    seed: int,
+    train: Contributions, test: Contributions, *, top: Sequence[int], draws: int, seed: int
 ) -> list[Row]:
     """As many random other neurons, matched by layer and by mean contribution."""
     members = frozenset(divmod(index, train.d_mlp) for index in top)
     like = NeuronSet(members, train.n_layers, train.d_mlp)
+    mean = train.neuron_major.float().mean(dim=1).reshape(train.n_layers, train.d_mlp)
+    matches: dict[Sweep, Literal["layer", "contribution"]] = {
+        Sweep.RANDOM_BY_LAYER: "layer",
+        Sweep.RANDOM_BY_CONTRIBUTION: "contribution",
+    }
     rows: list[Row] = []
-    ways: list[tuple[str, Literal["layer", "contribution"]]] = [
-        (BY_LAYER, "layer"),
-        (BY_CONTRIBUTION, "contribution"),
-    ]
-    for series, match in ways:
-        found, note = [], ""
-        try:
-            for draw in range(draws):
-                other = like.random_like(seed * draws + draw, match, mean)
-                scores = refit_scores(train, test, flat_indices(other))
-                found.append(auroc(scores, test.labels.numpy()))
-        except HlensError as error:  # too few others in a layer: the row says so
-            note = str(error)
-        rows.append(_row(series, len(top), spread(found, len(test)), len(found), note=note))
+    for series, match in matches.items():
+        sets = like.random_sets(draws, seed=seed, match=match, contribution=mean)
+        areas, note = refit_random_sets(train, test, sets=sets)
+        estimate = summarise_repeats(areas, len(test))
+        rows.append(_sweep_row(series, len(top), estimate, repeats=len(areas), note=note))
     return rows
 
 
-def _row(
-    series: str,
+def _sweep_row(
+    series: Sweep,
     k: int,
-    found: Estimate,
-    repeats: int,
+    estimate: Estimate,
+    *,
+    repeats: int = 1,
     cv_auroc: float = float("nan"),
     cv_se: float = float("nan"),
     note: str = "",
 ) -> Row:
-    place = {"neurons": series, "k": k, "auroc": found.value, "low": found.low, "high": found.high}
-    about = {"n": found.n, "repeats": repeats, "cv_auroc": cv_auroc, "cv_se": cv_se}
-    return place | about | {"chosen": False, "note": note}
+    return {
+        "neurons": series, "k": k, **estimate.to_row(), "repeats": repeats, "cv_auroc": cv_auroc,
+        "cv_se": cv_se, "chosen": False, "note": note,
+    }  # fmt: skip

@@ -13,7 +13,7 @@ from hlens.types import Contributions
 
 
 def split_by_group(
-    data: Contributions, test: float = 0.3, seed: int = 0
+    data: Contributions, test: float = 0.3, *, seed: int = 0
 ) -> tuple[Contributions, Contributions]:
     """Training and test part; no group is in both.
 
@@ -27,12 +27,12 @@ def split_by_group(
         HlensError: A share outside (0, 1), or a class with fewer than two groups.
     """
     if not 0 < test < 1:
-        raise HlensError(f"test={test} is no share; expected a number between 0 and 1, such as 0.3")
+        raise HlensError(f"test={test} is not between 0 and 1; expected a share, such as 0.3")
     part = _parts(data, [1 - test, test], seed)
     return data.select(part == 0), data.select(part == 1)
 
 
-def folds_by_group(data: Contributions, k: int = 5, seed: int = 0) -> Int[Tensor, " example"]:
+def folds_by_group(data: Contributions, k: int = 5, *, seed: int = 0) -> Int[Tensor, " example"]:
     """Fold (0 to k - 1) of each example; no group is in two folds.
 
     Raises:
@@ -44,7 +44,7 @@ def folds_by_group(data: Contributions, k: int = 5, seed: int = 0) -> Int[Tensor
 
 
 def domains_with_both(data: Contributions, least: int) -> list[str]:
-    """Domains with at least so many groups of hallucinated, and of true examples, as they come."""
+    """Domains with at least so many groups of either label, in the order of the data."""
     groups: dict[tuple[str, bool], set[str]] = defaultdict(set)
     for name, label, group in zip(data.domains, data.labels.tolist(), data.groups, strict=True):
         groups[name, label].add(group)
@@ -60,28 +60,24 @@ def _parts(data: Contributions, shares: Sequence[float], seed: int) -> Int[Tenso
         if len(groups) < len(shares):
             raise HlensError(
                 f"{len(groups)} groups with {name} examples for {len(shares)} parts: expected at "
-                f"least one a part; use fewer folds or add {name} examples"
+                f"least one per part; use fewer folds or add {name} examples"
             )
-    return torch.from_numpy(assign_groups(data.groups, strata, shares, seed))
+    return torch.from_numpy(assign_groups(data.groups, strata, shares=shares, seed=seed))
 
 
 def assign_groups(
-    groups: Sequence[str], strata: Sequence[str], shares: Sequence[float], seed: int
+    groups: Sequence[str], strata: Sequence[str], *, shares: Sequence[float], seed: int
 ) -> Int[np.ndarray, " example"]:
-    """Part of each example: whole groups go where their strata are least filled.
+    """Part of each example: whole groups go where their strata (domain and class) are least filled.
 
-    Args:
-        groups: Group of each example.
-        strata: Stratum of each example (domain and class).
-        shares: Share of every stratum that each part should get; sums to 1.
-        seed: Seed of the order in which groups of one size are placed.
+    Each part gets its share of every stratum as nearly as whole groups allow.
     """
     _, code = np.unique(np.asarray(groups), return_inverse=True)
     _, stratum = np.unique(np.asarray(strata), return_inverse=True)
     counts = np.zeros((int(code.max()) + 1, int(stratum.max()) + 1))
     np.add.at(counts, (code, stratum), 1)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
-    # Large groups first: what is placed last can still be evened out.
+    # Large groups first: the small ones that follow can even out the rest.
     order = shuffled[np.argsort(-counts.sum(axis=1)[shuffled], kind="stable")]
     wanted = np.outer(shares, counts.sum(axis=0))
     filled = np.zeros_like(wanted)

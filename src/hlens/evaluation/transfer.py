@@ -9,7 +9,7 @@ Source of the question: arXiv 2604.19765 (within .783, across .563). Its caveat 
 where domains differ in answer format too, a drop may be one of format.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,24 +17,23 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import check_both_classes, p_of
-from hlens.evaluation.correction import holm
-from hlens.evaluation.crossfit import CrossFit, smallest
-from hlens.evaluation.folded import interval, rarer
+from hlens.evaluation.auroc import Placements, check_both_classes
+from hlens.evaluation.crossfit import CrossFit, Progress, smallest_counts
+from hlens.evaluation.folded import count_rarer_groups, logit_interval
+from hlens.evaluation.significance import holm, normal_p
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
-
-POOLED, OTHERS = "all domains", "all other domains"
+from hlens.types.labels import Pool
 
 Row = dict[str, object]
-Source = tuple[str, str | None]
-Progress = Callable[[int, int], None]
+Source = tuple[str, str | None]  # a training set, and the one domain it is tested on or None
 
 
 def transfer(
     data: Contributions,
     probe: BaseEstimator | None = None,
+    *,
     folds: int = 5,
     equalise: bool = False,
     pooled: bool = True,
@@ -50,18 +49,18 @@ def transfer(
         equalise: Train every domain on as many hallucinated and as many true examples as the
             smallest has; otherwise on all it has. ``n_train`` states it either way.
         pooled: Also train on all domains (``"all domains"``) and on all but the tested one
-            (``"all other domains"``); these are never cut to size.
+            (``"all other domains"``); these are never equalised.
         seed: Seed of folds and of equalising.
         progress: Called with the number of fits done and of all.
 
     Returns:
-        One row a pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
+        One row per pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
         p_chance, n_train``. ``low`` and ``high`` are the 95 % interval by DeLong's error
         clustered by group. ``auroc_drop`` is the AUROC within the tested domain less this one,
         ``p`` its paired DeLong test, ``p_corrected`` Holm's over the matrix; the diagonal,
-        cross-validated within its domain, has none. The test is of these very probes: it does not
-        hold what another training sample would change, and of two small domains alike it calls
-        about one pair in ten different at .05. ``p_chance`` tests the AUROC against 0.5.
+        cross-validated within its domain, has none. The test is of these very probes: it leaves
+        out what another training sample would change, and between two small domains that are alike
+        it calls about one pair in ten different at .05. ``p_chance`` tests the AUROC against 0.5.
         ``n_train`` is the smallest number of examples that a fold trained on. An AUROC below 0.5
         is noted as inverse transfer; a pair that could not be fitted has no AUROC and the reason
         as note.
@@ -69,38 +68,31 @@ def transfer(
     Raises:
         HlensError: Fewer than two domains, one class only in one, or fewer groups than folds.
     """
-    domains = _domains(data)
-    fold = folds_by_group(data, folds, seed)
-    sources = _sources(domains, pooled)
-    limit = smallest(data, domains, fold) if equalise else None
-    found = CrossFit(data, fold, len(sources), limit, seed)
-    probe = SparseProbe(C="cv") if probe is None else probe
-    for at, (name, tested) in enumerate(sources):
-        for part in range(folds):
-            found.fill(at, part, _members(data, name, tested), probe)
-            if progress is not None:
-                progress(at * folds + part + 1, len(sources) * folds)
-    return table_of(data, sources, found)
+    domains = _check_domains(data)
+    fold = folds_by_group(data, folds, seed=seed)
+    sources = _training_sets(domains, pooled)
+    limit = smallest_counts(data, fold) if equalise else None
+    fitted = CrossFit(data, fold, n_sources=len(sources), limit=limit, seed=seed).fit(
+        [_members(data, name, tested) for name, tested in sources],
+        SparseProbe(C="cv") if probe is None else probe,
+        progress=progress,
+    )
+    return tabulate_transfer(data, sources, fitted=fitted)
 
 
-def table_of(data: Contributions, sources: Sequence[Source], found: CrossFit) -> pd.DataFrame:
-    """The table of `transfer` out of the scores of its training sets.
-
-    Args:
-        data: The contributions that were scored.
-        sources: The training sets: their name, and the one domain that each is tested on (None:
-            every domain). Each domain's own is among them.
-        found: Scores of these sources, in their order.
-    """
+def tabulate_transfer(
+    data: Contributions, sources: Sequence[Source], *, fitted: CrossFit
+) -> pd.DataFrame:
+    """The table of `transfer`; each domain's own training set is among the sources."""
     domains = list(dict.fromkeys(data.domains))
-    rows = [row for domain in domains for row in _column(data, domain, sources, found)]
+    rows = [row for domain in domains for row in _rows_of_tested(data, domain, sources, fitted)]
     table = pd.DataFrame(rows)
     table["p_corrected"] = holm(table.p.to_numpy(dtype=float))
     order = ["train", "test", "auroc", "low", "high", "n", "p", "p_corrected", "note"]
     return table.reindex(columns=[*order, "auroc_drop", "p_chance", "n_train"])
 
 
-def _domains(data: Contributions) -> list[str]:
+def _check_domains(data: Contributions) -> list[str]:
     domains = list(dict.fromkeys(data.domains))
     if len(domains) < 2:
         raise HlensError(
@@ -113,44 +105,44 @@ def _domains(data: Contributions) -> list[str]:
     return domains
 
 
-def _sources(domains: Sequence[str], pooled: bool) -> list[Source]:
-    """What is trained on: (name, the one tested domain or None for all)."""
+def _training_sets(domains: Sequence[str], pooled: bool) -> list[Source]:
+    """Each domain, then the pools."""
     sources: list[Source] = [(domain, None) for domain in domains]
     if pooled:
-        sources.append((POOLED, None))
+        sources.append((Pool.ALL, None))
     if pooled and len(domains) > 2:  # with two, all others are the one other
-        sources += [(OTHERS, domain) for domain in domains]
+        sources += [(Pool.OTHERS, domain) for domain in domains]
     return sources
 
 
 def _members(data: Contributions, name: str, tested: str | None) -> np.ndarray:
     """Examples that a source may train on."""
     domains = np.asarray(data.domains)
-    if name == POOLED:
+    if name == Pool.ALL:
         return np.ones(len(data), dtype=bool)
-    return domains != tested if name == OTHERS else domains == name
+    return domains != tested if name == Pool.OTHERS else domains == name
 
 
-def _column(
-    data: Contributions, domain: str, sources: Sequence[Source], found: CrossFit
+def _rows_of_tested(
+    data: Contributions, domain: str, sources: Sequence[Source], fitted: CrossFit
 ) -> list[Row]:
     """All rows of one tested domain, each compared with the probe of that domain itself."""
     inside = np.asarray(data.domains) == domain
-    asked = [at for at, (_, tested) in enumerate(sources) if tested in (None, domain)]
-    able = [at for at in asked if at not in found.failed]
-    own = next(at for at in asked if sources[at][0] == domain)
+    n = int(inside.sum())
+    trained = [k for k, (_, tested) in enumerate(sources) if tested in (None, domain)]
+    able = [k for k in trained if k not in fitted.failed]
+    own = next(k for k in trained if sources[k][0] == domain)
+    least = count_rarer_groups(data.labels.numpy()[inside], np.asarray(data.groups)[inside])
+    areas = fitted.placements(able, inside) if able else None
     rows: list[Row] = []
-    least = rarer(data.labels.numpy()[inside], np.asarray(data.groups)[inside])
-    areas = found.placements(able, inside) if able else None
-    for at in asked:
-        name, n = sources[at][0], int(inside.sum())
-        place = {"train": name, "test": domain, "n": n, "n_train": int(found.n_train[at])}
-        if at in found.failed or areas is None:
-            rows.append(place | _EMPTY | {"note": found.failed[at]})
+    for source in trained:
+        key = {"train": sources[source][0], "test": domain, "n": n}
+        key |= {"n_train": int(fitted.n_train[source])}
+        if source in fitted.failed or areas is None:
+            rows.append(key | _EMPTY | {"note": fitted.failed[source]})
             continue
-        k = able.index(at)
-        within = able.index(own) if own in able and at != own else None
-        rows.append(place | _cell(areas.auroc, areas.covariance, k, within, n, least))
+        within = able.index(own) if own in able and source != own else None
+        rows.append(key | _cell(areas, able.index(source), within=within, n=n, least=least))
     return rows
 
 
@@ -159,23 +151,22 @@ _EMPTY: Row = {
 }
 
 
-def _cell(
-    auroc: np.ndarray, covariance: np.ndarray, k: int, within: int | None, n: int, least: int
-) -> Row:
+def _cell(areas: Placements, k: int, *, within: int | None, n: int, least: int) -> Row:
+    auroc, covariance = areas.auroc, areas.covariance
     se = float(np.sqrt(max(covariance[k, k], 0)))
-    area = interval(float(auroc[k]), se, n, least)
+    area = logit_interval(float(auroc[k]), se, n=n, least=least)
     drop = p = float("nan")
     if within is not None:
         drop = float(auroc[within] - auroc[k])
         both = covariance[within, within] + covariance[k, k] - 2 * covariance[within, k]
-        p = p_of(drop, float(both))
-    apart = abs(area.value - 0.5)
-    by_luck = 0.5 ** (least - 1)  # all on one side, whichever
-    p_chance = 1.0 if apart < 1e-12 else float(2 * norm.sf(apart / se)) if se > 0 else by_luck
-    return {
-        "auroc": area.value, "low": area.low, "high": area.high, "p": p, "auroc_drop": drop,
-        "p_chance": p_chance, "note": _note(area.value, area.high, within is None),
-    }  # fmt: skip
+        p = normal_p(drop, float(both))
+    distance = abs(area.value - 0.5)
+    # Separated classes have no standard error: the p is the chance that all groups of the rarer
+    # class are on one side, whichever it is.
+    by_luck = 0.5 ** (least - 1)
+    p_chance = 1.0 if distance < 1e-12 else float(2 * norm.sf(distance / se)) if se > 0 else by_luck
+    note = _note(area.value, area.high, within is None)
+    return {**area.to_row(), "p": p, "auroc_drop": drop, "p_chance": p_chance, "note": note}
 
 
 def _note(auroc: float, high: float, diagonal: bool) -> str:

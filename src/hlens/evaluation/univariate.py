@@ -18,17 +18,18 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import check_both_classes
-from hlens.evaluation.maxt import max_t_p
-from hlens.evaluation.ordering import TieBlocks, label_keys
+from hlens.evaluation.ordering import TieBlocks, label_keys, mid_ranks
+from hlens.evaluation.significance import Z95, permute_labels
 from hlens.types import Contributions
 
-_CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped anew at every use
+_CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped again at every use
+_RANKS = 4_000_000  # ranks of one block of neurons in max-T: bounds memory at some 100 MB
 
 
 def univariate(
-    data: Contributions, permutations: int = 0, seed: int = 0, threads: int | None = None
+    data: Contributions, *, permutations: int = 0, seed: int = 0, threads: int | None = None
 ) -> pd.DataFrame:
-    """AUROC of each neuron alone, one row a neuron, in the order of (layer, neuron).
+    """AUROC of each neuron alone, one row per neuron, in the order of (layer, neuron).
 
     The p of a row is that of the Mann-Whitney test, ties corrected (normal approximation); it
     takes examples as independent. Where groups hold several examples, read ``p_max``, whose
@@ -47,18 +48,18 @@ def univariate(
         contribution, ``p_bh`` the Benjamini-Hochberg adjusted p, ``p_max`` the max-T adjusted p.
 
     Raises:
-        HlensError: One class only, or a contribution that is no number (which one is said).
+        HlensError: One class only, or a contribution that is not finite; the message names it.
     """
     label = data.labels.numpy()
     check_both_classes(label, "AUROC")
     rows = data.neuron_major
     blocks = list(_blocks(len(rows), len(label)))
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda at: _block(rows, at, label, data.d_mlp), blocks))
-    columns = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        parts = list(pool.map(lambda block: _block(rows, block, label, data.d_mlp), blocks))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     columns["p_bh"] = false_discovery_control(columns["p"])
     if permutations:
-        columns["p_max"] = max_t_p(data, permutations, seed)
+        columns["p_max"] = max_t_p(data, permutations=permutations, seed=seed)
     layer, neuron = np.divmod(np.arange(len(rows)), data.d_mlp)
     return pd.DataFrame({"layer": layer, "neuron": neuron, **columns})
 
@@ -68,12 +69,12 @@ def _blocks(n_rows: int, n: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
-def _block(rows: Tensor, at: slice, label: np.ndarray, d_mlp: int) -> dict[str, np.ndarray]:
-    block = rows[at]
+def _block(rows: Tensor, where: slice, label: np.ndarray, d_mlp: int) -> dict[str, np.ndarray]:
+    block = rows[where]
     values = (
         block.numpy() if block.dtype in (torch.float16, torch.float32) else block.float().numpy()
     )
-    _check_finite(values, at.start, d_mlp)
+    _check_finite(values, where.start, d_mlp)
     return _ranked(values, label) | _effects(values.astype(np.float32, copy=False), label)
 
 
@@ -92,7 +93,7 @@ def _ranked(values: Shaped[np.ndarray, "row n"], label: np.ndarray) -> dict[str,
     ties = blocks.ties() / ((m + n) * (m + n - 1))
     null = np.sqrt(((m + n + 1 - ties) / (12 * m * n)).clip(0))
     z = np.divide(np.abs(auroc - 0.5), null, out=np.zeros_like(null), where=null > 0)
-    low, high = (auroc - 1.959964 * se).clip(0, 1), (auroc + 1.959964 * se).clip(0, 1)
+    low, high = (auroc - Z95 * se).clip(0, 1), (auroc + Z95 * se).clip(0, 1)
     return {"auroc": auroc, "se": se, "low": low, "high": high, "p": 2 * norm.sf(z)}
 
 
@@ -119,3 +120,40 @@ def _check_finite(values: np.ndarray, first_row: int, d_mlp: int) -> None:
         f"the contribution of L{layer}N{neuron} to example {example} is {values[row, example]}; "
         "expected finite contributions: measure again, or leave this example out"
     )
+
+
+def max_t_p(data: Contributions, *, permutations: int = 1000, seed: int = 0) -> np.ndarray:
+    """P of each neuron, adjusted for all neurons: how often the best neuron of a null does as well.
+
+    The max-T permutation test, single step (Westfall and Young 1993).
+
+    The statistic is the standardised rank sum, two-sided; labels are permuted by group, so that
+    the dependence between neurons and within groups is that of the data. The smallest p is
+    1 / (permutations + 1).
+    """
+    drawn = [permute_labels(data, [seed, repeat]) for repeat in range(permutations)]
+    labels = torch.stack([data.labels, *drawn], dim=1).float()
+    best = np.zeros(permutations)
+    observed = []
+    for z in _rank_sums(data.neuron_major, labels):
+        observed.append(z[:, 0].numpy())
+        best = np.maximum(best, z[:, 1:].amax(dim=0).numpy())
+    own = np.concatenate(observed)
+    # The statistics are float32: a null that equals the observed one must count as reaching it.
+    reached = permutations - np.searchsorted(np.sort(best), own - 1e-4, side="left")
+    return (1 + reached) / (1 + permutations)
+
+
+def _rank_sums(
+    rows: Tensor, labels: Float[Tensor, "example column"]
+) -> Iterator[Float[Tensor, "row column"]]:
+    """Absolute standardised rank sum of each row under each column of labels, block by block."""
+    n = len(labels)
+    share = float(labels[:, 0].mean())
+    size = max(1, _RANKS // n)
+    for start in range(0, len(rows), size):
+        ranks = torch.from_numpy(mid_ranks(rows[start : start + size].float().numpy()))
+        centred = ranks - (n + 1) / 2
+        # Variance of a sum over a random choice of m of n ranks, ties included.
+        spread = centred.double().pow(2).sum(dim=1) * n * share * (1 - share) / (n - 1)
+        yield (centred @ labels).abs() / spread.sqrt().clamp_min(1e-12)[:, None].float()

@@ -12,16 +12,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
-from hlens.drawing.forest import chance_line, intervals
+from hlens.drawing.forest import chance_line, hover_interval, intervals
 from hlens.drawing.table import check_columns, distinct
 from hlens.drawing.theme import Palette, palette, see_through
+from hlens.types.labels import View
 
 # View -> label, symbol and offset from the middle of the row; the covariate itself is the control.
 VIEWS = {
-    "alone": ("the covariate alone", "square", 0.27),
-    "alike pairs": ("detector, over alike pairs", "circle", 0.09),
-    "matched": ("detector, matched subset", "circle-open", -0.09),
-    "adjusted": ("detector, adjusted", "diamond", -0.27),
+    View.ALONE: ("the covariate alone", "square", 0.27),
+    View.ALIKE_PAIRS: ("detector, over alike pairs", "circle", 0.09),
+    View.MATCHED: ("detector, matched subset", "circle-open", -0.09),
+    View.ADJUSTED: ("detector, adjusted", "diamond", -0.27),
 }
 COLUMNS = ("covariate", "view", "stratum", "auroc", "low", "high", "n")
 
@@ -48,7 +49,7 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
     for view, (label, symbol, offset) in VIEWS.items():
         rows = held.loc[held["view"] == view]
         if len(rows):
-            colour = colours.control if view == "alone" else colours.positive
+            colour = colours.control if view == View.ALONE else colours.positive
             heights = [height[name] + offset for name in rows["covariate"]]
             figure.add_trace(_marks(rows, heights, label=label, symbol=symbol, colour=colour))
     chance_line(figure, colours)
@@ -72,17 +73,17 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: length explains nothing, the topic a part."""
     rows = [
-        ("length", "alone", "", 0.57, 0.51, 0.63, 420),
-        ("length", "stratum", "1–2", 0.82, 0.74, 0.9, 140),
-        ("length", "stratum", "3–9", 0.79, 0.7, 0.87, 280),
-        ("length", "alike pairs", "", 0.81, 0.76, 0.86, 410),
-        ("length", "matched", "", 0.81, 0.73, 0.88, 180),
-        ("length", "adjusted", "", 0.82, 0.78, 0.86, 420),
-        ("topic", "alone", "", 0.74, 0.69, 0.79, 420),
-        ("topic", "alike pairs", "", 0.66, 0.58, 0.73, 300),
-        ("topic", "matched", "", 0.65, 0.55, 0.75, 150),
-        ("topic", "adjusted", "", 0.69, 0.63, 0.75, 420),
-        ("format", "alone", "", None, None, None, 420),
+        ("length", View.ALONE, "", 0.57, 0.51, 0.63, 420),
+        ("length", View.STRATUM, "1–2", 0.82, 0.74, 0.9, 140),
+        ("length", View.STRATUM, "3–9", 0.79, 0.7, 0.87, 280),
+        ("length", View.ALIKE_PAIRS, "", 0.81, 0.76, 0.86, 410),
+        ("length", View.MATCHED, "", 0.81, 0.73, 0.88, 180),
+        ("length", View.ADJUSTED, "", 0.82, 0.78, 0.86, 420),
+        ("topic", View.ALONE, "", 0.74, 0.69, 0.79, 420),
+        ("topic", View.ALIKE_PAIRS, "", 0.66, 0.58, 0.73, 300),
+        ("topic", View.MATCHED, "", 0.65, 0.55, 0.75, 150),
+        ("topic", View.ADJUSTED, "", 0.69, 0.63, 0.75, 420),
+        ("format", View.ALONE, "", None, None, None, 420),
     ]
     return {"table": pd.DataFrame(rows, columns=list(COLUMNS)), "auroc": 0.83}
 
@@ -101,8 +102,8 @@ def _marks(
         customdata=list(
             zip(map(escape, rows["covariate"]), rows["low"], rows["high"], rows["n"], strict=True)
         ),
-        hovertemplate=f"<b>%{{customdata[0]}}</b>: {label}<br>AUROC %{{x:.3f}} "
-        "[%{customdata[1]:.3f}, %{customdata[2]:.3f}]<br>n = %{customdata[3]:,d}<extra></extra>",
+        hovertemplate=f"<b>%{{customdata[0]}}</b>: {label}<br>AUROC {hover_interval('x', 1)}<br>"
+        "n = %{customdata[3]:,d}<extra></extra>",
     )  # fmt: skip
 
 
@@ -120,9 +121,8 @@ def _add_strata(figure: Figure, rows: Any, height: dict[str, int], colours: Pale
                 (escape(row.covariate), escape(row.stratum), row.low, row.high, row.n)
                 for row in rows.itertuples()
             ],
-            hovertemplate="<b>%{customdata[0]}: %{customdata[1]}</b><br>AUROC %{x:.3f} "
-            "[%{customdata[2]:.3f}, %{customdata[3]:.3f}]<br>n = %{customdata[4]:,d}"
-            "<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}: %{customdata[1]}</b><br>AUROC "
+            f"{hover_interval('x', 2)}<br>n = %{{customdata[4]:,d}}<extra></extra>",
         )
     )
 
@@ -148,7 +148,7 @@ def _set_axes(figure: Figure, held: Any, names: list[str], colours: Palette) -> 
 
 
 def _title(held: Any) -> str:
-    judged = held.loc[held["view"].isin(["alike pairs", "adjusted"])]
+    judged = held.loc[held["view"].isin([View.ALIKE_PAIRS, View.ADJUSTED])]
     if judged.empty:
         return "No covariate varies together with the label"
     lost = list(dict.fromkeys(judged.loc[judged["low"] <= 0.5, "covariate"]))

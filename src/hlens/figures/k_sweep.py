@@ -15,8 +15,8 @@ from hlens.drawing.figure import Figure, add_note, count, escape, finish
 from hlens.drawing.table import check_columns, distinct
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
+from hlens.types.labels import Sweep
 
-CEILING = "all neurons, L2"
 COLUMNS = ("neurons", "k", "auroc", "low", "high", "n")
 
 
@@ -35,11 +35,10 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
     """
     check_columns(table, COLUMNS, figure="k_sweep", source="evaluation.k_sweep")
     colours = palette(theme)
-    whole = table.loc[table.neurons == CEILING]
+    whole = table.loc[table.neurons == Sweep.ALL]
     if len(whole):
-        row = whole.iloc[0]
-        ceiling = ceiling or Estimate(row.auroc, row.low, row.high, int(row.n))
-        table = table.loc[table.neurons != CEILING]
+        ceiling = ceiling or Estimate.from_row(whole.to_dict("records")[0])
+        table = table.loc[table.neurons != Sweep.ALL]
     sets = distinct(table.neurons)
     shades = [colours.positive, colours.control, colours.second, colours.neutral]
     figure = Figure()
@@ -100,7 +99,7 @@ def _add_ceiling(figure: Figure, table: pd.DataFrame, ceiling: Estimate, colours
     ends = [int(table.k.min()), int(table.k.max())]
     line = pd.DataFrame({"k": ends, "auroc": ceiling.value, "low": ceiling.low})
     line["high"], line["n"] = ceiling.high, ceiling.n
-    name = f"all neurons, L2: {ceiling.value:.2f}"
+    name = f"{Sweep.ALL}: {ceiling.value:.2f}"
     add_curve(figure, line, x="k", y="auroc", name=name, colour=colours.ink, unit="k = ")
     figure.data[-1].update(mode="lines", line={"width": 1.6})
 

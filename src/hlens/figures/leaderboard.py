@@ -13,9 +13,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
-from hlens.drawing.forest import add_forest, add_value, intervals
+from hlens.drawing.forest import add_forest, add_value, hover_interval, intervals
 from hlens.drawing.table import check_columns
 from hlens.drawing.theme import Palette, palette
+from hlens.types.labels import H_NEURONS, Unit
 
 COLUMNS = ("detector", "auroc", "low", "high", "n")
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
@@ -26,7 +27,7 @@ def draw(
     table: pd.DataFrame,
     added: pd.DataFrame | None = None,
     *,
-    reference: str = "H-neurons",
+    reference: str = H_NEURONS,
     theme: str = "light",
 ) -> Figure:
     """Draw the leaderboard.
@@ -82,7 +83,7 @@ def draw(
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: one rival comes close, one could not be run."""
     rows = [
-        ("H-neurons", 0.84, 0.80, 0.88, 420, None, None, 1, 0),
+        (H_NEURONS, 0.84, 0.80, 0.88, 420, None, None, 1, 0),
         ("residual_probe", 0.83, 0.79, 0.87, 420, 0.01, 0.62, 1, 0),
         ("text", 0.71, 0.66, 0.76, 420, 0.13, 0.001, 0, 0),
         ("perplexity", 0.66, 0.60, 0.71, 420, 0.18, 0.001, 0, 0),
@@ -107,8 +108,8 @@ def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
         cliponaxis=False,
         marker={"size": 9, "color": colours.positive, "line": {"color": colours.page, "width": 1}},
         customdata=added[["low", "high"]],
-        hovertemplate="added to <b>%{y}</b><br>%{x:.0f} [%{customdata[0]:.0f}, "
-        "%{customdata[1]:.0f}] millinats an answer<extra></extra>",
+        hovertemplate=f"added to <b>%{{y}}</b><br>{hover_interval('x', form='.0f')} "
+        f"{Unit.MILLINATS}<extra></extra>",
         xaxis="x2",
         showlegend=False,
     )

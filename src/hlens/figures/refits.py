@@ -16,6 +16,7 @@ from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_forest
 from hlens.drawing.table import check_columns
 from hlens.drawing.theme import Palette, palette, see_through
+from hlens.types.labels import Agreement, Refit
 
 LEFT, RIGHT = (0.0, 0.6), (0.68, 1.0)
 AS_FOUND, WITHOUT = "as found", "without its neurons"
@@ -77,14 +78,14 @@ def draw(
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: the reading stays, the neurons change."""
     rows = [
-        ("as found", 0.83, 0.78, 0.88, 420, 1.0),
-        ("twice the C", 0.83, 0.78, 0.88, 420, 0.9),
-        ("scaled by neuron", 0.82, 0.77, 0.87, 420, 0.3),
-        ("another split", 0.82, 0.77, 0.87, 415, 0.5),
-        ("without its neurons", 0.8, 0.75, 0.85, 420, 0.0),
-        ("random directions", 0.74, 0.7, 0.78, 420, None),
+        (Refit.AS_FOUND, 0.83, 0.78, 0.88, 420, 1.0),
+        (Refit.TWICE_C, 0.83, 0.78, 0.88, 420, 0.9),
+        (Refit.SCALED_BY_NEURON, 0.82, 0.77, 0.87, 420, 0.3),
+        (Refit.OTHER_SPLIT, 0.82, 0.77, 0.87, 415, 0.5),
+        (Refit.WITHOUT_NEURONS, 0.8, 0.75, 0.85, 420, 0.0),
+        (Refit.RANDOM_DIRECTIONS, 0.74, 0.7, 0.78, 420, None),
     ]  # fmt: skip
-    halves = [("halves", 0.3, 0.22, 0.4), ("chance, same layers", 0.02, 0.0, 0.05)]
+    halves = [(Agreement.HALVES, 0.3, 0.22, 0.4), (Agreement.CHANCE, 0.02, 0.0, 0.05)]
     return {
         "table": pd.DataFrame(rows, columns=list(COLUMNS)),
         "halves": pd.DataFrame(halves, columns=["what", "shared", "low", "high"]),
@@ -126,7 +127,9 @@ def _title(run: Any, own: Any) -> str:
     others = run.loc[~own & run["shared"].notna()]
     if not own.any() or others.empty:
         return f"{len(run)} ways to make the finding, AUROC {_span(run['auroc'])}"
-    again = others.loc[others["control"] != WITHOUT, "shared"]  # where none can come back
+    again = others.loc[
+        others["control"] != Refit.WITHOUT_NEURONS, "shared"
+    ]  # where none can come back
     if not (again > 0).any():
         return f"No other way finds these neurons again; AUROC {_span(others['auroc'])}"
     back = "–".join(dict.fromkeys(f"{100 * share:.0f}" for share in (again.min(), again.max())))

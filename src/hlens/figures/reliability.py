@@ -21,6 +21,7 @@ from hlens.drawing.matrix import (
 )
 from hlens.drawing.table import check_columns, distinct
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
+from hlens.types import Estimate
 
 COLUMNS = ("a", "b", "jaccard", "low", "high", "n_a", "n_b", "repeats")
 
@@ -84,7 +85,8 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
     if row["a"] == row["b"]:
         pair = f"two halves of {escape(row['a'])}"
     hover = (
-        f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"
+        f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> "
+        f"{Estimate.from_row(row, 'jaccard').interval()}"
         f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
     )
     value = f"{row['jaccard']:.2f}"

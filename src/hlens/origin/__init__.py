@@ -7,6 +7,6 @@ less than others of their layers.
 """
 
 from hlens.origin.drift import drift_beside_random, weight_drift
-from hlens.origin.tracing import OriginControl, trace_origin
+from hlens.origin.tracing import trace_origin
 
-__all__ = ["OriginControl", "drift_beside_random", "trace_origin", "weight_drift"]
+__all__ = ["drift_beside_random", "trace_origin", "weight_drift"]

@@ -1,7 +1,6 @@
 """Were the neurons informative before tuning? The detector on the base model's contributions."""
 
 from dataclasses import replace
-from enum import StrEnum
 
 import numpy as np
 import pandas as pd
@@ -13,27 +12,16 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate, fit_detector, folds_by_group
 from hlens.evaluation.auroc import auroc, check_both_classes
-from hlens.evaluation.bootstrap import estimate_auroc
-from hlens.evaluation.controls import flat_indices, permutation_p, spread
+from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
 from hlens.evaluation.fitting import refit_scores
-from hlens.evaluation.folded import delong_folded, interval, rarer
+from hlens.evaluation.folded import count_rarer_groups, delong_folded, logit_interval
+from hlens.evaluation.significance import permutation_p
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types.labels import OriginControl
 
 Row = dict[str, object]
 Folds = Int[Tensor, " example"]
-
-
-class OriginControl(StrEnum):
-    """The rows of `trace_origin`, by their column ``control``."""
-
-    DETECTOR = "detector on base model"
-    RANDOM = "random neurons"
-    REFIT = "selected neurons, refit on base"
-    RANDOM_REFIT = "random neurons, refit on base"
-    PROBE = "probe found on base"
-    LENGTH = "answer length"
-    OWN_MODEL = "detector on its own model"
 
 
 def trace_origin(
@@ -140,20 +128,22 @@ def _move_weights(detector: Detector, other: NeuronSet) -> Detector:
     """The detector with the weights of its selected neurons on others, layer by layer."""
     weights = torch.zeros_like(detector.weights).flatten()
     # Both lists ascend by layer, so each weight stays in its layer.
-    selected = flat_indices(detector.selected)
-    weights[flat_indices(other)] = detector.weights.flatten()[selected]
+    selected = detector.selected.flat_indices
+    weights[other.flat_indices] = detector.weights.flatten()[selected]
     return replace(detector, weights=weights.reshape(detector.weights.shape))
 
 
 def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Estimate:
     """Out of fold, of an L2 regression on some neurons."""
-    chosen = torch.tensor(flat_indices(neurons))
+    chosen = torch.tensor(neurons.flat_indices)
     # Only these rows are copied fold by fold, not the whole matrix.
     narrow = replace(base, values=base.neuron_major[chosen].T[:, None, :])
     scores = np.empty(len(base))
     for part in range(int(fold.max()) + 1):
         train, held_out = narrow.select(fold != part), narrow.select(fold == part)
-        scores[(fold == part).numpy()] = refit_scores(train, held_out, range(len(chosen)))
+        scores[(fold == part).numpy()] = refit_scores(
+            train, held_out, indices=range(len(chosen))
+        )
     return _out_of_fold_auroc(scores, base, fold)
 
 
@@ -172,12 +162,12 @@ def _out_of_fold_auroc(
 ) -> Estimate:
     labels = base.labels.numpy()
     placed = delong_folded(scores, labels, fold=fold.numpy(), groups=base.groups)
-    least = rarer(labels, base.groups)
-    return interval(float(placed.auroc[0]), float(placed.se[0]), n=len(base), least=least)
+    least = count_rarer_groups(labels, base.groups)
+    return logit_interval(float(placed.auroc[0]), float(placed.se[0]), n=len(base), least=least)
 
 
 def _random_row(control: OriginControl, aurocs: list[float], neurons: int, n: int) -> Row:
-    spanned = spread(aurocs, n)
+    spanned = summarise_repeats(aurocs, n)
     return _control_row(control, spanned, neurons, repeats=len(aurocs), note="matched by layer")
 
 

@@ -113,5 +113,4 @@ def written(estimate: Estimate) -> str:
     >>> written(Estimate(-0.021, -0.067, 0.024, 295))
     '−0.021 <small>[−0.067, 0.024]</small>'
     """
-    interval = f"[{number(estimate.low)}, {number(estimate.high)}]"
-    return f"{number(estimate.value)} <small>{interval}</small>"
+    return f"{number(estimate.value)} <small>{estimate.interval(number)}</small>"

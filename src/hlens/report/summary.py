@@ -10,6 +10,7 @@ from hlens.recipe import Recipe
 from hlens.report.data import Card, Section
 from hlens.steps import Step
 from hlens.types import Detector, Estimate, Example, Question
+from hlens.types.labels import Control
 
 
 def describe_scores(scores: pd.DataFrame) -> list[str]:
@@ -19,47 +20,44 @@ def describe_scores(scores: pd.DataFrame) -> list[str]:
     control when its AUROC lies above the control's interval.
     """
     rows = {row["control"]: row for row in scores.to_dict("records")}
-    probe = rows["probe"]
-    if not probe["low"] > 0.5:
-        side = "worse than" if probe["high"] < 0.5 else "no better than"
+    probe = Estimate.from_row(rows[Control.PROBE])
+    if not probe.low > 0.5:
+        side = "worse than" if probe.high < 0.5 else "no better than"
         return [
-            f"The probe is {side} chance on held-out questions: AUROC {_interval(probe)}.",
+            f"The probe is {side} chance on held-out questions: AUROC {probe:.3f}.",
             "So this study names no hallucination-associated neurons; the map shows only what the "
             "fit picked.",
         ]
     return [
         f"The probe tells hallucinated from true answers on held-out questions: AUROC "
-        f"{_interval(probe)}, with {probe['neurons']:.0f} neurons.",
+        f"{probe:.3f}, with {rows[Control.PROBE]['neurons']:.0f} neurons.",
         *_describe_controls(rows),
     ]
 
 
-def _interval(row: Mapping[str, Any]) -> str:
-    return f"{row['auroc']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-
-
 def _describe_controls(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    shuffled = rows["shuffled labels"]
-    if shuffled["repeats"]:
-        sound = shuffled["low"] <= 0.5 <= shuffled["high"]
+    aurocs = {control: Estimate.from_row(row) for control, row in rows.items()}
+    if rows[Control.SHUFFLED_LABELS]["repeats"]:
+        shuffled = aurocs[Control.SHUFFLED_LABELS]
+        sound = shuffled.low <= 0.5 <= shuffled.high
         yield (
-            f"On shuffled labels the same fit reaches {_interval(shuffled)}, "
+            f"On shuffled labels the same fit reaches {shuffled:.3f}, "
             f"{'as it should' if sound else 'which is not chance: something leaks'}"
-            f" (permutation p = {rows['probe']['p']:.3f})."
+            f" (permutation p = {rows[Control.PROBE]['p']:.3f})."
         )
-    own, drawn = rows.get("selected neurons, refit"), rows.get("random neurons")
-    if own is not None and drawn is not None and drawn["auroc"] == drawn["auroc"]:
-        better = own["auroc"] > drawn["high"]
+    selected, random = aurocs.get(Control.SELECTED_REFIT), aurocs.get(Control.RANDOM_NEURONS)
+    if selected is not None and random is not None and random.known:
+        better = selected.value > random.high
         yield (
             f"As many random neurons of the same layers, refitted alike, reach "
-            f"{_interval(drawn)}; the selected ones {own['auroc']:.3f}: their identity "
+            f"{random:.3f}; the selected ones {selected.value:.3f}: their identity "
             f"{'matters' if better else 'is not shown to matter'}."
         )
-    length = rows["answer length"]
-    verdict = "explains less" if rows["probe"]["low"] > length["high"] else "may explain it"
-    yield f"The length of the answer alone reaches {_interval(length)}: it {verdict}."
-    if "domain alone" in rows:
-        yield f"Knowing only the domain reaches {_interval(rows['domain alone'])}."
+    length = aurocs[Control.ANSWER_LENGTH]
+    verdict = "explains less" if aurocs[Control.PROBE].low > length.high else "may explain it"
+    yield f"The length of the answer alone reaches {length:.3f}: it {verdict}."
+    if Control.DOMAIN_ALONE in aurocs:
+        yield f"Knowing only the domain reaches {aurocs[Control.DOMAIN_ALONE]:.3f}."
 
 
 def summarise(recipe: Recipe, detector: Detector, questions: Iterable[Question]) -> str:
@@ -76,27 +74,24 @@ def number_cards(
     scores: pd.DataFrame, detector: Detector, examples: Sequence[Example]
 ) -> list[Card]:
     """The numbers at the head of the report, controls included."""
-    rows = {row["control"]: row for row in scores.to_dict("records")}
-    probe, neurons = rows["probe"], detector.selected
+    aurocs = {row["control"]: Estimate.from_row(row) for row in scores.to_dict("records")}
+    neurons = detector.selected
     wrong = sum(example.hallucinated for example in examples)
     return [
-        Card(
-            "Held-out AUROC",
-            Estimate(probe["auroc"], probe["low"], probe["high"], probe["n"]),
-            "0.5 is chance",
-        ),
+        Card("Held-out AUROC", aurocs[Control.PROBE], "0.5 is chance"),
         Card(
             "Neurons selected",
             len(neurons),
             f"{100 * neurons.fraction:.2f} % of all; {len(detector.neurons)} point to "
             "hallucination",
         ),
-        Card("Random neurons", f"{rows['random neurons']['auroc']:.3f}", "as many, refitted alike"),
-        Card(
-            "Shuffled labels", f"{rows['shuffled labels']['auroc']:.3f}", "the same fit; near 0.5"
-        ),
-        Card(
-            "Answer length", f"{rows['answer length']['auroc']:.3f}", "the number of tokens alone"
+        *(
+            Card(label, f"{aurocs[control].value:.3f}", note)
+            for label, control, note in (
+                ("Random neurons", Control.RANDOM_NEURONS, "as many, refitted alike"),
+                ("Shuffled labels", Control.SHUFFLED_LABELS, "the same fit; near 0.5"),
+                ("Answer length", Control.ANSWER_LENGTH, "the number of tokens alone"),
+            )
         ),
         Card(
             "Examples",

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from hlens import baselines, figures, judges, metrics
 from hlens.audit import (
-    REFERENCE,
     Scored,
     added_value,
+    collect_findings,
     covariates,
     decide,
-    findings,
     markdown,
     score_all,
     second_labels,
@@ -28,13 +27,12 @@ from hlens.audit import (
 from hlens.audit import confounds as hold_covariates_fixed
 from hlens.audit import leaderboard as rank_detectors
 from hlens.audit import refits as refit
-from hlens.audit.extracting import NO_BEHAVIOUR
-from hlens.audit.quick import known_evidence
-from hlens.audit.scoring import TEST, TRAIN
+from hlens.audit.findings import NO_BEHAVIOUR
+from hlens.audit.judgements import known_evidence
 from hlens.baselines import Rival
 from hlens.contributions import Ask
 from hlens.effects import slopes
-from hlens.evaluation.controls import settled
+from hlens.evaluation.fitting import fix_C
 from hlens.model import Model
 from hlens.probe import SparseProbe
 from hlens.recipe import MeasureRecipe, SamplingRecipe
@@ -56,6 +54,7 @@ from hlens.types import (
     Judgement,
     Response,
 )
+from hlens.types.labels import H_NEURONS, Covariate, Part
 
 SECOND_JUDGE = "substring"  # the loose rule of the paper's official code
 
@@ -119,7 +118,7 @@ def quick_evidence(
     examples: list[Example], judgements: list[Judgement], contributions: Contributions
 ) -> Evidence:
     """What the rivals can read without running the model."""
-    return known_evidence(examples, judgements, contributions)
+    return known_evidence(examples, judgements, contributions=contributions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +177,15 @@ def rival_scores(
     progress: Callable[[int, int], None],
 ) -> pd.DataFrame:
     """Score of every example by every detector; out of fold in the training part."""
-    return score_all(evidence, rows.in_test, probe, detector, rivals, seed, progress)
+    return score_all(
+        evidence,
+        rows.in_test,
+        probe=probe,
+        detector=detector,
+        rivals=rivals,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def _by_detector(table: pd.DataFrame, part: str) -> dict[str, np.ndarray]:
@@ -195,13 +202,17 @@ def own_scores(table: pd.DataFrame, rows: Rows) -> tuple[Scored, Scored]:
     """The detector's own scores beside the covariates, training part first."""
     train, test = (
         Scored(
-            _by_detector(table, part)[REFERENCE],
+            _by_detector(table, part)[H_NEURONS],
             labels,
             groups,
             rows.covariates.loc[chosen].reset_index(drop=True),
         )
         for part, chosen, labels, groups in zip(
-            (TRAIN, TEST), (~rows.in_test, rows.in_test), rows.labels, rows.groups, strict=True
+            (Part.TRAIN, Part.TEST),
+            (~rows.in_test, rows.in_test),
+            rows.labels,
+            rows.groups,
+            strict=True,
         )
     )
     return train, test
@@ -220,8 +231,16 @@ def leaderboard(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> p
     costs = {str(name): (int(row["passes"]), int(row["samples"])) for name, row in known.iterrows()}
     absent: Any = once.loc[once["note"] != "", "note"]
     missing = {str(name): str(note) for name, note in absent.items()}
-    scored = _by_detector(table, TEST)
-    return rank_detectors(scored, rows.labels[1], rows.groups[1], costs, missing, n_boot, seed)
+    scored = _by_detector(table, Part.TEST)
+    return rank_detectors(
+        scored,
+        rows.labels[1],
+        groups=rows.groups[1],
+        costs=costs,
+        missing=missing,
+        n_boot=n_boot,
+        seed=seed,
+    )
 
 
 @step(
@@ -232,8 +251,10 @@ def leaderboard(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> p
 )
 def added(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> pd.DataFrame:
     """What the detector adds to each of its rivals."""
-    train, test = _by_detector(table, TRAIN), _by_detector(table, TEST)
-    return added_value(train, test, rows.labels, rows.groups, n_boot=n_boot, seed=seed)
+    train, test = _by_detector(table, Part.TRAIN), _by_detector(table, Part.TEST)
+    return added_value(
+        train, test, labels=rows.labels, groups=rows.groups, n_boot=n_boot, seed=seed
+    )
 
 
 @step(
@@ -244,7 +265,7 @@ def added(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> pd.Data
 )
 def confounds(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> pd.DataFrame:
     """The detector's AUROC with each covariate held fixed."""
-    return hold_covariates_fixed(*own_scores, n_boot, seed)
+    return hold_covariates_fixed(*own_scores, n_boot=n_boot, seed=seed)
 
 
 @step(
@@ -256,8 +277,14 @@ def confounds(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> p
 def factorial(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> pd.DataFrame:
     """Truth against length."""
     test = own_scores[1]
-    length = test.covariates["length"]
-    return truth_by_length(test.scores, test.labels, length, test.groups, n_boot, seed)
+    return truth_by_length(
+        test.scores,
+        test.labels,
+        lengths=test.covariates[Covariate.LENGTH],
+        groups=test.groups,
+        n_boot=n_boot,
+        seed=seed,
+    )
 
 
 @step(needs=(responses, examples, rows))
@@ -290,10 +317,10 @@ def refits(
     """The same finding made in other ways."""
     return refit(
         *split,
-        probe,
-        detector,
-        evidence.measured,
-        second_judge,
+        probe=probe,
+        detector=detector,
+        others=evidence.measured,
+        second=second_judge,
         draws=random_sets,
         n_boot=n_boot,
         seed=seed,
@@ -303,7 +330,7 @@ def refits(
 @step(needs=(split, probe, detector), options=("seed",), storage=TABLE, name="audit/halves")
 def set_halves(split: Split, probe: SparseProbe, detector: Detector, *, seed: int) -> pd.DataFrame:
     """How much of the set of neurons comes back on halves of the training part."""
-    return set_agreement(split.train, settled(probe, detector), seed=seed)
+    return set_agreement(split.train, fix_C(probe, detector), seed=seed)
 
 
 # --- The card --------------------------------------------------------------------------------
@@ -404,8 +431,8 @@ def card(
     seed: int,
 ) -> AuditCard:
     """Six claims, each with its verdict and the numbers that decided it."""
-    numbers = findings(
-        scores,
+    numbers = collect_findings(
+        scores=scores,
         leaderboard=leaderboard,
         added=added,
         confounds=confounds,

@@ -233,7 +233,13 @@ def scores(
 ) -> pd.DataFrame:
     """Held-out AUROC beside its controls."""
     return controls(
-        *split, probe, detector, shuffles=shuffles, draws=random_sets, n_boot=n_boot, seed=seed
+        *split,
+        probe=probe,
+        detector=detector,
+        shuffles=shuffles,
+        draws=random_sets,
+        n_boot=n_boot,
+        seed=seed,
     )
 
 
@@ -278,4 +284,4 @@ def sparsity(
     split: Split, probe: SparseProbe, *, random_sets: int, n_boot: int, seed: int
 ) -> pd.DataFrame:
     """AUROC of the top k neurons beside k random ones and all of them."""
-    return k_sweep(*split, probe, draws=random_sets, n_boot=n_boot, seed=seed)
+    return k_sweep(*split, probe=probe, draws=random_sets, n_boot=n_boot, seed=seed)

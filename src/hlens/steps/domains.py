@@ -194,7 +194,9 @@ def format_transfer(
     data = contributions.select([row for row, cell in enumerate(own) if cell in cells])
     forms = [form for _, form in _cells_of(data, format_of)]
     return FormatTransfer(
-        *measure_transfer_by_format(data, forms, probe, folds=folds, seed=seed, progress=progress)
+        *measure_transfer_by_format(
+            data, forms, probe=probe, folds=folds, seed=seed, progress=progress
+        )
     )
 
 
@@ -251,7 +253,9 @@ def halves_of(domain: str) -> Step[pd.DataFrame]:
         # The number is set, not C, so that repeats and domains compare. Half the examples can
         # carry about half the neurons, and not always more.
         half = probe.set_params(n_neurons=max(1, len(detector.selected) // 2))
-        return split_halves(measured.contributions, half, halves, seed, progress).table()
+        return split_halves(
+            measured.contributions, half, repeats=halves, seed=seed, progress=progress
+        ).table()
 
     return halves
 

@@ -3,13 +3,14 @@
 Axis names are the same everywhere: ``example layer neuron pos d_model``.
 """
 
-from hlens.types.audited import AuditCard, Check, Claim, Support
+from hlens.types.audit_card import AuditCard, Check, Claim, Support
+from hlens.types.detector import Calibration, Detector
+from hlens.types.estimate import Estimate
 from hlens.types.evidence import READINGS, Evidence
-from hlens.types.found import Calibration, Detector, Estimate
+from hlens.types.examples import Example, Judgement, Question, Response, Verdict
 from hlens.types.measured import Contributions, MlpTrace, Provenance
 from hlens.types.neurons import NeuronSet, address
 from hlens.types.set_kinds import PatchKind, SetKind
-from hlens.types.text import Example, Judgement, Question, Response, Verdict
 
 __all__ = [
     "READINGS",

@@ -1,7 +1,7 @@
-"""Evidence: everything that a rival detector may look at, one row an example."""
+"""Evidence: everything that a rival detector may look at, one row per example."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,24 +11,11 @@ from hlens.errors import HlensError
 from hlens.types.measured import Contributions
 
 Ragged = tuple[tuple[float, ...], ...]
-# Readings that are made, and may be absent; everything else is known of every example.
-READINGS = (
-    "logprobs",
-    "entropies",
-    "activations",
-    "residual",
-    "residual_last",
-    "lookback",
-    "p_true",
-    "samples",
-    "sample_logprobs",
-    "sample_states",
-)
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of each example beside its contributions; rows stand in their order.
+    """What is known of each example beside its contributions, in the order of these.
 
     Attributes:
         contributions: The contributions, with labels, groups, domains and lengths.
@@ -49,7 +36,7 @@ class Evidence:
         samples: Other sampled answers to the same question; the example's own is not among them.
         sample_logprobs: Log-probability (nats) of each of these, all tokens together.
         sample_states: Residual stream behind the middle layer at each sample's last token.
-        measured: Contributions measured otherwise in the same pass (over other tokens, at other
+        measured: Contributions measured another way in the same pass (over other tokens, at other
             positions), by what was changed; no rival reads them.
         why_not: Why a reading is absent, by its name.
     """
@@ -102,7 +89,7 @@ class Evidence:
         return self.contributions.n_tokens
 
     def has(self, reading: str) -> bool:
-        """Whether a reading is there."""
+        """Whether a reading is present."""
         return getattr(self, reading) is not None
 
     def select(self, index: Sequence[int] | Tensor) -> "Evidence":
@@ -111,18 +98,15 @@ class Evidence:
         if positions.dtype == torch.bool:
             positions = positions.nonzero().flatten()
         positions = positions.long()
-        fields = {k: value for k, value in vars(self).items() if not isinstance(value, Mapping)}
+        known = {k: value for k, value in vars(self).items() if not isinstance(value, Mapping)}
         return replace(
             self,
-            **{name: _rows(value, positions) for name, value in fields.items()},
+            **{name: _select_rows(value, positions) for name, value in known.items()},
             measured={name: value.select(positions) for name, value in self.measured.items()},
         )
 
     def blind(self) -> "Evidence":
-        """The same with every label False: what a detector may see of a test part.
-
-        What was measured otherwise is left out.
-        """
+        """The same with every label False and no `measured`: what may be seen of a test part."""
         blank = torch.zeros_like(self.labels)
         hidden = {
             name: replace(value, labels=blank)
@@ -132,9 +116,14 @@ class Evidence:
         return replace(self, **hidden, measured={})
 
 
-def _rows(
-    value: Contributions | Tensor | tuple[object, ...] | None, positions: Tensor
-) -> Contributions | Tensor | tuple[object, ...] | None:
+# Readings need a pass of the model and may be absent; everything else is known of every example.
+READINGS = tuple(one.name for one in fields(Evidence) if one.default is None)
+
+
+Reading = Contributions | Tensor | tuple[object, ...] | None
+
+
+def _select_rows(value: Reading, positions: Tensor) -> Reading:
     if value is None:
         return None
     if isinstance(value, Contributions):

@@ -15,7 +15,7 @@ Neuron = tuple[int, int]
 
 
 def address(neuron: Neuron) -> str:
-    """The way a neuron is written everywhere.
+    """The address of a neuron, as tables and figures write it.
 
     >>> address((12, 345))
     'L12N345'
@@ -66,24 +66,21 @@ class NeuronSet:
         return neuron in self.members
 
     def __and__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._with(self.members & self._like(other).members, other)
+        return self._combine(other, self.members & other.members)
 
     def __or__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._with(self.members | self._like(other).members, other)
+        return self._combine(other, self.members | other.members)
 
     def __sub__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._with(self.members - self._like(other).members, other)
+        return self._combine(other, self.members - other.members)
 
-    def _like(self, other: "NeuronSet") -> "NeuronSet":
+    def _combine(self, other: "NeuronSet", members: frozenset[Neuron]) -> "NeuronSet":
         shapes = (self.n_layers, self.d_mlp), (other.n_layers, other.d_mlp)
         if shapes[0] != shapes[1] or (self.model and other.model and self.model != other.model):
             raise HlensError(
                 f"neuron sets of different models do not combine: {shapes[0]} layers x neurons "
                 f"({self.model}) and {shapes[1]} ({other.model}); use sets of one model"
             )
-        return other
-
-    def _with(self, members: frozenset[Neuron], other: "NeuronSet") -> "NeuronSet":
         known = {**(other.weights or {}), **(self.weights or {})}
         weights = {n: known[n] for n in members if n in known} or None
         return replace(self, members=members, weights=weights, model=self.model or other.model)
@@ -113,12 +110,18 @@ class NeuronSet:
 
     def in_layer(self, layer: int) -> list[int]:
         """Indices of the members in one layer, ascending."""
-        return sorted(neuron for at, neuron in self.members if at == layer)
+        return sorted(neuron for own, neuron in self.members if own == layer)
+
+    @property
+    def flat_indices(self) -> list[int]:
+        """Flat index (layer * d_mlp + neuron) of each member, ascending."""
+        return [layer * self.d_mlp + neuron for layer, neuron in self]
 
     def random_like(
         self,
         seed: int,
         match: Literal["none", "layer", "contribution"] = "layer",
+        *,
         contribution: Float[Tensor, "layer neuron"] | None = None,
     ) -> "NeuronSet":
         """As many random neurons, none of them a member: the control of every claim.
@@ -143,6 +146,18 @@ class NeuronSet:
         else:
             raise HlensError("match='contribution' needs contribution=, the mean of each neuron")
         return replace(self, members=frozenset(members), weights=None, name=f"random {seed}")
+
+    def random_sets(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        match: Literal["none", "layer", "contribution"] = "layer",
+        contribution: Float[Tensor, "layer neuron"] | None = None,
+    ) -> Iterator["NeuronSet"]:
+        """`n` draws of `random_like`, reproducible by `seed`."""
+        for draw in range(seed * n, seed * n + n):
+            yield self.random_like(draw, match=match, contribution=contribution)
 
 
 def _draw_anywhere(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuron]:

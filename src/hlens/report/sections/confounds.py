@@ -3,13 +3,13 @@
 from functools import partial
 
 from hlens import figures
-from hlens.audit import REFERENCE
 from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
+from hlens.types.labels import H_NEURONS, Heading
 
-HEADING = "Is it truth, or what comes with it?"
+HEADING = Heading.CONFOUNDS
 NEEDS = (audit.audit,)
 
 
@@ -17,7 +17,7 @@ def section(tables: Tables) -> Section | None:
     """The section of an audited study."""
     found = tables[audit.audit]
     board = found.leaderboard
-    auroc = float(board.loc[board["detector"] == REFERENCE, "auroc"].iloc[0])
+    auroc = float(board.loc[board["detector"] == H_NEURONS, "auroc"].iloc[0])
     effects = estimate_column(found.factorial, "value", "low", "high", "value")
     return Section(
         HEADING,

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from hlens.audit.words import spaced
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import domains
+from hlens.types.labels import spaced
 
 HEADING = "What was asked?"
 NEEDS = (domains.domains, domains.formats, domains.has_formats)

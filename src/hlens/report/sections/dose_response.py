@@ -10,8 +10,9 @@ from hlens.effects import CAPABILITY_MEASURES, dose_table, labels, rates, slope_
 from hlens.report.data import Section
 from hlens.report.tables import Tables
 from hlens.steps import effects
+from hlens.types.labels import Heading
 
-HEADING = "Does editing them change behaviour?"
+HEADING = Heading.EDITING
 NEEDS = (effects.outcomes,)
 SLOPE_COLUMNS = {
     "slope": "slope per unit of α",

@@ -6,11 +6,12 @@ from functools import partial
 import pandas as pd
 
 from hlens import figures
-from hlens.evaluation.formats import WITHIN
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import domains
+from hlens.types import Estimate
+from hlens.types.labels import Changed
 
 HEADING = "Domain or format?"
 NEEDS = (domains.domains, domains.has_formats, domains.format_transfer)
@@ -42,12 +43,12 @@ def section(tables: Tables) -> Section | None:
 def describe_formats(effect: pd.DataFrame) -> Iterator[str]:
     """What a table of format effects says, a sentence a kind of change."""
     for row in effect.to_dict("records"):
-        if row["changed"] == WITHIN:
+        if row["changed"] == Changed.NOTHING:
             yield f"Where nothing changes the mean AUROC is {row['auroc']:.3f}."
             continue
         drops = row["p_corrected"] < 0.05 and row["auroc_drop"] > 0
+        drop = Estimate.from_row(row, "auroc_drop", ends="drop_")
         yield (
             f"Where the {row['changed']} changes it is {row['auroc']:.3f}: "
-            f"{'a drop' if drops else 'no sure drop'} of {row['auroc_drop']:.3f} "
-            f"[{row['drop_low']:.3f}, {row['drop_high']:.3f}] ({row['n_pairs']} pairs)."
+            f"{'a drop' if drops else 'no sure drop'} of {drop:.3f} ({row['n_pairs']} pairs)."
         )

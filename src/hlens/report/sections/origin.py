@@ -10,10 +10,12 @@ from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import detection, origin
+from hlens.types import Estimate
+from hlens.types.labels import OriginControl
 
 HEADING = "Did the base model know?"
 NEEDS = (detection.detector, origin.origin, origin.drift_of_neurons)
-CLAIMS = ("detector on base model", "selected neurons, refit on base")
+CLAIMS = (OriginControl.DETECTOR, OriginControl.REFIT)
 
 
 def section(tables: Tables) -> Section | None:
@@ -46,26 +48,23 @@ def section(tables: Tables) -> Section | None:
 def describe_origin(scores: pd.DataFrame, drift: pd.DataFrame | None) -> Iterator[str]:
     """What origin and drift say, in sentences."""
     rows = {row["control"]: row for row in scores.to_dict("records")}
-    own, drawn = rows["detector on base model"], rows["random neurons"]
-    side = (
-        "better than"
-        if own["low"] > 0.5
-        else "worse than"
-        if own["high"] < 0.5
-        else "no better than"
+    own, random, probe = (
+        Estimate.from_row(rows[control])
+        for control in (OriginControl.DETECTOR, OriginControl.RANDOM, OriginControl.PROBE)
     )
+    side = "better than" if own.low > 0.5 else "worse than" if own.high < 0.5 else "no better than"
     yield (
-        f"On the base model the detector is {side} chance: AUROC {own['auroc']:.3f} "
-        f"[{own['low']:.3f}, {own['high']:.3f}]; its weights on random neurons of the same layers "
-        f"reach {drawn['auroc']:.3f} [{drawn['low']:.3f}, {drawn['high']:.3f}], a probe found on "
-        f"the base model {rows[OriginControl.PROBE]['auroc']:.3f}."
+        f"On the base model the detector is {side} chance: AUROC {own:.3f}; its weights on random "
+        f"neurons of the same layers reach {random:.3f}, a probe found on the base model "
+        f"{probe.value:.3f}."
     )
     if drift is None:
         return
     row = next(row for row in drift.to_dict("records") if row["measure"] == "z")
-    moved = "more" if row["value"] > row["expected"] else "less"
+    expected = Estimate.from_row(row, "expected")
+    moved = "more" if row["value"] > expected.value else "less"
     sure = f"{moved} than" if row["p"] < 0.05 else "about as far as"
     yield (
         f"Tuning moved the H-neurons {sure} random others of their layers: z {row['value']:.3f} "
-        f"beside {row['expected']:.3f} [{row['low']:.3f}, {row['high']:.3f}], p = {row['p']:.3f}."
+        f"beside {expected:.3f}, p = {row['p']:.3f}."
     )

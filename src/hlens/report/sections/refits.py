@@ -7,8 +7,9 @@ from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, difference_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
+from hlens.types.labels import Heading
 
-HEADING = "Is it these neurons?"
+HEADING = Heading.REFITS
 NEEDS = (audit.audit,)
 
 

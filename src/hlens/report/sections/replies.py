@@ -2,12 +2,13 @@
 
 import pandas as pd
 
-from hlens.audit.words import percent
 from hlens.effects import labels, rates
 from hlens.report.data import Section
 from hlens.report.sections.dose_response import asked
 from hlens.report.tables import Tables
 from hlens.steps import effects
+from hlens.types import SetKind
+from hlens.types.estimate import percent
 
 HEADING = "What became of the replies"
 NEEDS = (effects.outcomes,)
@@ -27,7 +28,7 @@ def section(tables: Tables) -> Section | None:
 
 def _replies(outcomes: pd.DataFrame) -> pd.DataFrame:
     table, words = rates(outcomes), labels()
-    own = table.loc[(table["kind"] == "target") & table["behaviour"].isin(asked(outcomes))]
+    own = table.loc[(table["kind"] == SetKind.TARGET) & table["behaviour"].isin(asked(outcomes))]
     own = own.sort_values(["behaviour", "alpha"], kind="stable")
     return pd.DataFrame(
         {

@@ -5,14 +5,14 @@ from functools import partial
 import pandas as pd
 
 from hlens import figures
-from hlens.audit.words import spaced
 from hlens.figures.leaderboard import cost_words
 from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, difference_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
+from hlens.types.labels import NOT_AVAILABLE, Heading, spaced
 
-HEADING = "Who else can tell?"
+HEADING = Heading.RIVALS
 NEEDS = (audit.audit,)
 
 
@@ -35,7 +35,7 @@ def section(tables: Tables) -> Section | None:
 
 def _board(leaderboard: pd.DataFrame) -> pd.DataFrame:
     cost = [
-        cost_words(row["passes"], row["samples"]) or row["note"].removeprefix("not available: ")
+        cost_words(row["passes"], row["samples"]) or row["note"].removeprefix(NOT_AVAILABLE)
         for row in leaderboard.to_dict("records")
     ]
     rows = leaderboard.drop(columns=["n", "passes", "samples", "note"]).assign(extra_cost=cost)

@@ -6,8 +6,9 @@ from hlens import figures
 from hlens.report.data import Section
 from hlens.report.tables import Tables
 from hlens.steps import detection
+from hlens.types.labels import Heading
 
-HEADING = "How many neurons are needed?"
+HEADING = Heading.SPARSITY
 NEEDS = (detection.sparsity,)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from hlens import figures
-from hlens.evaluation.transfer import OTHERS, POOLED
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import domains
+from hlens.types.labels import Heading, Pool
 
-HEADING = "Does a probe carry over?"
+HEADING = Heading.TRANSFER
 NEEDS = (domains.domains, domains.transfer)
 
 
@@ -41,7 +41,7 @@ def section(tables: Tables) -> Section | None:
 def describe_transfer(transfer: pd.DataFrame) -> Iterator[str]:
     """What a transfer table says, in sentences."""
     known = transfer.loc[transfer["auroc"].notna()]
-    single = known.loc[~known["train"].isin([POOLED, OTHERS])]
+    single = known.loc[~known["train"].isin(list(Pool))]
     own = single.loc[single["train"] == single["test"]]
     across = single.loc[single["train"] != single["test"]]
     worse = np.count_nonzero((across["p_corrected"] < 0.05) & (across["auroc_drop"] > 0))
@@ -51,7 +51,10 @@ def describe_transfer(transfer: pd.DataFrame) -> Iterator[str]:
         f"{across['auroc'].mean():.3f}; {worse} of {len(across)} pairs drop (corrected p < .05), "
         f"{np.count_nonzero(across['low'] > 0.5)} still beat chance."
     )
-    for name, what in ((POOLED, "all domains together"), (OTHERS, "all domains but the tested")):
+    for name, what in (
+        (Pool.ALL, "all domains together"),
+        (Pool.OTHERS, "all domains but the tested"),
+    ):
         rows = known.loc[known["train"] == name]
         if len(rows):
             yield f"Trained on {what}, the mean AUROC is {rows['auroc'].mean():.3f}."

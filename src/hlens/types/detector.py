@@ -1,4 +1,4 @@
-"""What is found: a frozen detector, and the estimate that every number is."""
+"""A frozen detector: weights, threshold, and a calibration without its fitted estimator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,25 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.types.labels import H_NEURONS
 from hlens.types.measured import Contributions, Provenance
 from hlens.types.neurons import NeuronSet
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its interval and the number of examples behind it.
-
-    >>> print(Estimate(0.8512, 0.801, 0.893, n=420))
-    0.851 [0.801, 0.893] (n=420)
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.n})"
 
 
 @dataclass(frozen=True)
@@ -53,10 +37,10 @@ class Calibration:
         """Probability of hallucination at each score."""
         x = torch.tensor(self.scores, dtype=torch.float64)
         y = torch.tensor(self.probabilities, dtype=torch.float64)
-        at = score.detach().double().cpu().clamp(x[0], x[-1])
-        right = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
-        span = (x[right] - x[right - 1]).clamp_min(1e-300)
-        share = (at - x[right - 1]) / span
+        inside = score.detach().double().cpu().clamp(x[0], x[-1])
+        right = torch.searchsorted(x, inside.contiguous()).clamp(1, len(x) - 1)
+        span = (x[right] - x[right - 1]).clamp_min(1e-300)  # two knots may share one score
+        share = (inside - x[right - 1]) / span
         return (y[right - 1] + share * (y[right] - y[right - 1])).float()
 
 
@@ -127,7 +111,7 @@ class Detector:
     @cached_property
     def neurons(self) -> NeuronSet:
         """The H-neurons: positive weight, as in arXiv 2512.01797."""
-        return self._chosen(self.weights > 0, "H-neurons")
+        return self._chosen(self.weights > 0, H_NEURONS)
 
     @cached_property
     def truth_neurons(self) -> NeuronSet:

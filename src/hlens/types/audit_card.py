@@ -1,13 +1,14 @@
-"""What an audit says: claims, the checks behind each, and one verdict word a claim."""
+"""The card of an audit: claims, the checks behind each, and one verdict per claim."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from hlens.types.found import Estimate
+from hlens.types.estimate import Estimate
+from hlens.types.labels import Unit
 
-TOLD = 3  # conditions that a claim's reason names
+SHOWN = 3  # conditions that a claim's reason names
 
 
 class Support(StrEnum):
@@ -27,10 +28,10 @@ class Check:
         rule: The condition, in a sentence, as it is applied.
         holds: Whether it holds; None where it was not tested.
         number: The number that decides.
-        beside: The number of the control that it is held against, where there is one.
-        reads: What was seen, in words; why not, where it was not tested.
-        unit: What the number is, such as ``"AUROC"``.
-        line: What the rule holds the number against where that is no control: chance, no
+        beside: The number of the control that it is compared with, where there is one.
+        reads: The observation, in words; where it was not tested, the reason.
+        unit: What the number is, a `hlens.types.labels.Unit`.
+        line: What the rule compares the number with where that is no control: chance, no
             difference, a margin.
         p: The p that decides, where one does.
     """
@@ -41,7 +42,7 @@ class Check:
     number: Estimate | None = None
     beside: Estimate | None = None
     reads: str = ""
-    unit: str = "AUROC"
+    unit: str = Unit.AUROC
     line: float = 0.5
     p: float | None = None
 
@@ -51,10 +52,10 @@ class Claim:
     """A claim, and all that must hold for it to be supported.
 
     Attributes:
-        name: ``Readout``, ``Sparsity``, ``Identity``, ``Transfer``, ``Control`` or ``Cost``.
+        name: A `hlens.types.labels.ClaimName`.
         says: The claim in a sentence.
         checks: Its conditions.
-        figure: Heading of the report's section with the figure behind it.
+        figure: Heading of the report's section that shows its figure.
     """
 
     name: str
@@ -69,10 +70,10 @@ class Claim:
         >>> Claim("Cost", "", (Check("a", "", True), Check("b", "", None))).verdict.value
         'not tested'
         """
-        found = [check.holds for check in self.checks]
-        if False in found:
+        holds = [check.holds for check in self.checks]
+        if False in holds:
             return Support.NOT_SUPPORTED
-        if None in found or not found:
+        if None in holds or not holds:
             return Support.NOT_TESTED
         return Support.SUPPORTED
 
@@ -80,13 +81,13 @@ class Claim:
     def because(self) -> str:
         """What decided: the checks that failed, else those that were not tested, else all.
 
-        The first three are told; the card holds the others.
+        Three of them at most; the card has the others.
         """
         wanted = {Support.NOT_SUPPORTED: False, Support.NOT_TESTED: None, Support.SUPPORTED: True}
         decided = [check.reads for check in self.checks if check.holds is wanted[self.verdict]]
-        told = list(dict.fromkeys(decided))
-        more = [f"and {len(told) - TOLD} more"] if len(told) > TOLD else []
-        return "; ".join(told[:TOLD] + more)
+        reasons = list(dict.fromkeys(decided))
+        more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+        return "; ".join(reasons[:SHOWN] + more)
 
 
 @dataclass(frozen=True)
@@ -114,18 +115,13 @@ class AuditCard:
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "AuditCard":
         """Read what `to_dict` wrote; verdicts follow from the checks."""
-        claims = tuple(
-            Claim(
-                claim["name"],
-                claim["says"],
-                tuple(_check(check) for check in claim["checks"]),
-                claim["figure"],
-            )
-            for claim in table["claims"]
+        claims = (
+            Claim(c["name"], c["says"], tuple(map(_read_check, c["checks"])), c["figure"])
+            for c in table["claims"]
         )
-        return cls(table["model"], table["about"], claims)
+        return cls(table["model"], table["about"], tuple(claims))
 
 
-def _check(row: Mapping[str, Any]) -> Check:
+def _read_check(row: Mapping[str, Any]) -> Check:
     number, beside = (row[key] and Estimate(**row[key]) for key in ("number", "beside"))
     return Check(**{**row, "number": number, "beside": beside})

@@ -1,4 +1,4 @@
-"""From question to example: what is asked, what the model said, and where its answer stands."""
+"""From question to example: what is asked, what the model said, and which tokens answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,0 +1,156 @@
+"""The labels that tables use as keys: each is written by one module and looked up by others.
+
+A label is also what a reader sees, so its text is part of a table's format. Members are strings:
+``row["control"] == Control.PROBE`` holds for a table that was read back from disk.
+"""
+
+from enum import StrEnum
+
+H_NEURONS = "H-neurons"  # the detector that rivals are compared with, and its set of neurons
+NOT_AVAILABLE = "not available: "  # how a leaderboard's note begins for a rival that was not run
+
+
+class Part(StrEnum):
+    """Column ``part`` of a table of scores."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+class Control(StrEnum):
+    """Column ``control`` of `hlens.evaluation.controls`."""
+
+    PROBE = "probe"
+    SELECTED_REFIT = "selected neurons, refit"
+    RANDOM_NEURONS = "random neurons"
+    SHUFFLED_LABELS = "shuffled labels"
+    ANSWER_LENGTH = "answer length"
+    DOMAIN_ALONE = "domain alone"
+
+
+class OriginControl(StrEnum):
+    """Column ``control`` of `hlens.trace_origin`."""
+
+    DETECTOR = "detector on base model"
+    RANDOM = "random neurons"
+    REFIT = "selected neurons, refit on base"
+    RANDOM_REFIT = "random neurons, refit on base"
+    PROBE = "probe found on base"
+    LENGTH = "answer length"
+    OWN_MODEL = "detector on its own model"
+
+
+class Refit(StrEnum):
+    """Column ``control`` of `hlens.audit.refits`, beside flipped labels and other measures."""
+
+    AS_FOUND = "as found"
+    HALF_C = "half the C"
+    TWICE_C = "twice the C"
+    UNSCALED = "not scaled"
+    SCALED_BY_NEURON = "scaled by neuron"
+    SCALED_BY_LAYER = "scaled by layer"
+    OTHER_SPLIT = "another split"
+    WITHOUT_NEURONS = "without its neurons"
+    RANDOM_DIRECTIONS = "random directions"
+    SECOND_JUDGE = "second judge"
+
+
+class Agreement(StrEnum):
+    """Column ``what`` of `hlens.audit.set_agreement`."""
+
+    HALVES = "halves"
+    CHANCE = "chance, same layers"
+
+
+class View(StrEnum):
+    """Column ``view`` of `hlens.audit.confounds`."""
+
+    ALONE = "alone"
+    STRATUM = "stratum"
+    ALIKE_PAIRS = "alike pairs"
+    MATCHED = "matched"
+    ADJUSTED = "adjusted"
+
+
+class Covariate(StrEnum):
+    """Columns of `hlens.audit.covariates`, and column ``covariate`` of `hlens.audit.confounds`."""
+
+    LENGTH = "length"
+    POSITION = "position"
+    LOG_PROBABILITY = "log-probability"
+    ANSWER_TYPE = "answer type"
+    DOMAIN = "domain"
+    FORMAT = "format"
+    TOPIC = "topic"
+    GOLD_IN_PROMPT = "gold in prompt"
+    CONSISTENCY = "consistency"
+    SAMPLE = "sample"
+    ALL_OF_SURFACE = "surface, all at once"
+
+
+class Sweep(StrEnum):
+    """Column ``neurons`` of `hlens.evaluation.k_sweep`."""
+
+    TOP = "top neurons"
+    RANDOM_BY_LAYER = "random, by layer"
+    RANDOM_BY_CONTRIBUTION = "random, by contribution"
+    ALL = "all neurons, L2"
+
+
+class Pool(StrEnum):
+    """Column ``train`` of `hlens.evaluation.transfer`, where it names no single domain."""
+
+    ALL = "all domains"
+    OTHERS = "all other domains"
+
+
+class Changed(StrEnum):
+    """Column ``changed`` of `hlens.evaluation.transfer_by_format`."""
+
+    NOTHING = "nothing"
+    DOMAIN = "domain"
+    FORMAT = "format"
+    BOTH = "domain and format"
+
+
+class Unit(StrEnum):
+    """What the number of an audit's check is."""
+
+    NONE = ""
+    AUROC = "AUROC"
+    AUROC_DIFFERENCE = "AUROC difference"
+    MILLINATS = "millinats an answer"
+    SHARE_OF_SET = "share of the smaller set"
+    SHARE_PER_DOSE = "share for each unit of dose"
+    PER_DOSE = "for each unit of dose"
+
+
+class ClaimName(StrEnum):
+    """The six claims of an audit."""
+
+    READOUT = "Readout"
+    SPARSITY = "Sparsity"
+    IDENTITY = "Identity"
+    TRANSFER = "Transfer"
+    CONTROL = "Control"
+    COST = "Cost"
+
+
+class Heading(StrEnum):
+    """Sections of a report that a claim links to for its figure."""
+
+    SPARSITY = "How many neurons are needed?"
+    RIVALS = "Who else can tell?"
+    CONFOUNDS = "Is it truth, or what comes with it?"
+    REFITS = "Is it these neurons?"
+    TRANSFER = "Does a probe carry over?"
+    EDITING = "Does editing them change behaviour?"
+
+
+def spaced(name: str) -> str:
+    """The name of a member (a rival, a behaviour) as a reader sees it.
+
+    >>> spaced("min_logprob")
+    'min logprob'
+    """
+    return name.replace("_", " ")
