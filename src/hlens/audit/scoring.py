@@ -47,7 +47,7 @@ def score_all(
     inside = torch.from_numpy(~in_test)
     evidence = replace(evidence, measured={})  # no rival reads it, and a fold would copy it
     train, test = evidence.select(inside), evidence.select(~inside)
-    own = nested_scores(train.contributions, probe, FOLDS)
+    own = nested_scores(train.contributions, probe, folds=FOLDS)
     both = {TRAIN: own.scores, TEST: detector(test.contributions).double().numpy()}
     scoring = _Scoring(seed, progress, sum(1 + (FOLDS if rival.learns else 1) for rival in rivals))
     of_test = scoring(rivals, train, test)
