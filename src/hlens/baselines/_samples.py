@@ -11,7 +11,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.judges._answer import answer_span
 from hlens.model import Model, Settings
-from hlens.sampling import more
+from hlens.sampling import sample_more
 from hlens.types import Example, Response
 
 
@@ -47,10 +47,10 @@ class Sampling:
         if settings.temperature == 0:  # all samples are one, and count as one
             settings = replace(settings, temperature=1.0)
             pool = [response for response in pool if response.sample == 0]
-        drawn = more(
+        drawn = sample_more(
             model,
             pool,
-            self.n + 1,
+            n=self.n + 1,
             seed=self.seed,
             settings=settings,
             completion=self.completion,

@@ -22,7 +22,7 @@ from hlens.domains._hub import Row, group_of
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
 from hlens.model import Settings
-from hlens.prompts import lettered
+from hlens.prompts import format_options
 from hlens.types import Question, Response, Verdict
 
 
@@ -76,7 +76,7 @@ def _question(row: Row, number: int) -> Question:
     return Question(
         id=f"faitheval-{row['id'] or number}",
         domain="misleading_context",
-        text=f"{asked}\n{lettered(options)}",
+        text=f"{asked}\n{format_options(options)}",
         answers=tuple(options[:at] + options[at + 1 :]),
         choices=tuple(options),
         context=text(row, "context"),

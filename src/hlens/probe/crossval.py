@@ -119,12 +119,8 @@ def cross_validate(
 ) -> tuple[CrossValidation, list[Solution]]:
     """All folds and the fit on everyone, at each C (ascending), in lockstep.
 
-    The grid ends early where the first of them has explained its deviance (`Options.explained`).
-
-    Args:
-        training: The training set.
-        fold: Fold that holds out each example; negative: it takes part nowhere.
-        C: The grid.
+    An example of negative fold takes part nowhere. The grid ends early where the first of the fits
+    has explained its deviance (`Options.explained`).
 
     Returns:
         The cross-validation, and the solutions on all examples.
@@ -141,38 +137,27 @@ def cross_validate_many(
         inside = fold >= 0
         masks += [*(inside & (fold != k) for k in range(int(fold.max()) + 1)), inside]
         schedules += [at_C(C)] * (int(fold.max()) + 2)
-    paths = iter(training.solve(np.stack(masks), schedules))
+    solved = iter(training.solve(np.stack(masks), schedules))
     results = []
     for fold, C in zip(folds, grids, strict=True):
-        of_folds = [next(paths) for _ in range(int(fold.max()) + 1)]
-        results.append(_validate(training, fold, C, of_folds=of_folds, on_everyone=next(paths)))
+        paths = [next(solved) for _ in range(int(fold.max()) + 2)]  # the last is on everyone
+        length = min(len(path) for path in paths)
+        *of_folds, on_everyone = [path[:length] for path in paths]
+        scores = np.full((length, len(fold)), np.nan)
+        for k, path in enumerate(of_folds):
+            held_out = np.flatnonzero(fold == k)
+            scores[:, held_out] = decision_scores(training.design, path, held_out)
+        validation = CrossValidation(
+            C=C[:length],
+            fold=fold,
+            scores=scores,
+            auroc=np.array([fold_aurocs(row, training.y, fold) for row in scores]),
+            n_selected=np.array([[len(s.features) for s in path] for path in of_folds]).T,
+            gaps=np.array([[s.gap for s in path] for path in of_folds]).T,
+            ended=why_ended(training, C, length),
+        )
+        results.append((validation, on_everyone))
     return results
-
-
-def _validate(
-    training: TrainingSet,
-    fold: np.ndarray,
-    C: np.ndarray,
-    *,
-    of_folds: list[list[Solution]],
-    on_everyone: list[Solution],
-) -> tuple[CrossValidation, list[Solution]]:
-    length = min(len(path) for path in (*of_folds, on_everyone))
-    of_folds = [path[:length] for path in of_folds]
-    scores = np.full((length, len(fold)), np.nan)
-    for k, path in enumerate(of_folds):
-        held_out = np.flatnonzero(fold == k)
-        scores[:, held_out] = decision_scores(training.design, path, held_out)
-    validation = CrossValidation(
-        C=C[:length],
-        fold=fold,
-        scores=scores,
-        auroc=np.array([fold_aurocs(row, training.y, fold) for row in scores]),
-        n_selected=np.array([[len(s.features) for s in path] for path in of_folds]).T,
-        gaps=np.array([[s.gap for s in path] for path in of_folds]).T,
-        ended=why_ended(training, C, length),
-    )
-    return validation, on_everyone[:length]
 
 
 def why_ended(training: TrainingSet, C: np.ndarray, length: int) -> str:

@@ -138,12 +138,6 @@ class Design:
             target[start : start + GATHER] = rows if columns is None else rows[:, columns]
         return out
 
-    def gather_float64(
-        self, features: np.ndarray, examples: np.ndarray | None = None
-    ) -> np.ndarray:
-        """As `gather`, in float64."""
-        return self.gather(features, examples).astype(np.float64, copy=False)
-
     def variance(self, weights: Tensor) -> Tensor:
         """Variance of each feature under each row of weights; each row sums to 1."""
         weights = weights.to(self.device, self.dtype)

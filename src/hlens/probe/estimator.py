@@ -170,7 +170,8 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         design, labels, weight = self._check_input(X, y, sample_weight)
         cost = self.class_weight
         if isinstance(cost, Mapping):
-            cost = {k: float(cost.get(label, 1.0)) for k, label in enumerate(self.classes_)}
+            first, second = (float(cost.get(label, 1.0)) for label in self.classes_)
+            cost = first, second
         elif cost not in (None, "balanced"):
             raise HlensError(
                 f"class_weight={cost!r} is unknown; expected None, 'balanced' or a weight a class"
@@ -249,7 +250,18 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             X, y = validate_data(self, X, y, dtype=FLOATS, ensure_all_finite=False)
         if y is None:
             raise HlensError("the labels are None; give a label for each example")
-        self.classes_, codes = _two_classes(y)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) > 2:
+            raise HlensError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(y)} with {len(self.classes_)} classes; give two kinds of label"
+            )
+        if len(self.classes_) < 2:
+            raise HlensError(
+                f"only one class ({self.classes_[0]!r}) among the {len(y)} examples; "
+                "a probe needs examples of both"
+            )
         weight = _check_sample_weight(
             sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
         )
@@ -265,20 +277,3 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         self.lambda_ratio_ = float(solution.ratio)
         self.n_selected_ = int(np.count_nonzero(self.coef_))
         self.n_iter_ = max(1, solution.rounds)
-
-
-def _two_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The two kinds of label, and the kind of each example."""
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) > 2:
-        raise HlensError(
-            "Only binary classification is supported. The type of the target is "
-            f"{type_of_target(y)} with {len(classes)} classes; give two kinds of label"
-        )
-    if len(classes) < 2:
-        raise HlensError(
-            f"only one class ({classes[0]!r}) among the {len(y)} examples; "
-            "a probe needs examples of both"
-        )
-    return classes, codes

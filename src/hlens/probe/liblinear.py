@@ -11,10 +11,7 @@ from hlens.probe.training import TrainingSet
 def solve(training: TrainingSet, C: float, *, seed: int) -> Solution:
     """Solve with a float64 copy and a penalised intercept; there is no certificate.
 
-    Args:
-        training: The training set.
-        C: Inverse penalty.
-        seed: Seed of the order in which liblinear visits the coordinates.
+    `seed` is that of the order in which liblinear visits the coordinates.
     """
     training.design.check_finite()
     factors = training.penalty_factors(training.everyone)
@@ -34,13 +31,5 @@ def solve(training: TrainingSet, C: float, *, seed: int) -> Solution:
     w = model.coef_[0] * shrink
     chosen = np.flatnonzero(w)
     penalty_max, total = training.penalty_max()[0]
-    unknown = float("nan")
-    return Solution(
-        penalty=1.0 / (C * total),
-        penalty_max=penalty_max,
-        features=chosen,
-        values=w[chosen],
-        bias=float(np.ravel(model.intercept_)[0]),
-        gap=unknown,
-        objective=unknown,
-    )
+    bias, unknown = float(np.ravel(model.intercept_)[0]), float("nan")
+    return Solution(1.0 / (C * total), penalty_max, chosen, w[chosen], bias, unknown, unknown)

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
+from hlens.errors import HlensError
+
 
 def logloss(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Logistic loss of each example at log-odds `z`; no exponent is positive, so none overflows."""
@@ -14,6 +16,22 @@ def entropy(q: np.ndarray) -> np.ndarray:
     rest = 1.0 - q
     with np.errstate(divide="ignore", invalid="ignore"):
         return -(np.where(q > 0, q * np.log(q), 0.0) + np.where(rest > 0, rest * np.log(rest), 0.0))
+
+
+def null_probability(share: np.ndarray, *, intercept: bool) -> np.ndarray:
+    """Probability where every weight is zero, for each weighted share of positive labels.
+
+    Raises:
+        HlensError: The labels are of one class.
+    """
+    if not intercept:
+        return np.full(len(share), 0.5)
+    if not ((share > 0) & (share < 1)).all():
+        raise HlensError(
+            "only one class among the examples that are fitted; both classes are needed: give "
+            "examples of both, or use fewer folds"
+        )
+    return share
 
 
 def best_intercept(z: np.ndarray, y: np.ndarray, a: np.ndarray) -> float:

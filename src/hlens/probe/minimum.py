@@ -20,11 +20,7 @@ def minimise(
 ) -> np.ndarray:
     """The step that minimises the model with its L1 term.
 
-    Args:
-        model: Curvature; the other arguments are over its features.
-        gradient: Gradient of the smooth part.
-        w: Weights.
-        l1: L1 penalty.
+    `gradient` (of the smooth part), `w` and `l1` are over the features of the model.
     """
     g, v, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
     step, settled = _pivot(model, g, v, penalty)
@@ -158,14 +154,8 @@ def solve_bordered(
         [ A   B ] [ x ]   [ r ]      A: the factorised part
         [ B'  C ] [ t ] = [ s ]      B: columns of new coordinates, and unit vectors of those gone
 
-    where the unknown of a unit vector is the multiplier that holds its coordinate at zero.
-
-    Args:
-        H: Hessian of the model.
-        factor: What is factorised.
-        gone: Positions within the factor that leave.
-        new: Positions within the model that join.
-        right: Right side, over the model.
+    where the unknown of a unit vector is the multiplier that holds its coordinate at zero. `gone`
+    are positions within the factor, `new` within the model; `right` is over the model.
     """
     n_new, old = len(new), factor.positions
     B = np.zeros((len(old), n_new + len(gone)), dtype=H.dtype)

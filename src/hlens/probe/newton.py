@@ -20,58 +20,37 @@ from hlens.probe.resources import empty
 
 NEAR = 0.98  # of the penalty: gradients from which a feature may soon enter the model
 ROUNDING = 1e-15  # of the objective
+MAX_STEPS = 100
 REUSE = 0.3  # a step that shrinks the gap to at most this share keeps its curvature for the next
 DRIFT = 0.1  # of the examples' curvature: a model that is further off is built anew
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subproblem:
-    """The problem on a working set, at one penalty.
-
-    Attributes:
-        X: Features, centred.
-        y: Labels, 0 or 1.
-        a: Weight of each example; they sum to 1.
-        l1: L1 penalty of each feature.
-        l2: L2 penalty of each feature.
-        intercept: Whether there is one (never penalised).
-        allow_float32: Whether the curvature of many features may be float32.
-    """
+    """The problem on a working set, at one penalty."""
 
     X: CentredRows
-    y: np.ndarray
-    a: np.ndarray
-    l1: np.ndarray
-    l2: np.ndarray
-    intercept: bool
-    allow_float32: bool = False
+    y: np.ndarray  # labels, 0 or 1
+    a: np.ndarray  # weight of each example; they sum to 1
+    l1: np.ndarray  # L1 penalty of each feature
+    l2: np.ndarray  # L2 penalty of each feature
+    intercept: bool  # whether there is one (never penalised)
+    allow_float32: bool = False  # for the curvature of many features
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Weights, the best intercept for them, and what follows from these.
-
-    Attributes:
-        w: Weights.
-        b: Intercept.
-        z: Log-odds of each example.
-        h: Curvature of the loss at each example.
-        residual: ``a (p - y)``, summing to zero where there is an intercept.
-        gradient: Product of each feature with it.
-        loss: The smooth part without the L2 penalty.
-        objective: All of it.
-        gap: Duality gap on the working set.
-    """
+    """Weights, the best intercept for them, and what follows from these."""
 
     w: np.ndarray
     b: float
-    z: np.ndarray
-    h: np.ndarray
-    residual: np.ndarray
-    gradient: np.ndarray
-    loss: float
-    objective: float
-    gap: float
+    z: np.ndarray  # log-odds of each example
+    h: np.ndarray  # curvature of the loss at each example
+    residual: np.ndarray  # a (p - y), summing to zero where there is an intercept
+    gradient: np.ndarray  # product of each feature with it
+    loss: float  # the smooth part without the L2 penalty
+    objective: float  # all of it
+    gap: float  # duality gap on the working set
 
 
 @dataclass(eq=False)
@@ -79,32 +58,10 @@ class CurvatureCache:
     """Curvature that is kept from one penalty to the next.
 
     It must hold the only reference: a new model is built when the old one has left memory.
-
-    Attributes:
-        model: The last curvature.
-        buffer: Memory for that of many features, however many they become.
     """
 
     model: Quadratic | None = None
-    buffer: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The result of a Newton step.
-
-    Attributes:
-        w: Weights.
-        z: Log-odds of the examples.
-        intercept_change: Change of the intercept.
-        below_rounding: Whether it changes the objective by less than the objective's rounding. The
-            gap, which is of first order where the objective is of second, can still tell.
-    """
-
-    w: np.ndarray
-    z: np.ndarray
-    intercept_change: float
-    below_rounding: bool
+    buffer: np.ndarray | None = None  # memory for that of many features, however many they become
 
 
 def solve(
@@ -114,29 +71,19 @@ def solve(
     *,
     tolerance: float,
     cache: CurvatureCache | None = None,
-    max_iter: int = 100,
 ) -> Point:
     """Weights and intercept to a duality gap (on the working set) of at most `tolerance`.
 
-    Args:
-        problem: The problem.
-        w: Weights to start from.
-        b: Intercept to start from.
-        tolerance: Largest duality gap, in the units of the objective.
-        cache: Curvature to start from, that of a neighbouring penalty; holds the last at the end.
-        max_iter: Most steps.
-
-    Returns:
-        The last point. Stops early where no step descends any more; the caller's own certificate
-        decides whether that is enough.
+    Starts from `w`, `b` and the curvature in `cache`, which holds the last at the end. Stops early
+    where no step descends any more: the caller's own certificate decides whether that is enough.
     """
     cache = CurvatureCache() if cache is None else cache
     point = evaluate(problem, w, b, problem.X.combine(w) + b)
-    previous_gap, step = np.inf, None
-    for iteration in range(max_iter):
-        # The objective cannot judge steps below its rounding: go on only while the gap shrinks.
-        stalled = step is not None and step.below_rounding and point.gap > 0.5 * previous_gap
-        if point.gap <= tolerance or stalled:
+    previous_gap, below_rounding = np.inf, False
+    for iteration in range(MAX_STEPS):
+        # The objective cannot judge steps below its rounding. The gap, which is of first order
+        # where the objective is of second, still can: go on only while it shrinks.
+        if point.gap <= tolerance or (below_rounding and point.gap > 0.5 * previous_gap):
             break
         # Building curvature is the cost of a step: keep it while it serves. The first step at a new
         # penalty may well widen the gap, which says nothing about the curvature.
@@ -145,11 +92,11 @@ def solve(
             cache.model = None
         slope = point.gradient + problem.l2 * point.w
         cache.model = _update_model(problem, point, slope, cache)
+        previous_gap = point.gap
         step = _newton_step(problem, point, slope, cache.model)
         if step is None:
             break
-        previous_gap = point.gap
-        point = evaluate(problem, step.w, point.b + step.intercept_change, step.z)
+        point, below_rounding = step
     return point
 
 
@@ -218,8 +165,11 @@ def _update_model(
 
 def _newton_step(
     problem: Subproblem, point: Point, slope: np.ndarray, model: Quadratic
-) -> Step | None:
-    """The longest step, of 1, 1/2, 1/4, ..., towards the minimum of the model that descends."""
+) -> tuple[Point, bool] | None:
+    """The point after the longest step, of 1, 1/2, 1/4, ..., that descends; None where none does.
+
+    Also whether the step changes the objective by less than the objective's rounding.
+    """
     own = model.features
     # Along a path all curvature shrinks, most of it alike: a common factor mends a reused model.
     share = float(point.h.sum() / model.h.sum())
@@ -230,7 +180,7 @@ def _newton_step(
     l1_change = problem.l1 @ (np.abs(point.w + d) - np.abs(point.w))
     promised = float(slope @ d + l1_change)
     if abs(promised) < ROUNDING * point.objective:
-        return Step(point.w + d, point.z + dz, db, below_rounding=True)
+        return evaluate(problem, point.w + d, point.b + db, point.z + dz), True
     # Newton's full step overshoots far from the minimum, where the loss is not quadratic: halve it
     # until the objective falls by a share of what the model promised (Armijo).
     length = 1.0
@@ -240,6 +190,6 @@ def _newton_step(
             problem.a @ logloss(z, problem.y) + problem.l1 @ np.abs(w) + 0.5 * problem.l2 @ (w * w)
         )
         if value <= point.objective + 1e-4 * length * promised:
-            return Step(w, z, length * db, below_rounding=False)
+            return evaluate(problem, w, point.b + length * db, z), False
         length *= 0.5
     return None

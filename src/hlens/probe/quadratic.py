@@ -28,25 +28,15 @@ class Factor:
 
 @dataclass(eq=False)
 class Quadratic:
-    """Curvature at one point.
-
-    Attributes:
-        features: Features of the model.
-        H: Hessian in scaled coordinates, of unit diagonal; float32 where there are many.
-        scale: Weight of one unit of each coordinate.
-        intercept_response: Change of the best intercept with each weight.
-        h: Curvature of the loss at each example.
-        buffer: Square with `H` in its corner; where it is larger, `H` is extended in place.
-        factor: The last factorisation; neighbouring sets of free coordinates border it.
-    """
+    """Curvature at one point."""
 
     features: np.ndarray
-    H: np.ndarray
-    scale: np.ndarray
-    intercept_response: np.ndarray
-    h: np.ndarray
-    buffer: np.ndarray
-    factor: Factor | None = None
+    H: np.ndarray  # Hessian in scaled coordinates, of unit diagonal; float32 where there are many
+    scale: np.ndarray  # weight of one unit of each coordinate
+    intercept_response: np.ndarray  # change of the best intercept with each weight
+    h: np.ndarray  # curvature of the loss at each example
+    buffer: np.ndarray  # has H in its corner; where it is larger, H is extended in place
+    factor: Factor | None = None  # the last one; neighbouring sets of free coordinates border it
 
     def covers(self, features: np.ndarray) -> bool:
         """Whether all these features are in the model."""
@@ -63,16 +53,9 @@ def build_quadratic(
     allow_float32: bool,
     buffer: np.ndarray | None = None,
 ) -> Quadratic:
-    """The model over some features.
+    """The model over some features of the working set, at the curvature `h` of the examples.
 
-    Args:
-        X: The features of the working set.
-        features: Those of the model.
-        h: Curvature of the loss at each example.
-        l2: L2 penalty of each feature of the working set.
-        intercept: Whether there is one to eliminate.
-        allow_float32: Whether the curvature of many features may be float32.
-        buffer: A float32 square over all features, for a curvature of many.
+    `buffer` is a float32 square over the whole working set, for a curvature of many features.
     """
     # More features than examples are singular together: they need all digits there are.
     many = allow_float32 and FLOAT64_UP_TO < len(features) < len(h)

@@ -15,9 +15,14 @@ from scipy import linalg
 from scipy.special import expit
 from torch import Tensor
 
-from hlens.errors import HlensError
 from hlens.probe.design import Design
-from hlens.probe.loss import balanced_residual, best_intercept, entropy, logloss
+from hlens.probe.loss import (
+    balanced_residual,
+    best_intercept,
+    entropy,
+    logloss,
+    null_probability,
+)
 from hlens.probe.solution import ConvergenceError, Options, Schedule, Solution
 
 
@@ -39,8 +44,8 @@ def solve_many(
     gram: Gram | None = None
     with design.thread_pool():
         for i, row in enumerate(weights):
-            if gram is None or (factors is not None and factors.ndim == 2):
-                factor = factors if factors is None or factors.ndim == 1 else factors[i]
+            if gram is None or factors is not None:
+                factor = None if factors is None else factors[i]
                 gram = compute_gram(design, factor, centred=options.fit_intercept)
             own = schedule if callable(schedule) else schedule[i]
             path, alphas = _solve_path(gram, y, row, schedule=own, options=options)
@@ -90,122 +95,80 @@ def _solve_path(
     examples = np.flatnonzero(weights)
     a, labels = weights[examples] / total, y[examples]
     K = gram.K[np.ix_(examples, examples)]
-    share = float(a @ labels)
-    if options.fit_intercept and not 0 < share < 1:
-        raise HlensError("only one class among the examples that are fitted; give examples of both")
-    null = float(entropy(np.array([share if options.fit_intercept else 0.5]))[0])
+    p = null_probability(np.array([float(a @ labels)]), intercept=options.fit_intercept)
+    null = float(entropy(p)[0])
     penalty_max = float(a @ np.diag(K))
     penalties, wanted = schedule(penalty_max, total)
     alpha, b = np.zeros(len(examples)), 0.0
     path, alphas = [], np.zeros((int(wanted.sum()), len(y)))
     for row, penalty in zip(alphas, penalties[wanted], strict=True):
-        lam = float(penalty)
-        problem = GramProblem(K=K, y=labels, a=a, lam=lam, null_objective=null, options=options)
-        point = problem.solve(alpha, b)
-        alpha, b = point.alpha, point.b
+        lam, empty = float(penalty), np.empty(0)
+        alpha, b, gap, objective = _solve(
+            K, labels, a, alpha=alpha, b=b, lam=lam, null_objective=null, options=options
+        )
         row[examples] = alpha
-        explained = 1.0 - (point.objective - 0.5 * lam * float(alpha @ K @ alpha)) / null
-        empty, gap = np.empty(0), max(point.gap, 0.0)
-        path.append(Solution(lam, penalty_max, empty, empty, b, gap, point.objective, explained))
+        explained = 1.0 - (objective - 0.5 * lam * float(alpha @ K @ alpha)) / null
+        path.append(Solution(lam, penalty_max, empty, empty, b, gap, objective, explained))
         if explained > options.explained:
             break
     return path, alphas[: len(path)]
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Coefficients, the best intercept for them, and what follows from these.
-
-    Attributes:
-        alpha: Coefficient of each example.
-        K_alpha: Log-odds without the intercept.
-        b: Intercept.
-        p: Probability of each example.
-        objective: Objective.
-        gap: Duality gap over the null objective.
-    """
-
-    alpha: np.ndarray
-    K_alpha: np.ndarray
-    b: float
-    p: np.ndarray
-    objective: float
-    gap: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GramProblem:
-    """The problem among examples, at one penalty.
-
-    Attributes:
-        K: Gram matrix.
-        y: Labels, 0 or 1.
-        a: Weight of each example; they sum to 1.
-        lam: L2 penalty.
-        null_objective: Objective of the intercept alone.
-        options: How to solve.
-    """
-
-    K: np.ndarray
-    y: np.ndarray
-    a: np.ndarray
-    lam: float
-    null_objective: float
-    options: Options
-
-    def solve(self, alpha: np.ndarray, b: float) -> Point:
-        """Newton steps on ``alpha`` and the intercept until the duality gap is small."""
-        K_alpha, gap = self.K @ alpha, np.inf
-        for _ in range(self.options.max_rounds):
-            point = self._evaluate(alpha, K_alpha, b)
-            gap = point.gap
-            if gap <= self.options.tol:
-                return point
-            alpha, K_alpha, b = self._newton_step(point)
-        raise ConvergenceError(
-            f"the L2 probe has a duality gap of {gap:.3g}, expected {self.options.tol:g}, after "
-            f"{self.options.max_rounds} steps; use a smaller C, a larger tol or a larger max_iter"
-        )
-
-    def _evaluate(self, alpha: np.ndarray, K_alpha: np.ndarray, b: float) -> Point:
-        K, y, a, lam = self.K, self.y, self.a, self.lam
-        if self.options.fit_intercept:
-            b = best_intercept(K_alpha + b, y, a) + b
-        z = K_alpha + b
+def _solve(
+    K: np.ndarray,
+    y: np.ndarray,
+    a: np.ndarray,
+    *,
+    alpha: np.ndarray,
+    b: float,
+    lam: float,
+    null_objective: float,
+    options: Options,
+) -> tuple[np.ndarray, float, float, float]:
+    """``alpha``, intercept, duality gap and objective, by Newton steps from a start."""
+    intercept = options.fit_intercept
+    Ka, gap = K @ alpha, np.inf
+    for _ in range(options.max_rounds):
+        # The intercept is exact at every point: residuals then sum to zero, as the dual demands.
+        b = best_intercept(Ka + b, y, a) + b if intercept else b
+        z = Ka + b
         p = expit(z)
-        r = balanced_residual(p, y, a) if self.options.fit_intercept else a * (p - y)
-        primal = float(a @ logloss(z, y) + 0.5 * lam * alpha @ K_alpha)
+        r = balanced_residual(p, y, a) if intercept else a * (p - y)
+        primal = float(a @ logloss(z, y) + 0.5 * lam * alpha @ Ka)
         dual = float(a @ entropy(r / a + y) - 0.5 / lam * r @ (K @ r))
-        return Point(alpha, K_alpha, b, p, primal, (primal - dual) / self.null_objective)
+        gap = (primal - dual) / null_objective
+        if gap <= options.tol:
+            return alpha, b, max(gap, 0.0), primal
 
-    def _newton_step(self, point: Point) -> tuple[np.ndarray, np.ndarray, float]:
-        """``alpha``, ``K alpha`` and the intercept after a step that descends."""
-        K, y, a, lam = self.K, self.y, self.a, self.lam
-        # Weighted least squares in the coordinates ``alpha / root``, where the matrix is symmetric
-        # and its eigenvalues are at least lam; the floor keeps saturated examples from 0 / 0.
-        h = a * np.maximum(point.p * (1.0 - point.p), 1e-12)
+        # Weighted least squares in the coordinates alpha / root, where the matrix is symmetric and
+        # its eigenvalues are at least lam; the floor keeps saturated examples from 0 / 0.
+        h = a * np.maximum(p * (1.0 - p), 1e-12)
         root = np.sqrt(h)
         B = root[:, None] * K * root
         B[np.diag_indices_from(B)] += lam
         factor = linalg.cho_factor(B, lower=True, overwrite_a=True, check_finite=False)
-        target = point.K_alpha + point.b - a * (point.p - y) / h
+        target = Ka + b - a * (p - y) / h
         u = root * linalg.cho_solve(factor, root * target, check_finite=False)
         new_b = 0.0
-        if self.options.fit_intercept:  # the intercept that makes alpha sum to zero
+        if intercept:  # the one that makes alpha sum to zero
             ones = root * linalg.cho_solve(factor, root, check_finite=False)
             new_b = float(u.sum() / ones.sum())
             u = u - new_b * ones
-        d, db = u - point.alpha, new_b - point.b
-        # Full steps overshoot far from the minimum: halve them until the objective does not rise.
+
+        # A full step overshoots far from the minimum: halve it until the objective does not rise.
+        d, db = u - alpha, new_b - b
         Kd, length = K @ d, 1.0
         while length > 1e-10:
-            alpha, K_alpha = point.alpha + length * d, point.K_alpha + length * Kd
-            z = K_alpha + point.b + length * db
-            value = float(a @ logloss(z, y) + 0.5 * lam * alpha @ K_alpha)
-            if value <= point.objective + 1e-12:
-                return alpha, K_alpha, point.b + length * db
+            trial, moved = alpha + length * d, Ka + length * Kd
+            loss = a @ logloss(moved + b + length * db, y)
+            if float(loss + 0.5 * lam * trial @ moved) <= primal + 1e-12:
+                alpha, Ka, b = trial, moved, b + length * db
+                break
             length *= 0.5
-        return point.alpha, point.K_alpha, point.b
+    raise ConvergenceError(
+        f"the L2 probe has a duality gap of {gap:.3g}, expected {options.tol:g}, after "
+        f"{options.max_rounds} steps; use a smaller C, a larger tol or a larger max_iter"
+    )
 
 
 def _fill_weights(

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hlens.errors import HlensError
 from hlens.probe.design import Design
-from hlens.probe.loss import entropy
+from hlens.probe.loss import entropy, null_probability
 from hlens.probe.solution import ConvergenceError, Options, Schedule, Solution
 from hlens.probe.working_set import Problem, Trial
 
@@ -38,8 +37,7 @@ def solve_many(
         weights: Sample weights of each problem, ``[problem, example]``; 0 = held out.
         schedule: Penalties of each problem; one for all, or one a problem.
         options: How to solve.
-        factors: Penalty factor of each feature, ``[feature]`` or ``[problem, feature]``; infinite
-            where a feature must stay out.
+        factors: Penalty factors, ``[problem, feature]``; infinite where a feature must stay out.
 
     Returns:
         For each problem its wanted solutions, in the order of its schedule.
@@ -56,8 +54,14 @@ def solve_many(
             if not pending:
                 break
             _round(design, problems, pending, factors)
-        else:
-            _check_solved(problems, options)
+        behind = [problem for problem in problems if problem.pending]
+        if behind:
+            ratio = behind[0].penalties[behind[0].pending[0]] / behind[0].penalty_max
+            raise ConvergenceError(
+                f"{len(behind)} of {len(problems)} problems are not solved to a duality gap of "
+                f"{options.tol:g} after {options.max_rounds} rounds (first at lambda / lambda_max "
+                f"= {ratio:.3g}); use a smaller C, a larger tol or a larger max_iter"
+            )
     return [problem.path() for problem in problems]
 
 
@@ -73,13 +77,7 @@ def _start(
     """The problems at the null solution: one pass gives lambda_max and the first working sets."""
     totals = weights.sum(axis=1)
     a = weights / totals[:, None]
-    share = a @ y
-    if options.fit_intercept and not ((share > 0) & (share < 1)).all():
-        raise HlensError(
-            "only one class among the examples that are fitted; both classes are needed: give "
-            "examples of both, or use fewer folds"
-        )
-    p = share if options.fit_intercept else np.full(len(a), 0.5)
+    p = null_probability(a @ y, intercept=options.fit_intercept)
     scores = _null_scores(design, a * (p[:, None] - y))
     if factors is not None:
         scores /= factors.cpu().numpy()
@@ -93,7 +91,7 @@ def _start(
         problem = Problem(
             design=design,
             options=options,
-            factors=factors if factors is None or factors.ndim == 1 else factors[i],
+            factors=None if factors is None else factors[i],
             examples=examples,
             labels=y[examples],
             weights=a[i][examples],
@@ -125,8 +123,7 @@ def _top_score(design: Design, scores: np.ndarray) -> float:
     if not len(scores):
         return 0.0
     highest = int(np.argmax(scores))
-    values = design.gather_float64(np.array([highest]))
-    return float(scores[highest]) if np.ptp(values) > 0 else 0.0
+    return float(scores[highest]) if np.ptp(design.gather(np.array([highest]))) > 0 else 0.0
 
 
 def _round(
@@ -165,7 +162,7 @@ def _score_pass(
     levels = np.array([problems[i].report_level(trial) for i, trial in columns])
     residuals = torch.zeros(len(columns), design.n_examples, dtype=design.dtype)
     for row, (i, trial) in zip(residuals.numpy(), columns, strict=True):
-        row[problems[i].examples] = trial.residual
+        row[problems[i].examples] = trial.point.residual
     r = residuals.to(design.device)
     level = torch.from_numpy(levels).to(design.device, design.dtype)[:, None]
     owner = torch.tensor([i for i, _ in columns], device=design.device)
@@ -173,8 +170,7 @@ def _score_pass(
     def report_chunk(features: slice, chunk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score = design.abs_products(r, chunk)
         if factors is not None:
-            part = factors[..., features].to(design.device, design.dtype)
-            score /= part if part.ndim == 1 else part[owner]
+            score /= factors[:, features].to(design.device, design.dtype)[owner]
         reached = design.buffer("reached", (len(score), score.shape[1]), torch.bool)
         column, feature = torch.ge(score, level, out=reached).nonzero(as_tuple=True)
         return column.cpu(), feature.cpu() + features.start, score[column, feature].cpu()
@@ -186,15 +182,3 @@ def _score_pass(
     return list(
         zip(np.split(feature[order], cuts), np.split(score[order].astype(float), cuts), strict=True)
     )
-
-
-def _check_solved(problems: list[Problem], options: Options) -> None:
-    behind = [problem for problem in problems if problem.pending]
-    if behind:
-        first = behind[0]
-        ratio = first.penalties[first.pending[0]] / first.penalty_max
-        raise ConvergenceError(
-            f"{len(behind)} of {len(problems)} problems are not solved to a duality gap of "
-            f"{options.tol:g} after {options.max_rounds} rounds (first at lambda / lambda_max = "
-            f"{ratio:.3g}); use a smaller C, a larger tol or a larger max_iter"
-        )

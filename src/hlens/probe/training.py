@@ -4,7 +4,7 @@ Between `hlens.probe.estimator` and the solvers: it turns class weights into sam
 into penalty factors, and C, a grid or a wanted number of neurons into schedules of lambda.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,26 +23,15 @@ DECISION_BLOCK = 4096  # features of a dense solution that are read at a time
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingSet:
-    """A matrix with labels and weights, and what a probe minimises over it.
-
-    Attributes:
-        design: The matrix.
-        y: Labels, 0 or 1.
-        sample_weight: Weight of each example, before class weights.
-        class_weight: None, ``"balanced"`` or the weights of class 0 and 1.
-        scale: None, ``"feature"`` or ``"layer"``.
-        n_layers: Layers, for ``scale="layer"``.
-        penalty: ``"l1"`` (elastic net included) or ``"l2"``.
-        options: How to solve.
-    """
+    """A matrix with labels and weights, and what a probe minimises over it."""
 
     design: Design
-    y: np.ndarray
-    sample_weight: np.ndarray
-    class_weight: str | Mapping[int, float] | None
-    scale: str | None
-    n_layers: int | None
-    penalty: str
+    y: np.ndarray  # labels, 0 or 1
+    sample_weight: np.ndarray  # before class weights
+    class_weight: str | tuple[float, float] | None  # "balanced", or of class 0 and 1
+    scale: str | None  # "feature" or "layer"
+    n_layers: int | None  # for scale="layer"
+    penalty: str  # "l1" (elastic net included) or "l2"
     options: Options
 
     @property
@@ -63,8 +52,7 @@ class TrainingSet:
                 cost = np.stack([half / negative, half / positive])
             cost = np.nan_to_num(cost, nan=0.0, posinf=0.0)
         else:
-            assert not isinstance(self.class_weight, str)
-            cost = np.array([[self.class_weight[0]], [self.class_weight[1]]]) * np.ones(len(base))
+            cost = np.array(self.class_weight, dtype=float)[:, None]
         return base * np.where(self.y == 1, cost[1][:, None], cost[0][:, None])
 
     def penalty_factors(self, masks: np.ndarray) -> Tensor | None:
@@ -227,5 +215,5 @@ def decision_scores(design: Design, path: Sequence[Solution], examples: np.ndarr
     with one_thread():
         for start in range(0, len(features), DECISION_BLOCK):
             block = slice(start, start + DECISION_BLOCK)
-            total += weights[:, block] @ design.gather_float64(features[block], examples)
+            total += weights[:, block] @ design.gather(features[block], examples)
     return total + bias

@@ -37,90 +37,56 @@ SCREEN_SLOPE = 0.5  # by which a score is expected to change while lambda change
 
 @dataclass(eq=False)
 class Trial:
-    """A solution on the working set that has no certificate yet.
+    """A solution on the working set that has no certificate yet."""
 
-    Attributes:
-        index: Position of its penalty.
-        features: The working set.
-        w: Weights on it.
-        b: Intercept.
-        residual: Dual point before shrinking: ``a (p - y)``.
-        scores: Score of each feature of the working set.
-        loss: Objective without penalties.
-        objective: Objective.
-    """
-
-    index: int
-    features: np.ndarray
-    w: np.ndarray
-    b: float
-    residual: np.ndarray
-    scores: np.ndarray
-    loss: float
-    objective: float
+    index: int  # position of its penalty
+    features: np.ndarray  # the working set
+    b: float  # intercept of features that are not centred
+    scores: np.ndarray  # of each feature of the working set
+    point: newton.Point
 
     @property
     def selected(self) -> np.ndarray:
-        return self.features[self.w != 0]
+        return self.features[self.point.w != 0]
 
-    def start(self, features: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, float]:
-        """Weights on a working set that contains this support, and the centred intercept."""
+    def start(self, features: np.ndarray) -> np.ndarray:
+        """Its weights on a working set that contains this support."""
         w = np.zeros(len(features))
-        w[np.searchsorted(features, self.selected)] = self.w[self.w != 0]
-        return w, self.b + float(w @ mean)
+        w[np.searchsorted(features, self.selected)] = self.point.w[self.point.w != 0]
+        return w
 
 
 @dataclass(eq=False, kw_only=True)
 class Problem:
-    """A weighting of the examples, and how far each of its penalties is solved.
-
-    Attributes:
-        design: The matrix.
-        options: How to solve.
-        factors: Penalty factor of each feature, or None where all are 1.
-        examples: Examples of positive weight.
-        labels: Their labels.
-        weights: Their weights; they sum to 1.
-        penalties: lambda, descending.
-        wanted: Which of them are wanted; the others are waypoints.
-        penalty_max: Smallest lambda at which every weight is zero.
-        null_objective: Objective of the intercept alone: the unit of the duality gap.
-        b: Intercept of the next start.
-        w: Weights of the next start, on the working set.
-        features: The working set, ascending.
-        done: Solution of each penalty that is solved.
-        trials: Trials of this round.
-        failed: Trials without a certificate, by penalty: the starts of the next attempts.
-        violations: Features outside the working set that broke optimality, worst first.
-        candidates: Features that may enter at the next penalties, likeliest first.
-        ahead: Penalties to solve in the next round.
-        rounds: Rounds so far.
-        last: Position at which the path ends.
-        precision: Duality gap on the working set over the one asked of the certificate.
-    """
+    """A weighting of the examples, and how far each of its penalties is solved."""
 
     design: Design
     options: Options
-    factors: Tensor | None
-    examples: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    penalties: np.ndarray
-    wanted: np.ndarray
-    penalty_max: float
-    null_objective: float
+    factors: Tensor | None  # penalty factor of each feature; None where all are 1
+    examples: np.ndarray  # those of positive weight
+    labels: np.ndarray  # theirs
+    weights: np.ndarray  # theirs; they sum to 1
+    penalties: np.ndarray  # lambda, descending
+    wanted: np.ndarray  # which penalties are wanted; the others are waypoints
+    penalty_max: float  # smallest lambda at which every weight is zero
+    null_objective: float  # of the intercept alone: the unit of the duality gap
+
+    features: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # working set
+    w: np.ndarray = field(default_factory=lambda: np.empty(0))  # next start, on the working set
     b: float
-    w: np.ndarray = field(default_factory=lambda: np.empty(0))
-    features: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    done: dict[int, Solution] = field(default_factory=dict)
+    ahead: int = 1  # penalties to solve in the next round
+    precision: float = 0.5  # duality gap on the working set over the one asked of the certificate
+
+    done: dict[int, Solution] = field(default_factory=dict)  # by position of the penalty
+    failed: dict[int, Trial] = field(default_factory=dict)  # starts of the next attempts
+    last: int = 1 << 30  # position at which the path ends
+    rounds: int = 0
+
+    # Of this round: features outside the working set that broke optimality, worst first, and those
+    # that may enter at the next penalties, likeliest first.
     trials: list[Trial] = field(default_factory=list)
-    failed: dict[int, Trial] = field(default_factory=dict)
     violations: list[np.ndarray] = field(default_factory=list)
     candidates: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    ahead: int = 1
-    rounds: int = 0
-    last: int = 1 << 30
-    precision: float = 0.5
 
     @property
     def pending(self) -> list[int]:
@@ -174,21 +140,14 @@ class Problem:
                 allow_float32=self.design.dtype == torch.float32,
             )
             if k in self.failed:
-                w, b = self.failed[k].start(self.features, mean)
+                w = self.failed[k].start(self.features)
+                b = self.failed[k].b + float(w @ mean)
             goal = self.precision * self.options.tol if self.wanted[k] else WAYPOINT_TOL
             tolerance = goal * self.null_objective
             point = newton.solve(subproblem, w, b, tolerance=tolerance, cache=cache)
             w, b = point.w, point.b
-            trial = Trial(
-                index=k,
-                features=self.features,
-                w=w,
-                b=b - float(w @ mean),
-                residual=point.residual,
-                scores=np.abs(point.gradient) / v,
-                loss=point.loss,
-                objective=point.objective,
-            )
+            scores = np.abs(point.gradient) / v
+            trial = Trial(k, self.features, b - float(w @ mean), scores, point)
             self.trials.append(trial)
             if self._ends_path(trial):
                 break
@@ -218,16 +177,13 @@ class Problem:
     def certify(self, trial: Trial, features: np.ndarray, scores: np.ndarray) -> None:
         """Accept a trial whose duality gap over all features is small, or note what it lacked.
 
-        Args:
-            trial: The trial.
-            features: All features whose score reaches `report_level`.
-            scores: Their scores.
+        `features` are all whose score reaches `report_level`, with their `scores`.
         """
         # The working set's own scores are float64, those of the pass float32: prefer the former.
         outside = ~np.isin(features, trial.features, assume_unique=True)
         features, scores = features[outside], scores[outside]
         every = np.concatenate([trial.scores, scores])
-        gap = (trial.objective - self._dual(trial, every)) / self.null_objective
+        gap = (trial.point.objective - self._dual(trial, every)) / self.null_objective
         if trial is self.trials[-1]:
             # Members of the working set compete with the rest: they may enter as well.
             both = np.concatenate([trial.features, features])
@@ -246,7 +202,7 @@ class Problem:
         failed = {trial.index: trial for trial in self.trials if trial.index not in self.done}
         certified = len(self.trials) - len(failed)
         n_features = self.design.n_features
-        most = max(np.count_nonzero(trial.w) for trial in self.trials)
+        most = max(len(trial.selected) for trial in self.trials)
         # A pass costs about n_features, a solve that fails the square of the selected: look far
         # ahead only where failing is cheap.
         cheap = most**2 < 2 * n_features
@@ -266,8 +222,8 @@ class Problem:
             # keep the rounds going for ever.
             parts.append(self.features)
         features = np.unique(np.concatenate(parts))
-        self.w, self.b = self.trials[-1].start(features, np.zeros(len(features)))
         self.features = features
+        self.w, self.b = self.trials[-1].start(features), self.trials[-1].b
         self.trials, self.violations = [], []
 
     def _dual(self, trial: Trial, scores: np.ndarray) -> float:
@@ -280,7 +236,7 @@ class Problem:
             excess = float(np.sum(np.maximum(scores - limit, 0.0) ** 2) / (2 * ridge))
         elif top > limit:  # the conjugate of the lasso is infinite beyond the limit: step inside
             shrink = limit / top
-        q = self.labels + shrink * trial.residual / self.weights
+        q = self.labels + shrink * trial.point.residual / self.weights
         return float(self.weights @ entropy(q)) - excess
 
     def _ends_path(self, trial: Trial) -> bool:
@@ -288,22 +244,22 @@ class Problem:
         if not self.wanted[trial.index]:
             return False
         limit = self.options.max_selected
-        if limit is not None and np.count_nonzero(trial.w) > limit:
+        if limit is not None and len(trial.selected) > limit:
             return True
         return self._explained(trial) > self.options.explained
 
     def _explained(self, trial: Trial) -> float:
-        return 1.0 - trial.loss / self.null_objective
+        return 1.0 - trial.point.loss / self.null_objective
 
     def _solution(self, trial: Trial, gap: float) -> Solution:
         return Solution(
             penalty=float(self.penalties[trial.index]),
             penalty_max=self.penalty_max,
             features=trial.selected,
-            values=trial.w[trial.w != 0],
+            values=trial.point.w[trial.point.w != 0],
             bias=trial.b,
             gap=max(gap, 0.0),
-            objective=trial.objective,
+            objective=trial.point.objective,
             explained=self._explained(trial),
             rounds=self.rounds,
         )

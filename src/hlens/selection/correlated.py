@@ -55,28 +55,51 @@ def correlated_groups(
     if not 0 < min_correlation <= 1:
         raise HlensError(f"min_correlation={min_correlation}; expected a number in (0, 1]")
     with one_thread():
-        given = np.array([layer * data.d_mlp + neuron for layer, neuron in neurons])
-        design = Design(data.neuron_major)
-        members = np.union1d(given, find_neighbours(design, given, min_correlation))
-        Z = standardise(design.gather_float64(members))
-        correlation = np.clip(Z @ Z.T / Z.shape[1], -1.0, 1.0)
-        group = cluster(correlation, min_correlation)
-        # A group of neighbours alone tells nothing about the given neurons: it is left out.
-        kept = np.isin(group, group[np.isin(members, given)])
-        labels = data.labels.cpu().numpy().astype(float)
-        return _table(
-            members[kept],
-            Z[kept],
-            labels,
-            group=group[kept],
-            correlation=correlation[np.ix_(kept, kept)],
-            given=given,
-            d_mlp=data.d_mlp,
-        )
+        return _group(data, np.array([a * data.d_mlp + b for a, b in neurons]), min_correlation)
+
+
+def _group(data: Contributions, given: np.ndarray, min_correlation: float) -> pd.DataFrame:
+    design = Design(data.neuron_major)
+    members = np.union1d(given, find_neighbours(design, given, min_correlation))
+    Z = standardise(design.gather(members))
+    correlation = np.clip(Z @ Z.T / Z.shape[1], -1.0, 1.0)
+    group = cluster(correlation, min_correlation)
+
+    # A group of neighbours alone tells nothing about the given neurons: it is left out.
+    kept = np.isin(group, group[np.isin(members, given)])
+    members, Z, group = members[kept], Z[kept], group[kept]
+    correlation = correlation[np.ix_(kept, kept)]
+
+    labels = data.labels.cpu().numpy().astype(float)
+    is_given = np.isin(members, given)
+    gain = gain_of_each(Z, np.empty((0, Z.shape[1])), labels)
+    representatives: dict[int, int] = {}
+    for g in np.unique(group):
+        candidates = np.flatnonzero((group == g) & is_given)
+        representatives[g] = int(candidates[np.argmax(gain[candidates])])
+
+    tables = []
+    ordered = sorted(representatives.items(), key=lambda item: members[item[1]])
+    for number, (g, representative) in enumerate(ordered):
+        own = np.flatnonzero(group == g)
+        others = Z[[i for h, i in representatives.items() if h != g]]
+        columns = {
+            "group": number,
+            "layer": members[own] // data.d_mlp,
+            "neuron": members[own] % data.d_mlp,
+            "given": is_given[own],
+            "representative": own == representative,
+            "correlation": correlation[own, representative],
+            "alone": gain_of_each(Z[own], others, labels),
+            "conditional": loss_without_each(Z[own], others, labels),
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def standardise(rows: np.ndarray) -> np.ndarray:
-    """Rows of mean 0 and variance 1; a constant row becomes zero."""
+    """Rows of mean 0 and variance 1, in float64; a constant row becomes zero."""
+    rows = rows.astype(np.float64)
     centred = rows - rows.mean(axis=1, keepdims=True)
     deviation = centred.std(axis=1, keepdims=True)
     return centred / np.where(deviation > 0, deviation, 1.0)
@@ -84,7 +107,7 @@ def standardise(rows: np.ndarray) -> np.ndarray:
 
 def find_neighbours(design: Design, given: np.ndarray, min_correlation: float) -> np.ndarray:
     """Features whose correlation with one of the given ones reaches the level: one pass."""
-    Z = torch.from_numpy(standardise(design.gather_float64(given))).to(design.device, design.dtype)
+    Z = torch.from_numpy(standardise(design.gather(given))).to(design.device, design.dtype)
 
     def neighbours_in_chunk(features: slice, chunk: Tensor) -> Tensor:
         deviation = chunk.std(dim=1, correction=0).clamp_min(1e-30)
@@ -105,45 +128,6 @@ def cluster(correlation: np.ndarray, min_correlation: float) -> np.ndarray:
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform((distance + distance.T) / 2, checks=False), method="average")
     return fcluster(tree, 1.0 - min_correlation, criterion="distance") - 1
-
-
-def _table(
-    members: np.ndarray,
-    Z: np.ndarray,
-    labels: np.ndarray,
-    *,
-    group: np.ndarray,
-    correlation: np.ndarray,
-    given: np.ndarray,
-    d_mlp: int,
-) -> pd.DataFrame:
-    is_given = np.isin(members, given)
-    gain = gain_of_each(Z, np.empty((0, Z.shape[1])), labels)
-    representatives: dict[int, int] = {}
-    for g in np.unique(group):
-        candidates = np.flatnonzero((group == g) & is_given)
-        representatives[g] = int(candidates[np.argmax(gain[candidates])])
-    rows = []
-    ordered = sorted(representatives.items(), key=lambda item: members[item[1]])
-    for number, (g, representative) in enumerate(ordered):
-        own = np.flatnonzero(group == g)
-        others = Z[[i for h, i in representatives.items() if h != g]]
-        alone = gain_of_each(Z[own], others, labels)
-        conditional = loss_without_each(Z[own], others, labels)
-        for i, alone_i, conditional_i in zip(own, alone, conditional, strict=True):
-            rows.append(
-                {
-                    "group": number,
-                    "layer": int(members[i]) // d_mlp,
-                    "neuron": int(members[i]) % d_mlp,
-                    "given": bool(is_given[i]),
-                    "representative": i == representative,
-                    "correlation": float(correlation[i, representative]),
-                    "alone": float(alone_i),
-                    "conditional": float(conditional_i),
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 def gain_of_each(rows: np.ndarray, base: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -128,18 +128,15 @@ class Path:
 
     def table(self) -> pd.DataFrame:
         """One row for each neuron and C where its weight is not zero: C, layer, neuron, weight."""
-        parts = [
-            pd.DataFrame(
-                {
-                    "C": C,
-                    "layer": s.features // self.d_mlp,
-                    "neuron": s.features % self.d_mlp,
-                    "weight": s.values,
-                }
-            )
-            for C, s in zip(self.C, self.solutions, strict=True)
-        ]
-        return pd.concat(parts, ignore_index=True)
+        features = np.concatenate([s.features for s in self.solutions])
+        return pd.DataFrame(
+            {
+                "C": np.repeat(self.C, self.n_selected),
+                "layer": features // self.d_mlp,
+                "neuron": features % self.d_mlp,
+                "weight": np.concatenate([s.values for s in self.solutions]),
+            }
+        )
 
     def summary(self) -> pd.DataFrame:
         """One row for each C: lambda_ratio, n_selected, gap, and AUROC where validated."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hlens.model import Model, Settings
-from hlens.prompts import prompt_of
+from hlens.prompts import encode_prompt
 from hlens.recipe import Recipe
 from hlens.sampling import sample
 from hlens.store.records import load_rows, response_from
@@ -45,7 +45,7 @@ def ask_again(
         for response in sample(
             model,
             new,
-            how.n,
+            n=how.n,
             seed=recipe.seed,
             settings=Settings(how.max_new_tokens, how.temperature, how.top_k, how.top_p),
             instruction=how.instruction,
@@ -73,7 +73,9 @@ def _standing(
             found[response.question.domain, response.question.id].append(response)
     how = recipe.sampling
     prompts = {
-        key: tuple(prompt_of(model, own[key], how.instruction, completion=completion))
+        key: tuple(
+            encode_prompt(model, own[key], instruction=how.instruction, completion=completion)
+        )
         for key in found
     }
     return {key: said for key, said in found.items() if _whole(said, prompts[key], how.n)}

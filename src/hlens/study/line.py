@@ -149,7 +149,7 @@ class Line(Steps):
             labels = self.recipe.labels
             judged = self.judgements()
             kept = spans.consistent(judged) if labels.keep == "consistent" else judged
-            found, losses = spans.locate_with_losses(kept, self.model, labels.span)
+            found, losses = spans.locate_with_losses(kept, self.model, span=labels.span)
             save_table(losses, self.folder / "losses.parquet")
             return spans.first_of_each_label(found, labels.per_question)
 

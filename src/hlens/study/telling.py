@@ -158,7 +158,7 @@ def _question_start(study: "Study", example: Example) -> int:
     ids, tokenizer = example.token_ids[: example.n_prompt].tolist(), study.model.tokenizer
     text = tokenizer.decode(ids, skip_special_tokens=True)
     at = text.rfind(question)
-    place = token_span(text, ids, (at, len(text)), tokenizer) if at >= 0 else None
+    place = token_span(text, ids, answer=(at, len(text)), tokenizer=tokenizer) if at >= 0 else None
     return place[0] if place else 0
 
 
