@@ -18,15 +18,6 @@ import torch
 from hlens.errors import HlensError
 from hlens.types import Example, Judgement, Verdict
 
-__all__ = [
-    "consistent",
-    "first_of_each_label",
-    "locate",
-    "locate_with_losses",
-    "one_per_question",
-    "token_span",
-]
-
 LABELS = {Verdict.CORRECT: False, Verdict.HALLUCINATED: True}
 INCOMPLETE = "\ufffd"  # what an incomplete character decodes to
 log = logging.getLogger("hlens")

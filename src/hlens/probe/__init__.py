@@ -13,9 +13,10 @@ or thousands. With example weights ``a`` that sum to 1, penalty factors ``v`` an
 The intercept is not penalised. ``v_j`` is 1, or the scale of feature j: that standardises the
 features without touching them.
 
-**Idea.** At most about as many weights as examples are nonzero, so everything but one product fits
-in a small problem. That product, of the matrix with residuals, is a *pass*; reading the matrix is
-what costs. In the order in which a fit goes through them:
+**Idea.** At most about as many weights as examples are nonzero, so all but one product concerns few
+features. That product, of the whole matrix with residuals, is a *pass*, and what costs. The path of
+a fit through the code (`SparseProbe.fit`, `TrainingSet.solve`, `solve_many`, `Problem.attempt`,
+`newton.solve`, `minimise`, and back to `Problem.certify`):
 
 1. *Path* (`training`): lambda falls from ``lambda_max``, where all weights are zero, to the one
    wanted, each solution starting at the one before (Friedman et al. 2010).
@@ -23,19 +24,17 @@ what costs. In the order in which a fit goes through them:
 3. *Working set* (`working_set`): solve on few features, check the rest, add those that violate
    optimality (Johnson & Guestrin 2015, "Blitz"; Massias et al. 2018, "Celer"); the sequential
    strong rule proposes the first ones (Tibshirani et al. 2012).
-4. *Proximal Newton* (`newton`): minimise a quadratic model with the L1 term, then search along the
-   line to its minimum (Lee, Sun & Saunders 2014; Yuan et al. 2012). `quadratic` holds the model,
-   `minimum` minimises it.
-5. *Certificate* (`working_set.Problem.certify`): residuals ``theta_i = a_i (p_i - y_i)`` that sum
-   to zero and satisfy ``|theta.x_j| <= lambda l1_ratio v_j`` are dual feasible, so that
-   ``D(theta) = sum_i a_i entropy(y_i + theta_i / a_i) <= min P`` (no L2 term here), and the
-   *duality gap* ``P - D`` bounds how far the solution is from optimal. No fit is returned without
-   it.
+4. *Proximal Newton* (`newton`): minimise a quadratic model with the L1 term (`quadratic`,
+   `minimum`), then search along the line to its minimum (Lee, Sun & Saunders 2014).
+5. *Certificate* (`working_set`): residuals ``theta_i = a_i (p_i - y_i)`` that sum to zero and obey
+   ``|theta.x_j| <= lambda v_j`` are feasible in the dual of the lasso. Then ``D(theta) = sum_i a_i
+   entropy(y_i + theta_i / a_i) <= min P``: the *duality gap* ``P - D`` bounds the distance to the
+   optimum. No exact fit is returned without it.
 
 **Memory plan.** The matrix is never copied, scaled or centred: `design` reads it in chunks and
 widens half precision one chunk at a time. Working sets keep the stored precision, are centred and
-widened in blocks (`centred_rows`), and those solved at one time hold at most about 2 % of the
-matrix. Large temporary arrays return to the system at once (`resources.empty`).
+widened in blocks (`centred_rows`), and those solved at one time hold about 2 % of the matrix at
+most. Large temporary arrays return to the system at once (`resources.empty`).
 
 **Worked example**: the certificate of a fit, recomputed from its definition.
 

@@ -117,13 +117,10 @@ def fold_aurocs(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarr
 def cross_validate(
     training: TrainingSet, fold: np.ndarray, C: np.ndarray
 ) -> tuple[CrossValidation, list[Solution]]:
-    """All folds and the fit on everyone, at each C (ascending), in lockstep.
+    """The cross-validation at each C (ascending) and the solutions on everyone, in lockstep.
 
     An example of negative fold takes part nowhere. The grid ends early where the first of the fits
     has explained its deviance (`Options.explained`).
-
-    Returns:
-        The cross-validation, and the solutions on all examples.
     """
     return cross_validate_many(training, [fold], [C])[0]
 

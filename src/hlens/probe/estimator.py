@@ -13,12 +13,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.probe import liblinear
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
 from hlens.probe.resources import one_thread
-from hlens.probe.solution import Options, Solution
-from hlens.probe.training import TrainingSet, at_C, nearest_count
+from hlens.probe.solution import Options
+from hlens.probe.training import TrainingSet, at_C, nearest_count, solve_liblinear
 
 ArrayLike = Any  # what scikit-learn calls array-like: arrays, tensors, frames, nested lists
 
@@ -156,10 +155,18 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             self.cv_, path = cross_validate(training, fold, grid)
             solution = path[self.cv_.choose(self.rule)]
         elif self.solver == "liblinear":
-            solution = liblinear.solve(training, float(self.C), seed=self.random_state or 0)
+            solution = solve_liblinear(training, float(self.C), seed=self.random_state or 0)
         else:
             solution = training.solve(training.everyone, at_C(float(self.C)))[0][0]
-        self._store(training, solution)
+        self.solution_ = solution
+        self.coef_ = np.zeros((1, training.design.n_features))
+        self.coef_[0, solution.features] = solution.values
+        self.intercept_ = np.array([solution.bias])
+        self.C_ = float(1.0 / (solution.penalty * training.weights(training.everyone).sum()))
+        self.gap_ = float(solution.gap)
+        self.lambda_ratio_ = float(solution.ratio)
+        self.n_selected_ = int(np.count_nonzero(self.coef_))
+        self.n_iter_ = max(1, solution.rounds)
         return self
 
     def training_set(
@@ -266,14 +273,3 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
         )
         return Design(as_matrix(X)), codes.astype(float), weight
-
-    def _store(self, training: TrainingSet, solution: Solution) -> None:
-        self.solution_ = solution
-        self.coef_ = np.zeros((1, training.design.n_features))
-        self.coef_[0, solution.features] = solution.values
-        self.intercept_ = np.array([solution.bias])
-        self.C_ = float(1.0 / (solution.penalty * training.weights(training.everyone).sum()))
-        self.gap_ = float(solution.gap)
-        self.lambda_ratio_ = float(solution.ratio)
-        self.n_selected_ = int(np.count_nonzero(self.coef_))
-        self.n_iter_ = max(1, solution.rounds)

@@ -51,12 +51,6 @@ def find(
     fold = assign_folds(labels.astype(float), groups, n_folds=probe.cv, seed=probe.random_state)
     probe.fit(X, labels, groups=groups)
     scores = out_of_fold_scores(probe, X, labels, fold=fold)
-    summary = summarise_fit(
-        probe,
-        n=len(labels),
-        n_groups=len(set(data.groups)),
-        auroc=fold_aurocs(scores, labels, fold),
-    )
     return Detector(
         weights=torch.from_numpy(probe.coef_[0]).float().reshape(data.n_layers, data.d_mlp),
         bias=float(probe.intercept_[0]),
@@ -67,7 +61,7 @@ def find(
         calibration=None
         if calibration is None
         else calibrate(scores, labels, fold=fold, method=calibration),
-        fit=summary,
+        fit=summarise_fit(probe, data, fold_aurocs(scores, labels, fold)),
         provenance=data.provenance,
     )
 
@@ -123,16 +117,14 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((s[best] + s[best + 1]) / 2)
 
 
-def summarise_fit(
-    probe: SparseProbe, *, n: int, n_groups: int, auroc: np.ndarray
-) -> dict[str, Any]:
+def summarise_fit(probe: SparseProbe, data: Contributions, auroc: np.ndarray) -> dict[str, Any]:
     """How a detector was found, in plain JSON values."""
     fit = {
         "C": probe.C_,
         "lambda_ratio": probe.lambda_ratio_,
         "gap": None if np.isnan(probe.gap_) else probe.gap_,
-        "n": n,
-        "n_groups": n_groups,
+        "n": len(data),
+        "n_groups": len(set(data.groups)),
         "n_selected": probe.n_selected_,
         "n_positive": int((probe.coef_ > 0).sum()),
         "cv_auroc": float(auroc.mean()),

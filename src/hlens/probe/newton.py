@@ -158,7 +158,8 @@ def _update_model(
             allow_float32=problem.allow_float32,
             buffer=cache.buffer,
         )
-    if model.covers(np.flatnonzero((point.w != 0) | (size > problem.l1))):
+    needed = np.flatnonzero((point.w != 0) | (size > problem.l1))
+    if np.isin(needed, model.features, assume_unique=True).all():
         return model
     return extend_quadratic(model, problem.X, near, l2=problem.l2, intercept=problem.intercept)
 

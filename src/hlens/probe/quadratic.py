@@ -38,10 +38,6 @@ class Quadratic:
     buffer: np.ndarray  # has H in its corner; where it is larger, H is extended in place
     factor: Factor | None = None  # the last one; neighbouring sets of free coordinates border it
 
-    def covers(self, features: np.ndarray) -> bool:
-        """Whether all these features are in the model."""
-        return bool(np.isin(features, self.features, assume_unique=True).all())
-
 
 def build_quadratic(
     X: CentredRows,
@@ -70,7 +66,8 @@ def build_quadratic(
         _add_outer(H, cross, response)
     H[np.diag_indices_from(H)] += l2[features].astype(H.dtype)
     scale = _inverse_root(np.diag(H))
-    _rescale(H, scale, scale)
+    H *= scale.astype(H.dtype)[:, None]
+    H *= scale.astype(H.dtype)
     return Quadratic(features, H, scale, response, h, buffer)
 
 
@@ -127,7 +124,8 @@ def extend_quadratic(
     square = rows[:, n_old:]
     square[np.diag_indices_from(square)] += l2[new].astype(H.dtype)
     scale = np.concatenate([model.scale, _inverse_root(np.diag(square))])
-    _rescale(rows, scale[n_old:], scale)
+    rows *= scale[n_old:].astype(H.dtype)[:, None]
+    rows *= scale.astype(H.dtype)
     H[:n_old, n_old:] = rows[:, :n_old].T
     return Quadratic(every, H, scale, response, model.h, buffer, model.factor)
 
@@ -141,11 +139,6 @@ def _add_outer(H: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
     for start in range(0, len(H), TILE):  # np.outer at once would be a second H
         tile = slice(start, start + TILE)
         H[tile] += np.outer(left[tile].astype(H.dtype), right.astype(H.dtype))
-
-
-def _rescale(H: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-    H *= rows.astype(H.dtype)[:, None]
-    H *= columns.astype(H.dtype)
 
 
 def product(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -15,14 +15,8 @@ from scipy import linalg
 from scipy.special import expit
 from torch import Tensor
 
+from hlens.probe import loss
 from hlens.probe.design import Design
-from hlens.probe.loss import (
-    balanced_residual,
-    best_intercept,
-    entropy,
-    logloss,
-    null_probability,
-)
 from hlens.probe.solution import ConvergenceError, Options, Schedule, Solution
 
 
@@ -95,8 +89,8 @@ def _solve_path(
     examples = np.flatnonzero(weights)
     a, labels = weights[examples] / total, y[examples]
     K = gram.K[np.ix_(examples, examples)]
-    p = null_probability(np.array([float(a @ labels)]), intercept=options.fit_intercept)
-    null = float(entropy(p)[0])
+    p = loss.null_probability(np.array([float(a @ labels)]), intercept=options.fit_intercept)
+    null = float(loss.entropy(p)[0])
     penalty_max = float(a @ np.diag(K))
     penalties, wanted = schedule(penalty_max, total)
     alpha, b = np.zeros(len(examples)), 0.0
@@ -130,12 +124,12 @@ def _solve(
     Ka, gap = K @ alpha, np.inf
     for _ in range(options.max_rounds):
         # The intercept is exact at every point: residuals then sum to zero, as the dual demands.
-        b = best_intercept(Ka + b, y, a) + b if intercept else b
+        b = loss.best_intercept(Ka + b, y, a) + b if intercept else b
         z = Ka + b
         p = expit(z)
-        r = balanced_residual(p, y, a) if intercept else a * (p - y)
-        primal = float(a @ logloss(z, y) + 0.5 * lam * alpha @ Ka)
-        dual = float(a @ entropy(r / a + y) - 0.5 / lam * r @ (K @ r))
+        r = loss.balanced_residual(p, y, a) if intercept else a * (p - y)
+        primal = float(a @ loss.logloss(z, y) + 0.5 * lam * alpha @ Ka)
+        dual = float(a @ loss.entropy(r / a + y) - 0.5 / lam * r @ (K @ r))
         gap = (primal - dual) / null_objective
         if gap <= options.tol:
             return alpha, b, max(gap, 0.0), primal
@@ -160,8 +154,8 @@ def _solve(
         Kd, length = K @ d, 1.0
         while length > 1e-10:
             trial, moved = alpha + length * d, Ka + length * Kd
-            loss = a @ logloss(moved + b + length * db, y)
-            if float(loss + 0.5 * lam * trial @ moved) <= primal + 1e-12:
+            value = a @ loss.logloss(moved + b + length * db, y) + 0.5 * lam * trial @ moved
+            if float(value) <= primal + 1e-12:
                 alpha, Ka, b = trial, moved, b + length * db
                 break
             length *= 0.5

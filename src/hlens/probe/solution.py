@@ -52,23 +52,16 @@ class Solution:
 
 @dataclass(frozen=True)
 class Options:
-    """How to solve; the defaults suit contributions.
+    """How to solve; the defaults suit contributions."""
 
-    Attributes:
-        l1_ratio: Share of the L1 penalty; above 0.
-        fit_intercept: Whether there is an intercept (never penalised).
-        tol: Largest duality gap over the null objective.
-        max_rounds: Rounds until a `ConvergenceError`.
-        look_ahead: Penalties that are solved before each pass.
-        max_selected: A path ends with its first wanted solution of more features than this.
-        explained: A path ends with its first wanted solution that explains this share of the null
-            deviance: from there the examples are all but separated, and weights only grow.
-    """
+    l1_ratio: float = 1.0  # share of the L1 penalty; above 0
+    fit_intercept: bool = True  # never penalised
+    tol: float = 1e-6  # largest duality gap over the null objective
+    max_rounds: int = 200  # until a ConvergenceError
+    look_ahead: int = 8  # penalties that are solved before each pass
 
-    l1_ratio: float = 1.0
-    fit_intercept: bool = True
-    tol: float = 1e-6
-    max_rounds: int = 200
-    look_ahead: int = 8
+    # A path ends with its first wanted solution of more features than `max_selected`, or that
+    # explains more than `explained` of the null deviance: from there the examples are all but
+    # separated, and weights only grow.
     max_selected: int | None = None
     explained: float = 0.999

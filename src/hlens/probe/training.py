@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import sklearn
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from hlens.errors import HlensError
@@ -112,11 +114,7 @@ class TrainingSet:
         return seen
 
     def grid(self, n_points: int, ratio: float, *, masks: np.ndarray | None = None) -> np.ndarray:
-        """Grid of C of each problem, ascending from the first feature to ``lambda_max * ratio``.
-
-        Returns:
-            Geometric, ``[problem, C]``.
-        """
+        """Geometric grids of C, from lambda_max to `ratio` of it, ascending, ``[problem, C]``."""
         tops = self.penalty_max(masks)
         _check_not_constant([top for top, _ in tops])
         shares = np.geomspace(1.0, ratio, n_points)
@@ -151,6 +149,12 @@ def at_C(C: float | np.ndarray) -> Schedule:
     return schedule
 
 
+def at_ratios(ratios: np.ndarray, wanted: np.ndarray | None = None) -> Schedule:
+    """Schedule that solves at each share of lambda_max (descending); all are wanted when None."""
+    wanted = np.ones(len(ratios), dtype=bool) if wanted is None else wanted
+    return lambda top, _: (top * ratios, wanted)
+
+
 def nearest_count(training: TrainingSet, n_neurons: int) -> Solution:
     """The sparsest solution with at least `n_neurons` selected; exactly that many as a rule.
 
@@ -165,10 +169,9 @@ def nearest_count(training: TrainingSet, n_neurons: int) -> Solution:
     if n_neurons < 1:
         raise HlensError(f"n_neurons={n_neurons}; expected a positive number")
     # First bracket the count between two neighbouring points, then refine between these.
-    high, low = 1.0, 0.3
-    path = _solve_between(training, high, low, n_points=12)
-    while len(path[-1].features) < n_neurons:
-        if low < 1e-4 or path[-1].explained > training.options.explained:
+    low, path = 1.0, list[Solution]()
+    while not path or len(path[-1].features) < n_neurons:
+        if low < 1e-4 or (path and path[-1].explained > training.options.explained):
             raise HlensError(
                 f"no penalty selects {n_neurons} neurons: {len(path[-1].features)} of "
                 f"{training.design.n_features} at most; ask for fewer"
@@ -192,14 +195,38 @@ def _solve_between(
     training: TrainingSet, high: float, low: float, *, n_points: int
 ) -> list[Solution]:
     """Solutions between two shares of lambda_max, with waypoints on the way to the first."""
-
-    def schedule(top: float, _: float) -> tuple[np.ndarray, np.ndarray]:
-        n_way = int(np.ceil(np.log(high) / np.log(CONTINUATION)))
-        way = np.geomspace(1.0, high, 1 + n_way)[:-1]
-        wanted = np.geomspace(high, low, n_points)
-        return top * np.r_[way, wanted], np.r_[np.zeros(n_way, bool), np.ones(n_points, bool)]
-
+    n_way = int(np.ceil(np.log(high) / np.log(CONTINUATION)))
+    ratios = np.r_[np.geomspace(1.0, high, 1 + n_way)[:-1], np.geomspace(high, low, n_points)]
+    schedule = at_ratios(ratios, np.arange(len(ratios)) >= n_way)
     return training.solve(training.everyone, schedule)[0]
+
+
+def solve_liblinear(training: TrainingSet, C: float, *, seed: int) -> Solution:
+    """The estimator of the paper (arXiv 2512.01797), for comparison: scikit-learn's liblinear.
+
+    It copies to float64 and penalises the intercept; there is no certificate. `seed` is that of the
+    order in which it visits the coordinates.
+    """
+    training.design.check_finite()
+    factors = training.penalty_factors(training.everyone)
+    shrink = np.ones(training.design.n_features)
+    if factors is not None:
+        shrink = 1.0 / factors[0].double().cpu().numpy()
+    intercept = training.options.fit_intercept
+    model = LogisticRegression(
+        C=C, solver="liblinear", max_iter=1000, fit_intercept=intercept, random_state=seed
+    )
+    if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 8):
+        model.set_params(penalty=training.penalty)
+    else:
+        model.set_params(l1_ratio=float(training.penalty == "l1"))
+    X = training.design.matrix.cpu().double().numpy().T * shrink
+    model.fit(X, training.y, sample_weight=training.weights(training.everyone)[0])
+    w = model.coef_[0] * shrink
+    chosen = np.flatnonzero(w)
+    penalty_max, total = training.penalty_max()[0]
+    bias, unknown = float(np.ravel(model.intercept_)[0]), float("nan")
+    return Solution(1.0 / (C * total), penalty_max, chosen, w[chosen], bias, unknown, unknown)
 
 
 def decision_scores(design: Design, path: Sequence[Solution], examples: np.ndarray) -> np.ndarray:

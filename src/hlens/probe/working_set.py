@@ -112,8 +112,8 @@ class Problem:
 
     def attempt(self) -> None:
         """Solve the next penalties on the working set, each from the one before."""
-        # Centred features are all but uncorrelated with the intercept: Newton steps are then far
-        # shorter, and eliminating the intercept cancels no digits.
+        # Centred features are nearly orthogonal to the intercept: eliminating it (`quadratic`)
+        # then cancels few digits, which float32 could not spare.
         X = CentredRows(
             self.design.gather(self.features, self.examples), np.zeros(len(self.features))
         )

@@ -28,10 +28,7 @@ class Path:
         n_layers: Layers of the model.
         d_mlp: Neurons in each layer.
         cv: Out-of-fold scores along the same grid, or None.
-        metric: Formula of the contributions.
-        region: Their tokens.
-        domains: Their domains.
-        provenance: Model and versions.
+        metric, region, domains, provenance: Those of the contributions.
         ended: Why the grid is shorter than the one that was asked for; empty where it is not.
     """
 

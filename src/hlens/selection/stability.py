@@ -17,7 +17,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.probe.estimator import SparseProbe
 from hlens.probe.solution import Schedule, Solution
-from hlens.probe.training import TrainingSet
+from hlens.probe.training import TrainingSet, at_ratios
 from hlens.selection.path import training_set_of
 from hlens.types import Contributions, NeuronSet
 
@@ -187,17 +187,9 @@ def complementary_halves(
 
 def plan_schedule(training: TrainingSet, masks: np.ndarray, *, q: int, n_points: int) -> Schedule:
     """A short path that ends about where `q` neurons have entered, by a fine path on some masks."""
-
-    def fine(top: float, _: float) -> tuple[np.ndarray, np.ndarray]:
-        return top * np.geomspace(0.95, 0.02, 40), np.ones(40, dtype=bool)
-
-    paths = training.solve(masks, fine, max_selected=q)
+    paths = training.solve(masks, at_ratios(np.geomspace(0.95, 0.02, 40)), max_selected=q)
     end = float(np.mean([path[-1].ratio for path in paths]))
-
-    def schedule(top: float, _: float) -> tuple[np.ndarray, np.ndarray]:
-        return top * np.geomspace(end**0.3, end * 0.97, n_points), np.ones(n_points, dtype=bool)
-
-    return schedule
+    return at_ratios(np.geomspace(end**0.3, end * 0.97, n_points))
 
 
 def first_entered(path: list[Solution], *, q: int) -> Selected:
