@@ -42,7 +42,7 @@ def study(
     """The line of a study up to its contributions, one example a question and label."""
     questions = domains.load("general", n)
     clock.lap("load the questions")
-    responses = hlens.sample(model, questions, samples, settings=how)
+    responses = hlens.sample(model, questions, n=samples, settings=how)
     clock.lap("sample")
     located = spans.locate(hlens.judge(responses), model)
     examples = spans.first_of_each_label(located, 1)

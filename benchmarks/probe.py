@@ -28,7 +28,7 @@ from probe_rivals import (
 
 from hlens.probe import solver
 from hlens.probe.design import Design
-from hlens.probe.task import at_C
+from hlens.probe.training import at_C
 from hlens.store.contributions import load_contributions
 
 
@@ -64,7 +64,7 @@ def jobs(n: int, grid: np.ndarray, single: float) -> dict[str, tuple[np.ndarray,
 
 
 def solve(design: Design, y: np.ndarray, masks: np.ndarray, C: np.ndarray) -> list[list]:
-    return solver.solve_many(design, y, masks, at_C(C), solver.Options())
+    return solver.solve_many(design, y, masks, at_C(C), options=solver.Options())
 
 
 def report(name: str, who: str, seconds: float, ours: float, words: str) -> None:

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from hlens.probe import solver
 from hlens.probe.design import Design
-from hlens.probe.task import at_C
+from hlens.probe.training import at_C
 
 SKGLM = """
 import json, sys, time, numpy as np
@@ -112,7 +112,7 @@ def excess_liblinear(X: torch.Tensor, y: np.ndarray, fit: tuple[float, np.ndarra
     C, w, b = fit
     ones = torch.cat([X, torch.ones(1, X.shape[1])])
     options = solver.Options(fit_intercept=False)
-    best = solver.solve_many(Design(ones), y, np.ones((1, len(y))), at_C(C), options)[0][0]
+    best = solver.solve_many(Design(ones), y, np.ones((1, len(y))), at_C(C), options=options)[0][0]
     optimum = best.objective * C * len(y)
     return (objective(X, y, w, b, C) + abs(b) - optimum) / optimum
 

@@ -17,8 +17,7 @@ import pandas as pd
 import torch
 
 from hlens.probe import SparseProbe
-from hlens.probe.crossval import assign_folds
-from hlens.probe.task import cross_validate
+from hlens.probe.crossval import assign_folds, cross_validate
 from hlens.selection import stability
 from hlens.types import Contributions
 
@@ -116,9 +115,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def plain(data: Contributions, true: np.ndarray, scale: str | None) -> dict[str, int]:
-    task = SparseProbe(scale=scale).task(data.neuron_major.T, data.labels.numpy())
-    fold = assign_folds(task.y, None, 5, 0)
-    validation, path = cross_validate(task, fold, task.grid(15, 0.1)[0])
+    training = SparseProbe(scale=scale).training_set(data.neuron_major.T, data.labels.numpy())
+    fold = assign_folds(training.y, None, n_folds=5, seed=0)
+    validation, path = cross_validate(training, fold, training.grid(15, 0.1)[0])
     return counted(path[validation.choose()].features, true)
 
 

@@ -225,7 +225,9 @@ def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
 def test_a_half_is_fitted_at_the_penalty_of_the_whole() -> None:
     data = made(400, d_mlp=24, planted={(1, 3): 3.0}, per_group=2)
     X, y = data.neuron_major.T, data.labels.numpy()
-    first = SparseProbe(class_weight="balanced").task(X, y).grid(2, 0.5)[0][0]  # none is selected
+    first = (
+        SparseProbe(class_weight="balanced").training_set(X, y).grid(2, 0.5)[0][0]
+    )  # none is selected
     probe = SparseProbe(C=1.5 * float(first), class_weight="balanced")
     table = audit.set_agreement(data, probe, repeats=3).set_index("what")
     assert table.loc["halves", "low"] == 1  # at the same C both sets would be empty

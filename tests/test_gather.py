@@ -21,7 +21,7 @@ from hlens.model import (
     layer_blocks,
     next_token_logprobs,
 )
-from hlens.sampling import more, sample
+from hlens.sampling import sample
 from hlens.types import Contributions, Example, Question, Response
 from tiny_study import tiny_model
 
@@ -260,9 +260,9 @@ def located(model: Model, responses: list[Response]) -> tuple[list[Example], Con
 
 
 def test_further_samples_are_those_of_a_longer_run(model: Model) -> None:
-    short = sample(model, questions(), 2, seed=3, settings=SETTINGS)
-    long = sample(model, questions(), 5, seed=3, settings=SETTINGS)
-    added = more(model, short, 5, seed=3, settings=SETTINGS)
+    short = sample(model, questions(), n=2, seed=3, settings=SETTINGS)
+    long = sample(model, questions(), n=5, seed=3, settings=SETTINGS)
+    added = sample_more(model, short, n=5, seed=3, settings=SETTINGS)
     by_place = {(r.question.id, r.sample): r for r in [*short, *added]}
     assert len(by_place) == len(long) == len(short) + len(added)
     for response in long:
@@ -272,20 +272,20 @@ def test_further_samples_are_those_of_a_longer_run(model: Model) -> None:
             response.seed,
             response.token_ids,
         )
-    assert more(model, long, 5, seed=3, settings=SETTINGS) == []
+    assert sample_more(model, long, n=5, seed=3, settings=SETTINGS) == []
 
 
 def test_further_samples_of_a_completion_end_at_their_first_newline(model: Model) -> None:
     long = Settings(max_new_tokens=60)  # bytes of noise, a newline among them now and then
-    short = sample(model, questions(8), 1, settings=long, completion=True)
-    found = more(model, short, 3, settings=long, completion=True)
-    whole = more(model, short, 3, settings=long)
+    short = sample(model, questions(8), n=1, settings=long, completion=True)
+    found = sample_more(model, short, n=3, settings=long, completion=True)
+    whole = sample_more(model, short, n=3, settings=long)
     assert not any("\n" in response.text for response in found)
     assert any("\n" in response.text for response in whole)
 
 
 def test_evidence_stands_in_the_order_of_the_contributions(model: Model) -> None:
-    responses = sample(model, questions(context="Once."), 3, settings=SETTINGS)
+    responses = sample(model, questions(context="Once."), n=3, settings=SETTINGS)
     examples, data = located(model, responses)
     steps: set[str] = set()
     found = gather(
@@ -319,7 +319,7 @@ def test_evidence_stands_in_the_order_of_the_contributions(model: Model) -> None
 
 
 def test_the_examples_own_answer_is_not_among_its_samples(model: Model) -> None:
-    responses = sample(model, questions(3), 4, settings=SETTINGS)
+    responses = sample(model, questions(3), n=4, settings=SETTINGS)
     examples, data = located(model, responses)
     found = gather(model, examples, responses, data, samples=3, ask=False)
     for row, example in enumerate(examples):
@@ -335,7 +335,7 @@ def test_the_examples_own_answer_is_not_among_its_samples(model: Model) -> None:
 
 def test_greedy_samples_are_none(model: Model) -> None:
     greedy = replace(SETTINGS, temperature=0.0)
-    responses = sample(model, questions(3), 3, settings=greedy)
+    responses = sample(model, questions(3), n=3, settings=greedy)
     examples, data = located(model, responses)
     found = gather(model, examples, responses, data, samples=4, settings=greedy, ask=False)
     assert all(len(set(row)) > 1 for row in found.samples)
@@ -343,7 +343,7 @@ def test_greedy_samples_are_none(model: Model) -> None:
 
 
 def test_what_does_not_fit_is_named(model: Model) -> None:
-    responses = sample(model, questions(3), 2, settings=SETTINGS)
+    responses = sample(model, questions(3), n=2, settings=SETTINGS)
     examples, data = located(model, responses)
     with pytest.raises(HlensError, match="another order"):
         gather(model, examples[::-1], responses, data)
@@ -358,7 +358,7 @@ def test_what_does_not_fit_is_named(model: Model) -> None:
 
 def test_options_belong_to_the_question(model: Model) -> None:
     asked = [Question("1", "d", "Which one?", ("b",), choices=("a", "b"), context="Long ago.")]
-    responses = sample(model, asked, 2, settings=SETTINGS)
+    responses = sample(model, asked, n=2, settings=SETTINGS)
     examples, data = located(model, responses)
     found = gather(model, examples, responses, data, samples=1, ask=False)
     assert found.questions == ("Which one?\nA. a\nB. b",)

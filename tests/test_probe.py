@@ -20,10 +20,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from hlens.errors import HlensError
 from hlens.probe import ConvergenceError, SparseProbe, find, loss, newton, solver
 from hlens.probe import design as design_module
+from hlens.probe.centred_rows import CentredRows
 from hlens.probe.crossval import assign_folds
 from hlens.probe.design import Design
-from hlens.probe.rows import Rows
-from hlens.probe.task import at_C
+from hlens.probe.training import at_C
 from hlens.types import Contributions
 
 
@@ -141,7 +141,7 @@ def test_cross_validation_in_lockstep_is_cross_validation_one_by_one():
     groups = np.arange(120) // 3
     probe = SparseProbe(C="cv", scale="feature", n_points=6, cv=3, tol=1e-9)
     validation = probe.fit(X, y, groups=groups).cv_
-    fold = assign_folds(y.astype(float), groups, 3, None)
+    fold = assign_folds(y.astype(float), groups, n_folds=3, seed=None)
     assert np.array_equal(validation.fold, fold)
     assert all(len(set(fold[groups == g])) == 1 for g in groups)
     k = 4
@@ -225,7 +225,7 @@ def test_same_numbers_over_any_number_of_threads(monkeypatch):
         weights = np.random.default_rng(0).random((3, 100)) < 0.8
         options = solver.Options()
         paths = solver.solve_many(
-            design, y.astype(float), weights * 1.0, at_C(np.array([0.1, 0.5])), options
+            design, y.astype(float), weights * 1.0, at_C(np.array([0.1, 0.5])), options=options
         )
         return [(s.features.tolist(), s.values.tolist(), s.bias, s.gap) for q in paths for s in q]
 
@@ -253,7 +253,11 @@ def test_the_solution_does_not_depend_on_how_far_the_solver_looks_ahead():
     one = np.ones((1, 100))
     found = [
         solver.solve_many(
-            design, y * 1.0, one, at_C(np.geomspace(0.05, 2, 9)), solver.Options(look_ahead=L)
+            design,
+            y * 1.0,
+            one,
+            at_C(np.geomspace(0.05, 2, 9)),
+            options=solver.Options(look_ahead=L),
         )[0]
         for L in (1, 3, 8)
     ]
@@ -272,7 +276,7 @@ def test_few_examples_that_are_all_but_separated_are_solved_on_the_whole_path():
         return top * np.geomspace(1, 1e-4, 30), np.ones(30, dtype=bool)
 
     options = solver.Options(explained=0.9999, max_rounds=15)
-    path = solver.solve_many(design, y * 1.0, none_left_out, schedule, options)[0]
+    path = solver.solve_many(design, y * 1.0, none_left_out, schedule, options=options)[0]
     assert max(s.gap for s in path) <= 1e-6
     assert path[-1].explained > 0.99
     last = path[-1]
@@ -366,10 +370,16 @@ def test_bad_input_is_named():
 def test_small_problem_survives_a_start_far_away():
     X, y, _ = heavy_tailed(80, 10)
     Z = X.T.astype(float) - X.mean(axis=0, dtype=float)[:, None]
-    rows = Rows(Z, np.zeros(10))
-    small = newton.Small(rows, y * 1.0, np.full(80, 1 / 80), np.full(10, 1e-3), np.zeros(10), True)
-    near = newton.solve(small, np.zeros(10), 0.0, 1e-12)
-    far = newton.solve(small, np.full(10, 5.0) / X.std(axis=0), 3.0, 1e-12)
+    problem = newton.Subproblem(
+        X=CentredRows(Z, np.zeros(10)),
+        y=y * 1.0,
+        a=np.full(80, 1 / 80),
+        l1=np.full(10, 1e-3),
+        l2=np.zeros(10),
+        intercept=True,
+    )
+    near = newton.solve(problem, np.zeros(10), 0.0, tolerance=1e-12)
+    far = newton.solve(problem, np.full(10, 5.0) / X.std(axis=0), 3.0, tolerance=1e-12)
     assert np.allclose(near.w, far.w, atol=1e-5)
 
 

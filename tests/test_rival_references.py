@@ -121,7 +121,7 @@ def test_the_dense_probe_is_logistic_regression_on_standardised_neurons() -> Non
         for part in (train, test)
     )
     probe = SparseProbe(penalty="l2", class_weight="balanced")
-    grid = probe.task(torch.from_numpy(X), train.labels.numpy()).grid(12, 0.01)[0]
+    grid = probe.training_set(torch.from_numpy(X), train.labels.numpy()).grid(12, 0.01)[0]
     expected = sklearn_scores(X, train, other, Cs=grid)
     np.testing.assert_allclose(named("dense_probe")(train, test), expected, atol=5e-3)
 
@@ -131,7 +131,9 @@ def test_the_activation_probe_is_l1_logistic_regression_at_one_c_of_its_grid() -
     train, test = halves(found)
     X, other = (part.activations.neuron_major.T for part in (train, test))  # pyright: ignore
     own = named("activation_probe")(train, test).numpy()
-    grid = SparseProbe(class_weight="balanced").task(X, train.labels.numpy()).grid(30, 0.01)[0]
+    grid = (
+        SparseProbe(class_weight="balanced").training_set(X, train.labels.numpy()).grid(30, 0.01)[0]
+    )
     plain = LogisticRegression(
         solver="saga", l1_ratio=1, class_weight="balanced", tol=1e-7, max_iter=20_000
     )

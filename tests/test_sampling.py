@@ -117,7 +117,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(model: Model, monkeypatch, c
     monkeypatch.setattr(sampling, "generate_batch", tight)
     halved = hlens.sample(model, QUESTIONS, n=1, settings=SHORT)
     assert [r.token_ids for r in halved] == [r.token_ids for r in plain]
-    assert "going on with 3 questions at a time" in caplog.text
+    assert "continuing with 3 questions at a time" in caplog.text
 
 
 def test_nothing_to_ask_is_an_error(model: Model) -> None:

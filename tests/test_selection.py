@@ -7,9 +7,14 @@ from sklearn.metrics import roc_auc_score
 
 from hlens.errors import HlensError
 from hlens.probe import SparseProbe, find
-from hlens.probe.solver import Solution
+from hlens.probe.solution import Solution
 from hlens.selection import correlated_groups, nested_scores, path, stability
-from hlens.selection.stability import deal_labels, entered, halves, promise
+from hlens.selection.stability import (
+    complementary_halves,
+    error_bound,
+    first_entered,
+    permute_labels,
+)
 from hlens.types import Contributions, NeuronSet
 
 
@@ -137,7 +142,9 @@ def test_no_bound_where_scaling_breaks_it():
     assert got.expected_false is None
     assert "scale='feature'" in got.assumption
     assert len(got.null_stable) == 2
-    assert promise("feature", 10.0, 1000, 0.75)[0] == pytest.approx(0.2)
+    assert error_bound("feature", n_selected=10.0, n_features=1000, threshold=0.75)[0] == (
+        pytest.approx(0.2)
+    )
 
 
 def test_stability_repeats_itself_and_its_table_agrees():
@@ -154,19 +161,19 @@ def test_stability_repeats_itself_and_its_table_agrees():
 def test_halves_are_complementary_and_keep_groups_whole():
     groups = np.arange(40) // 2
     y = (np.arange(40) % 2).astype(float)
-    masks = halves(groups, y, 5, seed=0)
+    masks = complementary_halves(groups, y, n_pairs=5, seed=0)
     assert masks.shape == (10, 40)
     assert (masks[::2] ^ masks[1::2]).all()
     assert all(len(set(mask[groups == g])) == 1 for mask in masks for g in groups)
     with pytest.raises(HlensError, match="at least 4"):
-        halves(np.array([0, 1, 2]), np.array([0.0, 1.0, 0.0]), 2, seed=0)
+        complementary_halves(np.array([0, 1, 2]), np.array([0.0, 1.0, 0.0]), n_pairs=2, seed=0)
 
 
 def test_labels_are_dealt_in_whole_groups():
     groups = np.array([0, 0, 1, 1, 2, 2, 3])
     y = np.array([1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0])
     for seed in range(5):
-        dealt = deal_labels(y, groups, np.random.default_rng(seed))
+        dealt = permute_labels(y, groups, np.random.default_rng(seed))
         assert sorted(dealt) == sorted(y)
         assert all(len(set(dealt[groups == g])) == 1 for g in groups)
 
@@ -175,7 +182,7 @@ def test_no_half_selects_more_than_it_may():
     def point(*features: int) -> Solution:
         return Solution(1.0, 1.0, np.array(features), np.ones(len(features)), 0.0, 0.0, 0.0)
 
-    features, _ = entered([point(1), point(1, 5), point(2, 5, 7)], q=3)
+    features, _ = first_entered([point(1), point(1, 5), point(2, 5, 7)], q=3)
     assert sorted(features) == [1, 5]
 
 

@@ -134,10 +134,12 @@ def test_a_character_of_several_tokens_is_taken_whole() -> None:
 def test_outer_space_of_the_text_is_of_no_account() -> None:
     for text, answer in [("  Paris ", (2, 7)), ("Paris", (0, 5))]:
         ids = TOKENIZERS["byte-level"].encode(" Paris ")
-        place = spans.token_span(text, ids, answer, TOKENIZERS["byte-level"])
+        place = spans.token_span(text, ids, answer=answer, tokenizer=TOKENIZERS["byte-level"])
         assert place is not None
         assert TOKENIZERS["byte-level"].decode(ids[slice(*place)]).strip() == "Paris"
-        assert spans.token_span(text, ids, (0, 99), TOKENIZERS["byte-level"]) is None
+        assert (
+            spans.token_span(text, ids, answer=(0, 99), tokenizer=TOKENIZERS["byte-level"]) is None
+        )
 
 
 def test_whole_responses_need_no_tokenizer() -> None:
@@ -148,11 +150,11 @@ def test_whole_responses_need_no_tokenizer() -> None:
         spans.locate([judged("It is Paris.", None)], TOKENIZERS["byte-level"]),
     ):
         assert (found[0].start, found[0].stop) == (3, n)
-    with pytest.raises(HlensError, match="needs a tokenizer"):
+    with pytest.raises(HlensError, match="no tokenizer to locate"):
         spans.locate([judgement], None)
     with pytest.raises(HlensError, match="unknown span 'word'"):
         spans.locate([judgement], None, span="word")
-    with pytest.raises(HlensError, match="cannot locate with a int"):
+    with pytest.raises(HlensError, match="got a int; expected a model"):
         spans.locate([judgement], 3)
 
 

@@ -67,8 +67,8 @@ def test_a_mapped_store_is_widened_piece_by_piece_in_one_place(
     matrix = store.load_contributions(path).neuron_major
     monkeypatch.setitem(design.CHUNK_ELEMENTS, "cpu", 8)
     read = design.Design(matrix, threads=2)
-    with read.workers():
-        found = read.each_chunk(lambda _, chunk: (chunk.data_ptr(), chunk.clone()))
+    with read.thread_pool():
+        found = read.map_chunks(lambda _, chunk: (chunk.data_ptr(), chunk.clone()))
     assert len(found) == 6
     assert len({place for place, _ in found}) <= 2, "one place a thread, however many chunks"
     assert torch.equal(torch.cat([chunk for _, chunk in found]), matrix.float())

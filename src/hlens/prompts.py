@@ -1,4 +1,4 @@
-"""What is asked: a question as the text, and the tokens, that the model reads."""
+"""Prompts: a question as the text, and the tokens, that the model reads."""
 
 from collections.abc import Sequence
 from string import ascii_uppercase
@@ -10,21 +10,22 @@ INSTRUCTION = "Respond with the answer only, without any explanation."
 COMPLETION = "\nAnswer:"  # what the paper puts after a question to a base model
 
 
-def prompt_of(
+def encode_prompt(
     model: Model,
     question: Question,
+    *,
     instruction: str = INSTRUCTION,
     chat: bool | None = None,
     completion: bool = False,
 ) -> list[int]:
-    """Token ids of what `hlens.sample` asks, with these options."""
+    """Token ids of the prompt that `hlens.sample` gives the model, with these options."""
     if completion:
         return model.encode(prompt_text(question, COMPLETION), chat=False)
     return model.encode(prompt_text(question, instruction), chat=chat)
 
 
 def prompt_text(question: Question, instruction: str = INSTRUCTION) -> str:
-    r"""What the user says: context, question, options and instruction, those that there are.
+    r"""The user's message: context, question, options and instruction, where present.
 
     >>> prompt_text(Question("1", "general", "Which one?", ("b",), choices=("a", "b")), "Answer.")
     'Which one?\nA. a\nB. b\nAnswer.'
@@ -35,13 +36,14 @@ def prompt_text(question: Question, instruction: str = INSTRUCTION) -> str:
     if not question.choices or question.meta.get("options_in_question"):
         between = "" if instruction.startswith("\n") else " "
         return f"{head}{question.text}{between}{instruction}".strip()
-    return f"{head}{question.text}\n{lettered(question.choices)}\n{instruction.lstrip()}".strip()
+    options = format_options(question.choices)
+    return f"{head}{question.text}\n{options}\n{instruction.lstrip()}".strip()
 
 
-def lettered(choices: Sequence[str]) -> str:
-    r"""Options, one a line.
+def format_options(choices: Sequence[str]) -> str:
+    r"""Options with their letters, one a line.
 
-    >>> lettered(["ant", "bat"])
+    >>> format_options(["ant", "bat"])
     'A. ant\nB. bat'
     """
     return "\n".join(f"{a}. {b}" for a, b in zip(ascii_uppercase, choices, strict=False))

@@ -1,16 +1,17 @@
-"""sample: what the model says when it is asked, several times over, repeatably."""
+"""sample: questions to responses, several for each, reproducibly."""
 
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from hlens.errors import HlensError
-from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
-from hlens.prompts import INSTRUCTION, prompt_of
+from hlens.model import Model, Settings, generate_batch, mix_seed
+from hlens.prompts import INSTRUCTION, encode_prompt
 from hlens.store import RowParts
 from hlens.store.jsonl import questions_by_id, response_from_row, response_to_row
 from hlens.types import Question, Response
@@ -24,8 +25,8 @@ Progress = Callable[[int, int], None]
 def sample(
     model: Model,
     questions: Sequence[Question],
-    n: int = 5,
     *,
+    n: int = 5,
     seed: int = 0,
     settings: Settings | None = None,
     instruction: str = INSTRUCTION,
@@ -46,17 +47,17 @@ def sample(
         n: Samples of each question.
         seed: Seed of the run.
         settings: Sampling settings; default those of arXiv 2512.01797.
-        instruction: Put after each question, as in the paper.
+        instruction: Text after each question, as in the paper.
         chat: Use the chat template; None uses it where there is one.
-        completion: Put the question as text to be continued (``Answer:`` on a line of its own,
-            neither instruction nor chat template) and cut the reply at its first newline, as the
-            paper asks base models.
-        rows: Sequences at a time; halved, and said so, when memory runs out.
-        folder: Where finished batches are kept, so that an interrupted run goes on there.
+        completion: As the paper asks base models: the question is text to be continued
+            (``Answer:`` on a line of its own, neither instruction nor chat template), and the
+            reply is cut at its first newline.
+        rows: Sequences at a time; halved, with a warning, when memory runs out.
+        folder: Where finished batches are kept, so that an interrupted run can resume.
         progress: Called with (samples done, samples in all).
 
     Returns:
-        The responses, in the order of the questions, samples of one question together.
+        The responses, in the order of the questions, the samples of a question together.
 
     Raises:
         HlensError: No questions, or `n` below 1.
@@ -66,90 +67,103 @@ def sample(
     if n < 1:
         raise HlensError(f"n={n} samples of each question; ask for at least 1")
     settings = settings or Settings()
-    prompts = [prompt_of(model, q, instruction, chat, completion) for q in questions]
+    prompts = [
+        encode_prompt(model, q, instruction=instruction, chat=chat, completion=completion)
+        for q in questions
+    ]
     batches = _batches(prompts, max(1, rows // n))
-    parts = _parts(folder, model, questions, prompts, seed, n, settings, batches)
+    parts = None
+    if folder is not None:
+        ids = [(question.domain, question.id) for question in questions]
+        work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
+        parts = RowParts(folder, hashlib.sha256(work.encode()).hexdigest())
     known = questions_by_id(questions)
-    found: dict[int, list[Response]] = {}
+    draw = partial(_sample_batch, model, numbers=range(n), seed=seed, settings=settings)
+    done: dict[int, list[Response]] = {}
     for number, batch in enumerate(batches):
-        stands = parts.load(number) if parts else None
-        if stands is None:
-            asked = [questions[i] for i in batch]
-            made = _ask(model, asked, [prompts[i] for i in batch], range(n), seed, settings)
+        stored = parts.load(number) if parts else None
+        if stored is None:
+            responses = draw([questions[i] for i in batch], [prompts[i] for i in batch])
             if completion:
-                made = [[first_line(response, model) for response in row] for row in made]
+                responses = [[cut_at_newline(r, model) for r in row] for row in responses]
             if parts:
-                parts.save(number, [response_to_row(r) for row in made for r in row])
+                parts.save(number, [response_to_row(r) for row in responses for r in row])
         else:
-            flat = [response_from_row(row, known) for row in stands]
-            made = [flat[i * n : (i + 1) * n] for i in range(len(batch))]
-        found.update(zip(batch, made, strict=True))
+            flat = [response_from_row(row, known) for row in stored]
+            responses = [flat[i * n : (i + 1) * n] for i in range(len(batch))]
+        done.update(zip(batch, responses, strict=True))
         if progress:
-            progress(len(found) * n, len(questions) * n)
-    return [response for i in range(len(questions)) for response in found[i]]
+            progress(len(done) * n, len(questions) * n)
+    return [response for i in range(len(questions)) for response in done[i]]
 
 
-def more(
+def sample_more(
     model: Model,
     responses: Sequence[Response],
-    n: int,
     *,
+    n: int,
     seed: int = 0,
     settings: Settings | None = None,
     completion: bool = False,
     rows: int = ROWS,
     progress: Progress | None = None,
 ) -> list[Response]:
-    """Ask questions again that were asked before, until each has n samples.
+    """Sample questions again, with the prompts of earlier responses, until each has n samples.
 
-    With the seed and the settings of the run that asked first, these are the very samples that it
-    would have drawn with a larger n (but for rounding: what all prompts begin with is read once).
+    With the seed and the settings of the first run, these are the very samples that it would have
+    drawn with a larger n (but for rounding: the common beginning of the prompts is read once).
 
     Args:
         model: The model.
-        responses: What it said so far.
+        responses: The responses so far.
         n: Samples that each question should have in all.
-        seed: Seed of the run.
+        seed: Seed of the first run.
         settings: Sampling settings; default those of arXiv 2512.01797.
-        completion: Whether that run cut replies at their first newline.
+        completion: Whether the first run cut replies at their first newline.
         rows: Sequences at a time.
         progress: Called with (samples done, samples in all).
 
     Returns:
-        The further responses alone; empty where every question has enough.
+        The new responses alone; empty where every question has enough.
     """
     settings = settings or Settings()
     first: dict[tuple[str, str], Response] = {}
-    had: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for response in responses:
         key = response.question.domain, response.question.id
         first.setdefault(key, response)
-        had[key] = max(had.get(key, 0), response.sample + 1)
-    short = [key for key in first if had[key] < n]
-    found: list[Response] = []
-    for start in sorted({had[key] for key in short}):
-        asked = [first[key] for key in short if had[key] == start]
-        prompts = [response.token_ids[: response.n_prompt] for response in asked]
+        counts[key] = max(counts.get(key, 0), response.sample + 1)
+    short = [key for key in first if counts[key] < n]
+    new: list[Response] = []
+    for start in sorted({counts[key] for key in short}):
+        same_start = [first[key] for key in short if counts[key] == start]
+        prompts = [response.token_ids[: response.n_prompt] for response in same_start]
         for batch in _batches(prompts, max(1, rows // (n - start))):
-            questions = [asked[i].question for i in batch]
-            chosen = [prompts[i] for i in batch]
-            made = _ask(model, questions, chosen, range(start, n), seed, settings, share=True)
-            flat = [response for row in made for response in row]
-            found += [first_line(each, model) for each in flat] if completion else flat
+            sampled = _sample_batch(
+                model,
+                [same_start[i].question for i in batch],
+                [prompts[i] for i in batch],
+                numbers=range(start, n),
+                seed=seed,
+                settings=settings,
+                share_beginning=True,
+            )
+            flat = [response for row in sampled for response in row]
+            new += [cut_at_newline(r, model) for r in flat] if completion else flat
             if progress:
-                progress(len(found), sum(n - had[key] for key in short))
-    return found
+                progress(len(new), sum(n - counts[key] for key in short))
+    return new
 
 
-def first_line(response: Response, model: Model) -> Response:
-    """The response up to its first newline; a token that holds one goes with all behind it."""
-    said = response.token_ids[response.n_prompt :]
-    kept = next((k for k in range(len(said)) if "\n" in model.decode(said[: k + 1])), len(said))
-    if kept == len(said):
+def cut_at_newline(response: Response, model: Model) -> Response:
+    """The response before its first newline; the token that holds it goes, with all that follow."""
+    ids = response.token_ids[response.n_prompt :]
+    kept = next((k for k in range(len(ids)) if "\n" in model.decode(ids[: k + 1])), len(ids))
+    if kept == len(ids):
         return response
     return replace(
         response,
-        text=model.decode(said[:kept]),
+        text=model.decode(ids[:kept]),
         token_ids=response.token_ids[: response.n_prompt + kept],
         logprobs=response.logprobs[:kept],
         finish_reason="stop",
@@ -157,27 +171,30 @@ def first_line(response: Response, model: Model) -> Response:
 
 
 def _batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """Positions in batches of like length, longest first: what does not fit shows at once."""
+    """Positions in batches of similar length, longest first: too large a batch fails at once."""
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _ask(
+def _sample_batch(
     model: Model,
     questions: Sequence[Question],
     prompts: Sequence[Sequence[int]],
+    *,
     numbers: Sequence[int],
     seed: int,
     settings: Settings,
-    share: bool = False,
+    share_beginning: bool = False,
 ) -> list[list[Response]]:
-    """Sample one batch, the samples of these numbers; halve it when memory runs out.
+    """The samples of these numbers for one batch; the batch is halved when memory runs out.
 
-    With `share`, what all prompts begin with is read once.
+    With `share_beginning`, what all prompts begin with is read once.
     """
     seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q in questions]
     try:
-        made = generate_batch(model, prompts, seeds, settings=settings, share_beginning=share)
+        generated = generate_batch(
+            model, prompts, seeds, settings=settings, share_beginning=share_beginning
+        )
     except (torch.OutOfMemoryError, MemoryError):
         if len(questions) == 1:
             raise HlensError(
@@ -185,42 +202,25 @@ def _ask(
                 f"{len(numbers)} samples); use fewer samples, a smaller model or another device"
             ) from None
         half = len(questions) // 2
-        log.warning("out of memory: going on with %d questions at a time", half)
-        first = _ask(model, questions[:half], prompts[:half], numbers, seed, settings, share)
-        return first + _ask(model, questions[half:], prompts[half:], numbers, seed, settings, share)
+        log.warning("out of memory: continuing with %d questions at a time", half)
+        draw = partial(_sample_batch, model, numbers=numbers, seed=seed, settings=settings)
+        draw = partial(draw, share_beginning=share_beginning)
+        return draw(questions[:half], prompts[:half]) + draw(questions[half:], prompts[half:])
     return [
-        [_response(q, p, *of) for of in zip(row, s, numbers, strict=True)]
-        for q, p, row, s in zip(questions, prompts, made, seeds, strict=True)
+        [
+            Response(
+                question=question,
+                text=generation.text,
+                token_ids=(*prompt, *generation.token_ids),
+                n_prompt=len(prompt),
+                logprobs=generation.logprobs,
+                finish_reason=generation.finish_reason,
+                seed=own_seed,
+                sample=number,
+            )
+            for generation, own_seed, number in zip(row, own_seeds, numbers, strict=True)
+        ]
+        for question, prompt, row, own_seeds in zip(
+            questions, prompts, generated, seeds, strict=True
+        )
     ]
-
-
-def _response(
-    question: Question, prompt: Sequence[int], made: Generation, seed: int, sample: int
-) -> Response:
-    return Response(
-        question=question,
-        text=made.text,
-        token_ids=(*prompt, *made.token_ids),
-        n_prompt=len(prompt),
-        logprobs=made.logprobs,
-        finish_reason=made.finish_reason,
-        seed=seed,
-        sample=sample,
-    )
-
-
-def _parts(
-    folder: str | Path | None,
-    model: Model,
-    questions: Sequence[Question],
-    prompts: Sequence[Sequence[int]],
-    seed: int,
-    n: int,
-    settings: Settings,
-    batches: list[list[int]],
-) -> RowParts | None:
-    if folder is None:
-        return None
-    ids = [(question.domain, question.id) for question in questions]
-    work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
-    return RowParts(folder, hashlib.sha256(work.encode()).hexdigest())

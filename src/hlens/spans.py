@@ -1,4 +1,4 @@
-"""locate: where the answer's tokens stand, by character offsets.
+"""locate: find the tokens of the answer, by character offsets.
 
 Decoded tokens are never compared with strings: a token may hold a part of a character, and its
 text may change with its neighbours. Instead prefixes of the response are decoded, and the answer's
@@ -9,6 +9,7 @@ import bisect
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -17,26 +18,13 @@ import torch
 from hlens.errors import HlensError
 from hlens.types import Example, Judgement, Verdict
 
-__all__ = [
-    "consistent",
-    "first_of_each_label",
-    "locate",
-    "locate_with_losses",
-    "one_per_question",
-    "token_span",
-]
-
 LABELS = {Verdict.CORRECT: False, Verdict.HALLUCINATED: True}
-BROKEN = "\ufffd"  # what an incomplete character decodes to
+INCOMPLETE = "\ufffd"  # what an incomplete character decodes to
 log = logging.getLogger("hlens")
 
 
-def locate(
-    judgements: Iterable[Judgement],
-    model: Any,
-    span: str = "answer",
-) -> list[Example]:
-    """The examples of the judged responses; what is lost is logged by verdict and reason.
+def locate(judgements: Iterable[Judgement], model: Any, *, span: str = "answer") -> list[Example]:
+    """The examples of the judged responses; losses are logged by verdict and reason.
 
     Args:
         judgements: Judged responses. Refused and unscored ones give no example.
@@ -44,19 +32,17 @@ def locate(
         span: ``"answer"`` takes the tokens of the judge's answer (of the whole response, where
             the judge names none); ``"response"`` always takes the whole response.
     """
-    examples, losses = locate_with_losses(judgements, model, span)
+    examples, losses = locate_with_losses(judgements, model, span=span)
     lost = losses[losses["reason"] != "located"]
     if len(lost):
         rows = zip(lost["n"], lost["verdict"], lost["reason"], strict=True)
-        words = [f"{n} {verdict} ({reason})" for n, verdict, reason in rows]
-        log.info("%d examples; lost: %s", len(examples), ", ".join(words))
+        counts = [f"{n} {verdict} ({reason})" for n, verdict, reason in rows]
+        log.info("%d examples; lost: %s", len(examples), ", ".join(counts))
     return examples
 
 
 def locate_with_losses(
-    judgements: Iterable[Judgement],
-    model: Any,
-    span: str = "answer",
+    judgements: Iterable[Judgement], model: Any, *, span: str = "answer"
 ) -> tuple[list[Example], pd.DataFrame]:
     """Like `locate`, with a table of what became of the judgements.
 
@@ -73,17 +59,22 @@ def locate_with_losses(
     tokenizer = _tokenizer(model)
     examples: list[Example] = []
     counts: Counter[tuple[str, str]] = Counter()
+    totals: Counter[str] = Counter()
     for judgement in judgements:
-        found = _example(judgement, tokenizer, span)
-        if isinstance(found, Example):
-            examples.append(found)
-        reason = "located" if isinstance(found, Example) else found
+        example = _locate_one(judgement, tokenizer, span)
+        if isinstance(example, Example):
+            examples.append(example)
+        reason = "located" if isinstance(example, Example) else example
         counts[judgement.verdict.value, reason] += 1
-    return examples, _table(counts)
+        totals[judgement.verdict.value] += 1
+    rows = [
+        (verdict, reason, n, n / totals[verdict]) for (verdict, reason), n in sorted(counts.items())
+    ]
+    return examples, pd.DataFrame(rows, columns=["verdict", "reason", "n", "share"])
 
 
 def token_span(
-    text: str, token_ids: Sequence[int], answer: tuple[int, int], tokenizer: Any
+    text: str, token_ids: Sequence[int], *, answer: tuple[int, int], tokenizer: Any
 ) -> tuple[int, int] | None:
     """Tokens ``[start, stop)`` of a response that hold the characters of an answer.
 
@@ -99,34 +90,35 @@ def token_span(
         None where the tokens do not decode to the text.
     """
     decoded = _decode(tokenizer, token_ids)
-    bare = text.strip()  # decoding may take away outer space, and so may whoever kept the text
-    place = decoded.find(bare)
-    if not bare or place < 0 or not 0 <= answer[0] < answer[1] <= len(text):
+    bare = text.strip()  # decoding may strip outer space, and so may whoever stored the text
+    offset = decoded.find(bare)
+    if not bare or offset < 0 or not 0 <= answer[0] < answer[1] <= len(text):
         return None
-    shift = place - text.index(bare)
+    shift = offset - text.index(bare)
     first, end = answer[0] + shift, answer[1] + shift
-    known: dict[int, tuple[int, int]] = {}
 
-    def seen(n: int) -> tuple[int, int]:
-        """Characters that `n` tokens hold wholly, and with the one that they begin."""
-        if n not in known:
-            known[n] = _held(_decode(tokenizer, token_ids[:n]), decoded, n == len(token_ids))
-        return known[n]
+    @cache
+    def characters(n: int) -> tuple[int, int]:
+        """Characters that the first n tokens hold whole, and with the one that they begin."""
+        if n == len(token_ids):
+            return len(decoded), len(decoded)
+        prefix = _decode(tokenizer, token_ids[:n])
+        same = [a == b for a, b in zip(prefix, decoded, strict=False)]
+        whole = same.index(False) if False in same else len(same)
+        return whole, whole + (prefix[whole : whole + 1] == INCOMPLETE)
 
+    # Both numbers only grow with n: bisection decodes a handful of prefixes instead of all.
     counts = range(len(token_ids) + 1)
-    start = bisect.bisect_right(counts, first, key=lambda n: seen(n)[1]) - 1
-    stop = bisect.bisect_left(counts, end, key=lambda n: seen(n)[0])
+    start = bisect.bisect_right(counts, first, key=lambda n: characters(n)[1]) - 1
+    stop = bisect.bisect_left(counts, end, key=lambda n: characters(n)[0])
     return (start, stop) if 0 <= start < stop <= len(token_ids) else None
 
 
-def consistent(judgements: Iterable[Judgement], min_samples: int = 2) -> list[Judgement]:
+def consistent(judgements: Iterable[Judgement], *, min_samples: int = 2) -> list[Judgement]:
     """Judgements of the questions that were always right or always wrong.
 
-    Questions with a refused or unscored sample are left out too, as in arXiv 2512.01797.
-
-    Args:
-        judgements: Several samples of each question.
-        min_samples: Questions with fewer samples are left out.
+    Questions with a refused or unscored sample, or with fewer than `min_samples`, are left out, as
+    in arXiv 2512.01797.
     """
     if min_samples < 1:
         raise HlensError(f"min_samples={min_samples}; expected at least 1")
@@ -141,15 +133,15 @@ def consistent(judgements: Iterable[Judgement], min_samples: int = 2) -> list[Ju
 def one_per_question(judgements: Iterable[Judgement]) -> list[Judgement]:
     """One judgement a question: the first sample of its most frequent answer.
 
-    Answers are compared by their text, case and outer space aside; of equally frequent ones the
-    one that was sampled first is taken, so that no hash seed decides. Refused and unscored samples
-    are taken only where the question has no others.
+    Answers are compared by their text without case and outer space; among equally frequent ones
+    the earliest sample wins, so that no hash seed decides. Refused and unscored samples are taken
+    only where the question has no others.
     """
     chosen: list[Judgement] = []
     for samples in _by_question(judgements):
         usable = [judgement for judgement in samples if judgement.verdict in LABELS] or samples
-        counts = Counter(_said(judgement) for judgement in usable)
-        chosen.append(max(usable, key=lambda judgement: counts[_said(judgement)]))
+        counts = Counter(_answer_text(judgement) for judgement in usable)
+        chosen.append(max(usable, key=lambda judgement: counts[_answer_text(judgement)]))
     return chosen
 
 
@@ -163,52 +155,41 @@ def first_of_each_label(examples: Iterable[Example], n: int = 1) -> list[Example
     kept: list[Example] = []
     counts: Counter[tuple[str, str, bool]] = Counter()
     for example in examples:
-        of = (example.domain, example.question_id, example.hallucinated)
-        counts[of] += 1
-        if counts[of] <= n:
+        key = (example.domain, example.question_id, example.hallucinated)
+        counts[key] += 1
+        if counts[key] <= n:
             kept.append(example)
     return kept
 
 
-def _example(judgement: Judgement, tokenizer: Any, span: str) -> Example | str:
+def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | str:
     """The example, or the reason why there is none."""
     response, question = judgement.response, judgement.response.question
     if judgement.verdict not in LABELS:
         return judgement.verdict.value
-    own = response.token_ids[response.n_prompt :]
-    if not own:
+    ids = response.token_ids[response.n_prompt :]
+    if not ids:
         return "no tokens"
-    place: tuple[int, int] | None = (0, len(own))
+    tokens: tuple[int, int] | None = (0, len(ids))
     if span == "answer" and judgement.answer is not None:
         if tokenizer is None:
             raise HlensError(
-                "locating an answer needs a tokenizer; give one, or use span='response'"
+                "no tokenizer to locate an answer with; give one, or use span='response'"
             )
-        place = token_span(response.text, own, judgement.answer, tokenizer)
-    if place is None:
+        tokens = token_span(response.text, ids, answer=judgement.answer, tokenizer=tokenizer)
+    if tokens is None:
         return "span not found"
     return Example(
         token_ids=torch.tensor(response.token_ids, dtype=torch.long),
         n_prompt=response.n_prompt,
-        start=response.n_prompt + place[0],
-        stop=response.n_prompt + place[1],
+        start=response.n_prompt + tokens[0],
+        stop=response.n_prompt + tokens[1],
         hallucinated=LABELS[judgement.verdict],
         question_id=question.id,
         group=question.group,
         domain=question.domain,
         sample=response.sample,
     )
-
-
-def _held(prefix: str, whole: str, is_all: bool) -> tuple[int, int]:
-    if is_all:
-        return len(whole), len(whole)
-    common = next(
-        (i for i, (a, b) in enumerate(zip(prefix, whole, strict=False)) if a != b),
-        min(len(prefix), len(whole)),
-    )
-    begun = common + (prefix[common : common + 1] == BROKEN)
-    return common, begun
 
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
@@ -221,7 +202,7 @@ def _tokenizer(model: Any) -> Any:
         return model.tokenizer
     if model is None or hasattr(model, "decode"):
         return model
-    raise HlensError(f"cannot locate with a {type(model).__name__}; give a model or its tokenizer")
+    raise HlensError(f"got a {type(model).__name__}; expected a model or its tokenizer")
 
 
 def _by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
@@ -233,18 +214,7 @@ def _by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
     return [sorted(samples, key=lambda j: j.response.sample) for samples in groups.values()]
 
 
-def _said(judgement: Judgement) -> str:
+def _answer_text(judgement: Judgement) -> str:
     text = judgement.response.text
     start, stop = judgement.answer or (0, len(text))
     return " ".join(text[start:stop].casefold().split())
-
-
-def _table(counts: Counter[tuple[str, str]]) -> pd.DataFrame:
-    totals: Counter[str] = Counter()
-    for (verdict, _), n in counts.items():
-        totals[verdict] += n
-    rows = [
-        {"verdict": verdict, "reason": reason, "n": n, "share": n / totals[verdict]}
-        for (verdict, reason), n in sorted(counts.items())
-    ]
-    return pd.DataFrame(rows, columns=["verdict", "reason", "n", "share"])

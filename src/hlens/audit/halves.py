@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from hlens.audit.refits import shared_part
 from hlens.evaluation import split_halves
 from hlens.probe import SparseProbe
-from hlens.probe.finding import fresh
+from hlens.probe.finding import copy_unfitted
 from hlens.types import Contributions, Estimate, NeuronSet
 from hlens.types.labels import Agreement
 
@@ -39,7 +39,7 @@ def set_agreement(
         HlensError: One class only in a half.
     """
     if isinstance(probe, SparseProbe) and isinstance(probe.C, float | int):
-        probe = fresh(probe).set_params(C=2 * float(probe.C))
+        probe = copy_unfitted(probe).set_params(C=2 * float(probe.C))
     whole = replace(data, domains=("all",) * len(data))
     pairs = split_halves(whole, probe, repeats=repeats, seed=seed).sets["all"]
     drawn = [

@@ -54,7 +54,7 @@ def folds(labels: Bool[Tensor, " example"], groups: Sequence[str], seed: int) ->
     reason = ""
     for count in range(FOLDS, 1, -1):
         try:
-            return assign_folds(labels.numpy().astype(int), groups, count, seed)
+            return assign_folds(labels.numpy().astype(int), groups, n_folds=count, seed=seed)
         except HlensError as error:
             reason = str(error)
     raise NotAvailableError(f"nothing can be chosen inside the training part: {reason}")

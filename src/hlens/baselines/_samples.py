@@ -11,7 +11,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.judges import answer_span
 from hlens.model import Model, Settings
-from hlens.sampling import more
+from hlens.sampling import sample_more
 from hlens.types import Example, Response
 
 
@@ -48,8 +48,8 @@ def other_samples(
     if settings.temperature == 0:  # all samples are the same, and count as one
         settings = replace(settings, temperature=1.0)
         pool = [response for response in pool if response.sample == 0]
-    drawn = more(
-        model, pool, n + 1, seed=seed, settings=settings, completion=completion, progress=progress
+    drawn = sample_more(
+        model, pool, n=n + 1, seed=seed, settings=settings, completion=completion, progress=progress
     )
     by_question: dict[tuple[str, str], list[Response]] = {}
     for response in sorted([*pool, *drawn], key=lambda response: response.sample):

@@ -21,7 +21,7 @@ from hlens.behaviours._suite import ANSWER_ONLY, single_turn
 from hlens.domains import Row, group_name
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
-from hlens.prompts import lettered
+from hlens.prompts import format_options
 from hlens.types import Question, Response, Verdict
 
 
@@ -74,7 +74,7 @@ def _question(row: Row, number: int) -> Question:
     return Question(
         id=f"faitheval-{row['id'] or number}",
         domain="misleading_context",
-        text=f"{asked}\n{lettered(options)}",
+        text=f"{asked}\n{format_options(options)}",
         answers=tuple(options[:asserted] + options[asserted + 1 :]),
         choices=tuple(options),
         context=text(row, "context"),

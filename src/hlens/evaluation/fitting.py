@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.probe import SparseProbe
-from hlens.probe.finding import prepared
+from hlens.probe.finding import prepare_probe
 from hlens.types import Contributions, Detector, NeuronSet
 
 
@@ -33,7 +33,7 @@ def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
     check_both_classes(labels, "a probe")
     fitted: Any
     if isinstance(probe, SparseProbe):
-        fitted = prepared(probe, data)
+        fitted = prepare_probe(probe, data)
         fitted.fit(data.neuron_major.T, labels, groups=np.asarray(data.groups))
     else:
         fitted = clone(probe)

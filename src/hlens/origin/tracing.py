@@ -141,9 +141,7 @@ def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Est
     scores = np.empty(len(base))
     for part in range(int(fold.max()) + 1):
         train, held_out = narrow.select(fold != part), narrow.select(fold == part)
-        scores[(fold == part).numpy()] = refit_scores(
-            train, held_out, indices=range(len(chosen))
-        )
+        scores[(fold == part).numpy()] = refit_scores(train, held_out, neurons=range(len(chosen)))
     return _out_of_fold_auroc(scores, base, fold)
 
 

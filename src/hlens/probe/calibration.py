@@ -15,7 +15,7 @@ KNOTS = 201
 
 
 def calibrate(
-    scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, method: Method = "platt"
+    scores: np.ndarray, labels: np.ndarray, *, fold: np.ndarray, method: Method = "platt"
 ) -> Calibration:
     """Fit a map from out-of-fold scores to probabilities.
 
@@ -25,7 +25,7 @@ def calibrate(
         fold: Fold of each example; the calibration error is measured on each fold with a map
             fitted on the others.
         method: ``"platt"``, a logistic curve with Platt's (1999) smoothed targets; or
-            ``"isotonic"``, the best non-decreasing map, for some hundreds of examples and more.
+            ``"isotonic"``, the best non-decreasing map, which needs some hundreds of examples.
 
     Returns:
         The map fitted on all examples, with its expected calibration error on held-out folds.
@@ -34,7 +34,7 @@ def calibrate(
         >>> draw = np.random.default_rng(0)
         >>> scores = draw.normal(size=900)
         >>> labels = draw.random(900) < expit(2 * scores)
-        >>> fitted = calibrate(scores, labels, np.arange(900) % 5)
+        >>> fitted = calibrate(scores, labels, fold=np.arange(900) % 5)
         >>> import torch
         >>> abs(float(fitted(torch.ones(1))[0]) - float(expit(2.0))) < 0.08, fitted.ece < 0.1
         (True, True)
@@ -44,11 +44,11 @@ def calibrate(
     held_out = np.empty(len(scores))
     for k in np.unique(fold):
         rest = fold != k
-        at, to = _knots(scores[rest], labels[rest], method)
-        held_out[~rest] = np.interp(scores[~rest], at, to)
-    at, to = _knots(scores, labels, method)
+        held_out[~rest] = np.interp(scores[~rest], *_fit_knots(scores[rest], labels[rest], method))
+    score_knots, probability_knots = _fit_knots(scores, labels, method)
     error = expected_calibration_error(held_out, labels)
-    return Calibration(tuple(at.tolist()), tuple(to.tolist()), method, error)
+    knots = tuple(score_knots.tolist()), tuple(probability_knots.tolist())
+    return Calibration(*knots, method=method, ece=error)
 
 
 def expected_calibration_error(
@@ -59,24 +59,26 @@ def expected_calibration_error(
     >>> round(expected_calibration_error(np.full(10, 0.3), np.arange(10) < 5), 6)
     0.2
     """
+    if np.ptp(probabilities) == 0:  # bins of equal probabilities would differ by order alone
+        return float(abs(probabilities.mean() - labels.mean()))
     order = np.argsort(probabilities, kind="stable")
     bins = np.array_split(order, min(n_bins, len(order)))
-    apart = [len(b) * abs(probabilities[b].mean() - labels[b].mean()) for b in bins]
-    # One value for all examples is one bin, however many are cut from it.
-    if np.ptp(probabilities) == 0:
-        return float(abs(probabilities.mean() - labels.mean()))
-    return float(sum(apart) / len(order))
+    distance = [len(b) * abs(probabilities[b].mean() - labels[b].mean()) for b in bins]
+    return float(sum(distance) / len(order))
 
 
-def _knots(scores: np.ndarray, labels: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
+def _fit_knots(
+    scores: np.ndarray, labels: np.ndarray, method: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The map as knots: scores, and the probability at each."""
     if method == "platt":
-        return _platt(scores, labels)
+        return _fit_platt(scores, labels)
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(scores, labels.astype(float))
-    at, to = fitted.X_thresholds_, fitted.y_thresholds_
-    return (at, to) if len(at) > 1 else (np.r_[at, at + 1.0], np.r_[to, to])
+    x, p = fitted.X_thresholds_, fitted.y_thresholds_
+    return (x, p) if len(x) > 1 else (np.r_[x, x + 1.0], np.r_[p, p])
 
 
-def _platt(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fit_platt(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Platt (1999), "Probabilistic outputs for support vector machines": smoothed targets."""
     positive = float(np.sum(labels))
     high, low = (positive + 1) / (positive + 2), 1 / (len(labels) - positive + 2)
@@ -84,13 +86,17 @@ def _platt(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarr
     centre, width = float(scores.mean()), float(scores.std()) or 1.0
     x = (scores - centre) / width
 
-    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
-        z = np.exp(at[0]) * x + at[1]  # the slope is positive: a map never turns scores around
+    def loss_and_gradient(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, intercept = np.exp(parameters[0]), parameters[1]  # positive: the map never falls
+        z = slope * x + intercept
         r = expit(z) - target
         value = np.mean(np.logaddexp(0.0, z) - target * z)
-        return float(value), np.array([np.mean(r * x) * np.exp(at[0]), np.mean(r)])
+        return float(value), np.array([np.mean(r * x) * slope, np.mean(r)])
 
-    found = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-10, 10), (-50, 50)])
+    bounds = [(-10, 10), (-50, 50)]
+    log_slope, intercept = minimize(
+        loss_and_gradient, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds
+    ).x
     margin = 2.0 * width
-    at = np.linspace(scores.min() - margin, scores.max() + margin, KNOTS)
-    return at, expit(np.exp(found.x[0]) * (at - centre) / width + found.x[1])
+    knots = np.linspace(scores.min() - margin, scores.max() + margin, KNOTS)
+    return knots, expit(np.exp(log_slope) * (knots - centre) / width + intercept)

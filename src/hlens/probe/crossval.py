@@ -8,6 +8,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from hlens.errors import HlensError
+from hlens.probe.solution import Solution
+from hlens.probe.training import TrainingSet, at_C, decision_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +58,17 @@ class CrossValidation:
             raise HlensError(f"rule {rule!r} is unknown; expected 'best' or '1se'")
         return int(np.argmax(self.mean >= self.mean[best] - self.standard_error[best]))
 
+    def position(self, C: float) -> int:
+        """Position of the point of the grid that is nearest to a C."""
+        return int(np.argmin(np.abs(np.log(self.C / C))))
+
 
 def assign_folds(
-    y: np.ndarray, groups: Sequence[object] | np.ndarray | None, n_folds: int, seed: int | None
+    y: np.ndarray,
+    groups: Sequence[object] | np.ndarray | None,
+    *,
+    n_folds: int,
+    seed: int | None,
 ) -> np.ndarray:
     """The fold that holds out each example; whole groups only, classes kept in balance.
 
@@ -99,10 +109,59 @@ def assign_folds(
 
 
 def fold_aurocs(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """AUROC of each fold on its own scores, ``[C, fold]``."""
-    return np.array(
-        [
-            [roc_auc_score(y[fold == k], row[fold == k]) for k in range(int(fold.max()) + 1)]
-            for row in scores
-        ]
+    """AUROC of each fold on its own scores; folds by number."""
+    folds = range(int(fold.max()) + 1)
+    return np.array([roc_auc_score(y[fold == k], scores[fold == k]) for k in folds])
+
+
+def cross_validate(
+    training: TrainingSet, fold: np.ndarray, C: np.ndarray
+) -> tuple[CrossValidation, list[Solution]]:
+    """The cross-validation at each C (ascending) and the solutions on everyone, in lockstep.
+
+    An example of negative fold takes part nowhere. The grid ends early where the first of the fits
+    has explained its deviance (`Options.explained`).
+    """
+    return cross_validate_many(training, [fold], [C])[0]
+
+
+def cross_validate_many(
+    training: TrainingSet, folds: Sequence[np.ndarray], grids: Sequence[np.ndarray]
+) -> list[tuple[CrossValidation, list[Solution]]]:
+    """Several cross-validations over one matrix, all of them in lockstep."""
+    masks, schedules = [], []
+    for fold, C in zip(folds, grids, strict=True):
+        inside = fold >= 0
+        masks += [*(inside & (fold != k) for k in range(int(fold.max()) + 1)), inside]
+        schedules += [at_C(C)] * (int(fold.max()) + 2)
+    solved = iter(training.solve(np.stack(masks), schedules))
+    results = []
+    for fold, C in zip(folds, grids, strict=True):
+        paths = [next(solved) for _ in range(int(fold.max()) + 2)]  # the last is on everyone
+        length = min(len(path) for path in paths)
+        *of_folds, on_everyone = [path[:length] for path in paths]
+        scores = np.full((length, len(fold)), np.nan)
+        for k, path in enumerate(of_folds):
+            held_out = np.flatnonzero(fold == k)
+            scores[:, held_out] = decision_scores(training.design, path, held_out)
+        validation = CrossValidation(
+            C=C[:length],
+            fold=fold,
+            scores=scores,
+            auroc=np.array([fold_aurocs(row, training.y, fold) for row in scores]),
+            n_selected=np.array([[len(s.features) for s in path] for path in of_folds]).T,
+            gaps=np.array([[s.gap for s in path] for path in of_folds]).T,
+            ended=why_ended(training, C, length),
+        )
+        results.append((validation, on_everyone))
+    return results
+
+
+def why_ended(training: TrainingSet, C: np.ndarray, length: int) -> str:
+    """Why a path has fewer points than its grid; empty where it has all."""
+    if length == len(C):
+        return ""
+    return (
+        f"the grid ends at C={C[length - 1]:.4g} of {C[-1]:.4g}: a fit there explains more than "
+        f"{training.options.explained:.1%} of the deviance, and beyond it weights only grow"
     )

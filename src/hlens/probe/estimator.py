@@ -8,20 +8,26 @@ import torch
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.probe import liblinear
-from hlens.probe.crossval import CrossValidation, assign_folds
+from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
-from hlens.probe.options import check_options, two_classes
-from hlens.probe.solver import Options, Solution
-from hlens.probe.target import nearest_count
-from hlens.probe.task import Task, at_C, cross_validate
-from hlens.probe.threads import one_thread
+from hlens.probe.resources import one_thread
+from hlens.probe.solution import Options
+from hlens.probe.training import TrainingSet, at_C, nearest_count, solve_liblinear
 
 ArrayLike = Any  # what scikit-learn calls array-like: arrays, tensors, frames, nested lists
+
+KNOWN: dict[str, tuple[object, ...]] = {
+    "penalty": ("l1", "l2"),
+    "scale": (None, "feature", "layer"),
+    "solver": ("exact", "liblinear"),
+    "rule": ("best", "1se"),
+}
+FLOATS = (np.float64, np.float32, np.float16)
 
 
 class SparseProbe(ClassifierMixin, BaseEstimator):
@@ -35,9 +41,9 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         C: Inverse penalty, or ``"cv"``: chosen by cross-validation over a grid, by `rule`.
         l1_ratio: 1 is the lasso; smaller values mix in a squared penalty (elastic net).
         penalty: ``"l1"`` (elastic net included), or ``"l2"``: the dense ceiling.
-        scale: ``None`` penalises neurons as they are (arXiv 2512.01797); ``"feature"`` divides the
-            penalty of each by its standard deviation, ``"layer"`` by its layer's root mean
-            variance. Weights are always in the units of the data.
+        scale: ``None`` penalises neurons as they are (arXiv 2512.01797); ``"feature"`` multiplies
+            the penalty of each by its standard deviation, as if it were standardised, ``"layer"``
+            by its layer's root mean variance. Weights are always in the units of the data.
         class_weight: None, ``"balanced"``, or a weight for each class.
         fit_intercept: Whether there is an intercept.
         solver: ``"exact"``, or ``"liblinear"``: scikit-learn's, which penalises the intercept too,
@@ -73,10 +79,11 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         ([7], True)
     """
 
-    @no_type_check  # scikit-learn's rule: the options are kept as they come, and `fit` checks them
+    @no_type_check  # scikit-learn's rule: options are stored as given, and `fit` checks them
     def __init__(
         self,
         C: float | int | str = 1.0,
+        *,
         l1_ratio: float | int = 1.0,
         penalty: str = "l1",
         scale: str | None = None,
@@ -135,44 +142,62 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
 
         Raises:
             HlensError: NaN or infinity (which example, which neuron), one class, more than two
-                classes, fewer groups than folds, or an option that is none.
+                classes, fewer groups than folds, or an unknown option.
             ConvergenceError: The gap is above `tol` after `max_iter` rounds.
         """
-        task = self.task(X, y, sample_weight)
+        training = self.training_set(X, y, sample_weight)
         self.cv_: CrossValidation | None = None
         if self.n_neurons is not None:
-            solution = nearest_count(task, self.n_neurons)
+            solution = nearest_count(training, self.n_neurons)
         elif self.C == "cv":
-            solution = self._choose(task, groups)
+            fold = assign_folds(training.y, groups, n_folds=int(self.cv), seed=self.random_state)
+            grid = training.grid(int(self.n_points), float(self.path_ratio))[0]
+            self.cv_, path = cross_validate(training, fold, grid)
+            solution = path[self.cv_.choose(self.rule)]
+        elif self.solver == "liblinear":
+            solution = solve_liblinear(training, float(self.C), seed=self.random_state or 0)
         else:
-            solution = self._fit_one(task, float(self.C))
-        self._keep(task, solution)
+            solution = training.solve(training.everyone, at_C(float(self.C)))[0][0]
+        self.solution_ = solution
+        self.coef_ = np.zeros((1, training.design.n_features))
+        self.coef_[0, solution.features] = solution.values
+        self.intercept_ = np.array([solution.bias])
+        self.C_ = float(1.0 / (solution.penalty * training.weights(training.everyone).sum()))
+        self.gap_ = float(solution.gap)
+        self.lambda_ratio_ = float(solution.ratio)
+        self.n_selected_ = int(np.count_nonzero(self.coef_))
+        self.n_iter_ = max(1, solution.rounds)
         return self
 
-    def task(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-    ) -> Task:
-        """The checked problem of these examples; sets ``classes_`` and ``n_features_in_``."""
-        check_options(self.get_params())
+    def training_set(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> TrainingSet:
+        """The checked training set of these options; sets ``classes_`` and ``n_features_in_``."""
+        self._check_options()
         design, labels, weight = self._check_input(X, y, sample_weight)
         cost = self.class_weight
         if isinstance(cost, Mapping):
-            cost = {k: float(cost.get(label, 1.0)) for k, label in enumerate(self.classes_)}
+            first, second = (float(cost.get(label, 1.0)) for label in self.classes_)
+            cost = first, second
         elif cost not in (None, "balanced"):
             raise HlensError(
                 f"class_weight={cost!r} is unknown; expected None, 'balanced' or a weight a class"
             )
-        options = Options(
-            l1_ratio=1.0 if self.penalty == "l2" else float(self.l1_ratio),
-            fit_intercept=bool(self.fit_intercept),
-            tol=float(self.tol),
-            max_rounds=int(self.max_iter),
-        )
-        return Task(
-            design, labels, weight, cost, self.scale, self.n_layers, self._penalty(), options
+        penalty = "l2" if self.penalty == "l2" or self.l1_ratio == 0 else "l1"
+        return TrainingSet(
+            design=design,
+            y=labels,
+            sample_weight=weight,
+            class_weight=cost,
+            scale=self.scale,
+            n_layers=self.n_layers,
+            penalty=penalty,
+            options=Options(
+                l1_ratio=1.0 if self.penalty == "l2" else float(self.l1_ratio),
+                fit_intercept=bool(self.fit_intercept),
+                tol=float(self.tol),
+                max_rounds=int(self.max_iter),
+            ),
         )
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
@@ -180,11 +205,13 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         chosen = np.flatnonzero(self.coef_[0])
         if isinstance(X, Tensor):
-            self._check_width(X.shape[-1])
+            if X.shape[-1] != self.n_features_in_:
+                raise HlensError(
+                    f"X has {X.shape[-1]} features, the probe reads {self.n_features_in_}"
+                )
             picked = X[:, torch.from_numpy(chosen).to(X.device)].double().cpu().numpy()
         else:
-            floats = [np.float64, np.float32, np.float16]
-            checked: Any = validate_data(self, X, reset=False, dtype=floats)  # type: ignore[arg-type]
+            checked: Any = validate_data(self, X, reset=False, dtype=FLOATS)  # type: ignore[arg-type]
             picked = checked[:, chosen].astype(np.float64)
         with one_thread():
             return picked @ self.coef_[0, chosen] + self.intercept_[0]
@@ -199,53 +226,50 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         positive = expit(self.decision_function(X))
         return np.stack([1.0 - positive, positive], axis=1)
 
-    def _penalty(self) -> str:
-        return "l2" if self.penalty == "l2" or self.l1_ratio == 0 else "l1"
+    def _check_options(self) -> None:
+        for name, values in KNOWN.items():
+            if getattr(self, name) not in values:
+                raise HlensError(f"{name}={getattr(self, name)!r} is unknown; expected {values}")
+        C, l1_ratio = self.C, self.l1_ratio
+        if C != "cv" and not (isinstance(C, (int, float)) and 0 < C < np.inf):
+            raise HlensError(f"C={C!r}; expected a positive number or 'cv'")
+        if not 0 <= l1_ratio <= 1:
+            raise HlensError(f"l1_ratio={l1_ratio}; expected a number from 0 to 1")
+        if self.solver == "liblinear" and (C == "cv" or self.n_neurons or l1_ratio != 1):
+            raise HlensError(
+                "solver='liblinear' fits one given C with l1_ratio=1, as the paper does; use "
+                "solver='exact' for a path, cross-validation or the elastic net"
+            )
 
     def _check_input(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Design, np.ndarray, np.ndarray]:
+        # scikit-learn would copy a tensor, and look for NaN in a copy: the passes look on the way.
         if isinstance(X, Tensor):
             y = np.asarray(y)
             if X.ndim != 2 or len(X) != len(y):
                 raise HlensError(
-                    f"expected [example, feature] with a label for each example, got "
-                    f"{tuple(X.shape)} and {len(y)} labels"
+                    f"got {tuple(X.shape)} and {len(y)} labels; expected [example, feature] with a "
+                    "label for each example"
                 )
             self.n_features_in_ = X.shape[1]
         else:
-            floats = [np.float64, np.float32, np.float16]
-            X, y = validate_data(self, X, y, dtype=floats, ensure_all_finite=False)
+            X, y = validate_data(self, X, y, dtype=FLOATS, ensure_all_finite=False)
         if y is None:
             raise HlensError("the labels are None; give a label for each example")
-        self.classes_, codes = two_classes(y)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) > 2:
+            raise HlensError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(y)} with {len(self.classes_)} classes; give two kinds of label"
+            )
+        if len(self.classes_) < 2:
+            raise HlensError(
+                f"only one class ({self.classes_[0]!r}) among the {len(y)} examples; "
+                "a probe needs examples of both"
+            )
         weight = _check_sample_weight(
             sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
         )
         return Design(as_matrix(X)), codes.astype(float), weight
-
-    def _check_width(self, width: int) -> None:
-        if width != self.n_features_in_:
-            raise HlensError(f"X has {width} features, the probe reads {self.n_features_in_}")
-
-    def _fit_one(self, task: Task, C: float) -> Solution:
-        if self.solver == "liblinear":
-            return liblinear.fit(task, C, bool(self.fit_intercept), self.random_state or 0)
-        return task.solve(task.everyone(), at_C(C))[0][0]
-
-    def _choose(self, task: Task, groups: Any) -> Solution:
-        fold = assign_folds(task.y, groups, int(self.cv), self.random_state)
-        grid = task.grid(int(self.n_points), float(self.path_ratio))[0]
-        self.cv_, path = cross_validate(task, fold, grid)
-        return path[self.cv_.choose(self.rule)]
-
-    def _keep(self, task: Task, solution: Solution) -> None:
-        self.solution_ = solution
-        self.coef_ = np.zeros((1, task.design.n_features))
-        self.coef_[0, solution.features] = solution.values
-        self.intercept_ = np.array([solution.bias])
-        self.C_ = float(1.0 / (solution.penalty * task.weights(task.everyone()).sum()))
-        self.gap_ = float(solution.gap)
-        self.lambda_ratio_ = float(solution.penalty / solution.penalty_max)
-        self.n_selected_ = int(np.count_nonzero(self.coef_))
-        self.n_iter_ = max(1, solution.rounds)

@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.metrics import roc_auc_score
 
 from hlens.errors import HlensError
 from hlens.probe.calibration import Method, calibrate
-from hlens.probe.crossval import assign_folds
+from hlens.probe.crossval import assign_folds, cross_validate, fold_aurocs
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.task import cross_validate
 from hlens.types import Contributions, Detector
 
 
 def find(
     data: Contributions,
     probe: SparseProbe | None = None,
+    *,
     calibration: Method | None = "platt",
 ) -> Detector:
     """Find the neurons whose contributions tell hallucinations from true answers.
@@ -28,11 +27,11 @@ def find(
 
     Args:
         data: Contributions of labelled examples.
-        probe: What to fit; it is left as it is. ``SparseProbe(C="cv")`` when None.
+        probe: What to fit; it is not changed. ``SparseProbe(C="cv")`` when None.
         calibration: ``"platt"``, ``"isotonic"`` or None.
 
     Returns:
-        The detector. Its ``fit`` tells C, lambda over lambda_max, the duality gap, the numbers of
+        The detector. Its ``fit`` holds C, lambda over lambda_max, the duality gap, the numbers of
         examples and selected neurons, and the cross-validated AUROC (at a C chosen by the same
         folds: a little optimistic; `hlens.selection.nested_scores` gives the honest one).
 
@@ -41,61 +40,62 @@ def find(
             folds.
         ConvergenceError: No certificate within the probe's limits.
     """
-    probe = prepared(probe, data)
+    probe = prepare_probe(probe, data)
     X, labels = data.neuron_major.T, data.labels.cpu().numpy()
-    groups = np.asarray(data.groups, dtype=object)
+    groups = np.asarray(data.groups, dtype=object).astype(str)
     if len(np.unique(labels)) < 2:
         what = "hallucinations" if labels.any() else "true answers"
         raise HlensError(
             f"all {len(labels)} examples are {what}: a probe needs both; sample more questions"
         )
-    fold = assign_folds(labels.astype(float), groups.astype(str), probe.cv, probe.random_state)
-    probe.fit(X, labels, groups=groups.astype(str))
-    held_out = out_of_fold(probe, X, labels, fold)
-    auroc = [roc_auc_score(labels[fold == k], held_out[fold == k]) for k in range(probe.cv)]
+    fold = assign_folds(labels.astype(float), groups, n_folds=probe.cv, seed=probe.random_state)
+    probe.fit(X, labels, groups=groups)
+    scores = out_of_fold_scores(probe, X, labels, fold=fold)
     return Detector(
         weights=torch.from_numpy(probe.coef_[0]).float().reshape(data.n_layers, data.d_mlp),
         bias=float(probe.intercept_[0]),
         metric=data.metric,
         region=data.region,
         domains=tuple(sorted(set(data.domains))),
-        threshold=best_threshold(held_out, labels),
-        calibration=None if calibration is None else calibrate(held_out, labels, fold, calibration),
-        fit=described(probe, len(labels), len(set(data.groups)), np.asarray(auroc)),
+        threshold=best_threshold(scores, labels),
+        calibration=None
+        if calibration is None
+        else calibrate(scores, labels, fold=fold, method=calibration),
+        fit=summarise_fit(probe, data, fold_aurocs(scores, labels, fold)),
         provenance=data.provenance,
     )
 
 
-def prepared(probe: SparseProbe | None, data: Contributions) -> SparseProbe:
-    """A fresh copy of the probe that knows the layers of these contributions."""
-    copy = SparseProbe(C="cv") if probe is None else fresh(probe)
+def prepare_probe(probe: SparseProbe | None, data: Contributions) -> SparseProbe:
+    """An unfitted copy of the probe that knows the layers of these contributions."""
+    copy = SparseProbe(C="cv") if probe is None else copy_unfitted(probe)
     if copy.scale == "layer" and copy.n_layers is None:
         copy.set_params(n_layers=data.n_layers)
     return copy
 
 
-def fresh(probe: SparseProbe) -> SparseProbe:
+def copy_unfitted(probe: SparseProbe) -> SparseProbe:
     """An unfitted copy with the same options."""
     copy = clone(probe)
     if not isinstance(copy, SparseProbe):
-        raise HlensError(f"expected a SparseProbe, got {type(probe).__name__}")
+        raise HlensError(f"got a {type(probe).__name__}; expected a SparseProbe")
     return copy
 
 
-def out_of_fold(
-    probe: SparseProbe, X: torch.Tensor, labels: np.ndarray, fold: np.ndarray
+def out_of_fold_scores(
+    probe: SparseProbe, X: torch.Tensor, labels: np.ndarray, *, fold: np.ndarray
 ) -> np.ndarray:
     """Score of each example by a probe of the fitted C that did not see its fold."""
     if probe.cv_ is not None and np.array_equal(probe.cv_.fold, fold):
-        return probe.cv_.scores[int(np.argmin(np.abs(np.log(probe.cv_.C / probe.C_))))]
+        return probe.cv_.scores[probe.cv_.position(probe.C_)]
     if probe.solver == "exact":
-        validation, _ = cross_validate(probe.task(X, labels), fold, np.array([probe.C_]))
-        return validation.scores[0]
+        training = probe.training_set(X, labels)
+        return cross_validate(training, fold, np.array([probe.C_]))[0].scores[0]
     scores = np.empty(len(labels))
     for k in range(int(fold.max()) + 1):
         rest = torch.from_numpy(np.flatnonzero(fold != k))
         held_out = torch.from_numpy(np.flatnonzero(fold == k))
-        fitted = fresh(probe).fit(X[rest], labels[rest])
+        fitted = copy_unfitted(probe).fit(X[rest], labels[rest])
         scores[held_out] = fitted.decision_function(X[held_out])
     return scores
 
@@ -113,18 +113,18 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
         return float(s[0])
     true_negative = np.cumsum(1 - y)[cuts] / np.sum(1 - y)
     true_positive = 1 - np.cumsum(y)[cuts] / np.sum(y)
-    at = cuts[int(np.argmax(true_negative + true_positive))]
-    return float((s[at] + s[at + 1]) / 2)
+    best = cuts[int(np.argmax(true_negative + true_positive))]
+    return float((s[best] + s[best + 1]) / 2)
 
 
-def described(probe: SparseProbe, n: int, n_groups: int, auroc: np.ndarray) -> dict[str, Any]:
+def summarise_fit(probe: SparseProbe, data: Contributions, auroc: np.ndarray) -> dict[str, Any]:
     """How a detector was found, in plain JSON values."""
     fit = {
         "C": probe.C_,
         "lambda_ratio": probe.lambda_ratio_,
         "gap": None if np.isnan(probe.gap_) else probe.gap_,
-        "n": n,
-        "n_groups": n_groups,
+        "n": len(data),
+        "n_groups": len(set(data.groups)),
         "n_selected": probe.n_selected_,
         "n_positive": int((probe.coef_ > 0).sum()),
         "cv_auroc": float(auroc.mean()),
@@ -138,7 +138,8 @@ def described(probe: SparseProbe, n: int, n_groups: int, auroc: np.ndarray) -> d
         "seed": probe.random_state or 0,
     }
     if probe.cv_ is not None:
-        at = int(np.argmin(np.abs(np.log(probe.cv_.C / probe.C_))))
-        last = at == len(probe.cv_.C) - 1 and not probe.cv_.ended  # nothing lies beyond an end
-        fit |= {"rule": probe.rule, "C_at_edge_of_grid": at == 0 or last}
+        position = probe.cv_.position(probe.C_)
+        # Where the grid ended early nothing lies beyond: that edge is no warning.
+        last = position == len(probe.cv_.C) - 1 and not probe.cv_.ended
+        fit |= {"rule": probe.rule, "C_at_edge_of_grid": position == 0 or last}
     return fit

@@ -1,7 +1,7 @@
-"""Neurons that speak together: groups of correlated neurons, and what each adds to the others.
+"""Groups of correlated neurons, and what each neuron adds to the others.
 
-L1 takes one of several neurons that say the same and drops the rest; which one is chance. A group
-names them all, with one to stand for it.
+Of several neurons that carry the same information L1 keeps one and drops the rest; which one is
+chance. A group names them all, with one as its representative.
 """
 
 import numpy as np
@@ -14,20 +14,20 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.probe.design import Design
-from hlens.probe.threads import one_thread
+from hlens.probe.resources import one_thread
 from hlens.types import Contributions, NeuronSet
 
-RIDGE = 1e-2  # of the standardised neurons: keeps a separable fit finite
+RIDGE = 1e-2  # on standardised neurons: keeps a separable fit finite
 
 
 def correlated_groups(
-    data: Contributions, neurons: NeuronSet, min_correlation: float = 0.7
+    data: Contributions, neurons: NeuronSet, *, min_correlation: float = 0.7
 ) -> pd.DataFrame:
     """Groups of neurons that correlate with the given ones, over the whole model.
 
     Every neuron of the model whose correlation with one of `neurons` reaches `min_correlation`
     (in size) is taken in; all are grouped by average linkage at the same level. A group's
-    representative is its member of the highest gain alone, among the given neurons.
+    representative is the given neuron with the highest gain alone.
 
     Args:
         data: Contributions of labelled examples; those of a held-out part, where there is one.
@@ -40,7 +40,7 @@ def correlated_groups(
         ``conditional``: the log-likelihood (nats, over all examples; second-order approximations)
         that it adds to the representatives of the other groups, and to those together with the
         other members of its own group. Alone large and conditional near zero: others of the group
-        say the same.
+        carry the same information.
 
     Raises:
         HlensError: No neurons, or another shape of model.
@@ -53,49 +53,74 @@ def correlated_groups(
             f"{data.n_layers} x {data.d_mlp}; use those of one model"
         )
     if not 0 < min_correlation <= 1:
-        raise HlensError(f"min_correlation={min_correlation}: expected a number in (0, 1]")
+        raise HlensError(f"min_correlation={min_correlation}; expected a number in (0, 1]")
     with one_thread():
-        return _grouped(data, neurons, min_correlation)
+        return _group(data, np.array([a * data.d_mlp + b for a, b in neurons]), min_correlation)
 
 
-def _grouped(data: Contributions, neurons: NeuronSet, min_correlation: float) -> pd.DataFrame:
-    given = np.array([a * data.d_mlp + b for a, b in neurons])
+def _group(data: Contributions, given: np.ndarray, min_correlation: float) -> pd.DataFrame:
     design = Design(data.neuron_major)
-    members = np.union1d(given, neighbours(design, given, min_correlation))
-    Z = standardised(design.rows(members))
+    members = np.union1d(given, find_neighbours(design, given, min_correlation))
+    Z = standardise(design.gather(members))
     correlation = np.clip(Z @ Z.T / Z.shape[1], -1.0, 1.0)
-    group = clustered(correlation, min_correlation)
-    # A group of neighbours alone says nothing of the given neurons: it is left out.
+    group = cluster(correlation, min_correlation)
+
+    # A group of neighbours alone tells nothing about the given neurons: it is left out.
     kept = np.isin(group, group[np.isin(members, given)])
     members, Z, group = members[kept], Z[kept], group[kept]
     correlation = correlation[np.ix_(kept, kept)]
+
     labels = data.labels.cpu().numpy().astype(float)
-    return _table(members, given, group, correlation, Z, labels, data.d_mlp)
+    is_given = np.isin(members, given)
+    gain = gain_of_each(Z, np.empty((0, Z.shape[1])), labels)
+    representatives: dict[int, int] = {}
+    for g in np.unique(group):
+        candidates = np.flatnonzero((group == g) & is_given)
+        representatives[g] = int(candidates[np.argmax(gain[candidates])])
+
+    tables = []
+    ordered = sorted(representatives.items(), key=lambda item: members[item[1]])
+    for number, (g, representative) in enumerate(ordered):
+        own = np.flatnonzero(group == g)
+        others = Z[[i for h, i in representatives.items() if h != g]]
+        columns = {
+            "group": number,
+            "layer": members[own] // data.d_mlp,
+            "neuron": members[own] % data.d_mlp,
+            "given": is_given[own],
+            "representative": own == representative,
+            "correlation": correlation[own, representative],
+            "alone": gain_of_each(Z[own], others, labels),
+            "conditional": loss_without_each(Z[own], others, labels),
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
-def standardised(rows: np.ndarray) -> np.ndarray:
-    """Rows of mean 0 and variance 1; a constant row becomes zero."""
+def standardise(rows: np.ndarray) -> np.ndarray:
+    """Rows of mean 0 and variance 1, in float64; a constant row becomes zero."""
+    rows = rows.astype(np.float64)
     centred = rows - rows.mean(axis=1, keepdims=True)
     deviation = centred.std(axis=1, keepdims=True)
     return centred / np.where(deviation > 0, deviation, 1.0)
 
 
-def neighbours(design: Design, given: np.ndarray, min_correlation: float) -> np.ndarray:
+def find_neighbours(design: Design, given: np.ndarray, min_correlation: float) -> np.ndarray:
     """Features whose correlation with one of the given ones reaches the level: one pass."""
-    Z = torch.from_numpy(standardised(design.rows(given))).to(design.device, design.dtype)
+    Z = torch.from_numpy(standardise(design.gather(given))).to(design.device, design.dtype)
 
-    def one(features: slice, chunk: Tensor) -> Tensor:
+    def neighbours_in_chunk(features: slice, chunk: Tensor) -> Tensor:
         deviation = chunk.std(dim=1, correction=0).clamp_min(1e-30)
         centred = chunk - chunk.mean(dim=1, keepdim=True)
         size = (Z @ centred.T).abs() / (deviation * design.n_examples)
         near = (size >= min_correlation).any(dim=0) & (deviation > 1e-30)
         return near.nonzero().flatten().cpu() + features.start
 
-    with design.workers():
-        return torch.cat(design.each_chunk(one)).numpy()
+    with design.thread_pool():
+        return torch.cat(design.map_chunks(neighbours_in_chunk)).numpy()
 
 
-def clustered(correlation: np.ndarray, min_correlation: float) -> np.ndarray:
+def cluster(correlation: np.ndarray, min_correlation: float) -> np.ndarray:
     """Group of each row, from 0, by average linkage of ``1 - |correlation|``."""
     if len(correlation) == 1:
         return np.zeros(1, dtype=np.int64)
@@ -105,83 +130,46 @@ def clustered(correlation: np.ndarray, min_correlation: float) -> np.ndarray:
     return fcluster(tree, 1.0 - min_correlation, criterion="distance") - 1
 
 
-def _table(
-    members: np.ndarray,
-    given: np.ndarray,
-    group: np.ndarray,
-    correlation: np.ndarray,
-    Z: np.ndarray,
-    labels: np.ndarray,
-    d_mlp: int,
-) -> pd.DataFrame:
-    is_given = np.isin(members, given)
-    first = gain_of_each(Z, np.empty((0, Z.shape[1])), labels)
-    stands = {g: _stand(np.flatnonzero(group == g), is_given, first) for g in np.unique(group)}
-    rows = []
-    for number, g in enumerate(sorted(stands, key=lambda g: members[stands[g]])):
-        own = np.flatnonzero(group == g)
-        others = Z[[at for h, at in stands.items() if h != g]]
-        alone = gain_of_each(Z[own], others, labels)
-        conditional = loss_without_each(Z[own], others, labels)
-        for at, a, c in zip(own, alone, conditional, strict=True):
-            rows.append(
-                {
-                    "group": number,
-                    "layer": int(members[at]) // d_mlp,
-                    "neuron": int(members[at]) % d_mlp,
-                    "given": bool(is_given[at]),
-                    "representative": at == stands[g],
-                    "correlation": float(correlation[at, stands[g]]),
-                    "alone": float(a),
-                    "conditional": float(c),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _stand(own: np.ndarray, is_given: np.ndarray, gain: np.ndarray) -> int:
-    candidates = own[is_given[own]]
-    return int(candidates[np.argmax(gain[candidates])])
-
-
 def gain_of_each(rows: np.ndarray, base: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Log-likelihood that each row adds to a fit of the base rows (score test, nats)."""
     B = np.vstack([np.ones((1, len(y))), base])
-    _, p, H = fitted(B, y)
+    _, p, H = fit_logistic(B, y)
     h = p * (1.0 - p)
     slope = rows @ (y - p)
-    mixed = (rows * h) @ B.T
-    own = (rows * rows) @ h - np.einsum("ij,ji->i", mixed, np.linalg.solve(H, mixed.T))
+    cross = (rows * h) @ B.T
+    own = (rows * rows) @ h - np.einsum("ij,ji->i", cross, np.linalg.solve(H, cross.T))
     return 0.5 * slope**2 / np.maximum(own, 1e-12 + RIDGE)
 
 
 def loss_without_each(rows: np.ndarray, base: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Log-likelihood that a fit of all rows loses without each (Wald test, nats)."""
     B = np.vstack([np.ones((1, len(y))), base, rows])
-    w, _, H = fitted(B, y)
+    w, _, H = fit_logistic(B, y)
     own = slice(1 + len(base), None)
     return 0.5 * w[own] ** 2 / np.diag(np.linalg.inv(H))[own]
 
 
-def fitted(B: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fit_logistic(B: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logistic regression by Newton steps with a small ridge: weights, probabilities, Hessian."""
     w = np.zeros(len(B))
     penalty = np.full(len(B), RIDGE)
-    penalty[0] = 0.0
+    penalty[0] = 0.0  # the intercept
 
-    def value(w: np.ndarray) -> float:
+    def objective(w: np.ndarray) -> float:
         z = w @ B
         return float(np.sum(np.logaddexp(0.0, z) - y * z) + 0.5 * penalty @ (w * w))
 
+    def hessian(p: np.ndarray) -> np.ndarray:
+        return (B * (p * (1.0 - p))) @ B.T + np.diag(penalty + 1e-9)
+
     for _ in range(50):
         p = expit(w @ B)
-        H = (B * (p * (1.0 - p))) @ B.T + np.diag(penalty + 1e-9)
-        step = np.linalg.solve(H, B @ (y - p) - penalty * w)
-        size = 1.0
-        while size > 1e-6 and value(w + size * step) > value(w) + 1e-12:
-            size *= 0.5
-        w = w + size * step
+        step = np.linalg.solve(hessian(p), B @ (y - p) - penalty * w)
+        length = 1.0
+        while length > 1e-6 and objective(w + length * step) > objective(w) + 1e-12:
+            length *= 0.5
+        w = w + length * step
         if np.abs(step).max() < 1e-8:
             break
     p = expit(w @ B)
-    return w, p, (B * (p * (1.0 - p))) @ B.T + np.diag(penalty + 1e-9)
+    return w, p, hessian(p)

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-from hlens.probe.crossval import assign_folds
+from hlens.probe.crossval import assign_folds, cross_validate_many, fold_aurocs
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import fresh, prepared
-from hlens.probe.solver import Solution
-from hlens.probe.task import cross_validate_many, decision
+from hlens.probe.finding import copy_unfitted, prepare_probe
+from hlens.probe.solution import Solution
+from hlens.probe.training import decision_scores
 from hlens.types import Contributions
 
 
@@ -35,7 +34,7 @@ class NestedScores:
 
 
 def nested_scores(
-    data: Contributions, probe: SparseProbe | None = None, folds: int = 5
+    data: Contributions, probe: SparseProbe | None = None, *, folds: int = 5
 ) -> NestedScores:
     """Score every example by a probe whose fit, C included, did not see its group.
 
@@ -49,56 +48,41 @@ def nested_scores(
     Raises:
         HlensError: Input that cannot be fitted, as in `hlens.find`; fewer groups than folds.
     """
-    probe = prepared(probe, data)
-    y = data.labels.cpu().numpy().astype(float)
-    fold = assign_folds(y, np.asarray(data.groups), folds, probe.random_state)
-    fits = _chosen_inside if probe.C == "cv" and probe.n_neurons is None else _fitted
-    solutions, C = fits(data, probe, fold)
+    probe = prepare_probe(probe, data)
+    X, labels, groups = data.neuron_major.T, data.labels.cpu().numpy(), np.asarray(data.groups)
+    training = probe.training_set(X, labels)
+    y = training.y
+    fold = assign_folds(y, groups, n_folds=folds, seed=probe.random_state)
+    masks = np.stack([fold != k for k in range(folds)])
+    solutions: list[Solution] = []
+    C: list[float] = []
+    if probe.C == "cv" and probe.n_neurons is None:
+        # C by inner folds of each outer training part, all in lockstep.
+        inner = []
+        for mask in masks:
+            inner.append(np.full(len(fold), -1))
+            inner[-1][mask] = assign_folds(
+                y[mask], groups[mask], n_folds=probe.cv, seed=probe.random_state
+            )
+        grids = training.grid(int(probe.n_points), float(probe.path_ratio), masks=masks)
+        for validation, path in cross_validate_many(training, inner, list(grids)):
+            chosen = validation.choose(probe.rule)
+            solutions.append(path[chosen])
+            C.append(float(validation.C[chosen]))
+    else:  # no C to choose by folds: weight 0 holds an example out
+        for mask in masks:
+            fitted = copy_unfitted(probe).fit(X, labels, sample_weight=mask.astype(float))
+            solutions.append(fitted.solution_)
+            C.append(fitted.C_)
     scores = np.empty(len(y))
-    design = probe.task(data.neuron_major.T, y > 0).design
     for k, solution in enumerate(solutions):
         held_out = np.flatnonzero(fold == k)
-        scores[held_out] = decision(design, [solution], held_out)[0]
+        scores[held_out] = decision_scores(training.design, [solution], held_out)[0]
     return NestedScores(
-        scores,
-        fold,
-        np.array([roc_auc_score(y[fold == k], scores[fold == k]) for k in range(folds)]),
-        np.array(C),
-        np.array([s.penalty / s.penalty_max for s in solutions]),
-        np.array([len(s.features) for s in solutions]),
+        scores=scores,
+        fold=fold,
+        auroc=fold_aurocs(scores, y, fold),
+        C=np.array(C),
+        lambda_ratio=np.array([s.ratio for s in solutions]),
+        n_selected=np.array([len(s.features) for s in solutions]),
     )
-
-
-def _chosen_inside(
-    data: Contributions, probe: SparseProbe, fold: np.ndarray
-) -> tuple[list[Solution], list[float]]:
-    """C by inner folds of each outer training part, all in lockstep."""
-    task = probe.task(data.neuron_major.T, data.labels.cpu().numpy())
-    masks = np.stack([fold != k for k in range(int(fold.max()) + 1)])
-    groups = np.asarray(data.groups)
-    inner = []
-    for mask in masks:
-        own = np.full(len(fold), -1)
-        own[mask] = assign_folds(task.y[mask], groups[mask], probe.cv, probe.random_state)
-        inner.append(own)
-    grids = task.grid(int(probe.n_points), float(probe.path_ratio), masks)
-    solutions, C = [], []
-    for validation, path in cross_validate_many(task, inner, list(grids)):
-        at = validation.choose(probe.rule)
-        solutions.append(path[at])
-        C.append(float(validation.C[at]))
-    return solutions, C
-
-
-def _fitted(
-    data: Contributions, probe: SparseProbe, fold: np.ndarray
-) -> tuple[list[Solution], list[float]]:
-    """Nothing to choose by folds: one fit for each outer fold; weight 0 holds an example out."""
-    solutions, C = [], []
-    for k in range(int(fold.max()) + 1):
-        fitted = fresh(probe)
-        inside = (fold != k).astype(float)
-        fitted.fit(data.neuron_major.T, data.labels.cpu().numpy(), sample_weight=inside)
-        solutions.append(fitted.solution_)
-        C.append(fitted.C_)
-    return solutions, C

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.probe.crossval import CrossValidation, assign_folds
+from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate, why_ended
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import prepared
-from hlens.probe.solver import Solution
-from hlens.probe.task import Task, at_C, cross_validate, why_ended
+from hlens.probe.finding import prepare_probe
+from hlens.probe.solution import Solution
+from hlens.probe.training import TrainingSet, at_C
 from hlens.types import Contributions, Detector, Provenance
 
 
@@ -28,10 +28,7 @@ class Path:
         n_layers: Layers of the model.
         d_mlp: Neurons in each layer.
         cv: Out-of-fold scores along the same grid, or None.
-        metric: Formula of the contributions.
-        region: Their tokens.
-        domains: Their domains.
-        provenance: Model and versions.
+        metric, region, domains, provenance: Those of the contributions.
         ended: Why the grid is shorter than the one that was asked for; empty where it is not.
     """
 
@@ -52,7 +49,7 @@ class Path:
     @property
     def lambda_ratio(self) -> np.ndarray:
         """Lambda over lambda_max at each C: what C means on these data."""
-        return np.array([s.penalty / s.penalty_max for s in self.solutions])
+        return np.array([s.ratio for s in self.solutions])
 
     @property
     def n_selected(self) -> np.ndarray:
@@ -64,33 +61,39 @@ class Path:
         """Duality gap over the null objective at each C."""
         return np.array([s.gap for s in self.solutions])
 
-    def weights(self, at: int) -> Float[Tensor, "layer neuron"]:
+    def weights(self, index: int) -> Float[Tensor, "layer neuron"]:
         """Weights at one point of the grid."""
         dense = torch.zeros(self.n_layers * self.d_mlp)
-        solution = self.solutions[at]
+        solution = self.solutions[index]
         dense[torch.from_numpy(solution.features)] = torch.from_numpy(solution.values).float()
         return dense.reshape(self.n_layers, self.d_mlp)
 
-    def detector(self, at: int) -> Detector:
+    def detector(self, index: int) -> Detector:
         """The detector of one point of the grid: for callbacks and comparison.
 
         Its threshold is 0 and it has no calibration; `hlens.find` makes the finished one.
         """
-        fit = {
-            "C": float(self.C[at]),
-            "lambda_ratio": float(self.lambda_ratio[at]),
-            "gap": float(self.gaps[at]),
-            "n_selected": int(self.n_selected[at]),
-        }
-        bias = float(self.solutions[at].bias)
-        own = (self.metric, self.region, self.domains)
-        return Detector(self.weights(at), bias, *own, fit=fit, provenance=self.provenance)
+        solution = self.solutions[index]
+        return Detector(
+            weights=self.weights(index),
+            bias=float(solution.bias),
+            metric=self.metric,
+            region=self.region,
+            domains=self.domains,
+            fit={
+                "C": float(self.C[index]),
+                "lambda_ratio": float(solution.ratio),
+                "gap": float(solution.gap),
+                "n_selected": len(solution.features),
+            },
+            provenance=self.provenance,
+        )
 
     def choose(self, rule: str = "best") -> int:
         """Point chosen by grouped cross-validation: ``"best"`` or ``"1se"``.
 
         Raises:
-            HlensError: The path was made without cross-validation, or the rule is none.
+            HlensError: The path was made without cross-validation, or the rule is unknown.
         """
         if self.cv is None:
             raise HlensError("this path has no cross-validation; make it with validate=True")
@@ -111,32 +114,26 @@ class Path:
         return int(np.argmax(enough))
 
     def choose_by(self, score: Callable[[Detector], float]) -> tuple[int, np.ndarray]:
-        """The point whose detector scores highest; the smaller C among equals.
+        """The point whose detector scores highest, and all scores; the smaller C among equals.
 
         The paper's rule (arXiv 2512.01797) is such a score: accuracy on held-out examples plus
         accuracy of the model while the detector's neurons are suppressed. What the score reads
         must not be used again to report a result.
-
-        Returns:
-            The point, and the score of every point.
         """
         scores = np.array([float(score(self.detector(k))) for k in range(len(self))])
         return int(np.argmax(scores)), scores
 
     def table(self) -> pd.DataFrame:
         """One row for each neuron and C where its weight is not zero: C, layer, neuron, weight."""
-        parts = [
-            pd.DataFrame(
-                {
-                    "C": C,
-                    "layer": s.features // self.d_mlp,
-                    "neuron": s.features % self.d_mlp,
-                    "weight": s.values,
-                }
-            )
-            for C, s in zip(self.C, self.solutions, strict=True)
-        ]
-        return pd.concat(parts, ignore_index=True)
+        features = np.concatenate([s.features for s in self.solutions])
+        return pd.DataFrame(
+            {
+                "C": np.repeat(self.C, self.n_selected),
+                "layer": features // self.d_mlp,
+                "neuron": features % self.d_mlp,
+                "weight": np.concatenate([s.values for s in self.solutions]),
+            }
+        )
 
     def summary(self) -> pd.DataFrame:
         """One row for each C: lambda_ratio, n_selected, gap, and AUROC where validated."""
@@ -157,6 +154,7 @@ class Path:
 def path(
     data: Contributions,
     probe: SparseProbe | None = None,
+    *,
     C: np.ndarray | None = None,
     validate: bool = True,
 ) -> Path:
@@ -168,36 +166,47 @@ def path(
         data: Contributions of labelled examples.
         probe: Its options are used (``l1_ratio``, ``scale``, ``n_points``, ``path_ratio``, ``cv``,
             ...); ``SparseProbe()`` when None.
-        C: A grid of one's own; geometric from lambda_max to ``lambda_max * path_ratio`` when None.
+        C: Your own grid; geometric from lambda_max to ``lambda_max * path_ratio`` when None.
         validate: Cross-validate along the path, by group.
 
     Raises:
         HlensError: Input that cannot be fitted, as in `hlens.find`.
     """
-    task, probe = task_of(data, probe)
+    training, probe = training_set_of(data, probe)
     if C is None:
-        grid = task.grid(int(probe.n_points), float(probe.path_ratio))[0]
+        grid = training.grid(int(probe.n_points), float(probe.path_ratio))[0]
     else:
         grid = np.sort(np.asarray(C, dtype=float))
     cv = None
     if validate:
-        fold = assign_folds(task.y, np.asarray(data.groups), probe.cv, probe.random_state)
-        cv, solved = cross_validate(task, fold, grid)
+        groups = np.asarray(data.groups)
+        fold = assign_folds(training.y, groups, n_folds=probe.cv, seed=probe.random_state)
+        cv, solutions = cross_validate(training, fold, grid)
     else:
-        solved = task.solve(task.everyone(), at_C(grid))[0]
-    domains = tuple(sorted(set(data.domains)))
-    own = (data.metric, data.region, domains, data.provenance)
-    ended = why_ended(task, grid, len(solved))
-    return Path(grid[: len(solved)], tuple(solved), data.n_layers, data.d_mlp, cv, *own, ended)
+        solutions = training.solve(training.everyone, at_C(grid))[0]
+    return Path(
+        C=grid[: len(solutions)],
+        solutions=tuple(solutions),
+        n_layers=data.n_layers,
+        d_mlp=data.d_mlp,
+        cv=cv,
+        metric=data.metric,
+        region=data.region,
+        domains=tuple(sorted(set(data.domains))),
+        provenance=data.provenance,
+        ended=why_ended(training, grid, len(solutions)),
+    )
 
 
-def task_of(data: Contributions, probe: SparseProbe | None) -> tuple[Task, SparseProbe]:
-    """The problem that a probe poses on contributions, and the probe's own copy.
+def training_set_of(
+    data: Contributions, probe: SparseProbe | None
+) -> tuple[TrainingSet, SparseProbe]:
+    """Contributions as a probe's training set, and the prepared copy of the probe.
 
     Raises:
         HlensError: The probe's solver has no path (liblinear).
     """
-    probe = prepared(SparseProbe() if probe is None else probe, data)
+    probe = prepare_probe(SparseProbe() if probe is None else probe, data)
     if probe.solver != "exact":
         raise HlensError(f"solver={probe.solver!r} has no path; use solver='exact'")
-    return probe.task(data.neuron_major.T, data.labels.cpu().numpy()), probe
+    return probe.training_set(data.neuron_major.T, data.labels.cpu().numpy()), probe

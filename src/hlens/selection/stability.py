@@ -1,9 +1,9 @@
 """Stability selection with complementary pairs (Shah & Samworth 2013), with its error control.
 
-The bound speaks of neurons that are selected no more often than a neuron picked at random would
-be. It is a bound on *false* selections where neurons without a message are alike to the probe.
-Without feature scaling they are not: a neuron of high variance enters early whatever it tells. So
-no bound is given there; shuffled labels, through the same machinery, give an estimate instead.
+The bound is on neurons that are selected no more often than a neuron picked at random would be. It
+bounds *false* selections where the probe treats all uninformative neurons alike. Without feature
+scaling it does not: a neuron of high variance enters early, informative or not. So no bound is
+given there; the same selection under shuffled labels gives an estimate instead.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +16,13 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.solver import Schedule, Solution
-from hlens.probe.task import Task
-from hlens.selection.path import task_of
+from hlens.probe.solution import Schedule, Solution
+from hlens.probe.training import TrainingSet, at_ratios
+from hlens.selection.path import training_set_of
 from hlens.types import Contributions, NeuronSet
+
+Selected = tuple[np.ndarray, np.ndarray]
+"""The neurons that one half-sample selects, and the sign of the weight of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,8 @@ class Stability:
         n_resamples: Half-samples; two for each complementary pair.
         threshold: Frequency from which a neuron is called stable.
         n_selected: Mean number of neurons that a half-sample selects.
-        expected_false: Bound on the expected number of stable neurons that carry no message, or
-            None where it would not hold.
+        expected_false: Bound on the expected number of uninformative stable neurons, or None where
+            it would not hold.
         assumption: What the bound rests on, or why there is none.
         null_stable: Neurons that were stable under shuffled labels, for each shuffle.
         model: Fingerprint of the model.
@@ -73,6 +76,7 @@ class Stability:
 def stability(
     data: Contributions,
     probe: SparseProbe | None = None,
+    *,
     n_pairs: int = 50,
     threshold: float = 0.75,
     expected_false: float = 1.0,
@@ -102,42 +106,50 @@ def stability(
             fitted.
     """
     probe = SparseProbe(scale="feature") if probe is None else probe
-    task, probe = task_of(data, probe)
+    training, probe = training_set_of(data, probe)
     if not 0.5 < threshold <= 1:
-        raise HlensError(f"threshold={threshold}: expected more than 0.5, at most 1")
-    if task.penalty == "l2":
-        raise HlensError("stability selection needs penalty='l1': an L2 probe selects all neurons")
+        raise HlensError(f"threshold={threshold}; expected more than 0.5, at most 1")
+    if training.penalty == "l2":
+        raise HlensError("an L2 probe selects all neurons; stability selection needs penalty='l1'")
     groups = np.unique(np.asarray(data.groups), return_inverse=True)[1]
-    masks = halves(groups, task.y, n_pairs, seed)
-    p = task.design.n_features
+    masks = complementary_halves(groups, training.y, n_pairs=n_pairs, seed=seed)
+    p = training.design.n_features
     q = max(1, int(np.sqrt(expected_false * (2 * threshold - 1) * p)))
-    schedule = pilot(task, masks[:2], q, n_points)
-    chosen = [entered(path, q) for path in task.solve(masks, schedule, max_selected=q)]
-    frequency, positive = frequencies(chosen, p)
+    schedule = plan_schedule(training, masks[:2], q=q, n_points=n_points)
+
+    def select(training: TrainingSet) -> list[Selected]:
+        paths = training.solve(masks, schedule, max_selected=q)
+        return [first_entered(path, q=q) for path in paths]
+
+    selected = select(training)
+    frequency, positive = selection_frequencies(selected, p)
     null = []
     for i in range(shuffles):
-        dealt = shuffled(task, masks, schedule, q, groups, seed + 1 + i)
-        null.append(int((frequencies(dealt, p)[0] >= threshold).sum()))
-    mean = float(np.mean([len(features) for features, _ in chosen]))
-    bound, words = promise(probe.scale, mean, p, threshold)
+        y = shuffle_labels(training.y, groups, masks, seed=seed + 1 + i)
+        of_null, _ = selection_frequencies(select(replace(training, y=y)), p)
+        null.append(int((of_null >= threshold).sum()))
+    n_selected = float(np.mean([len(features) for features, _ in selected]))
+    bound, assumption = error_bound(
+        probe.scale, n_selected=n_selected, n_features=p, threshold=threshold
+    )
     shape = (data.n_layers, data.d_mlp)
     return Stability(
-        torch.from_numpy(frequency).float().reshape(shape),
-        torch.from_numpy(positive).float().reshape(shape),
-        len(masks),
-        threshold,
-        mean,
-        bound,
-        words,
-        tuple(null),
-        data.provenance.fingerprint or None,
+        frequency=torch.from_numpy(frequency).float().reshape(shape),
+        positive=torch.from_numpy(positive).float().reshape(shape),
+        n_resamples=len(masks),
+        threshold=threshold,
+        n_selected=n_selected,
+        expected_false=bound,
+        assumption=assumption,
+        null_stable=tuple(null),
+        model=data.provenance.fingerprint or None,
     )
 
 
-def promise(
-    scale: str | None, n_selected: float, n_features: int, threshold: float
+def error_bound(
+    scale: str | None, *, n_selected: float, n_features: int, threshold: float
 ) -> tuple[float | None, str]:
-    """The bound of Shah & Samworth (2013), or why there is none, in words."""
+    """The bound of Shah & Samworth (2013), or None; and what it rests on, or why there is none."""
     if scale != "feature":
         return None, (
             "no bound: without feature scaling a neuron of high variance is selected ahead of "
@@ -151,8 +163,10 @@ def promise(
     )
 
 
-def halves(groups: np.ndarray, y: np.ndarray, n_pairs: int, seed: int) -> np.ndarray:
-    """Complementary halves of the groups: rows 2i and 2i + 1 share none. ``[half, example]``.
+def complementary_halves(
+    groups: np.ndarray, y: np.ndarray, *, n_pairs: int, seed: int
+) -> np.ndarray:
+    """Halves of the groups: rows 2i and 2i + 1 complement each other. ``[half, example]``.
 
     Raises:
         HlensError: Fewer than four groups, or halves without one of the classes.
@@ -171,23 +185,15 @@ def halves(groups: np.ndarray, y: np.ndarray, n_pairs: int, seed: int) -> np.nda
     raise HlensError("too few groups of the rarer class to halve them; give more examples of it")
 
 
-def pilot(task: Task, masks: np.ndarray, q: int, n_points: int) -> Schedule:
-    """Path that ends, on the first pair of halves, about where `q` neurons have entered."""
-
-    def fine(top: float, _: float) -> tuple[np.ndarray, np.ndarray]:
-        return top * np.geomspace(0.95, 0.02, 40), np.ones(40, dtype=bool)
-
-    paths = task.solve(masks, fine, max_selected=q)
-    end = float(np.mean([path[-1].penalty / path[-1].penalty_max for path in paths]))
-
-    def schedule(top: float, _: float) -> tuple[np.ndarray, np.ndarray]:
-        return top * np.geomspace(end**0.3, end * 0.97, n_points), np.ones(n_points, dtype=bool)
-
-    return schedule
+def plan_schedule(training: TrainingSet, masks: np.ndarray, *, q: int, n_points: int) -> Schedule:
+    """A short path that ends about where `q` neurons have entered, by a fine path on some masks."""
+    paths = training.solve(masks, at_ratios(np.geomspace(0.95, 0.02, 40)), max_selected=q)
+    end = float(np.mean([path[-1].ratio for path in paths]))
+    return at_ratios(np.geomspace(end**0.3, end * 0.97, n_points))
 
 
-def entered(path: list[Solution], q: int) -> tuple[np.ndarray, np.ndarray]:
-    """Neurons that enter before more than `q` have, and the sign at which each last stood."""
+def first_entered(path: list[Solution], *, q: int) -> Selected:
+    """Neurons that enter before more than `q` have, and the last nonzero sign of each."""
     signs: dict[int, float] = {}
     for solution in path:
         after = signs | dict(
@@ -199,38 +205,43 @@ def entered(path: list[Solution], q: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(signs), dtype=np.int64), np.array(list(signs.values()))
 
 
-def frequencies(
-    chosen: list[tuple[np.ndarray, np.ndarray]], n_features: int
+def selection_frequencies(
+    selected: list[Selected], n_features: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share of the half-samples that select each feature, and that do so with positive weight."""
-    selected, positive = np.zeros(n_features), np.zeros(n_features)
-    for features, signs in chosen:
-        selected[features] += 1
+    total, positive = np.zeros(n_features), np.zeros(n_features)
+    for features, signs in selected:
+        total[features] += 1
         positive[features[signs > 0]] += 1
-    return selected / len(chosen), positive / len(chosen)
+    return total / len(selected), positive / len(selected)
 
 
-def deal_labels(y: np.ndarray, groups: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Labels permuted between groups of equal size, so that what hangs together stays together."""
+def shuffle_labels(
+    y: np.ndarray, groups: np.ndarray, masks: np.ndarray, *, seed: int
+) -> np.ndarray:
+    """Labels shuffled by `permute_labels`, with both classes in every half.
+
+    Raises:
+        HlensError: No such shuffle in a hundred.
+    """
+    draw = np.random.default_rng(seed)
+    for _ in range(100):
+        shuffled = permute_labels(y, groups, draw)
+        if all(len(np.unique(shuffled[mask])) == 2 for mask in masks):
+            return shuffled
+    raise HlensError(
+        "too few examples of the rarer class to shuffle labels over the halves; give more of it"
+    )
+
+
+def permute_labels(y: np.ndarray, groups: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Labels exchanged between groups of equal size, which keeps dependence inside a group."""
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(groups))[:-1])
     sizes = np.array([len(part) for part in members])
-    dealt = y.copy()
+    permuted = y.copy()
     for size in np.unique(sizes):
-        alike = np.flatnonzero(sizes == size)
-        for to, source in zip(alike, draw.permutation(alike), strict=True):
-            dealt[members[to]] = y[members[source]]
-    return dealt
-
-
-def shuffled(
-    task: Task, masks: np.ndarray, schedule: Schedule, q: int, groups: np.ndarray, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The same selection after the labels of whole groups were dealt out anew."""
-    draw = np.random.default_rng(seed)
-    for _ in range(100):
-        y = deal_labels(task.y, groups, draw)
-        if all(len(np.unique(y[mask])) == 2 for mask in masks):
-            null = replace(task, y=y)
-            return [entered(path, q) for path in null.solve(masks, schedule, max_selected=q)]
-    raise HlensError("too few examples of the rarer class to shuffle labels over the halves")
+        same_size = np.flatnonzero(sizes == size)
+        for target, source in zip(same_size, draw.permutation(same_size), strict=True):
+            permuted[members[target]] = y[members[source]]
+    return permuted

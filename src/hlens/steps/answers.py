@@ -10,7 +10,7 @@ import pandas as pd
 
 from hlens import judges, spans
 from hlens.model import Model, Settings
-from hlens.prompts import prompt_of
+from hlens.prompts import encode_prompt
 from hlens.recipe import SamplingRecipe
 from hlens.sampling import sample
 from hlens.steps.sources import asked, completion, judge_of, model
@@ -81,7 +81,7 @@ def responses(
         for response in sample(
             model,
             new,
-            sampling.n,
+            n=sampling.n,
             seed=seed,
             settings=settings_of(sampling),
             instruction=sampling.instruction,
@@ -115,7 +115,9 @@ def _answered(
             answers[response.question.domain, response.question.id].append(response)
 
     def is_whole(key: tuple[str, str], given: list[Response]) -> bool:
-        prompt = prompt_of(model, by_key[key], sampling.instruction, completion=completion)
+        prompt = encode_prompt(
+            model, by_key[key], instruction=sampling.instruction, completion=completion
+        )
         return [response.sample for response in given] == list(range(sampling.n)) and all(
             response.token_ids[: response.n_prompt] == tuple(prompt) for response in given
         )
@@ -188,7 +190,7 @@ def located(
 ) -> Located:
     """Find the answer's tokens in each response."""
     kept = spans.consistent(judgements) if keep == "consistent" else judgements
-    examples, losses = spans.locate_with_losses(kept, model, span)
+    examples, losses = spans.locate_with_losses(kept, model, span=span)
     return Located(spans.first_of_each_label(examples, per_question), losses)
 
 

@@ -263,7 +263,11 @@ def _question_start(tokenizer: Any, prompt: list[int], question: str) -> int:
     """First token of the question in its prompt; all prompts share what comes before it."""
     text = tokenizer.decode(prompt, skip_special_tokens=True)
     start = text.rfind(question)
-    span = token_span(text, prompt, (start, len(text)), tokenizer) if start >= 0 else None
+    span = (
+        token_span(text, prompt, answer=(start, len(text)), tokenizer=tokenizer)
+        if start >= 0
+        else None
+    )
     return span[0] if span else 0
 
 
