@@ -331,7 +331,7 @@ class Study:
 
     def has_audit(self, quick: bool = False) -> bool:
         """Whether the tables of a full, or a quick, audit of this very finding are kept."""
-        tables = [audit.INSTEAD[one] if quick else one for one in audit.TABLES]
+        tables = [audit.INSTEAD.get(one, one) if quick else one for one in audit.TABLES]
         return all(map(self.runner.is_current, tables))
 
     def report(self, path: str | Path | None = None) -> Path:

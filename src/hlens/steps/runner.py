@@ -159,16 +159,15 @@ class Runner:
     def first_to_run_model(self, node: Node) -> Step[Any] | None:
         """The first step that would run the model before this artefact could be had, or None."""
         node = self._actual(node)
-        below = list(self._below(node))
-        if isinstance(node, Step):
-            if node.storage is not None and self.is_current(node):
-                below = list(node.storage.beside)
-            elif any(isinstance(need, Source) and need.is_model for need in below):
-                return node
+        below = self._below(node)
+        if isinstance(node, Step) and node.storage is not None and self.is_current(node):
+            below = node.storage.beside
         for need in below:
             if (step := self.first_to_run_model(need)) is not None:
                 return step
-        steps = (self.first_to_run_model(one) for one in self._members(node))
+        if isinstance(node, Step) and any(isinstance(n, Source) and n.is_model for n in below):
+            return node
+        steps = map(self.first_to_run_model, self._members(node))
         return next((step for step in steps if step is not None), None)
 
     def _actual(self, node: Any) -> Any:
@@ -196,8 +195,9 @@ class Runner:
             content = node.content(self) if node.content else None
             return [self._plain_options(node), content]
         if isinstance(node, Each):
-            known = self.is_current(node.over)
-            return [self.key(one) for one in self._members(node)] if known else "not known yet"
+            if not self.is_current(node.over):  # the names are not known yet
+                return [self.key(node.over), self.key(node.of(""))]
+            return [self.key(one) for one in self._members(node)]
         if node.content is not None and self.is_current(node):
             return node.content(self.value(node))
         optional = [self.key(one) if self.is_current(one) else None for one in node.optional]
