@@ -1,49 +1,42 @@
 """A study: the named artefacts of one run. What is current is not made again."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import pandas as pd
 
 from hlens.errors import HlensError
-from hlens.evaluation import Halves
 from hlens.model import Model
-from hlens.probe import SparseProbe
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
 from hlens.report.study_report import audit_page, report_data
 from hlens.report.summary import describe_scores
-from hlens.steps import (
-    Given,
-    Progress,
-    Runner,
-    Step,
-    answers,
-    audit,
-    detection,
-    domains,
-    effects,
-    neuron_pages,
-    origin,
-    sources,
-)
+from hlens.steps import Given, Progress, Runner, Step, answers, detection, effects, sources
+from hlens.steps import audit as audit_steps
+from hlens.steps import domains as domain_steps
+from hlens.steps import origin as origin_steps
 from hlens.steps.adoption import adopt
 from hlens.steps.audit import Audit
+from hlens.steps.neuron_pages import pages, token_risks
 from hlens.store import write_text
-from hlens.types import (
-    Contributions,
-    Detector,
-    Example,
-    Judgement,
-    NeuronSet,
-    Question,
-    Response,
-)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class Artefact(Generic[T]):
+    """A method of `Study` that gives the artefact of a step, under the step's own docstring."""
+
+    def __init__(self, step: Step[T]) -> None:
+        self._step = step
+        self.__doc__ = step.help
+
+    def __get__(self, study: "Study", owner: type) -> Callable[[], T]:
+        return self if study is None else partial(study.runner.value, self._step)  # type: ignore
 
 
 class Study:
@@ -106,7 +99,7 @@ class Study:
 
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
-        for step in (detection.scores, neuron_pages.pages, neuron_pages.token_risks):
+        for step in (detection.scores, pages, token_risks):
             self.runner.ensure(step)
 
     def __getitem__(self, step: Step[T]) -> T:
@@ -128,127 +121,47 @@ class Study:
         """The model, loaded when first needed."""
         return self.runner.value(sources.model)
 
-    # --- From questions to scores -------------------------------------------------------------
+    # The nouns of a study, each a method: ``study.scores()`` reads or makes the table.
+    questions = Artefact(answers.questions)
+    responses = Artefact(answers.responses)
+    judgements = Artefact(answers.judgements)
+    examples = Artefact(answers.examples)
+    losses = Artefact(answers.losses)
+    contributions = Artefact(detection.contributions)
+    split = Artefact(detection.split)
+    probe = Artefact(detection.probe)
+    detector = Artefact(detection.detector)
+    scores = Artefact(detection.scores)
+    alone = Artefact(detection.alone)
+    path = Artefact(detection.path)
+    stability = Artefact(detection.stability)
+    sparsity = Artefact(detection.sparsity)
 
-    def questions(self) -> list[Question]:
-        """The questions of all domains of the recipe."""
-        return self[answers.questions]
+    # Its domains side by side.
+    domains = Artefact(domain_steps.domains)
+    compared = Artefact(domain_steps.compared)
+    transfer = Artefact(domain_steps.transfer)
+    formats = Artefact(domain_steps.formats)
+    has_formats = Artefact(domain_steps.has_formats)
+    transfer_by_format = Artefact(domain_steps.format_pairs)
+    format_effect = Artefact(domain_steps.format_effect)
+    detectors = Artefact(domain_steps.detectors_by_domain)
+    neuron_sets = Artefact(domain_steps.neuron_sets)
+    overlap = Artefact(domain_steps.overlap)
+    shared_neurons = Artefact(domain_steps.shared_neurons)
+    halves = Artefact(domain_steps.halves)
+    reliability = Artefact(domain_steps.reliability)
+    selection_correlation = Artefact(domain_steps.selection_correlation)
 
-    def responses(self) -> list[Response]:
-        """What the model said."""
-        return self[answers.responses]
-
-    def judgements(self) -> list[Judgement]:
-        """Which responses are true."""
-        return self[answers.judgements]
-
-    def examples(self) -> list[Example]:
-        """Labelled token sequences."""
-        return self[answers.examples]
-
-    def losses(self) -> pd.DataFrame:
-        """How many judgements became no example, by label and reason."""
-        return self[answers.losses]
-
-    def contributions(self) -> Contributions:
-        """What each neuron contributed to each example; memory-mapped."""
-        return self[detection.contributions]
-
-    def split(self) -> detection.Split:
-        """Training and held-out part, split by group."""
-        return self[detection.split]
-
-    def probe(self) -> SparseProbe:
-        """The recipe's probe, not fitted."""
-        return self[detection.probe]
-
-    def detector(self) -> Detector:
-        """The detector, found on the training part."""
-        return self[detection.detector]
-
-    def scores(self) -> pd.DataFrame:
-        """The detector on held-out groups, beside its controls."""
-        return self[detection.scores]
+    # The base model, edits and patches.
+    drift_of_neurons = Artefact(origin_steps.drift_of_neurons)
+    outcomes = Artefact(effects.outcomes)
+    patching = Artefact(effects.patching)
+    patching_map = Artefact(effects.patching_map)
 
     def in_words(self) -> list[str]:
         """What the scores say, in sentences."""
         return describe_scores(self.scores())
-
-    def alone(self) -> pd.DataFrame:
-        """AUROC of every neuron alone, on the training part."""
-        return self[detection.alone]
-
-    def path(self) -> pd.DataFrame:
-        """The regularisation path: weight of each neuron at each C."""
-        return self[detection.path]
-
-    def stability(self) -> pd.DataFrame:
-        """How often half-samples select each neuron; what that promises, in ``attrs``."""
-        return self[detection.stability]
-
-    def sparsity(self) -> pd.DataFrame:
-        """AUROC of the top k neurons beside k random ones and all of them."""
-        return self[detection.sparsity]
-
-    # --- Domains side by side -----------------------------------------------------------------
-
-    def domains(self) -> list[str]:
-        """Domains with enough examples of both labels: those that can be compared."""
-        return self[domains.domains]
-
-    def compared(self) -> Contributions:
-        """The contributions of these domains."""
-        return self[domains.compared]
-
-    def transfer(self) -> pd.DataFrame:
-        """AUROC of a probe trained on each domain and tested on each."""
-        return self[domains.transfer]
-
-    def formats(self) -> pd.DataFrame:
-        """What each domain asks and how many examples it gave, by format."""
-        return self[domains.formats]
-
-    def has_formats(self) -> bool:
-        """Whether the effects of domain and format can be separated."""
-        return self[domains.has_formats]
-
-    def transfer_by_format(self) -> pd.DataFrame:
-        """Transfer between all domains in each of their formats, with what ``changed``."""
-        return self[domains.format_transfer].pairs
-
-    def format_effect(self) -> pd.DataFrame:
-        """Mean AUROC and drop where the domain, the format, or both change."""
-        return self[domains.format_transfer].effect
-
-    def detectors(self) -> dict[str, Detector]:
-        """A detector of each domain, found on all its examples: for its neurons, not its score."""
-        return dict(self.runner.value(domains.detectors))
-
-    def neuron_sets(self) -> list[NeuronSet]:
-        """The H-neurons of each domain, named by it."""
-        return self[domains.neuron_sets]
-
-    def overlap(self) -> pd.DataFrame:
-        """Overlap of the domains' H-neurons beside chance, under three nulls."""
-        return self[domains.overlap]
-
-    def shared_neurons(self) -> pd.DataFrame:
-        """The neurons that the H-neurons of two domains or more hold."""
-        return self[domains.shared_neurons]
-
-    def halves(self) -> Halves:
-        """The neurons found on random halves of each domain, half as many as on the whole of it."""
-        return self[domains.halves]
-
-    def reliability(self) -> pd.DataFrame:
-        """Overlap of halves, within a domain (the ceiling of any overlap) and between domains."""
-        return self[domains.reliability]
-
-    def selection_correlation(self) -> pd.DataFrame:
-        """Rank correlation of how often halves select each neuron, for each pair of domains."""
-        return self[domains.selection_correlation]
-
-    # --- The base model -----------------------------------------------------------------------
 
     def trace_to(self, base: str, model: Model | None = None) -> None:
         """Name the base model; `model` is it, where it is open.
@@ -263,46 +176,22 @@ class Study:
     def base_line(self) -> "Study":
         """The base model's own study, on the held-out questions: the detector has seen none."""
         base = Study.__new__(Study)
-        base.runner = origin.base_runner(self.runner, self[origin.held_out])
+        base.runner = origin_steps.base_runner(self.runner, self[origin_steps.held_out])
         base.folder = base.runner.folder
         return base
 
     def drift(self) -> pd.DataFrame:
         """How far tuning turned the weights of every neuron."""
-        drift = self[origin.drift]
+        drift = self[origin_steps.drift]
         if not self._recipe_is_written:
             self.revise(self.recipe)
             self._recipe_is_written = True
         return drift
 
-    def drift_of_neurons(self) -> pd.DataFrame:
-        """Mean drift of the H-neurons beside random others of their layers."""
-        return self[origin.drift_of_neurons]
-
     def origin(self) -> pd.DataFrame:
         """The detector on the base model's answers, beside what else reaches there."""
         self.drift()
-        return self[origin.origin]
-
-    # --- Edits, audit, report -----------------------------------------------------------------
-
-    def outcomes(self) -> pd.DataFrame:
-        """What the model does under every dose of its H-neurons, beside random sets.
-
-        One row a reply or score, as `hlens.effects.intervene` returns them.
-        """
-        return self[effects.outcomes]
-
-    def patching(self) -> pd.DataFrame:
-        """Patching of the H-neurons on the shipped pairs that the model distinguishes.
-
-        One row a pair and patch, as `hlens.effects.patching` returns them.
-        """
-        return self[effects.patching]
-
-    def patching_map(self) -> pd.DataFrame:
-        """Patching layer by token, on the pair that the model distinguishes best."""
-        return self[effects.patching_map]
+        return self[origin_steps.origin]
 
     def audit(self, quick: bool = False) -> Audit:
         """Which claims survive their controls: rivals, confounds, controls and the card.
@@ -317,10 +206,10 @@ class Study:
         Raises:
             NotMadeError: A quick audit of a study that was not measured.
         """
-        step = audit.quick_audit if quick else audit.audit
+        step = audit_steps.quick_audit if quick else audit_steps.audit
         if quick:
             self.runner.value_without_model(detection.contributions)
-        audit.make_transfer(self.runner)
+        audit_steps.make_transfer(self.runner)
         found = self[step]
         write_report(audit_page(self.runner, found, quick), self.audit_page_path(quick))
         return found
@@ -331,7 +220,7 @@ class Study:
 
     def has_audit(self, quick: bool = False) -> bool:
         """Whether the tables of a full, or a quick, audit of this very finding are kept."""
-        tables = [audit.INSTEAD.get(one, one) if quick else one for one in audit.TABLES]
+        tables = [audit_steps.INSTEAD.get(one, one) if quick else one for one in audit_steps.TABLES]
         return all(map(self.runner.is_current, tables))
 
     def report(self, path: str | Path | None = None) -> Path:

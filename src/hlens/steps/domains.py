@@ -200,6 +200,18 @@ def format_transfer(
     )
 
 
+@step(needs=(format_transfer,))
+def format_pairs(transfer: FormatTransfer) -> pd.DataFrame:
+    """Transfer between all domains in each of their formats, with what ``changed``."""
+    return transfer.pairs
+
+
+@step(needs=(format_transfer,))
+def format_effect(transfer: FormatTransfer) -> pd.DataFrame:
+    """Mean AUROC and drop where the domain, the format, or both change."""
+    return transfer.effect
+
+
 # --- Neurons of each domain ------------------------------------------------------------------
 
 
@@ -262,6 +274,12 @@ def halves_of(domain: str) -> Step[pd.DataFrame]:
 
 detectors = Each("detectors", domains, detector_of)
 domain_halves = Each("halves", domains, halves_of)
+
+
+@step(needs=(detectors,))
+def detectors_by_domain(detectors: Mapping[str, Detector]) -> dict[str, Detector]:
+    """A detector of each domain, found on all its examples: for its neurons, not its score."""
+    return dict(detectors)
 
 
 @step(needs=(detectors,))
