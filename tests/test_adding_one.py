@@ -160,6 +160,38 @@ def NAME(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     return 2 * mlp.act.float().abs() * mlp.w_norm
 '''
 
+SECTION = '''"""How many answers were measured."""
+
+from hlens.report.data import Section
+from hlens.report.tables import Tables
+from hlens.steps import detection
+
+HEADING = "NAME?"
+NEEDS = (detection.split,)
+
+
+def section(tables: Tables) -> Section | None:
+    """The section of a study."""
+    train, test = tables[detection.split]
+    return Section(HEADING, f"{len(train)} answers to learn from, {len(test)} to test on.")
+'''
+
+STEP = '''"""How often each domain is wrong."""
+
+import pandas as pd
+
+from hlens.steps.answers import examples
+from hlens.steps.step import TABLE, step
+from hlens.types import Example
+
+
+@step(needs=(examples,), options=("evaluation.folds",), storage=TABLE)
+def NAME(examples: list[Example], *, folds: int) -> pd.DataFrame:
+    """Share of hallucinated answers in each domain that has enough for every fold."""
+    table = pd.DataFrame({"domain": e.domain, "wrong": e.hallucinated} for e in examples)
+    return table.groupby("domain").filter(lambda own: len(own) >= folds)
+'''
+
 ADDITIONS = [
     Addition(
         kind="judge",
@@ -229,6 +261,22 @@ ADDITIONS = [
         laws=("test_figures.py", "test_laws.py"),
         fault=("def example()", "def sample()"),
         complaint="a function example() that returns made data",
+    ),
+    Addition(
+        kind="section",
+        file="report/sections/NAME.py",
+        text=SECTION,
+        laws=("test_report.py",),
+        fault=("NEEDS = (detection.split,)", "NEEDS = (detection.scores,)"),
+        complaint="is not among the section's NEEDS",
+    ),
+    Addition(
+        kind="step",
+        file="steps/NAME.py",
+        text=STEP,
+        laws=("test_steps.py",),
+        fault=('options=("evaluation.folds",), ', ""),
+        complaint="the declaration and the function do not agree",
     ),
 ]
 EVERY_ADDITION = pytest.mark.parametrize("added", ADDITIONS, ids=lambda added: added.kind)

@@ -14,12 +14,17 @@ import pytest
 import torch
 
 import hlens.figures as figures
+from hlens import lookup
+from hlens.cli.families import listed
 from hlens.drawing.figure import Figure
 from hlens.errors import HlensError
-from hlens.report import Card, ReportData, Section, page, report
+from hlens.recipe import Recipe
+from hlens.report import Card, ReportData, Section, page, report, sections
 from hlens.report.html_table import number, table
 from hlens.report.sections import neuron_map, neurons, strips
 from hlens.report.sections import scores as scores_section
+from hlens.report.tables import Tables
+from hlens.steps import Given, NotMadeError, Runner
 from hlens.types import Detector, Estimate, Provenance
 
 HOSTILE = ("</script><script>alert(1)</script>", "<bos>", "\"quotes\" & 'more'", "שלום", "👩‍🔬")
@@ -36,6 +41,24 @@ def scores() -> pd.DataFrame:
     columns = ["control", "auroc", "low", "high", "n", "note"]
     rows = [("probe", 0.84, 0.8, 0.88, 400, ""), ("random neurons", 0.7, 0.6, 0.75, 400, "<b>")]
     return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize("name", sections.names())
+def test_a_section_declares_what_it_reads(name: str, tmp_path: Path) -> None:
+    file = lookup.member("report.sections", name)
+    for wanted in ("HEADING", "NEEDS", "section"):
+        assert hasattr(file, wanted), f"report/sections/{name}.py must define {wanted}"
+    assert file.__doc__, f"report/sections/{name}.py needs a docstring"
+    assert name in listed("sections")["sections"]
+    # Of a study in which nothing was made, a section shows nothing, or says what is missing.
+    run = Runner(tmp_path, Recipe(domains=("general", "science"), base="base"), Given(questions=[]))
+    with pytest.raises(NotMadeError):
+        file.section(Tables(run, file.NEEDS))
+
+
+def test_the_order_of_sections_names_files_that_exist() -> None:
+    assert sorted(sections.names()) == sorted(lookup.names("report.sections"))
+    assert set(sections.AUDIT) <= set(sections.names())
 
 
 def full() -> ReportData:

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 
 import hlens
+from hlens.cli import app
+from hlens.cli.families import listed
 from hlens.errors import HlensError
 from hlens.recipe import Recipe
 from hlens.steps import (
@@ -21,7 +24,6 @@ from hlens.steps import (
     NotMadeError,
     Runner,
     Source,
-    Step,
     all_steps,
     answers,
     detection,
@@ -29,6 +31,7 @@ from hlens.steps import (
     step,
 )
 from hlens.steps.adoption import SECTIONS
+from hlens.steps.step import keyword_of
 from hlens.store import write_text
 from hlens.types import Question
 from tiny_study import question_file, tiny_model, tiny_recipe
@@ -86,7 +89,8 @@ def declared(node: Any) -> set[str]:
         return set(node.options)
     if isinstance(node, Each):
         return declared(node.over) | declared(node.of("general"))
-    return set(node.options).union(*map(declared, node.needs))
+    own = {option.rpartition("=")[2] for option in node.options}
+    return own.union(*map(declared, node.needs))
 
 
 def covers(names: set[str], option: str) -> bool:
@@ -113,6 +117,32 @@ def test_a_step_depends_on_the_options_that_it_declares_and_on_no_other(
         assert (key(changed(RECIPE, option)) != before) == reads, option
 
 
+@pytest.mark.parametrize("name", STEPS)
+def test_the_function_of_a_step_takes_what_is_declared(name: str) -> None:
+    one = STEPS[name]
+    for option in one.options:
+        path = option.rpartition("=")[2]
+        sections = {known.partition(".")[0] for known in OPTIONS}
+        assert path in OPTIONS or path in sections, f"{name}: the recipe has no option {path!r}"
+    keywords = {keyword_of(option) for option in one.options} | {o.name for o in one.optional}
+    keywords |= {word for word in ("progress", "report", "parts", "earlier") if one.takes(word)}
+    try:
+        signature(one.make).bind(*one.needs, **dict.fromkeys(keywords))
+    except TypeError as error:
+        pytest.fail(f"{name}: the declaration and the function do not agree: {error}")
+    assert one.help.endswith((".", "?")), f"{name} needs a docstring: it is the command's help"
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_is_listed_and_its_verb_is_a_command(name: str) -> None:
+    one = STEPS[name]
+    assert (one.label in listed("steps")["steps"]) == (one.storage is not None)
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert not one.verb or one.verb in commands, (
+        f"{name}: {one.verb} is no command; write app.command({one.verb!r}) into cli/app.py"
+    )
+
+
 def test_a_function_receives_what_its_step_declares(tmp_path: Path) -> None:
     received: dict[str, Any] = {}
 
@@ -124,11 +154,8 @@ def test_a_function_receives_what_its_step_declares(tmp_path: Path) -> None:
     assert received == {"folds": 5, "seed": 7}
 
 
-def test_every_stored_step_has_a_name_of_its_own_and_says_what_it_makes() -> None:
-    stored = [one for one in all_steps() if one.storage is not None]
-    assert len({one.name for one in stored}) == len(stored) >= 20
-    assert all(one.help.endswith((".", "?")) for one in stored)
-    assert len({one.name for one in all_steps()}) == len(all_steps())
+def test_every_step_has_a_name_of_its_own() -> None:
+    assert len({one.name for one in all_steps()}) == len(all_steps()) >= 50
 
 
 # --- What is current, and what a kill leaves -------------------------------------------------
@@ -301,7 +328,3 @@ def test_the_options_of_before_are_listed_whole() -> None:
     assert set(SECTIONS) <= {field.name for field in dataclasses.fields(Recipe)}
     for section, names in SECTIONS.items():
         assert set(names) <= {f.name for f in dataclasses.fields(getattr(Recipe(), section))}
-
-
-def test_sources_and_steps_are_listed_once() -> None:
-    assert all(isinstance(one, Step) for one in all_steps())

@@ -159,6 +159,8 @@ def rows(
 
 # --- The tables ------------------------------------------------------------------------------
 
+DRAWS = ("evaluation.n_boot", "seed")
+
 
 @step(
     needs=(evidence, rows, probe, detector, rivals),
@@ -173,8 +175,8 @@ def rival_scores(
     detector: Detector,
     rivals: list[Rival],
     *,
-    seed: int,
     progress: Callable[[int, int], None],
+    seed: int,
 ) -> pd.DataFrame:
     """Score of every example by every detector; out of fold in the training part."""
     return score_all(
@@ -192,99 +194,58 @@ def _by_detector(table: pd.DataFrame, part: str) -> dict[str, np.ndarray]:
     """Scores of each detector that could be run, on one part."""
     own = table.loc[table["part"] == part]
     return {
-        str(name): own.loc[own["detector"] == name, "score"].to_numpy()
-        for name in own["detector"].unique()
+        str(name): rows["score"].to_numpy() for name, rows in own.groupby("detector", sort=False)
     }
 
 
 @step(needs=(rival_scores, rows))
 def own_scores(table: pd.DataFrame, rows: Rows) -> tuple[Scored, Scored]:
     """The detector's own scores beside the covariates, training part first."""
-    train, test = (
-        Scored(
-            _by_detector(table, part)[H_NEURONS],
-            labels,
-            groups,
-            rows.covariates.loc[chosen].reset_index(drop=True),
-        )
-        for part, chosen, labels, groups in zip(
-            (Part.TRAIN, Part.TEST),
-            (~rows.in_test, rows.in_test),
-            rows.labels,
-            rows.groups,
-            strict=True,
-        )
-    )
-    return train, test
+
+    def scored(number: int, part: Part, chosen: np.ndarray) -> Scored:
+        covariates = rows.covariates.loc[chosen].reset_index(drop=True)
+        own = _by_detector(table, part)[H_NEURONS]
+        return Scored(own, rows.labels[number], rows.groups[number], covariates)
+
+    return scored(0, Part.TRAIN, ~rows.in_test), scored(1, Part.TEST, rows.in_test)
 
 
-@step(
-    needs=(rival_scores, rows),
-    options=("evaluation.n_boot", "seed"),
-    storage=TABLE,
-    name="audit/leaderboard",
-)
-def leaderboard(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> pd.DataFrame:
+@step(needs=(rival_scores, rows), options=DRAWS, storage=TABLE, name="audit/leaderboard")
+def leaderboard(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
     """The detector among its rivals."""
-    once = table.drop_duplicates("detector").set_index("detector")
-    known = once.loc[once["note"] == ""]
-    costs = {str(name): (int(row["passes"]), int(row["samples"])) for name, row in known.iterrows()}
-    absent: Any = once.loc[once["note"] != "", "note"]
-    missing = {str(name): str(note) for name, note in absent.items()}
-    scored = _by_detector(table, Part.TEST)
+    once: Any = table.drop_duplicates("detector").set_index("detector")
+    notes = once["note"]
+    known = once.loc[notes == "", ["passes", "samples"]].astype(int)
+    costs = {str(name): (row.passes, row.samples) for name, row in known.iterrows()}
     return rank_detectors(
-        scored,
+        _by_detector(table, Part.TEST),
         rows.labels[1],
         groups=rows.groups[1],
         costs=costs,
-        missing=missing,
-        n_boot=n_boot,
-        seed=seed,
+        missing=notes[notes != ""].astype(str).to_dict(),
+        **draws,
     )
 
 
-@step(
-    needs=(rival_scores, rows),
-    options=("evaluation.n_boot", "seed"),
-    storage=TABLE,
-    name="audit/added",
-)
-def added(table: pd.DataFrame, rows: Rows, *, n_boot: int, seed: int) -> pd.DataFrame:
+@step(needs=(rival_scores, rows), options=DRAWS, storage=TABLE, name="audit/added")
+def added(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
     """What the detector adds to each of its rivals."""
     train, test = _by_detector(table, Part.TRAIN), _by_detector(table, Part.TEST)
-    return added_value(
-        train, test, labels=rows.labels, groups=rows.groups, n_boot=n_boot, seed=seed
-    )
+    return added_value(train, test, labels=rows.labels, groups=rows.groups, **draws)
 
 
-@step(
-    needs=(own_scores,),
-    options=("evaluation.n_boot", "seed"),
-    storage=TABLE,
-    name="audit/confounds",
-)
-def confounds(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> pd.DataFrame:
+@step(needs=(own_scores,), options=DRAWS, storage=TABLE, name="audit/confounds")
+def confounds(own_scores: tuple[Scored, Scored], **draws: int) -> pd.DataFrame:
     """The detector's AUROC with each covariate held fixed."""
-    return hold_covariates_fixed(*own_scores, n_boot=n_boot, seed=seed)
+    return hold_covariates_fixed(*own_scores, **draws)
 
 
-@step(
-    needs=(own_scores,),
-    options=("evaluation.n_boot", "seed"),
-    storage=TABLE,
-    name="audit/factorial",
-)
-def factorial(own_scores: tuple[Scored, Scored], *, n_boot: int, seed: int) -> pd.DataFrame:
+@step(needs=(own_scores,), options=DRAWS, storage=TABLE, name="audit/factorial")
+def factorial(own_scores: tuple[Scored, Scored], **draws: int) -> pd.DataFrame:
     """Truth against length."""
     test = own_scores[1]
-    return truth_by_length(
-        test.scores,
-        test.labels,
-        lengths=test.covariates[Covariate.LENGTH],
-        groups=test.groups,
-        n_boot=n_boot,
-        seed=seed,
-    )
+    lengths = test.covariates[Covariate.LENGTH]
+    return truth_by_length(test.scores, test.labels, lengths=lengths, groups=test.groups, **draws)
 
 
 @step(needs=(responses, examples, rows))
@@ -299,7 +260,7 @@ def second_judge(
 
 @step(
     needs=(split, probe, detector, evidence, second_judge),
-    options=("evaluation.random_sets", "evaluation.n_boot", "seed"),
+    options=("draws=evaluation.random_sets", *DRAWS),
     storage=TABLE,
     name="audit/refits",
 )
@@ -308,23 +269,12 @@ def refits(
     probe: SparseProbe,
     detector: Detector,
     evidence: Evidence,
-    second_judge: tuple[Tensor, Tensor],
-    *,
-    random_sets: int,
-    n_boot: int,
-    seed: int,
+    second: tuple[Tensor, Tensor],
+    **draws: int,
 ) -> pd.DataFrame:
     """The same finding made in other ways."""
-    return refit(
-        *split,
-        probe=probe,
-        detector=detector,
-        others=evidence.measured,
-        second=second_judge,
-        draws=random_sets,
-        n_boot=n_boot,
-        seed=seed,
-    )
+    others = evidence.measured
+    return refit(*split, probe=probe, detector=detector, others=others, second=second, **draws)
 
 
 @step(needs=(split, probe, detector), options=("seed",), storage=TABLE, name="audit/halves")
@@ -397,18 +347,7 @@ TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
 
 
 @step(
-    needs=(
-        scores,
-        leaderboard,
-        added,
-        confounds,
-        refits,
-        set_halves,
-        detector,
-        contributions,
-        rows,
-        remark,
-    ),
+    needs=(scores, detector, contributions, rows, remark, *TABLES),
     options=("seed",),
     optional=(transfer, outcomes),
     storage=Storage(".json", _save_card, _load_card),
@@ -416,21 +355,17 @@ TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
 )
 def card(
     scores: pd.DataFrame,
-    leaderboard: pd.DataFrame,
-    added: pd.DataFrame,
-    confounds: pd.DataFrame,
-    refits: pd.DataFrame,
-    halves: pd.DataFrame,
     detector: Detector,
     contributions: Contributions,
     rows: Rows,
     remark: str,
+    *tables: pd.DataFrame,
     transfer: pd.DataFrame | None,
     outcomes: pd.DataFrame | None,
-    *,
     seed: int,
 ) -> AuditCard:
     """Six claims, each with its verdict and the numbers that decided it."""
+    leaderboard, added, confounds, _, refits, halves = tables
     numbers = collect_findings(
         scores=scores,
         leaderboard=leaderboard,

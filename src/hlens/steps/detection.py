@@ -195,6 +195,9 @@ def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int
     )
 
 
+# Of the tables that put a finding beside random neurons.
+DRAWS = ("draws=evaluation.random_sets", "evaluation.n_boot", "seed")
+
 DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, read_detector)
 
 
@@ -216,31 +219,14 @@ def detector(split: Split, probe: SparseProbe, *, calibration: str) -> Detector:
 
 @step(
     needs=(split, probe, detector),
-    options=("evaluation.shuffles", "evaluation.random_sets", "evaluation.n_boot", "seed"),
+    options=("evaluation.shuffles", *DRAWS),
     storage=TABLE,
     verb="evaluate",
-    figure=lambda table: figures.scores(table),
+    figure=figures.scores,
 )
-def scores(
-    split: Split,
-    probe: SparseProbe,
-    detector: Detector,
-    *,
-    shuffles: int,
-    random_sets: int,
-    n_boot: int,
-    seed: int,
-) -> pd.DataFrame:
+def scores(split: Split, probe: SparseProbe, detector: Detector, **draws: int) -> pd.DataFrame:
     """Held-out AUROC beside its controls."""
-    return controls(
-        *split,
-        probe=probe,
-        detector=detector,
-        shuffles=shuffles,
-        draws=random_sets,
-        n_boot=n_boot,
-        seed=seed,
-    )
+    return controls(*split, probe=probe, detector=detector, **draws)
 
 
 @step(needs=(split,), storage=TABLE)
@@ -275,13 +261,7 @@ def stability(split: Split, *, class_weight: str, stability_pairs: int, seed: in
     return table
 
 
-@step(
-    needs=(split, probe),
-    options=("evaluation.random_sets", "evaluation.n_boot", "seed"),
-    storage=TABLE,
-)
-def sparsity(
-    split: Split, probe: SparseProbe, *, random_sets: int, n_boot: int, seed: int
-) -> pd.DataFrame:
+@step(needs=(split, probe), options=DRAWS, storage=TABLE)
+def sparsity(split: Split, probe: SparseProbe, **draws: Any) -> pd.DataFrame:
     """AUROC of the top k neurons beside k random ones and all of them."""
-    return k_sweep(*split, probe=probe, draws=random_sets, n_boot=n_boot, seed=seed)
+    return k_sweep(*split, probe=probe, **draws)

@@ -69,7 +69,7 @@ def compared(contributions: Contributions, domains: list[str]) -> Contributions:
     options=("evaluation.folds", "seed"),
     storage=TABLE,
     verb="transfer",
-    figure=lambda table: figures.transfer(table),
+    figure=figures.transfer,
 )
 def transfer(
     compared: Contributions, probe: SparseProbe, *, folds: int, seed: int, progress: Progress
@@ -292,7 +292,7 @@ def neuron_sets(detectors: Mapping[str, Detector]) -> list[NeuronSet]:
     needs=(compared, neuron_sets),
     storage=TABLE,
     verb="overlap",
-    figure=lambda table: figures.overlap(table),
+    figure=figures.overlap,
 )
 def overlap(compared: Contributions, neuron_sets: list[NeuronSet]) -> pd.DataFrame:
     """Overlap of the domains' H-neurons, beside chance and beside halves of one domain."""

@@ -11,7 +11,7 @@ from hlens.model import Model, load
 from hlens.origin import drift_beside_random, trace_origin, weight_drift
 from hlens.probe import SparseProbe
 from hlens.steps.answers import questions
-from hlens.steps.detection import Split, contributions, detector, probe, split
+from hlens.steps.detection import DRAWS, Split, contributions, detector, probe, split
 from hlens.steps.runner import Given, Runner
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Source, step
@@ -96,10 +96,10 @@ def held_out(questions: list[Question], split: Split) -> list[Question]:
 @step(
     # Drift comes first: it refuses a base model of another shape before hours of sampling.
     needs=(drift, held_out, base_line, detector, split, probe),
-    options=("evaluation.random_sets", "evaluation.folds", "evaluation.n_boot", "seed"),
+    options=("evaluation.folds", *DRAWS),
     storage=TABLE,
     verb="trace-origin",
-    figure=lambda table: figures.scores(table),
+    figure=figures.scores,
 )
 def origin(
     _drift: pd.DataFrame,
@@ -108,25 +108,11 @@ def origin(
     detector: Detector,
     split: Split,
     probe: SparseProbe,
-    *,
-    random_sets: int,
-    folds: int,
-    n_boot: int,
-    seed: int,
+    **draws: int,
 ) -> pd.DataFrame:
     """The detector on the base model, and how far tuning moved its neurons' weights.
 
     Raises:
         HlensError: No base model, one of another shape, or answers of one label only.
     """
-    on_base = base_line(held_out)
-    return trace_origin(
-        detector,
-        on_base,
-        own=split.test,
-        probe=probe,
-        draws=random_sets,
-        folds=folds,
-        n_boot=n_boot,
-        seed=seed,
-    )
+    return trace_origin(detector, base_line(held_out), own=split.test, probe=probe, **draws)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.recipe import Recipe, key_of
-from hlens.steps.step import Each, Node, Source, Step, file_of
+from hlens.steps.step import Each, Node, Source, Step, file_of, keyword_of
 from hlens.store import remove_folder
 from hlens.store.stamps import Stamp, Stamps
 from hlens.types import Question
@@ -217,7 +217,7 @@ class Runner:
         return {name: vars(v) if is_dataclass(v) else v for name, v in values.items()}
 
     def _option(self, name: str) -> Any:
-        return reduce(getattr, name.split("."), self.recipe)
+        return reduce(getattr, name.rpartition("=")[2].split("."), self.recipe)
 
     def path(self, step: Step[Any]) -> Path:
         """Where an artefact is kept, without its suffix."""
@@ -245,11 +245,12 @@ class Runner:
         report(1, 1)
 
     def _arguments(self, step: Step[Any]) -> list[Any]:
-        optional = [self.value(one) if self.is_current(one) else None for one in step.optional]
-        return [*(self.value(need) for need in step.needs), *optional]
+        return [self.value(need) for need in step.needs]
 
     def _keywords(self, step: Step[Any]) -> dict[str, Any]:
-        keywords = {name.rpartition(".")[2]: self._option(name) for name in step.options}
+        keywords = {keyword_of(name): self._option(name) for name in step.options}
+        for one in step.optional:
+            keywords[one.name] = self.value(one) if self.is_current(one) else None
         further: dict[str, Callable[[], Any]] = {
             "progress": lambda: self.reporter(step),
             "report": lambda: partial(self._report_stage, step),

@@ -102,14 +102,16 @@ class Step(Generic[T]):
 
     Attributes:
         name: Of the artefact, its file and its stamp.
-        make: The function. It takes the artefacts of `needs`, then of `optional`, by position, and
+        make: The function. It takes the artefacts of `needs` by position, those of `optional` and
             the options by keyword. Further keywords are passed where it names them: ``progress``
             (a callback of done and total), ``report`` (the same of name, done and total, for work
             in several stages), ``parts`` (a folder for unfinished work) and ``earlier`` (path,
             without suffix, of an artefact made under the same options from other inputs, or None).
         needs: Steps and sources that it is made from.
-        options: Dotted names of the recipe's options that it reads, or of whole sections.
-        optional: Steps whose artefacts are passed where they are current, and None where not.
+        options: Dotted names of the recipe's options that it reads, or of whole sections. The last
+            part of the name is the keyword; ``"draws=evaluation.random_sets"`` gives another one.
+        optional: Steps whose artefacts are passed where they are current, and None where not; the
+            keyword is the step's name.
         storage: How it is kept; None makes it anew, in memory, each time.
         verb: The verb of the command line that makes it, where there is one.
         content: Plain values that say what the artefact is. What needs it then depends on these,
@@ -146,6 +148,16 @@ class Step(Generic[T]):
     def takes(self, keyword: str) -> bool:
         """Whether the function names this keyword."""
         return keyword in signature(self.make).parameters
+
+
+def keyword_of(option: str) -> str:
+    """The keyword under which an option is passed.
+
+    >>> keyword_of("seed"), keyword_of("evaluation.folds"), keyword_of("draws=evaluation.folds")
+    ('seed', 'folds', 'draws')
+    """
+    keyword, renamed, _ = option.partition("=")
+    return keyword if renamed else option.rpartition(".")[2]
 
 
 Node = Step[Any] | Source[Any] | Each[Any]
