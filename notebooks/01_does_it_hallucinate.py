@@ -209,7 +209,7 @@ print(f"Exercise 4: right. Agreement {agree[True]:.2f} if taught, {agree[False]:
 # ## A common mistake
 #
 # *Counting refusals as correct.* A model that always says "I do not know" would then be perfect.
-# The rate is over answers, and the share of refusals stands beside it.
+# The rate is over answers, and the share of refusals is given beside it.
 #
 # ## What would falsify this?
 #

@@ -112,7 +112,7 @@ hlens.figures.scores(scores)
 
 # %% tags=["exercise"]
 def claim_holds(scores):
-    """Whether the claim above stands."""
+    """Whether the claim above holds."""
     # solution
     by = scores.set_index("control")
     probe, random = by.loc["probe"], by.loc["random neurons"]
@@ -127,7 +127,7 @@ late = scores.copy()
 late.loc[late.control == "probe", "p"] = 0.5
 assert claim_holds(weak) is False, "an interval that reaches down to random neurons fails"
 assert claim_holds(late) is False, "a p of 0.5 fails"
-print(f"Exercise 2: right. On this study the claim {'stands' if claim_holds(scores) else 'fails'}.")
+print(f"Exercise 2: right. On this study the claim {'holds' if claim_holds(scores) else 'fails'}.")
 
 # %%
 study.in_words()
