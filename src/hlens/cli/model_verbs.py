@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hlens.cli import effect_tables, show
+from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of
 
@@ -35,24 +35,24 @@ def intervene(
     Options are kept in the study's recipe, so that its report shows what was run. What was run
     before is not run again: a further dose, set or behaviour costs only itself.
     """
-    from hlens.cli import studies
+    from hlens.cli import editing, studies
 
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
-        studies.choose_intervention(opened, behaviour, alpha, items, matched)
-        slopes = studies.slopes(opened)
-    effect_tables.show_slopes(*slopes, opened.folder, as_json)
+        editing.choose_intervention(opened, behaviour, alpha, items, matched)
+        opened.outcomes()
+    editing.show_slopes(opened, as_json)
 
 
 @app.command(help=help_of("effects.patching"))
 def patch(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
     """Patch the H-neurons."""
-    from hlens.cli import studies
+    from hlens.cli import editing, studies
 
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
-        patches = studies.patching(opened)
-    effect_tables.show_patches(*patches, opened.folder, as_json)
+        opened.patching_map()  # which the report draws; it takes the patching table
+    editing.show_patches(opened, as_json)
 
 
 @app.command()

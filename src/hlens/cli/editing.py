@@ -1,0 +1,94 @@
+"""What edits and patches did, as the command line asks for it and shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from hlens import behaviours
+from hlens.cli.show import out, rows, write
+from hlens.effects import (
+    describe_patches,
+    describe_slopes,
+    labels,
+    patch_table,
+    slope_table,
+    slopes,
+    summarise_patching,
+)
+from hlens.study import Study
+
+
+def choose_intervention(
+    study: Study,
+    names: Sequence[str] | None,
+    alphas: Sequence[float] | None,
+    items: int | None,
+    matched: int | None,
+) -> None:
+    """Put what the command line says of an intervention into the study's recipe.
+
+    Raises:
+        HlensError: An unknown behaviour or one that this model cannot be asked for, or a value that
+            no recipe takes.
+    """
+    asked = {"behaviours": tuple(names or ()) or None, "alphas": tuple(alphas or ()) or None}
+    asked |= {"items": items, "matched_sets": matched}
+    chosen = {key: value for key, value in asked.items() if value is not None}
+    if not chosen:
+        return
+    recipe = study.recipe
+    recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
+    for name in names or ():
+        behaviours.load(name).check(study.model)  # before the recipe is written
+    study.revise(recipe)
+
+
+def show_slopes(study: Study, as_json: bool) -> None:
+    """Slopes over the dose: a row an outcome and kind of neurons, what they say, what is next."""
+    steepness, words = slopes(study.outcomes()), labels()
+    sentences = describe_slopes(steepness, words)
+    if as_json:
+        write({"slopes": rows(steepness), "in_words": sentences})
+        return
+    out.print("Slope per unit of α [95 % interval]; of several sets, lowest to highest")
+    for outcome, own in slope_table(steepness, words).groupby("outcome", sort=False):
+        out.print(f"\n[bold]{escape(str(outcome))}[/]", soft_wrap=True)
+        cells: Any = own[["neurons", "slope", "less_random", "as_steep"]]
+        out.print(_plain(cells, {"slope": 23, "less random sets": 23, "as steep": 8}))
+    _say(sentences, "doses, flips and costs", study.folder)
+
+
+def show_patches(study: Study, as_json: bool) -> None:
+    """Patches: the strongest of each kind, what they say, what is next."""
+    summed = summarise_patching(study.patching())
+    sentences = describe_patches(summed)
+    if as_json:
+        write({"patching": rows(summed), "in_words": sentences})
+        return
+    out.print("Share of the difference that a patch restores [95 % interval]; --json has all rows")
+    out.print(_plain(patch_table(summed), {"restored": 26, "attribution": 11}))
+    _say(sentences, "map over layers and tokens", study.folder)
+
+
+def _plain(cells: pd.DataFrame, columns: Mapping[str, int]) -> Table:
+    """A table without lines: the first column names the row, the others have a width each."""
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    shown.add_column(str(cells.columns[0]), min_width=20)
+    for name, width in columns.items():
+        shown.add_column(name, justify="right", min_width=width, no_wrap=True)
+    for row in cells.itertuples(index=False):
+        shown.add_row(*(escape(str(cell)) for cell in row))
+    return shown
+
+
+def _say(words: Sequence[str], more: str, folder: Path) -> None:
+    """What was found, in words, and the command that draws it."""
+    out.print()
+    for line in words:
+        out.print(f"• {escape(line)}", soft_wrap=True)
+    out.print(f"[bold]{more}[/]  hlens report {folder}", soft_wrap=True)
