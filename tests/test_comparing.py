@@ -271,4 +271,4 @@ def test_a_study_with_a_base_model_tells_where_its_neurons_come_from(
     # The report asks no base model: the section is left out, and the command that makes it named.
     page = study.report().read_text()
     assert "Did the base model know?</h2>" not in page
-    assert f"Did the base model know? To show it, run: hlens trace-origin {study.folder}" in page
+    assert f"<code>hlens trace-origin {study.folder}</code>: Did the base model know?" in page

@@ -256,7 +256,7 @@ def test_a_table_of_other_options_is_not_shown_as_current(
     assert not other.has(effects.outcomes)
     page = other.report().read_text()
     assert f"{heading}</h2>" not in page
-    assert f"To show it, run: hlens intervene {other.folder}" in page
+    assert f"<code>hlens intervene {other.folder}</code>: {heading}" in page
     assert "no neuron was edited here" in page
 
 
@@ -266,7 +266,7 @@ def test_a_report_makes_tables_and_no_answers(study: hlens.Study, tmp_path: Path
     page = other.report().read_text()
     assert "Does it tell wrong from right?</h2>" in page
     # The detector is another one now, and its reading of tokens would take the model.
-    assert f"Answers, token by token To show it, run: hlens run {other.folder}" in page
+    assert f"<code>hlens run {other.folder}</code>: Answers, token by token" in page
     unread = copied(study, tmp_path / "b", seed=study.recipe.seed + 1)
     with pytest.raises(NotMadeError, match="responses was made under other options"):
         unread.report()

@@ -195,5 +195,5 @@ def _footer(data: ReportData) -> str:
     name = f"Model: {escape(visible(data.model))}. " if data.model else ""
     return (
         f"<footer><p>{name}Made by hlens. An H-neuron is a hypothesis: “associated with” is "
-        "not “causes”. This file asks no host for anything.</p></footer>"
+        "not “causes”. This file is self-contained.</p></footer>"
     )

@@ -133,26 +133,23 @@ def draw_left_out(left_out: Mapping[Step[Any], Sequence[str]], folder: str) -> S
     """What the report lacks, and the command that makes it; None where nothing is missing."""
     if not left_out:
         return None
-    lines = [
-        f"{'; '.join(headings)} To show it, run: hlens {step.verb} {folder}"
+    items = "".join(
+        f"<li><code>{escape(f'hlens {step.verb} {folder}')}</code>: {escape(' '.join(headings))}</li>"
         for step, headings in left_out.items()
-    ]
+    )
     return Section(
         "What is not shown here",
         "A report never runs the model: what was not made, or was made under other options, is "
-        "left out.",
-        (_bullets(lines),),
+        "left out. These commands make it:",
+        (Html(f'<ul class="cautions">{items}</ul>'),),
     )
 
 
 def draw_cautions(cautions: Sequence[str]) -> Section | None:
     """The section of cautions; None where there are none."""
-    return Section("What this does not show", "", (_bullets(cautions),)) if cautions else None
-
-
-def _bullets(lines: Sequence[str]) -> Html:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return Html(f'<ul class="cautions">{items}</ul>')
+    items = "".join(f"<li>{escape(line)}</li>" for line in cautions)
+    content = (Html(f'<ul class="cautions">{items}</ul>'),)
+    return Section("What this does not show", "", content) if cautions else None
 
 
 def draw_provenance(recipe: str, versions: Mapping[str, str]) -> Section | None:

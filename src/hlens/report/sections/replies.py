@@ -10,7 +10,7 @@ from hlens.steps import effects
 from hlens.types import SetKind
 from hlens.types.estimate import percent
 
-HEADING = "What became of the replies"
+HEADING = "What became of the replies?"
 NEEDS = (effects.outcomes,)
 
 
