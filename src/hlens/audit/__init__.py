@@ -39,9 +39,7 @@ class Auditable(Protocol[Result]):
 def audit(study: Auditable[Result], quick: bool = False) -> Result:
     """The report card of a study, made once and kept in its folder; ``study.audit()``.
 
-    Args:
-        study: A `hlens.Study`.
-        quick: Run the model no further, and leave out what would need it.
+    `quick` runs the model no further, and leaves out what would need it.
     """
     return study.audit(quick)
 

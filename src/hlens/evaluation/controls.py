@@ -51,15 +51,7 @@ def controls(
     - ``domain alone``: the training rate of hallucination of each domain; only where there are
       several domains, since their base rates can carry a pooled AUROC.
 
-    Args:
-        train: Contributions to fit on.
-        test: Held-out contributions, of other groups.
-        probe: The estimator; cloned for each fit.
-        detector: What `probe` found on `train`, if it was fitted before; else it is fitted here.
-        shuffles: Number of fits on shuffled labels.
-        draws: Number of random sets of neurons.
-        n_boot: Resamples of whole groups for the bootstrap intervals.
-        seed: Seed of permutations, draws and resamples.
+    `detector` is what `probe` found on `train`, if it was fitted before; else it is fitted here.
 
     Returns:
         Columns ``control, auroc, low, high, n, neurons, repeats, p, note``.
@@ -103,11 +95,9 @@ def controls(
 def shuffled_aurocs(
     train: Contributions, test: Contributions, *, probe: BaseEstimator, repeats: int, seed: int = 0
 ) -> tuple[list[float], str]:
-    """Held-out AUROC of the whole fit, each time on labels permuted by group.
+    """Held-out AUROC of the whole fit on labels permuted by group, and why some repeats failed.
 
-    Returns:
-        The AUROC of each repeat that could be fitted, and what became of the others (a fold may
-        be left with one class), or nothing.
+    A fold may be left with one class.
     """
     areas, errors = [], []
     for repeat in range(repeats):

@@ -49,17 +49,12 @@ def label_keys(values: Shaped[np.ndarray, "row n"], label: np.ndarray) -> Keys:
 class TieBlocks:
     """The runs of equal values in sorted rows, all rows end to end, as counts.
 
-    Counts are as narrow as their products allow: this is the inner loop over all neurons.
-
-    Attributes:
-        first: Index of the first block of each row.
-        positives: Hallucinated examples in each block.
-        negatives: True examples in each block.
-        positives_up_to: Hallucinated examples of the row in and below each block.
-        negatives_up_to: True examples of the row in and below each block.
+    Counts are as narrow as their products allow: this is the inner loop over all neurons. Positives
+    are hallucinated examples, negatives true ones; ``up_to`` counts those of the row in and below
+    each block.
     """
 
-    first: Int[np.ndarray, " row"]
+    first: Int[np.ndarray, " row"]  # index of the first block of each row
     positives: Int[np.ndarray, " block"]
     negatives: Int[np.ndarray, " block"]
     positives_up_to: Int[np.ndarray, " block"]

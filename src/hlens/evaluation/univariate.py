@@ -35,11 +35,8 @@ def univariate(
     takes examples as independent. Where groups hold several examples, read ``p_max``, whose
     permutations keep groups whole.
 
-    Args:
-        data: The contributions; read block by block, so a memory-mapped store stays on disk.
-        permutations: Permutations of labels by group for ``p_max``; 0 leaves the column out.
-        seed: Seed of the permutations.
-        threads: Blocks at a time; one for each core when None. It does not change the result.
+    Contributions are read block by block, so that a memory-mapped store stays on disk: `threads`
+    at a time (one for each core when None), which does not change the result.
 
     Returns:
         Columns ``layer, neuron, auroc, se, low, high, effect, mean, p, p_bh`` and, with
