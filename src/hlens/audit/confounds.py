@@ -104,8 +104,8 @@ class _Rows:
         yield self._row(name, View.ADJUSTED, self._auroc(left, test))
 
     def _varies(self, name: str) -> bool:
-        parts = (self.test, self.train)
-        return all(views.varies(pd.Series(part.covariates[name])) for part in parts)
+        columns = (pd.Series(part.covariates[name]) for part in (self.test, self.train))
+        return all(not column.hasnans and column.nunique() > 1 for column in columns)
 
     def _auroc(self, score: Float[np.ndarray, " example"], part: Scored) -> Estimate:
         if part.labels.all() or not part.labels.any():

@@ -42,7 +42,7 @@ class Scored:
     scores: Float[np.ndarray, " example"]
     labels: Bool[np.ndarray, " example"]
     groups: Sequence[str]
-    covariates: pd.DataFrame  # one column each, numbers or categories
+    covariates: pd.DataFrame  #: one column each, numbers or categories
 
     def __post_init__(self) -> None:
         lengths = {len(self.labels), len(self.groups), len(self.covariates)}

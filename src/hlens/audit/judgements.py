@@ -67,7 +67,7 @@ def known_evidence(
         contributions=contributions,
         questions=tuple(response.question.text for response in responses),
         contexts=tuple(response.question.context for response in responses),
-        answers=tuple(_answer(judged) for judged in own),
+        answers=tuple(j.response.text[slice(*(j.answer or (0, None)))].strip() for j in own),
         responses=tuple(response.text for response in responses),
         n_prompt=torch.tensor([example.n_prompt for example in examples]),
         n_response=torch.tensor([len(r.token_ids) - r.n_prompt for r in responses]),
@@ -86,10 +86,6 @@ def question_key(question: Question) -> tuple[str, str]:
 
 def _key(response: Response) -> tuple[str, str, int]:
     return (*question_key(response.question), response.sample)
-
-
-def _answer(judged: Judgement) -> str:
-    return judged.response.text[slice(*(judged.answer or (0, None)))].strip()
 
 
 def _other_samples(

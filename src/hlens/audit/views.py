@@ -27,11 +27,6 @@ CALIPER = 0.05  # standard deviations within which two numbers are alike
 Alike = Bool[np.ndarray, "hallucinated true"]
 
 
-def varies(column: pd.Series) -> bool:
-    """Whether a covariate has two values or more, and no missing ones."""
-    return bool(column.notna().all()) and column.nunique() > 1
-
-
 def name_strata(column: pd.Series) -> np.ndarray:
     """Stratum of each example: thirds of a number, categories as they are.
 

@@ -84,11 +84,10 @@ def controls(
         _control(Control.SELECTED_REFIT, refit, neurons=k, p=permutation_p(refit.value, drawn)),
         _control(Control.RANDOM_NEURONS, random, neurons=k, repeats=len(drawn), note=note),
         _control(Control.SHUFFLED_LABELS, noise, neurons=None, repeats=len(shuffled), note=failed),
-        _control(Control.ANSWER_LENGTH, estimate(_length_score(train, test)), neurons=0),
+        _control(Control.ANSWER_LENGTH, estimate(_length_score(train, test))),
     ]
     if len(set(train.domains)) > 1:
-        rate = estimate(_domain_rate(train, test))
-        rows.append(_control(Control.DOMAIN_ALONE, rate, neurons=0))
+        rows.append(_control(Control.DOMAIN_ALONE, estimate(_domain_rate(train, test))))
     return pd.DataFrame(rows)
 
 
@@ -123,17 +122,9 @@ def _domain_rate(train: Contributions, test: Contributions) -> list[float]:
     return [rate.get(domain, label.mean()) for domain in test.domains]
 
 
-def _control(
-    control: Control,
-    estimate: Estimate,
-    *,
-    neurons: int | None,
-    repeats: int = 1,
-    p: float | None = None,
-    note: str = "",
-) -> Row:
-    about = {"neurons": neurons, "repeats": repeats, "p": p, "note": note}
-    return {"control": control, **estimate.to_row(), **about}
+def _control(control: Control, estimate: Estimate, **columns: object) -> Row:
+    about: Row = {"neurons": 0, "repeats": 1, "p": None, "note": ""}
+    return {"control": control, **estimate.to_row(), **about, **columns}
 
 
 def check_split(train: Contributions, test: Contributions) -> None:

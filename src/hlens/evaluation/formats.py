@@ -74,9 +74,9 @@ def transfer_by_format(
     pairs = zip(table["train"], table["test"], strict=True)
     table["changed"] = [changed(cells[train], cells[test]) for train, test in pairs]
     able = [k for k in range(len(cells)) if k not in fitted.failed]
-    tested = [(name, cell) for k, (name, cell) in enumerate(cells.items()) if k in able]
-    areas = [fitted.placements(able, names == name) for name, _ in tested]
-    means = [_mean_of(relation, [cell for _, cell in tested], areas) for relation in Changed]
+    tested = [list(cells)[k] for k in able]
+    areas = [fitted.placements(able, names == name) for name in tested]
+    means = [_mean_of(relation, [cells[name] for name in tested], areas) for relation in Changed]
     summary = pd.DataFrame([row for row in means if row]).reindex(columns=COLUMNS)
     summary["p_corrected"] = holm(summary["p"].to_numpy(dtype=float))
     return table, summary

@@ -97,27 +97,6 @@ class TieBlocks:
         return counted.astype(np.float64)  # bincount of an empty array gives integers
 
 
-def mid_ranks(values: Shaped[np.ndarray, "row n"]) -> Float[np.ndarray, "row n"]:
-    """Rank of each value in its row (1 to n), ties sharing their mean rank.
-
-    >>> mid_ranks(np.array([[0.3, 0.1, 0.3]], dtype=np.float32)).tolist()
-    [[2.5, 1.0, 2.5]]
-    """
-    rows, n = values.shape
-    keys = (ordered_bits(values).astype(np.uint64) << 31) | np.arange(n, dtype=np.uint64)
-    keys.sort(axis=1)
-    order = (keys & np.uint64(2**31 - 1)).astype(np.int64)
-    value = keys >> 31
-    ends = np.ones((rows, n), dtype=bool)
-    np.not_equal(value[:, 1:], value[:, :-1], out=ends[:, :-1])
-    last = np.flatnonzero(ends)
-    size = np.diff(last, prepend=-1)
-    middle = (last % n + 1 - (size - 1) / 2).astype(np.float32)
-    ranks = np.empty((rows, n), dtype=np.float32)
-    np.put_along_axis(ranks, order, np.repeat(middle, size).reshape(rows, n), axis=1)
-    return ranks
-
-
 def _steps(up_to: Int[np.ndarray, " block"], first: np.ndarray) -> Int[np.ndarray, " block"]:
     """How much a running count grew in each block; it restarts with each row."""
     steps = np.empty_like(up_to)

@@ -34,7 +34,7 @@ class Halves:
     """The sets found on both halves of each domain, one pair of sets per repeat."""
 
     sets: Mapping[str, Sequence[tuple[NeuronSet, NeuronSet]]]
-    n_half: Mapping[str, int]  # examples of the smaller half
+    n_half: Mapping[str, int]  #: examples of the smaller half
 
     def frequencies(self, domain: str) -> Float[Tensor, "layer neuron"]:
         """How often each neuron was selected over all halves of a domain."""

@@ -18,10 +18,8 @@ def evaluate(
     Raises:
         HlensError: One class only, or contributions that the detector does not read.
     """
-    check_both_classes(data.labels.numpy(), "AUROC")
-    return estimate_auroc(
-        detector(data).numpy(), data.labels.numpy(), groups=data.groups, n_boot=n_boot, seed=seed
-    )
+    scores, labels = detector(data).numpy(), data.labels.numpy()
+    return estimate_auroc(scores, labels, groups=data.groups, n_boot=n_boot, seed=seed)
 
 
 def accuracy(

@@ -185,17 +185,7 @@ def _random_rows(
     return rows
 
 
-def _sweep_row(
-    series: Sweep,
-    k: int,
-    estimate: Estimate,
-    *,
-    repeats: int = 1,
-    cv_auroc: float = float("nan"),
-    cv_se: float = float("nan"),
-    note: str = "",
-) -> Row:
-    return {
-        "neurons": series, "k": k, **estimate.to_row(), "repeats": repeats, "cv_auroc": cv_auroc,
-        "cv_se": cv_se, "chosen": False, "note": note,
-    }  # fmt: skip
+def _sweep_row(series: Sweep, k: int, estimate: Estimate, **columns: object) -> Row:
+    nan = float("nan")
+    more: Row = {"repeats": 1, "cv_auroc": nan, "cv_se": nan, "chosen": False, "note": ""}
+    return {"neurons": series, "k": k, **estimate.to_row(), **more, **columns}

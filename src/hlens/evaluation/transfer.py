@@ -134,8 +134,8 @@ def _rows_of_tested(
     areas = fitted.placements(able, inside) if able else None
     rows: list[Row] = []
     for source in trained:
-        key = {"train": sources[source][0], "test": domain, "n": n}
-        key |= {"n_train": int(fitted.n_train[source])}
+        n_train = int(fitted.n_train[source])
+        key: Row = {"train": sources[source][0], "test": domain, "n": n, "n_train": n_train}
         if source in fitted.failed or areas is None:
             rows.append(key | {"note": fitted.failed[source]})
             continue

@@ -20,18 +20,12 @@ class Calibration:
     """A non-decreasing map from score to probability, linear between its knots.
 
     Platt scaling is kept as knots too, so that a saved detector needs no fitted estimator.
-
-    Attributes:
-        scores: Knots on the score axis, ascending.
-        probabilities: Probability of hallucination at each knot.
-        method: ``"isotonic"`` or ``"platt"``.
-        ece: Expected calibration error on held-out folds.
     """
 
-    scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
-    method: str
-    ece: float
+    scores: tuple[float, ...]  #: knots on the score axis, ascending
+    probabilities: tuple[float, ...]  #: of hallucination at each knot
+    method: str  #: ``"isotonic"`` or ``"platt"``
+    ece: float  #: expected calibration error on held-out folds
 
     def __call__(self, score: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Probability of hallucination at each score."""

@@ -15,23 +15,14 @@ from hlens.types.norms import post_mlp_norm
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a finding comes from; written into every file and compared on loading.
-
-    Attributes:
-        model: Name of the model.
-        fingerprint: Hash over the model's weights; two models agree only if it agrees.
-        revision: Revision of the model on its hub, or empty.
-        tokenizer: Hash over the tokenizer.
-        recipe: Hash of the recipe, or empty.
-        versions: Versions of the packages that took part, as (name, version) pairs.
-    """
+    """Where a finding comes from; written into every file and compared on loading."""
 
     model: str = ""
-    fingerprint: str = ""
-    revision: str = ""
-    tokenizer: str = ""
-    recipe: str = ""
-    versions: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ""  #: hash over the model's weights; two models agree only if it agrees
+    revision: str = ""  #: of the model on its hub, or empty
+    tokenizer: str = ""  #: hash over the tokenizer
+    recipe: str = ""  #: hash of the recipe, or empty
+    versions: tuple[tuple[str, str], ...] = ()  #: name and version of the packages that took part
 
     def check_same_model(self, other: "Provenance", what: str) -> None:
         """Raise `HlensError` when both name a model and the models differ."""
