@@ -116,7 +116,7 @@ def null_strata(
 
 
 def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
-    """The neurons that at least so many sets hold, most shared first.
+    """The neurons that `least` sets or more hold, most shared first.
 
     Returns:
         Columns ``address, layer, neuron, n_sets, sets`` and, for each set, its weight under the
