@@ -20,10 +20,9 @@ from hlens.audit.findings import (
     RivalGap,
     TransferPair,
 )
-from hlens.audit.views import name_strata
+from hlens.audit.views import alike_pairs, estimate_over_pairs, name_strata
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, delong_test, split_by_group
-from hlens.evaluation.pairs import alike_pairs, estimate_over_pairs
 from hlens.judges import substring
 from hlens.probe import SparseProbe
 from hlens.types import (

@@ -14,22 +14,14 @@ from hlens.errors import HlensError
 
 
 def names(family: str) -> list[str]:
-    """Names of the members of a family, sorted.
-
-    Args:
-        family: Name of the package below ``hlens``, such as ``"judges"``.
-    """
+    """Names of the members of a family (a package below ``hlens``), sorted."""
     package = import_module(f"hlens.{family}")
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
     return sorted(name for name in modules if name[0] != "_")
 
 
 def member(family: str, name: str) -> ModuleType:
-    """The module of one member.
-
-    Raises:
-        HlensError: There is none of that name; the nearest are named.
-    """
+    """The module of one member; raises `HlensError` with the nearest names for an unknown one."""
     known = names(family)
     if name not in known:
         raise unknown(f"member of {family}", name, known)

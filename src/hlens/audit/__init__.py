@@ -8,39 +8,23 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from hlens.audit.added import added_value, gain
-from hlens.audit.confounds import confounds
-from hlens.audit.covariates import Scored, covariates
-from hlens.audit.factorial import truth_by_length
-from hlens.audit.findings import Findings, collect_findings
-from hlens.audit.halves import set_agreement
-from hlens.audit.judgements import second_labels
-from hlens.audit.leaderboard import leaderboard, score_all
-from hlens.audit.markdown import markdown
-from hlens.audit.refits import refits
-from hlens.audit.rules import decide
-from hlens.audit.views import match_alike
+from hlens.audit.added import added_value as added_value
+from hlens.audit.added import gain as gain
+from hlens.audit.confounds import confounds as confounds
+from hlens.audit.covariates import Scored as Scored
+from hlens.audit.covariates import covariates as covariates
+from hlens.audit.factorial import truth_by_length as truth_by_length
+from hlens.audit.findings import Findings as Findings
+from hlens.audit.findings import collect_findings as collect_findings
+from hlens.audit.halves import set_agreement as set_agreement
+from hlens.audit.judgements import second_labels as second_labels
+from hlens.audit.leaderboard import leaderboard as leaderboard
+from hlens.audit.leaderboard import score_all as score_all
+from hlens.audit.markdown import markdown as markdown
+from hlens.audit.refits import refits as refits
+from hlens.audit.rules import decide as decide
+from hlens.audit.views import match_alike as match_alike
 from hlens.errors import HlensError
-
-__all__ = [
-    "Findings",
-    "Scored",
-    "added_value",
-    "audit",
-    "collect_findings",
-    "confounds",
-    "covariates",
-    "decide",
-    "gain",
-    "leaderboard",
-    "markdown",
-    "match_alike",
-    "refits",
-    "score_all",
-    "second_labels",
-    "set_agreement",
-    "truth_by_length",
-]
 
 Result = TypeVar("Result", covariant=True)
 
@@ -55,9 +39,7 @@ class Auditable(Protocol[Result]):
 def audit(study: Auditable[Result], quick: bool = False) -> Result:
     """The report card of a study, made once and kept in its folder; ``study.audit()``.
 
-    Args:
-        study: A `hlens.Study`.
-        quick: Run the model no further, and leave out what would need it.
+    `quick` runs the model no further, and leaves out what would need it.
     """
     return study.audit(quick)
 

@@ -51,14 +51,8 @@ def added_value(
 ) -> pd.DataFrame:
     """What the H-neurons add to each rival, and each rival to the H-neurons.
 
-    Args:
-        train: Out-of-fold scores of each detector on the training part.
-        test: Scores of each on the test part.
-        labels: Labels of the training and of the test part.
-        groups: Groups of both.
-        permutations: Draws of the null.
-        n_boot: Resamples of whole groups of the test part.
-        seed: Seed of permutations and resamples.
+    `train` holds the out-of-fold scores of each detector, `test` those on the test part, whose
+    groups are resampled whole, `n_boot` times; `labels` and `groups` are of both parts.
 
     Returns:
         One row per rival: ``detector, gain, low, high, p, p_corrected, gain_of_rival,
@@ -93,11 +87,8 @@ def gain(
 ) -> tuple[Estimate, float]:
     """Gain in held-out log-likelihood by one more score, in millinats an answer, and its p.
 
-    `base` holds the scores of the first detector, `extra` those of the one that is added, each in
-    training (out of fold) and test. Without permutations the p is NaN.
-
-    Raises:
-        HlensError: One class only in training.
+    Scores are those in training (out of fold) and test. Without permutations the p is NaN; one
+    class only in training raises `HlensError`.
     """
     check_both_classes(labels[0], "added value")
     known, added = normal_scores(*base), normal_scores(*extra)
@@ -105,7 +96,6 @@ def gain(
     alone = _log_likelihoods((known_powers[0][None], known_powers[1][None]), labels)
 
     def gain_of_each(train: np.ndarray, test: np.ndarray) -> Float[np.ndarray, "draw row"]:
-        """Gain of every test row for each draw of the added score."""
         designs = _append(known_powers[0], train), _append(known_powers[1], test)
         return 1000 * (_log_likelihoods(designs, labels) - alone)
 
@@ -139,9 +129,8 @@ def _append(
 def normal_scores(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normal scores by rank in the training part: perplexity must do as well as its logarithm."""
     least = 0.5 / len(train)  # beyond all of the training part a rank has no finite normal score
-    both = (placements(part, train).clip(least, 1 - least) for part in (train, test))
-    first, second = (norm.ppf(share) for share in both)
-    return first, second
+    first, second = (placements(part, train).clip(least, 1 - least) for part in (train, test))
+    return norm.ppf(first), norm.ppf(second)
 
 
 def powers(score: Float[np.ndarray, "*draw example"]) -> Float[np.ndarray, "*draw example 2"]:

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from hlens.audit import views
 from hlens.audit.covariates import SAMPLING, SURFACE, Scored
 from hlens.evaluation import estimate_auroc
-from hlens.evaluation.pairs import Alike, alike_pairs, estimate_over_pairs
 from hlens.types import Estimate
 from hlens.types.labels import Covariate, View
 
@@ -28,11 +27,8 @@ Row = dict[str, Any]
 def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
     """AUROC of a detector with each covariate held fixed, on held-out examples.
 
-    Args:
-        train: Out-of-fold scores on the training part; all that is learned is learned here.
-        test: Scores on the held-out part.
-        n_boot: Resamples of whole groups for the intervals.
-        seed: Seed of matching and resamples.
+    Scores of `train` are out of fold; all that is learned is learned there. `seed` is that of
+    matching and of the `n_boot` resamples of whole groups.
 
     Returns:
         Columns ``covariate, view, stratum, auroc, low, high, n, hallucinated, note``. Views:
@@ -65,8 +61,7 @@ class _Rows:
     def of_covariate(self, name: str) -> Iterator[Row]:
         column = pd.Series(self.test.covariates[name])
         if not self._varies(name):
-            missing = bool(column.isna().any())
-            note = "missing for some examples" if missing else "has one value only"
+            note = "missing for some examples" if column.hasnans else "has one value only"
             yield self._row(name, View.ALONE, Estimate.missing(len(self.test)), note=note)
             return
         if name not in SAMPLING:
@@ -74,7 +69,7 @@ class _Rows:
             yield self._row(name, View.ALONE, self._auroc(odds, self.test))
         yield from self._of_strata(name, column)
         if name not in SAMPLING:
-            alike = alike_pairs(column.to_numpy(), self.test.labels)
+            alike = views.alike_pairs(column.to_numpy(), self.test.labels)
             yield from self._held_fixed(name, [name], alike)
 
     def of_surface(self) -> Iterator[Row]:
@@ -84,7 +79,7 @@ class _Rows:
         name, note = Covariate.ALL_OF_SURFACE, ", ".join(names)
         odds = views.hallucination_odds(self.train, self.test, columns=names)
         yield self._row(name, View.ALONE, self._auroc(odds, self.test), note=note)
-        yield from self._held_fixed(name, names, alike_pairs(odds, self.test.labels))
+        yield from self._held_fixed(name, names, views.alike_pairs(odds, self.test.labels))
 
     def _of_strata(self, name: str, column: pd.Series) -> Iterator[Row]:
         strata = views.name_strata(column)
@@ -96,9 +91,9 @@ class _Rows:
             row = self._row(name, View.STRATUM, auroc, part=part, note=note)
             yield row | {"stratum": str(stratum)}
 
-    def _held_fixed(self, name: str, columns: Sequence[str], alike: Alike) -> Iterator[Row]:
+    def _held_fixed(self, name: str, columns: Sequence[str], alike: views.Alike) -> Iterator[Row]:
         test, n_boot, seed = self.test, self.n_boot, self.seed
-        over_pairs = estimate_over_pairs(
+        over_pairs = views.estimate_over_pairs(
             test.scores, test.labels, alike=alike, groups=test.groups, n_boot=n_boot, seed=seed
         )
         row = self._row(name, View.ALIKE_PAIRS, over_pairs, note=f"{int(alike.sum()):,} pairs")
@@ -109,11 +104,11 @@ class _Rows:
         yield self._row(name, View.ADJUSTED, self._auroc(left, test))
 
     def _varies(self, name: str) -> bool:
-        parts = (self.test, self.train)
-        return all(views.varies(pd.Series(part.covariates[name])) for part in parts)
+        columns = (pd.Series(part.covariates[name]) for part in (self.test, self.train))
+        return all(not column.hasnans and column.nunique() > 1 for column in columns)
 
     def _auroc(self, score: Float[np.ndarray, " example"], part: Scored) -> Estimate:
-        if len(part) == 0 or part.labels.all() or not part.labels.any():
+        if part.labels.all() or not part.labels.any():
             return Estimate.missing(len(part))
         return estimate_auroc(
             score, part.labels, groups=part.groups, n_boot=self.n_boot, seed=self.seed

@@ -37,18 +37,12 @@ class Scored:
     """Scores of one detector on one part of the data, beside all that could explain them.
 
     Scores of a training part must be out of fold: each by a fit that did not see its group.
-
-    Attributes:
-        scores: Higher means hallucination.
-        labels: True where the example is a hallucination.
-        groups: Group of each example.
-        covariates: What could be read in place of truth, one column each; numbers or categories.
     """
 
     scores: Float[np.ndarray, " example"]
     labels: Bool[np.ndarray, " example"]
     groups: Sequence[str]
-    covariates: pd.DataFrame
+    covariates: pd.DataFrame  #: one column each, numbers or categories
 
     def __post_init__(self) -> None:
         lengths = {len(self.labels), len(self.groups), len(self.covariates)}
@@ -71,9 +65,7 @@ class Scored:
 def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> pd.DataFrame:
     """What a detector could read in place of truth, one row per example.
 
-    Args:
-        examples: The examples.
-        judgements: The judgements that they come from, and all others of their questions.
+    The judgements are those that the examples come from, and all others of their questions.
 
     Returns:
         Columns ``length`` (tokens of the answer), ``position`` (tokens of the response before it),
@@ -139,10 +131,8 @@ def _mixed(judgements: Sequence[Judgement]) -> Mapping[tuple[str, str], bool]:
 
 
 def _topic(question: Question) -> str:
-    for name in ("relation", "subject", "topic", "category"):
-        if name in question.meta:
-            return str(question.meta[name])
-    return question.domain
+    named = (name for name in ("relation", "subject", "topic", "category") if name in question.meta)
+    return next((str(question.meta[name]) for name in named), question.domain)
 
 
 def _log_probability(example: Example, logprobs: Sequence[float]) -> float:

@@ -35,13 +35,7 @@ def truth_by_length(
 ) -> pd.DataFrame:
     """Mean score in the four cells of truth and length, and the effect of either.
 
-    Args:
-        scores: Score of each held-out example.
-        labels: True where it is a hallucination.
-        lengths: Length of its answer; long is above the median of the true ones.
-        groups: Group of each example.
-        n_boot: Resamples of whole groups.
-        seed: Seed of the resamples.
+    `lengths` are those of the answers; long is above the median of the true ones.
 
     Returns:
         Columns ``what, value, low, high, n``: four cells, then the effects of truth (hallucinated

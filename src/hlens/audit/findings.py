@@ -23,21 +23,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class HeldFixed:
-    """The detector with one covariate held fixed.
-
-    Attributes:
-        name: The covariate.
-        pairs: AUROC over pairs of answers that agree in it.
-        adjusted: AUROC of what is left of the score when the covariate is taken off.
-        alone: AUROC of the covariate itself.
-        fewest: Examples of the rarer label that are in an alike pair.
-    """
+    """The detector with one covariate held fixed."""
 
     name: str
-    pairs: Estimate
-    adjusted: Estimate
-    alone: Estimate
-    fewest: int
+    pairs: Estimate  #: AUROC over pairs of answers that agree in it
+    adjusted: Estimate  #: AUROC of what is left of the score when it is taken off
+    alone: Estimate  #: AUROC of the covariate itself
+    fewest: int  #: examples of the rarer label that are in an alike pair
 
 
 @dataclass(frozen=True)
@@ -62,66 +54,37 @@ class TransferPair:
 
 @dataclass(frozen=True)
 class ExcessSlope:
-    """Slope of a behaviour over the dose less that of random neurons of the same layers.
-
-    Attributes:
-        name: The behaviour or capability.
-        over_random: The difference, its interval at a level corrected for the behaviours.
-        beyond: Whether no random set is as steep.
-        damage: Whether it is a capability that an edit must not break.
-    """
+    """Slope of a behaviour or capability over the dose less that of random neurons."""
 
     name: str
-    over_random: Estimate
-    beyond: bool
-    damage: bool
+    over_random: Estimate  #: sets of the same layers; its interval is corrected for behaviours
+    beyond: bool  #: whether no random set is as steep
+    damage: bool  #: whether it is a capability that an edit must not break
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the rules read; what was not measured is None or empty.
+    """All that the rules read; what was not measured is None or empty."""
 
-    Attributes:
-        auroc: Of the detector on held-out examples.
-        shuffled: Of the same fit on shuffled labels: mean and central 95 % of repeats.
-        shuffled_p: Permutation p.
-        held_fixed: The detector with each covariate held fixed.
-        confidence: Millinats that the neurons add to each rival that reads the model's confidence.
-        text: What they add to rivals that read the text alone.
-        n_selected: Neurons of the detector.
-        n_neurons: Neurons of the model.
-        over_dense: AUROC of the detector less that of a dense probe on all neurons.
-        refit: AUROC of the selected neurons, refitted.
-        random: Of as many random ones of the same layers, refitted alike.
-        random_p: Share of random draws that do as well.
-        halves: Part of a set that is found again on the other half of the data.
-        chance: The same of random sets.
-        other_split: Part of the set that another split finds again.
-        over_without: AUROC as found less that of the probe that may not use these neurons.
-        transfers: Transfer between domains.
-        slopes: Behaviour and capability under an edit.
-        cheap_rivals: AUROC of the detector less that of each rival that costs no more.
-    """
-
-    auroc: Estimate | None = None
-    shuffled: Estimate | None = None
-    shuffled_p: float | None = None
+    auroc: Estimate | None = None  #: of the detector on held-out examples
+    shuffled: Estimate | None = None  #: fits on shuffled labels: mean and central 95 % of repeats
+    shuffled_p: float | None = None  #: permutation p
     held_fixed: tuple[HeldFixed, ...] = ()
-    confidence: tuple[RivalGap, ...] = ()
-    text: tuple[RivalGap, ...] = ()
-    n_selected: int = 0
-    n_neurons: int = 0
-    over_dense: Estimate | None = None
-    refit: Estimate | None = None
-    random: Estimate | None = None
-    random_p: float | None = None
-    halves: Estimate | None = None
-    chance: Estimate | None = None
-    other_split: Estimate | None = None
-    over_without: Estimate | None = None
+    confidence: tuple[RivalGap, ...] = ()  #: millinats added to rivals that read confidence
+    text: tuple[RivalGap, ...] = ()  #: the same for rivals that read the text alone
+    n_selected: int = 0  #: neurons of the detector
+    n_neurons: int = 0  #: neurons of the model
+    over_dense: Estimate | None = None  #: AUROC less that of a dense probe on all neurons
+    refit: Estimate | None = None  #: AUROC of the selected neurons, refitted
+    random: Estimate | None = None  #: of as many random ones of the same layers, refitted alike
+    random_p: float | None = None  #: share of random draws that do as well
+    halves: Estimate | None = None  #: part of a set found again on the other half of the data
+    chance: Estimate | None = None  #: the same of random sets
+    other_split: Estimate | None = None  #: part of the set that another split finds again
+    over_without: Estimate | None = None  #: AUROC less that of a probe denied these neurons
     transfers: tuple[TransferPair, ...] = ()
     slopes: tuple[ExcessSlope, ...] = ()
-    cheap_rivals: tuple[RivalGap, ...] = ()
+    cheap_rivals: tuple[RivalGap, ...] = ()  #: AUROC less that of rivals that cost no more
 
 
 def collect_findings(
@@ -198,10 +161,9 @@ def _held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:
         if view != View.ALIKE_PAIRS:
             continue
         views = (View.ALIKE_PAIRS, View.ADJUSTED, View.ALONE)
-        three = (_estimate(rows[name, key]) or Estimate.missing() for key in views)
-        pairs, adjusted, alone = three
+        estimates = (_estimate(rows[name, key]) or Estimate.missing() for key in views)
         fewest = min(row["hallucinated"], row["n"] - row["hallucinated"])
-        yield HeldFixed(name, pairs, adjusted, alone, fewest)
+        yield HeldFixed(name, *estimates, fewest=fewest)
 
 
 def _added_value(row: Row) -> RivalGap:

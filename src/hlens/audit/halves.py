@@ -22,21 +22,15 @@ def set_agreement(
 ) -> pd.DataFrame:
     """How much of a set of H-neurons is found again on the other half of the data.
 
-    Args:
-        data: Contributions of the training part; all domains are taken as one.
-        probe: The probe, with the C that it chose on the whole part. A half is fitted at twice
-            that: C weighs a sum over examples, and twice of it keeps the penalty on each. At the
-            same C a half may find none of a few neurons.
-        repeats: Random halvings.
-        seed: Seed of halvings and of chance.
+    All domains of the training part are taken as one. The probe has the C that it chose on the
+    whole part; a half is fitted at twice that: C weighs a sum over examples, and twice of it keeps
+    the penalty on each. At the same C a half may find none of a few neurons. One class only in a
+    half raises `HlensError`.
 
     Returns:
         Columns ``what, shared, low, high, neurons, n``: ``shared`` is the part of the smaller set
         that is also in the other, mean over halvings, with the least and the greatest; for
         ``chance, same layers`` the same of as many random neurons of the same layers.
-
-    Raises:
-        HlensError: One class only in a half.
     """
     if isinstance(probe, SparseProbe) and isinstance(probe.C, float | int):
         probe = copy_unfitted(probe).set_params(C=2 * float(probe.C))

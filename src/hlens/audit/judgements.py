@@ -18,18 +18,13 @@ from hlens.types import (
     Verdict,
 )
 
-Key = tuple[str, str, int]  # domain, question and sample
 _NEEDS_A_PASS = "a quick audit runs the model no further"
 
 
 def match_judgements(
     examples: Sequence[Example], judgements: Iterable[Judgement]
 ) -> list[Judgement]:
-    """The judgement of each example.
-
-    Raises:
-        HlensError: An example whose judgement is not among those given.
-    """
+    """The judgement of each example; raises `HlensError` for one that is not among those given."""
     known = {_key(judged.response): judged for judged in judgements}
     matched: list[Judgement] = []
     for example in examples:
@@ -58,19 +53,10 @@ def second_labels(
 def known_evidence(
     examples: Sequence[Example], judgements: Sequence[Judgement], *, contributions: Contributions
 ) -> Evidence:
-    """What rivals may look at without running the model again.
+    """What rivals may look at without running the model again, for examples in measured order.
 
-    Args:
-        examples: The examples, in the order of the contributions.
-        judgements: All judgements of the study; their responses hold the samples.
-        contributions: What was measured on the examples.
-
-    Returns:
-        Evidence with texts, log-probabilities and the questions' other samples; readings of the
-        inside (entropies, residual stream, attention, activations, P(True)) are absent.
-
-    Raises:
-        HlensError: An example whose judgement is not among those given.
+    Texts, log-probabilities and the other samples of each question, out of all judgements of the
+    study; readings of the inside (entropies, residual stream, attention, ...) are absent.
     """
     own = match_judgements(examples, judgements)
     responses = [judged.response for judged in own]
@@ -81,7 +67,7 @@ def known_evidence(
         contributions=contributions,
         questions=tuple(response.question.text for response in responses),
         contexts=tuple(response.question.context for response in responses),
-        answers=tuple(_answer(judged) for judged in own),
+        answers=tuple(j.response.text[slice(*(j.answer or (0, None)))].strip() for j in own),
         responses=tuple(response.text for response in responses),
         n_prompt=torch.tensor([example.n_prompt for example in examples]),
         n_response=torch.tensor([len(r.token_ids) - r.n_prompt for r in responses]),
@@ -98,12 +84,8 @@ def question_key(question: Question) -> tuple[str, str]:
     return question.domain, question.id
 
 
-def _key(response: Response) -> Key:
+def _key(response: Response) -> tuple[str, str, int]:
     return (*question_key(response.question), response.sample)
-
-
-def _answer(judged: Judgement) -> str:
-    return judged.response.text[slice(*(judged.answer or (0, None)))].strip()
 
 
 def _other_samples(

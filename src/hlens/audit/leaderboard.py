@@ -46,14 +46,9 @@ def leaderboard(
 ) -> pd.DataFrame:
     """All detectors on the same held-out examples, best first.
 
-    Args:
-        scores: Scores of each detector by its name; ``"H-neurons"`` is compared with all others.
-        labels: True where the example is a hallucination.
-        groups: Group of each example.
-        costs: Extra forward passes and further samples of each detector, for one new answer.
-        missing: Detectors that could not be run, and why.
-        n_boot: Resamples of whole groups for the intervals of the AUROC.
-        seed: Seed of the resamples.
+    `scores` has those of each detector by its name; ``"H-neurons"`` is compared with all others.
+    `costs` are extra forward passes and further samples for one new answer, `missing` says why a
+    detector could not be run. Intervals of the AUROC are over `n_boot` resamples of whole groups.
 
     Returns:
         Columns ``detector, auroc, low, high, n, difference, difference_low, difference_high, p,
@@ -85,13 +80,7 @@ def leaderboard(
 def compare_auroc(
     first: np.ndarray, second: np.ndarray, *, labels: np.ndarray, groups: Sequence[str]
 ) -> dict[str, float | int]:
-    """AUROC of the first less that of the second, its 95 % interval and two-sided p, as columns.
-
-    >>> score = np.arange(6.0)
-    >>> row = compare_auroc(score, score, labels=score > 2, groups=list("abcdef"))
-    >>> row["difference"], row["p"]
-    (0.0, 1.0)
-    """
+    """AUROC of the first less that of the second, its 95 % interval and two-sided p, as columns."""
     value, variance = paired_difference(first, second, labels=labels, groups=np.asarray(groups))
     half = _Z * max(variance, 0.0) ** 0.5
     difference = Estimate(value, value - half, value + half, len(labels))
@@ -111,14 +100,9 @@ def score_all(
 ) -> pd.DataFrame:
     """Scores of the H-neurons and of all rivals.
 
-    Args:
-        evidence: What the rivals read, one row per example.
-        in_test: Which rows are held out.
-        probe: Refitted in folds of the training part, its choice of C included.
-        detector: What it found on the whole training part; scores the test part.
-        rivals: The rivals; they are scored on the same folds.
-        seed: Seed of whatever a rival draws.
-        progress: Called with the number of scorings done and of all.
+    The probe is refitted in folds of the training part, its choice of C included; `detector`, which
+    it found on the whole of it, scores the rows that `in_test` holds out. Rivals are scored on the
+    same folds. `progress` is called with the number of scorings done and of all.
 
     Returns:
         Columns ``detector, part, score, passes, samples, note``: for every detector its rows of

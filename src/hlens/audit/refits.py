@@ -5,7 +5,7 @@ neurons do.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,19 +47,11 @@ def refits(
 ) -> pd.DataFrame:
     """AUROC and neurons of the probe when one thing at a time is changed.
 
-    Args:
-        train: Contributions that the detector was found on.
-        test: Held-out contributions.
-        probe: The probe that found it. Fits on the same measure keep the C that it chose.
-        detector: What it found.
-        others: The same examples (training and test, any order of groups) measured another way,
-            by what was changed, such as ``"where tokens are predicted"``; C is chosen again.
-        second: Labels of the training and of the test part by a second judge, 1 for hallucinated,
-            0 for true, -1 where it gives no label.
-        draws: Sets of random directions.
-        flip_draws: Draws of wrong labels for each share of them.
-        n_boot: Resamples of whole groups for the intervals.
-        seed: Seed of every draw.
+    Fits on the same measure keep the C that the probe chose when it found the detector. `others`
+    are the same examples (training and test, any order of groups) measured another way, by what was
+    changed, such as ``"where tokens are predicted"``; C is chosen again. `second` has the labels of
+    both parts by a second judge: 1 for hallucinated, 0 for true, -1 where it gives no label.
+    `draws` counts sets of random directions, `flip_draws` wrong labels for each share of them.
 
     Returns:
         Columns ``control, auroc, low, high, n, neurons, shared, difference, difference_low,
@@ -80,22 +72,20 @@ def refits(
     return pd.DataFrame(table).reindex(columns=COLUMNS)
 
 
+@dataclass(eq=False)
 class _Refits:
     """Rows of the table: every fit is compared with the detector as found."""
 
-    def __init__(
-        self,
-        train: Contributions,
-        test: Contributions,
-        probe: SparseProbe,
-        detector: Detector,
-        n_boot: int,
-        seed: int,
-    ) -> None:
-        self.train, self.test, self.probe, self.as_found = train, test, probe, detector
-        self.n_boot, self.seed = n_boot, seed
-        self.fixed = fix_C(probe, detector)
-        self.scores = detector(test).double().numpy()
+    train: Contributions
+    test: Contributions
+    probe: SparseProbe
+    as_found: Detector
+    n_boot: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.fixed = fix_C(self.probe, self.as_found)
+        self.scores = self.as_found(self.test).double().numpy()
 
     def row(
         self,
@@ -123,8 +113,8 @@ class _Refits:
             for factor, name in ((0.5, Refit.HALF_C), (2.0, Refit.TWICE_C)):
                 other = SparseProbe(**{**self.fixed.get_params(), "C": factor * float(chosen)})
                 yield self.row(name, fit_detector(self.train, other))
-        scales = (None, Refit.UNSCALED), ("feature", Refit.SCALED_BY_NEURON)
-        for scale, name in (*scales, ("layer", Refit.SCALED_BY_LAYER)):
+        by_neuron, by_layer = Refit.SCALED_BY_NEURON, Refit.SCALED_BY_LAYER
+        for scale, name in ((None, Refit.UNSCALED), ("feature", by_neuron), ("layer", by_layer)):
             if scale != self.probe.scale:
                 # C is in the units of the contributions: another scale needs a C of its own.
                 other = SparseProbe(**{**self.probe.get_params(), "scale": scale, "C": "cv"})

@@ -1,11 +1,14 @@
-"""Ways to hold a covariate fixed: strata, a matched subset, an adjustment fitted in training."""
+"""Ways to hold a covariate fixed: strata, alike pairs, a matched subset, a fitted adjustment."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
+from pandas.api.types import is_numeric_dtype
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from sklearn.compose import make_column_transformer
@@ -14,19 +17,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from hlens.audit.covariates import Scored
-from hlens.evaluation.pairs import Alike
+from hlens.evaluation.auroc import check_scores
+from hlens.evaluation.bootstrap import Weights, estimate_statistic
+from hlens.types import Estimate
 
 MOST_STRATA = 8
+CALIPER = 0.05  # standard deviations within which two numbers are alike
 
-
-def is_numeric(column: pd.Series) -> bool:
-    """Whether a covariate is a number (and not a category)."""
-    return pd.api.types.is_numeric_dtype(column)
-
-
-def varies(column: pd.Series) -> bool:
-    """Whether a covariate has two values or more, and no missing ones."""
-    return bool(column.notna().all()) and column.nunique() > 1
+Alike = Bool[np.ndarray, "hallucinated true"]
 
 
 def name_strata(column: pd.Series) -> np.ndarray:
@@ -34,7 +32,7 @@ def name_strata(column: pd.Series) -> np.ndarray:
 
     Beyond eight categories, the rarest are one stratum, ``others``.
     """
-    if is_numeric(column):
+    if is_numeric_dtype(column):
         edges = np.unique(np.quantile(column, [0, 1 / 3, 2 / 3, 1]))
         third = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, max(len(edges) - 2, 0))
         parts = [column[third == k] for k in range(int(third.max()) + 1)]
@@ -46,7 +44,7 @@ def name_strata(column: pd.Series) -> np.ndarray:
 
 def order_strata(column: pd.Series) -> list[str]:
     """The strata in the order of a table: numbers ascending, categories by frequency."""
-    place = column if is_numeric(column) else -column.map(column.value_counts())
+    place = column if is_numeric_dtype(column) else -column.map(column.value_counts())
     return list(dict.fromkeys(name_strata(column)[np.argsort(place.to_numpy(), kind="stable")]))
 
 
@@ -58,6 +56,62 @@ def _name_range(low: float, high: float) -> str:
     """
     ends = dict.fromkeys(f"{end:.4g}".replace("-", "−") for end in (low, high))
     return " to ".join(ends)
+
+
+def estimate_over_pairs(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    alike: Alike,
+    groups: Sequence[str] | np.ndarray | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """AUROC over chosen pairs, with its percentile interval over resamples of whole groups.
+
+    The AUROC is a mean over pairs of a hallucinated and a true answer. Taken over the pairs that
+    agree in length, domain or whatever else could be read in place of truth, it says what is left
+    when that is held fixed; with strata as the pairs it is the stratified AUROC. One formula serves
+    counts, amounts and categories. Its ``n`` counts the examples of at least one pair; NaN where no
+    pair counts.
+
+    >>> score, label = [1, 2, 3, 4], [False, True, False, True]
+    >>> same_length = np.array([[True, False], [False, True]])
+    >>> estimate_over_pairs(score, label, alike=same_length, n_boot=10).value
+    1.0
+    """
+    score, label = check_scores(scores, labels)
+    # 1 where the hallucinated one scores higher, one half for a tie.
+    wins = (np.sign(score[label][:, None] - score[~label][None, :]) + 1) / 2 * alike
+    counted = alike.astype(np.float64)
+
+    def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
+        positive, negative = weights[:, label], weights[:, ~label]
+        won = (positive @ wins * negative).sum(axis=1)
+        pairs = (positive @ counted * negative).sum(axis=1)
+        return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+    involved = int(alike.any(axis=1).sum() + alike.any(axis=0).sum())
+    estimate = estimate_statistic(statistic, len(score), groups=groups, n_boot=n_boot, seed=seed)
+    return replace(estimate, n=involved)
+
+
+def alike_pairs(values: ArrayLike, labels: ArrayLike) -> Alike:
+    """Pairs that agree in one covariate.
+
+    Categories must be equal; numbers must lie within 0.05 standard deviations of each other, so
+    that whole numbers of ordinary spread must be equal too.
+
+    >>> alike_pairs([1, 1, 2], [True, False, False]).tolist()
+    [[True, False]]
+    """
+    value, label = np.asarray(values), np.asarray(labels).astype(bool)
+    if not np.issubdtype(value.dtype, np.number):
+        code = np.unique(value.astype(str), return_inverse=True)[1]
+        return code[label][:, None] == code[~label][None, :]
+    number = value.astype(np.float64)
+    reach = CALIPER * number.std()
+    return np.abs(number[label][:, None] - number[~label][None, :]) <= reach
 
 
 def match_alike(
@@ -103,7 +157,7 @@ def hallucination_odds(
 
 
 def _model_on(table: Any, estimator: Ridge | LogisticRegression) -> Pipeline:
-    numbers = [name for name in table if is_numeric(table[name])]
+    numbers = [name for name in table if is_numeric_dtype(table[name])]
     categories = [name for name in table if name not in numbers]
     curve = make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False))
     design = make_column_transformer(

@@ -1,44 +1,28 @@
 """Estimates with intervals, controls and nulls: how far a finding can be trusted."""
 
-from hlens.evaluation.auroc import auroc, delong, delong_test
-from hlens.evaluation.bootstrap import estimate_auroc
-from hlens.evaluation.controls import controls
-from hlens.evaluation.designs import class_balance, one_vs_one, three_vs_one
-from hlens.evaluation.fitting import fit_detector
-from hlens.evaluation.formats import transfer_by_format
-from hlens.evaluation.overlap import overlap, shared_neurons
-from hlens.evaluation.reliability import Halves, frequency_correlation, reliability, split_halves
-from hlens.evaluation.scores import accuracy, evaluate
-from hlens.evaluation.sparsity import ceiling_of, k_sweep, sparsity_summary
-from hlens.evaluation.split import domains_with_both, folds_by_group, split_by_group
-from hlens.evaluation.transfer import transfer
-from hlens.evaluation.univariate import univariate
-
-__all__ = [
-    "Halves",
-    "accuracy",
-    "auroc",
-    "ceiling_of",
-    "class_balance",
-    "controls",
-    "delong",
-    "delong_test",
-    "domains_with_both",
-    "estimate_auroc",
-    "evaluate",
-    "fit_detector",
-    "folds_by_group",
-    "frequency_correlation",
-    "k_sweep",
-    "one_vs_one",
-    "overlap",
-    "reliability",
-    "shared_neurons",
-    "sparsity_summary",
-    "split_by_group",
-    "split_halves",
-    "three_vs_one",
-    "transfer",
-    "transfer_by_format",
-    "univariate",
-]
+from hlens.evaluation.auroc import auroc as auroc
+from hlens.evaluation.auroc import delong as delong
+from hlens.evaluation.auroc import delong_test as delong_test
+from hlens.evaluation.bootstrap import estimate_auroc as estimate_auroc
+from hlens.evaluation.controls import controls as controls
+from hlens.evaluation.designs import class_balance as class_balance
+from hlens.evaluation.designs import one_vs_one as one_vs_one
+from hlens.evaluation.designs import three_vs_one as three_vs_one
+from hlens.evaluation.fitting import fit_detector as fit_detector
+from hlens.evaluation.formats import transfer_by_format as transfer_by_format
+from hlens.evaluation.overlap import overlap as overlap
+from hlens.evaluation.overlap import shared_neurons as shared_neurons
+from hlens.evaluation.reliability import Halves as Halves
+from hlens.evaluation.reliability import frequency_correlation as frequency_correlation
+from hlens.evaluation.reliability import reliability as reliability
+from hlens.evaluation.reliability import split_halves as split_halves
+from hlens.evaluation.scores import accuracy as accuracy
+from hlens.evaluation.scores import evaluate as evaluate
+from hlens.evaluation.sparsity import ceiling_of as ceiling_of
+from hlens.evaluation.sparsity import k_sweep as k_sweep
+from hlens.evaluation.sparsity import sparsity_summary as sparsity_summary
+from hlens.evaluation.split import domains_with_both as domains_with_both
+from hlens.evaluation.split import folds_by_group as folds_by_group
+from hlens.evaluation.split import split_by_group as split_by_group
+from hlens.evaluation.transfer import transfer as transfer
+from hlens.evaluation.univariate import univariate as univariate

@@ -26,15 +26,12 @@ from scipy.stats import rankdata
 from hlens.errors import HlensError
 from hlens.evaluation.significance import normal_p
 
+Groups = Sequence[str] | np.ndarray
+
 
 @dataclass(frozen=True, eq=False)
 class Placements:
-    """AUROC of several detectors on the same examples, with their covariance.
-
-    Attributes:
-        auroc: Area of each detector.
-        covariance: Covariance of the areas over samples of examples (of groups, when given).
-    """
+    """AUROC of several detectors, and its covariance over samples of examples (or of groups)."""
 
     auroc: Float[np.ndarray, " detector"]
     covariance: Float[np.ndarray, "detector detector"]
@@ -48,9 +45,7 @@ class Placements:
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Chance that a hallucinated example scores above a true one, ties counting half.
 
-    Args:
-        scores: Score of each example; higher means hallucination.
-        labels: True where the example is a hallucination.
+    Labels are True where the example is a hallucination.
 
     Raises:
         HlensError: One class only, lengths that differ, or a score that is not finite.
@@ -65,15 +60,11 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(ranks / (n_positive * n_negative))
 
 
-def delong(
-    scores: ArrayLike, labels: ArrayLike, *, groups: Sequence[str] | np.ndarray | None = None
-) -> Placements:
+def delong(scores: ArrayLike, labels: ArrayLike, *, groups: Groups | None = None) -> Placements:
     """AUROC of one or more detectors on the same examples, with DeLong's covariance.
 
-    Args:
-        scores: ``[example]``, or ``[detector, example]`` for several detectors.
-        labels: True where the example is a hallucination.
-        groups: Group of each example; the covariance is then that of a sample of groups.
+    Scores are ``[example]``, or ``[detector, example]`` for several detectors. With groups the
+    covariance is that of a sample of groups.
 
     Raises:
         HlensError: One class only, lengths that differ, or a score that is not finite.
@@ -95,16 +86,9 @@ def delong(
 
 
 def delong_test(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    labels: ArrayLike,
-    groups: Sequence[str] | np.ndarray | None = None,
+    first: ArrayLike, second: ArrayLike, *, labels: ArrayLike, groups: Groups | None = None
 ) -> tuple[float, float]:
-    """Difference of two AUROC on the same examples, and its two-sided p.
-
-    Returns:
-        ``(auroc(first) - auroc(second), p)``; p is 1 where neither difference nor variance is left.
+    """``(auroc(first) - auroc(second), p)``, two-sided, on the same examples.
 
     >>> delong_test([1, 2, 3, 4], [1, 2, 3, 4], labels=[False, False, True, True])
     (0.0, 1.0)
@@ -114,11 +98,7 @@ def delong_test(
 
 
 def paired_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    labels: ArrayLike,
-    groups: Sequence[str] | np.ndarray | None = None,
+    first: ArrayLike, second: ArrayLike, *, labels: ArrayLike, groups: Groups | None = None
 ) -> tuple[float, float]:
     """AUROC of the first less that of the second on the same examples, and its variance."""
     both = delong(np.stack([np.asarray(first), np.asarray(second)]), labels, groups=groups)
@@ -127,11 +107,7 @@ def paired_difference(
 
 
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 and labels as bool, once they are known to be usable.
-
-    Raises:
-        HlensError: One class only, lengths that differ, or a score that is not finite.
-    """
+    """Scores as float64 and labels as bool, once they are known to be usable."""
     score = np.asarray(scores, dtype=np.float64)
     label = np.asarray(labels).astype(bool)
     if score.shape != label.shape or score.ndim != 1:

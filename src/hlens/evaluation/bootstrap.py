@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import auroc, check_scores
+from hlens.evaluation.auroc import Groups, auroc, check_scores
 from hlens.types import Estimate
 
 _CELLS = 4_000_000  # entries of a block of resamples: bounds memory at some 100 MB
@@ -19,20 +19,14 @@ def estimate_auroc(
     scores: ArrayLike,
     labels: ArrayLike,
     *,
-    groups: Sequence[str] | np.ndarray | None = None,
+    groups: Groups | None = None,
     n_boot: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Estimate:
-    """AUROC with its percentile interval over resamples of whole groups.
+    """AUROC with its percentile interval over `n_boot` resamples of whole groups.
 
-    Args:
-        scores: Score of each example; higher means hallucination.
-        labels: True where the example is a hallucination.
-        groups: Group of each example; None makes every example its own group.
-        n_boot: Number of resamples.
-        seed: Seed of the resamples.
-        level: Coverage of the interval.
+    Labels are True where the example is a hallucination; without groups every example is its own.
 
     Raises:
         HlensError: One class only, or a score that is not finite.
@@ -52,7 +46,7 @@ def estimate_statistic(
     n: int,
     *,
     value: float | None = None,
-    groups: Sequence[str] | np.ndarray | None = None,
+    groups: Groups | None = None,
     n_boot: int = 1000,
     seed: int = 0,
     level: float = 0.95,

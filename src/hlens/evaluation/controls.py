@@ -51,15 +51,7 @@ def controls(
     - ``domain alone``: the training rate of hallucination of each domain; only where there are
       several domains, since their base rates can carry a pooled AUROC.
 
-    Args:
-        train: Contributions to fit on.
-        test: Held-out contributions, of other groups.
-        probe: The estimator; cloned for each fit.
-        detector: What `probe` found on `train`, if it was fitted before; else it is fitted here.
-        shuffles: Number of fits on shuffled labels.
-        draws: Number of random sets of neurons.
-        n_boot: Resamples of whole groups for the bootstrap intervals.
-        seed: Seed of permutations, draws and resamples.
+    `detector` is what `probe` found on `train`, if it was fitted before; else it is fitted here.
 
     Returns:
         Columns ``control, auroc, low, high, n, neurons, repeats, p, note``.
@@ -92,22 +84,19 @@ def controls(
         _control(Control.SELECTED_REFIT, refit, neurons=k, p=permutation_p(refit.value, drawn)),
         _control(Control.RANDOM_NEURONS, random, neurons=k, repeats=len(drawn), note=note),
         _control(Control.SHUFFLED_LABELS, noise, neurons=None, repeats=len(shuffled), note=failed),
-        _control(Control.ANSWER_LENGTH, estimate(_length_score(train, test)), neurons=0),
+        _control(Control.ANSWER_LENGTH, estimate(_length_score(train, test))),
     ]
     if len(set(train.domains)) > 1:
-        rate = estimate(_domain_rate(train, test))
-        rows.append(_control(Control.DOMAIN_ALONE, rate, neurons=0))
+        rows.append(_control(Control.DOMAIN_ALONE, estimate(_domain_rate(train, test))))
     return pd.DataFrame(rows)
 
 
 def shuffled_aurocs(
     train: Contributions, test: Contributions, *, probe: BaseEstimator, repeats: int, seed: int = 0
 ) -> tuple[list[float], str]:
-    """Held-out AUROC of the whole fit, each time on labels permuted by group.
+    """Held-out AUROC of the whole fit on labels permuted by group, and why some repeats failed.
 
-    Returns:
-        The AUROC of each repeat that could be fitted, and what became of the others (a fold may
-        be left with one class), or nothing.
+    A fold may be left with one class.
     """
     areas, errors = [], []
     for repeat in range(repeats):
@@ -133,17 +122,9 @@ def _domain_rate(train: Contributions, test: Contributions) -> list[float]:
     return [rate.get(domain, label.mean()) for domain in test.domains]
 
 
-def _control(
-    control: Control,
-    estimate: Estimate,
-    *,
-    neurons: int | None,
-    repeats: int = 1,
-    p: float | None = None,
-    note: str = "",
-) -> Row:
-    about = {"neurons": neurons, "repeats": repeats, "p": p, "note": note}
-    return {"control": control, **estimate.to_row(), **about}
+def _control(control: Control, estimate: Estimate, **columns: object) -> Row:
+    about: Row = {"neurons": 0, "repeats": 1, "p": None, "note": ""}
+    return {"control": control, **estimate.to_row(), **about, **columns}
 
 
 def check_split(train: Contributions, test: Contributions) -> None:

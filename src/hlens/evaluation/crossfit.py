@@ -21,17 +21,8 @@ Progress = Callable[[int, int], None]
 class CrossFit:
     """Scores of each training set on all examples, filled in fold by fold.
 
-    Args:
-        data: The contributions.
-        fold: Fold of each example, by group.
-        n_sources: Number of training sets.
-        limit: Train on at most so many examples of each label; None on all.
-        seed: Seed of the draw where there is a limit.
-
-    Attributes:
-        values: Out-of-fold scores; NaN until `fit` has scored the fold.
-        n_train: Smallest number of examples that a fold of each training set was fitted on.
-        failed: Why a training set could not be fitted, by its index.
+    With a limit, each fit draws at most so many examples of each label. `failed` says why a
+    training set could not be fitted, by its index.
     """
 
     def __init__(
@@ -45,7 +36,7 @@ class CrossFit:
     ) -> None:
         self.data, self.fold, self.limit, self.seed = data, fold, limit, seed
         self.values: Float[np.ndarray, "source example"] = np.full((n_sources, len(data)), np.nan)
-        self.n_train = np.full(n_sources, len(data))
+        self.n_train = np.full(n_sources, len(data))  # of the fold that was fitted on fewest
         self.failed: dict[int, str] = {}
 
     def fit(

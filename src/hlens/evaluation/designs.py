@@ -26,15 +26,10 @@ def one_vs_one(answer: Contributions) -> Contributions:
 def three_vs_one(answer: Contributions, other: Contributions) -> Contributions:
     """The paper's 3-vs-1: hallucinated answers against true answers and other tokens of both.
 
-    Args:
-        answer: Contributions on the answer tokens.
-        other: Contributions of the same examples on their other tokens; region ``"other"`` is the
-            paper's, ``"response_other"`` keeps to the response. Examples without other tokens
-            may be missing.
-
-    Returns:
-        Contributions of the answers, then of the other tokens labelled true; each keeps its
-        group, so that both rows of an example fall on one side of every split.
+    `other` has the same examples on their other tokens; region ``"other"`` is the paper's,
+    ``"response_other"`` keeps to the response. Examples without other tokens may be missing. The
+    rows of the other tokens follow, labelled true; each keeps its group, so that both rows of an
+    example fall on one side of every split.
 
     Raises:
         HlensError: Another model, formula or set of examples, or the same region twice.
@@ -44,23 +39,13 @@ def three_vs_one(answer: Contributions, other: Contributions) -> Contributions:
     not weigh.
     """
     _check_pair(answer, other)
-    both = [part.values.permute(1, 2, 0) for part in (answer, other)]
-    return replace(
-        answer,
-        values=torch.cat([both[0], both[1].to(both[0].dtype)], dim=-1).permute(2, 0, 1),
-        labels=torch.cat([answer.labels, torch.zeros(len(other), dtype=torch.bool)]),
-        groups=answer.groups + other.groups,
-        domains=answer.domains + other.domains,
-        question_ids=answer.question_ids + other.question_ids,
-        n_tokens=torch.cat([answer.n_tokens, other.n_tokens]),
-    )
+    values, labels = other.values.to(answer.values.dtype), torch.zeros_like(other.labels)
+    negatives = replace(other, values=values, labels=labels, region=answer.region)
+    return Contributions.concatenate([answer, negatives])
 
 
 def class_balance(data: Contributions) -> pd.DataFrame:
-    """Rows of each class, and the weight that balances them.
-
-    Returns:
-        Columns ``hallucinated, n, share, balanced_weight``.
+    """Rows of each class and the weight that balances them: ``n, share, balanced_weight``.
 
     >>> data = Contributions(
     ...     torch.rand(4, 1, 2), torch.tensor([True, False, False, False]), tuple("abcd"),

@@ -19,12 +19,9 @@ from hlens.types import Contributions, Detector, NeuronSet
 def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
     """Fit a fresh copy of `probe` and freeze it as a detector, without calibration or threshold.
 
-    `hlens.find` adds those; controls, folds and domains need many fits and only their scores.
-
-    Args:
-        data: Training contributions.
-        probe: A `SparseProbe`, or any scikit-learn estimator that learns ``coef_`` and
-            ``intercept_``; it is cloned, never fitted itself.
+    `hlens.find` adds those; controls, folds and domains need many fits and only their scores. The
+    probe is a `SparseProbe`, or any scikit-learn estimator that learns ``coef_`` and
+    ``intercept_``; it is cloned, never fitted itself.
 
     Raises:
         HlensError: One class only, or an estimator that is not linear.
@@ -69,16 +66,11 @@ def fix_C(probe: BaseEstimator, detector: Detector) -> BaseEstimator:
 def refit_scores(
     train: Contributions, test: Contributions, *, neurons: Sequence[int]
 ) -> Float[np.ndarray, " example"]:
-    """Score `test` by an L2 logistic regression on the given neurons of `train` alone.
+    """Score `test` by an L2 logistic regression on neurons of `train` alone, given by flat index.
 
     The neurons are standardised by the training part, so that the penalty treats all alike. The
     penalty grows with their number: the prior variance of the log-odds is 10 whatever the number,
     and sets of different sizes compare without a choice for each.
-
-    Args:
-        train: Training contributions.
-        test: Contributions to score.
-        neurons: Flat indices (layer * d_mlp + neuron).
     """
     rows = torch.as_tensor(list(neurons), dtype=torch.long)
     inside, outside = (part.neuron_major[rows].T.double().numpy() for part in (train, test))

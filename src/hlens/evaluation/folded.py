@@ -5,28 +5,22 @@ biases the AUROC (below 0.5 for a probe that knows nothing). So each fold gets i
 these are averaged with the number of pairs as weight.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import Placements, delong
+from hlens.evaluation.auroc import Groups, Placements, delong
 from hlens.evaluation.significance import Z95
 from hlens.types import Estimate
 
 
 def delong_folded(
-    scores: ArrayLike, labels: ArrayLike, *, fold: ArrayLike, groups: Sequence[str] | np.ndarray
+    scores: ArrayLike, labels: ArrayLike, *, fold: ArrayLike, groups: Groups
 ) -> Placements:
     """AUROC of one or more detectors within folds, with their covariance clustered by group.
 
-    Args:
-        scores: ``[example]``, or ``[detector, example]``: out-of-fold scores.
-        labels: True where the example is a hallucination.
-        fold: Fold of each example; no group is in two folds.
-        groups: Group of each example.
+    Out-of-fold scores are ``[example]``, or ``[detector, example]``; no group is in two folds.
 
     Raises:
         HlensError: No fold has both classes.
@@ -57,14 +51,8 @@ def logit_interval(area: float, se: float, *, n: int, least: int = 0) -> Estimat
     """95 % interval of an AUROC, symmetric in its logit and so within (0, 1).
 
     Classes that are separated completely leave no spread to estimate an error from. Their interval
-    ends where as many independent examples as the rarer class has groups would all be on the right
-    side by luck once in 40 times.
-
-    Args:
-        area: The AUROC.
-        se: Its standard error.
-        n: Number of examples.
-        least: Groups of the rarer class; 0 where they are not known.
+    ends where as many independent examples as the rarer class has groups (`least`; 0 where that is
+    not known) would all be on the right side by luck once in 40 times.
 
     >>> print(logit_interval(0.8, 0.05, n=100))
     0.800 [0.684, 0.881] (n=100)
@@ -81,7 +69,7 @@ def logit_interval(area: float, se: float, *, n: int, least: int = 0) -> Estimat
     return Estimate(area, float(low), float(high), n)
 
 
-def count_rarer_groups(labels: ArrayLike, groups: Sequence[str] | np.ndarray) -> int:
+def count_rarer_groups(labels: ArrayLike, groups: Groups) -> int:
     """Number of groups with an example of the class that fewer groups have.
 
     >>> count_rarer_groups([True, True, False, False], ["a", "a", "b", "c"])

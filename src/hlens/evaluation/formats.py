@@ -41,15 +41,10 @@ def transfer_by_format(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Transfer between all pairs of a domain's formats, and its mean by what changes.
+    """Transfer between all pairs of cells (a domain in one format), and its mean by what changes.
 
-    Args:
-        data: Contributions of two cells (a domain in one format) or more.
-        formats: Format of each example.
-        probe: The estimator; ``SparseProbe(C="cv")`` when None.
-        folds: Folds by group, over all cells together.
-        seed: Seed of the folds.
-        progress: Called with the number of fits done and of all.
+    The probe is ``SparseProbe(C="cv")`` when None; folds by group are over all cells together.
+    `progress` is called with the number of fits done and of all.
 
     Returns:
         First the table of all pairs, as `hlens.evaluation.transfer` returns it, with a column
@@ -67,19 +62,24 @@ def transfer_by_format(
     if len(formats) != len(data):
         raise HlensError(f"{len(formats)} formats for {len(data)} examples; give one for each")
     cell_of = list(zip(data.domains, formats, strict=True))
-    cells = sorted(set(cell_of))
-    named = replace(data, domains=tuple(cell_name(cell) for cell in cell_of))
+    cells = {cell_name(cell): cell for cell in sorted(set(cell_of))}
+    named = replace(data, domains=tuple(map(cell_name, cell_of)))
     names = np.asarray(named.domains)
     fitted = CrossFit(named, folds_by_group(named, folds, seed=seed), n_sources=len(cells)).fit(
-        [names == cell_name(cell) for cell in cells],
+        [names == name for name in cells],
         SparseProbe(C="cv") if probe is None else probe,
         progress=progress,
     )
-    table = tabulate_transfer(named, [(cell_name(cell), None) for cell in cells], fitted=fitted)
-    by_name = {cell_name(cell): cell for cell in cells}
+    table = tabulate_transfer(named, [(name, None) for name in cells], fitted=fitted)
     pairs = zip(table["train"], table["test"], strict=True)
-    table["changed"] = [changed(by_name[train], by_name[test]) for train, test in pairs]
-    return table, _mean_by_change(cells, named, fitted)
+    table["changed"] = [changed(cells[train], cells[test]) for train, test in pairs]
+    able = [k for k in range(len(cells)) if k not in fitted.failed]
+    tested = [list(cells)[k] for k in able]
+    areas = [fitted.placements(able, names == name) for name in tested]
+    means = [_mean_of(relation, [cells[name] for name in tested], areas) for relation in Changed]
+    summary = pd.DataFrame([row for row in means if row]).reindex(columns=COLUMNS)
+    summary["p_corrected"] = holm(summary["p"].to_numpy(dtype=float))
+    return table, summary
 
 
 def cell_name(cell: Cell) -> str:
@@ -100,16 +100,6 @@ def changed(train: Cell, test: Cell) -> Changed:
     if train[0] == test[0]:
         return Changed.NOTHING if train[1] == test[1] else Changed.FORMAT
     return Changed.DOMAIN if train[1] == test[1] else Changed.BOTH
-
-
-def _mean_by_change(cells: Sequence[Cell], data: Contributions, fitted: CrossFit) -> pd.DataFrame:
-    able = [k for k in range(len(cells)) if k not in fitted.failed]
-    names = np.asarray(data.domains)
-    areas = [fitted.placements(able, names == cell_name(cells[k])) for k in able]
-    rows = [_mean_of(relation, [cells[k] for k in able], areas) for relation in Changed]
-    table = pd.DataFrame([row for row in rows if row]).reindex(columns=COLUMNS)
-    table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
-    return table
 
 
 def _mean_of(relation: Changed, cells: Sequence[Cell], areas: Sequence[Placements]) -> Row | None:

@@ -49,17 +49,12 @@ def label_keys(values: Shaped[np.ndarray, "row n"], label: np.ndarray) -> Keys:
 class TieBlocks:
     """The runs of equal values in sorted rows, all rows end to end, as counts.
 
-    Counts are as narrow as their products allow: this is the inner loop over all neurons.
-
-    Attributes:
-        first: Index of the first block of each row.
-        positives: Hallucinated examples in each block.
-        negatives: True examples in each block.
-        positives_up_to: Hallucinated examples of the row in and below each block.
-        negatives_up_to: True examples of the row in and below each block.
+    Counts are as narrow as their products allow: this is the inner loop over all neurons. Positives
+    are hallucinated examples, negatives true ones; ``up_to`` counts those of the row in and below
+    each block.
     """
 
-    first: Int[np.ndarray, " row"]
+    first: Int[np.ndarray, " row"]  # index of the first block of each row
     positives: Int[np.ndarray, " block"]
     negatives: Int[np.ndarray, " block"]
     positives_up_to: Int[np.ndarray, " block"]
@@ -100,27 +95,6 @@ class TieBlocks:
         cubes = size[tied].astype(np.float64) ** 3 - size[tied]
         counted = np.bincount(row, weights=cubes, minlength=len(self.first))
         return counted.astype(np.float64)  # bincount of an empty array gives integers
-
-
-def mid_ranks(values: Shaped[np.ndarray, "row n"]) -> Float[np.ndarray, "row n"]:
-    """Rank of each value in its row (1 to n), ties sharing their mean rank.
-
-    >>> mid_ranks(np.array([[0.3, 0.1, 0.3]], dtype=np.float32)).tolist()
-    [[2.5, 1.0, 2.5]]
-    """
-    rows, n = values.shape
-    keys = (ordered_bits(values).astype(np.uint64) << 31) | np.arange(n, dtype=np.uint64)
-    keys.sort(axis=1)
-    order = (keys & np.uint64(2**31 - 1)).astype(np.int64)
-    value = keys >> 31
-    ends = np.ones((rows, n), dtype=bool)
-    np.not_equal(value[:, 1:], value[:, :-1], out=ends[:, :-1])
-    last = np.flatnonzero(ends)
-    size = np.diff(last, prepend=-1)
-    middle = (last % n + 1 - (size - 1) / 2).astype(np.float32)
-    ranks = np.empty((rows, n), dtype=np.float32)
-    np.put_along_axis(ranks, order, np.repeat(middle, size).reshape(rows, n), axis=1)
-    return ranks
 
 
 def _steps(up_to: Int[np.ndarray, " block"], first: np.ndarray) -> Int[np.ndarray, " block"]:

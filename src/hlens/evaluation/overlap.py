@@ -36,11 +36,8 @@ def overlap(
 ) -> pd.DataFrame:
     """Overlap of every pair of neuron sets, beside chance under three nulls.
 
-    Args:
-        sets: Two or more sets of one model, each with its own name.
-        contribution: Mean contribution of each neuron, for the contribution-matched null; its
-            columns are missing without. Take the mean over true answers: over all answers it
-            holds part of what is tested.
+    Without `contribution`, the mean of each neuron, the columns of the contribution-matched null
+    are missing. Take the mean over true answers: over all answers it holds part of what is tested.
 
     Returns:
         One row per pair: ``a, b, n_a, n_b, shared, jaccard, overlap_coefficient`` (shared over the
@@ -100,9 +97,6 @@ def null_strata(
     """Stratum of each neuron of the model under a null, layers end to end.
 
     ``"contribution"`` makes bins of about 50 neurons in each layer, by mean contribution.
-
-    Raises:
-        HlensError: No contributions, or those of another model.
     """
     layer = np.repeat(np.arange(like.n_layers), like.d_mlp)
     if null == "hypergeometric":
@@ -122,20 +116,15 @@ def null_strata(
 
 
 def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
-    """The neurons that several sets hold, most shared first.
-
-    Args:
-        sets: Sets of one model, each with its own name.
-        least: In how many sets a neuron must be.
+    """The neurons that `least` sets or more hold, most shared first.
 
     Returns:
         Columns ``address, layer, neuron, n_sets, sets`` and, for each set, its weight under the
         set's name (missing where the neuron is not in it).
     """
     _check(sets)
-    members = sorted(set().union(*(one.members for one in sets)))
     rows: list[Row] = []
-    for neuron in members:
+    for neuron in sorted(set().union(*(one.members for one in sets))):
         holders = [one for one in sets if neuron in one]
         if len(holders) < least:
             continue

@@ -31,15 +31,10 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, eq=False)
 class Halves:
-    """The sets found on both halves of each domain, repeat by repeat.
-
-    Attributes:
-        sets: For each domain one pair of sets per repeat.
-        n_half: For each domain the number of examples of its smaller half.
-    """
+    """The sets found on both halves of each domain, one pair of sets per repeat."""
 
     sets: Mapping[str, Sequence[tuple[NeuronSet, NeuronSet]]]
-    n_half: Mapping[str, int]
+    n_half: Mapping[str, int]  #: examples of the smaller half
 
     def frequencies(self, domain: str) -> Float[Tensor, "layer neuron"]:
         """How often each neuron was selected over all halves of a domain."""
@@ -98,13 +93,9 @@ def split_halves(
 ) -> Halves:
     """Find H-neurons on random halves of each domain.
 
-    Args:
-        data: Contributions of one domain or more.
-        probe: The estimator; ``SparseProbe(C="cv")`` when None. With ``n_neurons`` set, halves
-            and domains give sets of one size, which compare best.
-        repeats: Number of splits of each domain.
-        seed: Seed of the splits.
-        progress: Called with the number of fits done and of all.
+    The probe is ``SparseProbe(C="cv")`` when None. With ``n_neurons`` set, halves and domains give
+    sets of one size, which compare best. `progress` is called with the number of fits done and of
+    all.
 
     Raises:
         HlensError: One class only in a half, or too few groups.
@@ -153,9 +144,7 @@ def reliability(halves: Halves) -> pd.DataFrame:
 def frequency_correlation(frequencies: Mapping[str, Float[Tensor, "layer neuron"]]) -> pd.DataFrame:
     """Rank correlation of how often neurons are selected in two domains.
 
-    Args:
-        frequencies: Selection frequency of every neuron in each domain, from
-            `Halves.frequencies` or a stability selection.
+    Frequencies are from `Halves.frequencies` or a stability selection.
 
     Returns:
         Columns ``a, b, rho, n_either, n_both``: Spearman's correlation over all neurons, and

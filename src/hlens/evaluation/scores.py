@@ -13,19 +13,13 @@ def evaluate(
 ) -> Estimate:
     """AUROC of a detector on contributions that it was not found on.
 
-    Args:
-        detector: The detector.
-        data: Held-out contributions of the same model, formula and region.
-        n_boot: Resamples of whole groups for the interval (95 %, percentile).
-        seed: Seed of the resamples.
+    The interval is the central 95 % of `n_boot` resamples of whole groups.
 
     Raises:
         HlensError: One class only, or contributions that the detector does not read.
     """
-    check_both_classes(data.labels.numpy(), "AUROC")
-    return estimate_auroc(
-        detector(data).numpy(), data.labels.numpy(), groups=data.groups, n_boot=n_boot, seed=seed
-    )
+    scores, labels = detector(data).numpy(), data.labels.numpy()
+    return estimate_auroc(scores, labels, groups=data.groups, n_boot=n_boot, seed=seed)
 
 
 def accuracy(
@@ -36,15 +30,10 @@ def accuracy(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Share of examples on the right side of the detector's threshold.
+    """Share of held-out examples on the right side of the detector's threshold; see `evaluate`.
 
-    Args:
-        detector: The detector.
-        data: Held-out contributions of the same model, formula and region.
-        balanced: Mean of the shares among hallucinated and among true examples; 0.5 is chance
-            whatever the balance of the classes.
-        n_boot: Resamples of whole groups for the interval (95 %, percentile).
-        seed: Seed of the resamples.
+    `balanced` takes the mean of the shares among hallucinated and among true examples: 0.5 is
+    chance whatever the balance of the classes.
     """
     label = data.labels.numpy()
     check_both_classes(label, "accuracy")

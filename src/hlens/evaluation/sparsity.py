@@ -46,19 +46,11 @@ def k_sweep(
     """AUROC of the top k neurons, of k random ones and of all neurons, on held-out examples.
 
     Every set is refitted alike (`refit_scores`). The ranking, the refits and the choice of k are
-    all made on `train`; `test` is only scored.
-
-    Args:
-        train: Contributions to rank and fit on.
-        test: Held-out contributions, of other groups.
-        probe: Ranks the neurons; ``SparseProbe(C="cv")`` when None.
-        ks: Numbers of neurons; those above half of the model's neurons are left out.
-        draws: Random sets for each k and each way of matching.
-        folds: Folds within `train` by which the smallest sufficient k is chosen.
-        ceiling: Fitted to all neurons; when None, ``SparseProbe(C="cv", penalty="l2",
-            scale="feature", n_points=12)``.
-        n_boot: Resamples of whole groups for the intervals of the top neurons and the ceiling.
-        seed: Seed of folds, draws and resamples.
+    all made on `train`, the choice by `folds` within it; `test` is only scored. `probe`
+    (``SparseProbe(C="cv")`` when None) ranks the neurons, `ceiling` (``SparseProbe(C="cv",
+    penalty="l2", scale="feature", n_points=12)`` when None) is fitted to all of them. There are
+    `draws` random sets for each k and each way of matching; a k above half of the model's neurons
+    is left out.
 
     Returns:
         Columns ``neurons, k, auroc, low, high, n, repeats, cv_auroc, cv_se, chosen, note``.
@@ -99,10 +91,7 @@ def k_sweep(
 
 
 def sparsity_summary(sweep: pd.DataFrame) -> pd.DataFrame:
-    """The result of a sweep in one row.
-
-    Args:
-        sweep: What `k_sweep` returned.
+    """The result of a `k_sweep` in one row.
 
     Returns:
         Columns ``k`` (smallest sufficient number, chosen in training; missing when none tried was
@@ -196,17 +185,7 @@ def _random_rows(
     return rows
 
 
-def _sweep_row(
-    series: Sweep,
-    k: int,
-    estimate: Estimate,
-    *,
-    repeats: int = 1,
-    cv_auroc: float = float("nan"),
-    cv_se: float = float("nan"),
-    note: str = "",
-) -> Row:
-    return {
-        "neurons": series, "k": k, **estimate.to_row(), "repeats": repeats, "cv_auroc": cv_auroc,
-        "cv_se": cv_se, "chosen": False, "note": note,
-    }  # fmt: skip
+def _sweep_row(series: Sweep, k: int, estimate: Estimate, **columns: object) -> Row:
+    nan = float("nan")
+    more: Row = {"repeats": 1, "cv_auroc": nan, "cv_se": nan, "chosen": False, "note": ""}
+    return {"neurons": series, "k": k, **estimate.to_row(), **more, **columns}

@@ -17,11 +17,7 @@ def split_by_group(
 ) -> tuple[Contributions, Contributions]:
     """Training and test part; no group is in both.
 
-    Args:
-        data: The contributions.
-        test: Share of the examples of each domain and class that the test part should have; met
-            as nearly as whole groups allow.
-        seed: Seed of the split.
+    The test part has its share of each domain and class, as nearly as whole groups allow.
 
     Raises:
         HlensError: A share outside (0, 1), or a class with fewer than two groups.

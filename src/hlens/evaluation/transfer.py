@@ -26,6 +26,11 @@ from hlens.probe import SparseProbe
 from hlens.types import Contributions
 from hlens.types.labels import Pool
 
+COLUMNS = [
+    "train", "test", "auroc", "low", "high", "n", "p", "p_corrected", "note", "auroc_drop",
+    "p_chance", "n_train",
+]  # fmt: skip
+
 Row = dict[str, object]
 Source = tuple[str, str | None]  # a training set, and the one domain it is tested on or None
 
@@ -42,16 +47,10 @@ def transfer(
 ) -> pd.DataFrame:
     """AUROC of a probe trained on each domain and tested on each.
 
-    Args:
-        data: Contributions of two domains or more.
-        probe: The estimator; ``SparseProbe(C="cv")`` when None; cloned for each fit.
-        folds: Folds by group, over all domains together.
-        equalise: Train every domain on as many hallucinated and as many true examples as the
-            smallest has; otherwise on all it has. ``n_train`` states it either way.
-        pooled: Also train on all domains (``"all domains"``) and on all but the tested one
-            (``"all other domains"``); these are never equalised.
-        seed: Seed of folds and of equalising.
-        progress: Called with the number of fits done and of all.
+    The probe is ``SparseProbe(C="cv")`` when None. `equalise` trains every domain on as many
+    hallucinated and as many true examples as the smallest has. `pooled` also trains on all domains
+    (``"all domains"``) and on all but the tested one (``"all other domains"``), never equalised.
+    `progress` is called with the number of fits done and of all.
 
     Returns:
         One row per pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
@@ -86,10 +85,9 @@ def tabulate_transfer(
     """The table of `transfer`; each domain's own training set is among the sources."""
     domains = list(dict.fromkeys(data.domains))
     rows = [row for domain in domains for row in _rows_of_tested(data, domain, sources, fitted)]
-    table = pd.DataFrame(rows)
-    table["p_corrected"] = holm(table.p.to_numpy(dtype=float))
-    order = ["train", "test", "auroc", "low", "high", "n", "p", "p_corrected", "note"]
-    return table.reindex(columns=[*order, "auroc_drop", "p_chance", "n_train"])
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
+    return table
 
 
 def _check_domains(data: Contributions) -> list[str]:
@@ -136,19 +134,14 @@ def _rows_of_tested(
     areas = fitted.placements(able, inside) if able else None
     rows: list[Row] = []
     for source in trained:
-        key = {"train": sources[source][0], "test": domain, "n": n}
-        key |= {"n_train": int(fitted.n_train[source])}
+        n_train = int(fitted.n_train[source])
+        key: Row = {"train": sources[source][0], "test": domain, "n": n, "n_train": n_train}
         if source in fitted.failed or areas is None:
-            rows.append(key | _EMPTY | {"note": fitted.failed[source]})
+            rows.append(key | {"note": fitted.failed[source]})
             continue
         within = able.index(own) if own in able and source != own else None
         rows.append(key | _cell(areas, able.index(source), within=within, n=n, least=least))
     return rows
-
-
-_EMPTY: Row = {
-    name: float("nan") for name in ("auroc", "low", "high", "p", "auroc_drop", "p_chance")
-}
 
 
 def _cell(areas: Placements, k: int, *, within: int | None, n: int, least: int) -> Row:

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Shaped
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import false_discovery_control, norm, rankdata
 from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import check_both_classes
-from hlens.evaluation.ordering import TieBlocks, label_keys, mid_ranks
+from hlens.evaluation.ordering import TieBlocks, label_keys
 from hlens.evaluation.significance import Z95, permute_labels
 from hlens.types import Contributions
 
@@ -35,11 +35,8 @@ def univariate(
     takes examples as independent. Where groups hold several examples, read ``p_max``, whose
     permutations keep groups whole.
 
-    Args:
-        data: The contributions; read block by block, so a memory-mapped store stays on disk.
-        permutations: Permutations of labels by group for ``p_max``; 0 leaves the column out.
-        seed: Seed of the permutations.
-        threads: Blocks at a time; one for each core when None. It does not change the result.
+    Contributions are read block by block, so that a memory-mapped store stays on disk: `threads`
+    at a time (one for each core when None), which does not change the result.
 
     Returns:
         Columns ``layer, neuron, auroc, se, low, high, effect, mean, p, p_bh`` and, with
@@ -53,7 +50,7 @@ def univariate(
     label = data.labels.numpy()
     check_both_classes(label, "AUROC")
     rows = data.neuron_major
-    blocks = list(_blocks(len(rows), len(label)))
+    blocks = _blocks(len(rows), len(label), _CELLS)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         parts = list(pool.map(lambda block: _block(rows, block, label, data.d_mlp), blocks))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -64,8 +61,8 @@ def univariate(
     return pd.DataFrame({"layer": layer, "neuron": neuron, **columns})
 
 
-def _blocks(n_rows: int, n: int) -> Iterator[slice]:
-    size = max(1, _CELLS // n)
+def _blocks(n_rows: int, n: int, cells: int) -> Iterator[slice]:
+    size = max(1, cells // n)
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
@@ -125,11 +122,9 @@ def _check_finite(values: np.ndarray, first_row: int, d_mlp: int) -> None:
 def max_t_p(data: Contributions, *, permutations: int = 1000, seed: int = 0) -> np.ndarray:
     """P of each neuron, adjusted for all neurons: how often the best neuron of a null does as well.
 
-    The max-T permutation test, single step (Westfall and Young 1993).
-
-    The statistic is the standardised rank sum, two-sided; labels are permuted by group, so that
-    the dependence between neurons and within groups is that of the data. The smallest p is
-    1 / (permutations + 1).
+    The max-T permutation test, single step (Westfall and Young 1993), of the standardised rank sum,
+    two-sided. Labels are permuted by group, so that the dependence between neurons and within
+    groups is that of the data.
     """
     drawn = [permute_labels(data, [seed, repeat]) for repeat in range(permutations)]
     labels = torch.stack([data.labels, *drawn], dim=1).float()
@@ -150,9 +145,8 @@ def _rank_sums(
     """Absolute standardised rank sum of each row under each column of labels, block by block."""
     n = len(labels)
     share = float(labels[:, 0].mean())
-    size = max(1, _RANKS // n)
-    for start in range(0, len(rows), size):
-        ranks = torch.from_numpy(mid_ranks(rows[start : start + size].float().numpy()))
+    for block in _blocks(len(rows), n, _RANKS):
+        ranks = torch.from_numpy(rankdata(rows[block].float().numpy(), axis=1)).float()
         centred = ranks - (n + 1) / 2
         # Variance of a sum over a random choice of m of n ranks, ties included.
         spread = centred.double().pow(2).sum(dim=1) * n * share * (1 - share) / (n - 1)

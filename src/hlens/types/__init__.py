@@ -3,35 +3,24 @@
 Axis names are the same everywhere: ``example layer neuron pos d_model``.
 """
 
-from hlens.types.audit_card import AuditCard, Check, Claim, Support
-from hlens.types.detector import Calibration, Detector
-from hlens.types.estimate import Estimate
-from hlens.types.evidence import READINGS, Evidence
-from hlens.types.examples import Example, Judgement, Question, Response, Verdict
-from hlens.types.measured import Contributions, MlpTrace, Provenance
-from hlens.types.neurons import NeuronSet, address
-from hlens.types.set_kinds import PatchKind, SetKind
-
-__all__ = [
-    "READINGS",
-    "AuditCard",
-    "Calibration",
-    "Check",
-    "Claim",
-    "Contributions",
-    "Detector",
-    "Estimate",
-    "Evidence",
-    "Example",
-    "Judgement",
-    "MlpTrace",
-    "NeuronSet",
-    "PatchKind",
-    "Provenance",
-    "Question",
-    "Response",
-    "SetKind",
-    "Support",
-    "Verdict",
-    "address",
-]
+from hlens.types.audit_card import AuditCard as AuditCard
+from hlens.types.audit_card import Check as Check
+from hlens.types.audit_card import Claim as Claim
+from hlens.types.audit_card import Support as Support
+from hlens.types.detector import Calibration as Calibration
+from hlens.types.detector import Detector as Detector
+from hlens.types.estimate import Estimate as Estimate
+from hlens.types.evidence import READINGS as READINGS
+from hlens.types.evidence import Evidence as Evidence
+from hlens.types.examples import Example as Example
+from hlens.types.examples import Judgement as Judgement
+from hlens.types.examples import Question as Question
+from hlens.types.examples import Response as Response
+from hlens.types.examples import Verdict as Verdict
+from hlens.types.labels import PatchKind as PatchKind
+from hlens.types.labels import SetKind as SetKind
+from hlens.types.measured import Contributions as Contributions
+from hlens.types.measured import MlpTrace as MlpTrace
+from hlens.types.measured import Provenance as Provenance
+from hlens.types.neurons import NeuronSet as NeuronSet
+from hlens.types.neurons import address as address

@@ -23,25 +23,16 @@ class Support(StrEnum):
 class Check:
     """One condition of a claim.
 
-    Attributes:
-        name: A few words.
-        rule: The condition, in a sentence, as it is applied.
-        holds: Whether it holds; None where it was not tested.
-        number: The number that decides.
-        beside: The number of the control that it is compared with, where there is one.
-        reads: The observation, in words; where it was not tested, the reason.
-        unit: What the number is, a `hlens.types.labels.Unit`.
-        line: What the rule compares the number with where that is no control: chance, no
-            difference, a margin.
-        p: The p that decides, where one does.
+    It is decided by `number` (and `p`, where a test does), beside that of a control or, without
+    one, a `line` such as chance, no difference or a margin.
     """
 
     name: str
-    rule: str
-    holds: bool | None
+    rule: str  # the condition as it is applied, in a sentence
+    holds: bool | None  # None where it was not tested
     number: Estimate | None = None
     beside: Estimate | None = None
-    reads: str = ""
+    reads: str = ""  # the observation, in words; where it was not tested, the reason
     unit: str = Unit.AUROC
     line: float = 0.5
     p: float | None = None
@@ -49,19 +40,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, and all that must hold for it to be supported.
+    """A claim, and all that must hold for it to be supported."""
 
-    Attributes:
-        name: A `hlens.types.labels.ClaimName`.
-        says: The claim in a sentence.
-        checks: Its conditions.
-        figure: Heading of the report's section that shows its figure.
-    """
-
-    name: str
+    name: str  # a `hlens.types.labels.ClaimName`
     says: str
     checks: tuple[Check, ...]
-    figure: str = ""
+    figure: str = ""  # heading of the report's section that shows its figure
 
     @property
     def verdict(self) -> Support:
@@ -79,10 +63,7 @@ class Claim:
 
     @property
     def because(self) -> str:
-        """What decided: the checks that failed, else those that were not tested, else all.
-
-        Three of them at most; the card has the others.
-        """
+        """What decided, three at most: the checks that failed, else those not tested, else all."""
         wanted = {Support.NOT_SUPPORTED: False, Support.NOT_TESTED: None, Support.SUPPORTED: True}
         decided = [check.reads for check in self.checks if check.holds is wanted[self.verdict]]
         reasons = list(dict.fromkeys(decided))
@@ -92,16 +73,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class AuditCard:
-    """The report card of one study.
-
-    Attributes:
-        model: Name of the model.
-        about: What was audited, in a sentence: data, probe, numbers of examples.
-        claims: The claims, in their order.
-    """
+    """The report card of one study."""
 
     model: str
-    about: str
+    about: str  # what was audited, in a sentence: data, probe, numbers of examples
     claims: tuple[Claim, ...]
 
     def to_dict(self) -> dict[str, Any]:

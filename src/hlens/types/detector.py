@@ -20,18 +20,12 @@ class Calibration:
     """A non-decreasing map from score to probability, linear between its knots.
 
     Platt scaling is kept as knots too, so that a saved detector needs no fitted estimator.
-
-    Attributes:
-        scores: Knots on the score axis, ascending.
-        probabilities: Probability of hallucination at each knot.
-        method: ``"isotonic"`` or ``"platt"``.
-        ece: Expected calibration error on held-out folds.
     """
 
-    scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
-    method: str
-    ece: float
+    scores: tuple[float, ...]  #: knots on the score axis, ascending
+    probabilities: tuple[float, ...]  #: of hallucination at each knot
+    method: str  #: ``"isotonic"`` or ``"platt"``
+    ece: float  #: expected calibration error on held-out folds
 
     def __call__(self, score: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Probability of hallucination at each score."""
@@ -125,10 +119,7 @@ class Detector:
 
     def _chosen(self, mask: Tensor, name: str) -> NeuronSet:
         weights = {(a, b): float(self.weights[a, b]) for a, b in mask.nonzero().tolist()}
+        model = self.provenance.fingerprint or None
         return NeuronSet(
-            frozenset(weights),
-            *self.weights.shape,
-            weights=weights,
-            model=self.provenance.fingerprint or None,
-            name=name,
+            frozenset(weights), *self.weights.shape, weights=weights, model=model, name=name
         )

@@ -41,16 +41,7 @@ class Estimate:
     def from_row(
         cls, row: Mapping[str, Any], value: str = "auroc", *, ends: str = ""
     ) -> "Estimate":
-        """Read an estimate from a table's row; an empty or absent end is NaN, an absent n 0.
-
-        Args:
-            row: The row.
-            value: Column of the number.
-            ends: What precedes ``low`` and ``high`` in the names of the interval's columns.
-
-        Raises:
-            KeyError: There is no column `value`.
-        """
+        """Read an estimate from a table's row; an empty or absent end is NaN, an absent n 0."""
         cells = (row[value], row.get(f"{ends}low"), row.get(f"{ends}high"))
         number, low, high = (float("nan") if cell is None else float(cell) for cell in cells)
         n = row.get("n")

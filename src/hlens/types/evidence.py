@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.types.measured import Contributions
+from hlens.types.measured import Contributions, as_positions
 
 Ragged = tuple[tuple[float, ...], ...]
 
@@ -94,10 +94,7 @@ class Evidence:
 
     def select(self, index: Sequence[int] | Tensor) -> "Evidence":
         """The chosen examples, in the given order (positions or a boolean mask)."""
-        positions = torch.as_tensor(index)
-        if positions.dtype == torch.bool:
-            positions = positions.nonzero().flatten()
-        positions = positions.long()
+        positions = as_positions(index)
         known = {k: value for k, value in vars(self).items() if not isinstance(value, Mapping)}
         return replace(
             self,
@@ -118,8 +115,6 @@ class Evidence:
 
 # Readings need a pass of the model and may be absent; everything else is known of every example.
 READINGS = tuple(one.name for one in fields(Evidence) if one.default is None)
-
-
 Reading = Contributions | Tensor | tuple[object, ...] | None
 
 

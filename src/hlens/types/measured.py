@@ -15,23 +15,14 @@ from hlens.types.norms import post_mlp_norm
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a finding comes from; written into every file and compared on loading.
-
-    Attributes:
-        model: Name of the model.
-        fingerprint: Hash over the model's weights; two models agree only if it agrees.
-        revision: Revision of the model on its hub, or empty.
-        tokenizer: Hash over the tokenizer.
-        recipe: Hash of the recipe, or empty.
-        versions: Versions of the packages that took part, as (name, version) pairs.
-    """
+    """Where a finding comes from; written into every file and compared on loading."""
 
     model: str = ""
-    fingerprint: str = ""
-    revision: str = ""
-    tokenizer: str = ""
-    recipe: str = ""
-    versions: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ""  #: hash over the model's weights; two models agree only if it agrees
+    revision: str = ""  #: of the model on its hub, or empty
+    tokenizer: str = ""  #: hash over the tokenizer
+    recipe: str = ""  #: hash of the recipe, or empty
+    versions: tuple[tuple[str, str], ...] = ()  #: name and version of the packages that took part
 
     def check_same_model(self, other: "Provenance", what: str) -> None:
         """Raise `HlensError` when both name a model and the models differ."""
@@ -88,28 +79,22 @@ class MlpTrace:
     ) -> "MlpTrace":
         """Read one layer from a TransformerLens `ActivationCache`.
 
-        Args:
-            cache: The cache of ``run_with_cache``, of a `TransformerBridge` or, from
-                TransformerLens 3, of a `HookedTransformer`.
-            model: The model that made it; its ``blocks[layer].mlp.W_out`` is read.
-            layer: Index of the layer, from 0.
-            direction: For direct logit attribution; see the attribute.
-            gradient: For gradient x activation; see the attribute.
+        The cache is that of ``run_with_cache`` of `model`, a `TransformerBridge` or, from
+        TransformerLens 3, a `HookedTransformer`.
 
         Raises:
             HlensError: The cache does not hold the neurons of this layer (a mixture of experts,
                 or a cache made with a filter that left them out).
         """
-        mlp = model.blocks[layer].mlp
-        keys = _cache_keys(cache, layer)
-        act = cache[keys[0]]
-        w_out = mlp.W_out.detach()
-        if keys[1] is None:  # HookedTransformer: the output is what the formula says
-            bias = getattr(mlp, "b_out", None)
+        block = model.blocks[layer]
+        act_key, out_key = _cache_keys(cache, layer)
+        act, w_out = cache[act_key], block.mlp.W_out.detach()
+        if out_key is None:  # HookedTransformer: the output is what the formula says
+            bias = getattr(block.mlp, "b_out", None)
             out = act @ w_out if bias is None else act @ w_out + bias.detach()
         else:
-            out = cache[keys[1]]
-        norm = post_mlp_norm(model.blocks[layer], w_out.shape[1])
+            out = cache[out_key]
+        norm = post_mlp_norm(block, w_out.shape[1])
         gain = None if norm is None else norm.gain
         return cls(act, out, w_out, post_gain=gain, direction=direction, gradient=gradient)
 
@@ -188,11 +173,6 @@ class Contributions:
     def concatenate(cls, parts: Sequence["Contributions"]) -> "Contributions":
         """The examples of all parts, in order; the provenance is that of the first part.
 
-        >>> one = Contributions(torch.ones(1, 2, 3), torch.tensor([True]), ("g",), ("d",), ("q",),
-        ...                     n_tokens=torch.tensor([4]))
-        >>> len(Contributions.concatenate([one, one, one]))
-        3
-
         Raises:
             HlensError: No parts, or parts of different metrics, regions or models.
         """
@@ -220,10 +200,7 @@ class Contributions:
 
     def select(self, index: Sequence[int] | Tensor) -> "Contributions":
         """The chosen examples, in the given order (positions or a boolean mask)."""
-        positions = torch.as_tensor(index)
-        if positions.dtype == torch.bool:
-            positions = positions.nonzero().flatten()
-        positions = positions.long()
+        positions = as_positions(index)
         rows = positions.tolist()
         neuron_major = self.values.permute(1, 2, 0)
         return replace(
@@ -243,3 +220,9 @@ class Contributions:
             known = ", ".join(sorted(set(self.domains))) or "none"
             raise HlensError(f"no examples of domain {domain!r}; these contributions hold: {known}")
         return self.select(rows)
+
+
+def as_positions(index: Sequence[int] | Tensor) -> Int[Tensor, " chosen"]:
+    """The positions that an index of examples names: positions or a boolean mask."""
+    positions = torch.as_tensor(index)
+    return (positions.nonzero().flatten() if positions.dtype == torch.bool else positions).long()

@@ -95,8 +95,7 @@ class NeuronSet:
     def mask(self) -> Bool[Tensor, "layer neuron"]:
         """True at the members."""
         mask = torch.zeros(self.n_layers, self.d_mlp, dtype=torch.bool)
-        for layer, neuron in self.members:
-            mask[layer, neuron] = True
+        mask.view(-1)[self.flat_indices] = True
         return mask
 
     @property
@@ -164,7 +163,7 @@ def _draw_anywhere(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuro
     free = np.flatnonzero(~like.mask.numpy().ravel())
     _check_enough(len(free), len(like), "the model")
     picked = draw.choice(free, len(like), replace=False)
-    return [(int(i) // like.d_mlp, int(i) % like.d_mlp) for i in picked]
+    return [divmod(int(i), like.d_mlp) for i in picked]
 
 
 def _draw_by_layer(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuron]:
@@ -179,7 +178,7 @@ def _draw_by_layer(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuro
 def _draw_by_contribution(
     like: NeuronSet, draw: np.random.Generator, mean: np.ndarray, nearest: int = 50
 ) -> Iterable[Neuron]:
-    taken: set[Neuron] = set(like.members)
+    taken = set(like.members)
     for layer, neuron in like:
         order = np.argsort(np.abs(mean[layer] - mean[layer, neuron]), kind="stable")
         free = [int(j) for j in order if (layer, int(j)) not in taken][:nearest]

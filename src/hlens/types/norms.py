@@ -19,10 +19,6 @@ class NormGain:
     The layer computes ``gain * (x - mean) / scale + bias``, without the mean for an RMSNorm. Gemma
     stores ``gain - 1`` as its weight and Llama ``gain``, so the layer is run on known vectors
     instead of reading its weight.
-
-    Attributes:
-        norm: The layer.
-        d_model: Width of what it normalises.
     """
 
     norm: nn.Module
