@@ -52,19 +52,12 @@ class ControlSets:
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """One edit of one set at one dose.
+    """One edit of one set at one dose."""
 
-    Attributes:
-        set: Name of the set.
-        kind: Its role.
-        alpha: The dose.
-        edits: Neurons and edit; empty at the dose that changes nothing.
-    """
-
-    set: str
+    set: str  # its name
     kind: SetKind
     alpha: float
-    edits: tuple[tuple[NeuronSet, Edit], ...]
+    edits: tuple[tuple[NeuronSet, Edit], ...]  # empty at the dose that changes nothing
 
 
 def plan_conditions(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -64,7 +63,7 @@ def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
     Raises:
         HlensError: No such file, no pair in it, or a line that lacks a field.
     """
-    file = Path(path) if path else Path(str(files("hlens") / "effects" / "banks" / "pairs.jsonl"))
+    file = Path(path) if path else Path(__file__).parent / "banks" / "pairs.jsonl"
     if not file.is_file():
         raise HlensError(f"no file {str(file)!r}; expected JSONL with {', '.join(FIELDS)}")
     pairs = []
@@ -85,17 +84,16 @@ def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
 def distinguished_pairs(
     model: Model, pairs: Sequence[Pair], *, min_difference: float = MIN_DIFFERENCE
 ) -> list[Pair]:
-    """The pairs that the model distinguishes.
+    """The pairs whose clean prompt has a logit difference larger by `min_difference` or more.
 
-    Those where the logit difference answer - foil is `min_difference` or more larger after the
-    clean prompt: where it is not, a patch has nothing to restore.
+    On others, which the model does not distinguish, a patch has nothing to restore.
     """
-    differences = [logit_differences(model, pair) for pair in pairs]
-    return [
-        pair
-        for pair, (clean, corrupted) in zip(pairs, differences, strict=True)
-        if clean - corrupted >= min_difference
-    ]
+    found = []
+    for pair in pairs:
+        clean, corrupted = logit_differences(model, pair)
+        if clean - corrupted >= min_difference:
+            found.append(pair)
+    return found
 
 
 def logit_differences(model: Model, pair: Pair) -> tuple[float, float]:

@@ -18,11 +18,7 @@ _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
 def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
-    """One row a behaviour, set and dose.
-
-    Args:
-        outcomes: From `intervene`.
-        n_boot: Resamples of the texts, for perplexity and KL.
+    """One row a behaviour, set and dose of the outcomes of `intervene`.
 
     Returns:
         Columns ``behaviour, set, kind, alpha, rate, low, high, n, unit, n_asked, parse_failures,
@@ -62,10 +58,7 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
             gained, lost = int((~before & after).sum()), int((before & ~after).sum())
             flipped.append(
                 {
-                    "behaviour": behaviour,
-                    "set": name,
-                    "kind": kind,
-                    "alpha": alpha,
+                    **dict(zip(KEYS, (behaviour, name, kind, alpha), strict=True)),
                     "to_hit": gained,
                     "to_miss": lost,
                     "stayed_hit": int((before & after).sum()),
@@ -85,11 +78,7 @@ def pareto(
 ) -> pd.DataFrame:
     """Change of a behaviour against change of capability, both from the unmodified model.
 
-    Args:
-        table: From `rates`.
-        behaviour: Which behaviour.
-        cost: Which capability.
-        unmodified: The dose that changes nothing.
+    `table` is from `rates`; `cost` names a capability, `unmodified` the dose that changes nothing.
 
     Returns:
         Columns ``set, kind, alpha, behaviour_change, cost_change, dominated``: dominated where
@@ -102,14 +91,10 @@ def pareto(
         if name not in set(table.behaviour):
             known = ", ".join(dict.fromkeys(table.behaviour))
             raise HlensError(f"no {name!r} in the table; it holds: {known}")
-    wide = table.pivot_table(
-        index=["set", "kind", "alpha"], columns="behaviour", values="rate", sort=False
-    )
+    wide = table.pivot_table(index=KEYS[1:], columns="behaviour", values="rate", sort=False)
     plain = wide.xs(unmodified, level="alpha").iloc[0]
-    changes = {
-        "behaviour_change": wide[behaviour] - plain[behaviour],
-        "cost_change": wide[cost] - plain[cost],
-    }
+    changes = {"behaviour_change": wide[behaviour] - plain[behaviour]}
+    changes["cost_change"] = wide[cost] - plain[cost]
     every = pd.DataFrame(changes).reset_index()
     points: pd.DataFrame = every.loc[every.alpha != unmodified].reset_index(drop=True)
     points["dominated"] = _dominated(points, higher_costs=cost != "multiple_choice")
@@ -124,10 +109,8 @@ def dose_table(
 ) -> pd.DataFrame:
     """The table that the dose-response figure draws, the random sets drawn together.
 
-    Args:
-        table: From `rates`.
-        outcomes: Which behaviours and capabilities, in this order; None for all.
-        labels: Words for them (`hlens.effects.labels`); their names where there are none.
+    `table` is from `rates`; `outcomes` are behaviours and capabilities, in this order, None for
+    all; `labels` are words for them (`hlens.effects.labels`).
 
     Returns:
         Columns ``outcome, neurons, name, kind, alpha, value, low, high, n, unit``: `neurons` names

@@ -34,10 +34,7 @@ def mean_difference(
 ) -> Float[Tensor, "layer neuron"]:
     """Mean activation on hallucinated answers minus that on true ones, in units of activation.
 
-    Args:
-        model: The model.
-        examples: Labelled examples; their answer spans are read.
-        neurons: Keep the direction on these neurons only, zero elsewhere; None keeps all.
+    The answer spans are read. With `neurons` the direction is zero elsewhere.
 
     Raises:
         HlensError: Examples of one class only.
