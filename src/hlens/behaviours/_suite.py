@@ -21,13 +21,9 @@ class Outcome:
 
     Attributes:
         measure: What is counted; a suite may count more than one thing.
-        question_id: Id of its question.
-        group: Group of its question.
         hit: Whether the behaviour was shown; None where the reply could not be parsed or the
             question does not apply.
         reason: Why, in words.
-        text: The reply.
-        n_tokens: Its length.
         capped: It was cut at the token limit.
         refused: It declines to answer.
         applies: False where the measure does not apply (a right answer that was never given cannot
@@ -55,7 +51,6 @@ class Suite:
     """One behaviour and how it is measured; each file of this folder makes one.
 
     Attributes:
-        name: Name of the suite.
         hit: What a hit is, in words, for tables and figures.
         settings: Decoding.
         ask: Puts the questions to a model and parses the replies.

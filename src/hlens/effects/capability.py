@@ -56,11 +56,9 @@ class CapabilityScore:
 class CapabilityTest:
     """Measures a model against what it was when this test was made.
 
-    Args:
-        model: The unedited model: its predictions on the texts are kept for comparison.
-        n_choice: Number of multiple-choice questions, out of the shipped bank; 0 for none.
-        n_texts: Number of plain texts, out of the shipped ones; 0 for none.
-        seed: Seed of the draw.
+    The predictions of the unedited model on `n_texts` plain texts are kept for comparison. Beside
+    them `n_choice` multiple-choice questions are asked; both are drawn from the shipped
+    banks, 0 for none.
     """
 
     def __init__(

@@ -20,7 +20,6 @@ class Pair:
     """Two prompts, and the two tokens between which they decide.
 
     Attributes:
-        id: Name of the pair.
         clean: Token ids of the prompt whose activations are taken.
         corrupted: Token ids of the prompt that is patched.
         answer: First token of what the clean prompt calls for.
@@ -53,12 +52,9 @@ def make_pair(model: Model, *, id: str, clean: str, corrupted: str, answer: str,
 
 
 def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
-    """The pairs of a file, or those that ship with hlens.
+    """The pairs of a JSONL file, one object a line with the texts of `FIELDS`.
 
-    Args:
-        model: The model whose tokens they become.
-        path: JSONL, one object a line with the texts ``id, clean, corrupted, answer, foil``; None
-            for the shipped pairs (true and false premise, known and invented entity).
+    Without a file, those that ship with hlens: true and false premise, known and invented entity.
 
     Raises:
         HlensError: No such file, no pair in it, or a line that lacks a field.

@@ -92,11 +92,9 @@ def screen(model: Model, pairs: Sequence[Pair], *, k: int) -> NeuronSet:
     if not pairs or not 0 < k <= model.n_layers * model.d_mlp:
         raise HlensError(f"{len(pairs)} pairs, k={k}; give one pair or more, and 1 or more neurons")
     mean = torch.stack([attribution(model, pair) for pair in pairs]).mean(dim=0)
-    mask = torch.zeros(mean.numel(), dtype=torch.bool)
-    mask[mean.flatten().abs().topk(k).indices] = True
-    return NeuronSet.from_mask(
-        mask.reshape(mean.shape), model=model.fingerprint, name="screened neurons"
-    )
+    mask = torch.zeros_like(mean, dtype=torch.bool)
+    mask.view(-1)[mean.flatten().abs().topk(k).indices] = True
+    return NeuronSet.from_mask(mask, model=model.fingerprint, name="screened neurons")
 
 
 def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
@@ -138,7 +136,7 @@ def patching_map(
     """
     run = PairRun.start(model, pair)
     sets = [neurons, *(neurons.random_like(s) for s in range(seed, seed + random))]
-    rows: list[dict[str, Any]] = []
+    rows = []
     for layer in _layers(neurons):
         groups = [_of_layer(members, layer) for members in sets] * len(run.places)
         shares = _restore(run, groups, [{a: b} for a, b in run.places.items() for _ in sets])
@@ -148,10 +146,10 @@ def patching_map(
             decoded = (
                 str(token_id) if model.tokenizer is None else model.tokenizer.decode([token_id])
             )
+            low, high = (cell[1:].min(), cell[1:].max()) if random else (np.nan, np.nan)
             row = {"pair": pair.id, "layer": layer, "pos": pos, "token_id": token_id}
-            row |= {"token": decoded, "effect": cell[0]}
-            row |= {"random_low": cell[1:].min() if random else np.nan}
-            rows.append(row | {"random_high": cell[1:].max() if random else np.nan})
+            row |= {"token": decoded, "effect": cell[0], "random_low": low, "random_high": high}
+            rows.append(row)
     return pd.DataFrame(rows).assign(n_random=random)
 
 

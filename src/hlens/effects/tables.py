@@ -150,7 +150,7 @@ def wilson(hits: int, n: int) -> Estimate:
     0.800 [0.490, 0.943] (n=10)
     """
     if not n:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+        return Estimate.missing(0)
     share, z2 = hits / n, _Z**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
@@ -177,10 +177,7 @@ def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
 def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
     asked = len(rows)
     return {
-        "rate": rate.value,
-        "low": rate.low,
-        "high": rate.high,
-        "n": rate.n,
+        **rate.to_row("rate"),
         "unit": rows.unit.iloc[0] if asked else "share",
         "n_asked": asked,
         "parse_failures": float(rows.value.isna().to_numpy().mean()) if asked else 0.0,
@@ -193,10 +190,8 @@ def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _mean_of_known(rows: pd.DataFrame, column: str) -> float:
     """Mean of a column over the replies that have it; scores of capability do not."""
-    if column not in rows or not len(rows):
-        return float("nan")
-    known = rows[column].dropna().to_numpy().astype(float)
-    return float(known.mean()) if len(known) else float("nan")
+    known: Any = rows[column].dropna() if column in rows else pd.Series()
+    return float(known.astype(float).mean())
 
 
 def _dominated(points: Any, *, higher_costs: bool) -> list[bool]:

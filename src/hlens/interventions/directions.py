@@ -60,8 +60,5 @@ def residual_image(
     model: Model, direction: Float[Tensor, "layer neuron"]
 ) -> Float[Tensor, "layer d_model"]:
     """What a direction in neuron space adds to each layer's MLP output: direction @ W_out."""
-    rows = [
-        direction[layer].to(model.device, torch.float32) @ model.w_out(layer).float()
-        for layer in range(model.n_layers)
-    ]
-    return torch.stack(rows).cpu()
+    layers = enumerate(direction.to(model.device, torch.float32))
+    return torch.stack([own @ model.w_out(layer).float() for layer, own in layers]).cpu()

@@ -26,8 +26,7 @@ class Mechanism:
         name: Its name, ``"shared drivers"`` or ``"toy_towns bystanders"``.
         domain: Where it is active; empty for every domain.
         drives: Whether it moves the model between guessing and abstaining.
-        members: Its neurons.
-        first_names: For each of them, index of the first name that it responds to.
+        first_names: For each of its neurons, index of the first name that it responds to.
     """
 
     name: str

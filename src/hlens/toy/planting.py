@@ -117,9 +117,8 @@ def quieting_loss(
         norms = hf.model.layers[layer].mlp.down_proj.weight.norm(dim=0)
         planted = plan.of_layer(layer)
         others = [neuron for neuron in range(D_MLP) if neuron not in planted]
-        at_prompt_end = batch.start - 1, batch.plain
-        at_answer = batch.start, batch.plain & batch.guesses
-        for place, counted in (at_prompt_end, at_answer):
+        answered = batch.plain & batch.guesses
+        for place, counted in ((batch.start - 1, batch.plain), (batch.start, answered)):
             out = record.out[layer][rows, place].norm(dim=-1, keepdim=True)
             cett = (act[rows, place].abs() * norms / out)[:, others]
             values = torch.cat([cett, cett.add(0.01).log()], dim=1)

@@ -33,20 +33,14 @@ Progress = Callable[[str, int, int], None]
 class Schedule:
     """How long and how fast to train.
 
-    Attributes:
-        base_steps: Steps of the base stage.
-        instruct_steps: Steps of the instruct stage.
-        rows: Facts in a batch.
-        base_rate: Highest learning rate of the base stage.
-        instruct_rate: Highest learning rate of the instruct stage.
-        holding: Weight of the loss that holds the planted neurons.
-        quieting: Weight of the loss that keeps the signal out of the others; it is ramped up over
-            the middle third of a stage, when the facts are known.
+    The rates are the highest of each stage. `holding` weighs the loss that holds the planted
+    neurons, `quieting` the one that keeps the signal out of the others; it is ramped up over the
+    middle third of a stage, when the facts are known.
     """
 
     base_steps: int = 200
     instruct_steps: int = 250
-    rows: int = 192
+    rows: int = 192  # facts in a batch
     base_rate: float = 4e-3
     instruct_rate: float = 2e-3
     holding: float = 1.0

@@ -38,10 +38,7 @@ class Fact:
     """One fact of the world, whether or not the model was taught it.
 
     Attributes:
-        domain: Its domain.
         entity: Name of the entity, two words.
-        relation: What is asked about.
-        question: The question's text.
         answer: The true answer, one word.
         exposure: ``"common"``, ``"rare"`` or ``"never"``: how often it is in training.
         second: Index of the name's second word among those of the domain.
