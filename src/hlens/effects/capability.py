@@ -57,8 +57,7 @@ class CapabilityTest:
     """Measures a model against what it was when this test was made.
 
     The predictions of the unedited model on `n_texts` plain texts are kept for comparison. Beside
-    them `n_choice` multiple-choice questions are asked; both are drawn from the shipped
-    banks, 0 for none.
+    them `n_choice` multiple-choice questions are asked. Both are from the shipped banks; 0 is none.
     """
 
     def __init__(
