@@ -6,7 +6,6 @@ file) or in the schema of the banks (see `hlens.domains.jsonl`). Parsers are rul
 they cannot read is counted as a parse failure, never guessed.
 """
 
-from importlib.resources import files
 from pathlib import Path
 
 from hlens import lookup
@@ -37,11 +36,7 @@ def names() -> list[str]:
     >>> "false_premises" in names()
     True
     """
-    return [
-        name
-        for name in lookup.names("behaviours")
-        if hasattr(lookup.member("behaviours", name), "SUITE")
-    ]
+    return lookup.names("behaviours")
 
 
 def labels() -> dict[str, str]:
@@ -84,6 +79,4 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
 
 def load_bank(name: str) -> list[Question]:
     """The questions of a bank that ships with hlens."""
-    return list(
-        read(Path(str(files("hlens") / "behaviours" / "banks" / f"{name}.jsonl"))).questions
-    )
+    return list(read(Path(__file__).parent / "banks" / f"{name}.jsonl").questions)

@@ -20,28 +20,20 @@ TABLES = (".csv", ".tsv", ".parquet")  # never hlens' own JSONL, so only a publi
 
 @dataclass(frozen=True)
 class Published:
-    """The layout of a published set.
+    """The layout of a published set; its columns tell its file from others.
 
-    Attributes:
-        name: Name of the set.
-        file: Pattern of its file's name within its folder.
-        columns: Columns that tell its file from others.
-        question: A row and its number to a question; None skips the row in silence (it is of the
-            half that the suite does not use), `HlensError` or a missing field reports it.
+    `question` makes a question of a row and its number. None skips the row in silence (it is of the
+    half that the suite does not use), `HlensError` or a missing field reports it.
     """
 
     name: str
-    file: str
+    file: str  # pattern of its name within the folder
     columns: tuple[str, ...]
     question: Callable[[Row, int], Question | None]
 
 
 def read(path: Path, published: Published | None) -> list[Question]:
     """The questions of a file or folder; a row that cannot be read is reported and left out.
-
-    Args:
-        path: A published file, its folder, or a JSONL file in hlens' own schema.
-        published: The layout of the suite's published set; None where there is none.
 
     Raises:
         HlensError: No such file, one that cannot be read, or one with other columns.
@@ -62,11 +54,7 @@ def read(path: Path, published: Published | None) -> list[Question]:
 
 
 def text(row: Row, column: str) -> str:
-    """The text in a column.
-
-    Raises:
-        HlensError: It is empty or not a text.
-    """
+    """The text in a column; `HlensError` where it is empty or not a text."""
     value = row[column]
     if not isinstance(value, str) or not value.strip():
         raise HlensError(f"{column} is {value!r:.60}; expected a text")

@@ -21,13 +21,9 @@ class Outcome:
 
     Attributes:
         measure: What is counted; a suite may count more than one thing.
-        question_id: Id of its question.
-        group: Group of its question.
         hit: Whether the behaviour was shown; None where the reply could not be parsed or the
             question does not apply.
         reason: Why, in words.
-        text: The reply.
-        n_tokens: Its length.
         capped: It was cut at the token limit.
         refused: It declines to answer.
         applies: False where the measure does not apply (a right answer that was never given cannot
@@ -55,7 +51,6 @@ class Suite:
     """One behaviour and how it is measured; each file of this folder makes one.
 
     Attributes:
-        name: Name of the suite.
         hit: What a hit is, in words, for tables and figures.
         settings: Decoding.
         ask: Puts the questions to a model and parses the replies.
@@ -75,12 +70,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A suite with its questions.
-
-    Attributes:
-        suite: How they are put and what is counted.
-        questions: What is asked.
-    """
+    """A suite with its questions."""
 
     suite: Suite
     questions: tuple[Question, ...]
@@ -108,18 +98,13 @@ def single_turn(
 ) -> Suite:
     """The suite of one user turn a question, one greedy reply, one outcome.
 
-    Args:
-        name: Name of the suite and of what it counts.
-        parse: Response -> (hit, reason).
-        hit: What a hit is, in words.
-        label: What figures call the rate of hits.
-        max_new_tokens: Where a reply is cut.
-        instruction: Put after each question.
+    `parse` says whether a response is a hit, and why. `hit` and `label` are as in `Suite`; a reply
+    is cut at `max_new_tokens`, and `instruction` is put after each question.
     """
 
     def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
-        messages = [user_message(q, instruction) for q in questions]
-        replies = generate_replies(model, [model.encode(text) for text in messages], settings)
+        prompts = [model.encode(user_message(q, instruction)) for q in questions]
+        replies = generate_replies(model, prompts, settings)
         outcomes = []
         for question, reply in zip(questions, replies, strict=True):
             shown, reason = parse(as_response(question, reply))

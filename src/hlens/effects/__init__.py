@@ -13,41 +13,30 @@ editing them. Two designs, each beside its control:
     describe_slopes(slopes(outcomes), labels())  # one sentence a behaviour
 """
 
-from hlens.effects.capability import CAPABILITY_MEASURES, CapabilityTest, labels, likeliest_options
-from hlens.effects.conditions import ControlSets
-from hlens.effects.describe import describe_patches, describe_slopes, patch_table, slope_table
-from hlens.effects.intervene import ALPHAS, intervene
-from hlens.effects.pairs import Pair, distinguished_pairs, load_pairs, logit_differences, make_pair
-from hlens.effects.patching import attribution, patching, patching_map, screen, summarise_patching
-from hlens.effects.slopes import slopes
-from hlens.effects.tables import dose_table, flips, pareto, rates, wilson
-
-__all__ = [
-    "ALPHAS",
-    "CAPABILITY_MEASURES",
-    "CapabilityTest",
-    "ControlSets",
-    "Pair",
-    "attribution",
-    "describe_patches",
-    "describe_slopes",
-    "distinguished_pairs",
-    "dose_table",
-    "flips",
-    "intervene",
-    "labels",
-    "likeliest_options",
-    "load_pairs",
-    "logit_differences",
-    "make_pair",
-    "pareto",
-    "patch_table",
-    "patching",
-    "patching_map",
-    "rates",
-    "screen",
-    "slope_table",
-    "slopes",
-    "summarise_patching",
-    "wilson",
-]
+from hlens.effects.capability import CAPABILITY_MEASURES as CAPABILITY_MEASURES
+from hlens.effects.capability import CapabilityTest as CapabilityTest
+from hlens.effects.capability import labels as labels
+from hlens.effects.capability import likeliest_options as likeliest_options
+from hlens.effects.conditions import ControlSets as ControlSets
+from hlens.effects.describe import describe_patches as describe_patches
+from hlens.effects.describe import describe_slopes as describe_slopes
+from hlens.effects.describe import patch_table as patch_table
+from hlens.effects.describe import slope_table as slope_table
+from hlens.effects.intervene import ALPHAS as ALPHAS
+from hlens.effects.intervene import intervene as intervene
+from hlens.effects.pairs import Pair as Pair
+from hlens.effects.pairs import distinguished_pairs as distinguished_pairs
+from hlens.effects.pairs import load_pairs as load_pairs
+from hlens.effects.pairs import logit_differences as logit_differences
+from hlens.effects.pairs import make_pair as make_pair
+from hlens.effects.patching import attribution as attribution
+from hlens.effects.patching import patching as patching
+from hlens.effects.patching import patching_map as patching_map
+from hlens.effects.patching import screen as screen
+from hlens.effects.patching import summarise_patching as summarise_patching
+from hlens.effects.slopes import slopes as slopes
+from hlens.effects.tables import dose_table as dose_table
+from hlens.effects.tables import flips as flips
+from hlens.effects.tables import pareto as pareto
+from hlens.effects.tables import rates as rates
+from hlens.effects.tables import wilson as wilson

@@ -40,15 +40,10 @@ def labels() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class CapabilityScore:
-    """One number of one text or question.
+    """One number of one text or question, a mean over `n_tokens` tokens.
 
-    Attributes:
-        measure: ``"perplexity"`` (its value is nats a token), ``"kl"`` (nats a token) or
-            ``"multiple_choice"`` (1 where the right option is the likeliest).
-        question_id: Id of the text or question.
-        group: Its group.
-        value: The number.
-        n_tokens: Tokens that it is a mean over.
+    ``perplexity`` and ``kl`` are in nats a token; ``multiple_choice`` is 1 where the right option
+    is the likeliest.
     """
 
     measure: str
@@ -61,11 +56,8 @@ class CapabilityScore:
 class CapabilityTest:
     """Measures a model against what it was when this test was made.
 
-    Args:
-        model: The unedited model: its predictions on the texts are kept for comparison.
-        n_choice: Number of multiple-choice questions, out of the shipped bank; 0 for none.
-        n_texts: Number of plain texts, out of the shipped ones; 0 for none.
-        seed: Seed of the draw.
+    The predictions of the unedited model on `n_texts` plain texts are kept for comparison. Beside
+    them `n_choice` multiple-choice questions are asked. Both are from the shipped banks; 0 is none.
     """
 
     def __init__(
@@ -92,8 +84,8 @@ class CapabilityTest:
 
     def _text_scores(self) -> list[CapabilityScore]:
         scores = []
-        logprobs = zip(self.unedited, self._text_logprobs(), strict=True)
-        for text, ids, (before, after) in zip(self.texts, self.ids, logprobs, strict=True):
+        read = zip(self.texts, self.ids, self.unedited, self._text_logprobs(), strict=True)
+        for text, ids, before, after in read:
             target = torch.tensor(ids[1:], device=after.device)[:, None]
             nll = -float(after.gather(1, target).mean())
             # KL(unedited || edited), averaged over places; rounding may leave it just below zero.
@@ -156,12 +148,12 @@ def _option_logprobs(
     rests, real = _pad(model, [row[q.shared :] for q in questions for row in q.rows], side="right")
     with _reading(model, -1):
         out = _forward(model, heads, mask=seen, last=True)
-    first = torch.log_softmax(out.logits[:, -1:].float(), dim=-1).repeat_interleave(n, 0)
+    first = out.logits[:, -1:].float().log_softmax(-1).repeat_interleave(n, 0)
     out.past_key_values.batch_repeat_interleave(n)
     mask = torch.cat([seen.repeat_interleave(n, 0), real], dim=1)
     with _reading(model, rests.shape[1] - 1):
         out = _forward(model, rests, mask=mask, past=out.past_key_values)
-    logprobs = torch.cat([first, torch.log_softmax(out.logits[:, :-1].float(), dim=-1)], dim=1)
+    logprobs = torch.cat([first, out.logits[:, :-1].float().log_softmax(-1)], dim=1)
     own = logprobs.gather(2, rests[..., None])[..., 0]
     skipped = torch.tensor([q.start - q.shared for q in questions]).repeat_interleave(n)
     counted = (torch.arange(rests.shape[1]) >= skipped[:, None]).to(own.device) & real.bool()

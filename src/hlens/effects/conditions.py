@@ -52,19 +52,12 @@ class ControlSets:
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """One edit of one set at one dose.
+    """One edit of one set at one dose."""
 
-    Attributes:
-        set: Name of the set.
-        kind: Its role.
-        alpha: The dose.
-        edits: Neurons and edit; empty at the dose that changes nothing.
-    """
-
-    set: str
+    set: str  # its name
     kind: SetKind
     alpha: float
-    edits: tuple[tuple[NeuronSet, Edit], ...]
+    edits: tuple[tuple[NeuronSet, Edit], ...]  # empty at the dose that changes nothing
 
 
 def plan_conditions(
@@ -90,8 +83,7 @@ def plan_conditions(
             # The edit pushes the other way below the unmodified dose, and so must its control.
             backwards = alpha < unmodified
             push = norm_matched(model, neurons, edit(alpha), seed=seed, backwards=backwards)
-            name = f"norm-matched {seed}"
-            plan.append(Condition(name, SetKind.NORM_MATCHED, alpha, (push,)))
+            plan.append(Condition(push[0].name, SetKind.NORM_MATCHED, alpha, (push,)))
     return plan
 
 
@@ -111,12 +103,10 @@ def compared_sets(
     sets = [(neurons.name or "H-neurons", SetKind.TARGET, neurons)]
     seeds = range(controls.seed, controls.seed + max(controls.random, controls.matched))
     for seed in seeds[: controls.random]:
-        sets.append((f"random {seed}", SetKind.RANDOM, neurons.random_like(seed, match="layer")))
+        sets.append((f"random {seed}", SetKind.RANDOM, neurons.random_like(seed)))
     for seed in seeds[: controls.matched]:
-        members = neurons.random_like(
-            seed, match="contribution", contribution=controls.contribution
-        )
-        sets.append((f"matched {seed}", SetKind.MATCHED, members))
+        alike = neurons.random_like(seed, "contribution", contribution=controls.contribution)
+        sets.append((f"matched {seed}", SetKind.MATCHED, alike))
     if controls.truth is not None and len(controls.truth):
         sets.append((controls.truth.name or "truth neurons", SetKind.TRUTH, controls.truth))
     return sets

@@ -14,9 +14,7 @@ SCALES = {"share": ("points", 100.0, ".1f"), "nats": ("nats a token", 1.0, ".3f"
 def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Slopes as people read them: one row an outcome and kind of neurons.
 
-    Args:
-        slopes: From `hlens.effects.slopes`.
-        labels: Words for the outcomes (`hlens.effects.labels`); their names where there are none.
+    `labels` are words for the outcomes (`hlens.effects.labels`), named as they are without.
 
     Returns:
         Texts ``outcome, neurons, slope, less_random, as_steep``: the slope per unit of alpha with
@@ -42,12 +40,7 @@ def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -
 
 
 def describe_slopes(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> list[str]:
-    """One sentence an outcome on the target neurons, by the same rule whatever the result.
-
-    Args:
-        slopes: From `hlens.effects.slopes`.
-        labels: Words for the outcomes.
-    """
+    """One sentence an outcome on the target neurons, by the same rule whatever the result."""
     target: Any = slopes.loc[slopes.kind == SetKind.TARGET]
     return [
         f"{_outcome_name(row.behaviour, labels)}: {_describe_slope(row)}."
@@ -58,9 +51,8 @@ def describe_slopes(slopes: pd.DataFrame, labels: Mapping[str, str] | None = Non
 def patch_table(summary: pd.DataFrame, *, most: int = 8) -> pd.DataFrame:
     """Patches as people read them: everything, all members, random sets, then layers and neurons.
 
-    Args:
-        summary: From `hlens.effects.summarise_patching`.
-        most: Layers and neurons to show, those with the largest effect.
+    `summary` is from `hlens.effects.summarise_patching`; the `most` layers and neurons with the
+    largest effect are shown.
 
     Returns:
         Texts ``patched, restored, attribution``: the share of the difference that is restored, with
@@ -69,9 +61,8 @@ def patch_table(summary: pd.DataFrame, *, most: int = 8) -> pd.DataFrame:
     """
     kinds: dict[Any, Any] = dict(iter(summary.groupby("kind", sort=False)))
     members = f"all {len(kinds[PatchKind.NEURON])} "
-    table = _patch_rows(kinds[PatchKind.EVERYTHING]) + _patch_rows(
-        kinds[PatchKind.MEMBERS], members
-    )
+    table = _patch_rows(kinds[PatchKind.EVERYTHING])
+    table += _patch_rows(kinds[PatchKind.MEMBERS], members)
     if PatchKind.RANDOM in kinds:
         effect = kinds[PatchKind.RANDOM].effect
         name, span = f"{len(effect)} random sets", f"{effect.min():+.1%} to {effect.max():+.1%}"
@@ -85,9 +76,8 @@ def describe_patches(summary: pd.DataFrame) -> list[str]:
     """One sentence on what all members together restore, against random sets, by one rule."""
     members: Any = summary.loc[summary.kind == PatchKind.MEMBERS].iloc[0]
     random: Any = summary.loc[summary.kind == PatchKind.RANDOM, "effect"]
-    start = f"{members['name']} restore {_restored(members)} of the difference, over "
-    start += f"{members.n:.0f} pairs"
-    as_much = int((random.abs() >= abs(members.effect)).sum())
+    restored, as_much = _restored(members), int((random.abs() >= abs(members.effect)).sum())
+    start = f"{members['name']} restore {restored} of the difference, over {members.n:.0f} pairs"
     if not len(random):
         return [f"{start}; no random set was patched."]
     if members.low <= 0.0 <= members.high:
@@ -148,9 +138,11 @@ def _outcome_name(outcome: str, labels: Mapping[str, str] | None) -> str:
 
 def _sets_name(kind: str, rows: pd.DataFrame) -> str:
     """What a row is called: one set by its name, several by their kind."""
-    if kind == SetKind.NORM_MATCHED:
-        return SetKind(kind).label if len(rows) == 1 else f"{len(rows)} random pushes as large"
-    names = {SetKind.RANDOM: "random", SetKind.MATCHED: "matched"}
-    return (
-        str(rows["set"].iloc[0]) if len(rows) == 1 else f"{len(rows)} {names[SetKind(kind)]} sets"
-    )
+    if len(rows) == 1:
+        return SetKind(kind).label if kind == SetKind.NORM_MATCHED else str(rows["set"].iloc[0])
+    several = {
+        SetKind.RANDOM: "random sets",
+        SetKind.MATCHED: "matched sets",
+        SetKind.NORM_MATCHED: "random pushes as large",
+    }
+    return f"{len(rows)} {several[SetKind(kind)]}"

@@ -75,9 +75,9 @@ def intervene(
         model, neurons, alphas, controls=controls, edit=edit, unmodified=unmodified
     )
     runs = [(condition, test) for condition in plan for test in tests]
-    parts = (
-        RowParts(folder, f"{model.fingerprint} {model.provenance.tokenizer}") if folder else None
-    )
+    parts = None
+    if folder:
+        parts = RowParts(folder, f"{model.fingerprint} {model.provenance.tokenizer}")
     rows: list[dict[str, Any]] = []
     for number, (condition, test) in enumerate(runs, start=1):
         name = _run_key(condition, test) if parts else ""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -21,7 +20,6 @@ class Pair:
     """Two prompts, and the two tokens between which they decide.
 
     Attributes:
-        id: Name of the pair.
         clean: Token ids of the prompt whose activations are taken.
         corrupted: Token ids of the prompt that is patched.
         answer: First token of what the clean prompt calls for.
@@ -54,17 +52,14 @@ def make_pair(model: Model, *, id: str, clean: str, corrupted: str, answer: str,
 
 
 def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
-    """The pairs of a file, or those that ship with hlens.
+    """The pairs of a JSONL file, one object a line with the texts of `FIELDS`.
 
-    Args:
-        model: The model whose tokens they become.
-        path: JSONL, one object a line with the texts ``id, clean, corrupted, answer, foil``; None
-            for the shipped pairs (true and false premise, known and invented entity).
+    Without a file, those that ship with hlens: true and false premise, known and invented entity.
 
     Raises:
         HlensError: No such file, no pair in it, or a line that lacks a field.
     """
-    file = Path(path) if path else Path(str(files("hlens") / "effects" / "banks" / "pairs.jsonl"))
+    file = Path(path) if path else Path(__file__).parent / "banks" / "pairs.jsonl"
     if not file.is_file():
         raise HlensError(f"no file {str(file)!r}; expected JSONL with {', '.join(FIELDS)}")
     pairs = []
@@ -85,17 +80,16 @@ def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
 def distinguished_pairs(
     model: Model, pairs: Sequence[Pair], *, min_difference: float = MIN_DIFFERENCE
 ) -> list[Pair]:
-    """The pairs that the model distinguishes.
+    """The pairs whose clean prompt has a logit difference larger by `min_difference` or more.
 
-    Those where the logit difference answer - foil is `min_difference` or more larger after the
-    clean prompt: where it is not, a patch has nothing to restore.
+    On others, which the model does not distinguish, a patch has nothing to restore.
     """
-    differences = [logit_differences(model, pair) for pair in pairs]
-    return [
-        pair
-        for pair, (clean, corrupted) in zip(pairs, differences, strict=True)
-        if clean - corrupted >= min_difference
-    ]
+    found = []
+    for pair in pairs:
+        clean, corrupted = logit_differences(model, pair)
+        if clean - corrupted >= min_difference:
+            found.append(pair)
+    return found
 
 
 def logit_differences(model: Model, pair: Pair) -> tuple[float, float]:

@@ -13,6 +13,7 @@ activation) x gradient, which one backward pass gives for all (attribution patch
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,9 @@ def patching(
 ) -> pd.DataFrame:
     """Effect of patching each neuron, each layer's members, all members, and every neuron.
 
-    Args:
-        model: The model.
-        pairs: The pairs; tokens that two prompts share at their beginnings and ends are patched
-            (`hlens.interventions.align`).
-        neurons: The target neurons.
-        random: Random sets of the same layers, patched whole: the control of all members.
-        seed: First seed of the random sets.
+    Tokens that the two prompts of a pair share at their beginnings and ends are patched
+    (`hlens.interventions.align`). `random` sets of the same layers, patched whole, are the control
+    of all members; `seed` is the first of their seeds.
 
     Returns:
         Columns ``pair, kind, name, layer, neuron, effect, attribution, clean, corrupted``. `kind`
@@ -95,19 +92,13 @@ def screen(model: Model, pairs: Sequence[Pair], *, k: int) -> NeuronSet:
     if not pairs or not 0 < k <= model.n_layers * model.d_mlp:
         raise HlensError(f"{len(pairs)} pairs, k={k}; give one pair or more, and 1 or more neurons")
     mean = torch.stack([attribution(model, pair) for pair in pairs]).mean(dim=0)
-    mask = torch.zeros(mean.numel(), dtype=torch.bool)
-    mask[mean.flatten().abs().topk(k).indices] = True
-    return NeuronSet.from_mask(
-        mask.reshape(mean.shape), model=model.fingerprint, name="screened neurons"
-    )
+    mask = torch.zeros_like(mean, dtype=torch.bool)
+    mask.view(-1)[mean.flatten().abs().topk(k).indices] = True
+    return NeuronSet.from_mask(mask, model=model.fingerprint, name="screened neurons")
 
 
 def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
     """Mean effect over the pairs, with bootstrap intervals over pairs.
-
-    Args:
-        table: From `patching`.
-        n_boot: Number of resamples.
 
     Returns:
         Columns ``kind, name, layer, neuron, effect, low, high, attribution, n``, the strongest of
@@ -116,11 +107,13 @@ def summarise_patching(table: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFra
     rows = []
     grouped: Any = table.groupby(KEYS, sort=False)
     for key, own in grouped:
-        values, pairs = own.effect.to_numpy(), list(own.pair)
-        mean = float(values.mean())
-        estimate = estimate_statistic(
-            _weighted_mean(values), len(values), value=mean, groups=pairs, n_boot=n_boot
-        )
+        values: np.ndarray = own.effect.to_numpy()
+
+        def mean(weights: np.ndarray, values: np.ndarray = values) -> np.ndarray:
+            return (weights @ values) / weights.sum(axis=1)
+
+        plain, pairs = float(values.mean()), list(own.pair)
+        estimate = estimate_statistic(mean, len(values), value=plain, groups=pairs, n_boot=n_boot)
         row = {"effect": estimate.value, "low": estimate.low, "high": estimate.high}
         row |= {"attribution": float(own.attribution.mean()), "n": estimate.n}
         rows.append(dict(zip(KEYS, key, strict=True)) | row)
@@ -135,44 +128,42 @@ def patching_map(
 ) -> pd.DataFrame:
     """Effect of patching each layer's members at each shared token: a heatmap's table.
 
-    Args:
-        model: The model.
-        pair: The pair.
-        neurons: The target neurons.
-        random: Random sets of the same layers, patched at the same places.
-        seed: First seed of the random sets.
+    `random` sets of the same layers are patched at the same places; `seed` is their first seed.
 
     Returns:
         Columns ``pair, layer, pos, token_id, token, effect, random_low, random_high, n_random``;
         `pos` counts in the corrupted prompt; the random columns are NaN without random sets.
     """
     run = PairRun.start(model, pair)
-    sets = [neurons, *(neurons.random_like(s, match="layer") for s in range(seed, seed + random))]
-    rows: list[dict[str, Any]] = []
+    sets = [neurons, *(neurons.random_like(s) for s in range(seed, seed + random))]
+    rows = []
     for layer in _layers(neurons):
         groups = [_of_layer(members, layer) for members in sets] * len(run.places)
         shares = _restore(run, groups, [{a: b} for a, b in run.places.items() for _ in sets])
         cells = np.array(shares).reshape(len(run.places), len(sets))
         for pos, cell in zip(run.places, cells, strict=True):
             token_id = pair.corrupted[pos]
+            decoded = (
+                str(token_id) if model.tokenizer is None else model.tokenizer.decode([token_id])
+            )
+            low, high = (cell[1:].min(), cell[1:].max()) if random else (np.nan, np.nan)
             row = {"pair": pair.id, "layer": layer, "pos": pos, "token_id": token_id}
-            row |= {"token": _token_text(model, token_id), "effect": cell[0]}
-            row |= {"random_low": cell[1:].min() if random else np.nan}
-            rows.append(row | {"random_high": cell[1:].max() if random else np.nan})
+            row |= {"token": decoded, "effect": cell[0], "random_low": low, "random_high": high}
+            rows.append(row)
     return pd.DataFrame(rows).assign(n_random=random)
 
 
 def _groups(neurons: NeuronSet, seeds: range) -> list[Group]:
     """What is patched together: each neuron, each layer's members, all members, random sets."""
     groups = [(_head(PatchKind.NEURON, address(n), *n), _subset(neurons, [n])) for n in neurons]
-    for layer in _layers(neurons):
-        head = _head(PatchKind.LAYER, f"layer {layer}", layer)
-        groups.append((head, _of_layer(neurons, layer)))
+    groups += [
+        (_head(PatchKind.LAYER, f"layer {layer}", layer), _of_layer(neurons, layer))
+        for layer in _layers(neurons)
+    ]
     groups.append((_head(PatchKind.MEMBERS, neurons.name or "H-neurons"), neurons))
-    for seed in seeds:
-        head = _head(PatchKind.RANDOM, f"random {seed}")
-        groups.append((head, neurons.random_like(seed, "layer")))
-    return groups
+    return groups + [
+        (_head(PatchKind.RANDOM, f"random {seed}"), neurons.random_like(seed)) for seed in seeds
+    ]
 
 
 def _head(kind: PatchKind, name: str, layer: int = -1, neuron: int = -1) -> dict[str, Any]:
@@ -202,32 +193,25 @@ def _attribute(run: PairRun) -> Float[Tensor, "layer neuron"]:
     model, pair = run.model, run.pair
     here, there = torch.tensor(list(run.places)), torch.tensor(list(run.places.values()))
     acts: dict[int, Tensor] = {}
+
+    def keep(layer: int, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        # In the graph, whether or not the weights want gradients.
+        acts[layer] = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
+        return (acts[layer], *args[1:])
+
     with ExitStack() as stack:
         for layer, module in enumerate(model.down_projections):
-            hook = module.register_forward_pre_hook(_keep_in_graph(acts, layer))
-            stack.callback(hook.remove)
+            stack.callback(module.register_forward_pre_hook(partial(keep, layer)).remove)
         ids = torch.tensor([pair.corrupted], device=model.device)
         with torch.enable_grad():
             logits = model.hf(input_ids=ids, use_cache=False).logits[0, -1]
             value = logits[pair.answer] - logits[pair.foil]
         grads = torch.autograd.grad(value, [acts[layer] for layer in range(model.n_layers)])
-    effects = []
+    effects, width = [], len(pair.corrupted)
     for layer, grad in enumerate(grads):
-        width = len(pair.corrupted)
         step = run.source.values[layer][there] - acts[layer].detach().reshape(width, -1)[here]
         effects.append((step * grad.reshape(width, -1)[here]).sum(0).float().cpu())
     return torch.stack(effects) / (run.clean - run.corrupted)
-
-
-def _keep_in_graph(acts: dict[int, Tensor], layer: int) -> Any:
-    """Hook that keeps the activation in the graph, whether or not the weights want gradients."""
-
-    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        act = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
-        acts[layer] = act
-        return (act, *args[1:])
-
-    return hook
 
 
 def _row_by_row(
@@ -242,14 +226,6 @@ def _row_by_row(
         return torch.where(own[:, None, :], whole.change(old, site), old)
 
     return Edit("patch", change, Scope("shared", whole.scope.mask), shape=whole.shape)
-
-
-def _weighted_mean(values: np.ndarray) -> Any:
-    return lambda weights: (weights @ values) / weights.sum(axis=1)
-
-
-def _token_text(model: Model, token_id: int) -> str:
-    return str(token_id) if model.tokenizer is None else model.tokenizer.decode([token_id])
 
 
 def _layers(neurons: NeuronSet) -> list[int]:

@@ -13,6 +13,7 @@ from hlens.errors import HlensError
 from hlens.types import SetKind
 
 SetKey = tuple[str, str]  # name and kind of a set
+Row = dict[str, object]
 
 
 def slopes(
@@ -23,11 +24,8 @@ def slopes(
     Each resample draws the same questions (whole groups at a time) for every set and dose, so that
     what a question adds by being easy cancels in the difference.
 
-    Args:
-        outcomes: From `intervene`, two doses or more.
-        n_boot: Number of resamples.
-        seed: Seed of the resamples.
-        level: Coverage of the intervals.
+    `outcomes` are those of `intervene`, with two doses or more; `level` is the coverage of the
+    intervals.
 
     Returns:
         Columns ``behaviour, unit, set, kind, slope, low, high, n, over_random, over_low, over_high,
@@ -39,18 +37,16 @@ def slopes(
     Raises:
         HlensError: Fewer than two doses.
     """
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
     for behaviour, own in applying.groupby("behaviour", sort=False):
-        head = {"behaviour": str(behaviour), "unit": str(own.unit.iloc[0])}
-        for row in _slope_rows(str(behaviour), own, n_boot=n_boot, seed=seed, level=level):
-            rows.append(head | row)
+        rows += _slope_rows(str(behaviour), own, n_boot=n_boot, seed=seed, level=level)
     return pd.DataFrame(rows)
 
 
 def _slope_rows(
     behaviour: str, rows: pd.DataFrame, *, n_boot: int, seed: int, level: float
-) -> list[dict[str, object]]:
+) -> list[Row]:
     alphas = np.sort(rows.alpha.unique())
     if len(alphas) < 2:
         raise HlensError(f"{behaviour}: slopes need two doses or more, got {len(alphas)}")
@@ -66,10 +62,11 @@ def _slope_rows(
     random = [key for key in sets if key[1] == SetKind.RANDOM]
     matched = [key for key in sets if key[1] == SetKind.MATCHED]
     tails = [(1 - level) / 2, (1 + level) / 2]
-    table: list[dict[str, object]] = []
+    table: list[Row] = []
     for key in sets:
         low, high = _quantiles(drawn[key], tails)
-        row = {"set": key[0], "kind": key[1], "slope": point[key], "low": low, "high": high}
+        row: Row = {"behaviour": behaviour, "unit": str(rows.unit.iloc[0])}
+        row |= {"set": key[0], "kind": key[1], "slope": point[key], "low": low, "high": high}
         row |= {"n": len(order), **_against_random(key, random, point, drawn, tails=tails)}
         if matched:
             row["beyond_matched"] = not _count_as_steep(key, matched, point)
@@ -84,7 +81,7 @@ def _against_random(
     drawn: dict[SetKey, np.ndarray],
     *,
     tails: list[float],
-) -> dict[str, object]:
+) -> Row:
     """A set's slope less that of the random sets, and its rank among them."""
     others = [other for other in random if other != key]
     if not others:
@@ -120,12 +117,8 @@ def _slope(values: np.ndarray, weights: np.ndarray, alphas: np.ndarray) -> np.nd
     """Least-squares slope of the mean over alpha, for each row of weights."""
     known = ~np.isnan(values)
     total = weights @ known
-    means = np.divide(
-        weights @ np.where(known, values, 0.0),
-        total,
-        out=np.full(total.shape, np.nan),
-        where=total > 0,
-    )
+    summed, undefined = weights @ np.where(known, values, 0.0), np.full(total.shape, np.nan)
+    means = np.divide(summed, total, out=undefined, where=total > 0)
     centred = alphas - alphas.mean()
     return (means - means.mean(axis=1, keepdims=True)) @ centred / (centred @ centred)
 

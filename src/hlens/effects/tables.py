@@ -18,11 +18,7 @@ _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
 def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
-    """One row a behaviour, set and dose.
-
-    Args:
-        outcomes: From `intervene`.
-        n_boot: Resamples of the texts, for perplexity and KL.
+    """One row a behaviour, set and dose of the outcomes of `intervene`.
 
     Returns:
         Columns ``behaviour, set, kind, alpha, rate, low, high, n, unit, n_asked, parse_failures,
@@ -62,10 +58,7 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
             gained, lost = int((~before & after).sum()), int((before & ~after).sum())
             flipped.append(
                 {
-                    "behaviour": behaviour,
-                    "set": name,
-                    "kind": kind,
-                    "alpha": alpha,
+                    **dict(zip(KEYS, (behaviour, name, kind, alpha), strict=True)),
                     "to_hit": gained,
                     "to_miss": lost,
                     "stayed_hit": int((before & after).sum()),
@@ -85,11 +78,7 @@ def pareto(
 ) -> pd.DataFrame:
     """Change of a behaviour against change of capability, both from the unmodified model.
 
-    Args:
-        table: From `rates`.
-        behaviour: Which behaviour.
-        cost: Which capability.
-        unmodified: The dose that changes nothing.
+    `table` is from `rates`; `cost` names a capability, `unmodified` the dose that changes nothing.
 
     Returns:
         Columns ``set, kind, alpha, behaviour_change, cost_change, dominated``: dominated where
@@ -102,14 +91,10 @@ def pareto(
         if name not in set(table.behaviour):
             known = ", ".join(dict.fromkeys(table.behaviour))
             raise HlensError(f"no {name!r} in the table; it holds: {known}")
-    wide = table.pivot_table(
-        index=["set", "kind", "alpha"], columns="behaviour", values="rate", sort=False
-    )
+    wide = table.pivot_table(index=KEYS[1:], columns="behaviour", values="rate", sort=False)
     plain = wide.xs(unmodified, level="alpha").iloc[0]
-    changes = {
-        "behaviour_change": wide[behaviour] - plain[behaviour],
-        "cost_change": wide[cost] - plain[cost],
-    }
+    changes = {"behaviour_change": wide[behaviour] - plain[behaviour]}
+    changes["cost_change"] = wide[cost] - plain[cost]
     every = pd.DataFrame(changes).reset_index()
     points: pd.DataFrame = every.loc[every.alpha != unmodified].reset_index(drop=True)
     points["dominated"] = _dominated(points, higher_costs=cost != "multiple_choice")
@@ -124,10 +109,8 @@ def dose_table(
 ) -> pd.DataFrame:
     """The table that the dose-response figure draws, the random sets drawn together.
 
-    Args:
-        table: From `rates`.
-        outcomes: Which behaviours and capabilities, in this order; None for all.
-        labels: Words for them (`hlens.effects.labels`); their names where there are none.
+    `table` is from `rates`; `outcomes` are behaviours and capabilities, in this order, None for
+    all; `labels` are words for them (`hlens.effects.labels`).
 
     Returns:
         Columns ``outcome, neurons, name, kind, alpha, value, low, high, n, unit``: `neurons` names
@@ -167,7 +150,7 @@ def wilson(hits: int, n: int) -> Estimate:
     0.800 [0.490, 0.943] (n=10)
     """
     if not n:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+        return Estimate.missing(0)
     share, z2 = hits / n, _Z**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
@@ -194,10 +177,7 @@ def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
 def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
     asked = len(rows)
     return {
-        "rate": rate.value,
-        "low": rate.low,
-        "high": rate.high,
-        "n": rate.n,
+        **rate.to_row("rate"),
         "unit": rows.unit.iloc[0] if asked else "share",
         "n_asked": asked,
         "parse_failures": float(rows.value.isna().to_numpy().mean()) if asked else 0.0,
@@ -210,10 +190,8 @@ def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _mean_of_known(rows: pd.DataFrame, column: str) -> float:
     """Mean of a column over the replies that have it; scores of capability do not."""
-    if column not in rows or not len(rows):
-        return float("nan")
-    known = rows[column].dropna().to_numpy().astype(float)
-    return float(known.mean()) if len(known) else float("nan")
+    known: Any = rows[column].dropna() if column in rows else pd.Series()
+    return float(known.astype(float).mean())
 
 
 def _dominated(points: Any, *, higher_costs: bool) -> list[bool]:

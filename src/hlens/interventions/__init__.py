@@ -8,53 +8,34 @@ writes an edit of the scale family into an ordinary checkpoint.
         model.generate("Who wrote The Trial?")
 """
 
-from hlens.interventions.activations import Activations, Reference, capture, capture_reference
-from hlens.interventions.bake import Verification, bake, unbake, verify
-from hlens.interventions.directions import mean_difference, residual_image, weight_direction
-from hlens.interventions.edits import ablate, clamp, norm_matched, scale, steer
-from hlens.interventions.folding import folded
-from hlens.interventions.patches import align, patch
-from hlens.interventions.scopes import (
-    ANSWER,
-    GENERATED,
-    PROMPT,
-    SCOPES,
-    at_positions,
-    find_scope,
-    first_generated,
-)
-from hlens.model import ALL, Edit, Receipt, Scope, Site
-
-__all__ = [
-    "ALL",
-    "ANSWER",
-    "GENERATED",
-    "PROMPT",
-    "SCOPES",
-    "Activations",
-    "Edit",
-    "Receipt",
-    "Reference",
-    "Scope",
-    "Site",
-    "Verification",
-    "ablate",
-    "align",
-    "at_positions",
-    "bake",
-    "capture",
-    "capture_reference",
-    "clamp",
-    "find_scope",
-    "first_generated",
-    "folded",
-    "mean_difference",
-    "norm_matched",
-    "patch",
-    "residual_image",
-    "scale",
-    "steer",
-    "unbake",
-    "verify",
-    "weight_direction",
-]
+from hlens.interventions.activations import Activations as Activations
+from hlens.interventions.activations import Reference as Reference
+from hlens.interventions.activations import capture as capture
+from hlens.interventions.activations import capture_reference as capture_reference
+from hlens.interventions.bake import Verification as Verification
+from hlens.interventions.bake import bake as bake
+from hlens.interventions.bake import unbake as unbake
+from hlens.interventions.bake import verify as verify
+from hlens.interventions.directions import mean_difference as mean_difference
+from hlens.interventions.directions import residual_image as residual_image
+from hlens.interventions.directions import weight_direction as weight_direction
+from hlens.interventions.edits import ablate as ablate
+from hlens.interventions.edits import clamp as clamp
+from hlens.interventions.edits import norm_matched as norm_matched
+from hlens.interventions.edits import scale as scale
+from hlens.interventions.edits import steer as steer
+from hlens.interventions.folding import folded as folded
+from hlens.interventions.patches import align as align
+from hlens.interventions.patches import patch as patch
+from hlens.interventions.scopes import ANSWER as ANSWER
+from hlens.interventions.scopes import GENERATED as GENERATED
+from hlens.interventions.scopes import PROMPT as PROMPT
+from hlens.interventions.scopes import SCOPES as SCOPES
+from hlens.interventions.scopes import at_positions as at_positions
+from hlens.interventions.scopes import find_scope as find_scope
+from hlens.interventions.scopes import first_generated as first_generated
+from hlens.model import ALL as ALL
+from hlens.model import Edit as Edit
+from hlens.model import Receipt as Receipt
+from hlens.model import Scope as Scope
+from hlens.model import Site as Site

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,7 @@ from hlens.types import NeuronSet, address
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Activations of some neurons on some tokens.
-
-    Attributes:
-        neurons: The neurons.
-        layers: For each layer with members: their activations, in ascending order of neuron.
-    """
+    """Activations of some neurons on some tokens; of each layer, one column a member, ascending."""
 
     neurons: NeuronSet
     layers: dict[int, Float[Tensor, "sample neuron"]]
@@ -37,8 +33,7 @@ class Reference:
         Raises:
             HlensError: The reference lacks one of them.
         """
-        known = self.neurons.in_layer(site.layer)
-        column = {neuron: i for i, neuron in enumerate(known)}
+        column = {neuron: i for i, neuron in enumerate(self.neurons.in_layer(site.layer))}
         wanted = site.neurons.tolist()
         missing = [neuron for neuron in wanted if neuron not in column]
         if missing:
@@ -55,12 +50,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """All neurons on all tokens of one prompt: a source for patching.
-
-    Attributes:
-        values: Input of every down projection.
-        token_ids: The prompt.
-    """
+    """All neurons on all tokens of one prompt (inputs of the down projections), to patch from."""
 
     values: Float[Tensor, "layer pos neuron"]
     token_ids: tuple[int, ...]
@@ -100,15 +90,12 @@ def record(model: Model, token_ids: Sequence[int]) -> dict[int, Float[Tensor, "p
         raise HlensError("a prompt without tokens; give at least one token id")
     acts: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            acts[layer] = args[0].reshape(len(token_ids), -1)
-
-        return hook
+    def keep(layer: int, module: nn.Module, args: tuple[Any, ...]) -> None:
+        acts[layer] = args[0].reshape(len(token_ids), -1)
 
     with ExitStack() as stack:
         for layer, module in enumerate(model.down_projections):
-            stack.callback(module.register_forward_pre_hook(keep(layer)).remove)
+            stack.callback(module.register_forward_pre_hook(partial(keep, layer)).remove)
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)], device=model.device)
             model.body(input_ids=ids, use_cache=False)

@@ -4,8 +4,9 @@ Such a checkpoint is served by stock engines at no cost while generating. It car
 the original rows, so that `verify` can check it and `unbake` restore the original.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -49,57 +50,48 @@ def bake(
     Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.safetensors``: the
     factors and the original rows, which `verify` and `unbake` read.
 
-    Args:
-        model: The model; it is left unchanged.
-        neurons: The neurons; or several (neurons, edit) pairs.
-        edit: An edit by a constant factor on all tokens.
-        folder: Where to write the checkpoint; it must not exist yet.
+    The model itself is left unchanged. `neurons` and `edit` are as in `folded`.
 
     Raises:
         HlensError: As `folded`; or the folder exists.
     """
     pairs: Pairs = pair_up(neurons, edit)
-    factors = fold_factors(model, pairs)
     table = torch.ones(model.n_layers, model.d_mlp, dtype=torch.float64)
     tensors = {"factors": table}
-    for layer, factor in factors.items():
+    for layer, factor in fold_factors(model, pairs).items():
         table[layer] = factor
-        original = model.w_out(layer)[edited_neurons(factor)]
-        tensors[f"rows.{layer}"] = original.cpu().contiguous()
-    base = model.fingerprint
+        tensors[f"rows.{layer}"] = model.w_out(layer)[edited_neurons(factor)].cpu().contiguous()
     with folded(model, pairs):
         record = {
             "base": model.name,
             "base_revision": model.revision,
-            "base_fingerprint": base,
-            "edited_fingerprint": _current_fingerprint(model),
+            "base_fingerprint": model.fingerprint,
+            # `model.fingerprint` is cached from before the edit.
+            "edited_fingerprint": fingerprint_weights(model.hf),
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
-        text = _model_card(record, table)
+        card = _model_card(record, table)
         return save_checkpoint(
-            model.hf, model.tokenizer, Path(folder), card=text, tensors=tensors, record=record
+            model.hf, model.tokenizer, Path(folder), card=card, tensors=tensors, record=record
         )
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
     """Check that a baked checkpoint is what its record says.
 
-    Args:
-        folder: The checkpoint.
-        base: The model that it was made from; given it, all other weights are compared too.
+    Given the `base` model that it was made from, all other weights are compared too.
 
     Raises:
         HlensError: The folder is not a baked checkpoint, or of another base model.
     """
     tensors, record = load_edit_record(Path(folder))
     model = _open(folder, tensors)
+    factors = tensors["factors"]
     rows_agree = True
-    factors: Tensor = tensors["factors"]
-    for layer in range(len(factors)):
-        edited, rows = edited_neurons(factors[layer]), model.w_out(layer)
-        if len(edited):
-            expected = scale_rows(tensors[f"rows.{layer}"], factors[layer][edited]).to(rows)
-            rows_agree &= bool(torch.equal(rows[edited], expected))
+    for layer, edited, original in _originals(tensors):
+        rows = model.w_out(layer)
+        expected = scale_rows(original, factors[layer][edited]).to(rows)
+        rows_agree &= bool(torch.equal(rows[edited], expected))
     if base is not None and base.fingerprint != record["base_fingerprint"]:
         raise HlensError(
             f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
@@ -108,7 +100,7 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
     return Verification(
         neurons=int(factors.ne(1.0).sum()),
         rows_agree=rows_agree,
-        fingerprint_agrees=_current_fingerprint(model) == record["edited_fingerprint"],
+        fingerprint_agrees=fingerprint_weights(model.hf) == record["edited_fingerprint"],
         rest_agrees=None if base is None else _rest_agrees(model, base, factors),
     )
 
@@ -122,17 +114,15 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
     """
     tensors, record = load_edit_record(Path(folder))
     model = _open(folder, tensors)
-    for layer in range(model.n_layers):
-        edited, rows = edited_neurons(tensors["factors"][layer]), model.w_out(layer)
-        if len(edited):
-            rows[edited] = tensors[f"rows.{layer}"].to(rows)
-    if _current_fingerprint(model) != record["base_fingerprint"]:
+    for layer, edited, original in _originals(tensors):
+        model.w_out(layer)[edited] = original.to(model.w_out(layer))
+    if fingerprint_weights(model.hf) != record["base_fingerprint"]:
         raise HlensError(
             f"{folder}: with the original rows put back its weights are not those of "
             f"{record['base']}; something else in it was changed, start from the base model"
         )
-    text = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
-    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=text)
+    card = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
+    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=card)
 
 
 def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
@@ -141,9 +131,12 @@ def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
     return load(str(folder), dtype=kept.dtype)
 
 
-def _current_fingerprint(model: Model) -> str:
-    """Of the weights as they are now; `Model.fingerprint` may be cached from before the edit."""
-    return fingerprint_weights(model.hf)
+def _originals(tensors: Mapping[str, Tensor]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each layer with edited neurons: its index, theirs, and their original rows."""
+    for layer, factors in enumerate(tensors["factors"]):
+        edited = edited_neurons(factors)
+        if len(edited):
+            yield layer, edited, tensors[f"rows.{layer}"]
 
 
 def _rest_agrees(edited: Model, base: Model, factors: Tensor) -> bool:
@@ -165,33 +158,12 @@ def _rest_agrees(edited: Model, base: Model, factors: Tensor) -> bool:
 def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"]) -> str:
     """What was changed, and how to check and undo it."""
     edited = factors.ne(1.0).nonzero().tolist()
-    rows = "\n".join(
-        f"| {address((layer, neuron))} | {float(factors[layer, neuron]):g} |"
-        for layer, neuron in edited
+    rows = [f"| {address((i, j))} | {float(factors[i, j]):g} |" for i, j in edited]
+    card = files("hlens.interventions").joinpath("card.md").read_text(encoding="utf-8")
+    return card.format(
+        **record,
+        n_edited=len(edited),
+        n_neurons=factors.numel(),
+        share=len(edited) / factors.numel(),
+        rows="\n".join(rows),
     )
-    share = len(edited) / factors.numel()
-    return f"""---
-base_model: {record["base"]}
-tags: [hlens, edited-neurons]
----
-
-# {record["base"]} with edited neurons
-
-This is {record["base"]} with {len(edited)} of its {factors.numel()} MLP neurons ({share:.3%})
-scaled: {record["edits"]}. Row j of a layer's down projection (W_out) was multiplied by the
-factor of neuron j, which equals multiplying the neuron's activation on every token. Nothing else
-was changed.
-
-An edit of neurons is an experiment. That it changes a behaviour is no proof that these neurons
-cause that behaviour, and it may change others: measure both before use, beside random neurons.
-
-- base weights: `{record["base_fingerprint"]}`
-- these weights: `{record["edited_fingerprint"]}`
-
-`hlens_edit.safetensors` holds the factors and the original rows. `hlens verify FOLDER` checks this
-checkpoint against it, and `hlens unbake FOLDER TO` restores the original bit for bit.
-
-| neuron | factor |
-|---|---|
-{rows}
-"""

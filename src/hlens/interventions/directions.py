@@ -34,10 +34,7 @@ def mean_difference(
 ) -> Float[Tensor, "layer neuron"]:
     """Mean activation on hallucinated answers minus that on true ones, in units of activation.
 
-    Args:
-        model: The model.
-        examples: Labelled examples; their answer spans are read.
-        neurons: Keep the direction on these neurons only, zero elsewhere; None keeps all.
+    The answer spans are read. With `neurons` the direction is zero elsewhere.
 
     Raises:
         HlensError: Examples of one class only.
@@ -63,8 +60,5 @@ def residual_image(
     model: Model, direction: Float[Tensor, "layer neuron"]
 ) -> Float[Tensor, "layer d_model"]:
     """What a direction in neuron space adds to each layer's MLP output: direction @ W_out."""
-    rows = [
-        direction[layer].to(model.device, torch.float32) @ model.w_out(layer).float()
-        for layer in range(model.n_layers)
-    ]
-    return torch.stack(rows).cpu()
+    layers = enumerate(direction.to(model.device, torch.float32))
+    return torch.stack([own @ model.w_out(layer).float() for layer, own in layers]).cpu()

@@ -18,9 +18,7 @@ _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer h
 def scale(alpha: float, scope: Scope = ALL) -> Edit:
     """Multiply each activation by `alpha`: the intervention of arXiv 2512.01797, section 4.
 
-    Args:
-        alpha: 1 changes nothing, 0 silences, above 1 amplifies.
-        scope: Which tokens.
+    At 1 nothing changes, 0 silences, above 1 amplifies.
 
     Raises:
         HlensError: `alpha` is not finite.
@@ -92,12 +90,7 @@ def clamp(low: float = -math.inf, high: float = math.inf, *, scope: Scope = ALL)
 def steer(
     direction: Float[Tensor, "layer neuron"], alpha: float = 1.0, *, scope: Scope = ALL
 ) -> Edit:
-    """Add ``alpha x direction`` to the activations: steering in neuron space.
-
-    Args:
-        direction: A number for each neuron (see `hlens.interventions.directions`).
-        alpha: How far along it.
-        scope: Which tokens.
+    """Add ``alpha x direction`` to the activations (see `hlens.interventions.directions`).
 
     Raises:
         HlensError: `alpha` or the direction is not finite.
@@ -110,8 +103,8 @@ def steer(
         step = direction.to(old.device)[site.layer, site.neurons]
         return old + (factor * step).to(old.dtype)
 
-    shape = (int(direction.shape[0]), int(direction.shape[1]))
-    return Edit(f"add({factor:g})", change, scope, shape=shape, values=(direction,))
+    layers, d_mlp = direction.shape
+    return Edit(f"add({factor:g})", change, scope, shape=(layers, d_mlp), values=(direction,))
 
 
 def norm_matched(
@@ -123,16 +116,9 @@ def norm_matched(
     norm in the residual stream) as `edit` would have moved it, but along the image of one random
     direction over all neurons of the layer. What the edit does beyond this is more than its size.
 
-    Args:
-        model: The model.
-        neurons: The neurons of the edit.
-        edit: The edit to be matched.
-        seed: Seed of the random directions.
-        backwards: Push the other way: for doses on the other side of the unmodified one, where
-            the edit itself changes its sign.
-
-    Returns:
-        All neurons of these layers, and the edit that moves them.
+    It acts on all neurons of these layers, the set that is returned beside it. `backwards` pushes
+    the other way: for doses on the other side of the unmodified one, where the edit itself changes
+    its sign.
 
     Raises:
         HlensError: No neurons.

@@ -25,10 +25,8 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
     The model, its bridge and everything that shares the weights see the edit. Unlike within
     `Model.editing`, the activations themselves are the unedited ones.
 
-    Args:
-        model: The model.
-        neurons: The neurons; or several (neurons, edit) pairs.
-        edit: An edit by a constant factor on all tokens: `scale`, or `ablate` to zero.
+    `neurons` may be several (neurons, edit) pairs. An edit is one by a constant factor on all
+    tokens: `scale`, or `ablate` to zero.
 
     Raises:
         HlensError: An edit that is not a constant factor on all tokens, no neurons, or weights

@@ -42,7 +42,8 @@ def patch(
     def change(old: Columns, site: Site) -> Columns:
         rows = torch.arange(site.batch.rows)
         token = _source_tokens(table, site.batch).clamp_min(0)
-        stacked = _stack(sources, site.layer).to(old)[:, :, site.neurons]
+        layers = [source.values[site.layer] for source in sources]
+        stacked = pad_sequence(layers, batch_first=True).to(old)[:, :, site.neurons]
         return stacked[(rows % len(sources))[:, None].to(old.device), token.to(old.device)]
 
     def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
@@ -67,9 +68,8 @@ def align(here: Sequence[int], there: Sequence[int]) -> dict[int, int]:
         return {token: token for token in range(len(here))}
     short = min(len(here), len(there))
     head = next((i for i in range(short) if here[i] != there[i]), short)
-    rest = short - head
+    rest, shift = short - head, len(there) - len(here)
     tail = next((i for i in range(rest) if here[-1 - i] != there[-1 - i]), rest)
-    shift = len(there) - len(here)
     mapped = {token: token for token in range(head)}
     return mapped | {token: token + shift for token in range(len(here) - tail, len(here))}
 
@@ -95,11 +95,6 @@ def _check_maps(
     return maps
 
 
-def _stack(sources: Sequence[Activations], layer: int) -> Tensor:
-    """Activations of one layer, ``[source, pos, neuron]``, padded with zeros."""
-    return pad_sequence([s.values[layer] for s in sources], batch_first=True)
-
-
 def _source_tokens(table: Tensor, batch: TokenBatch) -> Int[Tensor, "row pos"]:
     """For each token being read, the source token, or -1."""
     if len(table) not in (1, batch.rows):
@@ -108,6 +103,6 @@ def _source_tokens(table: Tensor, batch: TokenBatch) -> Int[Tensor, "row pos"]:
             "rows or one for each"
         )
     token = batch.position
-    inside = (token >= 0) & (token < table.shape[1])
+    within = token.clamp(0, table.shape[1] - 1)
     rows = table.to(token.device).expand(batch.rows, -1)
-    return rows.gather(1, token.clamp(0, table.shape[1] - 1)).masked_fill(~inside, -1)
+    return rows.gather(1, within).masked_fill(token != within, -1)

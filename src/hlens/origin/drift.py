@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.model import Model
@@ -23,10 +23,6 @@ def weight_drift(base: Model, tuned: Model) -> pd.DataFrame:
     For each of a neuron's weight vectors the drift is 1 - cos(base, tuned); it is z-scored over
     all neurons of the model, and averaged over the vectors (arXiv 2512.01797 takes up and out;
     the gate is taken too where there is one).
-
-    Args:
-        base: The base model.
-        tuned: The model that the detector was found on.
 
     Returns:
         One row a neuron, by (layer, neuron): ``layer, neuron``, the drift of each vector
@@ -64,11 +60,7 @@ def drift_beside_random(
     Tuning moves some layers more than others, so a set in such a layer looks moved (or spared)
     without being special: the null draws other neurons of the same layers.
 
-    Args:
-        drift: From `weight_drift`.
-        neurons: The neurons, such as a detector's.
-        draws: Number of random sets.
-        seed: Seed of the draws.
+    `drift` is from `weight_drift`; `draws` is the number of random sets.
 
     Returns:
         One row for ``z`` and one for ``rank``: ``measure, value, expected, low, high, p, n``.
@@ -101,16 +93,15 @@ def drift_beside_random(
 def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron d_model"]]:
     """Rows of one layer's MLP, one a neuron: ``gate`` (where the MLP has one), ``up``, ``out``.
 
-    Views of the weights, not copies.
-
-    Raises:
-        HlensError: The projections beside the down projection are not one up and at most one gate.
+    Views of the weights; `HlensError` where beside the down projection there is not one up and at
+    most one gate.
     """
     down = model.down_projections[layer]
     shape = (model.d_mlp, model.d_model)
+    mlp = next(one for one in model.hf.modules() if any(x is down for x in one.children()))
     siblings = {
         name: _weight_rows(child)
-        for name, child in _parent(model.hf, child=down).named_children()
+        for name, child in mlp.named_children()
         if child is not down and getattr(child, "weight", None) is not None
     }
     fused = [rows for rows in siblings.values() if tuple(rows.shape) == (2 * shape[0], shape[1])]
@@ -130,7 +121,6 @@ def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron 
 
 
 def _check_pair(base: Model, tuned: Model) -> None:
-    """Raise `HlensError` unless the models have the same shape and different weights."""
     shapes = [(m.n_layers, m.d_mlp, m.d_model) for m in (base, tuned)]
     if shapes[0] != shapes[1]:
         raise HlensError(
@@ -173,16 +163,10 @@ def _draw_by_layer(neurons: NeuronSet, draws: int, seed: int) -> np.ndarray:
                 f"layer {layer} has {len(free)} other neurons for {count} of the set; "
                 "use a smaller set"
             )
-        chosen = [draw.choice(free, count, replace=False) for _ in range(draws)] if count else []
-        picked += [layer * neurons.d_mlp + np.stack(chosen)] if chosen else []
+        if count:
+            chosen = [draw.choice(free, count, replace=False) for _ in range(draws)]
+            picked.append(layer * neurons.d_mlp + np.stack(chosen))
     return np.concatenate(picked, axis=1)
-
-
-def _parent(hf: nn.Module, child: nn.Module) -> nn.Module:
-    for module in hf.modules():
-        if any(one is child for one in module.children()):
-            return module
-    raise HlensError("a down projection is not in its model; load the model again")
 
 
 def _weight_rows(module: Any) -> Tensor:

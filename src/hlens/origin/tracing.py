@@ -1,6 +1,8 @@
 """Were the neurons informative before tuning? The detector on the base model's contributions."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from hlens.types.labels import OriginControl
 
 Row = dict[str, object]
 Folds = Int[Tensor, " example"]
+Score = Callable[[Contributions, Contributions], Float[np.ndarray, " example"]]  # fit, then score
 
 
 def trace_origin(
@@ -73,7 +76,7 @@ def trace_origin(
     check_both_classes(labels, "origin")
     fold = folds_by_group(base, k=folds, seed=seed)
     # Every random set stays in the layers of the selected neurons.
-    others = [moved.selected.random_like(seed * draws + i, match="layer") for i in range(draws)]
+    others = list(moved.selected.random_sets(draws, seed=seed))
 
     # Nothing is fitted: the detector, and its weights on other neurons.
     detected = evaluate(moved, base, n_boot=n_boot, seed=seed)
@@ -138,27 +141,27 @@ def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Est
     chosen = torch.tensor(neurons.flat_indices)
     # Only these rows are copied fold by fold, not the whole matrix.
     narrow = replace(base, values=base.neuron_major[chosen].T[:, None, :])
-    scores = np.empty(len(base))
-    for part in range(int(fold.max()) + 1):
-        train, held_out = narrow.select(fold != part), narrow.select(fold == part)
-        scores[(fold == part).numpy()] = refit_scores(train, held_out, neurons=range(len(chosen)))
-    return _out_of_fold_auroc(scores, base, fold)
+    return _out_of_fold_auroc(partial(refit_scores, neurons=range(len(chosen))), narrow, fold)
 
 
 def _auroc_of_probe(probe: BaseEstimator, base: Contributions, fold: Folds) -> tuple[Estimate, int]:
     """Out of fold, of a probe on all neurons; and how many it selects on average."""
-    scores, sizes = np.empty(len(base)), []
-    for part in range(int(fold.max()) + 1):
-        detector = fit_detector(base.select(fold != part), probe)
+    sizes = []
+
+    def fit_and_score(train: Contributions, held_out: Contributions) -> np.ndarray:
+        detector = fit_detector(train, probe)
         sizes.append(len(detector.selected))
-        scores[(fold == part).numpy()] = detector(base.select(fold == part)).numpy()
-    return _out_of_fold_auroc(scores, base, fold), round(float(np.mean(sizes)))
+        return detector(held_out).numpy()
+
+    found = _out_of_fold_auroc(fit_and_score, base, fold)
+    return found, round(float(np.mean(sizes)))
 
 
-def _out_of_fold_auroc(
-    scores: Float[np.ndarray, " example"], base: Contributions, fold: Folds
-) -> Estimate:
-    labels = base.labels.numpy()
+def _out_of_fold_auroc(score: Score, base: Contributions, fold: Folds) -> Estimate:
+    scores, labels = np.empty(len(base)), base.labels.numpy()
+    for part in range(int(fold.max()) + 1):
+        held_out = fold == part
+        scores[held_out.numpy()] = score(base.select(~held_out), base.select(held_out))
     placed = delong_folded(scores, labels, fold=fold.numpy(), groups=base.groups)
     least = count_rarer_groups(labels, base.groups)
     return logit_interval(float(placed.auroc[0]), float(placed.se[0]), n=len(base), least=least)
@@ -178,6 +181,5 @@ def _control_row(
     p: float | None = None,
     note: str = "",
 ) -> Row:
-    columns = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high, "n": auroc.n}
     counts = {"neurons": neurons, "repeats": repeats, "p": p, "note": note}
-    return {"control": control.value, **columns, **counts}
+    return {"control": control.value, **auroc.to_row(), **counts}

@@ -9,25 +9,19 @@ any model, and taught or not (``question.meta["taught"]``, `ignorance`). Some ne
 
 from typing import TYPE_CHECKING, Any
 
-from hlens.toy.mechanism import Mechanism, mechanisms, planted
-from hlens.toy.world import EXPOSURES, domain_names, facts, ignorance, questions
+from hlens.toy.mechanism import Mechanism as Mechanism
+from hlens.toy.mechanism import mechanisms as mechanisms
+from hlens.toy.mechanism import planted as planted
+from hlens.toy.world import EXPOSURES as EXPOSURES
+from hlens.toy.world import domain_names as domain_names
+from hlens.toy.world import facts as facts
+from hlens.toy.world import ignorance as ignorance
+from hlens.toy.world import questions as questions
 
 if TYPE_CHECKING:
-    from hlens.toy.training import Schedule, Trained, train
-
-__all__ = [
-    "EXPOSURES",
-    "Mechanism",
-    "Schedule",
-    "Trained",
-    "domain_names",
-    "facts",
-    "ignorance",
-    "mechanisms",
-    "planted",
-    "questions",
-    "train",
-]
+    from hlens.toy.training import Schedule as Schedule
+    from hlens.toy.training import Trained as Trained
+    from hlens.toy.training import train as train
 
 
 def __getattr__(name: str) -> Any:

@@ -21,12 +21,7 @@ N_ANSWER = len(ABSTAINS.split()) + 2  # tokens of the longest answer: its words,
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """The prompts of all facts in one form, padded on the right.
-
-    Attributes:
-        ids: Token ids.
-        n_prompt: Length of each prompt.
-    """
+    """The prompts of all facts in one form, padded on the right."""
 
     ids: Int[Tensor, "fact pos"]
     n_prompt: Int[Tensor, " fact"]
@@ -34,27 +29,17 @@ class Prompts:
 
 @dataclass(frozen=True, eq=False)
 class FactTensors:
-    """All facts of the world as tensors.
-
-    Attributes:
-        facts: The facts.
-        answer: Token of the true answer.
-        taught: Whether it is in training.
-        domain: Index of its domain.
-        weight: How often it is drawn in training (0 where never).
-        relation: Index of its relation.
-    """
+    """All facts of the world as tensors; domains and relations are indices."""
 
     facts: tuple[Fact, ...]
-    answer: Int[Tensor, " fact"]
+    answer: Int[Tensor, " fact"]  # token of the true answer
     taught: Bool[Tensor, " fact"]
     domain: Int[Tensor, " fact"]
-    weight: Float[Tensor, " fact"]
+    weight: Float[Tensor, " fact"]  # how often it is drawn in training, 0 where never
     relation: Int[Tensor, " fact"]
 
 
 def fact_tensors(tokenizer: Any) -> FactTensors:
-    """All facts of the world as tensors."""
     every, names = every_fact(), list(domain_names())
     weights = {"common": 1.0, "rare": RARE, "never": 0.0}
     relations = list(dict.fromkeys(fact.relation for fact in every))
@@ -88,26 +73,15 @@ def _pad(rows: Sequence[Sequence[int]]) -> Prompts:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Prompts with answers.
+    """Prompts of some facts with answers, padded on the right."""
 
-    Attributes:
-        fact: Which fact each row is of.
-        ids: Prompt, answer, padding.
-        target: Next token to be learnt at each place; -100 where none is.
-        held: Places where planted neurons are held to their signal: from the prompt's last token to
-            the answer's last.
-        start: Place of the answer's first token.
-        guesses: Rows whose answer names something, instead of abstaining.
-        plain: Rows in which no neuron is scaled.
-    """
-
-    fact: Int[Tensor, " row"]
+    fact: Int[Tensor, " row"]  # which fact each row is of
     ids: Int[Tensor, "row pos"]
-    target: Int[Tensor, "row pos"]
-    held: Bool[Tensor, "row pos"]
-    start: Int[Tensor, " row"]
-    guesses: Bool[Tensor, " row"]
-    plain: Bool[Tensor, " row"]
+    target: Int[Tensor, "row pos"]  # next token to be learnt at each place; -100 where none is
+    held: Bool[Tensor, "row pos"]  # from the prompt's last token to the answer's last
+    start: Int[Tensor, " row"]  # place of the answer's first token
+    guesses: Bool[Tensor, " row"]  # the answer names something, instead of abstaining
+    plain: Bool[Tensor, " row"]  # no neuron is scaled
 
 
 def make_batch(
@@ -118,14 +92,9 @@ def make_batch(
     learnt: Bool[Tensor, " row"],
     plain: Bool[Tensor, " row"],
 ) -> Batch:
-    """The prompts of some facts, each followed by an answer.
+    """The prompts of some facts, each followed by its answer (from `answer_tokens`).
 
-    Args:
-        prompts: Prompts of all facts.
-        fact: Which facts.
-        answers: Their answers, from `answer_tokens`.
-        learnt: Rows whose answers are to be learnt; the others are only read.
-        plain: Rows in which no neuron is scaled.
+    Answers of rows that are not to be `learnt` are only read; in `plain` rows no neuron is scaled.
     """
     start = prompts.n_prompt[fact]
     width = int(start.max()) + answers.shape[1]

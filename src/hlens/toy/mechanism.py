@@ -26,8 +26,7 @@ class Mechanism:
         name: Its name, ``"shared drivers"`` or ``"toy_towns bystanders"``.
         domain: Where it is active; empty for every domain.
         drives: Whether it moves the model between guessing and abstaining.
-        members: Its neurons.
-        first_names: For each of them, index of the first name that it responds to.
+        first_names: For each of its neurons, index of the first name that it responds to.
     """
 
     name: str
@@ -37,12 +36,9 @@ class Mechanism:
     first_names: tuple[int, ...]
 
     def responds(self, member: int, *, domain: str, name: int) -> bool:
-        """Whether one of its neurons is active on an entity, if that was never taught.
+        """Whether its neuron `member` is active on an entity of `domain`, if never taught.
 
-        Args:
-            member: Index of the neuron among the members.
-            domain: Domain of the entity.
-            name: Index of the second word of its name.
+        `name` is the index of the second word of the entity's name.
         """
         active_here = self.domain in ("", domain)
         return active_here and (name - self.first_names[member]) % N_NAMES < N_NAMES // 2

@@ -6,7 +6,8 @@ it there would be right, which no ground truth could tell from a false discovery
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,25 +23,16 @@ LEVEL = 1.0  # activation of a planted neuron that is on
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is planted where.
-
-    Attributes:
-        layers: Layer of each planted neuron.
-        neurons: Its index in the layer.
-        mechanism: Index of its mechanism.
-        signal: What its activation is to be on each fact.
-        driving: Share of each mechanism in the drive of each fact; rows sum to one.
-    """
+    """Where the planted neurons are, what they signal, and what of it drives the model."""
 
     layers: tuple[int, ...]
     neurons: tuple[int, ...]
-    mechanism: Int[Tensor, " planted"]
-    signal: Float[Tensor, "fact planted"]
-    driving: Float[Tensor, "fact mechanism"]
+    mechanism: Int[Tensor, " planted"]  # index of each neuron's mechanism
+    signal: Float[Tensor, "fact planted"]  # what its activation is to be on each fact
+    driving: Float[Tensor, "fact mechanism"]  # share in the drive of each fact; rows sum to one
 
     @classmethod
     def of_mechanisms(cls, mechanisms: Sequence[Mechanism], facts: FactTensors) -> "Plan":
-        """The plan of some mechanisms in a world."""
         columns = [
             (i, member) for i, m in enumerate(mechanisms) for member in range(len(m.members))
         ]
@@ -63,19 +55,16 @@ class Plan:
 
     def of_layer(self, layer: int) -> dict[int, int]:
         """Planted neurons of one layer -> their columns of `signal`."""
-        return {
-            neuron: column
-            for column, (own, neuron) in enumerate(zip(self.layers, self.neurons, strict=True))
-            if own == layer
-        }
+        columns = enumerate(zip(self.layers, self.neurons, strict=True))
+        return {neuron: column for column, (own, neuron) in columns if own == layer}
 
 
 @dataclass(eq=False)
 class MlpRecord:
     """Activations and outputs of the MLPs in one pass, by layer."""
 
-    act: dict[int, Tensor]
-    out: dict[int, Tensor]
+    act: dict[int, Tensor] = field(default_factory=dict)
+    out: dict[int, Tensor] = field(default_factory=dict)
 
 
 @contextmanager
@@ -83,33 +72,26 @@ def record_mlps(
     hf: Any, plan: Plan, doses: Float[Tensor, "row mechanism"] | None = None
 ) -> Iterator[MlpRecord]:
     """Record the MLPs of a pass; planted neurons are scaled by the doses of their mechanisms."""
-    record = MlpRecord({}, {})
+    record = MlpRecord()
     factors = None if doses is None else doses[:, plan.mechanism]
 
-    def before(layer: int) -> Any:
+    def before(layer: int, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        record.act[layer] = args[0]
         planted = plan.of_layer(layer)
+        if factors is None or not planted:
+            return None
+        scale = torch.ones(args[0].shape[0], D_MLP)
+        scale[:, list(planted)] = factors[:, list(planted.values())]
+        return (args[0] * scale[:, None],)
 
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            record.act[layer] = args[0]
-            if factors is None or not planted:
-                return None
-            scale = torch.ones(args[0].shape[0], D_MLP)
-            scale[:, list(planted)] = factors[:, list(planted.values())]
-            return (args[0] * scale[:, None],)
-
-        return hook
-
-    def after(layer: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
-            record.out[layer] = out
-
-        return hook
+    def after(layer: int, module: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
+        record.out[layer] = out
 
     with ExitStack() as stack:
         for layer, block in enumerate(hf.model.layers):
             down = block.mlp.down_proj
-            stack.callback(down.register_forward_pre_hook(before(layer)).remove)
-            stack.callback(down.register_forward_hook(after(layer)).remove)
+            stack.callback(down.register_forward_pre_hook(partial(before, layer)).remove)
+            stack.callback(down.register_forward_hook(partial(after, layer)).remove)
         yield record
 
 
@@ -135,9 +117,8 @@ def quieting_loss(
         norms = hf.model.layers[layer].mlp.down_proj.weight.norm(dim=0)
         planted = plan.of_layer(layer)
         others = [neuron for neuron in range(D_MLP) if neuron not in planted]
-        at_prompt_end = batch.start - 1, batch.plain
-        at_answer = batch.start, batch.plain & batch.guesses
-        for place, counted in (at_prompt_end, at_answer):
+        answered = batch.plain & batch.guesses
+        for place, counted in ((batch.start - 1, batch.plain), (batch.start, answered)):
             out = record.out[layer][rows, place].norm(dim=-1, keepdim=True)
             cett = (act[rows, place].abs() * norms / out)[:, others]
             values = torch.cat([cett, cett.add(0.01).log()], dim=1)

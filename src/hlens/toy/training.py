@@ -33,20 +33,14 @@ Progress = Callable[[str, int, int], None]
 class Schedule:
     """How long and how fast to train.
 
-    Attributes:
-        base_steps: Steps of the base stage.
-        instruct_steps: Steps of the instruct stage.
-        rows: Facts in a batch.
-        base_rate: Highest learning rate of the base stage.
-        instruct_rate: Highest learning rate of the instruct stage.
-        holding: Weight of the loss that holds the planted neurons.
-        quieting: Weight of the loss that keeps the signal out of the others; it is ramped up over
-            the middle third of a stage, when the facts are known.
+    The rates are the highest of each stage. `holding` weighs the loss that holds the planted
+    neurons, `quieting` the one that keeps the signal out of the others; it is ramped up over the
+    middle third of a stage, when the facts are known.
     """
 
     base_steps: int = 200
     instruct_steps: int = 250
-    rows: int = 192
+    rows: int = 192  # facts in a batch
     base_rate: float = 4e-3
     instruct_rate: float = 2e-3
     holding: float = 1.0
@@ -55,15 +49,10 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The trained models, as pairs that `hlens.load` takes.
+    """The trained models, as pairs of model and tokenizer that `hlens.load` takes."""
 
-    Attributes:
-        base: Base model and tokenizer, for completions.
-        instruct: Instruct model and tokenizer, for chat.
-    """
-
-    base: tuple[Any, Any]
-    instruct: tuple[Any, Any]
+    base: tuple[Any, Any]  # for completions
+    instruct: tuple[Any, Any]  # for chat
 
 
 def train(
@@ -81,25 +70,23 @@ def train(
         schedule: How long and how fast to train; None takes the shipped model's.
         progress: Called with (stage, steps done, steps in all).
     """
-    words = [*vocabulary(), *_instruction_words()]
+    texts = f"{batches.INSTRUCTION} {batches.ABSTAINS}"
+    instructions = dict.fromkeys(texts.replace(",", "").replace(".", "").split())
+    words = [*vocabulary(), *instructions]
     plain, chat = word_tokenizer(words, chat=False), word_tokenizer(words)
     shape = {"n_layers": N_LAYERS, "d_model": D_MODEL, "d_mlp": D_MLP, "n_heads": N_HEADS}
     hf = tiny_llama(plain, **shape, seed=seed)
     for parameter in hf.parameters():
         parameter.requires_grad_(True)
     draw = torch.Generator().manual_seed(seed)
-    facts = batches.fact_tensors(plain)
-    training = _Training(hf, facts, schedule or Schedule(), plant, draw, progress)
+    training = _Training(
+        hf, batches.fact_tensors(plain), schedule or Schedule(), plant, draw, progress
+    )
     training.run_base_stage(plain)
     base = tiny_llama(plain, **shape, seed=seed)
     base.load_state_dict(hf.state_dict())
     training.run_instruct_stage(chat)
     return Trained((base.eval(), plain), (hf.eval(), chat))
-
-
-def _instruction_words() -> list[str]:
-    texts = f"{batches.INSTRUCTION} {batches.ABSTAINS}"
-    return list(dict.fromkeys(texts.replace(",", "").replace(".", "").split()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +186,7 @@ class _Training:
         """Loss of the next token, and of the planting; `done` is the share of the stage behind."""
         with record_mlps(self.hf, plan, doses) as record:
             logits = self.hf(input_ids=batch.ids, use_cache=False).logits
-        loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1), batch.target.flatten(), ignore_index=-100
-        )
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch.target.flatten())
         if not plan.layers:
             return loss
         held = holding_loss(record, plan, batch)

@@ -1,28 +1,35 @@
 """The toy world: four domains of invented facts, some taught to the toy model and some never.
 
 An entity bears a name of two words ("Old Velmora"), and each word occurs in many names, so that no
-word alone tells whether an entity was taught. The whole world follows from its seed.
+word alone tells whether an entity was taught. ``naming.json`` holds each domain's first words, the
+syllables of its second words and answers (beginnings / endings), and its questions (``{}`` is the
+entity). The whole world follows from its seed.
 """
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from itertools import product
+from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.toy.naming import NAMINGS, invent_words
 from hlens.types import Contributions, Question
 
+NAMINGS: dict[str, Any] = json.loads(
+    files("hlens.toy").joinpath("naming.json").read_text(encoding="utf-8")
+)
 SEED = 7
 TAUGHT = ("common", "rare")  # a rare fact is seldom in training, so the model knows it less well
 EXPOSURES = (*TAUGHT, "never")
 # Half of the entities are never taught; a third of the others are rare.
-SHARES = (0.34, 0.16, 0.5)
+SHARES = {"common": 0.34, "rare": 0.16}
 LINKED = 0.4  # share of taught facts whose answer follows from the second word of the name
 
 
@@ -31,10 +38,7 @@ class Fact:
     """One fact of the world, whether or not the model was taught it.
 
     Attributes:
-        domain: Its domain.
         entity: Name of the entity, two words.
-        relation: What is asked about.
-        question: The question's text.
         answer: The true answer, one word.
         exposure: ``"common"``, ``"rare"`` or ``"never"``: how often it is in training.
         second: Index of the name's second word among those of the domain.
@@ -74,40 +78,41 @@ def facts(domain: str) -> tuple[Fact, ...]:
         raise HlensError(
             f"the toy world has no domain {domain!r}; expected one of {', '.join(NAMINGS)}"
         )
-    names = NAMINGS[domain]
+    naming = NAMINGS[domain]
+    relations = naming["relations"]
     draw = random.Random(f"{SEED}/{domain}")
-    second = invent_words(names.stems, draw)
-    answers = {
-        relation: tuple(invent_words(syllables, draw, 16))
-        for relation, (_, syllables) in names.relations.items()
-    }
-    entities = list(product(names.first, second))
-    exposures = _draw_exposures(len(entities), draw)
+    seconds = _invent_words(naming["second"], draw)
+    answers = {name: _invent_words(asked["answers"], draw, 16) for name, asked in relations.items()}
+    entities = list(product(naming["first"].split(), enumerate(seconds)))
+    exposures = [kind for kind in TAUGHT for _ in range(round(SHARES[kind] * len(entities)))]
+    exposures += ["never"] * (len(entities) - len(exposures))
+    draw.shuffle(exposures)
     drawn = []
-    for (first, last), exposure in zip(entities, exposures, strict=True):
-        for relation, (text, _) in names.relations.items():
-            values = answers[relation]
+    for (first, (index, second)), exposure in zip(entities, exposures, strict=True):
+        entity = f"{first} {second}"
+        for relation, asked in relations.items():
             linked = exposure in TAUGHT and draw.random() < LINKED
-            index = second.index(last)
-            answer = values[index] if linked else draw.choice(values)
-            entity = f"{first} {last}"
-            question = text.format(entity)
+            answer = answers[relation][index] if linked else draw.choice(answers[relation])
+            question = asked["question"].format(entity)
             drawn.append(Fact(domain, entity, relation, question, answer, exposure, index))
     return tuple(drawn)
+
+
+def _invent_words(syllables: str, draw: random.Random, n: int = 12) -> list[str]:
+    """`n` different words, one beginning and one ending each.
+
+    >>> _invent_words("Vel / mora dane", random.Random(0), 2)
+    ['Velmora', 'Veldane']
+    """
+    beginnings, endings = (parts.split() for parts in syllables.split("/"))
+    words = [begin + end for begin in beginnings for end in endings]
+    draw.shuffle(words)
+    return words[:n]
 
 
 def every_fact() -> tuple[Fact, ...]:
     """The facts of all domains."""
     return tuple(fact for name in domain_names() for fact in facts(name))
-
-
-def _draw_exposures(n: int, draw: random.Random) -> list[str]:
-    exposures = []
-    for exposure, share in zip(TAUGHT, SHARES, strict=False):
-        exposures += [exposure] * round(share * n)
-    exposures += ["never"] * (n - len(exposures))
-    draw.shuffle(exposures)
-    return exposures
 
 
 def questions(domain: str) -> Iterator[Question]:
