@@ -28,20 +28,8 @@ def add_curve(
 ) -> None:
     """A line with marks over the band from ``low`` to ``high``; controls are dotted, with squares.
 
-    Args:
-        figure: The figure.
-        table: Columns `x`, `y`, ``low``, ``high`` and perhaps ``n``.
-        x: Column of the horizontal axis.
-        y: Column of the vertical axis.
-        name: What the line is, already escaped.
-        colour: Its colour.
-        control: Whether it is a control.
-        axes: The axes to draw on.
-        legend: Whether the legend names it.
-        form: Format of values on hovering.
-        unit: What `x` is, for hovering.
-        symbol: Shape of its marks; empty for a circle, or a control's square.
-        band: Whether the band is drawn; its ends are shown on hovering either way.
+    The table has the columns `x`, `y`, ``low``, ``high`` and perhaps ``n``; `name` is already
+    escaped. `form` and `unit` (of `x`) are for hovering, which shows the ends of an undrawn `band`.
     """
     rows = table.sort_values(x)
     if band:
@@ -124,17 +112,10 @@ def mark_x(
 def panels(
     figure: Figure, titles: Sequence[str], *, gap: float, colour: str
 ) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Lay panels of equal width side by side and write their titles above them.
+    """Lay panels of equal width side by side and write their (escaped) titles above them.
 
-    Args:
-        figure: The figure.
-        titles: Title of each panel, already escaped.
-        gap: Space between panels, in shares of the width.
-        colour: Colour of the titles.
-
-    Yields:
-        Of each panel the suffix of its axes ("", "2", ...: plotly calls the first ones x and y),
-        and where it begins and ends.
+    Yields of each panel the suffix of its axes ("", "2", ...: plotly calls the first ones x and y),
+    and where it begins and ends.
     """
     width = (1 - gap * (len(titles) - 1)) / len(titles)
     for index, title in enumerate(titles):

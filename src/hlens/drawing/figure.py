@@ -234,36 +234,12 @@ def add_note(
     y: Any,
     colour: str,
     size: float | int = 11.5,
-    xref: str | None = None,
-    yref: str | None = None,
-    xanchor: str | None = None,
-    yanchor: str | None = None,
-    xshift: int | None = None,
-    yshift: int | None = None,
-    background: str | None = None,
+    **place: Any,
 ) -> None:
-    """Write a line of text into a figure, without an arrow.
-
-    Args:
-        figure: The figure.
-        text: The text, already escaped.
-        x: Horizontal position, in units of `xref`.
-        y: Vertical position, in units of `yref`.
-        colour: Colour of the text.
-        size: Font size in pixels.
-        xref: Horizontal axis or ``"paper"``, and so on down to `yshift` as in plotly.
-        yref: Vertical axis or ``"paper"``.
-        xanchor: Which side of the text lies at `x`.
-        yanchor: Which side of the text lies at `y`.
-        xshift: Pixels to the right.
-        yshift: Pixels up.
-        background: Colour behind the text.
-    """
+    """Write a line of (escaped) text into a figure, without an arrow; `place` as in plotly."""
     figure.add_annotation(
-        x=x, y=y, xref=xref, yref=yref, xanchor=xanchor, yanchor=yanchor, xshift=xshift,
-        yshift=yshift, text=text, showarrow=False, bgcolor=background,
-        font={"size": size, "color": colour},
-    )  # fmt: skip
+        x=x, y=y, text=text, showarrow=False, font={"size": size, "color": colour}, **place
+    )
 
 
 def plotly_js() -> str:

@@ -57,12 +57,7 @@ def _edges(x: int, y: int) -> dict[str, float]:
 
 
 def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
-    """Draw the cells and the text in them.
-
-    Args:
-        figure: The figure.
-        cells: For each: ``x, y`` (position), ``fill``, ``ink``, ``text`` and ``hover``.
-    """
+    """Draw what `cell` and `empty_cell` made."""
     for one in cells:
         edges, looks = _edges(one["x"], one["y"]), {"line": {"width": 0}, "layer": "below"}
         figure.add_shape(type="rect", **edges, fillcolor=one["fill"], **looks)
@@ -119,15 +114,8 @@ def add_scale(
 ) -> None:
     """Draw the colour bar of cells, which as shapes have none of their own.
 
-    Args:
-        figure: The figure.
-        colours: The theme's colours.
-        name: What the colours show.
-        scale: The colours, from the lowest value to the highest.
-        limits: These two values.
-        ticks: Values to mark, and their labels.
-        shape: Rows and columns of the matrix, beside which it is drawn.
-        half: Of two scales, which half of the height this one takes.
+    The scale goes from one of `limits` to the other, beside a matrix of `shape` (rows, columns); of
+    two scales each takes a `half` of the height.
     """
     height = CELL_HEIGHT * shape[0]
     figure.add_trace(

@@ -119,7 +119,7 @@ def _add_halves(figure: Figure, halves: pd.DataFrame, colours: Palette) -> None:
         add_note(
             figure, escape(row["what"]), x=row["shared"], y=0, colour=colour, xref="x2",
             yref="paper", xanchor="left", yanchor="bottom", xshift=4, yshift=2 + 15 * index,
-            background=colours.page,
+            bgcolor=colours.page,
         )  # fmt: skip
 
 
