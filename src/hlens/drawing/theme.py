@@ -5,7 +5,6 @@ vision alone.
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,22 +138,6 @@ def template(colours: Palette) -> dict[str, Any]:
         },
     }
     return {"layout": layout}
-
-
-def css_variables(selector: str, theme: str, variables: Callable[[Palette], str]) -> str:
-    """CSS rules that give the elements of a class the colours of the theme in `data-hl-theme`.
-
-    ``"auto"`` is as the reader's system, or as the page says with ``data-theme`` on its root.
-    """
-    element = f'{selector}[data-hl-theme="{theme}"]'
-    if theme != "auto":
-        return f"{element}{{{variables(palette(theme))}}}"
-    dark = variables(DARK)
-    return (
-        f"{element}{{{variables(LIGHT)}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]) {element}{{{dark}}}}}"
-        f":root[data-theme=dark] {element}{{{dark}}}"
-    )
 
 
 def colour_at(scale: Scale, share: float) -> str:
