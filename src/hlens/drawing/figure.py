@@ -194,11 +194,24 @@ def finish(
     lines = textwrap.wrap(title, TITLE_WIDTH), textwrap.wrap(subtitle, SUBTITLE_WIDTH)
     top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])
     space = {"l": 64, "r": 28, "b": 56, "t": 40, **(margin or {})}
+    shown = ["<br>".join(map(escape, part)) for part in lines]
+    small = f'<span style="font-size:13px;font-weight:400;color:{colours.muted}">{shown[1]}</span>'
     figure.update_layout(
         template=template(colours),
         height=height + top,
         margin={**space, "t": space["t"] + top},
-        title=_title(lines, colours),
+        title={
+            "text": f'<span style="font-weight:600">{shown[0]}</span><br>{small}',
+            "font": {"size": 18, "color": colours.ink, "family": FONT},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"l": 20, "t": 24},
+            "automargin": False,
+        },
         meta={
             "title": title,
             "subtitle": subtitle,
@@ -207,23 +220,6 @@ def finish(
         },
     )
     return figure
-
-
-def _title(lines: tuple[list[str], list[str]], colours: Palette) -> dict[str, Any]:
-    title, subtitle = ("<br>".join(map(escape, part)) for part in lines)
-    small = f'<span style="font-size:13px;font-weight:400;color:{colours.muted}">{subtitle}</span>'
-    return {
-        "text": f'<span style="font-weight:600">{title}</span><br>{small}',
-        "font": {"size": 18, "color": colours.ink, "family": FONT},
-        "x": 0,
-        "xref": "container",
-        "xanchor": "left",
-        "y": 1,
-        "yref": "container",
-        "yanchor": "top",
-        "pad": {"l": 20, "t": 24},
-        "automargin": False,
-    }
 
 
 def add_note(
@@ -242,6 +238,4 @@ def add_note(
     )
 
 
-def plotly_js() -> str:
-    """The script that draws figures, from the installed plotly: for self-contained pages."""
-    return get_plotlyjs()
+plotly_js = get_plotlyjs  # the script of the installed plotly, for self-contained pages

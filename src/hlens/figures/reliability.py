@@ -88,7 +88,5 @@ def _title(table: pd.DataFrame) -> str:
     other = table.loc[table.a != table.b, "jaccard"]
     if own.empty or other.empty:
         return f"Halves have a mean Jaccard of {table.jaccard.mean():.2f}"
-    return (
-        f"Halves of one domain have a Jaccard of {own.mean():.2f}, "
-        f"of two domains {other.mean():.2f}"
-    )
+    halves, domains = f"{own.mean():.2f}", f"{other.mean():.2f}"
+    return f"Halves of one domain have a Jaccard of {halves}, of two domains {domains}"
