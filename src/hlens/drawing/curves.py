@@ -79,7 +79,7 @@ def mark_x(
     left: bool = False,
 ) -> None:
     """A dashed vertical line with its text at the foot, right of the line unless `left`."""
-    axes = {"xref": f"x{panel}", "yref": f"y{panel} domain"}
+    axes: dict[str, Any] = {"xref": f"x{panel}", "yref": f"y{panel} domain"}
     figure.add_shape(
         type="line", x0=x, x1=x, y0=0, y1=1, **axes, layer="below",
         line={"color": colour, "width": 1.2, "dash": "dash"},

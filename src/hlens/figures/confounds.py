@@ -115,7 +115,7 @@ def example() -> dict[str, Any]:
 
 
 def _marks(
-    rows: Any, heights: list[float], label: str, hover: str, named: Sequence[str] = (), **looks: Any
+    rows: Any, heights: list[Any], label: str, hover: str, named: Sequence[str] = (), **looks: Any
 ) -> go.Scatter:
     """The values of one view; hovering shows `hover`, of the covariate and the columns `named`."""
     texts = [map(escape, rows[name]) for name in ("covariate", *named)]
