@@ -10,7 +10,7 @@ import torch
 import hlens.figures as figures
 from hlens.errors import HlensError
 from hlens.figures.explorer import NeuronPage, Strip
-from hlens.figures.explorer._widget import _widget_class
+from hlens.figures.explorer._widget import widget_class
 from hlens.types import Detector
 
 pytest.importorskip("anywidget", reason="the extra hlens[widget] is not installed")
@@ -67,7 +67,7 @@ def test_a_choice_is_known_and_its_page_is_made_once() -> None:
 def test_without_the_extra_or_a_neuron_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HlensError, match="selects no neuron"):
         figures.explorer.live(Detector(torch.zeros(2, 8), 0.0))
-    _widget_class.cache_clear()
+    widget_class.cache_clear()
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(HlensError, match=r"pip install 'hlens\[widget\]'"):
         figures.explorer.live(detector())

@@ -1,8 +1,7 @@
 """CircuitsVis made safe: offline, in a sandboxed frame, with tokens shown as text.
 
-The package's own display loads its script from a CDN, so its offline markup is used instead, from
-the installed wheel. That markup leaves an element open, which would swallow the rest of the page:
-each visual therefore gets a sandboxed frame that may load nothing.
+Its own display loads a script from a CDN, so its offline markup is used instead. That leaves an
+element open, which would swallow the rest of the page: hence the frame, which may load nothing.
 """
 
 import re
@@ -28,14 +27,7 @@ def safe_tokens(tokens: Sequence[str]) -> list[str]:
 
 
 def framed(rendered: Any, title: str, *, height: int, theme: str) -> Html:
-    """A visual of CircuitsVis in a sandboxed frame.
-
-    Args:
-        rendered: What a function of CircuitsVis returned for `safe_tokens`.
-        title: Alternative text.
-        height: Height in pixels.
-        theme: ``"light"`` or ``"dark"``.
-    """
+    """What a function of CircuitsVis returned for `safe_tokens`, in a sandboxed frame."""
     colours = palette(theme)
     # CircuitsVis draws its identifiers at random; equal data must give equal pages.
     markup = re.sub(r"circuits-vis-[0-9a-f-]+", "circuits-vis", rendered.local_src)

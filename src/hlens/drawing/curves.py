@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -19,8 +20,7 @@ def add_curve(
     name: str,
     colour: str,
     control: bool = False,
-    axes: tuple[str, str] = ("x", "y"),
-    legend: bool = True,
+    panel: str = "",
     form: str = ".3f",
     unit: str = "",
     symbol: str = "",
@@ -28,22 +28,12 @@ def add_curve(
 ) -> None:
     """A line with marks over the band from ``low`` to ``high``; controls are dotted, with squares.
 
-    Args:
-        figure: The figure.
-        table: Columns `x`, `y`, ``low``, ``high`` and perhaps ``n``.
-        x: Column of the horizontal axis.
-        y: Column of the vertical axis.
-        name: What the line is, already escaped.
-        colour: Its colour.
-        control: Whether it is a control.
-        axes: The axes to draw on.
-        legend: Whether the legend names it.
-        form: Format of values on hovering.
-        unit: What `x` is, for hovering.
-        symbol: Shape of its marks; empty for a circle, or a control's square.
-        band: Whether the band is drawn; its ends are shown on hovering either way.
+    The table has the columns `x`, `y`, ``low``, ``high`` and perhaps ``n``; `name` is already
+    escaped, and in the legend for the first of `panels`. `form` and `unit` (of `x`) are for
+    hovering, which shows the ends of a band that is not drawn.
     """
     rows = table.sort_values(x)
+    axes: dict[str, Any] = {"legendgroup": name, "xaxis": f"x{panel}", "yaxis": f"y{panel}"}
     if band:
         figure.add_trace(
             go.Scatter(
@@ -55,11 +45,10 @@ def add_curve(
                 line={"width": 0},
                 hoverinfo="skip",
                 showlegend=False,
-                legendgroup=name,
-                xaxis=axes[0],
-                yaxis=axes[1],
+                **axes,
             )
         )
+    symbol = symbol or ("square" if control else "circle")
     n = rows["n"] if "n" in rows else pd.Series([None] * len(rows))
     n_line = "<br>n = %{customdata[2]:,d}" if "n" in rows else ""
     figure.add_trace(
@@ -68,19 +57,13 @@ def add_curve(
             y=rows[y],
             mode="lines+markers",
             name=name,
-            legendgroup=name,
-            showlegend=legend,
+            showlegend=not panel,
             line={"color": colour, "width": 2.4, "dash": "dot" if control else "solid"},
-            marker={
-                "size": 8,
-                "symbol": symbol or ("square" if control else "circle"),
-                "color": colour,
-            },
+            marker={"size": 8, "symbol": symbol, "color": colour},
             customdata=list(zip(rows["low"], rows["high"], n, strict=True)),
             hovertemplate=f"<b>{name}</b><br>{unit}%{{x}}: <b>%{{y:{form}}}</b> "
             f"[%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]{n_line}<extra></extra>",
-            xaxis=axes[0],
-            yaxis=axes[1],
+            **axes,
         )
     )
 
@@ -91,30 +74,23 @@ def mark_x(
     text: str,
     *,
     colour: str,
-    axes: tuple[str, str] = ("x", "y domain"),
+    panel: str = "",
     log: bool = False,
     left: bool = False,
 ) -> None:
     """A dashed vertical line with its text at the foot, right of the line unless `left`."""
+    axes: dict[str, Any] = {"xref": f"x{panel}", "yref": f"y{panel} domain"}
     figure.add_shape(
-        type="line",
-        x0=x,
-        x1=x,
-        y0=0,
-        y1=1,
-        xref=axes[0],
-        yref=axes[1],
+        type="line", x0=x, x1=x, y0=0, y1=1, **axes, layer="below",
         line={"color": colour, "width": 1.2, "dash": "dash"},
-        layer="below",
-    )
+    )  # fmt: skip
     add_note(
         figure,
         text,
         x=math.log10(x) if log else x,  # on a log axis plotly places shapes by value, text by log
         y=0,
         colour=colour,
-        xref=axes[0],
-        yref=axes[1],
+        **axes,
         xanchor="right" if left else "left",
         yanchor="bottom",
         xshift=-5 if left else 5,
@@ -122,24 +98,20 @@ def mark_x(
 
 
 def panels(
-    figure: Figure, titles: Sequence[str], *, gap: float, colour: str
-) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Lay panels of equal width side by side and write their titles above them.
+    figure: Figure, titles: Sequence[str], *, x_title: str, gap: float, colour: str
+) -> Iterator[str]:
+    """Lay panels of equal width side by side and write their (escaped) titles above them.
 
-    Args:
-        figure: The figure.
-        titles: Title of each panel, already escaped.
-        gap: Space between panels, in shares of the width.
-        colour: Colour of the titles.
-
-    Yields:
-        Of each panel the suffix of its axes ("", "2", ...: plotly calls the first ones x and y),
-        and where it begins and ends.
+    Yields the suffix of each panel's axes ("", "2", ...: plotly calls the first ones x and y).
     """
     width = (1 - gap * (len(titles) - 1)) / len(titles)
     for index, title in enumerate(titles):
         left = index * (width + gap)
-        yield str(index + 1) if index else "", (left, left + width)
+        panel = str(index + 1) if index else ""
+        x_axis = {"domain": (left, left + width), "anchor": f"y{panel}", "showgrid": False,
+                  "title": {"text": x_title}}  # fmt: skip
+        figure.update_layout({f"xaxis{panel}": x_axis, f"yaxis{panel}": {"anchor": f"x{panel}"}})
+        yield panel
         add_note(
             figure, title, x=left, y=1, colour=colour, size=13, xref="paper", yref="paper",
             xanchor="left", yanchor="bottom", yshift=10,

@@ -194,11 +194,24 @@ def finish(
     lines = textwrap.wrap(title, TITLE_WIDTH), textwrap.wrap(subtitle, SUBTITLE_WIDTH)
     top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])
     space = {"l": 64, "r": 28, "b": 56, "t": 40, **(margin or {})}
+    shown = ["<br>".join(map(escape, part)) for part in lines]
+    small = f'<span style="font-size:13px;font-weight:400;color:{colours.muted}">{shown[1]}</span>'
     figure.update_layout(
         template=template(colours),
         height=height + top,
         margin={**space, "t": space["t"] + top},
-        title=_title(lines, colours),
+        title={
+            "text": f'<span style="font-weight:600">{shown[0]}</span><br>{small}',
+            "font": {"size": 18, "color": colours.ink, "family": FONT},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"l": 20, "t": 24},
+            "automargin": False,
+        },
         meta={
             "title": title,
             "subtitle": subtitle,
@@ -209,23 +222,6 @@ def finish(
     return figure
 
 
-def _title(lines: tuple[list[str], list[str]], colours: Palette) -> dict[str, Any]:
-    title, subtitle = ("<br>".join(map(escape, part)) for part in lines)
-    small = f'<span style="font-size:13px;font-weight:400;color:{colours.muted}">{subtitle}</span>'
-    return {
-        "text": f'<span style="font-weight:600">{title}</span><br>{small}',
-        "font": {"size": 18, "color": colours.ink, "family": FONT},
-        "x": 0,
-        "xref": "container",
-        "xanchor": "left",
-        "y": 1,
-        "yref": "container",
-        "yanchor": "top",
-        "pad": {"l": 20, "t": 24},
-        "automargin": False,
-    }
-
-
 def add_note(
     figure: Figure,
     text: str,
@@ -234,38 +230,12 @@ def add_note(
     y: Any,
     colour: str,
     size: float | int = 11.5,
-    xref: str | None = None,
-    yref: str | None = None,
-    xanchor: str | None = None,
-    yanchor: str | None = None,
-    xshift: int | None = None,
-    yshift: int | None = None,
-    background: str | None = None,
+    **place: Any,
 ) -> None:
-    """Write a line of text into a figure, without an arrow.
-
-    Args:
-        figure: The figure.
-        text: The text, already escaped.
-        x: Horizontal position, in units of `xref`.
-        y: Vertical position, in units of `yref`.
-        colour: Colour of the text.
-        size: Font size in pixels.
-        xref: Horizontal axis or ``"paper"``, and so on down to `yshift` as in plotly.
-        yref: Vertical axis or ``"paper"``.
-        xanchor: Which side of the text lies at `x`.
-        yanchor: Which side of the text lies at `y`.
-        xshift: Pixels to the right.
-        yshift: Pixels up.
-        background: Colour behind the text.
-    """
+    """Write a line of (escaped) text into a figure, without an arrow; `place` as in plotly."""
     figure.add_annotation(
-        x=x, y=y, xref=xref, yref=yref, xanchor=xanchor, yanchor=yanchor, xshift=xshift,
-        yshift=yshift, text=text, showarrow=False, bgcolor=background,
-        font={"size": size, "color": colour},
-    )  # fmt: skip
+        x=x, y=y, text=text, showarrow=False, font={"size": size, "color": colour}, **place
+    )
 
 
-def plotly_js() -> str:
-    """The script that draws figures, from the installed plotly: for self-contained pages."""
-    return get_plotlyjs()
+plotly_js = get_plotlyjs  # the script of the installed plotly, for self-contained pages

@@ -25,15 +25,7 @@ def add_forest(
 ) -> None:
     """Draw rows from the top, AUROC against chance; the claim is a circle, all others are squares.
 
-    Args:
-        figure: The figure.
-        table: Columns ``auroc, low, high, n``.
-        names: Name of each row, already escaped.
-        claim: Which row is the claim.
-        colours: The theme's colours.
-        domain: Where the horizontal axis begins and ends, in shares of the width.
-        right: Largest value of the horizontal axis.
-        title: Title of the horizontal axis.
+    The table has the columns ``auroc, low, high, n``; `names` are already escaped.
     """
     rows: Any = table.assign(name=list(names))
     for chosen, is_claim in ((~claim, False), (claim, True)):
@@ -83,12 +75,7 @@ def auroc_points(
 
 
 def hover_interval(value: str, first: int = 0, form: str = ".3f") -> str:
-    """A value with its interval, in the words of plotly's hover templates.
-
-    Args:
-        value: ``"x"`` or ``"y"``.
-        first: Where the interval begins in a point's ``customdata``.
-        form: Format of the numbers.
+    """A value with its interval in a hover template; `first` is its place in ``customdata``.
 
     >>> hover_interval("x", form=".0f")
     '%{x:.0f} [%{customdata[0]:.0f}, %{customdata[1]:.0f}]'

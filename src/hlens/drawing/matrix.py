@@ -10,18 +10,18 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, escape
-from hlens.drawing.theme import Palette, Scale
+from hlens.drawing.theme import Palette, Scale, ink_on
 
 CELL_HEIGHT = 78
 
 
 def cell(
-    position: tuple[int, int], hover: str, *, value: str, small: str, fill: str, ink: str
+    position: tuple[int, int], hover: str, *, value: str, small: str, fill: str, ink: str = ""
 ) -> dict[str, Any]:
-    """A cell for `add_cells`: a value in bold over small print, both as markup."""
-    text = f'<b>{value}</b><br><span style="font-size:11px">{small}</span>'
-    return {"x": position[0], "y": position[1], "fill": fill, "ink": ink, "text": text,
-            "hover": hover}  # fmt: skip
+    """A cell for `add_matrix`: a value over small print, both as markup."""
+    text = f'{value}<br><span style="font-size:11px">{small}</span>'
+    return {"x": position[0], "y": position[1], "fill": fill, "ink": ink or ink_on(fill),
+            "text": text, "hover": hover}  # fmt: skip
 
 
 def empty_cell(position: tuple[int, int], hover: str, colours: Palette) -> dict[str, Any]:
@@ -46,23 +46,20 @@ def _share_of_width(n_columns: int) -> float:
     return min(0.9, 0.135 * n_columns)
 
 
-def outline(figure: Figure, x: int, y: int, colours: Palette) -> None:
-    """Mark a cell by a frame."""
-    line = {"color": colours.ink, "width": 2}
-    figure.add_shape(type="rect", **_edges(x, y), line=line)
-
-
 def _edges(x: int, y: int) -> dict[str, float]:
     return {"x0": x - 0.49, "x1": x + 0.49, "y0": y - 0.49, "y1": y + 0.49}
 
 
-def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
-    """Draw the cells and the text in them.
-
-    Args:
-        figure: The figure.
-        cells: For each: ``x, y`` (position), ``fill``, ``ink``, ``text`` and ``hover``.
-    """
+def add_matrix(
+    figure: Figure,
+    cells: Sequence[dict[str, Any]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    outlined: Sequence[tuple[int, int]] = (),
+    colours: Palette,
+) -> None:
+    """Draw what `cell` and `empty_cell` made, the first row on top, some cells with a frame."""
     for one in cells:
         edges, looks = _edges(one["x"], one["y"]), {"line": {"width": 0}, "layer": "below"}
         figure.add_shape(type="rect", **edges, fillcolor=one["fill"], **looks)
@@ -78,12 +75,8 @@ def add_cells(figure: Figure, cells: Sequence[dict[str, Any]]) -> None:
             showlegend=False,
         )
     )
-
-
-def matrix_axes(
-    figure: Figure, *, rows: Sequence[str], columns: Sequence[str], colours: Palette
-) -> None:
-    """Name the rows, the first on top, and the columns."""
+    for x, y in outlined:
+        figure.add_shape(type="rect", **_edges(x, y), line={"color": colours.ink, "width": 2})
     axes = {
         "xaxis": (columns, {"domain": [0, _share_of_width(len(columns))],
                             "range": [-0.5, len(columns) - 0.5]}),
@@ -119,15 +112,8 @@ def add_scale(
 ) -> None:
     """Draw the colour bar of cells, which as shapes have none of their own.
 
-    Args:
-        figure: The figure.
-        colours: The theme's colours.
-        name: What the colours show.
-        scale: The colours, from the lowest value to the highest.
-        limits: These two values.
-        ticks: Values to mark, and their labels.
-        shape: Rows and columns of the matrix, beside which it is drawn.
-        half: Of two scales, which half of the height this one takes.
+    The scale goes from one of `limits` to the other, beside a matrix of `shape` (rows, columns); of
+    two scales each takes a `half` of the height.
     """
     height = CELL_HEIGHT * shape[0]
     figure.add_trace(

@@ -3,10 +3,14 @@
 import base64
 import gzip
 import hashlib
+from collections.abc import Callable
+from functools import cache
 from importlib import resources
 from typing import Any
 
 from hlens.drawing.figure import CONFIG, Figure
+from hlens.drawing.html import Html, escape, visible
+from hlens.drawing.theme import DARK, FONT, LIGHT, Palette, palette
 
 PAGE_CONFIG: dict[str, Any] = {**CONFIG, "displayModeBar": "hover"}
 
@@ -28,9 +32,37 @@ def policy(*scripts: str) -> str:
     )
 
 
+@cache  # a live strip is drawn again at every token
 def asset(package: str, name: str) -> str:
     """The text of a script or style sheet in a package's folder."""
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def styled(
+    name: str, markup: str, *, alt: str, theme: str, variables: Callable[[Palette], str]
+) -> Html:
+    """Markup in an element of class ``hlens-NAME``, with its style sheet (``figures/NAME.css``).
+
+    Args:
+        name: Name of the style sheet.
+        markup: What the element holds.
+        alt: Alternative text.
+        theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system, or as the page says
+            with ``data-theme`` on its root.
+        variables: The CSS variables of one palette.
+    """
+    element = f'.hlens-{name}[data-hl-theme="{theme}"]'
+    colours = f"{element}{{{variables(LIGHT if theme == 'auto' else palette(theme))}}}"
+    if theme == "auto":
+        dark = f"{element}{{{variables(DARK)}}}"
+        colours += f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]) {dark}}}"
+        colours += f":root[data-theme=dark] {dark}"
+    style = asset("hlens.figures", f"{name}.css").replace("FONT", FONT)
+    return Html(
+        f'<style>\n{style}{colours}</style><div class="hlens-{name}" data-hl-theme="{theme}" '
+        f'role="group" aria-label="{escape(visible(alt))}">{markup}</div>',
+        alt,
+    )
 
 
 def themed(drawn: dict[str, Figure]) -> dict[str, Any]:

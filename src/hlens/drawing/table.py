@@ -9,17 +9,7 @@ from hlens.errors import HlensError
 
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str], *, figure: str, source: str) -> None:
-    """Refuse a table that lacks rows or a column.
-
-    Args:
-        table: The table.
-        columns: Columns that the figure draws.
-        figure: Name of the figure.
-        source: The function that makes such tables.
-
-    Raises:
-        HlensError: A column is missing, or there is no row.
-    """
+    """Refuse a table that lacks rows or a column; `source` is the function that makes them."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise HlensError(

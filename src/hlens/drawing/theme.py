@@ -5,7 +5,6 @@ vision alone.
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,44 +20,31 @@ FONT = (
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one theme.
-
-    Attributes:
-        page: Background.
-        ink: Text and outlines.
-        muted: Secondary text.
-        grid: Grid lines.
-        faint: Bands and empty dots, close to the page.
-        neutral: Marks that carry no claim.
-        control: Line of a control or null.
-        second: Line of a second control.
-        positive: Hallucination-associated.
-        positive_ink: The same, readable as text.
-        negative: Truth-associated.
-        negative_ink: The same, readable as text.
-        marks: Two-sided ramp with a jump at zero, so that weak neurons stay visible.
-        backdrop: From the page to a faint grey.
-        blues: Sequential, from near the page.
-        oranges: Sequential, from near the page.
-    """
+    """The colours of one theme; ``_ink`` is a colour that reads as text."""
 
     page: str
-    ink: str
-    muted: str
+    ink: str  # text and outlines
+    muted: str  # secondary text
     grid: str
-    faint: str
-    neutral: str
-    control: str
-    second: str
-    positive: str
+    faint: str  # bands and empty dots, close to the page
+    neutral: str  # marks that carry no claim
+    control: str  # line of a control or null
+    second: str  # line of a second control
+    positive: str  # hallucination-associated
     positive_ink: str
-    negative: str
+    negative: str  # truth-associated
     negative_ink: str
-    marks: Scale
+    marks: Scale  # two-sided, with a jump at zero, so that weak neurons stay visible
     backdrop: Scale
     blues: Scale
     oranges: Scale
 
+
+def _scale(stops: str, colours: str) -> Scale:
+    return tuple(zip(map(float, stops.split()), colours.split(), strict=True))
+
+
+_MARKS, _BLUES, _ORANGES = "0 0.25 0.5 0.5 0.75 1", "0 0.2 0.5 0.75 1", "0 0.25 0.6 1"
 
 LIGHT = Palette(
     page="#FFFFFF",
@@ -73,23 +59,10 @@ LIGHT = Palette(
     positive_ink="#B84A00",
     negative="#0072B2",
     negative_ink="#00629A",
-    marks=(
-        (0.0, "#0A3D66"),
-        (0.25, "#0072B2"),
-        (0.5, "#6CB3DF"),
-        (0.5, "#F4A468"),
-        (0.75, "#D55E00"),
-        (1.0, "#7E3300"),
-    ),
-    backdrop=((0.0, "#FBFBFC"), (1.0, "#DDE1E7")),
-    blues=(
-        (0.0, "#F4F6F9"),
-        (0.2, "#D9E3ED"),
-        (0.5, "#7FABD0"),
-        (0.75, "#2A75B3"),
-        (1.0, "#0B3D66"),
-    ),
-    oranges=((0.0, "#F8F5F2"), (0.25, "#FADCC4"), (0.6, "#EC9352"), (1.0, "#C05000")),
+    marks=_scale(_MARKS, "#0A3D66 #0072B2 #6CB3DF #F4A468 #D55E00 #7E3300"),
+    backdrop=_scale("0 1", "#FBFBFC #DDE1E7"),
+    blues=_scale(_BLUES, "#F4F6F9 #D9E3ED #7FABD0 #2A75B3 #0B3D66"),
+    oranges=_scale(_ORANGES, "#F8F5F2 #FADCC4 #EC9352 #C05000"),
 )
 
 DARK = Palette(
@@ -105,23 +78,10 @@ DARK = Palette(
     positive_ink="#F59A5A",
     negative="#4AA8E0",
     negative_ink="#6CBBEA",
-    marks=(
-        (0.0, "#B5DEF8"),
-        (0.25, "#4AA8E0"),
-        (0.5, "#2270A6"),
-        (0.5, "#B0581C"),
-        (0.75, "#F08032"),
-        (1.0, "#FFD7B8"),
-    ),
-    backdrop=((0.0, "#141920"), (1.0, "#2C353F")),
-    blues=(
-        (0.0, "#171D24"),
-        (0.2, "#1B3247"),
-        (0.5, "#235F8C"),
-        (0.75, "#3A96D2"),
-        (1.0, "#B5DEF8"),
-    ),
-    oranges=((0.0, "#1D1A18"), (0.25, "#4A2C17"), (0.6, "#B0581C"), (1.0, "#F5A066")),
+    marks=_scale(_MARKS, "#B5DEF8 #4AA8E0 #2270A6 #B0581C #F08032 #FFD7B8"),
+    backdrop=_scale("0 1", "#141920 #2C353F"),
+    blues=_scale(_BLUES, "#171D24 #1B3247 #235F8C #3A96D2 #B5DEF8"),
+    oranges=_scale(_ORANGES, "#1D1A18 #4A2C17 #B0581C #F5A066"),
 )
 
 
@@ -131,17 +91,13 @@ def palette(theme: str) -> Palette:
     Raises:
         HlensError: The theme is neither ``"light"`` nor ``"dark"``.
     """
-    known = {"light": LIGHT, "dark": DARK}
-    if theme not in known:
+    if theme not in ("light", "dark"):
         raise HlensError(f"theme {theme!r} is not known; use 'light' or 'dark'")
-    return known[theme]
+    return LIGHT if theme == "light" else DARK
 
 
 def template(colours: Palette) -> dict[str, Any]:
-    """Plotly's defaults for one palette: axes, legend, hover labels and page.
-
-    What a figure sets itself takes precedence over these.
-    """
+    """Plotly's defaults for one palette; what a figure sets itself takes precedence."""
     axis = {
         "gridcolor": colours.grid,
         "zeroline": False,
@@ -184,30 +140,6 @@ def template(colours: Palette) -> dict[str, Any]:
     return {"layout": layout}
 
 
-def css_variables(selector: str, theme: str, variables: Callable[[Palette], str]) -> str:
-    """CSS rules that give an element the colours of a theme.
-
-    Args:
-        selector: The element's class, such as ``".hlens-tokens"``; the element carries the theme
-            as ``data-hl-theme``.
-        theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system, or as the page says
-            with ``data-theme`` on its root.
-        variables: The CSS variables of one palette, as text.
-
-    Raises:
-        HlensError: The theme is not known.
-    """
-    element = f'{selector}[data-hl-theme="{theme}"]'
-    if theme != "auto":
-        return f"{element}{{{variables(palette(theme))}}}"
-    dark = variables(DARK)
-    return (
-        f"{element}{{{variables(LIGHT)}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]) {element}{{{dark}}}}}"
-        f":root[data-theme=dark] {element}{{{dark}}}"
-    )
-
-
 def colour_at(scale: Scale, share: float) -> str:
     """The colour of a scale at a share of its length, linear between its stops.
 
@@ -217,13 +149,10 @@ def colour_at(scale: Scale, share: float) -> str:
     share = min(max(share, 0.0), 1.0)
     for (left, low), (right, high) in itertools.pairwise(scale):
         if share <= right and right > left:
-            return _mix(low, high, (share - left) / (right - left))
+            part = (share - left) / (right - left)
+            pairs = zip(channels(low), channels(high), strict=True)
+            return "#" + "".join(f"{round(a + (b - a) * part):02X}" for a, b in pairs)
     return scale[-1][1]
-
-
-def _mix(low: str, high: str, share: float) -> str:
-    pairs = zip(_channels(low), _channels(high), strict=True)
-    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
 
 
 def see_through(colour: str, opacity: float) -> str:
@@ -232,7 +161,7 @@ def see_through(colour: str, opacity: float) -> str:
     >>> see_through("#D55E00", 0.2)
     'rgba(213,94,0,0.2)'
     """
-    return "rgba({},{},{},{})".format(*_channels(colour), opacity)
+    return "rgba({},{},{},{})".format(*channels(colour), opacity)
 
 
 def contrast(one: str, other: str) -> float:
@@ -250,11 +179,12 @@ def ink_on(background: str) -> str:
     return max(("#10151B", "#FFFFFF"), key=lambda ink: contrast(ink, background))
 
 
-def _channels(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def channels(colour: str) -> tuple[int, ...]:
+    """Red, green and blue of a colour, 0 to 255."""
+    return tuple(bytes.fromhex(colour[1:]))
 
 
 def _luminance(colour: str) -> float:
-    shares = [channel / 255 for channel in _channels(colour)]
+    shares = [channel / 255 for channel in channels(colour)]
     red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from hlens.drawing.circuitsvis import framed, safe_tokens
 from hlens.drawing.figure import count
 from hlens.drawing.html import Html
-from hlens.drawing.theme import palette
 from hlens.errors import HlensError
 
 
@@ -41,7 +40,6 @@ def draw(
     Raises:
         HlensError: Tokens and activations are not of one length.
     """
-    _ = palette(theme)
     if len(tokens) != len(activations):
         raise HlensError(
             f"{len(tokens)} tokens came with activations of {len(activations)}; give one row each"

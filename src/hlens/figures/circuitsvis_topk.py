@@ -14,7 +14,6 @@ from jaxtyping import Float
 from hlens.drawing.circuitsvis import framed, safe_tokens
 from hlens.drawing.figure import count
 from hlens.drawing.html import Html
-from hlens.drawing.theme import palette
 from hlens.errors import HlensError
 
 
@@ -39,7 +38,6 @@ def draw(
     Raises:
         HlensError: Texts and activations are not of one length.
     """
-    _ = palette(theme)
     lengths = [len(text) for text in texts], [part.shape[1] for part in activations]
     if lengths[0] != lengths[1] or not texts:
         raise HlensError(

@@ -6,6 +6,7 @@ chance once it is held fixed.
 It misleads where few pairs are alike: a wide interval shows nothing either way.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import plotly.graph_objects as go
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
 from hlens.drawing.table import check_columns, distinct
-from hlens.drawing.theme import Palette, palette, see_through
+from hlens.drawing.theme import palette, see_through
 from hlens.types.labels import View
 
 # View -> label, symbol and offset from the middle of the row; the covariate itself is the control.
@@ -45,13 +46,22 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
     colours, figure = palette(theme), Figure()
     names = distinct(held["covariate"])
     height = {name: len(names) - 1 - index for index, name in enumerate(names)}
-    _add_strata(figure, held.loc[held["stratum"] != ""], height, colours)
+    strata = held.loc[held["stratum"] != ""]
+    if len(strata):
+        label, hover = "detector, in each stratum", "<b>%{customdata[0]}: %{customdata[1]}</b>"
+        marker = {"size": 7, "color": see_through(colours.positive, 0.35)}
+        heights = [height[name] for name in strata["covariate"]]
+        figure.add_trace(_marks(strata, heights, label, hover, ["stratum"], marker=marker))
     for view, (label, symbol, offset) in VIEWS.items():
         rows = held.loc[held["view"] == view]
         if len(rows):
             colour = colours.control if view == View.ALONE else colours.positive
             heights = [height[name] + offset for name in rows["covariate"]]
-            figure.add_trace(_marks(rows, heights, label=label, symbol=symbol, colour=colour))
+            bars = intervals(rows, "auroc", colour=colour, thickness=2.4)
+            line = {"width": 1.6, "color": colour}
+            marker = {"size": 10, "color": colour, "symbol": symbol, "line": line}
+            hover = f"<b>%{{customdata[0]}}</b>: {label}"
+            figure.add_trace(_marks(rows, heights, label, hover, error_x=bars, marker=marker))
     chance_line(figure, colours)
     if auroc is not None:
         figure.add_vline(x=auroc, line={"color": colours.positive, "width": 1, "dash": "dot"})
@@ -59,7 +69,23 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
             figure, "nothing held fixed", x=auroc, y=0, colour=colours.positive_ink, yref="paper",
             yanchor="bottom", xanchor="left", xshift=4,
         )  # fmt: skip
-    _set_axes(figure, held, names, colours)
+    low = min(0.45, float(held[["auroc", "low"]].min().min()) - 0.02)
+    for row in range(len(names) - 1):
+        figure.add_hline(y=row + 0.5, line={"color": colours.grid, "width": 1})
+    figure.update_layout(
+        xaxis={
+            "range": [max(0.0, low), 1.02],
+            "dtick": 0.1,
+            "title": {"text": "AUROC (dashed: chance)"},
+        },
+        yaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": [escape(name) for name in names[::-1]],
+            "showgrid": False,
+            "range": [-0.55, len(names) - 0.45],
+            "tickfont": {"size": 13, "color": colours.ink},
+        },
+    )
     return finish(
         figure,
         colours,
@@ -89,61 +115,20 @@ def example() -> dict[str, Any]:
 
 
 def _marks(
-    rows: pd.DataFrame, heights: list[float], *, label: str, symbol: str, colour: str
+    rows: Any, heights: list[Any], label: str, hover: str, named: Sequence[str] = (), **looks: Any
 ) -> go.Scatter:
+    """The values of one view; hovering shows `hover`, of the covariate and the columns `named`."""
+    texts = [map(escape, rows[name]) for name in ("covariate", *named)]
+    at = len(texts)
     return go.Scatter(
         x=rows["auroc"],
         y=heights,
-        error_x=intervals(rows, "auroc", colour=colour, thickness=2.4),
         mode="markers",
         name=label,
-        marker={"size": 10, "color": colour, "symbol": symbol,
-                "line": {"width": 1.6, "color": colour}},
-        customdata=list(
-            zip(map(escape, rows["covariate"]), rows["low"], rows["high"], rows["n"], strict=True)
-        ),
-        hovertemplate=f"<b>%{{customdata[0]}}</b>: {label}<br>AUROC {hover_interval('x', 1)}<br>"
-        "n = %{customdata[3]:,d}<extra></extra>",
-    )  # fmt: skip
-
-
-def _add_strata(figure: Figure, rows: Any, height: dict[str, int], colours: Palette) -> None:
-    if rows.empty:
-        return
-    figure.add_trace(
-        go.Scatter(
-            x=rows["auroc"],
-            y=[height[name] for name in rows["covariate"]],
-            mode="markers",
-            name="detector, in each stratum",
-            marker={"size": 7, "color": see_through(colours.positive, 0.35)},
-            customdata=[
-                (escape(row.covariate), escape(row.stratum), row.low, row.high, row.n)
-                for row in rows.itertuples()
-            ],
-            hovertemplate="<b>%{customdata[0]}: %{customdata[1]}</b><br>AUROC "
-            f"{hover_interval('x', 2)}<br>n = %{{customdata[4]:,d}}<extra></extra>",
-        )
-    )
-
-
-def _set_axes(figure: Figure, held: Any, names: list[str], colours: Palette) -> None:
-    low = min(0.45, float(held[["auroc", "low"]].min().min()) - 0.02)
-    for row in range(len(names) - 1):
-        figure.add_hline(y=row + 0.5, line={"color": colours.grid, "width": 1})
-    figure.update_layout(
-        xaxis={
-            "range": [max(0.0, low), 1.02],
-            "dtick": 0.1,
-            "title": {"text": "AUROC (dashed: chance)"},
-        },
-        yaxis={
-            "tickvals": list(range(len(names))),
-            "ticktext": [escape(name) for name in names[::-1]],
-            "showgrid": False,
-            "range": [-0.55, len(names) - 0.45],
-            "tickfont": {"size": 13, "color": colours.ink},
-        },
+        customdata=list(zip(*texts, rows["low"], rows["high"], rows["n"], strict=True)),
+        hovertemplate=f"{hover}<br>AUROC {hover_interval('x', at)}<br>"
+        f"n = %{{customdata[{at + 2}]:,d}}<extra></extra>",
+        **looks,
     )
 
 

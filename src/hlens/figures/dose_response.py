@@ -48,35 +48,21 @@ def draw(
     colours = palette(theme)
     outcomes, sets = distinct(table.outcome), distinct(table.neurons)
     figure = Figure()
-    places = panels(figure, list(map(escape, outcomes)), gap=0.09, colour=colours.ink)
-    for outcome, (number, domain) in zip(outcomes, places, strict=True):
+    places = panels(
+        figure, list(map(escape, outcomes)), x_title="activation multiplier α", gap=0.09,
+        colour=colours.ink,
+    )  # fmt: skip
+    for outcome, panel in zip(outcomes, places, strict=True):
         rows = table.loc[table.outcome == outcome]
-        _add_panel(figure, rows, sets, number, colours)
-        mark_x(
-            figure,
-            unmodified,
-            f"unmodified (α = {unmodified:g})",
-            colour=colours.muted,
-            axes=(f"x{number}", f"y{number} domain"),
-        )
-        figure.update_layout(
-            {
-                f"xaxis{number}": {
-                    "domain": domain,
-                    "anchor": f"y{number}",
-                    "title": {"text": "activation multiplier α"},
-                    "showgrid": False,
-                    "tickvals": _ticks(table),
-                },
-                f"yaxis{number}": {
-                    "anchor": f"x{number}",
-                    "tickformat": ".0%" if _is_share(rows) else "",
-                    "nticks": 8,
-                },
-            }
-        )
+        share = "unit" in rows and bool((rows.unit == "share").all())
+        _add_panel(figure, rows, sets, panel, form=".1%" if share else ".3~g", colours=colours)
+        label = f"unmodified (α = {unmodified:g})"
+        mark_x(figure, unmodified, label, colour=colours.muted, panel=panel)
+        y_axis = {"tickformat": ".0%" if share else "", "nticks": 8}
+        x_axis = {"tickvals": _ticks(table)}
+        figure.update_layout({f"xaxis{panel}": x_axis, f"yaxis{panel}": y_axis})
     figure.update_layout(legend={"y": 1.1})
-    steep = slopes is not None and len(slopes)
+    steep = slopes is not None and len(slopes) > 0
     return finish(
         figure,
         colours,
@@ -95,18 +81,12 @@ def example() -> dict[str, Any]:
             ("40 H-neurons", 0.3 + 0.09 * alpha, 0.8),
             ("40 random neurons", 0.42, 0.4),
         ):
-            rows.append(
-                ("Hallucination rate", name, alpha, rate, rate - 0.04, rate + 0.04, 600, "share")
-            )
             loss = 12.2 + cost * (alpha - 1) ** 2
-            rows.append(
-                ("Perplexity on plain text", name, alpha, loss, loss - 0.2, loss + 0.2, 200, "")
-            )
+            rows += [
+                ("Hallucination rate", name, alpha, rate, rate - 0.04, rate + 0.04, 600, "share"),
+                ("Perplexity on plain text", name, alpha, loss, loss - 0.2, loss + 0.2, 200, ""),
+            ]
     return {"table": pd.DataFrame(rows, columns=[*COLUMNS, "unit"])}
-
-
-def _is_share(rows: pd.DataFrame) -> bool:
-    return "unit" in rows and bool((rows.unit == "share").all())
 
 
 def _ticks(table: pd.DataFrame) -> list[float]:
@@ -121,7 +101,7 @@ def _ticks(table: pd.DataFrame) -> list[float]:
 
 
 def _add_panel(
-    figure: Figure, rows: pd.DataFrame, sets: list[str], number: str, colours: Palette
+    figure: Figure, rows: pd.DataFrame, sets: list[str], panel: str, *, form: str, colours: Palette
 ) -> None:
     for index, name in enumerate(sets):
         own = rows.loc[rows.neurons == name]
@@ -129,20 +109,10 @@ def _add_panel(
             kind = str(own.kind.iloc[0]) if "kind" in own else ""
             colour, symbol = _looks(kind, index, colours)
             add_curve(
-                figure,
-                own,
-                x="alpha",
-                y="value",
-                name=escape(name),
-                colour=colour,
-                control=index > 0,
-                axes=(f"x{number}", f"y{number}"),
-                legend=not number,
-                form=".1%" if _is_share(rows) else ".3~g",
-                unit="α = ",
-                symbol=symbol,
+                figure, own, x="alpha", y="value", name=escape(name), colour=colour,
+                control=index > 0, panel=panel, form=form, unit="α = ", symbol=symbol,
                 band=kind in BANDED,
-            )
+            )  # fmt: skip
 
 
 def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
@@ -180,12 +150,10 @@ def _title(table: pd.DataFrame, outcome: str, sets: list[str]) -> str:
     claim, *controls = changes.values()
     moved = [name for name in sets[1:] if changes[name] and changes[name] == claim]
     short = dict(zip(rows.neurons, rows["name" if "name" in rows else "neurons"], strict=True))
+    name, what = short[sets[0]], uncapitalized(outcome)
     if claim == 0:
-        return (
-            f"Scaling {short[sets[0]]} does not move {uncapitalized(outcome)} beyond its interval"
-        )
-    way = "raises" if claim > 0 else "lowers"
-    start = f"Turning {short[sets[0]]} up {way} {uncapitalized(outcome)}"
+        return f"Scaling {name} does not move {what} beyond its interval"
+    start = f"Turning {name} up {'raises' if claim > 0 else 'lowers'} {what}"
     if not controls:
         return f"{start}; no control was run"
     if not moved:
@@ -199,9 +167,7 @@ def _change(rows: pd.DataFrame) -> int:
     if len(ordered) < 2:
         return 0
     first, last = ordered.iloc[0], ordered.iloc[-1]
-    if last.low > first.high:
-        return 1
-    return -1 if last.high < first.low else 0
+    return int(last.low > first.high) - int(last.high < first.low)
 
 
 def _subtitle(table: pd.DataFrame, outcome: str) -> str:

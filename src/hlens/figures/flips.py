@@ -45,26 +45,21 @@ def draw(
     titles = [escape((labels or {}).get(name, name)) for name in names]
     alphas = sorted(set(table.alpha))
     figure = Figure()
-    places = panels(figure, titles, gap=0.07, colour=colours.ink)
-    for name, (number, domain) in zip(names, places, strict=True):
+    places = panels(figure, titles, x_title="activation multiplier α", gap=0.07, colour=colours.ink)
+    for name, panel in zip(names, places, strict=True):
         rows = table.loc[table.behaviour == name]
-        _add_bars(figure, rows, alphas, number, colours)
-        _add_chance(figure, rows, alphas, number, colours)
+        _add_bars(figure, rows, alphas, panel, colours)
+        _add_chance(figure, rows, alphas, panel, colours)
         most = float(rows[["to_hit", "to_miss"]].to_numpy().max())
         figure.update_layout(
             {
-                f"xaxis{number}": {
-                    "domain": domain,
-                    "anchor": f"y{number}",
+                f"xaxis{panel}": {
                     "tickvals": list(range(len(alphas))),
                     "ticktext": [f"{alpha:g}" for alpha in alphas],
                     "range": [-0.6, len(alphas) - 0.3],
-                    "title": {"text": "activation multiplier α"},
-                    "showgrid": False,
                 },
-                f"yaxis{number}": {
-                    "anchor": f"x{number}",
-                    "title": {"text": "" if number else "replies that turned"},
+                f"yaxis{panel}": {
+                    "title": {"text": "" if panel else "replies that turned"},
                     "zeroline": True,
                     "zerolinewidth": 1.2,
                     "zerolinecolor": colours.muted,
@@ -101,7 +96,7 @@ def example() -> dict[str, Any]:
 
 
 def _add_bars(
-    figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
+    figure: Figure, rows: pd.DataFrame, alphas: list[float], panel: str, colours: Palette
 ) -> None:
     own = rows.loc[rows.kind == SetKind.TARGET]
     shades = (colours.positive, colours.negative)
@@ -112,7 +107,7 @@ def _add_bars(
                 y=sign * own[column],
                 name=f"{escape(_claim(rows))}: {label}",
                 legendgroup=column,
-                showlegend=not number,
+                showlegend=not panel,
                 marker={"color": colour, "line": {"width": 0}},
                 text=[f"{n}" if n else "" for n in own[column]],
                 textposition="outside",
@@ -120,14 +115,14 @@ def _add_bars(
                 cliponaxis=False,
                 hovertext=[_hover(row, column, label) for row in own.to_dict("records")],
                 hovertemplate="%{hovertext}<extra></extra>",
-                xaxis=f"x{number}",
-                yaxis=f"y{number}",
+                xaxis=f"x{panel}",
+                yaxis=f"y{panel}",
             )
         )
 
 
 def _add_chance(
-    figure: Figure, rows: pd.DataFrame, alphas: list[float], number: str, colours: Palette
+    figure: Figure, rows: pd.DataFrame, alphas: list[float], panel: str, colours: Palette
 ) -> None:
     """Mean of the random sets at each dose, with the lowest and highest of them."""
     random: Any = rows.loc[rows.kind == SetKind.RANDOM]
@@ -137,31 +132,27 @@ def _add_chance(
     for column, sign, _, symbol in DIRECTIONS:
         doses = random.groupby("alpha")[column].agg(["mean", "min", "max"])
         up, down = doses["max"] - doses["mean"], doses["mean"] - doses["min"]
+        up, down = (up, down) if sign > 0 else (down, up)  # bars down grow downward
         figure.add_trace(
             go.Scatter(
                 x=[alphas.index(float(alpha)) + 0.36 for alpha in doses.index],
                 y=sign * doses["mean"],
-                error_y={
-                    "array": up if sign > 0 else down,
-                    "arrayminus": down if sign > 0 else up,
-                    "color": colours.control,
-                    "thickness": 1.6,
-                    "width": 3,
-                },
+                error_y={"array": up, "arrayminus": down, "color": colours.control,
+                         "thickness": 1.6, "width": 3},
                 mode="markers",
                 marker={"symbol": symbol, "size": 8, "color": colours.control},
                 name=f"{n_sets} random sets: mean and range",
                 legendgroup="chance",
-                showlegend=not number and sign > 0,
+                showlegend=not panel and sign > 0,
                 hovertext=[
                     f"random sets, α = {a:g}: {m:.1f} [{lo:.0f} to {hi:.0f}]"
                     for a, (m, lo, hi) in zip(doses.index, doses.to_numpy(), strict=True)
                 ],
                 hovertemplate="%{hovertext}<extra></extra>",
-                xaxis=f"x{number}",
-                yaxis=f"y{number}",
+                xaxis=f"x{panel}",
+                yaxis=f"y{panel}",
             )
-        )
+        )  # fmt: skip
 
 
 def _hover(row: dict[str, Any], column: str, label: str) -> str:

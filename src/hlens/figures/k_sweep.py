@@ -46,15 +46,9 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
         _add_ceiling(figure, table, ceiling, colours)
     for index, name in enumerate(sets):
         add_curve(
-            figure,
-            table.loc[table.neurons == name],
-            x="k",
-            y="auroc",
-            name=escape(name),
-            colour=shades[min(index, 3)],
-            control=index > 0,
-            unit="k = ",
-        )
+            figure, table.loc[table.neurons == name], x="k", y="auroc", name=escape(name),
+            colour=shades[min(index, 3)], control=index > 0, unit="k = ",
+        )  # fmt: skip
     figure.add_hline(y=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
     add_note(
         figure, "chance", x=1, y=0.5, colour=colours.muted, xref="paper", yref="y",
@@ -96,9 +90,8 @@ def example() -> dict[str, Any]:
 
 
 def _add_ceiling(figure: Figure, table: pd.DataFrame, ceiling: Estimate, colours: Palette) -> None:
-    ends = [int(table.k.min()), int(table.k.max())]
-    line = pd.DataFrame({"k": ends, "auroc": ceiling.value, "low": ceiling.low})
-    line["high"], line["n"] = ceiling.high, ceiling.n
+    numbers = {"auroc": ceiling.value, "low": ceiling.low, "high": ceiling.high, "n": ceiling.n}
+    line = pd.DataFrame({"k": [int(table.k.min()), int(table.k.max())], **numbers})
     name = f"{Sweep.ALL}: {ceiling.value:.2f}"
     add_curve(figure, line, x="k", y="auroc", name=name, colour=colours.ink, unit="k = ")
     figure.data[-1].update(mode="lines", line={"width": 1.6})
@@ -112,11 +105,9 @@ def _title(table: pd.DataFrame, sets: list[str], ceiling: Estimate | None) -> st
     if "chosen" in own and own.chosen.any():  # k chosen on the training part takes precedence
         enough = own.loc[own.chosen.astype(bool)]
     if enough.empty:
-        best = own.loc[own.auroc.idxmax()]
-        return (
-            f"{count(int(best.k), 'selected neuron')} reach {best.auroc:.2f}, below the ceiling of "
-            f"{ceiling.value if ceiling else 1:.2f}"
-        )
+        best, top = own.loc[own.auroc.idxmax()], ceiling.value if ceiling else 1
+        neurons = count(int(best.k), "selected neuron")
+        return f"{neurons} reach {best.auroc:.2f}, below the ceiling of {top:.2f}"
     k = int(enough.iloc[0].k)
     reaches = f"{count(k, 'selected neuron')} {'reaches' if k == 1 else 'reach'} {what}"
     others = table.loc[table.neurons != sets[0]]

@@ -53,8 +53,6 @@ def draw(
         figure, run, names=names, claim=own.to_numpy(), colours=colours, domain=LEFT, right=1.04,
         title="AUROC (dashed: chance)",
     )  # fmt: skip
-    if added is not None and len(added):
-        figure.add_trace(_gains(added, colours))
     for name, row in zip(names, run.to_dict("records"), strict=True):
         add_value(
             figure, x=row["high"], y=name, value=row["auroc"], claim=row["detector"] == reference,
@@ -67,6 +65,7 @@ def draw(
         yref="paper", yanchor="bottom", yshift=10,
     )  # fmt: skip
     if added is not None and len(added):
+        figure.add_trace(_gains(added, colours))
         figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})
         title = {"text": "what the H-neurons add<br>(millinats an answer)"}
         figure.update_layout(xaxis2={"domain": list(RIGHT), "anchor": "y", "title": title})
@@ -142,6 +141,7 @@ def _title(run: Any, own: Any, reference: str) -> str:
     claim, others = run.loc[own].iloc[0], run.loc[~own]
     if others.empty:
         return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
+    name = f"{reference} ({claim['auroc']:.2f})"
     above = others.loc[others["auroc"] > claim["auroc"]]
     if "p_corrected" not in others:
         return f"{reference} stand at place {len(above) + 1} of {len(run)}"
@@ -149,24 +149,14 @@ def _title(run: Any, own: Any, reference: str) -> str:
     beaten = others.loc[(others["auroc"] < claim["auroc"]) & (others["p_corrected"] <= 0.05)]
     if len(better):
         best = better.iloc[0]
-        return (
-            f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {reference} "
-            f"({claim['auroc']:.2f})"
-        )
+        return f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {name}"
     if len(beaten) == len(others):
-        return f"{reference} ({claim['auroc']:.2f}) beat all {len(others)} rivals"
-    return (
-        f"{reference} ({claim['auroc']:.2f}) are shown to beat {len(beaten)} of {len(others)} "
-        f"rivals{_unbeaten(above)}"
-    )
-
-
-def _unbeaten(above: Any) -> str:
-    """The rival that reads best of those above, none of which is shown to be better."""
+        return f"{name} beat all {len(others)} rivals"
+    start = f"{name} are shown to beat {len(beaten)} of {len(others)} rivals"
     if above.empty:
-        return ""
-    best = above.iloc[0]
-    return f"; {_plain(best['detector']).lower()} reads {best['auroc']:.2f}"
+        return start
+    best = above.iloc[0]  # reads best of those above, none of which is shown to be better
+    return f"{start}; {_plain(best['detector']).lower()} reads {best['auroc']:.2f}"
 
 
 def _plain(name: object) -> str:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.table import check_columns, distinct
-from hlens.drawing.theme import Palette, ink_on, palette
+from hlens.drawing.theme import ink_on, palette
 
 COLUMNS = ("verdict", "reason", "n")
 KEPT = "located"
@@ -35,8 +35,13 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     steps.sort(key=lambda step: step != KEPT)
     totals = table.groupby("reason").n.sum()
     narrow = 0.03 * totals.max()  # a part this narrow cannot hold its number
+    shades = {"hallucinated": colours.positive, "correct": colours.negative,
+              "refused": colours.control}  # fmt: skip
+    # Hatched, so that colour alone distinguishes no label, but faintly: numbers are read on it.
+    hatch = {"fillmode": "overlay", "fgcolor": colours.page, "fgopacity": 0.25, "size": 7}
     figure = Figure()
     for label in labels:
+        colour, shape = shades.get(label, colours.neutral), "/" if label == "correct" else ""
         own = table.loc[table.verdict == label].groupby("reason", sort=False).n.sum()
         counts = [int(own.get(step, 0)) for step in steps]
         figure.add_trace(
@@ -45,12 +50,16 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
                 y=[escape(step) for step in steps],
                 orientation="h",
                 name=escape(label),
-                marker=_look(label, colours),
+                marker={
+                    "color": colour,
+                    "line": {"width": 0},
+                    "pattern": {"shape": shape, **hatch},
+                },
                 text=[f"{n:,}" if n > narrow else "" for n in counts],
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
-                textfont={"size": 13, "color": ink_on(_colour(label, colours))},
+                textfont={"size": 13, "color": ink_on(colour)},
                 constraintext="none",
                 hovertemplate=f"%{{y}}, {escape(label)}: <b>%{{x:,d}}</b><extra></extra>",
             )
@@ -93,41 +102,16 @@ def example() -> dict[str, Any]:
     return {"table": pd.DataFrame(rows, columns=list(COLUMNS))}
 
 
-def _colour(label: str, colours: Palette) -> str:
-    known = {
-        "hallucinated": colours.positive,
-        "correct": colours.negative,
-        "refused": colours.control,
-    }
-    return known.get(label, colours.neutral)
-
-
-def _look(label: str, colours: Palette) -> dict[str, object]:
-    # Hatched, so that colour alone distinguishes no label, but faintly: numbers are read on it.
-    hatch = {
-        "shape": "/" if label == "correct" else "",
-        "fillmode": "overlay",
-        "fgcolor": colours.page,
-        "fgopacity": 0.25,
-        "size": 7,
-    }
-    return {"color": _colour(label, colours), "line": {"width": 0}, "pattern": hatch}
-
-
 def _title(table: pd.DataFrame) -> str:
     kept = table.loc[table.reason == KEPT]
     total = int(table.n.sum())
     if kept.empty or not total:
         return f"None of {total:,} answers was kept"
     start = f"{int(kept.n.sum()):,} of {total:,} answers are kept"
-    shares = {}
+    shares = []
     for label in ("hallucinated", "correct"):
-        own = table.loc[table.verdict == label]
-        if own.n.sum():
-            shares[label] = kept.loc[kept.verdict == label].n.sum() / own.n.sum()
-    if len(shares) < 2:
-        return start
-    return (
-        f"{start}: {shares['hallucinated']:.0%} of the hallucinated, "
-        f"{shares['correct']:.0%} of the correct"
-    )
+        of = table.loc[table.verdict == label].n.sum()
+        if not of:
+            return start
+        shares.append(f"{kept.loc[kept.verdict == label].n.sum() / of:.0%} of the {label}")
+    return f"{start}: {', '.join(shares)}"

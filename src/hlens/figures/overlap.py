@@ -13,15 +13,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.drawing.figure import Figure, count, escape, finish
-from hlens.drawing.matrix import (
-    CELL_HEIGHT,
-    add_cells,
-    add_scale,
-    cell,
-    empty_cell,
-    even_ticks,
-    matrix_axes,
-)
+from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell, even_ticks
 from hlens.drawing.table import check_columns, corrected_p, distinct
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 from hlens.types import NeuronSet
@@ -49,14 +41,27 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     top_jaccard = max([0.5, *(row["jaccard"] for row in pairs if not math.isnan(row["jaccard"]))])
     top_fold = max([10.0, *(row["fold"] for row in pairs if math.isfinite(row["fold"]))])
     figure = Figure()
-    cells = [_size_cell(names.index(name), n, colours) for name, n in sizes.items()]
+    cells = []
+    for name, n in sizes.items():
+        at, hover = names.index(name), count(int(n), "neuron")
+        looks = {"small": "neurons", "fill": colours.page, "ink": colours.muted}
+        cells.append(cell((at, at), hover, value=f"{int(n):,}", **looks))
     for row in pairs:
         high, low = sorted((names.index(str(row["a"])), names.index(str(row["b"]))))
         cells.append(_jaccard_cell(row, (high, low), top_jaccard, colours))
         cells.append(_fold_cell(row, (low, high), top_fold, colours))
-    add_cells(figure, cells)
-    matrix_axes(figure, rows=names, columns=names, colours=colours)
-    _add_scales(figure, len(names), top_jaccard, top_fold, colours)
+    add_matrix(figure, cells, rows=names, columns=names, colours=colours)
+    shape, decades = (len(names), len(names)), [1.0, 10.0, 100.0, 1000.0, 10000.0]
+    folds = [value for value in decades if value <= top_fold]
+    marks = [math.log10(value) for value in folds], [f"{value:,.0f}×" for value in folds]
+    add_scale(
+        figure, colours, name="over chance (above)", scale=colours.oranges,
+        limits=(0.0, math.log10(top_fold)), ticks=marks, shape=shape, half="upper",
+    )  # fmt: skip
+    add_scale(
+        figure, colours, name="Jaccard (below)", scale=colours.blues, limits=(0.0, top_jaccard),
+        ticks=even_ticks(top_jaccard), shape=shape, half="lower",
+    )  # fmt: skip
     return finish(
         figure,
         colours,
@@ -93,17 +98,6 @@ def stars(p: float) -> str:
     return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""
 
 
-def _size_cell(index: int, n: int, colours: Palette) -> dict[str, Any]:
-    return {
-        "x": index,
-        "y": index,
-        "fill": colours.page,
-        "ink": colours.muted,
-        "text": f'{int(n):,}<br><span style="font-size:11px">neurons</span>',
-        "hover": count(int(n), "neuron"),
-    }
-
-
 def _hover(row: dict[str, Any]) -> str:
     p = corrected_p(row["p_corrected"])
     return (
@@ -118,9 +112,7 @@ def _jaccard_cell(
 ) -> dict[str, Any]:
     value = 0.0 if math.isnan(row["jaccard"]) else row["jaccard"]
     fill, small = colour_at(colours.blues, value / top), f"{int(row['shared']):,} shared"
-    return cell(
-        position, _hover(row), value=f"{value:.2f}", small=small, fill=fill, ink=ink_on(fill)
-    )
+    return cell(position, _hover(row), value=f"<b>{value:.2f}</b>", small=small, fill=fill)
 
 
 def _fold_cell(
@@ -133,33 +125,8 @@ def _fold_cell(
     if p is not None and p < 0.05:  # colour is kept for what chance does not explain; NaN is not
         fill = colour_at(colours.oranges, math.log(max(fold, 1.0)) / math.log(top))
         ink, small = ink_on(fill), stars(p)
-    value = f"{'∞' if math.isinf(fold) else f'{fold:.3g}'}×"
+    value = f"<b>{'∞' if math.isinf(fold) else f'{fold:.3g}'}×</b>"
     return cell(position, _hover(row), value=value, small=small, fill=fill, ink=ink)
-
-
-def _add_scales(figure: Figure, n: int, jaccard: float, fold: float, colours: Palette) -> None:
-    decades = [1.0, 10.0, 100.0, 1000.0, 10000.0]
-    folds = [value for value in decades if value <= fold]
-    add_scale(
-        figure,
-        colours,
-        name="over chance (above)",
-        scale=colours.oranges,
-        limits=(0.0, math.log10(fold)),
-        ticks=([math.log10(value) for value in folds], [f"{value:,.0f}×" for value in folds]),
-        shape=(n, n),
-        half="upper",
-    )
-    add_scale(
-        figure,
-        colours,
-        name="Jaccard (below)",
-        scale=colours.blues,
-        limits=(0.0, jaccard),
-        ticks=even_ticks(jaccard),
-        shape=(n, n),
-        half="lower",
-    )
 
 
 def _title(pairs: list[dict[str, Any]]) -> str:
@@ -169,9 +136,8 @@ def _title(pairs: list[dict[str, Any]]) -> str:
     if len(pairs) == 1:
         row = pairs[0]
         more = "more than" if beyond else "no more than"
-        return (
-            f"{row['a']} and {row['b']} share {count(int(row['shared']), 'neuron')}, {more} chance"
-        )
+        shared = count(int(row["shared"]), "neuron")
+        return f"{row['a']} and {row['b']} share {shared}, {more} chance"
     if beyond == len(pairs):
         return f"Every one of {len(pairs)} pairs shares more neurons than chance"
     if not beyond:

@@ -18,14 +18,14 @@ from hlens.drawing.theme import Palette, palette
 from hlens.types import SetKind
 
 COLUMNS = ("set", "kind", "alpha", "behaviour_change", "cost_change", "dominated")
-# Drawn in this order, the claim last and so on top.
-KINDS = (
-    SetKind.NORM_MATCHED,
-    SetKind.TRUTH,
-    SetKind.MATCHED,
-    SetKind.RANDOM,
-    SetKind.TARGET,
-)
+# Kind -> colour, symbol and size; drawn in this order, the claim last and so on top.
+LOOKS = {
+    SetKind.NORM_MATCHED: ("ink", "x", 8),
+    SetKind.TRUTH: ("negative", "diamond", 10),
+    SetKind.MATCHED: ("second", "square", 7),
+    SetKind.RANDOM: ("control", "square", 7),
+    SetKind.TARGET: ("positive", "circle", 11),
+}
 
 
 def draw(
@@ -61,8 +61,10 @@ def draw(
             hoverinfo="skip",
         )
     )
-    for kind in [kind for kind in KINDS if kind in set(table.kind)]:
-        figure.add_trace(_points(table.loc[table.kind == kind], kind, colours))
+    for kind in LOOKS:
+        rows = table.loc[table.kind == kind]
+        if len(rows):
+            figure.add_trace(_points(rows, kind, colours))
     figure.update_layout(
         xaxis={
             "title": {"text": f"change of {escape(uncapitalized(cost))}"},
@@ -106,14 +108,7 @@ def example() -> dict[str, Any]:
 
 
 def _points(rows: pd.DataFrame, kind: SetKind, colours: Palette) -> go.Scatter:
-    looks = {
-        SetKind.TARGET: (colours.positive, "circle", 11),
-        SetKind.RANDOM: (colours.control, "square", 7),
-        SetKind.MATCHED: (colours.second, "square", 7),
-        SetKind.TRUTH: (colours.negative, "diamond", 10),
-        SetKind.NORM_MATCHED: (colours.ink, "x", 8),
-    }
-    colour, symbol, size = looks[kind]
+    colour, symbol, size = LOOKS[kind]
     directions = ["up" if change > 0 else "down" for change in rows.behaviour_change]
     return go.Scatter(
         x=rows.cost_change,
@@ -123,7 +118,7 @@ def _points(rows: pd.DataFrame, kind: SetKind, colours: Palette) -> go.Scatter:
         textposition="top center",
         textfont={"size": 11.5, "color": colours.ink},
         name=escape(str(rows["set"].iloc[0]) if kind is SetKind.TARGET else kind.label),
-        marker={"color": colour, "symbol": symbol, "size": size},
+        marker={"color": getattr(colours, colour), "symbol": symbol, "size": size},
         customdata=list(zip(map(escape, rows["set"]), rows.alpha, directions, strict=True)),
         hovertemplate="<b>%{customdata[0]}</b>, α = %{customdata[1]:g}<br>behaviour "
         "%{customdata[2]} %{y:.1%}, cost %{x:+.3g}<extra></extra>",
@@ -140,9 +135,8 @@ def _labels(rows: pd.DataFrame) -> list[str]:
 
 
 def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
-    own = int((front.kind == SetKind.TARGET).sum())
-    name = str(table.loc[table.kind == SetKind.TARGET, "set"].iloc[0])
-    doses = int((table.kind == SetKind.TARGET).sum())
+    own, claim = int((front.kind == SetKind.TARGET).sum()), table.loc[table.kind == SetKind.TARGET]
+    name, doses = str(claim["set"].iloc[0]), len(claim)
     if not own:
         return f"None of the {doses} doses of {name} moves more for less than a control does"
     verb = "moves" if own == 1 else "move"

@@ -62,18 +62,14 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
             },
         )
     )
+    ring = {"symbol": "circle-open", "size": 9, "color": colours.ink, "line": {"width": 1.6}}
     rings = _beyond(table.loc[table.effect.abs() >= LEAST])
     figure.add_trace(
         go.Scatter(
             x=[positions.index(pos) for pos in rings.pos],
             y=[layers.index(layer) for layer in rings.layer],
             mode="markers",
-            marker={
-                "symbol": "circle-open",
-                "size": 9,
-                "color": colours.ink,
-                "line": {"width": 1.6},
-            },
+            marker=ring,
             name=f"beyond every random set, and {LEAST:.0%} or more",
             hoverinfo="skip",
         )
@@ -95,11 +91,13 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         showlegend=True,
         legend={"y": 1.01},
     )
+    pair = f"pair {table['pair'].iloc[0]} · " if "pair" in table else ""
     return finish(
         figure,
         colours,
         title=_title(table, tokens, positions),
-        subtitle=_subtitle(table, len(layers)),
+        subtitle=f"{pair}{len(table)} patches, {len(layers)} layers with members · 100 %: as on "
+        "the clean prompt, 0: as on the corrupted",
         height=130 + 17 * max(len(layers), 8),
         margin={"t": 34, "b": 96, "l": 56, "r": 28},
     )
@@ -159,11 +157,3 @@ def _title(table: pd.DataFrame, tokens: list[str], positions: list[int]) -> str:
     if "n_random" not in table or not int(table.n_random.max()):
         return f"{start}; no random set was patched"
     return f"{start}, {'beyond' if len(beyond) else 'within'} {int(best.n_random)} random sets"
-
-
-def _subtitle(table: pd.DataFrame, n_layers: int) -> str:
-    pair = f"pair {table['pair'].iloc[0]} · " if "pair" in table else ""
-    return (
-        f"{pair}{len(table)} patches, {n_layers} layers with members · 100 %: as on the clean "
-        "prompt, 0: as on the corrupted"
-    )

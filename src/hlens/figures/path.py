@@ -19,6 +19,8 @@ from hlens.drawing.table import check_columns
 from hlens.drawing.theme import Palette, palette
 from hlens.types import address
 
+Neuron = tuple[int, int]
+
 MOST_LINES = 240
 MOST_BARS = 60
 
@@ -71,13 +73,18 @@ def draw(
         },
         yaxis={"title": {"text": "weight"}, "zeroline": True},
     )
+    parts = [f"L1-logistic, {len(wide)} values of C"]
     if stability is not None:
         _add_frequencies(figure, stability, wide, threshold, colours)
+        of = f" of {resamples:,} half-samples" if resamples else " of half-samples"
+        parts.append(f"stable: kept in ≥ {threshold:.0%}{of}")
+    if expected_false is not None:
+        parts.append(f"≤ {expected_false:.2g} false expected")
     return finish(
         figure,
         colours,
         title=_title(wide, stable, stability),
-        subtitle=_subtitle(wide, stability, threshold, resamples, expected_false),
+        subtitle=" · ".join(parts),
         height=400,
         margin={"t": 48, "b": 56, "l": 60, "r": 28},
     )
@@ -106,7 +113,7 @@ def example() -> dict[str, Any]:
 
 def _stable(
     wide: pd.DataFrame, stability: pd.DataFrame | None, chosen: float | None, threshold: float
-) -> list[tuple[int, int]]:
+) -> list[Neuron]:
     """The neurons to colour: stable ones, or without resampling those selected at the chosen C."""
     if stability is not None:
         check_columns(
@@ -120,31 +127,23 @@ def _stable(
     return [(int(a), int(b)) for (a, b), weight in row.items() if weight != 0]  # type: ignore[misc]
 
 
-def _add_lines(
-    figure: Figure, wide: pd.DataFrame, stable: list[tuple[int, int]], colours: Palette
-) -> None:
+def _add_lines(figure: Figure, wide: pd.DataFrame, stable: list[Neuron], colours: Palette) -> None:
     coloured = [neuron for neuron in stable if neuron in wide.columns]
     others = wide.drop(columns=coloured).abs().max()
     name = "not stable" + (f", the {MOST_LINES} largest" if len(others) > MOST_LINES else "")
     largest = list(others.nlargest(MOST_LINES).index)
-    _add_group(figure, wide, largest, name=name, colour=colours.neutral, width=1.0)
+    _add_group(figure, wide, largest, name, {"color": colours.neutral, "width": 1.0})
     peak = {neuron: _peak(wide[neuron].to_numpy()) for neuron in coloured}
     for name, colour, sign in (
         ("truth-associated, stable", colours.negative, -1),
         ("hallucination-associated, stable", colours.positive, 1),
     ):
         own = [neuron for neuron in coloured if sign * peak[neuron] > 0]
-        _add_group(figure, wide, own, name=name, colour=colour, width=2.2)
+        _add_group(figure, wide, own, name, {"color": colour, "width": 2.2})
 
 
 def _add_group(
-    figure: Figure,
-    wide: pd.DataFrame,
-    neurons: list[tuple[int, int]],
-    *,
-    name: str,
-    colour: str,
-    width: float,
+    figure: Figure, wide: pd.DataFrame, neurons: list[Neuron], name: str, line: dict[str, Any]
 ) -> None:
     """All lines of one kind in one trace, separated by gaps: hundreds of traces would be slow."""
     if not neurons:
@@ -153,19 +152,14 @@ def _add_group(
     y = np.concatenate([[*wide[neuron], math.nan] for neuron in neurons])
     text = np.repeat([address(neuron) for neuron in neurons], len(wide) + 1)
     hover: dict[str, Any] = {"hoverinfo": "skip"}  # the faint lines are too dense to point at
-    if width > 1.5:
+    if line["width"] > 1.5:
         template = "<b>%{text}</b><br>C = %{x:.3~g}, weight %{y:+.3~g}<extra></extra>"
         hover = {"text": text, "hovertemplate": template}
-    line = {"color": colour, "width": width}
     figure.add_trace(go.Scatter(x=x, y=np.round(y, 5), mode="lines", name=name, line=line, **hover))
 
 
 def _add_frequencies(
-    figure: Figure,
-    stability: pd.DataFrame,
-    wide: pd.DataFrame,
-    threshold: float,
-    colours: Palette,
+    figure: Figure, stability: pd.DataFrame, wide: pd.DataFrame, threshold: float, colours: Palette
 ) -> None:
     """The right panel: how often resampling keeps each neuron, stable ones coloured by sign."""
     top = stability.nlargest(MOST_BARS, "frequency").reset_index(drop=True)
@@ -229,9 +223,7 @@ def _signs(top: pd.DataFrame, wide: pd.DataFrame) -> np.ndarray:
     return np.sign([_peak(lines[pair]) if pair in lines else 0.0 for pair in pairs])
 
 
-def _title(
-    wide: pd.DataFrame, stable: list[tuple[int, int]], stability: pd.DataFrame | None
-) -> str:
+def _title(wide: pd.DataFrame, stable: list[Neuron], stability: pd.DataFrame | None) -> str:
     if stability is None:
         return f"{count(wide.shape[1], 'neuron')} enter along the path; none was resampled"
     if not stable:
@@ -239,19 +231,3 @@ def _title(
     verb = "survives" if len(stable) == 1 else "survive"
     others = wide.shape[1] - sum(neuron in wide.columns for neuron in stable)
     return f"{count(len(stable), 'neuron')} {verb} resampling; {others:,} others do not"
-
-
-def _subtitle(
-    wide: pd.DataFrame,
-    stability: pd.DataFrame | None,
-    threshold: float,
-    resamples: int | None,
-    expected_false: float | None,
-) -> str:
-    parts = [f"L1-logistic, {len(wide)} values of C"]
-    if stability is not None:
-        of = f" of {resamples:,} half-samples" if resamples else " of half-samples"
-        parts.append(f"stable: kept in ≥ {threshold:.0%}{of}")
-    if expected_false is not None:
-        parts.append(f"≤ {expected_false:.2g} false expected")
-    return " · ".join(parts)

@@ -55,15 +55,9 @@ def draw(
         )  # fmt: skip
     if halves is not None:
         _add_halves(figure, halves, colours)
-    figure.update_layout(
-        xaxis2={
-            "range": [0, 1.12],
-            "domain": list(RIGHT),
-            "anchor": "y",
-            "tickformat": ".0%",
-            "title": {"text": "H-neurons found again"},
-        }
-    )
+    title = {"text": "H-neurons found again"}
+    x_axis = {"range": [0, 1.12], "domain": list(RIGHT), "anchor": "y", "tickformat": ".0%"}
+    figure.update_layout(xaxis2={**x_axis, "title": title})
     return finish(
         figure,
         colours,
@@ -119,7 +113,7 @@ def _add_halves(figure: Figure, halves: pd.DataFrame, colours: Palette) -> None:
         add_note(
             figure, escape(row["what"]), x=row["shared"], y=0, colour=colour, xref="x2",
             yref="paper", xanchor="left", yanchor="bottom", xshift=4, yshift=2 + 15 * index,
-            background=colours.page,
+            bgcolor=colours.page,
         )  # fmt: skip
 
 
@@ -127,16 +121,13 @@ def _title(run: Any, own: Any) -> str:
     others = run.loc[~own & run["shared"].notna()]
     if not own.any() or others.empty:
         return f"{len(run)} ways to make the finding, AUROC {_span(run['auroc'])}"
-    again = others.loc[
-        others["control"] != Refit.WITHOUT_NEURONS, "shared"
-    ]  # where none can come back
+    # Without the neurons none can come back.
+    again = others.loc[others["control"] != Refit.WITHOUT_NEURONS, "shared"]
+    auroc = _span(others["auroc"])
     if not (again > 0).any():
-        return f"No other way finds these neurons again; AUROC {_span(others['auroc'])}"
+        return f"No other way finds these neurons again; AUROC {auroc}"
     back = "–".join(dict.fromkeys(f"{100 * share:.0f}" for share in (again.min(), again.max())))
-    return (
-        f"Made otherwise the AUROC is {_span(others['auroc'])}, and {back} % of the neurons come "
-        "back"
-    )
+    return f"Made otherwise the AUROC is {auroc}, and {back} % of the neurons come back"
 
 
 def _span(values: pd.Series) -> str:

@@ -10,17 +10,9 @@ from typing import Any
 import pandas as pd
 
 from hlens.drawing.figure import Figure, escape, finish
-from hlens.drawing.matrix import (
-    CELL_HEIGHT,
-    add_cells,
-    add_scale,
-    cell,
-    even_ticks,
-    matrix_axes,
-    outline,
-)
+from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, even_ticks
 from hlens.drawing.table import check_columns, distinct
-from hlens.drawing.theme import Palette, colour_at, ink_on, palette
+from hlens.drawing.theme import Palette, colour_at, palette
 from hlens.types import Estimate
 
 COLUMNS = ("a", "b", "jaccard", "low", "high", "n_a", "n_b", "repeats")
@@ -42,10 +34,9 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     names = distinct(table.a, table.b)
     top = max(0.1, float(table.jaccard.max()))
     figure = Figure()
-    add_cells(figure, [_cell(row, names, top, colours) for row in table.to_dict("records")])
-    for index in range(len(names)):
-        outline(figure, index, index, colours)
-    matrix_axes(figure, rows=names, columns=names, colours=colours)
+    cells = [_cell(row, names, top, colours) for row in table.to_dict("records")]
+    diagonal = [(index, index) for index in range(len(names))]
+    add_matrix(figure, cells, rows=names, columns=names, outlined=diagonal, colours=colours)
     add_scale(
         figure,
         colours,
@@ -89,8 +80,7 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
         f"{Estimate.from_row(row, 'jaccard').interval()}"
         f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
     )
-    value = f"{row['jaccard']:.2f}"
-    return cell((x, y), hover, value=value, small=spread, fill=fill, ink=ink_on(fill))
+    return cell((x, y), hover, value=f"<b>{row['jaccard']:.2f}</b>", small=spread, fill=fill)
 
 
 def _title(table: pd.DataFrame) -> str:
@@ -98,7 +88,5 @@ def _title(table: pd.DataFrame) -> str:
     other = table.loc[table.a != table.b, "jaccard"]
     if own.empty or other.empty:
         return f"Halves have a mean Jaccard of {table.jaccard.mean():.2f}"
-    return (
-        f"Halves of one domain have a Jaccard of {own.mean():.2f}, "
-        f"of two domains {other.mean():.2f}"
-    )
+    halves, domains = f"{own.mean():.2f}", f"{other.mean():.2f}"
+    return f"Halves of one domain have a Jaccard of {halves}, of two domains {domains}"

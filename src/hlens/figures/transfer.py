@@ -12,15 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.drawing.figure import Figure, escape, finish
-from hlens.drawing.matrix import (
-    CELL_HEIGHT,
-    add_cells,
-    add_scale,
-    cell,
-    empty_cell,
-    matrix_axes,
-    outline,
-)
+from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell
 from hlens.drawing.table import check_columns, corrected_p, distinct, n_range
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 
@@ -45,11 +37,9 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     # Pooled training sets are tested on no domain of their own and come last.
     trained.sort(key=lambda name: tested.index(name) if name in tested else len(tested))
     figure = Figure()
-    rows = table.to_dict("records")
-    add_cells(figure, [_cell(row, trained, tested, colours) for row in rows])
-    for name in (name for name in tested if name in trained):
-        outline(figure, tested.index(name), trained.index(name), colours)
-    matrix_axes(figure, rows=trained, columns=tested, colours=colours)
+    cells = [_cell(row, trained, tested, colours) for row in table.to_dict("records")]
+    own = [(tested.index(name), trained.index(name)) for name in tested if name in trained]
+    add_matrix(figure, cells, rows=trained, columns=tested, outlined=own, colours=colours)
     figure.update_layout(
         xaxis={"side": "top", "title": {"text": "tested on"}},
         yaxis={"title": {"text": "trained on"}},
@@ -111,7 +101,7 @@ def _cell(
     p = corrected_p(row.get("p_corrected"))
     lines.append(f"n = {int(row['n']):,}" + (f" · drop from in-domain: {p}" if p else ""))
     lines += [escape(row["note"])] if isinstance(row.get("note"), str) and row["note"] else []
-    value = f"{row['auroc']:.2f}"
+    value = f"<b>{row['auroc']:.2f}</b>"
     return cell(position, "<br>".join(lines), value=value, small=interval, fill=fill, ink=ink)
 
 
@@ -122,12 +112,9 @@ def _title(table: pd.DataFrame) -> str:
     if other.empty:
         return f"In-domain AUROC is {own.auroc.mean():.2f}; no transfer was measured"
     beats = int((other.low > 0.5).sum())
-    if beats == len(other):
-        carried = "every probe carries over"
-    elif beats == 0:
-        carried = "no probe carries over"
-    else:
-        carried = f"{beats} of {len(other)} transfers beat chance"
+    carried = f"{beats} of {len(other)} transfers beat chance"
+    if beats in (0, len(other)):
+        carried = f"{'every' if beats else 'no'} probe carries over"
     if own.empty:
         return f"Across domains the mean AUROC is {other.auroc.mean():.2f}; {carried}"
     return f"AUROC is {own.auroc.mean():.2f} in-domain, {other.auroc.mean():.2f} across; {carried}"

@@ -40,10 +40,12 @@ def draw(sets: Sequence[NeuronSet], *, theme: str = "light") -> Figure:
     ordered = sorted(sets, key=lambda one: (-len(one), one.name))
     counts = intersections(sets)
     groups = sorted(counts, key=lambda group: (-len(group), -counts[group], sorted(group)))
-    kept = _kept(groups, counts)
+    largest = set(sorted(groups, key=lambda group: -counts[group])[:MOST_COLUMNS])
+    kept = [group for group in groups if group in largest]
+    shades = [_shade(group, len(sets), colours) for group in kept]
     figure = Figure()
-    _add_bars(figure, kept, counts, len(sets), colours)
-    _add_dots(figure, kept, ordered, len(sets), colours)
+    _add_bars(figure, kept, counts, shades, colours)
+    _add_dots(figure, kept, ordered, shades, colours)
     _add_sizes(figure, ordered, colours)
     _set_axes(figure, kept, ordered, colours)
     return finish(
@@ -79,11 +81,6 @@ def _check(sets: Sequence[NeuronSet]) -> None:
         _ = sets[0] & one  # raises with its own clear line when the models differ
 
 
-def _kept(groups: list[Group], counts: dict[Group, int]) -> list[Group]:
-    largest = set(sorted(groups, key=lambda group: -counts[group])[:MOST_COLUMNS])
-    return [group for group in groups if group in largest]
-
-
 def intersections(sets: Sequence[NeuronSet]) -> dict[Group, int]:
     """How many neurons are in exactly these sets, for each combination that occurs.
 
@@ -109,14 +106,14 @@ def expected(sets: Sequence[NeuronSet], group: Group) -> float:
 
 
 def _add_bars(
-    figure: Figure, kept: list[Group], counts: dict[Group, int], n_sets: int, colours: Palette
+    figure: Figure, kept: list[Group], counts: dict[Group, int], shades: list[str], colours: Palette
 ) -> None:
     sizes = [counts[group] for group in kept]
     figure.add_trace(
         go.Bar(
             x=list(range(len(kept))),
             y=sizes,
-            marker={"color": [_shade(g, n_sets, colours) for g in kept], "line": {"width": 0}},
+            marker={"color": shades, "line": {"width": 0}},
             text=[f"{size:,}" for size in sizes],
             textposition="outside",
             textfont={"size": 12, "color": colours.ink},
@@ -136,7 +133,11 @@ def _add_bars(
 
 
 def _add_dots(
-    figure: Figure, kept: list[Group], ordered: list[NeuronSet], n_sets: int, colours: Palette
+    figure: Figure,
+    kept: list[Group],
+    ordered: list[NeuronSet],
+    shades: list[str],
+    colours: Palette,
 ) -> None:
     for row in range(0, len(ordered), 2):
         figure.add_shape(
@@ -148,12 +149,10 @@ def _add_dots(
         if len(rows) > 1:
             figure.add_shape(
                 type="line", xref="x", yref="y2", x0=column, x1=column, y0=rows[0], y1=rows[-1],
-                line={"color": _shade(group, n_sets, colours), "width": 2.5},
+                line={"color": shades[column], "width": 2.5},
             )  # fmt: skip
     dots = [(c, r, one.name in g) for c, g in enumerate(kept) for r, one in enumerate(ordered)]
-    filled = [
-        _shade(group, n_sets, colours) if len(group) > 1 else colours.control for group in kept
-    ]
+    filled = [s if len(g) > 1 else colours.control for g, s in zip(kept, shades, strict=True)]
     figure.add_trace(
         go.Scatter(
             x=[column for column, _, _ in dots],

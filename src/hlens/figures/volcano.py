@@ -21,6 +21,7 @@ from hlens.drawing.table import check_columns
 from hlens.drawing.theme import Palette, palette
 from hlens.types import NeuronSet, address
 
+COLUMNS = ("layer", "neuron", "auroc", "p", "p_bh")
 MOST_MARKS = 1_200
 HIGHEST = 300.0
 
@@ -47,12 +48,7 @@ def draw(
         The figure: marks for the strongest neurons beyond the level and for the selected ones,
         a density of all others.
     """
-    check_columns(
-        table,
-        ("layer", "neuron", "auroc", "p", "p_bh"),
-        figure="volcano",
-        source="evaluation.univariate",
-    )
+    check_columns(table, COLUMNS, figure="volcano", source="evaluation.univariate")
     colours = palette(theme)
     known = table.loc[table.p.notna() & table.auroc.notna()].copy()
     known["height"] = -np.log10(known.p.clip(lower=10**-HIGHEST))
@@ -124,15 +120,16 @@ def _add_density(figure: Figure, rest: pd.DataFrame, colours: Palette) -> None:
 
 def _add_marks(figure: Figure, marked: pd.DataFrame, level: float, colours: Palette) -> None:
     sure = marked.p_bh < level
-    kinds = (
+    for name, symbol, colour, rows in (
         ("truth-associated", "diamond", colours.negative, sure & (marked.auroc < 0.5)),
         ("hallucination-associated", "circle", colours.positive, sure & (marked.auroc >= 0.5)),
         ("selected by the probe, not beyond it", "circle", colours.neutral, ~sure),
-    )
-    for name, symbol, colour, rows in kinds:
+    ):
         own = marked.loc[rows]
         if own.empty:
             continue
+        edge = np.where(own.chosen, colours.ink, colours.page).tolist()
+        width = np.where(own.chosen, 1.6, 0.4).tolist()
         figure.add_trace(
             go.Scatter(
                 x=own.auroc,
@@ -144,10 +141,7 @@ def _add_marks(figure: Figure, marked: pd.DataFrame, level: float, colours: Pale
                     "size": np.where(own.chosen, 10, 6),
                     "opacity": 0.85,
                     "color": colour,
-                    "line": {
-                        "color": np.where(own.chosen, colours.ink, colours.page).tolist(),
-                        "width": np.where(own.chosen, 1.6, 0.4).tolist(),
-                    },
+                    "line": {"color": edge, "width": width},
                 },
                 text=[address((a, b)) for a, b in zip(own.layer, own.neuron, strict=True)],
                 customdata=own[["p", "p_bh"]],
@@ -160,9 +154,7 @@ def _add_marks(figure: Figure, marked: pd.DataFrame, level: float, colours: Pale
 def _add_levels(figure: Figure, known: pd.DataFrame, level: float, colours: Palette) -> None:
     """The heights from which a neuron is beyond each correction."""
     for column, label in (("p_bh", f"q = {level:g}"), ("p_max", f"max-T p = {level:g}")):
-        if column not in known:
-            continue
-        heights = known.height[known[column] < level]
+        heights = known.height[known[column] < level] if column in known else known.height[:0]
         if heights.empty:
             continue
         height = float(heights.min())
@@ -179,11 +171,9 @@ def _title(known: pd.DataFrame, beyond: pd.Series, level: float) -> str:
     best = known.auroc[(known.auroc - 0.5).abs().idxmax()]
     if not beyond.any():
         return f"No neuron alone tells wrong from right (q < {level:g})"
+    of = f"{int(beyond.sum()):,} of {len(known):,} neurons alone"
     verb = "tells" if beyond.sum() == 1 else "tell"
-    return (
-        f"{int(beyond.sum()):,} of {len(known):,} neurons alone {verb} wrong from right; "
-        f"the best has AUROC {best:.2f}"
-    )
+    return f"{of} {verb} wrong from right; the best has AUROC {best:.2f}"
 
 
 def _subtitle(

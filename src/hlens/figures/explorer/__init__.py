@@ -17,8 +17,9 @@ from torch import Tensor
 from hlens.drawing.figure import plotly_js
 from hlens.drawing.html import Html, escape
 from hlens.drawing.page import PAGE_CONFIG, asset, packed, policy, themed
-from hlens.figures.explorer._panel import Neuron, NeuronPage, Strip, panel_data
-from hlens.figures.explorer._widget import PageOf, widget
+from hlens.errors import HlensError
+from hlens.figures.explorer._panel import Neuron, NeuronPage, Strip, panel_data, strongest
+from hlens.figures.explorer._widget import PageOf, widget_class
 from hlens.figures.neuron_map import draw as draw_map
 from hlens.figures.neuron_map import example as map_example
 from hlens.types import Contributions, Detector, NeuronSet
@@ -73,7 +74,22 @@ def draw(
     maps = themed({"light": first, "dark": second})
     meta, height = first.meta, int(maps["light"]["layout"]["height"])
     neurons = panel_data(detector, pages or {}, **measured, most=MOST_NEURONS)
-    page = _page(meta, maps, neurons, height=height, theme=theme)
+    figures = json.dumps({"map": maps, "config": PAGE_CONFIG})
+    script, library = scripts() + asset("hlens.figures.explorer", "main.js"), plotly_js()
+    fixed = "" if theme == "auto" else f' data-theme="{theme}"'
+    plot = (
+        f'<div class="plot wait" role="img" aria-label="{escape(meta["alt"])}" '
+        f'style="height:{height}px">drawing …</div>'
+    )
+    page = (
+        f'<!doctype html><html lang="en"{fixed}><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(script, library)}">'
+        f"<style>{asset('hlens.figures.explorer', 'frame.css')}</style></head><body>"
+        f"<header><h2>{escape(meta['title'])}</h2><p>{escape(meta['subtitle'])}</p></header>"
+        f"{panel(plot)}{packed('figures-json', figures)}"
+        f"{packed('neurons-json', json.dumps(neurons))}{packed('plotly-js', library)}"
+        f"<script>{script}</script></body></html>"
+    )
     return Html(
         f'<iframe title="{escape(meta["title"])}" sandbox="allow-scripts allow-downloads" '
         f'style="width:100%;height:{height + 100}px;border:0" srcdoc="{escape(page)}"></iframe>',
@@ -103,7 +119,7 @@ def live(
         auroc: AUROC of each neuron alone.
         contribution: Measured contributions.
         shared: The neurons of several domains, by name.
-        theme: ``"light"``, ``"dark"`` or ``"auto"``.
+        theme: The theme.
 
     Returns:
         A widget whose trait ``chosen`` is the address of the chosen neuron (``"L12N345"``): read
@@ -116,8 +132,10 @@ def live(
         "frequency": frequency, "auroc": auroc, "contribution": contribution, "shared": shared,
     }  # fmt: skip
     shown = draw(detector, pages, **measured, theme=theme)
-    neurons = panel_data(detector, pages or {}, **measured, most=MOST_NEURONS)
-    return widget(shown, neurons, set(pages or {}), page_of)
+    members = strongest(detector, MOST_NEURONS)
+    if not members:
+        raise HlensError("the detector selects no neuron, so there is none to choose; refit it")
+    return widget_class()(shown, members, set(pages or {}), page_of)
 
 
 def scripts() -> str:
@@ -131,32 +149,6 @@ def panel(plot: str) -> str:
     return f'<style>{style}</style><div class="hx"><div class="scroll">{plot}</div>{PANEL}</div>'
 
 
-def _page(
-    meta: Mapping[str, Any],
-    maps: Mapping[str, Any],
-    neurons: Mapping[str, Any],
-    *,
-    height: int,
-    theme: str,
-) -> str:
-    figures = json.dumps({"map": maps, "config": PAGE_CONFIG})
-    script, library = scripts() + asset("hlens.figures.explorer", "main.js"), plotly_js()
-    fixed = "" if theme == "auto" else f' data-theme="{theme}"'
-    plot = (
-        f'<div class="plot wait" role="img" aria-label="{escape(meta["alt"])}" '
-        f'style="height:{height}px">drawing …</div>'
-    )
-    return (
-        f'<!doctype html><html lang="en"{fixed}><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy(script, library)}">'
-        f"<style>{asset('hlens.figures.explorer', 'frame.css')}</style></head><body>"
-        f"<header><h2>{escape(meta['title'])}</h2><p>{escape(meta['subtitle'])}</p></header>"
-        f"{panel(plot)}{packed('figures-json', figures)}"
-        f"{packed('neurons-json', json.dumps(neurons))}{packed('plotly-js', library)}"
-        f"<script>{script}</script></body></html>"
-    )
-
-
 def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: the neurons of the map, all with answers."""
     tokens = ("<bos>", "The", " capital", " of", " Australia", " is", " Sydney", ".")
@@ -165,7 +157,5 @@ def example() -> dict[str, Any]:
     right = Strip(tokens, (None, 0.01, 0.02, 0.0, 0.06, 0.03, 0.0), "correct · science")
     up, down = ((" Sydney", 1.2), (" city", 0.7), (" famous", 0.4)), ((" Canberra", -0.9),)
     made = map_example()
-    pages = {
-        neuron: NeuronPage((wrong,), (right,), up, down) for neuron in made["detector"].selected
-    }
-    return {**made, "pages": pages}
+    page = NeuronPage((wrong,), (right,), up, down)
+    return {**made, "pages": dict.fromkeys(made["detector"].selected, page)}

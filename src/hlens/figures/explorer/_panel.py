@@ -54,6 +54,12 @@ class NeuronPage:
     suppresses: tuple[tuple[str, float], ...] = ()
 
 
+def strongest(detector: Detector, most: int) -> list[Neuron]:
+    """The selected neurons by their weight, at most so many."""
+    weights = detector.selected.weights or {}
+    return sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))[:most]
+
+
 def panel_data(
     detector: Detector,
     pages: Mapping[Neuron, NeuronPage],
@@ -65,8 +71,7 @@ def panel_data(
     most: int,
 ) -> dict[str, dict[str, Any]]:
     """The panel of each neuron by address, strongest first, ready for JSON."""
-    weights = detector.selected.weights or {}
-    members = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))[:most]
+    weights, members = detector.selected.weights or {}, strongest(detector, most)
     means = _means(members, contribution)
     panels = {}
     for neuron in members:
@@ -87,11 +92,11 @@ def panel_data(
 
 
 def page_data(page: NeuronPage) -> dict[str, Any]:
-    """A page as the panel shows it, ready for JSON; all its strips have one scale."""
+    """A page as the panel shows it, ready for JSON."""
     strips = (*page.strongest, *page.weakest)
     known = [value for strip in strips for value in strip.values if value is not None]
     # One scale, so that weak answers look weak.
-    top = float(np.max(np.abs(known))) if known else 0.0
+    top = float(np.max(np.abs(known), initial=0.0))
     return {
         "promotes": _tokens(page.promotes),
         "suppresses": _tokens(page.suppresses),
@@ -108,12 +113,12 @@ def _means(
     rows = [layer * contribution.d_mlp + neuron for layer, neuron in members]
     values = contribution.neuron_major[rows].float()
     wrong = contribution.labels
-    kinds = (("mean when wrong", values[:, wrong]), ("mean when right", values[:, ~wrong]))
-    means = [(name, part.mean(dim=1).tolist()) for name, part in kinds if part.shape[1]]
-    return {
-        neuron: [(name, f"{by_member[i]:.3g}") for name, by_member in means]
-        for i, neuron in enumerate(members)
-    }
+    means: dict[Neuron, list[tuple[str, str]]] = {neuron: [] for neuron in members}
+    for name, part in ("wrong", values[:, wrong]), ("right", values[:, ~wrong]):
+        if part.shape[1]:
+            for neuron, mean in zip(members, part.mean(dim=1).tolist(), strict=True):
+                means[neuron].append((f"mean when {name}", f"{mean:.3g}"))
+    return means
 
 
 def _tokens(tokens: Sequence[tuple[str, float]]) -> list[list[str]]:

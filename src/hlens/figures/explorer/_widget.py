@@ -4,7 +4,7 @@ The static explorer is shown unchanged, with an invisible widget beside it that 
 between the page and Python. An exported notebook, where no widget runs, keeps the whole explorer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,29 +17,13 @@ from hlens.types import address
 PageOf = Callable[[Neuron], NeuronPage]
 
 
-def widget(
-    shown: Html, neurons: Mapping[str, Any], known: set[Neuron], page_of: PageOf | None
-) -> Any:
-    """The widget beside a static explorer.
-
-    Args:
-        shown: The static explorer.
-        neurons: The panel of each neuron by address, strongest first.
-        known: Neurons whose page the explorer already holds.
-        page_of: Makes the page of any other neuron when it is first chosen.
+@cache
+def widget_class() -> type:
+    """The class; made on first use, since anywidget is an extra.
 
     Raises:
-        HlensError: anywidget is missing, or there is no neuron to choose.
+        HlensError: anywidget is missing.
     """
-    if not neurons:
-        raise HlensError("the detector selects no neuron, so there is none to choose; refit it")
-    members = {key: (one["at"][0], one["at"][1]) for key, one in neurons.items()}
-    return _widget_class()(shown, members, known, page_of)
-
-
-@cache
-def _widget_class() -> type:
-    """The class; made on first use, since anywidget is an extra."""
     try:
         import anywidget
         import traitlets
@@ -64,12 +48,13 @@ def _widget_class() -> type:
         def __init__(
             self,
             shown: Html,
-            members: dict[str, Neuron],
-            known: set[Neuron],
+            members: Sequence[Neuron],
+            known: set[Neuron],  # those whose page the explorer already holds
             page_of: PageOf | None,
         ) -> None:
-            self._members, self._known, self._page_of = members, set(known), page_of
-            super().__init__(chosen=next(iter(members)))
+            self._members = {address(neuron): neuron for neuron in members}
+            self._known, self._page_of = known, page_of
+            super().__init__(chosen=address(members[0]))
             self.frame = f"hlens-{self.model_id}"
             self._markup = shown.markup.replace("<iframe ", f'<iframe id="{self.frame}" ', 1)
 

@@ -57,13 +57,17 @@ def draw(
     # Weakest first, so that strong marks are drawn over weak ones.
     drawn = selected.nlargest(MOST_MARKS, "size").sort_values("size")
     height = min(max(15.5 * n_layers, 200.0), 640.0)
+    domains = [
+        [name for name, own in (shared or {}).items() if pair in own.members]
+        for pair in zip(drawn.layer, drawn.neuron, strict=True)
+    ]
     figure = Figure()
     figure.add_trace(backdrop(selected, auroc, shape, colours))
     add_marks(
         figure,
         drawn,
         facts=_facts(drawn, frequency, auroc, contribution),
-        domains=_domains(drawn, shared),
+        domains=domains,
         n_domains=len(shared or ()),
         layer_height=height / n_layers,
         colours=colours,
@@ -91,13 +95,10 @@ def example() -> dict[str, Any]:
     weights[layers, neurons] = sign * (0.05 + torch.randn(n, generator=seed).abs() / 2)
     detector = Detector(weights, 0.0, provenance=Provenance(model="made data"))
     chance = torch.rand(n_layers, d_mlp, generator=seed)
-    held = {
-        name: NeuronSet.from_mask(
-            (weights != 0)
-            & (torch.rand(weights.shape, generator=seed) < 0.1 + 0.9 * (chance < 0.1))
-        )
-        for name in ("general", "legal", "science")
-    }
+    held = {}
+    for name in ("general", "legal", "science"):
+        drawn = torch.rand(weights.shape, generator=seed) < 0.1 + 0.9 * (chance < 0.1)
+        held[name] = NeuronSet.from_mask((weights != 0) & drawn)
     return {
         "detector": detector,
         "auroc": 0.5 + weights.clamp(-1, 1) / 5 + torch.randn(weights.shape, generator=seed) / 40,
@@ -127,7 +128,7 @@ def _facts(
     auroc: Tensor | None,
     contribution: Contributions | None,
 ) -> dict[str, np.ndarray]:
-    """What hovering shows of each mark: the line with its format, and the number of each mark."""
+    """What hovering shows: the line with its format, and the number of each mark."""
     layer, neuron = drawn.layer.to_numpy(), drawn.neuron.to_numpy()
     facts: dict[str, np.ndarray] = {}
     if drawn.weight.notna().any():
@@ -139,18 +140,12 @@ def _facts(
     if contribution is not None:
         values = contribution.neuron_major[layer * contribution.d_mlp + neuron].float().numpy()
         wrong = contribution.labels.numpy()
-        facts["mean contribution {:.3~g} wrong"] = _mean(values[:, wrong])
-        facts["mean contribution {:.3~g} right"] = _mean(values[:, ~wrong])
+        for name, answers in ("wrong", wrong), ("right", ~wrong):
+            mean = (
+                values[:, answers].mean(axis=1) if answers.any() else np.full(len(values), np.nan)
+            )
+            facts[f"mean contribution {{:.3~g}} {name}"] = mean
     return facts
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
-
-
-def _domains(drawn: pd.DataFrame, shared: Mapping[str, NeuronSet] | None) -> list[list[str]]:
-    pairs = zip(drawn.layer, drawn.neuron, strict=True)
-    return [[name for name, own in (shared or {}).items() if pair in own.members] for pair in pairs]
 
 
 def _title(selected: pd.DataFrame, n_layers: int) -> str:
@@ -198,11 +193,7 @@ def _gathered(per_layer: np.ndarray) -> bool:
 def _subtitle(detector: Detector | NeuronSet, neurons: NeuronSet, n_drawn: int) -> str:
     percent = 100 * len(neurons) / (neurons.n_layers * neurons.d_mlp)
     name = detector.name if isinstance(detector, NeuronSet) else detector.provenance.model
-    parts = [
-        name,
-        f"{neurons.n_layers} layers × {neurons.d_mlp:,} neurons",
-        f"{len(neurons):,} selected ({percent:.2g}%)",
-    ]
-    if n_drawn < len(neurons):
-        parts.append(f"the {n_drawn:,} strongest drawn")
+    shape = f"{neurons.n_layers} layers × {neurons.d_mlp:,} neurons"
+    drawn = f"the {n_drawn:,} strongest drawn" if n_drawn < len(neurons) else ""
+    parts = (name, shape, f"{len(neurons):,} selected ({percent:.2g}%)", drawn)
     return " · ".join(part for part in parts if part)

@@ -24,17 +24,13 @@ def add_marks(
 ) -> None:
     """A trace for each kind of neuron, and the legend.
 
-    Args:
-        figure: The figure.
-        drawn: The neurons, weakest first, so that strong marks lie on top.
-        facts: What hovering shows: the line with its format, and the number of each mark.
-        domains: The domains of each mark.
-        n_domains: Number of domains compared.
-        layer_height: Height of a layer in pixels.
-        colours: The palette.
+    `drawn` is weakest first, so that strong marks lie on top. `facts` are what hovering shows: the
+    line with its format, and the number of each mark. `layer_height` is in pixels.
     """
     enough = max(2, math.ceil(2 * n_domains / 3))  # domains that a neuron is in to be outlined
     outlined = np.array([len(names) >= enough for names in domains], dtype=bool)
+    edges = np.where(outlined, colours.ink, colours.page)
+    widths = np.where(outlined, 2, 0.7)
     joined = [", ".join(map(escape, names)) or "none of the domains" for names in domains]
     text = np.array(joined, dtype=object)
     smallest = max(5.0, min(8.0, layer_height * 0.6))
@@ -66,10 +62,7 @@ def add_marks(
                     "symbol": symbol,
                     "size": np.round(sizes[rows] * bigger, 1),
                     "opacity": 1,
-                    "line": {
-                        "color": np.where(outlined[rows], colours.ink, colours.page).tolist(),
-                        "width": np.where(outlined[rows], 2, 0.7).tolist(),
-                    },
+                    "line": {"color": edges[rows].tolist(), "width": widths[rows].tolist()},
                     **shade,
                 },
                 customdata=None if numbers is None else numbers[rows],
@@ -237,6 +230,7 @@ def set_axes(
 def _colour_axis(limit: float, colours: Palette) -> dict[str, Any]:
     nice = float(f"{limit:.1g}")
     nice = nice if nice <= limit else nice / 2
+    half = nice / 2
     return {
         "colorscale": colours.marks,
         "cmin": -limit,
@@ -248,8 +242,8 @@ def _colour_axis(limit: float, colours: Palette) -> dict[str, Any]:
             "thickness": 9,
             "len": 0.46,
             "outlinewidth": 0,
-            "tickvals": [-nice, -nice / 2, 0, nice / 2, nice],
-            "ticktext": [f"−{nice:g}", f"−{nice / 2:g}", "0", f"+{nice / 2:g}", f"+{nice:g}"],
+            "tickvals": [-nice, -half, 0, half, nice],
+            "ticktext": [f"−{nice:g}", f"−{half:g}", "0", f"+{half:g}", f"+{nice:g}"],
             "tickfont": {"size": 11},
         },
     }
