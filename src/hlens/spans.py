@@ -55,7 +55,9 @@ def locate_with_losses(
     """
     if span not in ("answer", "response"):
         raise HlensError(f"unknown span {span!r}; expected 'answer' or 'response'")
-    tokenizer = _tokenizer(model)
+    tokenizer = getattr(model, "tokenizer", model)
+    if tokenizer is not None and not hasattr(tokenizer, "decode"):
+        raise HlensError(f"got a {type(model).__name__}; expected a model or its tokenizer")
     located = [(j.verdict.value, _locate_one(j, tokenizer, span)) for j in judgements]
     totals = Counter(verdict for verdict, _ in located)
     counts = Counter((v, place if isinstance(place, str) else "located") for v, place in located)
@@ -67,18 +69,11 @@ def locate_with_losses(
 def token_span(
     text: str, token_ids: Sequence[int], *, answer: tuple[int, int], tokenizer: Any
 ) -> tuple[int, int] | None:
-    """Tokens ``[start, stop)`` of a response (without prompt) that hold an answer's characters.
+    """Tokens ``[start, stop)`` of a response that hold the characters ``[start, stop)`` of `text`.
 
-    A token that holds only a part of a character of the answer belongs to it.
-
-    Args:
-        text: Text of the response.
-        token_ids: Its tokens.
-        answer: Characters ``[start, stop)`` within `text`.
-        tokenizer: Anything with ``decode(ids, skip_special_tokens=True)``.
-
-    Returns:
-        None where the tokens do not decode to the text.
+    A token that holds only a part of a character of the answer belongs to it. `token_ids` are those
+    of the response without the prompt; the tokenizer is anything with ``decode(ids,
+    skip_special_tokens=True)``. None where the tokens do not decode to the text.
     """
     decoded = _decode(tokenizer, token_ids)
     bare = text.strip()  # decoding may strip outer space, and so may whoever stored the text
@@ -183,15 +178,6 @@ def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | st
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return tokenizer.decode(list(token_ids), skip_special_tokens=True)
-
-
-def _tokenizer(model: Any) -> Any:
-    """The tokenizer of a model, or what was given when it decodes itself."""
-    if hasattr(model, "tokenizer"):
-        return model.tokenizer
-    if model is None or hasattr(model, "decode"):
-        return model
-    raise HlensError(f"got a {type(model).__name__}; expected a model or its tokenizer")
 
 
 def _by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:

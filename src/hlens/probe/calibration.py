@@ -42,10 +42,8 @@ def calibrate(
     return Calibration(knots, probabilities, method=method, ece=ece)
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, n_bins: int = 10
-) -> float:
-    """Mean distance of probability and frequency over bins of equal count, weighted by count.
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean distance of probability and frequency over ten bins of equal count, weighted by count.
 
     >>> round(expected_calibration_error(np.full(10, 0.3), np.arange(10) < 5), 6)
     0.2
@@ -53,7 +51,7 @@ def expected_calibration_error(
     if np.ptp(probabilities) == 0:  # bins of equal probabilities would differ by order alone
         return float(abs(probabilities.mean() - labels.mean()))
     order = np.argsort(probabilities, kind="stable")
-    bins = np.array_split(order, min(n_bins, len(order)))
+    bins = np.array_split(order, min(10, len(order)))
     distance = [len(b) * abs(probabilities[b].mean() - labels[b].mean()) for b in bins]
     return float(sum(distance) / len(order))
 

@@ -14,25 +14,15 @@ from hlens.probe.training import TrainingSet, at_C, decision_scores
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """Out-of-fold scores along a grid of C.
+    """Out-of-fold scores along a grid of C."""
 
-    Attributes:
-        C: The grid, ascending.
-        fold: Fold that each example was held out in.
-        scores: Out-of-fold log-odds, ``[C, example]``.
-        auroc: Area under the curve on each held-out fold, ``[C, fold]``.
-        n_selected: Selected features of each fit, ``[C, fold]``.
-        gaps: Duality gap of each fit over its null objective, ``[C, fold]``.
-        ended: Why the grid is shorter than the one that was asked for; empty where it is not.
-    """
-
-    C: np.ndarray
-    fold: np.ndarray
-    scores: np.ndarray
-    auroc: np.ndarray
-    n_selected: np.ndarray
-    gaps: np.ndarray
-    ended: str = ""
+    C: np.ndarray  # the grid, ascending
+    fold: np.ndarray  # fold that each example was held out in
+    scores: np.ndarray  # out-of-fold log-odds, [C, example]
+    auroc: np.ndarray  # area under the curve on each held-out fold, [C, fold]
+    n_selected: np.ndarray  # selected features of each fit, [C, fold]
+    gaps: np.ndarray  # duality gap of each fit over its null objective, [C, fold]
+    ended: str = ""  # why the grid is shorter than the one that was asked for
 
     @property
     def mean(self) -> np.ndarray:

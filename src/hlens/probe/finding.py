@@ -126,10 +126,7 @@ def summarise_fit(probe: SparseProbe, data: Contributions, auroc: np.ndarray) ->
         "cv_auroc": float(auroc.mean()),
         "cv_auroc_se": float(auroc.std()) / max(1, probe.cv - 1) ** 0.5,
         "folds": probe.cv,
-        "solver": probe.solver,
-        "penalty": probe.penalty,
-        "l1_ratio": probe.l1_ratio,
-        "scale": probe.scale,
+        **{name: getattr(probe, name) for name in ("solver", "penalty", "l1_ratio", "scale")},
         "class_weight": "given" if isinstance(probe.class_weight, Mapping) else probe.class_weight,
         "seed": probe.random_state or 0,
     }

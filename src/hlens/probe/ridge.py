@@ -30,10 +30,9 @@ def solve_many(
     options: Options,
     factors: Tensor | None = None,
 ) -> list[list[Solution]]:
-    """The L2 counterpart of `hlens.probe.solver.solve_many`; same arguments and results.
+    """The L2 counterpart of `hlens.probe.solver.solve_many`.
 
-    ``penalty_max`` is the mean squared length of the centred examples: from there the penalty
-    holds the weights close to zero.
+    ``penalty_max`` is the mean squared length of the centred examples.
     """
     paths, gram = [], None
     with design.thread_pool():

@@ -46,16 +46,13 @@ class TrainingSet:
         base = masks * self.sample_weight
         if self.class_weight is None:
             return base
-        positive = (base * self.y).sum(axis=1)
-        negative = base.sum(axis=1) - positive
-        if self.class_weight == "balanced":
-            half = (positive + negative) / 2
-            with np.errstate(divide="ignore", invalid="ignore"):
-                cost = np.stack([half / negative, half / positive])
-            cost = np.nan_to_num(cost, nan=0.0, posinf=0.0)
-        else:
-            cost = np.array(self.class_weight, dtype=float)[:, None]
-        return base * np.where(self.y == 1, cost[1][:, None], cost[0][:, None])
+        if self.class_weight != "balanced":
+            return base * np.where(self.y == 1, self.class_weight[1], self.class_weight[0])
+        positive = (base * self.y).sum(axis=1, keepdims=True)
+        negative = base.sum(axis=1, keepdims=True) - positive
+        own = np.where(self.y == 1, positive, negative)
+        # A class without an example has no cost, instead of 0 / 0.
+        return base * ((positive + negative) / 2 / np.where(own > 0, own, np.inf))
 
     def penalty_factors(self, masks: np.ndarray) -> Tensor | None:
         """Penalty factor of each feature, from the examples of each problem alone."""

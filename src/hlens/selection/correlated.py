@@ -70,16 +70,15 @@ def correlated_groups(
     labels = data.labels.cpu().numpy().astype(float)
     is_given = np.isin(members, given)
     gain = gain_of_each(Z, np.empty((0, Z.shape[1])), labels)
-    representatives: dict[int, int] = {}
+    representatives = []
     for g in np.unique(group):
         candidates = np.flatnonzero((group == g) & is_given)
-        representatives[g] = int(candidates[np.argmax(gain[candidates])])
+        representatives.append(candidates[np.argmax(gain[candidates])])
 
     tables = []
-    ordered = sorted(representatives.items(), key=lambda item: members[item[1]])
-    for number, (g, representative) in enumerate(ordered):
-        own = np.flatnonzero(group == g)
-        others = Z[[i for h, i in representatives.items() if h != g]]
+    for number, representative in enumerate(sorted(representatives)):  # members are in order
+        own = np.flatnonzero(group == group[representative])
+        others = Z[[i for i in representatives if i != representative]]
         columns = {
             "group": number,
             "layer": members[own] // data.d_mlp,

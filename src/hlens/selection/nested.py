@@ -38,12 +38,8 @@ def nested_scores(
 ) -> NestedScores:
     """Score every example by a probe whose fit, C included, did not see its group.
 
-    All outer and inner folds are solved in lockstep over the one matrix; nothing is copied.
-
-    Args:
-        data: Contributions of labelled examples.
-        probe: What to fit in each outer fold; ``SparseProbe(C="cv")`` when None.
-        folds: Outer folds.
+    All outer and inner folds (`folds` and ``probe.cv``) are solved in lockstep over the one matrix;
+    nothing is copied. The probe is ``SparseProbe(C="cv")`` when None.
 
     Raises:
         HlensError: Input that cannot be fitted, as in `hlens.find`; fewer groups than folds.

@@ -61,16 +61,16 @@ class Stability:
     def table(self) -> pd.DataFrame:
         """One row for each neuron that was ever selected, the most frequent first."""
         layer, neuron = self.frequency.nonzero(as_tuple=True)
-        frame = pd.DataFrame(
-            {
-                "layer": layer.numpy(),
-                "neuron": neuron.numpy(),
-                "frequency": self.frequency[layer, neuron].numpy(),
-                "positive": self.positive[layer, neuron].numpy(),
-            }
-        )
+        columns = {
+            "layer": layer.numpy(),
+            "neuron": neuron.numpy(),
+            "frequency": self.frequency[layer, neuron].numpy(),
+            "positive": self.positive[layer, neuron].numpy(),
+        }
         order = ["frequency", "layer", "neuron"]
-        return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
+        return pd.DataFrame(columns).sort_values(
+            order, ascending=[False, True, True], ignore_index=True
+        )
 
 
 def stability(
