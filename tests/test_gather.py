@@ -21,7 +21,7 @@ from hlens.model import (
     layer_blocks,
     next_token_logprobs,
 )
-from hlens.sampling import sample
+from hlens.sampling import sample, sample_more
 from hlens.types import Contributions, Example, Question, Response
 from tiny_study import tiny_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, generate_batch, mix_seed
+from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
 from hlens.prompts import INSTRUCTION, encode_prompt
 from hlens.store import RowParts
 from hlens.store.jsonl import questions_by_id, response_from_row, response_to_row
@@ -78,12 +78,13 @@ def sample(
         work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
         parts = RowParts(folder, hashlib.sha256(work.encode()).hexdigest())
     known = questions_by_id(questions)
-    draw = partial(_sample_batch, model, numbers=range(n), seed=seed, settings=settings)
+    generate = partial(generate_batch, model, settings=settings)
     done: dict[int, list[Response]] = {}
     for number, batch in enumerate(batches):
         stored = parts.load(number) if parts else None
         if stored is None:
-            responses = draw([questions[i] for i in batch], [prompts[i] for i in batch])
+            asked = [(questions[i], prompts[i]) for i in batch]
+            responses = _sample_batch(generate, asked, numbers=range(n), seed=seed)
             if completion:
                 responses = [[cut_at_newline(r, model) for r in row] for row in responses]
             if parts:
@@ -110,23 +111,14 @@ def sample_more(
 ) -> list[Response]:
     """Sample questions again, with the prompts of earlier responses, until each has n samples.
 
-    With the seed and the settings of the first run, these are the very samples that it would have
-    drawn with a larger n (but for rounding: the common beginning of the prompts is read once).
-
-    Args:
-        model: The model.
-        responses: The responses so far.
-        n: Samples that each question should have in all.
-        seed: Seed of the first run.
-        settings: Sampling settings; default those of arXiv 2512.01797.
-        completion: Whether the first run cut replies at their first newline.
-        rows: Sequences at a time.
-        progress: Called with (samples done, samples in all).
+    With the options of the first run (those of `sample`), these are the very samples that it would
+    have drawn with a larger n (but for rounding: the common beginning of the prompts is read once).
 
     Returns:
         The new responses alone; empty where every question has enough.
     """
     settings = settings or Settings()
+    generate = partial(generate_batch, model, settings=settings, share_beginning=True)
     first: dict[tuple[str, str], Response] = {}
     counts: dict[tuple[str, str], int] = {}
     for response in responses:
@@ -139,15 +131,8 @@ def sample_more(
         same_start = [first[key] for key in short if counts[key] == start]
         prompts = [response.token_ids[: response.n_prompt] for response in same_start]
         for batch in _batches(prompts, max(1, rows // (n - start))):
-            sampled = _sample_batch(
-                model,
-                [same_start[i].question for i in batch],
-                [prompts[i] for i in batch],
-                numbers=range(start, n),
-                seed=seed,
-                settings=settings,
-                share_beginning=True,
-            )
+            asked = [(same_start[i].question, prompts[i]) for i in batch]
+            sampled = _sample_batch(generate, asked, numbers=range(start, n), seed=seed)
             flat = [response for row in sampled for response in row]
             new += [cut_at_newline(r, model) for r in flat] if completion else flat
             if progress:
@@ -177,35 +162,26 @@ def _batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:
 
 
 def _sample_batch(
-    model: Model,
-    questions: Sequence[Question],
-    prompts: Sequence[Sequence[int]],
+    generate: Callable[..., list[list[Generation]]],
+    asked: list[tuple[Question, Sequence[int]]],
     *,
     numbers: Sequence[int],
     seed: int,
-    settings: Settings,
-    share_beginning: bool = False,
 ) -> list[list[Response]]:
-    """The samples of these numbers for one batch; the batch is halved when memory runs out.
-
-    With `share_beginning`, what all prompts begin with is read once.
-    """
-    seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q in questions]
+    """The samples of these numbers for questions with prompts, halved when memory runs out."""
+    seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q, _ in asked]
     try:
-        generated = generate_batch(
-            model, prompts, seeds, settings=settings, share_beginning=share_beginning
-        )
+        generated = generate([prompt for _, prompt in asked], seeds)
     except (torch.OutOfMemoryError, MemoryError):
-        if len(questions) == 1:
+        if len(asked) == 1:
             raise HlensError(
-                f"out of memory on a single question ({len(prompts[0])} prompt tokens, "
+                f"out of memory on a single question ({len(asked[0][1])} prompt tokens, "
                 f"{len(numbers)} samples); use fewer samples, a smaller model or another device"
             ) from None
-        half = len(questions) // 2
+        half = len(asked) // 2
         log.warning("out of memory: continuing with %d questions at a time", half)
-        draw = partial(_sample_batch, model, numbers=numbers, seed=seed, settings=settings)
-        draw = partial(draw, share_beginning=share_beginning)
-        return draw(questions[:half], prompts[:half]) + draw(questions[half:], prompts[half:])
+        again = partial(_sample_batch, generate, numbers=numbers, seed=seed)
+        return again(asked[:half]) + again(asked[half:])
     return [
         [
             Response(
@@ -220,7 +196,5 @@ def _sample_batch(
             )
             for generation, own_seed, number in zip(row, own_seeds, numbers, strict=True)
         ]
-        for question, prompt, row, own_seeds in zip(
-            questions, prompts, generated, seeds, strict=True
-        )
+        for (question, prompt), row, own_seeds in zip(asked, generated, seeds, strict=True)
     ]

@@ -33,11 +33,10 @@ def locate(judgements: Iterable[Judgement], model: Any, *, span: str = "answer")
             the judge names none); ``"response"`` always takes the whole response.
     """
     examples, losses = locate_with_losses(judgements, model, span=span)
-    lost = losses[losses["reason"] != "located"]
-    if len(lost):
-        rows = zip(lost["n"], lost["verdict"], lost["reason"], strict=True)
-        counts = [f"{n} {verdict} ({reason})" for n, verdict, reason in rows]
-        log.info("%d examples; lost: %s", len(examples), ", ".join(counts))
+    rows = zip(losses["n"], losses["verdict"], losses["reason"], strict=True)
+    lost = [f"{n} {verdict} ({reason})" for n, verdict, reason in rows if reason != "located"]
+    if lost:
+        log.info("%d examples; lost: %s", len(examples), ", ".join(lost))
     return examples
 
 
@@ -56,38 +55,25 @@ def locate_with_losses(
     """
     if span not in ("answer", "response"):
         raise HlensError(f"unknown span {span!r}; expected 'answer' or 'response'")
-    tokenizer = _tokenizer(model)
-    examples: list[Example] = []
-    counts: Counter[tuple[str, str]] = Counter()
-    totals: Counter[str] = Counter()
-    for judgement in judgements:
-        example = _locate_one(judgement, tokenizer, span)
-        if isinstance(example, Example):
-            examples.append(example)
-        reason = "located" if isinstance(example, Example) else example
-        counts[judgement.verdict.value, reason] += 1
-        totals[judgement.verdict.value] += 1
-    rows = [
-        (verdict, reason, n, n / totals[verdict]) for (verdict, reason), n in sorted(counts.items())
-    ]
+    tokenizer = getattr(model, "tokenizer", model)
+    if tokenizer is not None and not hasattr(tokenizer, "decode"):
+        raise HlensError(f"got a {type(model).__name__}; expected a model or its tokenizer")
+    located = [(j.verdict.value, _locate_one(j, tokenizer, span)) for j in judgements]
+    totals = Counter(verdict for verdict, _ in located)
+    counts = Counter((v, place if isinstance(place, str) else "located") for v, place in located)
+    rows = [(*pair, n, n / totals[pair[0]]) for pair, n in sorted(counts.items())]
+    examples = [example for _, example in located if isinstance(example, Example)]
     return examples, pd.DataFrame(rows, columns=["verdict", "reason", "n", "share"])
 
 
 def token_span(
     text: str, token_ids: Sequence[int], *, answer: tuple[int, int], tokenizer: Any
 ) -> tuple[int, int] | None:
-    """Tokens ``[start, stop)`` of a response that hold the characters of an answer.
+    """Tokens ``[start, stop)`` of a response that hold the characters ``[start, stop)`` of `text`.
 
-    A token that holds only a part of a character of the answer belongs to it.
-
-    Args:
-        text: Text of the response.
-        token_ids: Tokens of the response, without the prompt.
-        answer: Characters ``[start, stop)`` within `text`.
-        tokenizer: Anything with ``decode(ids, skip_special_tokens=True)``.
-
-    Returns:
-        None where the tokens do not decode to the text.
+    A token that holds only a part of a character of the answer belongs to it. `token_ids` are those
+    of the response without the prompt; the tokenizer is anything with ``decode(ids,
+    skip_special_tokens=True)``. None where the tokens do not decode to the text.
     """
     decoded = _decode(tokenizer, token_ids)
     bare = text.strip()  # decoding may strip outer space, and so may whoever stored the text
@@ -150,14 +136,12 @@ def first_of_each_label(examples: Iterable[Example], n: int = 1) -> list[Example
 
     A question with many samples would otherwise count many times over.
     """
-    if n < 1:
-        return list(examples)
     kept: list[Example] = []
     counts: Counter[tuple[str, str, bool]] = Counter()
     for example in examples:
         key = (example.domain, example.question_id, example.hallucinated)
         counts[key] += 1
-        if counts[key] <= n:
+        if n < 1 or counts[key] <= n:
             kept.append(example)
     return kept
 
@@ -194,15 +178,6 @@ def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | st
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return tokenizer.decode(list(token_ids), skip_special_tokens=True)
-
-
-def _tokenizer(model: Any) -> Any:
-    """The tokenizer of a model, or what was given when it decodes itself."""
-    if hasattr(model, "tokenizer"):
-        return model.tokenizer
-    if model is None or hasattr(model, "decode"):
-        return model
-    raise HlensError(f"got a {type(model).__name__}; expected a model or its tokenizer")
 
 
 def _by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:

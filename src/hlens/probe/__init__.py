@@ -56,8 +56,6 @@ most. Large temporary arrays return to the system at once (`resources.empty`).
 (True, True)
 """
 
-from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import find
-from hlens.probe.solution import ConvergenceError
-
-__all__ = ["ConvergenceError", "SparseProbe", "find"]
+from hlens.probe.estimator import SparseProbe as SparseProbe
+from hlens.probe.finding import find as find
+from hlens.probe.solution import ConvergenceError as ConvergenceError

@@ -17,27 +17,19 @@ KNOTS = 201
 def calibrate(
     scores: np.ndarray, labels: np.ndarray, *, fold: np.ndarray, method: Method = "platt"
 ) -> Calibration:
-    """Fit a map from out-of-fold scores to probabilities.
+    """Fit a map from out-of-fold scores to probabilities, on all examples.
 
-    Args:
-        scores: Score of each example by a probe that did not see it.
-        labels: 1 where it is a hallucination.
-        fold: Fold of each example; the calibration error is measured on each fold with a map
-            fitted on the others.
-        method: ``"platt"``, a logistic curve with Platt's (1999) smoothed targets; or
-            ``"isotonic"``, the best non-decreasing map, which needs some hundreds of examples.
+    Its expected calibration error is measured on each fold with a map fitted on the others.
+    ``"platt"`` is a logistic curve with Platt's (1999) smoothed targets, ``"isotonic"`` the best
+    non-decreasing map, which needs some hundreds of examples.
 
-    Returns:
-        The map fitted on all examples, with its expected calibration error on held-out folds.
-
-    Examples:
-        >>> draw = np.random.default_rng(0)
-        >>> scores = draw.normal(size=900)
-        >>> labels = draw.random(900) < expit(2 * scores)
-        >>> fitted = calibrate(scores, labels, fold=np.arange(900) % 5)
-        >>> import torch
-        >>> abs(float(fitted(torch.ones(1))[0]) - float(expit(2.0))) < 0.08, fitted.ece < 0.1
-        (True, True)
+    >>> draw = np.random.default_rng(0)
+    >>> scores = draw.normal(size=900)
+    >>> labels = draw.random(900) < expit(2 * scores)
+    >>> fitted = calibrate(scores, labels, fold=np.arange(900) % 5)
+    >>> import torch
+    >>> abs(float(fitted(torch.ones(1))[0]) - float(expit(2.0))) < 0.08, fitted.ece < 0.1
+    (True, True)
     """
     if method not in ("platt", "isotonic"):
         raise HlensError(f"calibration {method!r} is unknown; expected 'platt' or 'isotonic'")
@@ -45,16 +37,13 @@ def calibrate(
     for k in np.unique(fold):
         rest = fold != k
         held_out[~rest] = np.interp(scores[~rest], *_fit_knots(scores[rest], labels[rest], method))
-    score_knots, probability_knots = _fit_knots(scores, labels, method)
-    error = expected_calibration_error(held_out, labels)
-    knots = tuple(score_knots.tolist()), tuple(probability_knots.tolist())
-    return Calibration(*knots, method=method, ece=error)
+    knots, probabilities = (tuple(part.tolist()) for part in _fit_knots(scores, labels, method))
+    ece = expected_calibration_error(held_out, labels)
+    return Calibration(knots, probabilities, method=method, ece=ece)
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, n_bins: int = 10
-) -> float:
-    """Mean distance of probability and frequency over bins of equal count, weighted by count.
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean distance of probability and frequency over ten bins of equal count, weighted by count.
 
     >>> round(expected_calibration_error(np.full(10, 0.3), np.arange(10) < 5), 6)
     0.2
@@ -62,7 +51,7 @@ def expected_calibration_error(
     if np.ptp(probabilities) == 0:  # bins of equal probabilities would differ by order alone
         return float(abs(probabilities.mean() - labels.mean()))
     order = np.argsort(probabilities, kind="stable")
-    bins = np.array_split(order, min(n_bins, len(order)))
+    bins = np.array_split(order, min(10, len(order)))
     distance = [len(b) * abs(probabilities[b].mean() - labels[b].mean()) for b in bins]
     return float(sum(distance) / len(order))
 
@@ -94,9 +83,9 @@ def _fit_platt(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
         return float(value), np.array([np.mean(r * x) * slope, np.mean(r)])
 
     bounds = [(-10, 10), (-50, 50)]
-    log_slope, intercept = minimize(
-        loss_and_gradient, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds
-    ).x
+    start = np.zeros(2)
+    fitted = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    log_slope, intercept = fitted.x
     margin = 2.0 * width
     knots = np.linspace(scores.min() - margin, scores.max() + margin, KNOTS)
     return knots, expit(np.exp(log_slope) * (knots - centre) / width + intercept)

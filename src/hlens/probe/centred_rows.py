@@ -1,11 +1,10 @@
 """The features of a working set: kept as stored, read as centred float64."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from hlens.probe.resources import empty
+from hlens.probe.resources import blocks, empty
 
 BLOCK = 128  # rows that are widened at a time: they stay in a core's own cache
 
@@ -16,14 +15,10 @@ class CentredRows:
 
     float32 rows are widened a block at a time, so that products are float64 without a float64 copy
     of the working set. Intermediate results reuse their buffers.
-
-    Attributes:
-        matrix: ``[feature, example]``, float32 or float64.
-        centre: What is subtracted from each feature.
     """
 
-    matrix: np.ndarray
-    centre: np.ndarray
+    matrix: np.ndarray  # [feature, example], float32 or float64
+    centre: np.ndarray  # what is subtracted from each feature
     _buffers: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -32,7 +27,7 @@ class CentredRows:
     def dot(self, residual: np.ndarray) -> np.ndarray:
         """Product of each feature with a vector over examples."""
         out = np.empty(len(self))
-        for block in _blocks(len(self)):
+        for block in blocks(len(self), BLOCK):
             out[block] = self._widen(self.matrix[block]) @ residual
         # The centre is subtracted from the product: a centred copy would double the memory.
         return out - self.centre * residual.sum()
@@ -41,7 +36,7 @@ class CentredRows:
         """Weighted sum of the features; those of zero weight are not read."""
         chosen = np.flatnonzero(w)
         out = np.full(self.matrix.shape[1], -float(w @ self.centre))
-        for block in _blocks(len(chosen)):
+        for block in blocks(len(chosen), BLOCK):
             rows = chosen[block]
             out += w[rows] @ self._widen(self._take(rows))
         return out
@@ -49,13 +44,10 @@ class CentredRows:
     def scaled(
         self, features: np.ndarray, root: np.ndarray, dtype: np.dtype, *, buffer: str = "scaled"
     ) -> np.ndarray:
-        """Some of the features, each example multiplied by its `root`.
-
-        The result is valid until the next call with the same `buffer`.
-        """
+        """Some features, each example times its `root`; valid until the next of this `buffer`."""
         out = self._buffer(buffer, len(features), dtype)
         root = root.astype(dtype)
-        for block in _blocks(len(features)):
+        for block in blocks(len(features), BLOCK):
             rows = features[block]
             out[block] = self._take(rows)
             out[block] -= self.centre[rows, None].astype(dtype)
@@ -75,11 +67,7 @@ class CentredRows:
 
     def _buffer(self, name: str, n_rows: int, dtype: np.dtype) -> np.ndarray:
         stored = self._buffers.get(name)
-        if stored is None or len(stored) < n_rows or stored.dtype != dtype:
-            # Reserved for the largest request: pages that are never touched take no memory.
+        if stored is None or stored.dtype != dtype:
+            # Reserved for all rows: pages that are never touched take no memory.
             stored = self._buffers[name] = empty(self.matrix.shape, dtype)
         return stored[:n_rows]
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))

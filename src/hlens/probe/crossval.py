@@ -14,25 +14,15 @@ from hlens.probe.training import TrainingSet, at_C, decision_scores
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """Out-of-fold scores along a grid of C.
+    """Out-of-fold scores along a grid of C."""
 
-    Attributes:
-        C: The grid, ascending.
-        fold: Fold that each example was held out in.
-        scores: Out-of-fold log-odds, ``[C, example]``.
-        auroc: Area under the curve on each held-out fold, ``[C, fold]``.
-        n_selected: Selected features of each fit, ``[C, fold]``.
-        gaps: Duality gap of each fit over its null objective, ``[C, fold]``.
-        ended: Why the grid is shorter than the one that was asked for; empty where it is not.
-    """
-
-    C: np.ndarray
-    fold: np.ndarray
-    scores: np.ndarray
-    auroc: np.ndarray
-    n_selected: np.ndarray
-    gaps: np.ndarray
-    ended: str = ""
+    C: np.ndarray  # the grid, ascending
+    fold: np.ndarray  # fold that each example was held out in
+    scores: np.ndarray  # out-of-fold log-odds, [C, example]
+    auroc: np.ndarray  # area under the curve on each held-out fold, [C, fold]
+    n_selected: np.ndarray  # selected features of each fit, [C, fold]
+    gaps: np.ndarray  # duality gap of each fit over its null objective, [C, fold]
+    ended: str = ""  # why the grid is shorter than the one that was asked for
 
     @property
     def mean(self) -> np.ndarray:
@@ -47,9 +37,8 @@ class CrossValidation:
     def choose(self, rule: str = "best") -> int:
         """Position of the chosen C.
 
-        Args:
-            rule: ``"best"``, the highest mean AUROC (the smallest C among equals); ``"1se"``, the
-                smallest C within one standard error of it.
+        ``"best"`` is the highest mean AUROC (the smallest C among equals), ``"1se"`` the smallest C
+        within one standard error of it.
         """
         best = int(np.argmax(self.mean))
         if rule == "best":
@@ -64,17 +53,9 @@ class CrossValidation:
 
 
 def assign_folds(
-    y: np.ndarray,
-    groups: Sequence[object] | np.ndarray | None,
-    *,
-    n_folds: int,
-    seed: int | None,
+    y: np.ndarray, groups: Sequence[object] | np.ndarray | None, *, n_folds: int, seed: int | None
 ) -> np.ndarray:
-    """The fold that holds out each example; whole groups only, classes kept in balance.
-
-    Raises:
-        HlensError: Fewer groups (or examples of a class) than folds, or a fold without one class.
-    """
+    """The fold that holds out each example; whole groups only, classes kept in balance."""
     if n_folds < 2:
         raise HlensError(f"cv={n_folds} folds; cross-validation needs at least 2")
     rarest = int(min(np.sum(y == 0), np.sum(y == 1)))
@@ -88,19 +69,17 @@ def assign_folds(
     if groups is None:
         splits = StratifiedKFold(n_folds, **shuffle).split(blank, y)
     else:
-        _, codes = np.unique(np.asarray(groups), return_inverse=True)
-        n_groups = int(codes.max()) + 1
-        if n_groups < n_folds:
+        names, codes = np.unique(np.asarray(groups), return_inverse=True)
+        if len(names) < n_folds:
             raise HlensError(
-                f"{n_groups} groups are fewer than the {n_folds} folds, and a group is never "
+                f"{len(names)} groups are fewer than the {n_folds} folds, and a group is never "
                 "split; give more groups or a smaller cv"
             )
         splits = StratifiedGroupKFold(n_folds, **shuffle).split(blank, y, codes)
     fold = np.empty(len(y), dtype=np.int64)
     for k, (_, held_out) in enumerate(splits):
         fold[held_out] = k
-    for k in range(n_folds):
-        if len(np.unique(y[fold == k])) < 2 or len(np.unique(y[fold != k])) < 2:
+        if len(np.unique(y[held_out])) < 2:
             raise HlensError(
                 f"fold {k} of {n_folds} by group has one class only; give more groups of both "
                 "classes or a smaller cv"
@@ -131,15 +110,16 @@ def cross_validate_many(
     """Several cross-validations over one matrix, all of them in lockstep."""
     masks, schedules = [], []
     for fold, C in zip(folds, grids, strict=True):
-        inside = fold >= 0
-        masks += [*(inside & (fold != k) for k in range(int(fold.max()) + 1)), inside]
-        schedules += [at_C(C)] * (int(fold.max()) + 2)
+        # The number after the last fold holds nobody out: that solution is on everyone.
+        held_out = range(int(fold.max()) + 2)
+        masks += [(fold >= 0) & (fold != k) for k in held_out]
+        schedules += [at_C(C)] * len(held_out)
     solved = iter(training.solve(np.stack(masks), schedules))
     results = []
     for fold, C in zip(folds, grids, strict=True):
-        paths = [next(solved) for _ in range(int(fold.max()) + 2)]  # the last is on everyone
+        paths = [next(solved) for _ in range(int(fold.max()) + 2)]
         length = min(len(path) for path in paths)
-        *of_folds, on_everyone = [path[:length] for path in paths]
+        *of_folds, on_everyone = (path[:length] for path in paths)
         scores = np.full((length, len(fold)), np.nan)
         for k, path in enumerate(of_folds):
             held_out = np.flatnonzero(fold == k)

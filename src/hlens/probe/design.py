@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.probe.resources import empty, one_thread
+from hlens.probe.resources import blocks, empty, one_thread
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -30,8 +30,7 @@ CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 27}
 class Design:
     """A matrix ``[feature, example]`` of any float type, on any device, in memory or mapped.
 
-    float64 is multiplied in float64, everything else in float32; half precision is widened one
-    chunk at a time.
+    float64 is multiplied in float64, everything else in float32.
     """
 
     def __init__(self, matrix: Tensor, threads: int | None = None) -> None:
@@ -39,21 +38,17 @@ class Design:
             raise HlensError(f"the matrix is {matrix.dtype}; expected floating point")
         self.matrix = matrix.detach()
         self.dtype = torch.float64 if matrix.dtype == torch.float64 else torch.float32
+        self.device = matrix.device
         self.n_features, self.n_examples = matrix.shape
         self.threads = min(threads or torch.get_num_threads(), os.cpu_count() or 1)
         self._pool: ThreadPoolExecutor | None = None
         self._buffers = local()
 
     @property
-    def device(self) -> torch.device:
-        return self.matrix.device
-
-    @property
     def chunks(self) -> list[slice]:
         """Features of each chunk; a function of the shape alone."""
         size = CHUNK_ELEMENTS.get(self.device.type, 1 << 21)
-        rows = max(1, size // max(1, self.n_examples))
-        return [slice(i, min(i + rows, self.n_features)) for i in range(0, self.n_features, rows)]
+        return blocks(self.n_features, max(1, size // max(1, self.n_examples)))
 
     @contextmanager
     def thread_pool(self) -> Iterator[None]:
@@ -82,13 +77,9 @@ class Design:
 
         A chunk is valid only while `work` runs: the next may be written over it.
         """
-
-        def widen_and_work(features: slice) -> T:
-            return work(features, self._widen(features))
-
         if self.device.type != "cpu":
-            return [widen_and_work(features) for features in self.chunks]
-        return self.map(widen_and_work, self.chunks)
+            return [work(features, self._widen(features)) for features in self.chunks]
+        return self.map(lambda features: work(features, self._widen(features)), self.chunks)
 
     def _widen(self, features: slice) -> Tensor:
         """A chunk in the dtype of the products.
@@ -131,11 +122,11 @@ class Design:
         target = torch.from_numpy(out)
         everyone = examples is None or np.array_equal(examples, np.arange(self.n_examples))
         columns = None if everyone else torch.from_numpy(examples)
-        for start in range(0, len(features), GATHER):  # without a second copy of all of them
-            part = torch.from_numpy(features[start : start + GATHER]).to(self.device)
+        for block in blocks(len(features), GATHER):  # without a second copy of all of them
+            part = torch.from_numpy(features[block]).to(self.device)
             rows = self.buffer("gathered", (len(part), self.n_examples), self.matrix.dtype)
             rows = torch.index_select(self.matrix, 0, part, out=rows).cpu()
-            target[start : start + GATHER] = rows if columns is None else rows[:, columns]
+            target[block] = rows if columns is None else rows[:, columns]
         return out
 
     def variance(self, weights: Tensor) -> Tensor:
@@ -151,7 +142,7 @@ class Design:
         return torch.cat(self.map_chunks(weighted_variance), dim=1)
 
     def raise_overflow(self) -> None:
-        """Raise `HlensError`: name the entry that is NaN or infinite, or blame the products."""
+        """Name the entry that is NaN or infinite, or blame the products."""
         self.check_finite()
         raise HlensError("the products of the features overflow; divide them by a constant first")
 

@@ -45,7 +45,6 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             the penalty of each by its standard deviation, as if it were standardised, ``"layer"``
             by its layer's root mean variance. Weights are always in the units of the data.
         class_weight: None, ``"balanced"``, or a weight for each class.
-        fit_intercept: Whether there is an intercept.
         solver: ``"exact"``, or ``"liblinear"``: scikit-learn's, which penalises the intercept too,
             as the paper's code does (seeded; copies to float64; L1 or L2 without mixing).
         cv: Number of folds; whole groups, classes in balance.
@@ -129,16 +128,13 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> "SparseProbe":
-        """Fit to examples.
+        """Fit to examples with two kinds of label.
 
         Args:
             X: ``[example, feature]``; the transpose of a neuron-major matrix is read in place.
-            y: Two kinds of label.
+            y: Label of each example.
             sample_weight: Weight of each example.
             groups: What cross-validation must not split, for ``C="cv"``.
-
-        Returns:
-            The fitted probe.
 
         Raises:
             HlensError: NaN or infinity (which example, which neuron), one class, more than two
@@ -218,8 +214,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The likelier label of each example."""
-        positive = self.decision_function(X) > 0
-        return self.classes_[positive.astype(int)]
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probability of each class by the logistic link, ``[example, 2]``."""

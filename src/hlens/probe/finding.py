@@ -15,10 +15,7 @@ from hlens.types import Contributions, Detector
 
 
 def find(
-    data: Contributions,
-    probe: SparseProbe | None = None,
-    *,
-    calibration: Method | None = "platt",
+    data: Contributions, probe: SparseProbe | None = None, *, calibration: Method | None = "platt"
 ) -> Detector:
     """Find the neurons whose contributions tell hallucinations from true answers.
 
@@ -93,10 +90,9 @@ def out_of_fold_scores(
         return cross_validate(training, fold, np.array([probe.C_]))[0].scores[0]
     scores = np.empty(len(labels))
     for k in range(int(fold.max()) + 1):
-        rest = torch.from_numpy(np.flatnonzero(fold != k))
-        held_out = torch.from_numpy(np.flatnonzero(fold == k))
-        fitted = copy_unfitted(probe).fit(X[rest], labels[rest])
-        scores[held_out] = fitted.decision_function(X[held_out])
+        rest = fold != k
+        fitted = copy_unfitted(probe).fit(X[torch.from_numpy(rest)], labels[rest])
+        scores[~rest] = fitted.decision_function(X[torch.from_numpy(~rest)])
     return scores
 
 
@@ -130,10 +126,7 @@ def summarise_fit(probe: SparseProbe, data: Contributions, auroc: np.ndarray) ->
         "cv_auroc": float(auroc.mean()),
         "cv_auroc_se": float(auroc.std()) / max(1, probe.cv - 1) ** 0.5,
         "folds": probe.cv,
-        "solver": probe.solver,
-        "penalty": probe.penalty,
-        "l1_ratio": probe.l1_ratio,
-        "scale": probe.scale,
+        **{name: getattr(probe, name) for name in ("solver", "penalty", "l1_ratio", "scale")},
         "class_weight": "given" if isinstance(probe.class_weight, Mapping) else probe.class_weight,
         "seed": probe.random_state or 0,
     }

@@ -19,11 +19,7 @@ def entropy(q: np.ndarray) -> np.ndarray:
 
 
 def null_probability(share: np.ndarray, *, intercept: bool) -> np.ndarray:
-    """Probability where every weight is zero, for each weighted share of positive labels.
-
-    Raises:
-        HlensError: The labels are of one class.
-    """
+    """Probability where every weight is zero, for each weighted share of positive labels."""
     if not intercept:
         return np.full(len(share), 0.5)
     if not ((share > 0) & (share < 1)).all():

@@ -13,15 +13,13 @@ from hlens.probe.quadratic import Factor, Quadratic, product
 BORDER = 6  # a factor is bordered for changes of at most one in so many coordinates
 ROUNDS = 12  # of pivoting; in the second half coordinates only leave, so none can cycle
 SETTLED = {"float64": 1e-8, "float32": 1e-5}  # of the L1 penalty: a slope that counts as zero
+RIDGE = {"float64": 1e-9, "float32": 1e-6}  # added to the unit diagonal, for duplicated features
 
 
 def minimise(
     model: Quadratic, gradient: np.ndarray, *, w: np.ndarray, l1: np.ndarray
 ) -> np.ndarray:
-    """The step that minimises the model with its L1 term.
-
-    `gradient` (of the smooth part), `w` and `l1` are over the features of the model.
-    """
+    """The step that minimises the model with its L1 term; `gradient` is of the smooth part."""
     g, v, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
     step, settled = _pivot(model, g, v, penalty)
     if not settled:
@@ -66,8 +64,7 @@ def feature_sign_search(
     """The step to the minimum by feature-sign search (Lee et al. 2006), from a given step.
 
     One coordinate is freed at a time, that of the steepest slope beyond its penalty; each move goes
-    to the minimum over the free ones or to the best zero crossing before it, so every move
-    descends.
+    to the minimum over the free ones or to the best zero crossing before it: it descends.
     """
     u = v + step
     u[np.abs(u) < 1e-14 * np.abs(v)] = 0.0  # rounding of v - v: not a weight
@@ -87,8 +84,8 @@ def feature_sign_search(
         moved = _best_move(
             H[np.ix_(chosen, chosen)],
             u[chosen],
-            signed_slope=(slope + penalty * sign)[chosen],
             slope=slope[chosen],
+            sign=sign[chosen],
             penalty=penalty[chosen],
         )
         stuck = moved is None
@@ -100,15 +97,10 @@ def feature_sign_search(
 
 
 def _best_move(
-    H: np.ndarray,
-    u: np.ndarray,
-    *,
-    signed_slope: np.ndarray,
-    slope: np.ndarray,
-    penalty: np.ndarray,
+    H: np.ndarray, u: np.ndarray, *, slope: np.ndarray, sign: np.ndarray, penalty: np.ndarray
 ) -> np.ndarray | None:
     """The best of the minimum over the free coordinates and the zero crossings before it."""
-    d = -_solve_factor(factorise(H, np.arange(len(H))), signed_slope)
+    d = -_solve_factor(factorise(H, np.arange(len(H))), slope + penalty * sign)
     bend = float(d @ product(H, d))
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = np.where(u * d < 0, -u / d, np.inf)
@@ -163,7 +155,7 @@ def solve_bordered(
     B[gone, n_new + np.arange(len(gone))] = 1.0
     C = np.zeros((B.shape[1], B.shape[1]), dtype=H.dtype)
     C[:n_new, :n_new] = H[np.ix_(new, new)]
-    C[np.arange(n_new), np.arange(n_new)] += _ridge(H)  # as in the factor: duplicated features
+    C[np.arange(n_new), np.arange(n_new)] += RIDGE[H.dtype.name]  # as in the factor
     r = right[old].astype(H.dtype)
     out = np.zeros(len(H))
     if B.shape[1]:
@@ -178,14 +170,9 @@ def solve_bordered(
     return out
 
 
-def _ridge(H: np.ndarray) -> float:
-    """What is added to the diagonal (of ones), so that duplicated features can be factorised."""
-    return 1e-9 if H.dtype == np.float64 else 1e-6
-
-
 def factorise(H: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Cholesky factor (lower) at some positions, with the smallest ridge that makes it definite."""
-    ridge = _ridge(H)
+    ridge = RIDGE[H.dtype.name]
     while True:
         part = H.copy() if len(positions) == len(H) else H[np.ix_(positions, positions)]
         part[np.diag_indices_from(part)] += ridge

@@ -55,12 +55,9 @@ class Point:
 
 @dataclass(eq=False)
 class CurvatureCache:
-    """Curvature that is kept from one penalty to the next.
+    """Curvature that is kept from one penalty to the next."""
 
-    It must hold the only reference: a new model is built when the old one has left memory.
-    """
-
-    model: Quadratic | None = None
+    model: Quadratic | None = None  # the only reference: it leaves memory before the next is built
     buffer: np.ndarray | None = None  # memory for that of many features, however many they become
 
 
@@ -85,8 +82,8 @@ def solve(
         # where the objective is of second, still can: go on only while it shrinks.
         if point.gap <= tolerance or (below_rounding and point.gap > 0.5 * previous_gap):
             break
-        # Building curvature is the cost of a step: keep it while it serves. The first step at a new
-        # penalty may well widen the gap, which says nothing about the curvature.
+        # Curvature is the cost of a step: keep it while it serves. The first step at a new penalty
+        # may well widen the gap, which says nothing about the curvature.
         slow = iteration > 1 and point.gap > REUSE * previous_gap
         if cache.model is not None and (slow or _drift(cache.model, point.h) > DRIFT):
             cache.model = None
@@ -102,20 +99,17 @@ def solve(
 
 def evaluate(problem: Subproblem, w: np.ndarray, b: float, z: np.ndarray) -> Point:
     """The point at some weights and log-odds, with its duality gap."""
-    if problem.intercept:
-        # Exact at every point: residuals then sum to zero, as the dual demands.
-        shift = best_intercept(z, problem.y, problem.a)
+    y, a = problem.y, problem.a
+    if problem.intercept:  # exact at every point: residuals then sum to zero, as the dual demands
+        shift = best_intercept(z, y, a)
         z, b = z + shift, b + shift
     p = expit(z)
-    if problem.intercept:
-        residual = balanced_residual(p, problem.y, problem.a)  # and to the last digit
-    else:
-        residual = problem.a * (p - problem.y)
+    residual = balanced_residual(p, y, a) if problem.intercept else a * (p - y)
     gradient = problem.X.dot(residual)
-    loss = float(problem.a @ logloss(z, problem.y))
+    loss = float(a @ logloss(z, y))
     objective = loss + float(problem.l1 @ np.abs(w) + 0.5 * problem.l2 @ (w * w))
     gap = objective - _dual(problem, residual, gradient)
-    return Point(w, b, z, problem.a * p * (1.0 - p), residual, gradient, loss, objective, gap)
+    return Point(w, b, z, a * p * (1.0 - p), residual, gradient, loss, objective, gap)
 
 
 def _dual(problem: Subproblem, residual: np.ndarray, gradient: np.ndarray) -> float:
@@ -123,9 +117,7 @@ def _dual(problem: Subproblem, residual: np.ndarray, gradient: np.ndarray) -> fl
     size, l1, l2 = np.abs(gradient), problem.l1, problem.l2
     ridge = l2 > 0
     beyond = size[~ridge] > l1[~ridge]
-    shrink = 1.0
-    if beyond.any():
-        shrink = float((l1[~ridge][beyond] / size[~ridge][beyond]).min())
+    shrink = float((l1[~ridge][beyond] / size[~ridge][beyond]).min(initial=1.0))
     excess = np.maximum(size[ridge] * shrink - l1[ridge], 0.0)
     inside = entropy(problem.y + shrink * residual / problem.a)
     return float(problem.a @ inside - 0.5 * np.sum(excess * excess / l2[ridge]))

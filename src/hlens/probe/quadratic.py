@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hlens.probe.centred_rows import CentredRows
-from hlens.probe.resources import empty
+from hlens.probe.resources import blocks, empty
 
 FLOAT64_UP_TO = 128  # features that are factorised in float64: it is cheap
 TILE = 128  # features that are multiplied at a time: bounds memory
@@ -79,7 +79,7 @@ def _multiply_tiles(
     Tile by tile: all scaled features at once would be another copy of the working set.
     """
     cross, dtype = np.empty(len(features)), H.dtype
-    tiles = [slice(i, min(i + TILE, len(features))) for i in range(0, len(features), TILE)]
+    tiles = blocks(len(features), TILE)
     for i, tile in enumerate(tiles):
         S = X.scaled(features[tile], root, dtype)
         cross[tile] = product(S, root)
@@ -91,12 +91,7 @@ def _multiply_tiles(
 
 
 def extend_quadratic(
-    model: Quadratic,
-    X: CentredRows,
-    features: np.ndarray,
-    *,
-    l2: np.ndarray,
-    intercept: bool,
+    model: Quadratic, X: CentredRows, features: np.ndarray, *, l2: np.ndarray, intercept: bool
 ) -> Quadratic:
     """The same model over further features as well, at the curvature that it was built with.
 
@@ -111,8 +106,7 @@ def extend_quadratic(
         buffer = empty((len(every), len(every)), model.H.dtype)
         buffer[:n_old, :n_old] = model.H
     H = buffer[: len(every), : len(every)]
-    for start in range(0, len(every), TILE):
-        tile = slice(start, start + TILE)
+    for tile in blocks(len(every), TILE):
         H[n_old:, tile] = S @ X.scaled(every[tile], root, model.H.dtype, buffer="left").T
     # The new rows go through the same changes of coordinates as the old ones did.
     response = np.concatenate([model.intercept_response, np.zeros(len(new))])
@@ -136,8 +130,7 @@ def _inverse_root(diagonal: np.ndarray) -> np.ndarray:
 
 
 def _add_outer(H: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
-    for start in range(0, len(H), TILE):  # np.outer at once would be a second H
-        tile = slice(start, start + TILE)
+    for tile in blocks(len(H), TILE):  # np.outer at once would be a second H
         H[tile] += np.outer(left[tile].astype(H.dtype), right.astype(H.dtype))
 
 

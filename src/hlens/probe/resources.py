@@ -39,3 +39,8 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if size < MAPPED_FROM:
         return np.empty(shape, dtype=dtype)
     return np.frombuffer(mmap.mmap(-1, size), dtype=dtype).reshape(shape)
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """Slices of at most `size` that cover ``range(n)``."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hlens.probe import loss
 from hlens.probe.design import Design
+from hlens.probe.resources import blocks
 from hlens.probe.solution import ConvergenceError, Options, Schedule, Solution
 
 
@@ -29,13 +30,11 @@ def solve_many(
     options: Options,
     factors: Tensor | None = None,
 ) -> list[list[Solution]]:
-    """The L2 counterpart of `hlens.probe.solver.solve_many`; same arguments and results.
+    """The L2 counterpart of `hlens.probe.solver.solve_many`.
 
-    ``penalty_max`` is the mean squared length of the centred examples: from there the penalty
-    holds the weights close to zero.
+    ``penalty_max`` is the mean squared length of the centred examples.
     """
-    paths = []
-    gram: Gram | None = None
+    paths, gram = [], None
     with design.thread_pool():
         for i, row in enumerate(weights):
             if gram is None or factors is not None:
@@ -69,11 +68,10 @@ def compute_gram(design: Design, factor: Tensor | None, *, centred: bool) -> Gra
         return (moved.T @ moved).cpu().double(), centre.cpu()
 
     K = torch.zeros(design.n_examples, design.n_examples, dtype=torch.float64)
-    centres = []
-    chunks = design.chunks
+    centres, chunks = [], design.chunks
     # A few chunks at a time, summed in order: bounded memory, the same sum for any threads.
-    for start in range(0, len(chunks), 4):
-        for product, centre in design.map(chunk_products, chunks[start : start + 4]):
+    for few in blocks(len(chunks), 4):
+        for product, centre in design.map(chunk_products, chunks[few]):
             K += product
             centres.append(centre)
     if not bool(torch.isfinite(K).all()):
@@ -148,7 +146,6 @@ def _solve(
             ones = root * linalg.cho_solve(factor, root, check_finite=False)
             new_b = float(u.sum() / ones.sum())
             u = u - new_b * ones
-
         # A full step overshoots far from the minimum: halve it until the objective does not rise.
         d, db = u - alpha, new_b - b
         Kd, length = K @ d, 1.0

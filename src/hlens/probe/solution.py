@@ -19,30 +19,17 @@ class ConvergenceError(HlensError):
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """One solved problem at one penalty.
+    """One solved problem at one penalty; penalty and objective are those of the mean loss."""
 
-    Attributes:
-        penalty: lambda, in the mean-loss normalisation.
-        penalty_max: The smallest lambda at which every weight is zero.
-        features: Features of nonzero weight, ascending.
-        values: Their weights, in the units of the matrix.
-        bias: Intercept.
-        gap: Duality gap over the null objective (the objective of the intercept alone).
-        objective: Objective, in the mean-loss normalisation.
-        explained: Share of the null deviance that it explains; near 1 the training examples are
-            all but separated.
-        rounds: Rounds until this certificate.
-    """
-
-    penalty: float
-    penalty_max: float
-    features: np.ndarray
-    values: np.ndarray
-    bias: float
-    gap: float
+    penalty: float  # lambda
+    penalty_max: float  # the smallest lambda at which every weight is zero
+    features: np.ndarray  # those of nonzero weight, ascending
+    values: np.ndarray  # their weights, in the units of the matrix
+    bias: float  # intercept
+    gap: float  # duality gap over the null objective (the objective of the intercept alone)
     objective: float
-    explained: float = float("nan")
-    rounds: int = 1
+    explained: float = float("nan")  # share of the null deviance
+    rounds: int = 1  # until this certificate
 
     @property
     def ratio(self) -> float:
@@ -63,5 +50,5 @@ class Options:
     # A path ends with its first wanted solution of more features than `max_selected`, or that
     # explains more than `explained` of the null deviance: from there the examples are all but
     # separated, and weights only grow.
-    max_selected: int | None = None
+    max_selected: int | float = float("inf")
     explained: float = 0.999

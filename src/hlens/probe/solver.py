@@ -29,22 +29,10 @@ def solve_many(
     options: Options,
     factors: Tensor | None = None,
 ) -> list[list[Solution]]:
-    """Solve every problem along its schedule of penalties.
+    """The wanted solutions of each problem, in the order of its schedule.
 
-    Args:
-        design: The matrix.
-        y: Labels, 0 or 1, ``[example]``.
-        weights: Sample weights of each problem, ``[problem, example]``; 0 = held out.
-        schedule: Penalties of each problem; one for all, or one a problem.
-        options: How to solve.
-        factors: Penalty factors, ``[problem, feature]``; infinite where a feature must stay out.
-
-    Returns:
-        For each problem its wanted solutions, in the order of its schedule.
-
-    Raises:
-        HlensError: NaN or infinity in the matrix; one class only.
-        ConvergenceError: A gap above ``options.tol`` at the round limit.
+    `weights` (0 = held out) are ``[problem, example]``, penalty `factors` ``[problem, feature]``:
+    infinite where a feature must stay out. One `schedule` is for all problems.
     """
     with design.thread_pool():
         schedules = [schedule] * len(weights) if callable(schedule) else schedule
@@ -54,8 +42,7 @@ def solve_many(
             if not pending:
                 break
             _round(design, problems, pending, factors)
-        behind = [problem for problem in problems if problem.pending]
-        if behind:
+        if behind := [problem for problem in problems if problem.pending]:
             ratio = behind[0].penalties[behind[0].pending[0]] / behind[0].penalty_max
             raise ConvergenceError(
                 f"{len(behind)} of {len(problems)} problems are not solved to a duality gap of "

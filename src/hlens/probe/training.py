@@ -16,7 +16,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.probe import ridge, solver
 from hlens.probe.design import Design
-from hlens.probe.resources import one_thread
+from hlens.probe.resources import blocks, one_thread
 from hlens.probe.solution import Options, Schedule, Solution
 
 CONTINUATION = 0.6  # lambda shrinks to no less than this share from one waypoint to the next
@@ -46,16 +46,13 @@ class TrainingSet:
         base = masks * self.sample_weight
         if self.class_weight is None:
             return base
-        positive = (base * self.y).sum(axis=1)
-        negative = base.sum(axis=1) - positive
-        if self.class_weight == "balanced":
-            half = (positive + negative) / 2
-            with np.errstate(divide="ignore", invalid="ignore"):
-                cost = np.stack([half / negative, half / positive])
-            cost = np.nan_to_num(cost, nan=0.0, posinf=0.0)
-        else:
-            cost = np.array(self.class_weight, dtype=float)[:, None]
-        return base * np.where(self.y == 1, cost[1][:, None], cost[0][:, None])
+        if self.class_weight != "balanced":
+            return base * np.where(self.y == 1, self.class_weight[1], self.class_weight[0])
+        positive = (base * self.y).sum(axis=1, keepdims=True)
+        negative = base.sum(axis=1, keepdims=True) - positive
+        own = np.where(self.y == 1, positive, negative)
+        # A class without an example has no cost, instead of 0 / 0.
+        return base * ((positive + negative) / 2 / np.where(own > 0, own, np.inf))
 
     def penalty_factors(self, masks: np.ndarray) -> Tensor | None:
         """Penalty factor of each feature, from the examples of each problem alone."""
@@ -83,12 +80,12 @@ class TrainingSet:
         masks: np.ndarray,
         schedule: Schedule | Sequence[Schedule],
         *,
-        max_selected: int | None = None,
+        max_selected: int | float = float("inf"),
     ) -> list[list[Solution]]:
         """Solve one problem for each row of `masks` along a schedule, or each along its own.
 
         A path may be shorter than its schedule: it ends with the first solution that explains
-        the deviance, or that selects more than `max_selected`. Its first point is always there.
+        the deviance, or that selects more than `max_selected`.
         """
         solve_many = ridge.solve_many if self.penalty == "l2" else solver.solve_many
         paths = solve_many(
@@ -137,14 +134,12 @@ def at_C(C: float | np.ndarray) -> Schedule:
 
     def schedule(top: float, total: float) -> tuple[np.ndarray, np.ndarray]:
         wanted = 1.0 / (grid * total)
-        first = float(wanted[0])
-        steps = 0
+        first, way = float(wanted[0]), np.empty(0)
         if 0 < first < top:
-            steps = int(np.floor(np.log(first / top) / np.log(CONTINUATION)))
-        way = (
-            top * (first / top) ** (np.arange(1, steps + 1) / (steps + 1)) if steps else wanted[:0]
-        )
-        return np.r_[way, wanted], np.r_[np.zeros(steps, bool), np.ones(len(wanted), bool)]
+            steps = int(np.log(first / top) / np.log(CONTINUATION))
+            way = top * (first / top) ** (np.arange(1, steps + 1) / (steps + 1))
+        penalties = np.r_[way, wanted]
+        return penalties, np.arange(len(penalties)) >= len(way)
 
     return schedule
 
@@ -156,14 +151,7 @@ def at_ratios(ratios: np.ndarray, wanted: np.ndarray | None = None) -> Schedule:
 
 
 def nearest_count(training: TrainingSet, n_neurons: int) -> Solution:
-    """The sparsest solution with at least `n_neurons` selected; exactly that many as a rule.
-
-    The number of selected features need not take every value, as two may enter together; then
-    the next larger number is taken.
-
-    Raises:
-        HlensError: The count is not positive, or no penalty selects that many.
-    """
+    """The sparsest solution with at least `n_neurons` selected; more where two enter together."""
     if training.penalty == "l2":
         raise HlensError("an L2 probe selects every neuron; n_neurons needs penalty='l1'")
     if n_neurons < 1:
@@ -209,9 +197,7 @@ def solve_liblinear(training: TrainingSet, C: float, *, seed: int) -> Solution:
     """
     training.design.check_finite()
     factors = training.penalty_factors(training.everyone)
-    shrink = np.ones(training.design.n_features)
-    if factors is not None:
-        shrink = 1.0 / factors[0].double().cpu().numpy()
+    shrink = 1.0 if factors is None else 1.0 / factors[0].double().cpu().numpy()
     intercept = training.options.fit_intercept
     model = LogisticRegression(
         C=C, solver="liblinear", max_iter=1000, fit_intercept=intercept, random_state=seed
@@ -240,7 +226,6 @@ def decision_scores(design: Design, path: Sequence[Solution], examples: np.ndarr
         row[np.searchsorted(features, s.features)] = s.values
     total = np.zeros((len(path), len(examples)))
     with one_thread():
-        for start in range(0, len(features), DECISION_BLOCK):
-            block = slice(start, start + DECISION_BLOCK)
+        for block in blocks(len(features), DECISION_BLOCK):
             total += weights[:, block] @ design.gather(features[block], examples)
     return total + bias

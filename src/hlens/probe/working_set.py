@@ -13,7 +13,7 @@ The steps of a round, in the order in which `hlens.probe.solver` calls them:
 Wanted penalties end with a certificate; waypoints are only solved on the working set.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class Trial:
     b: float  # intercept of features that are not centred
     scores: np.ndarray  # of each feature of the working set
     point: newton.Point
+    explained: float  # share of the null deviance
 
     @property
     def selected(self) -> np.ndarray:
@@ -114,12 +115,11 @@ class Problem:
         """Solve the next penalties on the working set, each from the one before."""
         # Centred features are nearly orthogonal to the intercept: eliminating it (`quadratic`)
         # then cancels few digits, which float32 could not spare.
-        X = CentredRows(
-            self.design.gather(self.features, self.examples), np.zeros(len(self.features))
-        )
-        mean = X.dot(self.weights) if self.options.fit_intercept else X.centre
-        X = replace(X, centre=mean)
-        v = np.ones(len(X))
+        matrix, v = self.design.gather(self.features, self.examples), np.ones(len(self.features))
+        mean = np.zeros(len(matrix))
+        if self.options.fit_intercept:
+            mean = CentredRows(matrix, mean).dot(self.weights)
+        X = CentredRows(matrix, mean)
         if self.factors is not None:
             index = torch.from_numpy(self.features).to(self.factors.device)
             v = self.factors[index].double().cpu().numpy()
@@ -147,16 +147,14 @@ class Problem:
             point = newton.solve(subproblem, w, b, tolerance=tolerance, cache=cache)
             w, b = point.w, point.b
             scores = np.abs(point.gradient) / v
-            trial = Trial(k, self.features, b - float(w @ mean), scores, point)
+            explained = 1.0 - point.loss / self.null_objective
+            trial = Trial(k, self.features, b - float(w @ mean), scores, point, explained)
             self.trials.append(trial)
             if self._ends_path(trial):
                 break
 
     def trials_to_certify(self) -> list[Trial]:
-        """The trials that the pass must see; the other waypoints are done.
-
-        These are the wanted ones, and the last: screening goes on from there.
-        """
+        """The wanted trials, and the last: screening goes on from there. The others are done."""
         *before, last = self.trials
         for trial in before:
             if not self.wanted[trial.index]:
@@ -200,19 +198,18 @@ class Problem:
     def grow(self) -> None:
         """Make the next working set: what was selected, what was missing, what may soon enter."""
         failed = {trial.index: trial for trial in self.trials if trial.index not in self.done}
-        certified = len(self.trials) - len(failed)
         n_features = self.design.n_features
         most = max(len(trial.selected) for trial in self.trials)
         # A pass costs about n_features, a solve that fails the square of the selected: look far
         # ahead only where failing is cheap.
-        cheap = most**2 < 2 * n_features
-        look_ahead = self.options.look_ahead
-        self.ahead = look_ahead if cheap else min(look_ahead, certified + 1)
+        self.ahead = self.options.look_ahead
+        if most**2 >= 2 * n_features:
+            self.ahead = min(self.ahead, len(self.trials) - len(failed) + 1)
         if failed and not any(len(part) for part in self.violations):
             self.precision *= 0.1  # no feature was missing: the working set was solved too roughly
         # However much later the next attempt comes, it starts where the failed one ended.
-        self.failed |= failed
-        self.failed = {k: trial for k, trial in self.failed.items() if k not in self.done}
+        starts = self.failed | failed
+        self.failed = {k: trial for k, trial in starts.items() if k not in self.done}
         share = int(max(MAX_SHARE * n_features, MIN_WIDTH * most))
         growth = max(MIN_GROWTH, min(WIDTH * most, share))
         parts = [trial.selected for trial in (*self.trials, *self.failed.values())]
@@ -221,9 +218,8 @@ class Problem:
             # Nothing leaves before a certificate: features that enter and leave in turn would
             # keep the rounds going for ever.
             parts.append(self.features)
-        features = np.unique(np.concatenate(parts))
-        self.features = features
-        self.w, self.b = self.trials[-1].start(features), self.trials[-1].b
+        self.features = np.unique(np.concatenate(parts))
+        self.w, self.b = self.trials[-1].start(self.features), self.trials[-1].b
         self.trials, self.violations = [], []
 
     def _dual(self, trial: Trial, scores: np.ndarray) -> float:
@@ -241,15 +237,9 @@ class Problem:
 
     def _ends_path(self, trial: Trial) -> bool:
         """Whether the path goes no further than this wanted solution."""
-        if not self.wanted[trial.index]:
-            return False
-        limit = self.options.max_selected
-        if limit is not None and len(trial.selected) > limit:
-            return True
-        return self._explained(trial) > self.options.explained
-
-    def _explained(self, trial: Trial) -> float:
-        return 1.0 - trial.point.loss / self.null_objective
+        crowded = len(trial.selected) > self.options.max_selected
+        explained = trial.explained > self.options.explained
+        return bool(self.wanted[trial.index]) and (crowded or explained)
 
     def _solution(self, trial: Trial, gap: float) -> Solution:
         return Solution(
@@ -260,7 +250,7 @@ class Problem:
             bias=trial.b,
             gap=max(gap, 0.0),
             objective=trial.point.objective,
-            explained=self._explained(trial),
+            explained=trial.explained,
             rounds=self.rounds,
         )
 

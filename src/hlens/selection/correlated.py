@@ -20,6 +20,7 @@ from hlens.types import Contributions, NeuronSet
 RIDGE = 1e-2  # on standardised neurons: keeps a separable fit finite
 
 
+@one_thread()
 def correlated_groups(
     data: Contributions, neurons: NeuronSet, *, min_correlation: float = 0.7
 ) -> pd.DataFrame:
@@ -54,11 +55,7 @@ def correlated_groups(
         )
     if not 0 < min_correlation <= 1:
         raise HlensError(f"min_correlation={min_correlation}; expected a number in (0, 1]")
-    with one_thread():
-        return _group(data, np.array([a * data.d_mlp + b for a, b in neurons]), min_correlation)
-
-
-def _group(data: Contributions, given: np.ndarray, min_correlation: float) -> pd.DataFrame:
+    given = np.array([layer * data.d_mlp + neuron for layer, neuron in neurons])
     design = Design(data.neuron_major)
     members = np.union1d(given, find_neighbours(design, given, min_correlation))
     Z = standardise(design.gather(members))
@@ -73,16 +70,15 @@ def _group(data: Contributions, given: np.ndarray, min_correlation: float) -> pd
     labels = data.labels.cpu().numpy().astype(float)
     is_given = np.isin(members, given)
     gain = gain_of_each(Z, np.empty((0, Z.shape[1])), labels)
-    representatives: dict[int, int] = {}
+    representatives = []
     for g in np.unique(group):
         candidates = np.flatnonzero((group == g) & is_given)
-        representatives[g] = int(candidates[np.argmax(gain[candidates])])
+        representatives.append(candidates[np.argmax(gain[candidates])])
 
     tables = []
-    ordered = sorted(representatives.items(), key=lambda item: members[item[1]])
-    for number, (g, representative) in enumerate(ordered):
-        own = np.flatnonzero(group == g)
-        others = Z[[i for h, i in representatives.items() if h != g]]
+    for number, representative in enumerate(sorted(representatives)):  # members are in order
+        own = np.flatnonzero(group == group[representative])
+        others = Z[[i for i in representatives if i != representative]]
         columns = {
             "group": number,
             "layer": members[own] // data.d_mlp,
@@ -152,8 +148,7 @@ def loss_without_each(rows: np.ndarray, base: np.ndarray, y: np.ndarray) -> np.n
 def fit_logistic(B: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logistic regression by Newton steps with a small ridge: weights, probabilities, Hessian."""
     w = np.zeros(len(B))
-    penalty = np.full(len(B), RIDGE)
-    penalty[0] = 0.0  # the intercept
+    penalty = RIDGE * (np.arange(len(B)) > 0)  # the intercept, first, has none
 
     def objective(w: np.ndarray) -> float:
         z = w @ B

@@ -38,12 +38,8 @@ def nested_scores(
 ) -> NestedScores:
     """Score every example by a probe whose fit, C included, did not see its group.
 
-    All outer and inner folds are solved in lockstep over the one matrix; nothing is copied.
-
-    Args:
-        data: Contributions of labelled examples.
-        probe: What to fit in each outer fold; ``SparseProbe(C="cv")`` when None.
-        folds: Outer folds.
+    All outer and inner folds (`folds` and ``probe.cv``) are solved in lockstep over the one matrix;
+    nothing is copied. The probe is ``SparseProbe(C="cv")`` when None.
 
     Raises:
         HlensError: Input that cannot be fitted, as in `hlens.find`; fewer groups than folds.
@@ -54,18 +50,16 @@ def nested_scores(
     y = training.y
     fold = assign_folds(y, groups, n_folds=folds, seed=probe.random_state)
     masks = np.stack([fold != k for k in range(folds)])
-    solutions: list[Solution] = []
-    C: list[float] = []
+    solutions, C = list[Solution](), list[float]()
     if probe.C == "cv" and probe.n_neurons is None:
         # C by inner folds of each outer training part, all in lockstep.
-        inner = []
-        for mask in masks:
-            inner.append(np.full(len(fold), -1))
-            inner[-1][mask] = assign_folds(
+        inner = np.full(masks.shape, -1)
+        for own, mask in zip(inner, masks, strict=True):
+            own[mask] = assign_folds(
                 y[mask], groups[mask], n_folds=probe.cv, seed=probe.random_state
             )
         grids = training.grid(int(probe.n_points), float(probe.path_ratio), masks=masks)
-        for validation, path in cross_validate_many(training, inner, list(grids)):
+        for validation, path in cross_validate_many(training, list(inner), list(grids)):
             chosen = validation.choose(probe.rule)
             solutions.append(path[chosen])
             C.append(float(validation.C[chosen]))

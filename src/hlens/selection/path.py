@@ -90,21 +90,13 @@ class Path:
         )
 
     def choose(self, rule: str = "best") -> int:
-        """Point chosen by grouped cross-validation: ``"best"`` or ``"1se"``.
-
-        Raises:
-            HlensError: The path was made without cross-validation, or the rule is unknown.
-        """
+        """Point chosen by grouped cross-validation, where there was one: ``"best"`` or ``"1se"``."""
         if self.cv is None:
             raise HlensError("this path has no cross-validation; make it with validate=True")
         return self.cv.choose(rule)
 
     def choose_count(self, n_neurons: int) -> int:
-        """First point that selects at least `n_neurons`.
-
-        Raises:
-            HlensError: No point selects that many.
-        """
+        """First point that selects at least `n_neurons`; an `HlensError` where none does."""
         enough = self.n_selected >= n_neurons
         if not enough.any():
             raise HlensError(
@@ -126,29 +118,25 @@ class Path:
     def table(self) -> pd.DataFrame:
         """One row for each neuron and C where its weight is not zero: C, layer, neuron, weight."""
         features = np.concatenate([s.features for s in self.solutions])
-        return pd.DataFrame(
-            {
-                "C": np.repeat(self.C, self.n_selected),
-                "layer": features // self.d_mlp,
-                "neuron": features % self.d_mlp,
-                "weight": np.concatenate([s.values for s in self.solutions]),
-            }
-        )
+        columns = {
+            "C": np.repeat(self.C, self.n_selected),
+            "layer": features // self.d_mlp,
+            "neuron": features % self.d_mlp,
+            "weight": np.concatenate([s.values for s in self.solutions]),
+        }
+        return pd.DataFrame(columns)
 
     def summary(self) -> pd.DataFrame:
         """One row for each C: lambda_ratio, n_selected, gap, and AUROC where validated."""
-        frame = pd.DataFrame(
-            {
-                "C": self.C,
-                "lambda_ratio": self.lambda_ratio,
-                "n_selected": self.n_selected,
-                "gap": self.gaps,
-            }
-        )
+        columns = {
+            "C": self.C,
+            "lambda_ratio": self.lambda_ratio,
+            "n_selected": self.n_selected,
+            "gap": self.gaps,
+        }
         if self.cv is not None:
-            frame["auroc"] = self.cv.mean
-            frame["auroc_se"] = self.cv.standard_error
-        return frame
+            columns |= {"auroc": self.cv.mean, "auroc_se": self.cv.standard_error}
+        return pd.DataFrame(columns)
 
 
 def path(
@@ -179,8 +167,7 @@ def path(
         grid = np.sort(np.asarray(C, dtype=float))
     cv = None
     if validate:
-        groups = np.asarray(data.groups)
-        fold = assign_folds(training.y, groups, n_folds=probe.cv, seed=probe.random_state)
+        fold = assign_folds(training.y, data.groups, n_folds=probe.cv, seed=probe.random_state)
         cv, solutions = cross_validate(training, fold, grid)
     else:
         solutions = training.solve(training.everyone, at_C(grid))[0]
@@ -201,11 +188,7 @@ def path(
 def training_set_of(
     data: Contributions, probe: SparseProbe | None
 ) -> tuple[TrainingSet, SparseProbe]:
-    """Contributions as a probe's training set, and the prepared copy of the probe.
-
-    Raises:
-        HlensError: The probe's solver has no path (liblinear).
-    """
+    """Contributions as a probe's training set, and the prepared copy of the probe."""
     probe = prepare_probe(SparseProbe() if probe is None else probe, data)
     if probe.solver != "exact":
         raise HlensError(f"solver={probe.solver!r} has no path; use solver='exact'")

@@ -61,16 +61,16 @@ class Stability:
     def table(self) -> pd.DataFrame:
         """One row for each neuron that was ever selected, the most frequent first."""
         layer, neuron = self.frequency.nonzero(as_tuple=True)
-        frame = pd.DataFrame(
-            {
-                "layer": layer.numpy(),
-                "neuron": neuron.numpy(),
-                "frequency": self.frequency[layer, neuron].numpy(),
-                "positive": self.positive[layer, neuron].numpy(),
-            }
-        )
+        columns = {
+            "layer": layer.numpy(),
+            "neuron": neuron.numpy(),
+            "frequency": self.frequency[layer, neuron].numpy(),
+            "positive": self.positive[layer, neuron].numpy(),
+        }
         order = ["frequency", "layer", "neuron"]
-        return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
+        return pd.DataFrame(columns).sort_values(
+            order, ascending=[False, True, True], ignore_index=True
+        )
 
 
 def stability(
@@ -166,11 +166,7 @@ def error_bound(
 def complementary_halves(
     groups: np.ndarray, y: np.ndarray, *, n_pairs: int, seed: int
 ) -> np.ndarray:
-    """Halves of the groups: rows 2i and 2i + 1 complement each other. ``[half, example]``.
-
-    Raises:
-        HlensError: Fewer than four groups, or halves without one of the classes.
-    """
+    """Halves of the groups: rows 2i and 2i + 1 complement each other. ``[half, example]``."""
     n_groups = int(groups.max()) + 1
     if n_groups < 4:
         raise HlensError(f"{n_groups} groups cannot be halved; give at least 4 groups")
@@ -196,9 +192,8 @@ def first_entered(path: list[Solution], *, q: int) -> Selected:
     """Neurons that enter before more than `q` have, and the last nonzero sign of each."""
     signs: dict[int, float] = {}
     for solution in path:
-        after = signs | dict(
-            zip(solution.features.tolist(), np.sign(solution.values).tolist(), strict=True)
-        )
+        own = zip(solution.features.tolist(), np.sign(solution.values).tolist(), strict=True)
+        after = signs | dict(own)
         if len(after) > q:
             break
         signs = after
@@ -209,21 +204,16 @@ def selection_frequencies(
     selected: list[Selected], n_features: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share of the half-samples that select each feature, and that do so with positive weight."""
-    total, positive = np.zeros(n_features), np.zeros(n_features)
-    for features, signs in selected:
-        total[features] += 1
-        positive[features[signs > 0]] += 1
+    features, signs = (np.concatenate(parts) for parts in zip(*selected, strict=True))
+    total = np.bincount(features, minlength=n_features)
+    positive = np.bincount(features[signs > 0], minlength=n_features)
     return total / len(selected), positive / len(selected)
 
 
 def shuffle_labels(
     y: np.ndarray, groups: np.ndarray, masks: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Labels shuffled by `permute_labels`, with both classes in every half.
-
-    Raises:
-        HlensError: No such shuffle in a hundred.
-    """
+    """Labels shuffled by `permute_labels`, with both classes in every half."""
     draw = np.random.default_rng(seed)
     for _ in range(100):
         shuffled = permute_labels(y, groups, draw)
@@ -236,9 +226,8 @@ def shuffle_labels(
 
 def permute_labels(y: np.ndarray, groups: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """Labels exchanged between groups of equal size, which keeps dependence inside a group."""
-    order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(groups))[:-1])
-    sizes = np.array([len(part) for part in members])
+    sizes = np.bincount(groups)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
     permuted = y.copy()
     for size in np.unique(sizes):
         same_size = np.flatnonzero(sizes == size)
