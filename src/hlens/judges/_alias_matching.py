@@ -18,24 +18,13 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hlens.judges._normal_words import Word
+from hlens.judges._normal_words import LISTS, Word
 
 Run = tuple[int, int]  # words [first, last) of a response
-_NEGATORS = (
-    "not no never isnt wasnt arent werent doesnt didnt dont cannot cant without nor neither unlike "
-    "except excluding wont wouldnt aint 不 非"
+NEGATORS, NEW_NAME, DIRECTIONS, DIVIDED, SCALES, UNHEDGED = (
+    frozenset(LISTS[name])
+    for name in ("negators", "new_name", "directions", "divided", "scales", "unhedged")
 )
-NEGATORS = frozenset(_NEGATORS.split())
-# Words that turn a name into another one; a direction does so for some names only ("South Korea" is
-# not Korea, but East Asia is in Asia).
-NEW_NAME = frozenset({"new", "papua", "equatorial", "non", "anti", "pre", "post", "ex", "vice"})
-DIRECTIONS = frozenset({"north", "south", "east", "west", "northern"})
-_DIVIDED = (
-    "korea dakota carolina virginia sudan germany ireland america pole yemen vietnam timor "
-    "macedonia africa"
-)
-DIVIDED = frozenset(_DIVIDED.split())
-SCALES = frozenset({"hundred", "thousand", "million", "billion", "trillion", "dozen"})
 JOINERS = "-‐‑–—"
 _CLAUSE = re.compile(r"[.,;:!?()\n]|\s[-–—]+\s|\bbut\b", re.IGNORECASE)
 _STOP = re.compile(r"[.!?;\n]")
@@ -52,7 +41,6 @@ _CERTAIN = re.compile(
     re.IGNORECASE,
 )
 _ALL_BUT = re.compile(r"\banything but(?: the| an?)?\W*$", re.IGNORECASE)
-_SAME = frozenset({"so", "more", "less", "about", "simply", "just", "also", "better", "sometimes"})
 
 
 @dataclass(frozen=True)
@@ -205,7 +193,7 @@ def _hedged(run: Run, context: _Context) -> str:
         gap = sorted((words[neighbour].start, words[neighbour].stop, start, stop))
         if other == neighbour and "/" not in context.text[gap[1] : gap[2]]:
             continue
-        if other in inside and other not in golds and words[other].key not in _SAME:
+        if other in inside and other not in golds and words[other].key not in UNHEDGED:
             return "hedged"
     items = re.split(r",\s+(?:or\s+|and\s+)?", context.text[begin:end].strip(" .!?"))
     is_list = len(items) >= 3 and all(len(item.split()) <= 3 for item in items)

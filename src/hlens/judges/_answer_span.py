@@ -7,7 +7,7 @@ and around the whole sentence where it does not, would reveal the label to a pro
 import re
 import unicodedata
 
-from hlens.judges._normal_words import split_words, word_keys
+from hlens.judges._normal_words import LISTS, split_words, word_keys
 
 _LEAD = re.compile(
     r"""
@@ -32,11 +32,7 @@ _ABBREVIATION = re.compile(
     r"|\b[^\W\d_]|\b(?:[^\W\d_]\.)+[^\W\d_])$",
     re.IGNORECASE,
 )
-_FILLER_WORDS = (
-    "is was are were be been being do does did in on at of to for by from with as that which who "
-    "it its this these those called known named and also has have had than"
-)
-_FILLER = frozenset(_FILLER_WORDS.split())
+_FILLER = frozenset(LISTS["filler"])
 
 
 def answer_span(text: str, question: str = "") -> tuple[int, int] | None:

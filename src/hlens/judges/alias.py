@@ -27,18 +27,13 @@ from hlens.judges._alias_matching import (
     offered_alternative,
 )
 from hlens.judges._answer_span import answer_span
-from hlens.judges._normal_words import Word, date_forms, split_words, word_keys
+from hlens.judges._normal_words import LISTS, Word, date_forms, split_words, word_keys
 from hlens.judges._refusal import refusal, refused
 from hlens.types import Judgement, Response, Verdict
 
 POLAR = frozenset({"yes", "no", "true", "false"})
 CONTRARY = {"true": "false", "false": "true"}
-# Within a sentence these are usually words, not the "US", the "Who", or the film "It".
-_PLAIN_WORDS = (
-    "us it who is in or am as at be do he so to up we me my i on if of by go they them him her his "
-    "she you your that this what when where why how all any can may will"
-)
-PLAIN_WORDS = frozenset(_PLAIN_WORDS.split())
+PLAIN_WORDS = frozenset(LISTS["plain"])
 
 
 def judge(response: Response) -> Judgement:
