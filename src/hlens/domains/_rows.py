@@ -27,8 +27,6 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield from csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
         else:
             yield from _json_rows(path.read_text(encoding="utf-8"))
-    except HlensError:
-        raise
     except (OSError, ValueError) as error:
         raise HlensError(f"{path.name} cannot be read ({error}); fetch it again") from error
 
