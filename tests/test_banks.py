@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 
 from hlens import HlensError, domains, judges
-from hlens.domains._bank import REQUIRED, bank_path, bank_questions, read_bank
+from hlens.domains._bank import BANKS, REQUIRED, bank_questions, read_bank
 from hlens.domains._groups import SPLITS
 from hlens.types import Response, Verdict
 
-FOLDER = Path(str(bank_path("general"))).parent
-BANKS = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
+NAMES = sorted(path.stem for path in Path(str(BANKS)).glob("*.jsonl"))
 SIZES = {"general": 300, "science": 300}
 SIZES |= dict.fromkeys(("code_vulnerability", "financial", "legal", "moral"), 150)
-EVERY = pytest.mark.parametrize("name", BANKS)
+EVERY = pytest.mark.parametrize("name", NAMES)
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -55,7 +54,7 @@ def offers(row: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_bank_is_large_enough(name: str) -> None:
-    if name not in BANKS:
+    if name not in NAMES:
         pytest.skip(f"the bank {name!r} is not written yet")
     assert len(rows(name)) >= SIZES[name]
     assert len(by_group(name)) >= 0.6 * len(rows(name))
@@ -63,7 +62,7 @@ def test_bank_is_large_enough(name: str) -> None:
 
 @EVERY
 def test_rows_are_well_formed(name: str) -> None:
-    for line in bank_path(name).read_text(encoding="utf-8").splitlines():
+    for line in (BANKS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         assert set(REQUIRED) <= set(row), row
         assert all(isinstance(row[field], str) for field in ("id", "question", "group", "kind"))
@@ -140,7 +139,7 @@ def test_groups_hold_paraphrases_of_one_fact(name: str) -> None:
     assert len(folded) == len(by_group(name)), "two groups differ in case or punctuation alone"
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(BANKS, 2)))
+@pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
 def test_banks_share_no_question(one: str, other: str) -> None:
     """Transfer between domains would be measured on what was trained on."""
     asked = {keys(row["question"]): row["id"] for row in rows(one)}
@@ -172,6 +171,6 @@ def test_unknown_split_is_named() -> None:
 @pytest.mark.parametrize("line", ["{", "[]", '{"id": "a"}'])
 def test_broken_line_is_named(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad.jsonl").write_text(f"\n{line}\n", encoding="utf-8")
-    monkeypatch.setattr("hlens.domains._bank.bank_path", lambda name: tmp_path / f"{name}.jsonl")
+    monkeypatch.setattr("hlens.domains._bank.BANKS", tmp_path)
     with pytest.raises(HlensError, match=r"bad\.jsonl, line 2"):
         list(read_bank("bad"))

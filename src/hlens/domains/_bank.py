@@ -12,34 +12,32 @@ A row is one question, and the file is the source that people edit:
 `format` and `judge` default to ``short_answer`` and ``alias``.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Any
 
 from hlens.domains._groups import by_split
+from hlens.domains.jsonl import parse_object
 from hlens.errors import HlensError
 from hlens.types import Question
 
+BANKS = files("hlens") / "domains" / "banks"
 REQUIRED = ("id", "question", "answers", "group", "difficulty", "kind")
 
 
-def bank_path(name: str) -> Traversable:
-    """The path of a bank inside the package."""
-    return files("hlens") / "domains" / "banks" / f"{name}.jsonl"
-
-
 def read_bank(name: str) -> Iterator[dict[str, Any]]:
-    """The rows of a bank as they are written, in the order of the file.
-
-    Raises:
-        HlensError: A line is not a JSON object or lacks a field; the message gives its number.
-    """
-    lines = bank_path(name).read_text(encoding="utf-8").splitlines()
+    """The rows of a bank as they are written, in the order of the file."""
+    lines = (BANKS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _parse(line, f"{name}.jsonl, line {number}")
+        if not line.strip():
+            continue
+        try:
+            row = parse_object(line)
+            if any(field not in row for field in REQUIRED):
+                raise HlensError(f"expected the fields {', '.join(REQUIRED)}")
+        except HlensError as error:
+            raise HlensError(f"{name}.jsonl, line {number}: {error}") from error
+        yield row
 
 
 def bank_questions(name: str) -> Callable[..., Iterator[Question]]:
@@ -49,16 +47,6 @@ def bank_questions(name: str) -> Callable[..., Iterator[Question]]:
     True
     """
     return by_split(lambda: (_to_question(name, row) for row in read_bank(name)))
-
-
-def _parse(line: str, place: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise HlensError(f"{place}: not JSON ({error}); write one JSON object a line") from error
-    if not isinstance(row, dict) or any(name not in row for name in REQUIRED):
-        raise HlensError(f"{place}: expected an object with the fields {', '.join(REQUIRED)}")
-    return row
 
 
 def _to_question(name: str, row: dict[str, Any]) -> Question:

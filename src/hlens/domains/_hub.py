@@ -30,23 +30,14 @@ ToQuestion = Callable[[Row, str, int], Question | None]
 
 @dataclass(frozen=True)
 class Hub:
-    """Where a data set is.
-
-    Attributes:
-        name: Name of the domain.
-        id: Id on the hub.
-        split: The hub's split that is read.
-        configs: The configs that are read; ``("",)`` for a set without.
-        revision: Branch on the hub; `PARQUET` for sets that only have a loading script.
-        aliases: Other names that the split has in files.
-    """
+    """Where a data set is: its domain's name, its id on the hub, and what is read of it."""
 
     name: str
     id: str
     split: str
-    configs: tuple[str, ...] = ("",)
-    revision: str | None = None
-    aliases: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ("",)  # ("",) for a set without
+    revision: str | None = None  # branch on the hub; `PARQUET` for sets with only a loading script
+    aliases: tuple[str, ...] = ()  # other names that the split has in files
 
 
 def readers(
@@ -54,10 +45,8 @@ def readers(
 ) -> tuple[Callable[..., Iterator[Question]], Callable[..., Iterator[Question]]]:
     """``questions(split)`` from the hub and ``questions_from(folder, split)`` for a data set.
 
-    Args:
-        hub: Where the set is.
-        to_question: A row, its config and its number to a question; None skips a row of another
-            kind silently, `HlensError` or a missing field reports it.
+    `to_question` gets a row, its config and its number; None skips a row of another kind silently,
+    `HlensError` or a missing field reports it.
     """
 
     def questions_from(folder: Path, split: str = "all") -> Iterator[Question]:
@@ -73,31 +62,23 @@ def _read(hub: Hub, folder: Path | None, to_question: ToQuestion) -> Iterator[Qu
     for config, rows in _rows_by_config(hub, folder).items():
         for number, row in enumerate(rows):
             try:
-                question = _checked(to_question(row, config, number), seen)
+                question = to_question(row, config, number)
+                if question is None:
+                    continue
+                # It would pass for a question that has no gold answer, and be judged by abstaining.
+                if not question.answers:
+                    raise HlensError(f"question {question.id!r} has no gold answer")
+                if question.id in seen:
+                    raise HlensError(f"id {question.id!r} was used before")
             except BAD_ROW as error:
                 n_bad += 1
                 reason = explain_bad_row(error)
                 log.warning("%s, row %d of %s: %s", hub.name, number, config or hub.split, reason)
-                continue
-            if question is not None:
+            else:
+                seen.add(question.id)
                 yield question
     if n_bad:
         log.warning("%s: %d bad rows were left out", hub.name, n_bad)
-
-
-def _checked(question: Question | None, seen: set[str]) -> Question | None:
-    """The question, after a check that it has a gold answer and a unique id.
-
-    Without a gold answer it would pass for one that has none, and be judged by abstaining.
-    """
-    if question is None:
-        return None
-    if not question.answers:
-        raise HlensError(f"question {question.id!r} has no gold answer")
-    if question.id in seen:
-        raise HlensError(f"id {question.id!r} was used before")
-    seen.add(question.id)
-    return question
 
 
 def _rows_by_config(hub: Hub, folder: Path | None) -> dict[str, Iterator[Row]]:
@@ -132,7 +113,6 @@ def _download(hub: Hub, config: str) -> Iterator[Row]:
 
 
 def _find_files(hub: Hub, config: str, folder: Path) -> list[Path]:
-    """Files of a config and the hub's split."""
     if not folder.is_dir():
         raise HlensError(f"no folder {str(folder)!r}; expected a local copy of {hub.id}")
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]

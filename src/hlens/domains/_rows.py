@@ -27,8 +27,6 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield from csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
         else:
             yield from _json_rows(path.read_text(encoding="utf-8"))
-    except HlensError:
-        raise
     except (OSError, ValueError) as error:
         raise HlensError(f"{path.name} cannot be read ({error}); fetch it again") from error
 
@@ -99,13 +97,12 @@ def choice_meta(index: int, choices: tuple[str, ...], **more: Any) -> dict[str, 
     return {"format": "mcq", "judge": "choice", "answer_index": index, **more}
 
 
-def label_fields(index: int, labels: tuple[str, ...], **more: Any) -> dict[str, Any]:
-    """The fields ``answers``, ``choices`` and ``meta`` of a question whose answer is a label.
+def choice_fields(index: int, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:
+    """The fields ``answers``, ``choices`` and ``meta`` of a multiple-choice question."""
+    meta = choice_meta(index, choices, **more)
+    return {"answers": (choices[index],), "choices": choices, "meta": meta}
 
-    Raises:
-        HlensError: The index matches no label; a set that withholds its labels writes -1.
-    """
-    if not 0 <= index < len(labels):
-        raise HlensError(f"label {index} is none of {len(labels)} ({', '.join(labels)})")
-    meta = {"format": "label", "judge": "label", "answer_index": index, **more}
-    return {"answers": (labels[index],), "choices": labels, "meta": meta}
+
+def label_fields(index: int, labels: tuple[str, ...], **more: Any) -> dict[str, Any]:
+    """The same fields of a question whose answer is a label; a withheld label (-1) raises."""
+    return choice_fields(index, labels, format="label", judge="label", **more)

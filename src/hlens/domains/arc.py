@@ -5,7 +5,7 @@ Clark et al. 2018, arXiv 1803.05457. Multiple choice; the config is kept in meta
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, choice_meta, group_name
+from hlens.domains._rows import Row, choice_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("arc", "allenai/ai2_arc", "test", ("ARC-Easy", "ARC-Challenge"))
@@ -21,10 +21,8 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         id=row["id"],
         domain="arc",
         text=row["question"].strip(),
-        answers=(choices[index],),
-        choices=choices,
         group=group_name("arc", row["question"]),
-        meta=choice_meta(index, choices, config=config),
+        **choice_fields(index, choices, config=config),
     )
 
 

@@ -6,7 +6,7 @@ arXiv 2104.08671; Chalkidis et al. 2022, arXiv 2110.00976. Multiple choice with 
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, choice_meta, group_name
+from hlens.domains._rows import Row, choice_fields, group_name
 from hlens.types import Question
 
 HUB = Hub("casehold", "coastalcph/lex_glue", "test", ("case_hold",))
@@ -19,17 +19,13 @@ def _to_question(row: Row, config: str, number: int) -> Question:
     excerpt = row["context"] if "context" in row else row["citing_prompt"]
     endings = row["endings"] if "endings" in row else [row[f"holding_{i}"] for i in range(5)]
     choices = tuple(str(ending).strip() for ending in endings)
-    index = int(row["label"])
-    meta = choice_meta(index, choices)  # checks the index
     return Question(
         id=str(row.get("example_id") or number),
         domain="casehold",
         text=PROMPT,
-        answers=(choices[index],),
-        choices=choices,
         context=excerpt,
         group=group_name("casehold", excerpt),
-        meta=meta,
+        **choice_fields(int(row["label"]), choices),
     )
 
 

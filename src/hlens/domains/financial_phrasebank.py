@@ -9,13 +9,8 @@ from hlens.domains._hub import PARQUET, Hub, readers
 from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
-HUB = Hub(
-    "financial_phrasebank",
-    "takala/financial_phrasebank",
-    "train",
-    ("sentences_allagree",),
-    PARQUET,
-)
+CONFIG = "sentences_allagree"
+HUB = Hub("financial_phrasebank", "takala/financial_phrasebank", "train", (CONFIG,), PARQUET)
 LABELS = ("negative", "neutral", "positive")
 PROMPT = (
     "What does this sentence mean for the company's investors? "

@@ -6,7 +6,7 @@ arXiv 2109.00122. Numeric answers; the group is the page of the report.
 """
 
 from hlens.domains._hub import PARQUET, Hub, readers
-from hlens.domains._rows import Row, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
 from hlens.types import Question
 
 HUB = Hub("finqa", "dreamerdeo/finqa", "test", revision=PARQUET)
@@ -21,7 +21,8 @@ def _to_question(row: Row, config: str, number: int) -> Question:
     answers = unique_texts(
         [str(qa.get(key) or "") for key in ("answer", "final_result", "exe_ans")]
     )
-    is_number = any(char.isdigit() for char in answers[0])
+    has_digit = any(char.isdigit() for char in answers[0])
+    numeric = {"format": "numeric", "judge": "numeric"} if has_digit else {}
     table = "\n".join(" | ".join(map(str, cells)) for cells in row["table"])
     parts = (" ".join(row["pre_text"]), table, " ".join(row["post_text"]))
     page = str(row["id"]).rsplit("-", 1)[0]  # "AAL/2018/page_13.pdf-2"
@@ -29,13 +30,9 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         id=str(row["id"]),
         domain="finqa",
         text=qa["question"].strip(),
-        answers=answers,
         context="\n\n".join(part for part in parts if part.strip()),
         group=group_name("finqa", page),
-        meta={
-            "format": "numeric" if is_number else "short_answer",
-            "judge": "numeric" if is_number else "alias",
-        },
+        **alias_fields(answers, **numeric),
     )
 
 

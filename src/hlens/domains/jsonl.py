@@ -23,28 +23,22 @@ or to abstain for a question without answers. A bad line is reported with its nu
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hlens.domains._groups import select_split
 from hlens.errors import HlensError
 from hlens.types import Question
 
 log = logging.getLogger("hlens")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that could not be read.
-
-    Attributes:
-        number: Number of the line, from 1.
-        reason: What was wrong with it.
-        text: The line, cut at 200 characters.
-    """
+    """A line that could not be read: its number, from 1, why, and its first 200 characters."""
 
     number: int
     reason: str
@@ -68,27 +62,34 @@ def read(path: str | Path) -> Read:
     path = Path(path).expanduser()
     if not path.is_file():
         raise HlensError(f"no file {str(path)!r}; expected a JSONL file with one question a line")
-    questions: list[Question] = []
-    bad: list[BadLine] = []
-    seen: Counter[str] = Counter()
-    # Split by newline bytes only: splitlines() would cut at U+2028 inside a JSON text.
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
-        line = raw.decode("utf-8-sig", errors="replace").strip()
-        if not line:
-            continue
-        try:
-            question = _to_question(line, number, path.stem)
-            if seen[question.id]:
-                raise HlensError(f"id {question.id!r} was used before; give every line its own")
-        except HlensError as error:
-            bad.append(BadLine(number, str(error), line[:200]))
-            log.warning("%s, line %d: %s", path.name, number, error)
-            continue
-        seen[question.id] += 1
-        questions.append(question)
+    seen: set[str] = set()
+
+    def parse(line: str, number: int) -> Question:
+        question = _to_question(line, number, path.stem)
+        if question.id in seen:
+            raise HlensError(f"id {question.id!r} was used before; give every line its own")
+        seen.add(question.id)
+        return question
+
+    questions, bad = read_lines(path, parse)
     if bad:
         log.warning("%s: %d lines read, %d bad", path.name, len(questions), len(bad))
     return Read(tuple(questions), tuple(bad))
+
+
+def read_lines(path: Path, parse: Callable[[str, int], T]) -> tuple[list[T], list[BadLine]]:
+    """What `parse` makes of each line and its number, and the lines on which it raised."""
+    good: list[T] = []
+    bad: list[BadLine] = []
+    # Split by newline bytes only: splitlines() would cut at U+2028 inside a JSON text.
+    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
+        line = raw.decode("utf-8-sig", errors="replace").strip()
+        try:
+            good += [parse(line, number)] if line else []
+        except HlensError as error:
+            bad.append(BadLine(number, str(error), line[:200]))
+            log.warning("%s, line %d: %s", path.name, number, error)
+    return good, bad
 
 
 def questions_from(path: Path, split: str = "all") -> Iterator[Question]:

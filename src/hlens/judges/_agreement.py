@@ -9,8 +9,6 @@ from hlens.errors import HlensError
 from hlens.types import Judgement, Verdict
 
 ORDER = [verdict.value for verdict in Verdict]
-LABELS = [Verdict.CORRECT.value, Verdict.HALLUCINATED.value]
-Key = tuple[str, str, int]
 
 
 def confusion(a: Iterable[Judgement], b: Iterable[Judgement]) -> pd.DataFrame:
@@ -52,9 +50,8 @@ def agreement(
     weights = np.random.default_rng(seed).multinomial(n, [1 / n] * n, draws)
     drawn = np.einsum("dg,gij->dij", weights, counts)
     total = counts.sum(0, keepdims=True)
-    labels = [ORDER.index(label) for label in LABELS]
-    labelled = total[np.ix_([0], labels, labels)]
-    drawn_labelled = drawn[np.ix_(range(len(drawn)), labels, labels)]
+    # The first two verdicts are the labels.
+    labelled, drawn_labelled = total[:, :2, :2], drawn[:, :2, :2]
     rows = [
         _summarize("agreement", _share(total), _share(drawn), total),
         _summarize("kappa", _kappa(total), _kappa(drawn), total),
@@ -110,10 +107,7 @@ def flip_sensitivity(
 
 
 def _flipped(truth: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    flipped = truth.copy()
-    chosen = rng.choice(len(truth), n, replace=False)
-    flipped[chosen] = ~flipped[chosen]
-    return flipped
+    return truth ^ np.isin(np.arange(len(truth)), rng.choice(len(truth), n, replace=False))
 
 
 def _paired(
@@ -131,7 +125,7 @@ def _paired(
     return pairs, [j.response.question.group for j in first.values()]
 
 
-def _key(judgement: Judgement) -> Key:
+def _key(judgement: Judgement) -> tuple[str, str, int]:
     response = judgement.response
     return response.question.domain, response.question.id, response.sample
 

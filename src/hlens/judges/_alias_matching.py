@@ -9,33 +9,21 @@ counts.
 >>> text = "It is not Paris."
 >>> words = split_words(text)
 >>> [run] = find_runs(("paris",), words)
->>> check_match(run, text, words, golds={3}).objection
+>>> find_objection(run, text, words, golds={3})
 'negated'
 """
 
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from itertools import pairwise
 
-from hlens.judges._normal_words import Word
+from hlens.judges._normal_words import LISTS, Word
 
 Run = tuple[int, int]  # words [first, last) of a response
-_NEGATORS = (
-    "not no never isnt wasnt arent werent doesnt didnt dont cannot cant without nor neither unlike "
-    "except excluding wont wouldnt aint 不 非"
+NEGATORS, NEW_NAME, DIRECTIONS, DIVIDED, SCALES, UNHEDGED = (
+    frozenset(LISTS[name])
+    for name in ("negators", "new_name", "directions", "divided", "scales", "unhedged")
 )
-NEGATORS = frozenset(_NEGATORS.split())
-# Words that turn a name into another one; a direction does so for some names only ("South Korea" is
-# not Korea, but East Asia is in Asia).
-NEW_NAME = frozenset({"new", "papua", "equatorial", "non", "anti", "pre", "post", "ex", "vice"})
-DIRECTIONS = frozenset({"north", "south", "east", "west", "northern"})
-_DIVIDED = (
-    "korea dakota carolina virginia sudan germany ireland america pole yemen vietnam timor "
-    "macedonia africa"
-)
-DIVIDED = frozenset(_DIVIDED.split())
-SCALES = frozenset({"hundred", "thousand", "million", "billion", "trillion", "dozen"})
 JOINERS = "-‐‑–—"
 _CLAUSE = re.compile(r"[.,;:!?()\n]|\s[-–—]+\s|\bbut\b", re.IGNORECASE)
 _STOP = re.compile(r"[.!?;\n]")
@@ -52,28 +40,11 @@ _CERTAIN = re.compile(
     re.IGNORECASE,
 )
 _ALL_BUT = re.compile(r"\banything but(?: the| an?)?\W*$", re.IGNORECASE)
-_SAME = frozenset({"so", "more", "less", "about", "simply", "just", "also", "better", "sometimes"})
 
 
-@dataclass(frozen=True)
-class Match:
-    """An alias in a response: its words ``[first, last)``, and the objection to it or ""."""
-
-    first: int
-    last: int
-    objection: str = ""
-
-
-@dataclass(frozen=True)
-class _Context:
-    """A response and its words; `golds` are those that belong to any alias."""
-
-    text: str
-    words: Sequence[Word]
-    golds: Set[int]
-
-    def span(self, run: Run) -> tuple[int, int]:
-        return self.words[run[0]].start, self.words[run[1] - 1].stop
+def span_of(run: Run, words: Sequence[Word]) -> tuple[int, int]:
+    """Characters ``[start, stop)`` of a run of words."""
+    return words[run[0]].start, words[run[1] - 1].stop
 
 
 def find_runs(alias: Sequence[str], words: Sequence[Word]) -> list[Run]:
@@ -95,21 +66,6 @@ def find_runs(alias: Sequence[str], words: Sequence[Word]) -> list[Run]:
     return runs
 
 
-def offered_alternative(alias: Sequence[str], asked: Sequence[Word]) -> str | None:
-    """The nearest word of the other option, where the question offers the alias beside one.
-
-    >>> from hlens.judges._normal_words import split_words
-    >>> offered_alternative(("jupiter",), split_words("Is Jupiter or Mars larger?"))
-    'mars'
-    """
-    for first, last in find_runs(alias, asked):
-        for joiner, other in ((last, last + 1), (first - 1, first - 2)):
-            inside = 0 <= other < len(asked) and 0 <= joiner < len(asked)
-            if inside and asked[joiner].key == "or":
-                return asked[other].key if asked[other].key not in alias else None
-    return None
-
-
 def _joined(parts: Sequence[str]) -> tuple[str, frozenset[int]]:
     """The parts joined, and the positions where a digit meets a digit."""
     text, seams = "", set[int]()
@@ -120,28 +76,20 @@ def _joined(parts: Sequence[str]) -> tuple[str, frozenset[int]]:
     return text, frozenset(seams)
 
 
-def check_match(run: Run, text: str, words: Sequence[Word], *, golds: Set[int]) -> Match:
-    """The match of a run, with the first objection to it.
+def find_objection(run: Run, text: str, words: Sequence[Word], *, golds: Set[int]) -> str:
+    """The first objection to a run of words as the answer of a response, or "".
 
-    Args:
-        run: The words of the match.
-        text: The response.
-        words: Its words.
-        golds: Words of the response that belong to any alias: "football or soccer" is no hedge
-            where both are right.
+    `golds` are the words that belong to any alias: "football or soccer" is no hedge where both are
+    right.
     """
-    context = _Context(text, words, golds)
-    for find_objection in (_part_of_longer, _negated, _taken_back, _hedged):
-        objection = find_objection(run, context)
-        if objection:
-            return Match(*run, objection)
-    return Match(*run)
+    rules = (_part_of_longer, _negated, _taken_back, _hedged)
+    return next(filter(None, (rule(run, text, words, golds) for rule in rules)), "")
 
 
-def _part_of_longer(run: Run, context: _Context) -> str:
+def _part_of_longer(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
     """Part of a longer name or number: "New Mexico", "Austria-Hungary", "5 million"."""
-    (first, last), words, text = run, context.words, context.text
-    start, stop = context.span(run)
+    first, last = run
+    start, stop = span_of(run, words)
     before, after = text[max(0, start - 2) : start], text[stop : stop + 2]
     if len(before) == 2 and before[1] in JOINERS and before[0].isalnum():
         return "part of a longer word"
@@ -158,9 +106,8 @@ def _part_of_longer(run: Run, context: _Context) -> str:
     return ""
 
 
-def _negated(run: Run, context: _Context) -> str:
-    (first, _), words, text = run, context.words, context.text
-    start, stop = context.span(run)
+def _negated(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
+    start, stop = span_of(run, words)
     if _ALL_BUT.search(text, 0, start):
         return "negated"
     # Only the five words before, within the same clause, can negate an alias.
@@ -168,7 +115,7 @@ def _negated(run: Run, context: _Context) -> str:
     certain = [m.span() for m in _CERTAIN.finditer(text, 0, start)]
     before = [
         word.key
-        for word in words[max(0, first - 5) : first]
+        for word in words[max(0, run[0] - 5) : run[0]]
         if word.start >= clause and not any(a <= word.start < b for a, b in certain)
     ]
     if ("not", "only") in pairwise(before):
@@ -180,21 +127,21 @@ def _negated(run: Run, context: _Context) -> str:
     return "negated" if _WRONG.match(after.strip(" \"'*_").casefold()) else ""
 
 
-def _taken_back(run: Run, context: _Context) -> str:
+def _taken_back(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
     """The last answer counts: "Paris. No, London" takes Paris back."""
-    _, stop = context.span(run)
-    match = _TAKEN_BACK.search(context.text[stop:].casefold())
+    _, stop = span_of(run, words)
+    match = _TAKEN_BACK.search(text[stop:].casefold())
     if match is None:
         return ""
     later = stop + match.end() - 1
-    return "" if any(context.words[i].start >= later for i in context.golds) else "taken back"
+    return "" if any(words[i].start >= later for i in golds) else "taken back"
 
 
-def _hedged(run: Run, context: _Context) -> str:
+def _hedged(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
     """One of several answers: "Paris or London", "Paris/London", a list with commas."""
-    (first, last), words, golds = run, context.words, context.golds
-    start, stop = context.span(run)
-    begin, end = _sentence(start, stop, context.text)
+    first, last = run
+    start, stop = span_of(run, words)
+    begin, end = _sentence(start, stop, text)
     inside = [i for i, word in enumerate(words) if begin <= word.start < end]
     is_short = sum(i not in golds for i in inside) <= 3  # "gravity and friction", no more
     joints = {"or", "and"} if is_short else {"or"}
@@ -203,11 +150,11 @@ def _hedged(run: Run, context: _Context) -> str:
             continue
         other = neighbour + step if words[neighbour].key in joints else neighbour
         gap = sorted((words[neighbour].start, words[neighbour].stop, start, stop))
-        if other == neighbour and "/" not in context.text[gap[1] : gap[2]]:
+        if other == neighbour and "/" not in text[gap[1] : gap[2]]:
             continue
-        if other in inside and other not in golds and words[other].key not in _SAME:
+        if other in inside and other not in golds and words[other].key not in UNHEDGED:
             return "hedged"
-    items = re.split(r",\s+(?:or\s+|and\s+)?", context.text[begin:end].strip(" .!?"))
+    items = re.split(r",\s+(?:or\s+|and\s+)?", text[begin:end].strip(" .!?"))
     is_list = len(items) >= 3 and all(len(item.split()) <= 3 for item in items)
     return "hedged" if is_list and sum(i not in golds for i in inside) >= 2 else ""
 

@@ -7,7 +7,7 @@ and around the whole sentence where it does not, would reveal the label to a pro
 import re
 import unicodedata
 
-from hlens.judges._normal_words import split_words, word_keys
+from hlens.judges._normal_words import LISTS, split_words, word_keys
 
 _LEAD = re.compile(
     r"""
@@ -32,11 +32,7 @@ _ABBREVIATION = re.compile(
     r"|\b[^\W\d_]|\b(?:[^\W\d_]\.)+[^\W\d_])$",
     re.IGNORECASE,
 )
-_FILLER_WORDS = (
-    "is was are were be been being do does did in on at of to for by from with as that which who "
-    "it its this these those called known named and also has have had than"
-)
-_FILLER = frozenset(_FILLER_WORDS.split())
+_FILLER = frozenset(LISTS["filler"])
 
 
 def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
@@ -53,8 +49,7 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     >>> text[slice(*answer_span(text, "What is the capital city of France?"))]
     'Paris'
     """
-    line = _first_line(text)
-    if line is None:
+    if (line := _first_line(text)) is None:
         return None
     start, stop = line
     start = _after_lead(text, start, stop)
@@ -70,30 +65,21 @@ def _first_line(text: str) -> tuple[int, int] | None:
         start, stop = match.span()
         begin = _after_lead(text, start, stop)
         is_heading = text[start:stop].rstrip().endswith(":") and start != 0
-        if split_words(text[begin:stop]) and not is_heading and not _announces(text[begin:stop]):
+        is_heading |= bool(re.search(r"\banswer\b.{0,30}:\s*\W*$", text[begin:stop], re.IGNORECASE))
+        if split_words(text[begin:stop]) and not is_heading:
             return start, stop
     return None
 
 
-def _announces(line: str) -> bool:
-    return bool(re.search(r"\banswer\b.{0,30}:\s*\W*$", line, re.IGNORECASE))
-
-
 def _after_lead(text: str, start: int, stop: int) -> int:
     plain = text.replace("’", "'")
-    while start < stop:
-        match = _MARKUP.match(plain, start, stop) or _LEAD.match(plain, start, stop)
-        if match is None or not match.end() > start or _is_signed(plain, match):
-            return start
-        if not split_words(text[match.end() : stop]):
-            return start
-        start = match.end()
+    while match := _MARKUP.match(plain, start, stop) or _LEAD.match(plain, start, stop):
+        end = match.end()
+        is_minus = match.group() in "-–" and text[end : end + 1].isdigit()
+        if is_minus or not split_words(text[end:stop]):
+            break
+        start = end
     return start
-
-
-def _is_signed(text: str, match: re.Match[str]) -> bool:
-    """Whether a dash is the minus of a number and not markup."""
-    return match.group() in "-–" and text[match.end() : match.end() + 1].isdigit()
 
 
 def _sentence_end(text: str, start: int, stop: int) -> int:

@@ -9,43 +9,50 @@ stops; articles are dropped; a number has one form ("1,000" and "1000", "eight" 
 """
 
 import re
+import tomllib
 import unicodedata
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
-UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty"
-)
-TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
-TENS = {word: 10 * i for i, word in enumerate(TENS_WORDS.split(), 2)}
-ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-NUMBERS = {w: str(i) for i, w in enumerate(UNITS.split())} | {w: str(i) for w, i in TENS.items()}
-NUMBERS |= {
-    w: f"{i}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(i, 'th') }" for i, w in enumerate(ORDINALS.split(), 1)
-}
+
+def read_file(name: str) -> str:
+    """The text of a file beside the judges."""
+    return (files("hlens") / "judges" / name).read_text(encoding="utf-8")
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if 11 <= number <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
+
+
+LISTS = {name: tuple(text.split()) for name, text in tomllib.loads(read_file("words.toml")).items()}
+TENS = {word: 10 * i for i, word in enumerate(LISTS["tens"], 2)}
+NUMBERS = {word: str(i) for i, word in enumerate(LISTS["units"])}
+NUMBERS |= {word: str(i) for word, i in TENS.items()}
+NUMBERS |= {word: _ordinal(i) for i, word in enumerate(LISTS["ordinals"], 1)}
 # Only numerals that are not also words, as "vi" and "Xi" are.
 ROMAN = {"ii": "2", "iii": "3", "vii": "7", "viii": "8", "xii": "12", "xiii": "13", "xiv": "14"}
 ZEROS = {"hundred": "00", "thousand": "000"}
-_MONTHS = "january february march april may june july august september october november december"
-MONTHS = {form: name for name in _MONTHS.split() for form in (name, name[:3])}
+MONTHS = {form: name for name in LISTS["months"] for form in (name, name[:3])}
 # Letters that no Unicode decomposition maps to their base letter.
 LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ð": "d", "ı": "i"})
 APOSTROPHES = "'’‘ʼʻ`´′"
 SYMBOLS = {"&": "and", "%": "percent", "∞": "infinity"}
 
-WORD = re.compile(
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # scripts without spaces
+_WORD = re.compile(
     rf"""
     (?:(?<![^\s(\[=:$£€¥~≈])[-−–])?                    # a sign, not a hyphen or a range
     (?<!\w)(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?(?:[/:]\d+)*(?![^\W\d_])   # number
     | (?:[^\W\d_]\.){{2,}}(?:[^\W\d_](?!\w))?          # U.S.A.
-    | [\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]        # scripts without spaces: one character
+    | [{_CJK}]                                         # one character
     | [^\W_](?:[\w{APOSTROPHES}]*[^\W_])?[+\#]*        # word; C++, C#
     | [&%∞]
     """,
     re.VERBOSE,
 )
 _JOINING = frozenset({"Mn", "Mc", "Me", "Cf"})
-CJK = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+_PART = re.compile(rf"[{_CJK}]|[^{_CJK}]+")
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,7 @@ class Word:
 def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
     """The words of a text, without articles unless the text has nothing else.
 
-    Args:
-        text: Any text.
-        case_sensitive: Keep case, accents, number words and articles (chemical symbols).
+    With `case_sensitive` case, accents, number words and articles are kept (chemical symbols).
 
     >>> word_keys("The O’Sullivan & Sons, 1,000 cafés in the U.S.")
     ('osullivan', 'and', 'sons', '1000', 'cafes', 'in', 'us')
@@ -72,11 +77,10 @@ def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
     words: list[Word] = []
     # Combining marks and invisible characters become letters, so that they do not split words.
     plain = "".join("x" if unicodedata.category(c) in _JOINING else c for c in text)
-    for match in WORD.finditer(plain):
-        for start, stop in _split_cjk(match.start(), text[match.start() : match.end()]):
-            key = _normalize(text[start:stop], case_sensitive)
-            if key:
-                words.append(Word(key, start, stop))
+    for match in _WORD.finditer(plain):
+        for part in _PART.finditer(text, *match.span()):
+            if key := _normalize(part.group(), case_sensitive):
+                words.append(Word(key, *part.span()))
     if case_sensitive:
         return words
     kept = [w for i, w in enumerate(words) if not _is_article(w, words[i + 1 :], text)]
@@ -86,17 +90,6 @@ def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
 def word_keys(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
     """The normal forms of the words of a text."""
     return tuple(word.key for word in split_words(text, case_sensitive=case_sensitive))
-
-
-def _split_cjk(start: int, raw: str) -> list[tuple[int, int]]:
-    """A word with characters of a script without spaces is split at each of them."""
-    if len(raw) == 1 or not CJK.search(raw):
-        return [(start, start + len(raw))]
-    spans: list[tuple[int, int]] = []
-    for part in filter(None, CJK.split(raw)):
-        spans.append((start, start + len(part)))
-        start += len(part)
-    return spans
 
 
 def _normalize(raw: str, case_sensitive: bool) -> str:
@@ -131,11 +124,9 @@ def _without_accents(text: str) -> str:
 
 
 def _is_article(word: Word, rest: list[Word], text: str) -> bool:
-    if word.key in ("an", "the"):
-        return True
     # "a" is an article before a word; the A of "hepatitis A" and of "Vitamin A deficiency" is not.
     if word.key != "a" or not rest or text[word.stop : rest[0].start].strip():
-        return False
+        return word.key in ("an", "the")
     before = text[: word.start].rstrip(" \t\"'“‘(*_")
     return text[word.start] == "a" or not before or before[-1] in ".!?:;\n,"
 
@@ -145,27 +136,21 @@ def date_forms(alias: tuple[str, ...]) -> list[tuple[str, ...]]:
 
     >>> ("4th", "of", "july", "1776") in date_forms(word_keys("July 4, 1776"))
     True
-    >>> date_forms(("july",))
-    []
     """
     parts = [word for word in alias if word != "of"]
-    months = [word for word in parts[:2] if word in MONTHS]
-    days = [
-        word for word in parts[:2] if re.fullmatch(r"(?:[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?", word)
-    ]
-    years = tuple(parts[2:])
+    first_two, years = parts[:2], tuple(parts[2:])
+    months = [MONTHS[word] for word in first_two if word in MONTHS]
+    days = [word for word in first_two if re.fullmatch(r"([1-9]|[12]\d|3[01])(st|nd|rd|th)?", word)]
     if len(months) != 1 or len(days) != 1 or not all(re.fullmatch(r"\d{3,4}", y) for y in years):
         return []
     number = int(re.sub(r"\D", "", days[0]))
-    suffix = "th" if 11 <= number <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    name = MONTHS[months[0]]
-    orders = [
-        order
-        for month in (name, name[:3])
-        for day in (str(number), f"{number}{suffix}")
+    forms = [
+        (*order, *years)
+        for month in (months[0], months[0][:3])
+        for day in (str(number), _ordinal(number))
         for order in ((month, day), (day, month), (day, "of", month))
     ]
-    return [(*order, *years) for order in orders if (*order, *years) != alias]
+    return [form for form in forms if form != alias]
 
 
 def _join_compounds(words: list[Word], text: str) -> list[Word]:
@@ -173,10 +158,7 @@ def _join_compounds(words: list[Word], text: str) -> list[Word]:
     joined: list[Word] = []
     for word in words:
         before = joined[-1] if joined else None
-        key = None
-        if before and text[before.stop : word.start] in (" ", "-", "‑", ""):
-            key = _joint_number(before, word, text)
-        if before and key:
+        if before and (key := _joint_number(before, word, text)):
             joined[-1] = replace(before, key=key, stop=word.stop)
         elif before and _is_numeral(before, word, text):
             joined.append(replace(word, key=ROMAN[word.key]))
@@ -187,6 +169,8 @@ def _join_compounds(words: list[Word], text: str) -> list[Word]:
 
 def _joint_number(before: Word, word: Word, text: str) -> str | None:
     """The number that two neighbours make, or None."""
+    if text[before.stop : word.start] not in (" ", "-", "‑", ""):
+        return None
     tens = text[before.start : before.stop].casefold() in TENS
     written_out = text[word.start].isalpha() and word.key in NUMBERS.values()
     if tens and written_out and len(word.key) == 1 and word.key != "0":

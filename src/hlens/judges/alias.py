@@ -16,29 +16,28 @@ the span itself.
 """
 
 import unicodedata
+from dataclasses import dataclass
 
 from hlens.judges import abstain
-from hlens.judges._alias_matching import (
-    NEGATORS,
-    Match,
-    Run,
-    check_match,
-    find_runs,
-    offered_alternative,
-)
+from hlens.judges._alias_matching import NEGATORS, Run, find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
-from hlens.judges._normal_words import Word, date_forms, split_words, word_keys
+from hlens.judges._normal_words import LISTS, Word, date_forms, split_words, word_keys
 from hlens.judges._refusal import refusal, refused
 from hlens.types import Judgement, Response, Verdict
 
+Span = tuple[int, int]
 POLAR = frozenset({"yes", "no", "true", "false"})
 CONTRARY = {"true": "false", "false": "true"}
-# Within a sentence these are usually words, not the "US", the "Who", or the film "It".
-_PLAIN_WORDS = (
-    "us it who is in or am as at be do he so to up we me my i on if of by go they them him her his "
-    "she you your that this what when where why how all any can may will"
-)
-PLAIN_WORDS = frozenset(_PLAIN_WORDS.split())
+PLAIN_WORDS = frozenset(LISTS["plain"])
+
+
+@dataclass(frozen=True)
+class _Match:
+    """An alias, its characters in the response, and the objection to it or ""."""
+
+    alias: str
+    place: Span
+    objection: str
 
 
 def judge(response: Response) -> Judgement:
@@ -64,19 +63,19 @@ def judge(response: Response) -> Judgement:
     matches = _find_matches(response, words)
     span = answer_span(text, question.text)
     phrase = refusal(text)
-    if phrase and _is_refusal(phrase, span, matches, words):
+    if phrase and _is_refusal(phrase, span, matches):
         return refused(response, phrase)
-    for match, alias in matches:
+    for match in matches:
         if not match.objection:
-            place = words[match.first].start, words[match.last - 1].stop
-            return Judgement(response, Verdict.CORRECT, f"holds {alias!r}", _united(span, place))
+            span, reason = _united(span, match.place), f"holds {match.alias!r}"
+            return Judgement(response, Verdict.CORRECT, reason, span)
     if _is_bare_sign(text, question.answers):
         return Judgement(response, Verdict.CORRECT, "is the sign", span)
     verdict, reason = _explain(matches, words)
     return Judgement(response, verdict, reason, span if verdict is not Verdict.UNSCORED else None)
 
 
-def _find_matches(response: Response, words: list[Word]) -> list[tuple[Match, str]]:
+def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
     """All matches of all aliases, longest alias first, each with the first objection to it."""
     question, text = response.question, response.text
     exact = bool(question.meta.get("case_sensitive"))
@@ -91,23 +90,24 @@ def _find_matches(response: Response, words: list[Word]) -> list[tuple[Match, st
     places = [(run, alias) for alias in ordered for run in find_runs(alias, words)]
     golds = {i for (first, last), _ in places for i in range(first, last)}
     is_plain_word = _is_sentence_word if exact else _is_common_word
-    matches: list[tuple[Match, str]] = []
+    matches: list[_Match] = []
     polar = _find_polar(text, words, {word.key for word in asked}, golds={a for a, *_ in aliases})
     if polar is not None and (polar[1],) in aliases:
-        position, _, objection = polar
-        matches.append((Match(position, position + 1, objection), aliases[polar[1],]))
+        position, says, objection = polar
+        place = span_of((position, position + 1), words)
+        matches.append(_Match(aliases[says,], place, objection))
     for run, alias in places:
         if set(alias) <= POLAR:
-            match = Match(*run, "not the first yes or no")
+            objection = "not the first yes or no"
         elif is_plain_word(run, text, words):
-            match = Match(*run, "a word of a sentence")
+            objection = "a word of a sentence"
         elif _comes_second(alias, run, words, asked):
-            match = Match(*run, "after the other option")
+            objection = "after the other option"
         elif _is_pronoun(run, words):
             continue
         else:
-            match = check_match(run, text, words, golds=golds)
-        matches.append((match, aliases[alias]))
+            objection = find_objection(run, text, words, golds=golds)
+        matches.append(_Match(aliases[alias], span_of(run, words), objection))
     return matches
 
 
@@ -130,8 +130,8 @@ def _find_polar(
     if after[:1] in (["and"], ["or"]) and after[1:] and after[1] in POLAR - {says}:
         return position, says, "hedged"
     if says in CONTRARY:
-        match = check_match((position, position + 1), text, words, golds={position})
-        says = CONTRARY[says] if match.objection == "negated" else says
+        objection = find_objection((position, position + 1), text, words, golds={position})
+        says = CONTRARY[says] if objection == "negated" else says
     return position, says, ""
 
 
@@ -150,7 +150,17 @@ def _is_common_word(run: Run, text: str, words: list[Word]) -> bool:
 def _comes_second(alias: tuple[str, ...], run: Run, words: list[Word], asked: list[Word]) -> bool:
     """Of two options that the question offers, the response names the other one first."""
     before = {word.key for word in words[: run[0]]}
-    return offered_alternative(alias, asked) in before and not before & NEGATORS
+    return _other_option(alias, asked) in before and not before & NEGATORS
+
+
+def _other_option(alias: tuple[str, ...], asked: list[Word]) -> str | None:
+    """The nearest word of the option beside the alias: mars, in "Is Jupiter or Mars larger?"."""
+    keys = [word.key for word in asked]
+    for first, last in find_runs(alias, asked):
+        for joiner, *other in (keys[last : last + 2], keys[max(0, first - 2) : first][::-1]):
+            if joiner == "or" and other:
+                return other[0] if other[0] not in alias else None
+    return None
 
 
 def _is_sentence_word(run: Run, text: str, words: list[Word]) -> bool:
@@ -172,25 +182,17 @@ def _is_pronoun(run: Run, words: list[Word]) -> bool:
     return is_one and has_of and words[first].stop - words[first].start == len("one")
 
 
-def _is_refusal(
-    phrase: tuple[int, int],
-    span: tuple[int, int] | None,
-    matches: list[tuple[Match, str]],
-    words: list[Word],
-) -> bool:
+def _is_refusal(phrase: Span, span: Span | None, matches: list[_Match]) -> bool:
     """Whether a refusal phrase is one: not part of an alias, nor said after the answer.
 
     "I Don't Know" may be a song, and "It is Khmer. I am not familiar with others" is an answer.
     """
     if span is not None and phrase[0] >= span[1]:
         return False
-    return not any(
-        words[m.first].start <= phrase[0] and phrase[1] <= words[m.last - 1].stop + 1
-        for m, _ in matches
-    )
+    return not any(m.place[0] <= phrase[0] and phrase[1] <= m.place[1] + 1 for m in matches)
 
 
-def _united(span: tuple[int, int] | None, place: tuple[int, int]) -> tuple[int, int]:
+def _united(span: Span | None, place: Span) -> Span:
     """The union of the answer's span and the alias where they overlap, else the alias."""
     if span is None or span[1] <= place[0] or place[1] <= span[0]:
         return place
@@ -203,15 +205,14 @@ def _is_bare_sign(text: str, answers: tuple[str, ...]) -> bool:
     return unicodedata.normalize("NFKC", text).strip().rstrip(".").strip() in bare - {""}
 
 
-def _explain(matches: list[tuple[Match, str]], words: list[Word]) -> tuple[Verdict, str]:
+def _explain(matches: list[_Match], words: list[Word]) -> tuple[Verdict, str]:
     """The verdict on a response without an accepted match, and the reason."""
     if not words and not matches:
         return Verdict.UNSCORED, "no words"
     if not matches:
         return Verdict.HALLUCINATED, "no alias"
-    aliases = {match.objection: alias for match, alias in reversed(matches)}
+    aliases = {match.objection: match.alias for match in reversed(matches)}
     for objection in ("hedged", "taken back"):
         if objection in aliases:
             return Verdict.UNSCORED, f"{objection}: {aliases[objection]!r}"
-    match, alias = matches[0]
-    return Verdict.HALLUCINATED, f"{match.objection}: {alias!r}"
+    return Verdict.HALLUCINATED, f"{matches[0].objection}: {matches[0].alias!r}"

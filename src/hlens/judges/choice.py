@@ -14,16 +14,17 @@ instead.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
+
+import torch
 
 from hlens.errors import HlensError
-from hlens.judges._alias_matching import check_match, find_runs
+from hlens.judges._alias_matching import find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
 from hlens.judges._normal_words import split_words, word_keys
-from hlens.judges._option_logprobs import option_logprobs
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
-
-__all__ = ["Scorer", "by_letter", "by_logprob", "gold_index", "judge", "option_logprobs"]
 
 Span = tuple[int, int]
 # The log-probability of each option, in the order of the question's choices.
@@ -75,7 +76,13 @@ def judge(response: Response) -> Judgement:
     if len(picks) > 1:
         return Judgement(response, Verdict.UNSCORED, "names several options")
     if not picks:
-        return _without_pick(response)
+        if refused := judge_refusal(response):
+            return refused
+        if question.meta.get("options_in_question"):
+            return Judgement(response, Verdict.UNSCORED, "no option")
+        return Judgement(
+            response, Verdict.HALLUCINATED, "no option", answer_span(text, question.text)
+        )
     pick, span = (*named, *letter)[0]
     verdict = Verdict.CORRECT if pick == gold else Verdict.HALLUCINATED
     return Judgement(response, verdict, f"picks {question.choices[pick]!r}", span)
@@ -105,6 +112,33 @@ def by_logprob(scorer: Scorer) -> Callable[[Response], Judgement]:
         return Judgement(response, verdict, f"likeliest: {question.choices[best[0]]!r}")
 
     return judge_by_logprob
+
+
+def option_logprobs(
+    model: Any, prompt: Callable[[Question], Sequence[int]] | None = None
+) -> Callable[[Question], list[float]]:
+    """A scorer for `by_logprob`: mean log-probability (nats) per token.
+
+    The mean, since a sum favours short options.
+
+    Args:
+        model: A model of `hlens.load`.
+        prompt: Token ids before the option; None encodes the context and the question without its
+            options, as the model prompts.
+    """
+    ask = prompt or (lambda q: model.encode("\n\n".join(filter(None, (q.context, q.text)))))
+    # A chat template ends where the answer begins; plain text needs a space before the answer.
+    gap = "" if getattr(model.tokenizer, "chat_template", None) else " "
+
+    def score(question: Question) -> list[float]:
+        head = list(ask(question))
+        options = [
+            model.tokenizer.encode(gap + choice, add_special_tokens=False)
+            for choice in question.choices
+        ]
+        return _scores(model, head, options)
+
+    return score
 
 
 def gold_index(question: Question) -> int:
@@ -184,17 +218,31 @@ def _by_text(text: str, question: Question, gold: int) -> list[tuple[int, Span]]
     for i, run in places:
         inside = any(o[0] <= run[0] and run[1] <= o[1] and o != run for _, o in places)
         # Every word counts as gold: an option beside another is no hedge but a second pick.
-        match = check_match(run, text, words, golds=set(range(len(words))))
-        if not inside and not match.objection:
-            named.setdefault(i, (words[run[0]].start, words[run[1] - 1].stop))
+        objection = find_objection(run, text, words, golds=set(range(len(words))))
+        if not inside and not objection:
+            named.setdefault(i, span_of(run, words))
     return list(named.items())
 
 
-def _without_pick(response: Response) -> Judgement:
-    question = response.question
-    if refused := judge_refusal(response):
-        return refused
-    if question.meta.get("options_in_question"):
-        return Judgement(response, Verdict.UNSCORED, "no option")
-    span = answer_span(response.text, question.text)
-    return Judgement(response, Verdict.HALLUCINATED, "no option", span)
+def _scores(model: Any, head: list[int], options: list[list[int]]) -> list[float]:
+    """Mean log-probability of each continuation of one prompt, in one padded batch."""
+    longest = max(map(len, options))
+    # Right padding: attention is causal, so an option never sees the padding after it.
+    rows = [head + option + [0] * (longest - len(option)) for option in options]
+    mask = [[1] * (len(head) + len(o)) + [0] * (longest - len(o)) for o in options]
+    with torch.inference_mode():
+        logits = model.hf(
+            input_ids=torch.tensor(rows, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            use_cache=False,
+            **_only_last(model.hf, longest + 1),
+        ).logits
+    logprobs = logits[:, -longest - 1 : -1].float().log_softmax(-1)
+    chosen = torch.tensor([row[len(head) :] for row in rows], device=model.device)
+    each = logprobs.gather(-1, chosen[..., None])[..., 0].cpu()
+    return [float(each[i, : len(o)].mean()) if o else float("-inf") for i, o in enumerate(options)]
+
+
+def _only_last(hf: Any, n: int) -> dict[str, int]:
+    """Skip the prompt's unembedding, which costs most of the time, where the model allows it."""
+    return {"logits_to_keep": n} if "logits_to_keep" in signature(hf.forward).parameters else {}

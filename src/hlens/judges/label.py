@@ -7,7 +7,7 @@ no"), is unscored: that is a failure to parse, not a hallucination.
 """
 
 from hlens.errors import HlensError
-from hlens.judges._alias_matching import check_match, find_runs
+from hlens.judges._alias_matching import find_objection, find_runs
 from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
@@ -36,7 +36,7 @@ def judge(response: Response) -> Judgement:
     if named is None:
         return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no label")
     label, span = named
-    verdict = Verdict.CORRECT if word_keys(label) == word_keys(gold) else Verdict.HALLUCINATED
+    verdict = Verdict.CORRECT if word_keys(label) == gold else Verdict.HALLUCINATED
     return Judgement(response, verdict, f"says {label!r}", span)
 
 
@@ -52,7 +52,7 @@ def first_label(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, int
         start, stop = words[first].start, words[last - 1].stop
         before = words[max(0, first - 1)]
         golds = set(range(first, last))
-        objection = check_match((first, last), text, words, golds=golds).objection
+        objection = find_objection((first, last), text, words, golds=golds)
         if objection == "negated" or before.key == "nothing":
             negation = ("not", *word_keys(label))
             other = next((other for other in labels if word_keys(other) == negation), None)
@@ -65,15 +65,15 @@ def first_label(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, int
     return None
 
 
-def _gold(question: Question) -> str:
+def _gold(question: Question) -> tuple[str, ...]:
     if not question.choices or not question.answers:
         raise HlensError(
             f"question {question.id!r} has no labels to judge by; give choices and an answer"
         )
-    known = {word_keys(choice): choice for choice in question.choices}
-    if word_keys(question.answers[0]) not in known:
+    gold = word_keys(question.answers[0])
+    if gold not in map(word_keys, question.choices):
         raise HlensError(
             f"question {question.id!r}: answer {question.answers[0]!r} is none of its choices "
             f"({', '.join(question.choices)})"
         )
-    return known[word_keys(question.answers[0])]
+    return gold

@@ -58,7 +58,8 @@ def within(tolerance: float) -> Callable[[Response], Judgement]:
 
 def _judged(response: Response, tolerance: float) -> Judgement:
     question, text = response.question, response.text
-    golds = [value for answer in question.answers for value in _gold_values(answer)]
+    matches = filter(None, map(_NUMBER.search, question.answers))
+    golds = [value for match in matches for value in _values(match)]
     if not golds:
         raise HlensError(f"question {question.id!r} has no number among its answers")
     if not text.strip():
@@ -66,7 +67,10 @@ def _judged(response: Response, tolerance: float) -> Judgement:
     match = _find_number(text, question)
     if match is None:
         return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no number")
-    values = _values(match, ignore_scale=_asks_scale(question.text))
+    asks_scale = re.search(
+        r"\b(?:thousand|million|billion)s?\b|\b[mb]n\b", question.text.casefold()
+    )
+    values = _values(match, ignore_scale=bool(asks_scale))
     is_right = any(
         math.isclose(value, gold, rel_tol=tolerance, abs_tol=1e-12)
         for value in values
@@ -86,11 +90,6 @@ def _find_number(text: str, question: Question) -> re.Match[str] | None:
     return next(iter(new or matches), None)
 
 
-def _gold_values(text: str) -> list[float]:
-    match = _NUMBER.search(text)
-    return _values(match) if match else []
-
-
 def _values(match: re.Match[str], *, ignore_scale: bool = False) -> list[float]:
     """What a number may mean: itself; with percent also its hundredth."""
     value = _to_float(match)
@@ -106,7 +105,3 @@ def _values(match: re.Match[str], *, ignore_scale: bool = False) -> list[float]:
 def _to_float(match: re.Match[str]) -> float:
     digits = match["digits"].casefold()
     return float(NUMBERS.get(digits, digits).replace(",", ""))
-
-
-def _asks_scale(text: str) -> bool:
-    return bool(re.search(r"\b(?:thousand|million|billion)s?\b|\bmn\b|\bbn\b", text.casefold()))
