@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import hlens
-from hlens.contributions import stored
+from hlens.contributions import results
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.report.summary import describe_scores
@@ -80,8 +80,8 @@ def test_a_study_that_is_killed_while_it_measures_goes_on_where_it_stopped(
     model: Model, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = hlens.Study(tmp_path / "whole", tiny_recipe(questions), model).contributions()
-    monkeypatch.setattr(stored, "_SHARD_BYTES", 1)
-    monkeypatch.setattr(stored, "auto_tokens", lambda model: 128)
+    monkeypatch.setattr(results, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(results, "auto_tokens", lambda model: 128)
     seen: list[int] = []
 
     def kill(step: str, done: int, total: int) -> None:
