@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
@@ -121,10 +122,7 @@ def right_padded(sequences: Sequence[Tensor], model: Model) -> Tensor:
     Padding is token 0: nothing reads it, and the tokenizer's own padding may lie outside the
     model's vocabulary.
     """
-    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
-    for row, tokens in zip(ids, sequences, strict=True):
-        row[: len(tokens)] = tokens
-    return ids.to(model.device)
+    return pad_sequence(list(sequences), batch_first=True).long().to(model.device)
 
 
 def collect(reducer: Reducer, n_examples: int, begun: Results | None = None) -> Results | None:
