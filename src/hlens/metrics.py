@@ -97,6 +97,11 @@ def factors_of(metric: Metric) -> Factors | None:
     return declared.factors if declared and declared.formula is metric else None
 
 
+def name_of(metric: Metric) -> str:
+    """Name of a metric, which its results go by."""
+    return getattr(metric, "__name__", type(metric).__name__)
+
+
 def names() -> list[str]:
     """Names of the metrics, in the order of this module."""
     return [name for name, value in globals().items() if hasattr(value, "declared")]

@@ -156,5 +156,5 @@ def measure_many(
         return measure_stored(job, Path(store))
     memory = InMemory(model, examples, asks)
     for chunk in job.run(job.batches(auto_tokens(model))):
-        memory.take(chunk)
+        memory.take(*chunk)
     return {ask.key: memory.contributions(number, job.kept(ask)) for number, ask in enumerate(asks)}

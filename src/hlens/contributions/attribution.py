@@ -15,18 +15,12 @@ from torch import Tensor, nn
 from hlens.contributions.passes import Results, collect, or_empty, right_padded
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Readout, Row, lay_out
+from hlens.contributions.rows import Piece, Readout, Row, all_needs, lay_out
 from hlens.errors import HlensError
-from hlens.metrics import needs_of
 from hlens.model import Model
 from hlens.types.norms import NormGain, post_mlp_norm
 
 _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
-
-
-def any_needs(asks: Sequence[Ask], need: str) -> bool:
-    """Whether any ask's metric needs ``"direction"`` or ``"gradient"``."""
-    return any(need in needs_of(ask.metric) for ask in asks)
 
 
 def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
@@ -34,11 +28,11 @@ def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
 
     Memory grows with the read positions x layers, and for gradients with tokens x layers.
     """
-    model, asks = reducer.model, reducer.asks
+    model = reducer.model
     ids = right_padded([row.token_ids for row in rows], model)
     readout = lay_out([Piece(row, number, 0, len(row)) for number, row in enumerate(rows)], ids)
     assert readout is not None
-    with_gradient = any_needs(asks, "gradient")
+    with_gradient = "gradient" in all_needs(reducer.asks)
     held: list[tuple[Tensor, Tensor]] = []
     reducer.begin(None)
     with ExitStack() as stack:
@@ -48,7 +42,7 @@ def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
             stack.callback(hook.remove)
         if with_gradient:
             stack.enter_context(_differentiable(model.hf))
-        direction = stack.enter_context(_final_direction(model, ids, readout, asks))
+        direction = stack.enter_context(_final_direction(model, ids, readout, reducer.asks))
         gradients = [None] * model.n_layers
         if with_gradient:
             logprob = _logprob(model, ids, rows)
@@ -96,7 +90,7 @@ def _final_direction(
 ) -> Iterator[list[Tensor]]:
     """A list that holds, after the pass, the direction of each read position's next token."""
     direction: list[Tensor] = []
-    if not any_needs(asks, "direction"):
+    if "direction" not in all_needs(asks):
         yield direction
         return
     norm = _final_norm(model)
@@ -121,15 +115,12 @@ def _final_direction(
 def _logit_scale(model: Model) -> float:
     """Factor between the unembedding's output and the logits (Cohere, Granite)."""
     config = model.hf.config
-    return float(getattr(config, "logit_scale", 1.0)) / float(
-        getattr(config, "logits_scaling", 1.0)
-    )
+    return getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
 
 
 def _final_norm(model: Model) -> nn.Module:
     for name in _FINAL_NORMS:
-        norm = getattr(model.body, name, None)
-        if isinstance(norm, nn.Module):
+        if isinstance(norm := getattr(model.body, name, None), nn.Module):
             return norm
     raise HlensError(
         f"{model.name}: no final norm found ({', '.join(_FINAL_NORMS)}); direct logit attribution "

@@ -15,19 +15,14 @@ _PLAIN = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
 def distinct_asks(asks: Sequence[Ask]) -> list[Ask]:
-    """The asks, each once.
-
-    Raises:
-        HlensError: Two metrics have one name, which their results are looked up by.
-    """
+    """The asks, each once; raises `HlensError` where two metrics have one name."""
     once = list(dict.fromkeys(asks))
-    counts = Counter(ask.key for ask in once)
-    twice = [name for (name, _), n in counts.items() if n > 1]
-    if twice:
-        raise HlensError(
-            f"two metrics are named {twice[0]!r}; results go by name, so give each a name of its "
-            "own (a lambda has none)"
-        )
+    for (name, _), n in Counter(ask.key for ask in once).items():
+        if n > 1:
+            raise HlensError(
+                f"two metrics are named {name!r}; results go by name, so give each a name of its "
+                "own (a lambda has none)"
+            )
     return once
 
 

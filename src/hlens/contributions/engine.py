@@ -7,12 +7,12 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from hlens.contributions.attribution import any_needs, run_attributed
+from hlens.contributions.attribution import run_attributed
 from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
 from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Row, row_of
+from hlens.contributions.rows import Row, all_needs, row_of
 from hlens.contributions.schedule import Schedule
 from hlens.errors import HlensError
 from hlens.model import Model
@@ -25,43 +25,27 @@ Chunk = tuple[tuple[int, ...], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is to be measured, and how.
-
-    Attributes:
-        model: The model.
-        examples: All examples.
-        asks: What is asked of each.
-        dtype: Of the values that are kept.
-        batch_size: Examples at a time; None leaves it to the memory.
-        progress: Called with the number of examples done and of all.
-    """
+    """What is to be measured, and how."""
 
     model: Model
     examples: Sequence[Example]
     asks: Sequence[Ask]
-    dtype: torch.dtype = torch.float32
-    batch_size: int | None = None
-    progress: Progress | None = None
+    dtype: torch.dtype = torch.float32  # of the values that are kept
+    batch_size: int | None = None  # examples at a time; None leaves it to the memory
+    progress: Progress | None = None  # called with the number of examples done and of all
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The examples as they are run."""
         return [row_of(example, self.asks) for example in self.examples]
 
     @cached_property
-    def with_gradient(self) -> bool:
-        """Whether a metric needs gradients."""
-        return any_needs(self.asks, "gradient")
-
-    @cached_property
-    def attributed(self) -> bool:
-        """Whether a metric depends on the answer's logits."""
-        return self.with_gradient or any_needs(self.asks, "direction")
+    def needs(self) -> frozenset[str]:
+        """What the metrics need that depends on the answer's logits."""
+        return all_needs(self.asks)
 
     @cached_property
     def schedule(self) -> Schedule:
-        """In which order the rows are run."""
-        return Schedule(self.model, self.rows, self.batch_size, may_share=not self.attributed)
+        return Schedule(self.model, self.rows, self.batch_size, may_share=not self.needs)
 
     @cached_property
     def trunk(self) -> Trunk:
@@ -73,7 +57,7 @@ class Job:
     def batches(self, tokens: int) -> list[Batch]:
         """All examples in batches of about so many tokens."""
         # A gradient's graph keeps every layer.
-        return self.schedule.batches(max(128, tokens // 8) if self.with_gradient else tokens)
+        return self.schedule.batches(max(128, tokens // 8) if "gradient" in self.needs else tokens)
 
     def kept(self, ask: Ask) -> list[int]:
         """Examples in which an ask has a token."""
@@ -81,12 +65,7 @@ class Job:
         return [index for index, row in enumerate(self.rows) if len(row.positions[number])]
 
     def run(self, batches: Sequence[Batch], done: int = 0) -> Iterator[Chunk]:
-        """Run batches, and yield the values of each that was run.
-
-        Args:
-            batches: What to run.
-            done: How many examples were done before, for `progress`.
-        """
+        """Yield the values of each batch that was run; `done` examples were done before."""
         reducer = Reducer(self.model, self.asks)
         with reducer.hooked():
             for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
@@ -100,10 +79,10 @@ class Job:
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
         groups = [[self.rows[index] for index in group] for group in batch.groups]
         rows = [row for group in groups for row in group]
-        with torch.no_grad() if self.with_gradient else torch.inference_mode():
+        with torch.no_grad() if "gradient" in self.needs else torch.inference_mode():
             if batch.shared:
                 return run_groups(reducer, groups, self.trunk)
-            if self.attributed:
+            if self.needs:
                 return run_attributed(reducer, rows)
             return run_rows(reducer, rows, self.trunk)
 

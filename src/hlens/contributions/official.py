@@ -10,6 +10,7 @@ bfloat16 means.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +48,20 @@ def cett_thunlp(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
 def official_asks(
     model: Model, formulas: Sequence[Metric], *, regions: Sequence[str], reduce: str, position: str
 ) -> list[Ask]:
-    """What a ``compat="thunlp"`` measurement asks for.
-
-    Raises:
-        HlensError: A region or formula that the official code does not have.
-    """
+    """What a ``compat="thunlp"`` measurement asks for."""
     if list(formulas) != [metrics.cett] or position != "read":
         raise HlensError(
             "compat='thunlp' measures CETT where tokens are read, and nothing else; leave metric= "
             "and position= at their defaults"
         )
     spans = _spans(len(_template(model)[0]))
-    known = [*spans, *OFFICIAL_NAMES]
-    unknown = [name for name in regions if name not in known]
-    if unknown:
-        raise lookup.unknown("region of the official code", unknown[0], known)
-    names = [OFFICIAL_NAMES.get(name, name) for name in regions]
-    return [Ask(cett_thunlp, name, reduce=reduce, spans=spans[name]) for name in names]
+    asks = []
+    for region in regions:
+        name = OFFICIAL_NAMES.get(region, region)
+        if name not in spans:
+            raise lookup.unknown("region of the official code", name, [*spans, *OFFICIAL_NAMES])
+        asks.append(Ask(cett_thunlp, name, reduce=reduce, spans=spans[name]))
+    return asks
 
 
 def _spans(header: int) -> dict[str, Callable[[Example], list[Span]]]:
@@ -96,18 +94,16 @@ def _template(model: Model) -> tuple[list[int], list[int]]:
     tokenizer: Any = model.tokenizer
     if not getattr(tokenizer, "chat_template", None):
         return [], []
-    user = [{"role": "user", "content": "?"}]
-    answer = "42"
-
-    def written(turns: list[dict[str, str]], header: bool) -> str:
-        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=header)
+    user, reply = {"role": "user", "content": "?"}, {"role": "assistant", "content": "42"}
 
     def tokens(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False).input_ids)
 
-    asked, opened = written(user, False), written(user, True)
-    whole = written([*user, {"role": "assistant", "content": answer}], False)
-    return tokens(opened)[len(tokens(asked)) :], tokens(whole.rpartition(answer)[2])
+    write = partial(tokenizer.apply_chat_template, tokenize=False)
+    asked = write([user], add_generation_prompt=False)
+    opened = write([user], add_generation_prompt=True)
+    whole = write([user, reply], add_generation_prompt=False)
+    return tokens(opened)[len(tokens(asked)) :], tokens(whole.rpartition("42")[2])
 
 
 def import_thunlp(
@@ -131,14 +127,12 @@ def import_thunlp(
             shapes.
     """
     lists = _id_lists(Path(ids))
-    both = {str(qid) for qid in lists["t"]} & {str(qid) for qid in lists["f"]}
-    if both:
+    if both := {*lists["t"]} & {*lists["f"]}:
         raise HlensError(
             f"{len(both)} ids of {ids} are both true and hallucinated (first: {min(both)!r}); "
             "leave each in one list"
         )
-    rows = [(Path(folder), str(qid), False) for qid in lists["t"]]
-    rows += [(Path(folder), str(qid), True) for qid in lists["f"]]
+    rows = [(Path(folder), qid, key == "f") for key in "tf" for qid in lists[key]]
     if other_folder is not None:
         rows += [(Path(other_folder), qid, False) for _, qid, _ in rows]
     paths = [inside / f"act_{qid}.npy" for inside, qid, _ in rows]
@@ -163,10 +157,10 @@ def import_thunlp(
     )
 
 
-def _id_lists(path: Path) -> dict[str, list[Any]]:
+def _id_lists(path: Path) -> dict[str, list[str]]:
     try:
         lists = json.loads(path.read_text(encoding="utf-8"))
-        return {key: list(lists[key]) for key in ("t", "f")}
+        return {key: [str(qid) for qid in lists[key]] for key in ("t", "f")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HlensError(
             f"cannot read the id list {path} ({type(error).__name__}); expected JSON like "

@@ -13,10 +13,11 @@ about its prompt, a share of its mean comes from the prompt's pass and the rest 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
@@ -32,22 +33,18 @@ Results = Tensor
 class Trunk:
     """What all rows begin with.
 
-    Attributes:
-        length: In tokens; may be 0.
-        prefixes: Its keys and values, which the sequences of a batch read first; or none.
-        places: Index into `results` by what is asked of these tokens: each combination of
-            positions is reduced once, however many rows ask for it.
-        results: ``[ask, place, layer, neuron]`` summed over positions; None where none is asked.
+    Each combination of positions that is asked of these tokens is reduced once, however many rows
+    ask for it.
     """
 
     length: int = 0
-    prefixes: Sequence[Prefix] = ()
-    places: dict[tuple[bytes, ...], int] | None = None
-    results: Tensor | None = None
+    prefixes: Sequence[Prefix] = ()  # keys and values, which the sequences of a batch read first
+    places: dict[tuple[bytes, ...], int] = field(default_factory=dict)  # by positions, in `results`
+    results: Tensor | None = None  # [ask, place, layer, neuron], summed; None: nothing is asked
 
     def add_to(self, results: Results, rows: Sequence[Row], asks: Sequence[Ask]) -> Results:
         """Add what was asked of these tokens to the rows' results, in place."""
-        if self.results is None or self.places is None:
+        if self.results is None:
             return results
         for slot, row in enumerate(rows):
             key = _positions_key(row, self.length)
@@ -125,23 +122,17 @@ def right_padded(sequences: Sequence[Tensor], model: Model) -> Tensor:
     Padding is token 0: nothing reads it, and the tokenizer's own padding may lie outside the
     model's vocabulary.
     """
-    ids = torch.zeros(len(sequences), max(map(len, sequences)), dtype=torch.long)
-    for row, tokens in zip(ids, sequences, strict=True):
-        row[: len(tokens)] = tokens
-    return ids.to(model.device)
+    return pad_sequence(list(sequences), batch_first=True).long().to(model.device)
 
 
 def collect(reducer: Reducer, n_examples: int, begun: Results | None = None) -> Results | None:
-    """Bring a pass's results to their examples, on top of what other passes began.
-
-    Returns:
-        None where neither this pass nor another was asked anything.
-    """
+    """A pass's results by example, on top of what others began; None if nothing was asked."""
     if reducer.readout is None:
         return begun
     reducer.wait()
     slots = reducer.readout.slots
-    if begun is None and _is_in_order(slots):
+    one_each = slots.shape[1] == 1 and bool((slots[:, 0] == torch.arange(len(slots))).all())
+    if begun is None and one_each:
         return reducer.results[:, :, :, 0].transpose(1, 2)  # a view: nothing has to be moved
     begun = or_empty(begun, reducer, n_examples)
     sequences, members = (slots >= 0).nonzero(as_tuple=True)
@@ -161,12 +152,5 @@ def or_empty(results: Results | None, reducer: Reducer, n_examples: int) -> Resu
         return results
     model, asks = reducer.model, reducer.asks
     results = torch.zeros(len(asks), n_examples, model.n_layers, model.d_mlp)
-    for number, ask in enumerate(asks):
-        if ask.reduce == "max":
-            results[number] = -torch.inf
+    results[[ask.reduce == "max" for ask in asks]] = -torch.inf
     return results
-
-
-def _is_in_order(slots: Tensor) -> bool:
-    """Whether each sequence has one piece, in order."""
-    return slots.shape[1] == 1 and bool((slots[:, 0] == torch.arange(len(slots))).all())

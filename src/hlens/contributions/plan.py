@@ -16,16 +16,10 @@ Group = tuple[int, ...]  # indices of rows
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that are run together.
-
-    Attributes:
-        groups: Indices of the rows, in groups whose prompt is run once; each group has one row
-            where nothing is shared.
-        shared: True where the prompts are run once a group.
-    """
+    """Rows that are run together, in groups; each group has one row where nothing is shared."""
 
     groups: tuple[Group, ...]
-    shared: bool
+    shared: bool  # the prompts are run once a group
 
     @property
     def members(self) -> Group:
@@ -53,22 +47,20 @@ def plan(
 ) -> list[Batch]:
     """Cut rows into batches, the longest first, so that too large a batch fails early.
 
-    Args:
-        rows: All rows.
-        tokens: How many tokens, padding included, a forward pass may have.
-        batch_size: How many rows at most; None leaves it to `tokens`.
-        share: Run the prompt that several rows share only once, where that costs less.
-        overhead: What a pass costs besides its tokens, in tokens; padding is weighed against it.
-        common: Tokens that all rows begin with, and that are run before.
+    A pass has `tokens` at most, padding included, and costs `overhead` tokens beside. The `common`
+    tokens that all rows begin with are run before. With `share`, the prompt of several rows is run
+    once where that costs less.
     """
-    packing = _Packing(rows, tokens, batch_size or len(rows), overhead, common)
+    most = batch_size or len(rows)
+    packing = _Packing(rows, tokens, most, overhead, common)
     cost, separate = packing.pack([(index,) for index in range(len(rows))], shared=False)
     if not share:
         return separate
     families = packing.families()
     lone = [family for family in families if len(family) == 1]
     larger = [family for family in families if len(family) > 1]
-    cost_shared, shared = packing.pack(list(packing.cut(larger)), shared=True)
+    fitting = [f[start : start + most] for f in larger for start in range(0, len(f), most)]
+    cost_shared, shared = packing.pack(fitting, shared=True)
     cost_lone, rest = packing.pack(lone, shared=False)
     return [*shared, *rest] if cost_shared + cost_lone < cost else separate
 
@@ -104,12 +96,6 @@ class _Packing:
             key = prompt.cpu().numpy().tobytes() if len(prompt) else index
             members.setdefault(key, []).append(index)
         return [tuple(family) for family in members.values()]
-
-    def cut(self, families: Sequence[Group]) -> Iterator[Group]:
-        """Families as groups that fit in a batch."""
-        for family in families:
-            for start in range(0, len(family), self.batch_size):
-                yield family[start : start + self.batch_size]
 
     def pack(self, groups: Sequence[Group], *, shared: bool) -> tuple[int, list[Batch]]:
         """Cut the groups, sorted by size, where padding and passes together cost least."""

@@ -1,7 +1,7 @@
 """The reducer: hooks on the down projections that keep only the numbers that are asked for."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -20,18 +20,14 @@ class Reducer:
 
     What it holds grows with sequences x neurons x asks, and never with the number of tokens.
     Everything is summed in float32, whatever the model computes in.
-
-    Attributes:
-        model: The model whose down projections are read.
-        asks: What is asked.
-        readout: Where the running pass is read; None switches the hooks off.
-        results: ``[ask, layer, sequence, member, neuron]`` of the last pass, on the CPU.
     """
 
     def __init__(self, model: Model, asks: Sequence[Ask]) -> None:
         self.model = model
         self.asks = list(asks)
+        # Where the running pass is read; None switches the hooks off.
         self.readout: Readout | None = None
+        # [ask, layer, sequence, member, neuron] of the last pass, on the CPU.
         self.results = torch.empty(0)
         self._pinned = False
         self._norms = [model.w_norms[i].to(model.w_out(i).device) for i in range(model.n_layers)]
@@ -40,15 +36,10 @@ class Reducer:
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Read the down projections for the length of a block."""
-        hooks = [
-            module.register_forward_hook(self._hook(layer))
-            for layer, module in enumerate(self.model.down_projections)
-        ]
-        try:
+        with ExitStack() as stack:
+            for layer, module in enumerate(self.model.down_projections):
+                stack.callback(module.register_forward_hook(self._hook(layer)).remove)
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def begin(self, readout: Readout | None) -> None:
         """Prepare for one forward pass."""
@@ -73,16 +64,10 @@ class Reducer:
 
     def trace(self, layer: int, act: Tensor, out: Tensor) -> MlpTrace:
         """The trace of one layer, of activations and outputs at the read positions."""
-        return MlpTrace(
-            act,
-            out,
-            self.model.w_out(layer),
-            row_norms=self._norms[layer],
-            post_gain=self._gains[layer],
-        )
+        norms, gain = self._norms[layer], self._gains[layer]
+        return MlpTrace(act, out, self.model.w_out(layer), row_norms=norms, post_gain=gain)
 
     def reduce(self, layer: int, readout: Readout, trace: MlpTrace) -> None:
-        """Reduce one layer's trace to what is asked."""
         weights = readout.weights.to(trace.act.device)
         # Asks that read the same function of the activation share one matrix product.
         by_act: dict[Any, list[tuple[int, Factors]]] = {}
@@ -97,8 +82,8 @@ class Reducer:
             sums = torch.bmm(torch.cat(scaled, dim=1), act(trace.act).float())
             parts = sums.chunk(len(factored), dim=1)
             for (number, factors), part in zip(factored, parts, strict=True):
-                neuron = factors.neuron
-                self._keep(number, layer, part if neuron is None else part * neuron(trace))
+                reduced = part * factors.neuron(trace) if factors.neuron else part
+                self._keep(number, layer, reduced)
 
     def _keep(self, number: int, layer: int, reduced: Tensor) -> None:
         # Into unpinned memory, a copy that is not waited for may arrive too late.

@@ -7,13 +7,12 @@ import numpy as np
 
 from hlens import lookup
 from hlens.errors import HlensError
-from hlens.metrics import Metric, needs_of
+from hlens.metrics import Metric, name_of, needs_of
 from hlens.types import Example
 
 POSITIONS = ("read", "predicted")
 REDUCTIONS = ("mean", "max", "last", "first")
 Span = tuple[int, int]
-
 
 REGIONS: Mapping[str, Callable[[Example], list[Span]]] = {
     "answer": lambda example: [(example.start, example.stop)],
@@ -72,7 +71,7 @@ class Ask:
     @property
     def name(self) -> str:
         """Name of the metric."""
-        return getattr(self.metric, "__name__", type(self.metric).__name__)
+        return name_of(self.metric)
 
     @property
     def label(self) -> str:
@@ -84,17 +83,14 @@ class Ask:
         >>> Ask(metrics.cett, "answer", reduce="max", position="predicted").label
         'answer:max:predicted'
         """
-        parts = [self.region]
-        parts += [self.reduce] if self.reduce != "mean" else []
-        return ":".join(parts + ([self.position] if self.position != "read" else []))
+        unlike = [part for part in (self.reduce, self.position) if part not in ("mean", "read")]
+        return ":".join([self.region, *unlike])
 
     def positions(self, example: Example) -> np.ndarray:
         """Indices of the tokens at which the neurons are read, ascending; may be empty."""
         spans = (self.spans or REGIONS[self.region])(example)
         indices = np.concatenate([np.arange(start, stop) for start, stop in spans])
         if self.position == "predicted":
-            indices = indices - 1
-            indices = indices[indices >= 0]  # nothing predicts the first token
-        if self.reduce == "first":
-            return indices[:1]
-        return indices[-1:] if self.reduce == "last" else indices
+            indices = indices[indices > 0] - 1  # nothing predicts the first token
+        taken = {"first": slice(1), "last": slice(-1, None)}
+        return indices[taken.get(self.reduce, slice(None))]

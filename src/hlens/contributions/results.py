@@ -8,6 +8,7 @@ that the values are never in memory as a whole.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import CodeType
@@ -22,7 +23,6 @@ from hlens.contributions.plan import Batch
 from hlens.contributions.regions import Ask
 from hlens.contributions.schedule import auto_tokens
 from hlens.errors import HlensError
-from hlens.metrics import Metric
 from hlens.model import Model
 from hlens.types import Contributions, Example
 
@@ -32,6 +32,7 @@ _SHARD_BYTES = 1 << 27
 _PIECE_BYTES = 1 << 26
 
 
+@dataclass(eq=False)
 class InMemory:
     """Takes chunks as they come and holds every value once.
 
@@ -39,41 +40,38 @@ class InMemory:
     at a time: both write along contiguous memory, and neither needs a second copy.
     """
 
-    def __init__(self, model: Model, examples: Sequence[Example], asks: Sequence[Ask]) -> None:
-        self._model = model
-        self._examples = examples
-        self._asks = asks
-        self._order: list[int] = []
-        self._values: list[Tensor] = []
+    model: Model
+    examples: Sequence[Example]
+    asks: Sequence[Ask]
+    order: list[int] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
 
-    def take(self, chunk: Chunk) -> None:
-        """Keep a chunk's values."""
-        members, values = chunk
-        if not self._values:
-            shape = (self._model.n_layers, self._model.d_mlp, len(self._examples))
-            self._values = [torch.empty(shape, dtype=values.dtype) for _ in self._asks]
-        start = len(self._order)
-        for whole, part in zip(self._values, values, strict=True):
+    def take(self, members: Sequence[int], values: Tensor) -> None:
+        """Keep a chunk."""
+        if not self.values:
+            shape = (self.model.n_layers, self.model.d_mlp, len(self.examples))
+            self.values = [torch.empty(shape, dtype=values.dtype) for _ in self.asks]
+        start = len(self.order)
+        for whole, part in zip(self.values, values, strict=True):
             whole[:, :, start : start + len(members)] = part.permute(1, 2, 0)
-        self._order += members
+        self.order += members
 
     def contributions(self, number: int, kept: Sequence[int]) -> Contributions:
         """One ask's contributions for the kept examples; once for each ask."""
-        values, ask = self._values[number], self._asks[number]
-        columns = torch.argsort(torch.tensor(self._order))[torch.tensor(kept)]
-        if len(kept) < len(self._examples):
+        values = self.values[number]
+        columns = torch.argsort(torch.tensor(self.order))[torch.tensor(kept)]
+        if len(kept) < len(self.examples):
             values = values[:, :, columns]
         else:
             for layer in values:
                 layer[:] = layer[:, columns]
-        examples = [self._examples[index] for index in kept]
-        return contributions_of(values.permute(2, 0, 1), examples, ask, self._model)
+        examples = [self.examples[index] for index in kept]
+        return contributions_of(values.permute(2, 0, 1), examples, self.asks[number], self.model)
 
 
 def contributions_of(
     values: Tensor, examples: Sequence[Example], ask: Ask, model: Model
 ) -> Contributions:
-    """The values with what is known of the examples."""
     return Contributions(
         values=values,
         labels=torch.tensor([example.hallucinated for example in examples]),
@@ -98,24 +96,21 @@ def path_of(ask: Ask, folder: Path) -> Path:
 
 
 def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contributions]:
-    """Measure shard by shard, then seal one file for each ask; what is current is kept.
-
-    Raises:
-        HlensError: The folder holds another run's files, or a damaged one.
-    """
+    """Measure shard by shard, then seal one file for each ask; what is current is kept."""
     identity = identity_of(job)
     missing = [ask for ask in job.asks if not _is_current(path_of(ask, folder), identity)]
+    shards = store.Shards(folder / "shards", identity, auto_tokens(job.model))
     if missing:
-        _complete(job, folder, identity, missing)
-    else:
-        store.Shards(folder / "shards", identity, 0).remove()
+        chunks = _run_shards(job, shards)
+        for ask in missing:
+            _seal(job, ask, chunks, path_of(ask, folder), identity)
+    shards.remove()
     return {ask.key: store.load_contributions(path_of(ask, folder)) for ask in job.asks}
 
 
-def _complete(job: Job, folder: Path, identity: str, missing: Sequence[Ask]) -> None:
-    shards = store.Shards(folder / "shards", identity, auto_tokens(job.model))
+def _run_shards(job: Job, shards: store.Shards) -> list[Chunk]:
+    """The shards' chunks, after running those that are not there."""
     parts = _cut(job, job.batches(shards.tokens))
-    # Run the shards that are not there.
     waiting = [n for n, part in enumerate(parts) if not shards.has(n, _members(part))]
     done = len(job.examples) - sum(len(_members(parts[number])) for number in waiting)
     for number in waiting:
@@ -123,11 +118,7 @@ def _complete(job: Job, folder: Path, identity: str, missing: Sequence[Ask]) -> 
         members = [index for part, _ in chunks for index in part]
         shards.save(number, members, torch.cat([values for _, values in chunks], dim=1))
         done += len(members)
-    # Seal the asks that are not there.
-    chunks = [shards.load(number) for number in range(len(parts))]
-    for ask in missing:
-        _seal(job, ask, chunks, path_of(ask, folder), identity)
-    shards.remove()
+    return [shards.load(number) for number in range(len(parts))]
 
 
 def _is_current(path: Path, identity: str) -> bool:
@@ -145,13 +136,11 @@ def _cut(job: Job, batches: Sequence[Batch]) -> list[list[Batch]]:
     """Batches in lists, one for each shard."""
     model = job.model
     per_example = model.n_layers * model.d_mlp * len(job.asks) * job.dtype.itemsize
-    parts: list[list[Batch]] = []
+    parts: list[list[Batch]] = [[]]
     for batch in batches:
-        size = (len(_members(parts[-1])) + len(batch.members)) * per_example if parts else 0
-        if parts and size <= _SHARD_BYTES:
-            parts[-1].append(batch)
-        else:
-            parts.append([batch])
+        if len(_members([*parts[-1], batch])) * per_example > _SHARD_BYTES and parts[-1]:
+            parts.append([])
+        parts[-1].append(batch)
     return parts
 
 
@@ -161,31 +150,28 @@ def _members(part: Sequence[Batch]) -> list[int]:
 
 def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str) -> None:
     """Write one ask's contributions, read from the memory-mapped chunks."""
-    number, kept = job.asks.index(ask), job.kept(ask)
-    shape = (len(kept), job.model.n_layers, job.model.d_mlp)
-    without_values = torch.empty(shape, device="meta")
-    examples = [job.examples[index] for index in kept]
-    data = contributions_of(without_values, examples, ask, job.model)
+    number, kept, model = job.asks.index(ask), job.kept(ask), job.model
+    without_values = torch.empty(len(kept), model.n_layers, model.d_mlp, device="meta")
+    data = contributions_of(without_values, [job.examples[i] for i in kept], ask, model)
 
     def pieces() -> Iterator[Tensor]:
         """Blocks ``[neuron, example]``, layer after layer."""
         order = torch.tensor([index for members, _ in chunks for index in members])
         columns = torch.argsort(order)[torch.tensor(kept)]
         width = max(1, _PIECE_BYTES // (4 * len(order)))
-        for layer in range(job.model.n_layers):
-            for start in range(0, job.model.d_mlp, width):
+        for layer in range(model.n_layers):
+            for start in range(0, model.d_mlp, width):
                 block = slice(start, start + width)
                 rows = [values[number, :, layer, block] for _, values in chunks]
                 yield torch.cat(rows)[columns].T
 
-    store.write_contributions(
-        data, path, dtype=chunks[0][1].dtype, layers=pieces, identity=identity
-    )
+    dtype = chunks[0][1].dtype
+    store.write_contributions(data, path, dtype=dtype, layers=pieces, identity=identity)
 
 
 def identity_of(job: Job) -> str:
     """Hash of all that the values depend on: what two runs must share to share their shards."""
-    formulas = [[_formula(ask.metric), ask.label] for ask in job.asks]
+    formulas = [[_formula(ask), ask.label] for ask in job.asks]
     settings = formulas, str(job.dtype), job.batch_size
     model = [job.model.fingerprint, str(job.model.dtype), settings]
     digest = hashlib.sha256(json.dumps(model).encode())
@@ -196,12 +182,11 @@ def identity_of(job: Job) -> str:
     return digest.hexdigest()
 
 
-def _formula(metric: Metric) -> str:
+def _formula(ask: Ask) -> str:
     """Name of a metric; for one from outside hlens, with a hash of what it computes."""
-    name = getattr(metric, "__name__", type(metric).__name__)
-    if (getattr(metric, "__module__", "") or "").startswith("hlens."):
-        return name
-    return f"{name} {hashlib.sha256(repr(_computes(metric)).encode()).hexdigest()}"
+    if (getattr(ask.metric, "__module__", "") or "").startswith("hlens."):
+        return ask.name
+    return f"{ask.name} {hashlib.sha256(repr(_computes(ask.metric)).encode()).hexdigest()}"
 
 
 def _computes(thing: Any, depth: int = 4) -> Any:

@@ -24,20 +24,13 @@ class Row:
     Attention is causal, so tokens behind the last asked position cannot change the result and are
     cut off. The prefix that several rows may share ends before the last token, so that each row
     has a token of its own.
-
-    Attributes:
-        example: The example.
-        token_ids: Its tokens up to the last one that matters.
-        n_prefix: How many of them other answers to the same prompt may share.
-        positions: For each ask, the indices of the tokens at which the neurons are read.
-        weights: For each ask, the weight of one position in the example's result.
     """
 
     example: Example
-    token_ids: Int[Tensor, " pos"]
-    n_prefix: int
-    positions: list[np.ndarray]
-    weights: list[float]
+    token_ids: Int[Tensor, " pos"]  # up to the last one that matters
+    n_prefix: int  # how many of them other answers to the same prompt may share
+    positions: list[np.ndarray]  # for each ask, indices of the tokens where neurons are read
+    weights: list[float]  # for each ask, the weight of one position in the example's result
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -45,23 +38,15 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """The stretch ``[start, stop)`` of a row, run as one sequence of a forward pass.
-
-    Attributes:
-        row: The row.
-        sequence: Which sequence of the pass; rows that share a prompt are read from one.
-        start: First token.
-        stop: One past the last.
-    """
+    """The stretch ``[start, stop)`` of a row, run as one sequence of a forward pass."""
 
     row: Row
-    sequence: int
+    sequence: int  # which of the pass; rows that share a prompt are read from one
     start: int
     stop: int
 
     @property
     def token_ids(self) -> Int[Tensor, " pos"]:
-        """The tokens of the stretch."""
         return self.row.token_ids[self.start : self.stop]
 
     @property
@@ -76,17 +61,13 @@ class Piece:
 def row_of(
     example: Example, asks: Sequence[Ask], *, stop: int = 0, n_prefix: int | None = None
 ) -> Row:
-    """Cut an example to what the asks need.
+    """Cut an example to what the asks need, but to no fewer than `stop` tokens.
 
-    Args:
-        example: The example.
-        asks: What is asked of it.
-        stop: How many tokens are run at least.
-        n_prefix: How many tokens may be shared; by default the prompt, or all but the last token.
+    `n_prefix` tokens may be shared; by default the prompt, or all but the last token.
     """
     positions = [ask.positions(example) for ask in asks]
     needed = 1 + max((int(of_ask[-1]) for of_ask in positions if len(of_ask)), default=0)
-    needs = {need for ask in asks for need in needs_of(ask.metric)}
+    needs = all_needs(asks)
     if "direction" in needs:  # the token that the last position predicts
         needed += 1
     if "gradient" in needs:  # the answer, whose log-probability is differentiated
@@ -101,6 +82,11 @@ def row_of(
     return Row(example, tokens, n_prefix, positions, weights)
 
 
+def all_needs(asks: Sequence[Ask]) -> frozenset[str]:
+    """What the metrics need beside the neurons."""
+    return frozenset().union(*(needs_of(ask.metric) for ask in asks))
+
+
 def common_length(rows: Sequence[Row]) -> int:
     """How many tokens all rows begin with, within their prompts."""
     length = min(row.n_prefix for row in rows)
@@ -111,27 +97,19 @@ def common_length(rows: Sequence[Row]) -> int:
     return length
 
 
-def longest_row(rows: Sequence[Row]) -> int:
-    """Tokens of the longest row that a batch may have, the padding of its prompt included."""
-    rest = max(len(row) - row.n_prefix for row in rows)
-    return max(row.n_prefix for row in rows) + rest
-
-
 @dataclass(frozen=True, eq=False)
 class Readout:
     """The positions read in a forward pass, as tensors on the model's device.
 
     A sequence has one member for each piece that is read from it: a prompt that is run once for
     five answers has five.
-
-    Attributes:
-        index: Positions to gather from each sequence, padded by repeating; None takes all.
-        weights: Weight of each gathered position in each member's result.
-        slots: Index of the piece behind each member, -1 where a sequence has fewer.
     """
 
+    # Positions to gather from each sequence, padded by repeating; None takes all.
     index: Int[Tensor, "sequence taken"] | None
+    # Weight of each gathered position in each member's result.
     weights: Float[Tensor, "ask sequence member taken"]
+    # Index of the piece behind each member, -1 where a sequence has fewer.
     slots: Int[Tensor, "sequence member"]
 
     def gather(self, hidden: Tensor) -> Tensor:
@@ -150,10 +128,7 @@ def lay_out(
 ) -> Readout | None:
     """The readout of a pass over `ids`; None when no piece has a position to be read.
 
-    Args:
-        pieces: What is read; the result of each goes to its place in this list.
-        ids: The sequences that are run.
-        summed: Sum over positions where the mean is asked.
+    The result of each piece goes to its place in this list; `summed` gives sums for means.
     """
     n_sequences, n_pos = ids.shape
     # Which pieces read from each sequence, and which positions any of them reads.
@@ -161,8 +136,12 @@ def lay_out(
     members: list[list[int]] = [[] for _ in range(n_sequences)]
     for slot, piece in enumerate(pieces):
         members[piece.sequence].append(slot)
-    unions = [_union([of_ask for slot in slots for of_ask in positions[slot]]) for slots in members]
-    n_taken = max((len(union) for union in unions), default=0)
+    none = np.zeros(0, int)
+    unions = [
+        np.unique(np.concatenate([none, *(of_ask for slot in own for of_ask in positions[slot])]))
+        for own in members
+    ]
+    n_taken = max(map(len, unions), default=0)
     if n_taken == 0:
         return None
     # Gather only these positions, all sequences padded to the same number.
@@ -185,10 +164,6 @@ def lay_out(
                 weight = 1.0 if summed else weight_of[ask]
                 weights[ask, sequence, member, np.searchsorted(union, of_ask)] = weight
     return Readout(index, torch.from_numpy(weights).to(ids.device), torch.from_numpy(slots))
-
-
-def _union(positions: list[np.ndarray]) -> np.ndarray:
-    return np.unique(np.concatenate(positions)) if positions else np.zeros(0, int)
 
 
 def _padded(union: np.ndarray, length: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from hlens.contributions.plan import Batch, padded_tokens, plan
-from hlens.contributions.rows import Row, common_length, longest_row
+from hlens.contributions.rows import Row, common_length
 from hlens.model import Model
 from hlens.model.prefix import can_share_prefixes
 
@@ -18,21 +18,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Rows, what they share, and the order in which they are run.
-
-    Attributes:
-        model: The model.
-        rows: All rows.
-        batch_size: Rows at a time; None leaves it to the memory.
-        may_share: Whether what several rows begin with may be run once for them.
-        n_own: Tokens of each prompt that are kept out of what all rows share.
-    """
+    """Rows, what they share, and the order in which they are run."""
 
     model: Model
     rows: Sequence[Row]
-    batch_size: int | None = None
-    may_share: bool = True
-    n_own: int = 0
+    batch_size: int | None = None  # rows at a time; None leaves it to the memory
+    may_share: bool = True  # what several rows begin with may be run once for them
+    n_own: int = 0  # tokens of each prompt that are kept out of what all rows share
 
     @cached_property
     def overhead(self) -> int:
@@ -43,7 +35,10 @@ class Schedule:
     @cached_property
     def shares(self) -> bool:
         """Whether rows may read what was run for others; tried out once a model and length."""
-        return self.may_share and can_share_prefixes(self.model, longest_row(self.rows))
+        # The longest row that a batch may have, the padding of its prompt included.
+        longest = max(row.n_prefix for row in self.rows)
+        longest += max(len(row) - row.n_prefix for row in self.rows)
+        return self.may_share and can_share_prefixes(self.model, longest)
 
     @cached_property
     def common(self) -> int:
@@ -56,9 +51,8 @@ class Schedule:
 
     def batches(self, tokens: int) -> list[Batch]:
         """All rows in batches of about so many tokens."""
-        planned = partial(
-            plan, self.rows, tokens, batch_size=self.batch_size, overhead=self.overhead
-        )
+        size, overhead = self.batch_size, self.overhead
+        planned = partial(plan, self.rows, tokens, batch_size=size, overhead=overhead)
         batches = planned(common=self.common)
         if any(batch.shared for batch in batches) and not self.shares:
             return planned(share=False)
@@ -82,7 +76,13 @@ class Schedule:
             result = _try(run_batch, batch)
             if result is None:  # and here the error, whose traceback held the tensors, is gone
                 limit = tokens // 2
-                _warn(tokens, limit)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                warnings.warn(
+                    f"out of memory with {tokens} tokens in a batch; going on with at most {limit}",
+                    ResourceWarning,
+                    stacklevel=2,
+                )
                 waiting.append(batch)
                 continue
             yield batch, result
@@ -115,13 +115,3 @@ def auto_tokens(model: Model) -> int:
     per_token = (6 * model.d_mlp + 24 * model.d_model) * model.dtype.itemsize
     # More would not keep a GPU busier, and its results would wait in pinned memory.
     return int(min(16384, max(1024, 0.4 * free // per_token)))
-
-
-def _warn(tokens: int, limit: int) -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    warnings.warn(
-        f"out of memory with {tokens} tokens in a batch; going on with at most {limit}",
-        ResourceWarning,
-        stacklevel=2,
-    )

@@ -4,20 +4,14 @@ Only the detector's own neurons are read. `monitor` writes under watch and stops
 so; `watching` watches any generation; `risks` reads what is written already.
 """
 
-from hlens.monitor.policies import Action, Policy, Risk, at_probability, watch_only
-from hlens.monitor.streaming import Monitored, monitor, risks
-from hlens.monitor.watching import TokenScores, Watch, watching
-
-__all__ = [
-    "Action",
-    "Monitored",
-    "Policy",
-    "Risk",
-    "TokenScores",
-    "Watch",
-    "at_probability",
-    "monitor",
-    "risks",
-    "watch_only",
-    "watching",
-]
+from hlens.monitor.policies import Action as Action
+from hlens.monitor.policies import Policy as Policy
+from hlens.monitor.policies import Risk as Risk
+from hlens.monitor.policies import at_probability as at_probability
+from hlens.monitor.policies import watch_only as watch_only
+from hlens.monitor.streaming import Monitored as Monitored
+from hlens.monitor.streaming import monitor as monitor
+from hlens.monitor.streaming import risks as risks
+from hlens.monitor.watching import TokenScores as TokenScores
+from hlens.monitor.watching import Watch as Watch
+from hlens.monitor.watching import watching as watching

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from hlens.errors import HlensError
 from hlens.metrics import Metric
@@ -145,29 +147,25 @@ def risks(
     return tuple(answer.risks)
 
 
+@dataclass
 class _Loop:
-    """One batch, written step by step."""
+    """One batch, written step by step; `first` is the index of its first prompt."""
 
-    def __init__(
-        self,
-        model: Model,
-        detector: Detector,
-        prompts: Sequence[Sequence[int]],
-        sampler: SeededSampler,
-        first: int,
-    ) -> None:
-        self.model, self.detector, self.sampler, self.first = model, detector, sampler, first
-        width = max(map(len, prompts))
-        self.ids = torch.full((len(prompts), width), model.pad_id, device=model.device)
-        self.mask = torch.zeros_like(self.ids)
-        for row, prompt in enumerate(prompts):
-            self.ids[row, width - len(prompt) :] = torch.tensor(prompt, device=model.device)
-            self.mask[row, width - len(prompt) :] = 1
-        self.answers = [_Answer(first + row) for row in range(len(prompts))]
-        self.scores: TokenScores | None = None
+    model: Model
+    detector: Detector
+    prompts: Sequence[Sequence[int]]
+    sampler: SeededSampler
+    first: int
+    scores: TokenScores | None = None  # of the tokens that were just read
+
+    def __post_init__(self) -> None:
+        ids = [torch.tensor(prompt, dtype=torch.long) for prompt in self.prompts]
+        pad = partial(pad_sequence, batch_first=True, padding_side="left")
+        self.ids = pad(ids, padding_value=self.model.pad_id).to(self.model.device)
+        self.mask = pad([torch.ones_like(row) for row in ids]).to(self.model.device)
+        self.answers = [_Answer(self.first + row) for row in range(len(ids))]
 
     def keep_scores(self, scores: TokenScores) -> None:
-        """Hold the scores of the tokens that were just read."""
         self.scores = scores
 
     def run(
@@ -221,10 +219,8 @@ class _Loop:
         if all(answer.reason for answer in self.answers):
             return False
         tokens = self.sampler(self.ids, logits).argmax(dim=-1, keepdim=True)
-        logprobs = self.sampler.logprobs[-1].tolist()
-        for answer, token, logprob in zip(
-            self.answers, tokens[:, 0].tolist(), logprobs, strict=True
-        ):
+        drawn = zip(tokens[:, 0].tolist(), self.sampler.logprobs[-1].tolist(), strict=True)
+        for answer, (token, logprob) in zip(self.answers, drawn, strict=True):
             if answer.reason:
                 continue
             if token in self.model.stop_ids:
@@ -239,11 +235,9 @@ class _Loop:
         return not all(answer.reason for answer in self.answers)
 
     def finished(self, answer: _Answer) -> Monitored:
-        """An answer as it ended."""
         text = "" if self.model.tokenizer is None else self.model.decode(answer.tokens)
-        generation = Generation(
-            text, tuple(answer.tokens), tuple(answer.logprobs), answer.reason or "length"
-        )
+        tokens, logprobs = tuple(answer.tokens), tuple(answer.logprobs)
+        generation = Generation(text, tokens, logprobs, answer.reason or "length")
         n_neurons = int((self.detector.weights != 0).sum())
         return Monitored(generation, tuple(answer.risks), answer.flagged_at, n_neurons)
 

@@ -18,37 +18,23 @@ from hlens.types import MlpTrace
 
 @dataclass(frozen=True, eq=False)
 class LayerNeurons:
-    """The neurons that are read of one layer.
+    """The neurons that are read of one layer."""
 
-    Attributes:
-        columns: Their columns in the activation.
-        weights: Weight of each, float32.
-        rows: Their rows of W_out.
-        norms: Norms of these rows.
-        gain: Gain of a norm that follows the MLP, or None.
-    """
-
-    columns: Int[Tensor, " neuron"]
+    columns: Int[Tensor, " neuron"]  # in the activation
     weights: Float[Tensor, " neuron"]
-    rows: Float[Tensor, "neuron d_model"]
-    norms: Float[Tensor, " neuron"]
-    gain: Float[Tensor, " d_model"] | None
+    rows: Float[Tensor, "neuron d_model"]  # of W_out
+    norms: Float[Tensor, " neuron"]  # of these rows
+    gain: Float[Tensor, " d_model"] | None  # of a norm that follows the MLP
 
     def trace(self, act: Tensor, out: Tensor) -> MlpTrace:
-        """This layer's trace, of the chosen neurons only."""
         return MlpTrace(act, out, self.rows, row_norms=self.norms, post_gain=self.gain)
 
 
 @dataclass(eq=False)
 class TokenSum:
-    """Activations and outputs of one pass, until the last layer has been read.
+    """Activations and outputs of one pass, until the last layer has been read."""
 
-    Attributes:
-        factors: The metric, taken apart.
-        layers: What is read of each layer, in their order.
-    """
-
-    factors: Factors
+    factors: Factors  # of the metric
     layers: Sequence[LayerNeurons]
     acts: list[Tensor] = field(default_factory=list)
     outs: list[Tensor] = field(default_factory=list)
@@ -57,9 +43,7 @@ class TokenSum:
         self.device = self.layers[0].columns.device
         # One column a layer, so that one matrix product gives the share of each.
         self.weights = torch.block_diag(*[self._weighted(n).to(self.device) for n in self.layers])
-        gains = [
-            neurons.gain.to(self.device) for neurons in self.layers if neurons.gain is not None
-        ]
+        gains = [n.gain.to(self.device) for n in self.layers if n.gain is not None]
         self.gain = torch.stack(gains)[:, None] if len(gains) == len(self.layers) else None
 
     def _weighted(self, neurons: LayerNeurons) -> Float[Tensor, "neuron one"]:

@@ -1,4 +1,4 @@
-"""TokenBatch the detector's neurons, and no others, while the model runs."""
+"""watching: read the detector's neurons, and no others, while the model runs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
-from hlens.metrics import Metric, factors_of, needs_of
+from hlens.metrics import Metric, factors_of, name_of, needs_of
 from hlens.model import Model, RowSpans, TokenBatch, tracking_tokens
 from hlens.monitor.token_sum import LayerNeurons, TokenSum
 from hlens.types import Detector
@@ -116,11 +116,10 @@ def _readable_metric(model: Model, detector: Detector, metric: Metric | None) ->
             f"the detector reads {detector.region!r}; while the model writes only a mean over "
             f"{' or '.join(REGIONS)} can be read: find a detector on one of them"
         )
-    name = getattr(metric, "__name__", type(metric).__name__)
-    if metric is not None and name != detector.metric:
+    if metric is not None and name_of(metric) != detector.metric:
         raise HlensError(
-            f"the detector reads {detector.metric}, and metric= is {name}; give the formula that "
-            "its contributions were measured with"
+            f"the detector reads {detector.metric}, and metric= is {name_of(metric)}; give the "
+            "formula that its contributions were measured with"
         )
     metric = metric or metrics.by_name(detector.metric)
     if needs_of(metric):
@@ -133,23 +132,19 @@ def _readable_metric(model: Model, detector: Detector, metric: Metric | None) ->
     return metric
 
 
+@dataclass(eq=False)
 class _Reader:
     """Adds up the layers' shares of each token's score."""
 
-    def __init__(
-        self,
-        metric: Metric,
-        layers: Mapping[int, LayerNeurons],
-        batch: Callable[[], TokenBatch | None],
-        finish: Callable[[TokenBatch, Tensor], None],
-    ) -> None:
-        self.metric = metric
-        self.layers = layers
-        self.batch = batch
-        self.finish = finish
-        self.sum: Tensor | None = None
-        factors = factors_of(metric)
-        self.token_sum = TokenSum(factors, list(layers.values())) if factors else None
+    metric: Metric
+    layers: Mapping[int, LayerNeurons]
+    batch: Callable[[], TokenBatch | None]
+    finish: Callable[[TokenBatch, Tensor], None]
+    sum: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        factors = factors_of(self.metric)
+        self.token_sum = TokenSum(factors, list(self.layers.values())) if factors else None
 
     def hook(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
         neurons = self.layers[layer]
@@ -178,15 +173,11 @@ class _Reader:
 
 
 def _layer_neurons(model: Model, detector: Detector, layer: int) -> LayerNeurons:
-    columns = detector.weights[layer].nonzero().flatten()
-    w_out = model.w_out(layer)
-    return LayerNeurons(
-        columns=columns.to(w_out.device),
-        weights=detector.weights[layer][columns].to(w_out.device, torch.float32),
-        rows=w_out[columns.to(w_out.device)],
-        norms=model.w_norms[layer][columns].to(w_out.device),
-        gain=post_gain(model, layer),
-    )
+    columns, w_out = detector.weights[layer].nonzero().flatten(), model.w_out(layer)
+    there = columns.to(w_out.device)
+    weights = detector.weights[layer][columns].to(w_out.device, torch.float32)
+    norms = model.w_norms[layer][columns].to(w_out.device)
+    return LayerNeurons(there, weights, w_out[there], norms, post_gain(model, layer))
 
 
 def _modules(model: Model, layer: int) -> list[nn.Module]:
