@@ -133,9 +133,10 @@ def draw_left_out(left_out: Mapping[Step[Any], Sequence[str]], folder: str) -> S
     """What the report lacks, and the command that makes it; None where nothing is missing."""
     if not left_out:
         return None
+    commands = {f"hlens {step.verb} {folder}": headings for step, headings in left_out.items()}
     items = "".join(
-        f"<li><code>{escape(f'hlens {step.verb} {folder}')}</code>: {escape(' '.join(headings))}</li>"
-        for step, headings in left_out.items()
+        f"<li><code>{escape(command)}</code>: {escape(' '.join(headings))}</li>"
+        for command, headings in commands.items()
     )
     return Section(
         "What is not shown here",
