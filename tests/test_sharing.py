@@ -33,7 +33,7 @@ def test_sharing_what_comes_first_changes_nothing(
     shared = [
         measure_many(model, items, metrics=[metrics.cett], regions=regions, **way) for way in ways
     ]
-    monkeypatch.setattr("hlens.contributions.schedule.serves", lambda *_: False)
+    monkeypatch.setattr("hlens.contributions.schedule.can_share_prefixes", lambda *_: False)
     alone = [
         measure_many(model, items, metrics=[metrics.cett], regions=regions, **way) for way in ways
     ]
@@ -105,9 +105,9 @@ def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch)
     shared = measure(model, items)
     assert list(model.prefix_trials.values()) == [False]
     short = sharing(2, 3, 4)
-    monkeypatch.setattr("hlens.contributions.schedule.serves", lambda *_: False)
+    monkeypatch.setattr("hlens.contributions.schedule.can_share_prefixes", lambda *_: False)
     close(shared.values, measure(model, items).values)
-    monkeypatch.setattr("hlens.contributions.schedule.serves", lambda *_: True)
+    monkeypatch.setattr("hlens.contributions.schedule.can_share_prefixes", lambda *_: True)
     assert not torch.allclose(shared.values, measure(model, items).values, rtol=1e-3)
     close(measure(model, short).values, by_hand(model, short))
 
