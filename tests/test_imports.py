@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pytest
-
 import hlens
 
 ROOT = Path(hlens.__file__).parent
@@ -114,13 +112,9 @@ def test_no_import_cycle() -> None:
     (`hlens.lookup`, the public names of ``hlens``).
     """
     found = cycles(import_graph())
-    # TEMPORARY, until hlens.study is rewritten. Remove this and the next line.
-    found = [cycle for cycle in found if not all(m.startswith("hlens.study.") for m in cycle)]
     assert not found, "import cycles: " + "; ".join(" <-> ".join(cycle) for cycle in found)
 
 
-# TEMPORARY, until every package is rewritten. Remove this line.
-@pytest.mark.xfail(reason="modules that other packages import are still to be made public")
 def test_private_modules_stay_in_their_package() -> None:
     found = private_imports(import_graph())
     assert not found, "private modules imported from another package: " + "; ".join(found)

@@ -7,131 +7,89 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hlens import (
-        baselines,
-        behaviours,
-        contributions,
-        domains,
-        effects,
-        evaluation,
-        figures,
-        interventions,
-        judges,
-        metrics,
-        model,
-        monitor,
-        origin,
-        probe,
-        prompts,
-        sampling,
-        selection,
-        spans,
-        store,
-        toy,
-        types,
-    )
-    from hlens.audit import audit
-    from hlens.contributions import measure, measure_many
-    from hlens.errors import HlensError
-    from hlens.evaluation import evaluate
-    from hlens.judges import judge
-    from hlens.model import Model, Settings, load
-    from hlens.probe import SparseProbe, find
-    from hlens.recipe import Recipe
-    from hlens.sampling import sample
-    from hlens.spans import locate
-    from hlens.store import load_detector, load_neurons, push
-    from hlens.study import Study
-    from hlens.types import (
-        Contributions,
-        Detector,
-        Estimate,
-        Example,
-        Judgement,
-        MlpTrace,
-        NeuronSet,
-        Question,
-        Response,
-        Verdict,
-    )
+    from hlens import baselines as baselines
+    from hlens import behaviours as behaviours
+    from hlens import contributions as contributions
+    from hlens import domains as domains
+    from hlens import effects as effects
+    from hlens import evaluation as evaluation
+    from hlens import figures as figures
+    from hlens import interventions as interventions
+    from hlens import judges as judges
+    from hlens import metrics as metrics
+    from hlens import model as model
+    from hlens import monitor as monitor
+    from hlens import origin as origin
+    from hlens import probe as probe
+    from hlens import prompts as prompts
+    from hlens import sampling as sampling
+    from hlens import selection as selection
+    from hlens import spans as spans
+    from hlens import steps as steps
+    from hlens import store as store
+    from hlens import toy as toy
+    from hlens import types as types
+    from hlens.audit import audit as audit
+    from hlens.contributions import measure as measure
+    from hlens.contributions import measure_many as measure_many
+    from hlens.errors import HlensError as HlensError
+    from hlens.evaluation import evaluate as evaluate
+    from hlens.judges import judge as judge
+    from hlens.model import Model as Model
+    from hlens.model import Settings as Settings
+    from hlens.model import load as load
+    from hlens.probe import SparseProbe as SparseProbe
+    from hlens.probe import find as find
+    from hlens.recipe import Recipe as Recipe
+    from hlens.sampling import sample as sample
+    from hlens.spans import locate as locate
+    from hlens.store import load_detector as load_detector
+    from hlens.store import load_neurons as load_neurons
+    from hlens.store import push as push
+    from hlens.study import Study as Study
+    from hlens.types import Contributions as Contributions
+    from hlens.types import Detector as Detector
+    from hlens.types import Estimate as Estimate
+    from hlens.types import Example as Example
+    from hlens.types import Judgement as Judgement
+    from hlens.types import MlpTrace as MlpTrace
+    from hlens.types import NeuronSet as NeuronSet
+    from hlens.types import Question as Question
+    from hlens.types import Response as Response
+    from hlens.types import Verdict as Verdict
 
-_MODULES = {
-    "contributions": ("measure", "measure_many"),
-    "errors": ("HlensError",),
-    "evaluation": ("evaluate",),
-    "judges": ("judge",),
-    "model": ("Model", "Settings", "load"),
-    "probe": ("SparseProbe", "find"),
-    "recipe": ("Recipe",),
-    "sampling": ("sample",),
-    "spans": ("locate",),
-    "store": ("load_detector", "load_neurons", "push"),
-    "study": ("Study",),
+# By module, in the order of the method, the names that hlens gives; those of "" are its packages.
+_PACKAGES = {
+    "model": "load Model Settings",
+    "sampling": "sample",
+    "judges": "judge",
+    "spans": "locate",
+    "contributions": "measure measure_many",
+    "probe": "find SparseProbe",
+    "evaluation": "evaluate",
+    "store": "load_detector load_neurons push",
+    "study": "Study",
+    "recipe": "Recipe",
+    "types": "Question Response Verdict Judgement Example MlpTrace Contributions Detector "
+    "NeuronSet Estimate",
+    "errors": "HlensError",
+    "": "audit baselines behaviours contributions domains effects evaluation figures "
+    "interventions judges metrics model monitor origin probe prompts sampling selection spans "
+    "steps store toy types",
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _PACKAGES.items() for name in names.split()}
 
-__all__ = [  # noqa: RUF022 (in the order of the method)
-    "load",
-    "sample",
-    "judge",
-    "locate",
-    "measure",
-    "measure_many",
-    "find",
-    "evaluate",
-    "audit",
-    "load_detector",
-    "load_neurons",
-    "push",
-    "Study",
-    "Recipe",
-    "SparseProbe",
-    "Settings",
-    "Model",
-    "Question",
-    "Response",
-    "Verdict",
-    "Judgement",
-    "Example",
-    "MlpTrace",
-    "Contributions",
-    "Detector",
-    "NeuronSet",
-    "Estimate",
-    "HlensError",
-    "baselines",
-    "behaviours",
-    "contributions",
-    "domains",
-    "effects",
-    "evaluation",
-    "figures",
-    "interventions",
-    "judges",
-    "metrics",
-    "model",
-    "monitor",
-    "origin",
-    "probe",
-    "prompts",
-    "sampling",
-    "selection",
-    "spans",
-    "store",
-    "toy",
-    "types",
-]
+if not TYPE_CHECKING:  # type checkers read the imports above
+    __all__ = list(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'hlens' has no attribute {name!r}")
-    if name in _MODULE_OF:
-        return getattr(import_module(f"hlens.{_MODULE_OF[name]}"), name)
-    if name[0].isupper():  # all other classes are the nouns
-        return getattr(import_module("hlens.types"), name)
+    if module := _MODULE_OF[name]:
+        return getattr(import_module(f"hlens.{module}"), name)
     return import_module(f"hlens.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_MODULE_OF)

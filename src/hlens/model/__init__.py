@@ -24,60 +24,32 @@ Example, with the model that hlens ships:
     True
 """
 
-from hlens.model.editing import (
-    ALL,
-    Columns,
-    Edit,
-    Pairs,
-    Receipt,
-    Scope,
-    Site,
-    check_edit,
-    pair_up,
-)
-from hlens.model.generation import Generation, SeededSampler, Settings, generate_batch, mix_seed
-from hlens.model.hooks import (
-    capturing,
-    layer_blocks,
-    next_token_logprobs,
-    stopping_after,
-    unembedding_at,
-)
-from hlens.model.loading import load
-from hlens.model.model import Model
-from hlens.model.network import fingerprint_weights
-from hlens.model.prefix import Prefix, can_share_prefixes, run_with_prefixes
-from hlens.model.pretrained import ALIASES
-from hlens.model.token_batch import RowSpans, TokenBatch, tracking_tokens
-
-__all__ = [
-    "ALIASES",
-    "ALL",
-    "Columns",
-    "Edit",
-    "Generation",
-    "Model",
-    "Pairs",
-    "Prefix",
-    "Receipt",
-    "RowSpans",
-    "Scope",
-    "SeededSampler",
-    "Settings",
-    "Site",
-    "TokenBatch",
-    "can_share_prefixes",
-    "capturing",
-    "check_edit",
-    "fingerprint_weights",
-    "generate_batch",
-    "layer_blocks",
-    "load",
-    "mix_seed",
-    "next_token_logprobs",
-    "pair_up",
-    "run_with_prefixes",
-    "stopping_after",
-    "tracking_tokens",
-    "unembedding_at",
-]
+from hlens.model.editing import ALL as ALL
+from hlens.model.editing import Columns as Columns
+from hlens.model.editing import Edit as Edit
+from hlens.model.editing import Pairs as Pairs
+from hlens.model.editing import Receipt as Receipt
+from hlens.model.editing import Scope as Scope
+from hlens.model.editing import Site as Site
+from hlens.model.editing import check_edit as check_edit
+from hlens.model.editing import pair_up as pair_up
+from hlens.model.generation import Generation as Generation
+from hlens.model.generation import SeededSampler as SeededSampler
+from hlens.model.generation import Settings as Settings
+from hlens.model.generation import generate_batch as generate_batch
+from hlens.model.generation import mix_seed as mix_seed
+from hlens.model.hooks import capturing as capturing
+from hlens.model.hooks import layer_blocks as layer_blocks
+from hlens.model.hooks import next_token_logprobs as next_token_logprobs
+from hlens.model.hooks import stopping_after as stopping_after
+from hlens.model.hooks import unembedding_at as unembedding_at
+from hlens.model.loading import load as load
+from hlens.model.model import Model as Model
+from hlens.model.network import fingerprint_weights as fingerprint_weights
+from hlens.model.prefix import Prefix as Prefix
+from hlens.model.prefix import can_share_prefixes as can_share_prefixes
+from hlens.model.prefix import run_with_prefixes as run_with_prefixes
+from hlens.model.pretrained import ALIASES as ALIASES
+from hlens.model.token_batch import RowSpans as RowSpans
+from hlens.model.token_batch import TokenBatch as TokenBatch
+from hlens.model.token_batch import tracking_tokens as tracking_tokens

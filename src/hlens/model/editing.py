@@ -39,13 +39,7 @@ ALL = Scope("all", lambda batch: None)
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """Where an edit is applied.
-
-    Attributes:
-        layer: Index of the layer.
-        neurons: The edited neurons of this layer, ascending; the columns of the activations.
-        batch: The tokens being read.
-    """
+    """Where an edit is applied: the edited neurons of one layer, ascending, and the tokens read."""
 
     layer: int
     neurons: Int[Tensor, " neuron"]
@@ -92,14 +86,7 @@ def pair_up(neurons: NeuronSet | Pairs, edit: Edit | None) -> Pairs:
 
 @dataclass
 class ReceiptEntry:
-    """What one edit touched.
-
-    Attributes:
-        edit: Name of the edit, its scope included.
-        n_neurons: Neurons it was given.
-        tokens: Tokens it acted on; padding is not counted.
-        touched: Tokens x neurons it acted on.
-    """
+    """What one edit touched: tokens (padding is not counted), and tokens x neurons."""
 
     edit: str
     n_neurons: int
@@ -135,12 +122,9 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
     """Run a block under edits; see `Model.editing`."""
     for neurons, edit in pairs:
         check_edit(model, neurons, edit)
-    receipt = Receipt(
-        tuple(
-            ReceiptEntry(f"{edit.name} on {edit.scope.name} tokens", len(neurons))
-            for neurons, edit in pairs
-        )
-    )
+    names = [f"{edit.name} on {edit.scope.name} tokens" for _, edit in pairs]
+    sizes = [len(neurons) for neurons, _ in pairs]
+    receipt = Receipt(tuple(map(ReceiptEntry, names, sizes)))
     with ExitStack() as stack:
         tracker = stack.enter_context(tracking_tokens(model, spans))
         for (neurons, edit), entry in zip(pairs, receipt.entries, strict=True):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hlens.model.network import Network
+from hlens.model.prefix import common_length
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,9 @@ class SeededSampler:
         self.settings = settings
         self.clock = model.clock
         self.stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=model.device)
-        self.uniforms = torch.stack(
-            [
-                torch.rand(
-                    settings.max_new_tokens,
-                    generator=torch.Generator().manual_seed(seed),
-                    dtype=torch.float64,
-                )
-                for seed in seeds
-            ]
-        )
+        own = (torch.Generator().manual_seed(seed) for seed in seeds)
+        n, double = settings.max_new_tokens, torch.float64
+        self.uniforms = torch.stack([torch.rand(n, generator=g, dtype=double) for g in own])
         self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -118,31 +112,35 @@ def generate_batch(
 ) -> list[list[Generation]]:
     """Continue prompts in one batch: left-padded, the samples of a prompt sharing its prefill.
 
-    Args:
-        model: The model.
-        prompts: Token ids of each prompt.
-        seeds: One seed for each sample of each prompt; the same number for every prompt.
-        settings: How to sample.
-        share_beginning: Read what all prompts begin with once; not for edits given row by row.
+    `seeds` are one for each sample of each prompt, as many for every prompt. With
+    `share_beginning`, what all prompts begin with is read once; not for edits given row by row.
     """
+    from transformers import GenerationConfig
+
     n = len(seeds[0])
-    common = _common_beginning(model, prompts) if share_beginning else 0
-    ids, mask = _left_pad(prompts, model.pad_id, model.device, common)
-    clock = model.clock
+    common = _shareable_beginning(model, prompts) if share_beginning else 0
+    ids, mask = _left_pad(model, prompts, common)
     sampler = SeededSampler(settings, [seed for row in seeds for seed in row], model)
-    clock.generated = -1
+    config = GenerationConfig(
+        max_new_tokens=settings.max_new_tokens,
+        do_sample=False,  # the sampler draws; see SeededSampler
+        use_cache=True,
+        eos_token_id=list(model.stop_ids) or None,
+        pad_token_id=model.pad_id,
+    )
+    model.clock.generated = -1
     try:
         with torch.inference_mode():
             past = _prefill(model, ids, mask, common, n)
             out = model.hf.generate(
                 input_ids=ids.repeat_interleave(n, 0),
                 attention_mask=mask.repeat_interleave(n, 0),
-                generation_config=_generation_config(model, settings),
+                generation_config=config,
                 logits_processor=[sampler],
                 **({} if past is None else {"past_key_values": past}),
             )
     finally:
-        clock.stop()
+        model.clock.stop()
     tokens = out[:, ids.shape[1] :].cpu()
     logprobs = torch.stack(sampler.logprobs, dim=1)
     flat = [_finish(model, row, lp) for row, lp in zip(tokens.tolist(), logprobs, strict=True)]
@@ -150,28 +148,25 @@ def generate_batch(
 
 
 def _left_pad(
-    prompts: Sequence[Sequence[int]], pad: int, device: torch.device, common: int = 0
+    model: Network, prompts: Sequence[Sequence[int]], common: int
 ) -> tuple[Tensor, Tensor]:
     """Ids and mask, padded on the left or, with a common beginning, directly after it."""
     width = max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), width), pad)
+    ids = torch.full((len(prompts), width), model.pad_id)
     mask = torch.zeros((len(prompts), width), dtype=torch.long)
     for row, prompt in enumerate(prompts):
         rest = width - len(prompt) + common
         ids[row, :common], ids[row, rest:] = torch.tensor([*prompt]).tensor_split([common])
         mask[row, :common] = mask[row, rest:] = 1
-    return ids.to(device), mask.to(device)
+    return ids.to(model.device), mask.to(model.device)
 
 
-def _common_beginning(model: Network, prompts: Sequence[Sequence[int]]) -> int:
+def _shareable_beginning(model: Network, prompts: Sequence[Sequence[int]]) -> int:
     """Number of tokens that all prompts begin with, leaving each at least one of its own."""
     # Padding comes after them, where a window over the last columns would count it.
     if len(prompts) < 2 or getattr(model.hf.config, "sliding_window", None):
         return 0
-    rows = sorted(map(list, prompts))
-    first, last = rows[0], rows[-1]  # of all prompts these two have the least in common
-    shortest = min(map(len, prompts)) - 1
-    return next((i for i in range(shortest) if first[i] != last[i]), shortest)
+    return min(common_length(prompts), min(map(len, prompts)) - 1)
 
 
 def _prefill(model: Network, ids: Tensor, mask: Tensor, common: int, n: int) -> Any:
@@ -198,18 +193,6 @@ def _extend_cache(model: Network, ids: Tensor, mask: Tensor, past: Any) -> Any:
         use_cache=True,
         **model.position_kwargs(positions),
     ).past_key_values
-
-
-def _generation_config(model: Network, settings: Settings) -> Any:
-    from transformers import GenerationConfig
-
-    return GenerationConfig(
-        max_new_tokens=settings.max_new_tokens,
-        do_sample=False,  # the sampler draws; see SeededSampler
-        use_cache=True,
-        eos_token_id=list(model.stop_ids) or None,
-        pad_token_id=model.pad_id,
-    )
 
 
 def _finish(model: Network, row: list[int], logprobs: Tensor) -> Generation:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.network import Network
-from hlens.model.prefix import Prefix, can_share_prefixes, run_with_prefixes
+from hlens.model.prefix import Prefix, can_share_prefixes, common_length, run_with_prefixes
 
 # Called with a layer and its output [row, pos, d_model], or weights [row, head, pos, key].
 Listener = Callable[[int, Tensor], None]
@@ -48,12 +49,12 @@ def capturing(
             model.hf.set_attn_implementation("eager")
         for layer, block in enumerate(layer_blocks(model)):
             if residual is not None:
-                hook = block.register_forward_hook(_output_hook(layer, residual))
-                stack.callback(hook.remove)
+                hook = partial(_pass_output, residual, layer)
+                stack.callback(block.register_forward_hook(hook).remove)
             if attention is not None:
-                weights_hook = _attention_hook(layer, attention)
+                hook = partial(_pass_weights, attention, layer)
                 for child in block.children():
-                    stack.callback(child.register_forward_hook(weights_hook).remove)
+                    stack.callback(child.register_forward_hook(hook).remove)
         yield
 
 
@@ -69,7 +70,8 @@ def stopping_after(model: Network, layer: int, residual: Listener) -> Iterator[N
         raise _EnoughError
 
     with ExitStack() as stack:
-        for hook in (_output_hook(layer, residual), end):  # hooks run in order of registration
+        # Hooks run in order of registration.
+        for hook in (partial(_pass_output, residual, layer), end):
             stack.callback(layer_blocks(model)[layer].register_forward_hook(hook).remove)
         with suppress(_EnoughError):
             yield
@@ -125,28 +127,22 @@ def next_token_logprobs(
 
 def _common_prefix(model: Network, prompts: Sequence[Sequence[int]]) -> list[Prefix]:
     """What all prompts begin with, run once; empty for one prompt, or where nothing is common."""
-    ordered = sorted(list(prompt) for prompt in prompts)
-    first, last = ordered[0], ordered[-1]  # of all prompts these two have the least in common
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
-    if length == 0 or not can_share_prefixes(model, max(map(len, prompts))):
+    length = common_length(prompts)
+    # A prompt that all others begin with would have no token of its own left to be run.
+    whole = length in (0, min(map(len, prompts)))
+    if whole or not can_share_prefixes(model, max(map(len, prompts))):
         return []
     with torch.inference_mode():
-        ids = torch.tensor([first[:length]], device=model.device)
+        ids = torch.tensor([prompts[0][:length]], device=model.device)
         return [run_with_prefixes(model, ids, torch.tensor([length]), keep=True)[1]]
 
 
-def _output_hook(layer: int, listener: Listener) -> Any:
-    def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
-        listener(layer, output[0] if isinstance(output, tuple) else output)
-
-    return hook
+def _pass_output(listener: Listener, layer: int, module: Any, args: Any, output: Any) -> None:
+    listener(layer, output[0] if isinstance(output, tuple) else output)
 
 
-def _attention_hook(layer: int, listener: Listener) -> Any:
-    def hook(module: Any, args: tuple[Any, ...], output: Any) -> None:
-        # Of the children of a block, attention is the one that returns weights of four axes.
-        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
-        if isinstance(weights, Tensor) and weights.dim() == 4:
-            listener(layer, weights)
-
-    return hook
+def _pass_weights(listener: Listener, layer: int, module: Any, args: Any, output: Any) -> None:
+    # Of the children of a block, attention is the one that returns weights of four axes.
+    weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+    if isinstance(weights, Tensor) and weights.dim() == 4:
+        listener(layer, weights)

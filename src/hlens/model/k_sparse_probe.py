@@ -45,15 +45,7 @@ def fit_k_sparse_probe(
 ) -> KSparseProbe:
     """Choose k on held-out groups, then fit on all groups but the fewest the tool must hold out.
 
-    Args:
-        features: Any features of the examples.
-        labels: True where hallucinated.
-        groups: Group of each example; a group is never split.
-        ks: Numbers of features to try; those above the number of features are left out.
-        seed: Seed of the tool's split.
-
-    Raises:
-        HlensError: The tool refuses the data, or converges for no k.
+    A group is never split. Of `ks`, those above the number of features are left out.
     """
     from transformer_lens.tools.analysis import sparse_probing as tool
 

@@ -144,30 +144,23 @@ def prove_neurons(model: Model) -> Model:
 
     All measures of hlens rest on this identity. It fails where an architecture normalises or gates
     after the hook, or where a hook sees another tensor than its name says.
-
-    Raises:
-        HlensError: A layer where it does not hold.
     """
     seen: dict[str, Tensor] = {}
 
     def keep(value: Tensor, hook: Any) -> None:
         seen[hook.name] = value.detach()
 
-    layers = range(model.n_layers)
-    ends = [
-        [f"blocks.{layer}.mlp.out.{end}" for end in ("hook_in", "hook_out")] for layer in layers
-    ]
+    outs = [f"blocks.{layer}.mlp.out" for layer in range(model.n_layers)]
+    hooks = [(f"{out}.{end}", keep) for out in outs for end in ("hook_in", "hook_out")]
     vocabulary = int(getattr(model.bridge.cfg, "d_vocab", 0) or 0)
     tokens = (torch.arange(3, 11) % max(vocabulary, 11))[None].to(model.w_out(0).device)
     with torch.inference_mode():
-        model.bridge.run_with_hooks(
-            tokens, fwd_hooks=[(name, keep) for pair in ends for name in pair]
-        )
-    for layer, (before, after) in enumerate(ends):
-        if before not in seen or after not in seen:
+        model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
+    for layer, name in enumerate(outs):
+        act, out = seen.get(f"{name}.hook_in"), seen.get(f"{name}.hook_out")
+        if act is None or out is None:
             raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")
-        act, out = seen[before].double(), seen[after]
-        expected = act @ model.w_out(layer).to(act.device).double()
+        expected = act.double() @ model.w_out(layer).to(act.device).double()
         bias: Any = getattr(model.down_projections[layer], "bias", None)
         if bias is not None:
             expected = expected + bias.to(act.device).double()

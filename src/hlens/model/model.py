@@ -50,12 +50,8 @@ class Model(Network):
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]
             seeds = [[mix_seed(seed, start + i)] for i in range(len(batch))]
-            out += [
-                row[0]
-                for row in generate_batch(
-                    self, batch, seeds, settings=settings, share_beginning=share_beginning
-                )
-            ]
+            options = {"settings": settings, "share_beginning": share_beginning}
+            out += [row[0] for row in generate_batch(self, batch, seeds, **options)]
         return out
 
     def run_with_cache(self, tokens: Any, **options: Any) -> Any:

@@ -6,6 +6,7 @@
 import hashlib
 import inspect
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -23,17 +24,10 @@ PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn"
 
 @dataclass
 class Clock:
-    """Which token is being read while an answer is generated; edits of some tokens look here.
+    """Which token is being read while an answer is generated; edits of some tokens look here."""
 
-    Attributes:
-        generated: -1 while the prompt is read, then the index of the token in the answer; None
-            outside of generation.
-        ended: True at rows whose answer has ended: from then on such a row reads padding. None
-            until the first one ends.
-    """
-
-    generated: int | None = None
-    ended: Tensor | None = None
+    generated: int | None = None  # -1 in the prompt, then index in the answer; None: not generating
+    ended: Tensor | None = None  # True at rows whose answer has ended and which now read padding
 
     def end(self, rows: Tensor) -> None:
         """Mark rows as ended, in addition to those that ended before."""
@@ -110,11 +104,8 @@ class Network:
     @cached_property
     def w_norms(self) -> Float[Tensor, "layer neuron"]:
         """Euclidean norm of each neuron's row of W_out, float32, on the CPU; computed once."""
-        rows = [
-            torch.linalg.vector_norm(self.w_out(layer).float(), dim=1).cpu()
-            for layer in range(self.n_layers)
-        ]
-        return torch.stack(rows)
+        matrices = map(self.w_out, range(self.n_layers))
+        return torch.stack([torch.linalg.vector_norm(w.float(), dim=1).cpu() for w in matrices])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -145,13 +136,10 @@ class Network:
         """Token that pads a batch; always masked, so any token will do."""
         return int(getattr(self.tokenizer, "pad_token_id", None) or min(self.stop_ids, default=0))
 
-    @cached_property
-    def _takes_positions(self) -> bool:
-        return "position_ids" in inspect.signature(self.body.forward).parameters
-
     def position_kwargs(self, positions: Int[Tensor, "batch pos"]) -> dict[str, Tensor]:
         """``position_ids`` for the body, where its architecture takes them."""
-        return {"position_ids": positions} if self._takes_positions else {}
+        takes = "position_ids" in inspect.signature(self.body.forward).parameters
+        return {"position_ids": positions} if takes else {}
 
     def encode(self, text: str, system: str | None = None, chat: bool | None = None) -> list[int]:
         """Token ids of a prompt.
@@ -223,8 +211,6 @@ def package_versions() -> tuple[tuple[str, str], ...]:
     """Versions of the packages that every number depends on."""
     versions = []
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):  # run from a source tree that was not installed
             versions.append((package, version(package)))
-        except PackageNotFoundError:  # run from a source tree that was not installed
-            continue
     return tuple(versions)

@@ -15,6 +15,7 @@ answers as well, which nobody reads; here a prefix is expanded layer by layer wh
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -63,6 +64,12 @@ class Prefix:
         return keys.expand(n_readers, -1, -1, -1), values.expand(n_readers, -1, -1, -1)
 
 
+def common_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Number of tokens that all prompts begin with."""
+    columns = zip(*prompts, strict=False)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
 def run_with_prefixes(
     model: Network,
     ids: Int[Tensor, "row pos"],
@@ -88,16 +95,20 @@ def run_with_prefixes(
     Returns:
         The model's output, and these rows as a prefix; without `keep` it has no layers.
     """
+    from transformers.cache_utils import Cache
+
     own = Prefix(lengths)
     run = run or model.body
     if not prefixes and not keep:
         return run(input_ids=ids, use_cache=False), own
+    kept = own.layers if keep else None
+    layers = [_layer_class()(layer, prefixes, kept) for layer in range(model.n_layers)]
     start = sum((prefix.read_lengths for prefix in prefixes), torch.zeros(1, dtype=torch.long))
     positions = (start[:, None] + torch.arange(ids.shape[1])).expand(ids.shape)
     out = run(
         input_ids=ids,
         attention_mask=_mask(ids, prefixes),
-        past_key_values=_cache(prefixes, own.layers if keep else None, model.n_layers),
+        past_key_values=Cache(layers=layers),
         use_cache=True,
         **model.position_kwargs(positions.to(ids.device)),
     )
@@ -114,19 +125,12 @@ def _mask(ids: Tensor, prefixes: Sequence[Prefix]) -> Tensor | None:
     return torch.cat([*parts, own], dim=1).long().to(ids.device)
 
 
-def _cache(prefixes: Sequence[Prefix], kept: list[KeyValues] | None, n_layers: int) -> Any:
-    """A transformers cache for one pass; keys and values of its rows go to `kept`, if given."""
-    from transformers.cache_utils import Cache
-
-    return Cache(layers=[_layer_class()(layer, prefixes, kept) for layer in range(n_layers)])
-
-
 @cache
 def _layer_class() -> type:
     from transformers.cache_utils import DynamicLayer  # not at the top: it takes seconds to import
 
     class PrefixLayer(DynamicLayer):
-        """Shows attention the prefixes before the running tokens."""
+        """Shows attention the prefixes before the running tokens, which go to `kept`, if given."""
 
         def __init__(
             self, layer: int, prefixes: Sequence[Prefix], kept: list[KeyValues] | None

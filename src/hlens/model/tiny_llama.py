@@ -16,9 +16,7 @@ CHAT = (
 def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
     """A tokenizer with one token per word; a word's token includes the space before it.
 
-    Args:
-        words: The vocabulary; punctuation, the newline and ``Answer`` are added.
-        chat: Whether it has a chat template of user and assistant turns.
+    To `words` are added punctuation, the newline and ``Answer``; with `chat` it has a template.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
@@ -29,13 +27,9 @@ def word_tokenizer(words: Sequence[str], chat: bool = True) -> Any:
     vocabulary = {token: index for index, token in enumerate(known)}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     # So that a word has one token at the start of a text, after a newline and within a line.
-    inner.normalizer = normalizers.Sequence(
-        [
-            normalizers.Prepend(" "),
-            normalizers.Replace(Regex(r"\s*\n\s*"), "\n"),
-            normalizers.Replace(Regex(r" +"), " "),
-        ]
-    )
+    tidy = {r"\s*\n\s*": "\n", r" +": " "}
+    replaced = [normalizers.Replace(Regex(pattern), new) for pattern, new in tidy.items()]
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend(" "), *replaced])
     inner.pre_tokenizer = pre_tokenizers.Split(
         Regex(r" ?[^\s.,?:]+|[.,?:]|\s"), behavior="isolated"
     )

@@ -130,32 +130,24 @@ class TokenTracker:
         mask = kwargs.get("attention_mask")
         rows, width = tokens.shape[:2]
         past = int(cache.get_seq_length()) if cache is not None else 0
+        shape = (rows, past + width)
         # A mask of more axes says which token sees which, not where padding is.
-        if not isinstance(mask, Tensor) or mask.shape != (rows, past + width):
-            mask = None
+        mask = mask.bool() if isinstance(mask, Tensor) and mask.shape == shape else None
+        ended = self.clock.ended
+        if ended is not None and len(ended) == rows and bool(ended.any()):
+            # While rows are generated together, those that have ended are fed padding.
+            mask = tokens.new_ones(shape, dtype=torch.bool) if mask is None else mask.clone()
+            mask[:, -1] &= ~ended.to(mask.device)
         self.batch = TokenBatch(
             rows=rows,
             width=width,
             past=past,
-            mask=self._without_ended(mask, rows, past + width, tokens.device),
+            mask=mask,
             ids=ids if isinstance(ids, Tensor) else None,
             clock=self.clock.generated,
             spans=self.spans,
             device=tokens.device,
         )
-
-    def _without_ended(
-        self, mask: Tensor | None, rows: int, columns: int, device: torch.device
-    ) -> Tensor | None:
-        """While rows are generated together, those that have ended are fed padding."""
-        mask = None if mask is None else mask.bool()
-        ended = self.clock.ended
-        if ended is None or len(ended) != rows or not bool(ended.any()):
-            return mask
-        every = torch.ones(rows, columns, dtype=torch.bool, device=device)
-        mask = every if mask is None else mask.clone()
-        mask[:, -1] &= ~ended.to(device)
-        return mask
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Forward hook of the body."""

@@ -21,14 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import getdoc, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
 from hlens.store.tables import load_table, save_table
-
-if TYPE_CHECKING:
-    from hlens.steps.runner import Runner
 
 T = TypeVar("T")
 
@@ -39,16 +36,16 @@ class Source(Generic[T]):
 
     Attributes:
         name: What it is.
-        load: Gives it; called when a step first needs it.
+        load: Gives it, for the `hlens.steps.runner.Runner` that first needs it.
         options: Dotted names of the recipe's options that decide what it is.
         content: Plain values that tell it from another, where options do not.
         is_model: Whether using it runs a model.
     """
 
     name: str
-    load: "Callable[[Runner], T]"
+    load: Callable[[Any], T]  # Any, because the runner's module imports this one
     options: tuple[str, ...] = ()
-    content: "Callable[[Runner], Any] | None" = None
+    content: Callable[[Any], Any] | None = None
     is_model: bool = False
 
 

@@ -5,41 +5,25 @@ every tensor file (`tensor_file`) carries what it is in its header, so that a fi
 model or run is refused by name. Work too long to be lost is stored in parts (`resumable`).
 """
 
-from hlens.store.atomic import remove_folder, write_bytes, write_text
-from hlens.store.contributions import (
-    contributions_metadata,
-    load_contributions,
-    save_contributions,
-    write_contributions,
-)
-from hlens.store.detectors import import_coefficients, save_detector, save_neurons
-from hlens.store.evidence import load_evidence, save_evidence
-from hlens.store.neuron_tables import export_neurons, import_neurons
-from hlens.store.resumable import RowParts, Shards
-from hlens.store.sharing import load_detector, load_neurons, push, to_folder
-from hlens.store.tables import load_table, save_table
-
-__all__ = [
-    "RowParts",
-    "Shards",
-    "contributions_metadata",
-    "export_neurons",
-    "import_coefficients",
-    "import_neurons",
-    "load_contributions",
-    "load_detector",
-    "load_evidence",
-    "load_neurons",
-    "load_table",
-    "push",
-    "remove_folder",
-    "save_contributions",
-    "save_detector",
-    "save_evidence",
-    "save_neurons",
-    "save_table",
-    "to_folder",
-    "write_bytes",
-    "write_contributions",
-    "write_text",
-]
+from hlens.store.atomic import remove_folder as remove_folder
+from hlens.store.atomic import write_bytes as write_bytes
+from hlens.store.atomic import write_text as write_text
+from hlens.store.contributions import contributions_metadata as contributions_metadata
+from hlens.store.contributions import load_contributions as load_contributions
+from hlens.store.contributions import save_contributions as save_contributions
+from hlens.store.contributions import write_contributions as write_contributions
+from hlens.store.detectors import import_coefficients as import_coefficients
+from hlens.store.detectors import save_detector as save_detector
+from hlens.store.detectors import save_neurons as save_neurons
+from hlens.store.evidence import load_evidence as load_evidence
+from hlens.store.evidence import save_evidence as save_evidence
+from hlens.store.neuron_tables import export_neurons as export_neurons
+from hlens.store.neuron_tables import import_neurons as import_neurons
+from hlens.store.resumable import RowParts as RowParts
+from hlens.store.resumable import Shards as Shards
+from hlens.store.sharing import load_detector as load_detector
+from hlens.store.sharing import load_neurons as load_neurons
+from hlens.store.sharing import push as push
+from hlens.store.sharing import to_folder as to_folder
+from hlens.store.tables import load_table as load_table
+from hlens.store.tables import save_table as save_table

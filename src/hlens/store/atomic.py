@@ -12,14 +12,9 @@ PARTIAL = ".partial"
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name only when the block ends without an exception.
+    """Open a binary file that takes its name only when the block ends without an exception.
 
-    Args:
-        path: The file; its folder is made when absent. An older file of that name is unchanged
-            until the new one is complete, also through a kill or a power cut.
-
-    Yields:
-        A seekable binary file, open for reading and writing.
+    Until then an older file of that name is unchanged, also through a kill or a power cut.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -64,10 +59,7 @@ def remove_partial_files(folder: str | Path) -> None:
 def remove_folder(folder: str | Path, but: str = "") -> None:
     """Remove a folder, or with `but` all folders in it except that one; it may be absent."""
     folder = Path(folder)
-    if not but:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    for path in folder.glob("*"):
+    for path in folder.glob("*") if but else [folder]:
         if path.name != but:
             shutil.rmtree(path, ignore_errors=True)
 

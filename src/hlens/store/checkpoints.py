@@ -28,9 +28,6 @@ def save_checkpoint(
     """Write a Hugging Face model, its tokenizer (or None) and a model card into a new folder.
 
     With `tensors` (factors and original rows), they and `record` are written as what was edited.
-
-    Raises:
-        HlensError: The folder exists, or the model cannot save itself (it sits in a bridge).
     """
     if folder.exists():
         raise HlensError(f"{folder} exists; choose a new folder, nothing is overwritten")
@@ -49,11 +46,7 @@ def save_checkpoint(
 
 
 def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Factors and original rows of a baked checkpoint, and what was baked from what.
-
-    Raises:
-        HlensError: hlens did not bake this folder.
-    """
+    """Factors and original rows of a baked checkpoint, and what was baked from what."""
     path = folder / RECORD
     if not path.is_file():
         raise HlensError(f"{folder} is no baked checkpoint of hlens: it holds no {RECORD}")

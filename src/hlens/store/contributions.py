@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +56,14 @@ def write_contributions(
         identity: Hash of the run that measured them, or empty.
     """
     path = safetensors_path(path)
-    rows = _example_rows(data)
+    columns = {
+        "question_id": data.question_ids,
+        "group": data.groups,
+        "domain": data.domains,
+        "hallucinated": data.labels.tolist(),
+        "n_tokens": data.n_tokens.tolist(),
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     # The copy comes first: a run that finds the tensor file takes the work for finished.
     save_rows(rows, path.with_name(path.stem + ".index.jsonl"))
     metadata = {
@@ -115,14 +121,3 @@ def contributions_metadata(path: str | Path) -> dict[str, str]:
     if kind != KIND:
         raise HlensError(f"{path} holds {kind}, not contributions")
     return metadata
-
-
-def _example_rows(data: Contributions) -> list[dict[str, Any]]:
-    columns = {
-        "question_id": data.question_ids,
-        "group": data.groups,
-        "domain": data.domains,
-        "hallucinated": data.labels.tolist(),
-        "n_tokens": data.n_tokens.tolist(),
-    }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -6,7 +6,7 @@ runs. A detector has a JSON copy beside it for people and other programs; it is 
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -27,6 +27,7 @@ from hlens.store.tensor_file import (
 from hlens.types import Calibration, Detector, NeuronSet, Provenance
 
 _FORMAT = "1"
+_FIELDS = [field.name for field in fields(Detector) if field.name != "weights"]
 
 
 def save_detector(detector: Detector, path: str | Path) -> Path:
@@ -36,17 +37,9 @@ def save_detector(detector: Detector, path: str | Path) -> Path:
     """
     flat = detector.weights.detach().cpu().float().flatten()
     index = flat.nonzero().flatten()
-    about = {
-        "shape": list(detector.weights.shape),
-        "bias": detector.bias,
-        "metric": detector.metric,
-        "region": detector.region,
-        "domains": list(detector.domains),
-        "threshold": detector.threshold,
-        "calibration": asdict(detector.calibration) if detector.calibration else None,
-        "fit": dict(detector.fit),
-        "provenance": asdict(detector.provenance),
-    }
+    about: dict[str, Any] = {"shape": list(detector.weights.shape)}
+    about |= {name: getattr(detector, name) for name in _FIELDS}
+    about["fit"] = dict(detector.fit)
     path = safetensors_path(path)
     readable = _json(about | {"neurons": neuron_rows(detector.selected)}, indent=1)
     write_text(path.with_suffix(".json"), readable + "\n")
@@ -62,21 +55,13 @@ def read_detector(path: str | Path) -> Detector:
     tensors, about = _read(path, "detector")
     weights = torch.zeros(int(np.prod(about["shape"])))
     weights[tensors["index"]] = tensors["weight"]
-    calibration = about["calibration"]
-    if calibration is not None:
+    values: dict[str, Any] = {name: about[name] for name in _FIELDS}
+    values["domains"] = tuple(about["domains"])
+    values["provenance"] = provenance_from_json(about["provenance"])
+    if calibration := about["calibration"]:
         knots = {name: tuple(calibration[name]) for name in ("scores", "probabilities")}
-        calibration = Calibration(**(calibration | knots))
-    return Detector(
-        weights=weights.reshape(about["shape"]),
-        bias=about["bias"],
-        metric=about["metric"],
-        region=about["region"],
-        domains=tuple(about["domains"]),
-        threshold=about["threshold"],
-        calibration=calibration,
-        fit=about["fit"],
-        provenance=provenance_from_json(about["provenance"]),
-    )
+        values["calibration"] = Calibration(**(calibration | knots))
+    return Detector(weights.reshape(about["shape"]), **values)
 
 
 def save_neurons(neurons: NeuronSet, path: str | Path) -> Path:
@@ -204,7 +189,9 @@ def _json(about: Mapping[str, Any], indent: int | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy and torch as plain ones; anything else cannot be JSON."""
+    """Dataclasses as dicts, numbers of numpy and torch as plain ones; all else cannot be JSON."""
     if hasattr(value, "item"):
         return value.item()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     raise HlensError(f"{value!r} ({type(value).__name__}) cannot be saved; give plain JSON values")

@@ -43,7 +43,15 @@ def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
         "measured": list(evidence.measured),
         "why_not": dict(evidence.why_not),
     }
-    save_rows([head, *_example_rows(evidence)], folder / "evidence.jsonl")
+    ragged = [name for name in _RAGGED if evidence.has(name)]
+    rows: list[dict[str, Any]] = [head]
+    for index, question_id in enumerate(evidence.contributions.question_ids):
+        row: dict[str, Any] = {"question_id": question_id}
+        row |= {single: getattr(evidence, name)[index] for name, single in _TEXTS.items()}
+        row |= {name: int(getattr(evidence, name)[index]) for name in _COUNTS}
+        row |= {name: list(getattr(evidence, name)[index]) for name in ragged}
+        rows.append(row)
+    save_rows(rows, folder / "evidence.jsonl")
     return folder
 
 
@@ -79,16 +87,3 @@ def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
         for number, name in enumerate(head["measured"])
     }
     return Evidence(contributions, **fields, measured=measured, why_not=head["why_not"])
-
-
-def _example_rows(evidence: Evidence) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for index, question_id in enumerate(evidence.contributions.question_ids):
-        row: dict[str, Any] = {"question_id": question_id}
-        row |= {single: getattr(evidence, name)[index] for name, single in _TEXTS.items()}
-        row |= {name: int(getattr(evidence, name)[index]) for name in _COUNTS}
-        row |= {
-            name: list(getattr(evidence, name)[index]) for name in _RAGGED if evidence.has(name)
-        }
-        rows.append(row)
-    return rows

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hlens.store.atomic import write_text
 from hlens.types import Example, Judgement, Question, Response, Verdict
 
 Row = dict[str, Any]
+_QUESTION = {"text": "question"}  # fields that have another name in a row
+_RESPONSE = ("sample", "text", "token_ids", "n_prompt", "logprobs", "finish_reason", "seed")
 _EXAMPLE = ("question_id", "domain", "group", "sample", "hallucinated", "n_prompt", "start", "stop")
 
 
@@ -21,11 +24,7 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def load_rows(path: str | Path) -> list[Row]:
-    """Rows of a JSONL file.
-
-    Raises:
-        HlensError: No such file, or a line that is not a JSON object (its number is named).
-    """
+    """Rows of a JSONL file; an error names the line that is not a JSON object."""
     path = Path(path)
     if not path.is_file():
         raise HlensError(f"no file {path}; run the step that makes it first")
@@ -55,61 +54,32 @@ def load_questions(path: str | Path) -> list[Question]:
 
 def question_to_row(question: Question) -> Row:
     """A question as plain JSON values."""
-    return {
-        "id": question.id,
-        "domain": question.domain,
-        "question": question.text,
-        "answers": list(question.answers),
-        "choices": list(question.choices),
-        "context": question.context,
-        "group": question.group,
-        "meta": dict(question.meta),
-    }
+    row = {_QUESTION.get(name, name): value for name, value in vars(question).items()}
+    return row | {"meta": dict(question.meta)}
 
 
 def question_from_row(row: Mapping[str, Any]) -> Question:
     """The question of a row."""
-    return Question(
-        id=row["id"],
-        domain=row["domain"],
-        text=row["question"],
-        answers=tuple(row["answers"]),
-        choices=tuple(row["choices"]),
-        context=row["context"],
-        group=row["group"],
-        meta=row["meta"],
-    )
+    names = [field.name for field in fields(Question)]
+    values: Row = {name: row[_QUESTION.get(name, name)] for name in names}
+    values |= {name: tuple(values[name]) for name in ("answers", "choices")}
+    return Question(**values)
 
 
 def response_to_row(response: Response) -> Row:
     """A response as plain JSON values; its question by id."""
-    return {
-        "question_id": response.question.id,
-        "domain": response.question.domain,
-        "sample": response.sample,
-        "text": response.text,
-        "token_ids": list(response.token_ids),
-        "n_prompt": response.n_prompt,
-        "logprobs": [round(value, 6) for value in response.logprobs],
-        "finish_reason": response.finish_reason,
-        "seed": response.seed,
-    }
+    row: Row = {"question_id": response.question.id, "domain": response.question.domain}
+    row |= {name: getattr(response, name) for name in _RESPONSE}
+    return row | {"logprobs": [round(value, 6) for value in response.logprobs]}
 
 
 def response_from_row(
     row: Mapping[str, Any], questions: Mapping[tuple[str, str], Question]
 ) -> Response:
     """The response of a row, its question looked up by (domain, id)."""
-    return Response(
-        question=questions[row["domain"], row["question_id"]],
-        text=row["text"],
-        token_ids=tuple(row["token_ids"]),
-        n_prompt=row["n_prompt"],
-        logprobs=tuple(row["logprobs"]),
-        finish_reason=row["finish_reason"],
-        seed=row["seed"],
-        sample=row["sample"],
-    )
+    values: Row = {name: row[name] for name in _RESPONSE}
+    values |= {name: tuple(row[name]) for name in ("token_ids", "logprobs")}
+    return Response(questions[row["domain"], row["question_id"]], **values)
 
 
 def questions_by_id(questions: Iterable[Question]) -> dict[tuple[str, str], Question]:
@@ -130,21 +100,19 @@ def load_responses(path: str | Path, questions: Sequence[Question]) -> list[Resp
 
 def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
     """Write judgements as JSONL, without their responses."""
-    save_rows(
-        (
-            {
-                "question_id": judged.response.question.id,
-                "domain": judged.response.question.domain,
-                "sample": judged.response.sample,
-                "verdict": str(judged.verdict),
-                "reason": judged.reason,
-                "answer": judged.answer,
-                "text": judged.response.text,  # for people; not read back
-            }
-            for judged in judgements
-        ),
-        path,
+    rows = (
+        {
+            "question_id": judged.response.question.id,
+            "domain": judged.response.question.domain,
+            "sample": judged.response.sample,
+            "verdict": str(judged.verdict),
+            "reason": judged.reason,
+            "answer": judged.answer,
+            "text": judged.response.text,  # for people; not read back
+        }
+        for judged in judgements
     )
+    save_rows(rows, path)
 
 
 def load_judgements(path: str | Path, responses: Sequence[Response]) -> list[Judgement]:
@@ -163,14 +131,12 @@ def load_judgements(path: str | Path, responses: Sequence[Response]) -> list[Jud
 
 def save_examples(examples: Iterable[Example], path: str | Path) -> None:
     """Write examples as JSONL."""
-    save_rows(
-        (
-            {name: getattr(example, name) for name in _EXAMPLE}
-            | {"token_ids": example.token_ids.tolist()}
-            for example in examples
-        ),
-        path,
+    rows = (
+        {name: getattr(example, name) for name in _EXAMPLE}
+        | {"token_ids": example.token_ids.tolist()}
+        for example in examples
     )
+    save_rows(rows, path)
 
 
 def load_examples(path: str | Path) -> list[Example]:

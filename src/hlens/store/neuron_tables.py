@@ -49,10 +49,8 @@ def export_neurons(neurons: NeuronSet, path: str | Path) -> Path:
     path = Path(path)
     rows = neuron_rows(neurons)
     if path.suffix == ".csv":
-        lines = [",".join(COLUMNS)]
-        for row in rows:
-            lines.append(",".join("" if row[c] is None else str(row[c]) for c in COLUMNS))
-        write_text(path, "\n".join(lines) + "\n")
+        lines = [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
+        write_text(path, "\n".join([",".join(COLUMNS), *lines, ""]))
     elif path.suffix == ".json":
         shape = {"n_layers": neurons.n_layers, "d_mlp": neurons.d_mlp}
         about = {"name": neurons.name, "model": neurons.model, **shape, "neurons": rows}

@@ -21,13 +21,10 @@ _KIND = "shard"
 
 
 class RowParts:
-    """A folder of JSON parts of one step, belonging to one key.
+    """A folder of JSON parts of one step.
 
-    Parts of another key (the work was cut differently) are thrown away.
-
-    Args:
-        folder: The folder; made when absent.
-        key: All that the parts depend on, in one string.
+    `key` is all that the parts depend on, in one string; parts of another key (the work was cut
+    differently) are thrown away.
     """
 
     def __init__(self, folder: str | Path, key: str) -> None:
@@ -55,14 +52,10 @@ class RowParts:
 
 
 class Shards:
-    """A folder of numbered shards of a measurement, belonging to one run.
+    """A folder of numbered shards of a measurement, all of one run.
 
-    The batch size is kept with them, so that a run that continues is cut the same way.
-
-    Args:
-        folder: The folder; made when absent.
-        identity: Hash of all that the shards depend on.
-        tokens: Tokens of a batch, as chosen on this start; the attribute holds the first start's.
+    `identity` is a hash of all that they depend on. The batch size (`tokens` on the first start) is
+    kept with them, so that a run that continues is cut the same way.
 
     Raises:
         HlensError: The folder holds shards of another run.

@@ -29,11 +29,8 @@ def sharing_card(
 ) -> str:
     """Text of ``README.md``, with the metadata that a hub reads.
 
-    Args:
-        shared: What is shared.
-        source: The folder or hub id to load it from.
-        scores: The detector and its controls, as `hlens.evaluation.controls` returns them.
-        note: A paragraph of the author's own, as Markdown.
+    `source` is the folder or hub id to load it from, `scores` a table of
+    `hlens.evaluation.controls`, `note` a paragraph of the author's own, as Markdown.
     """
     if isinstance(shared, Detector):
         neurons, title = shared.selected, f"H-neurons of {shared.provenance.model or 'a model'}"

@@ -14,10 +14,8 @@ from hlens.store.atomic import write_text
 class Stamp:
     """What one artefact was made from.
 
-    Attributes:
-        key: Hash of everything the artefact depends on: its inputs and the options it reads.
-        options: The part of that which is the step's own: its options and the model.
-        note: What is worth knowing of the run, such as the seconds it took.
+    `key` is a hash of its inputs and the options it reads; `options` is one of the step's own
+    options and the model alone; `note` tells of the run, such as the seconds it took.
     """
 
     key: str
@@ -41,11 +39,7 @@ class Stamps:
         return self.read().get(name)
 
     def read(self) -> dict[str, Stamp]:
-        """All stamps by the name of the artefact.
-
-        Raises:
-            HlensError: The file holds something else.
-        """
+        """All stamps by the name of the artefact."""
         if not self.path.exists():
             return {}
         try:

@@ -1,6 +1,5 @@
 """Tables as Parquet."""
 
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +10,7 @@ from hlens.store.atomic import write_bytes
 
 def save_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table of flat rows, whole or not at all."""
-    buffer = BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, table.to_parquet(index=False))
 
 
 def load_table(path: str | Path) -> pd.DataFrame:

@@ -43,10 +43,7 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a file that `write_tensors` wrote, read into memory.
 
-    An error tells the user to do what `mend` says.
-
-    Raises:
-        HlensError: No such file, another checksum, or no safetensors file.
+    `mend` is what an error tells the user to do.
     """
     if not path.is_file():
         raise HlensError(f"{path} does not exist; {mend}")
@@ -67,13 +64,8 @@ def writing_tensor(
 ) -> Iterator[Callable[[Tensor], None]]:
     """Write a float32 or float16 tensor that need not fit in memory.
 
-    The file appears when the block ends, with `metadata` in its header.
-
-    Yields:
-        A function that appends a piece, in row-major order.
-
-    Raises:
-        HlensError: Another dtype.
+    The block gets a function that appends a piece, in row-major order. The file appears when the
+    block ends, with `metadata` in its header.
     """
     if dtype not in _DTYPES:
         raise HlensError(f"cannot store {dtype}; expected torch.float32 or torch.float16")
@@ -99,11 +91,7 @@ def writing_tensor(
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The header of a file that `writing_tensor` wrote, which is checked to be whole.
-
-    Raises:
-        HlensError: No such file, no file of this kind, or one that ends too early.
-    """
+    """The header of a file that `writing_tensor` wrote, which is checked to be whole."""
     if not path.is_file():
         raise HlensError(f"{path} does not exist; measure first, or give the file's full path")
     with path.open("rb") as file:
@@ -128,11 +116,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def verify_checksum(path: Path) -> None:
-    """Read a whole file that `writing_tensor` wrote and compare its checksum.
-
-    Raises:
-        HlensError: The file is truncated, foreign, or its data are not those that were written.
-    """
+    """Read a whole file that `writing_tensor` wrote; raise `HlensError` unless it is intact."""
     expected = read_metadata(path)["sha256"]
     digest = hashlib.sha256()
     with path.open("rb") as file:
