@@ -39,12 +39,13 @@ def asset(package: str, name: str) -> str:
 
 
 def styled(
-    name: str, markup: str, *, alt: str, theme: str, variables: Callable[[Palette], str]
+    name: str, style: str, markup: str, *, alt: str, theme: str, variables: Callable[[Palette], str]
 ) -> Html:
-    """Markup in an element of class ``hlens-NAME``, with its style sheet (``figures/NAME.css``).
+    """Markup in an element of class ``hlens-NAME``, with its style sheet.
 
     Args:
-        name: Name of the style sheet.
+        name: Name of the element's class.
+        style: The style sheet, where FONT is the font of all figures.
         markup: What the element holds.
         alt: Alternative text.
         theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system, or as the page says
@@ -57,9 +58,9 @@ def styled(
         dark = f"{element}{{{variables(DARK)}}}"
         colours += f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]) {dark}}}"
         colours += f":root[data-theme=dark] {dark}"
-    style = asset("hlens.figures", f"{name}.css").replace("FONT", FONT)
     return Html(
-        f'<style>\n{style}{colours}</style><div class="hlens-{name}" data-hl-theme="{theme}" '
+        f"<style>\n{style.replace('FONT', FONT)}{colours}</style>"
+        f'<div class="hlens-{name}" data-hl-theme="{theme}" '
         f'role="group" aria-label="{escape(visible(alt))}">{markup}</div>',
         alt,
     )

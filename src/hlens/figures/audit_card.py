@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from hlens.drawing.html import Html, escape, visible
-from hlens.drawing.page import styled
+from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, see_through
 from hlens.types import AuditCard, Check, Claim, Estimate, Support
 
@@ -42,7 +42,8 @@ def draw(card: AuditCard, *, links: Mapping[str, str] | None = None, theme: str 
         f'<p class="ha-about">{escape(visible(card.about))}</p>'
         f'<ul class="ha-strip">{strip}</ul>{claims}{_KEY}'
     )
-    return styled("audit", markup, alt=alt, theme=theme, variables=_variables)
+    style = asset("hlens.figures", "audit_card.css")
+    return styled("audit", style, markup, alt=alt, theme=theme, variables=_variables)
 
 
 def example() -> dict[str, Any]:

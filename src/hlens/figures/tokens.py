@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from hlens.drawing.figure import count
 from hlens.drawing.html import Html, escape, is_special, visible
-from hlens.drawing.page import styled
+from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, channels
 from hlens.errors import HlensError
 
@@ -73,7 +73,8 @@ def draw(
     )
     # One group, whose tokens screen readers read as text and the Tab key visits one by one.
     markup = f'{key}<p dir="auto">{body}</p>'
-    return styled("tokens", markup, alt=alt, theme=theme, variables=_variables)
+    style = asset("hlens.figures", "tokens.css")
+    return styled("tokens", style, markup, alt=alt, theme=theme, variables=_variables)
 
 
 def live(threshold: float = 0.5, theme: str = "auto") -> Callable[[Any], None]:
