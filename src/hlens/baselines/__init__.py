@@ -9,23 +9,14 @@ rows of a test part. `gather` reads the evidence of them all in one forward pass
 """
 
 from hlens import lookup
-from hlens.baselines._gathering import gather
-from hlens.baselines._meaning import Alike, by_entailment, by_words
-from hlens.baselines._rival import Cost, NotAvailableError, Rival, Score
-
-__all__ = [
-    "Alike",
-    "Cost",
-    "NotAvailableError",
-    "Rival",
-    "Score",
-    "by_entailment",
-    "by_words",
-    "gather",
-    "named",
-    "names",
-    "rivals",
-]
+from hlens.baselines._gathering import gather as gather
+from hlens.baselines._meaning import Alike as Alike
+from hlens.baselines._meaning import by_entailment as by_entailment
+from hlens.baselines._meaning import by_words as by_words
+from hlens.baselines._rival import Cost as Cost
+from hlens.baselines._rival import NotAvailableError as NotAvailableError
+from hlens.baselines._rival import Rival as Rival
+from hlens.baselines._rival import Score as Score
 
 
 def names() -> list[str]:

@@ -4,7 +4,8 @@ Everything that is chosen (a direction, a penalty, a layer) is chosen inside the
 folds by group.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -40,17 +41,12 @@ def direction(values: Float[Tensor, " example"], labels: Bool[Tensor, " example"
     >>> direction(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([True, False, False]))
     -1
     """
-    ranks = rankdata(values.numpy())
-    label = labels.numpy()
+    ranks, label = rankdata(values.numpy()), labels.numpy()
     return 1 if ranks[label].mean() >= ranks[~label].mean() else -1
 
 
 def folds(labels: Bool[Tensor, " example"], groups: Sequence[str], seed: int) -> np.ndarray:
-    """Fold of each training example, by group: five, or as many fewer as its groups allow.
-
-    Raises:
-        NotAvailableError: Not even two folds have both labels.
-    """
+    """Fold of each training example, by group: five, or as many fewer as its groups allow."""
     reason = ""
     for count in range(FOLDS, 1, -1):
         try:
@@ -78,9 +74,8 @@ def logistic_score(features: Callable[[Evidence], np.ndarray]) -> Score:
     """Score by logistic regression on standardised features, ``[row, feature]``."""
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
-        model = make_pipeline(
-            StandardScaler(), logistic(folds(train.labels, train.groups, seed))
-        ).fit(features(train), train.labels.numpy())
+        search = logistic(folds(train.labels, train.groups, seed))
+        model = make_pipeline(StandardScaler(), search).fit(features(train), train.labels.numpy())
         return torch.from_numpy(model.decision_function(features(test))).float()
 
     return score
@@ -117,12 +112,10 @@ def _not_empty(texts: Sequence[str]) -> list[str]:
 # The residual stream: which layer, and the mean of the span or its last token
 
 
-def places(evidence: Evidence) -> Iterator[tuple[str, int]]:
+def places(evidence: Evidence) -> list[tuple[str, int]]:
     """All (reading, layer)."""
     assert evidence.residual is not None
-    for reading in ("residual", "residual_last"):
-        for layer in range(evidence.residual.shape[1]):
-            yield reading, layer
+    return list(product(("residual", "residual_last"), range(evidence.residual.shape[1])))
 
 
 def states(evidence: Evidence, place: tuple[str, int]) -> States:
@@ -136,16 +129,11 @@ def best_place(train: Evidence, fold: np.ndarray, fit: Fit) -> tuple[str, int]:
 
     Of equals the first is taken, so that only the training part decides.
     """
-    label = train.labels.numpy()
+    label, parts = train.labels.numpy(), splits(fold)
 
     def mean_auroc(place: tuple[str, int]) -> float:
         X = states(train, place)
-        by_fold = []
-        for k in np.unique(fold):
-            inside = fold != k
-            scores = fit(X[inside], label[inside], X[~inside])
-            by_fold.append(_auroc(scores, label[~inside]))
-        return float(np.mean(by_fold))
+        return float(np.mean([_auroc(fit(X[a], label[a], X[b]), label[b]) for a, b in parts]))
 
     return max(places(train), key=mean_auroc)
 

@@ -1,7 +1,7 @@
 """Readings of one forward pass at the answers' tokens: residual stream, attention, logits."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -11,33 +11,32 @@ from hlens.contributions.reducing import Reducer
 from hlens.contributions.rows import Piece
 from hlens.model import Model, capturing, unembedding_at
 
+# Log-probabilities of a span's tokens, and entropies of their distributions, in nats.
+TokenNumbers = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 class Reader:
     """Takes readings while a pass runs; holds nothing that grows with the prompts' length.
 
-    Attributes:
-        states: Mean over the span and value at its last token, ``[layer, row, 2, d_model]``.
-        lookback: Attention ratios by layer, ``[row, head]``; empty where no attention was read.
+    It reads the answer spans of the pieces, which are run with `columns` tokens each, padding
+    included, behind `cached` columns of the cache.
     """
 
     def __init__(self, model: Model, pieces: Sequence[Piece], *, columns: int, cached: int) -> None:
-        """Lay out what is read.
-
-        Args:
-            model: The model.
-            pieces: The end of each row, from the first token that is run now; the span of its
-                example lies within.
-            columns: Tokens of each that are run, padding included.
-            cached: Columns of the cache before them.
-        """
         self.model = model
         self.pieces = pieces
         self.cached = cached
         self.offsets = torch.tensor([piece.start for piece in pieces])[:, None]
+        # Mean over the span, and value at its last token.
         self.states = torch.empty(model.n_layers, len(pieces), 2, model.d_model)
+        # Attention ratios by layer; empty where no attention was read.
         self.lookback: dict[int, Float[Tensor, "row head"]] = {}
         self.weights = torch.zeros(len(pieces), 2, columns)
-        spans = [_span(piece) for piece in pieces]
+        # Counted from the first token that is run now.
+        examples = [piece.row.example for piece in pieces]
+        spans = [
+            (e.start - p.start, e.stop - p.start) for e, p in zip(examples, pieces, strict=True)
+        ]
         for weights, (start, stop) in zip(self.weights, spans, strict=True):
             weights[0, start:stop] = 1 / (stop - start)
             weights[1, stop - 1] = 1
@@ -49,19 +48,16 @@ class Reader:
     @contextmanager
     def reading(self, reducer: Reducer, *, attention: bool) -> Iterator[None]:
         """Read the pass that the block runs."""
-        with ExitStack() as stack:
-            stack.enter_context(reducer.hooked())
-            read_attention = self._attention if attention else None
-            stack.enter_context(
-                capturing(self.model, residual=self._residual, attention=read_attention)
-            )
-            stack.enter_context(unembedding_at(self.model, *self.places.T))
+        read_attention = self._attention if attention else None
+        with (
+            reducer.hooked(),
+            capturing(self.model, residual=self._residual, attention=read_attention),
+            unembedding_at(self.model, *self.places.T),
+        ):
             yield
 
-    def distributions(
-        self, logits: Float[Tensor, "1 place token"]
-    ) -> list[tuple[list[float], list[float]]]:
-        """Log-probabilities and entropies (nats) of the span's tokens, for each row."""
+    def distributions(self, logits: Float[Tensor, "1 place token"]) -> list[TokenNumbers]:
+        """The numbers of each row's span."""
         logprobs = logits[0].float().log_softmax(dim=-1)
         entropies = -(logprobs.exp() * logprobs).nansum(dim=-1)  # 0 log 0 is 0
         examples = [piece.row.example for piece in self.pieces]
@@ -69,7 +65,7 @@ class Reader:
         own = logprobs.gather(1, torch.cat(tokens)[:, None].to(logprobs.device))[:, 0]
         sizes = [len(part) for part in tokens]
         parts = zip(own.cpu().split(sizes), entropies.cpu().split(sizes), strict=True)
-        return [(a.tolist(), b.tolist()) for a, b in parts]
+        return [(tuple(a.tolist()), tuple(b.tolist())) for a, b in parts]
 
     def _residual(self, layer: int, hidden: Tensor) -> None:
         weights = self.weights.to(hidden.device)
@@ -98,9 +94,3 @@ class Reader:
         column = torch.arange(n_keys)
         in_cache = torch.where(column < self.offsets, column, -1)
         return torch.where(column < self.cached, in_cache, self.offsets + column - self.cached)
-
-
-def _span(piece: Piece) -> tuple[int, int]:
-    """The span of the example, counted from the first token that is run now."""
-    example = piece.row.example
-    return example.start - piece.start, example.stop - piece.start

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens import metrics
-from hlens.baselines._reader import Reader
+from hlens.baselines._reader import Reader, TokenNumbers
 from hlens.contributions.passes import collect, or_empty, right_padded
 from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
@@ -55,14 +55,8 @@ def read(
 ) -> Readings:
     """Run all examples and samples once; the prompt that several share is run once for them.
 
-    Args:
-        model: The model.
-        examples: Read in full, at their answer spans.
-        samples: Only the residual stream of the middle layer at their last token is read, and no
-            later layer is run.
-        lookback: Whether attention is read.
-        also: What else is measured on the examples; see `in_one_pass`.
-        progress: Called with (sequences done, sequences in all).
+    `also` is measured on the examples besides, where `in_one_pass` holds; attention is read only
+    for `lookback`. `progress` counts sequences.
     """
     shared = _SharedPass(model, examples, samples, [ACTIVATION, *also], lookback)
     # Logits are as large as the vocabulary, so that they may bound a batch.
@@ -102,11 +96,11 @@ def _n_prefix(example: Example) -> int:
 class _Part:
     """A batch that was run: its examples as they were read, and the states of its samples."""
 
-    examples: tuple[int, ...]
+    examples: list[int]
     reader: Reader | None
-    tokens: list[tuple[list[float], list[float]]]
+    tokens: list[TokenNumbers]
     values: Float[Tensor, "ask example layer neuron"]
-    samples: tuple[int, ...]
+    samples: list[int]
     states: Float[Tensor, "sample d_model"]
 
 
@@ -137,7 +131,7 @@ class _SharedPass:
             with torch.inference_mode():
                 self.trunk = [self._prefix([self.rows[0].token_ids[: self.schedule.common]])]
         self.measured = InMemory(model, examples, asks)
-        self.tokens: dict[int, tuple[list[float], list[float]]] = {}
+        self.tokens: dict[int, TokenNumbers] = {}
         self.states = torch.empty(2, self.n, model.n_layers, model.d_model)
         self.sample_states = torch.empty(len(samples), model.d_model)
         self.lookback: Tensor | None = None
@@ -158,21 +152,20 @@ class _SharedPass:
             return [*self.trunk, shared.pick(picked)]
 
         def pieces(members: Sequence[int]) -> list[Piece]:
-            rows = [self.rows[index] for index in members]
-            starts = [row.n_prefix if batch.shared else common for row in rows]
+            rows = enumerate(self.rows[index] for index in members)
             return [
-                Piece(row, number, start, len(row))
-                for number, (row, start) in enumerate(zip(rows, starts, strict=True))
+                Piece(row, number, row.n_prefix if batch.shared else common, len(row))
+                for number, row in rows
             ]
 
-        examples = tuple(index for index in batch.members if index < self.n)
-        samples = tuple(index for index in batch.members if index >= self.n)
+        examples = [index for index in batch.members if index < self.n]
+        samples = [index for index in batch.members if index >= self.n]
         own = self._examples(pieces(examples), before(examples))
         return _Part(examples, *own, samples, self._samples(pieces(samples), before(samples)))
 
     def _examples(
         self, pieces: Sequence[Piece], before: list[Prefix]
-    ) -> tuple[Reader | None, list[tuple[list[float], list[float]]], Tensor]:
+    ) -> tuple[Reader | None, list[TokenNumbers], Tensor]:
         if not pieces:
             return None, [], torch.empty(0, 0, 0, 0)
         ids, lengths = self._padded([piece.token_ids for piece in pieces])
@@ -210,11 +203,11 @@ class _SharedPass:
 
     def take(self, part: _Part) -> None:
         """Keep what was read of a batch."""
-        examples, reader = list(part.examples), part.reader
+        examples, reader = part.examples, part.reader
         self.sample_states[[index - self.n for index in part.samples]] = part.states
         if reader is None:
             return
-        self.measured.take((part.examples, part.values))
+        self.measured.take(examples, part.values)
         self.states[:, examples] = reader.states.permute(2, 1, 0, 3)
         self.tokens.update(zip(examples, part.tokens, strict=True))
         if len(reader.lookback) == self.model.n_layers:  # else it returns no attention weights
@@ -224,14 +217,14 @@ class _SharedPass:
             self.lookback[examples] = ratios.transpose(0, 1)
 
     def readings(self) -> Readings:
-        tokens = [self.tokens[index] for index in range(self.n)]
-        n_asks = len(self.reducer.asks)
-        measured = [self.measured.contributions(k, range(self.n)) for k in range(n_asks)]
+        examples, asks = range(self.n), range(len(self.reducer.asks))
+        logprobs, entropies = zip(*(self.tokens[index] for index in examples), strict=True)
+        activations, *measured = [self.measured.contributions(k, examples) for k in asks]
         return Readings(
-            logprobs=tuple(tuple(logprobs) for logprobs, _ in tokens),
-            entropies=tuple(tuple(entropies) for _, entropies in tokens),
-            activations=measured[0],
-            measured=tuple(measured[1:]),
+            logprobs=logprobs,
+            entropies=entropies,
+            activations=activations,
+            measured=tuple(measured),
             residual=self.states[0],
             residual_last=self.states[1],
             lookback=self.lookback,

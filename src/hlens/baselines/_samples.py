@@ -26,20 +26,9 @@ def other_samples(
     completion: bool,
     progress: Callable[[int, int], None],
 ) -> list[list[Response]]:
-    """For each example's response, other samples of its question: as many for each, n at most.
+    """For each example's own response, other samples of its question: as many for each, n at most.
 
-    Args:
-        model: The model of the study.
-        own: The response of each example.
-        responses: All responses of the study; other samples are taken from these first.
-        n: Other samples that each example should have.
-        seed: The study's seed.
-        settings: The study's sampling settings.
-        completion: Whether the study put its questions as text to be continued.
-        progress: Called with (samples drawn, samples in all).
-
-    Raises:
-        HlensError: A question without any other sample.
+    They are taken from all responses of the study first; the other arguments are the study's.
     """
     if n == 0:
         return [[] for _ in own]
@@ -86,11 +75,10 @@ def evidence_fields(
     others: Sequence[Sequence[Response]], states: Float[Tensor, "example sample d_model"]
 ) -> dict[str, Any]:
     """What `Evidence` keeps of the samples."""
+    logprobs = tuple(tuple(sum(response.logprobs) for response in row) for row in others)
     return {
-        "samples": tuple(tuple(_answer(response) for response in samples) for samples in others),
-        "sample_logprobs": tuple(
-            tuple(sum(response.logprobs) for response in samples) for samples in others
-        ),
+        "samples": tuple(tuple(map(_answer, row)) for row in others),
+        "sample_logprobs": logprobs,
         "sample_states": states,
     }
 
@@ -101,13 +89,10 @@ def _question_key(response: Response) -> tuple[str, str]:
 
 def _sequence(response: Response) -> Example:
     """A sample as a sequence whose last token is read; of an empty one, the prompt's last token."""
-    tokens = torch.tensor(response.token_ids)
+    tokens, question = torch.tensor(response.token_ids), response.question
     start = min(response.n_prompt, len(tokens) - 1)
-    question = response.question
-    return Example(
-        tokens, response.n_prompt, start, len(tokens), False, question.id, question.group,
-        question.domain, response.sample,
-    )  # fmt: skip
+    about = question.id, question.group, question.domain, response.sample
+    return Example(tokens, response.n_prompt, start, len(tokens), False, *about)
 
 
 def _answer(response: Response) -> str:

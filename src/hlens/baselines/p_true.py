@@ -39,21 +39,15 @@ def probability_true(
     """Probability of a reply that begins with "True", among those with "True" or "False".
 
     Small models put most of their mass on neither word; the share of the two is taken all the same.
-
-    Args:
-        model: The model.
-        questions: Text of each question.
-        contexts: Text that each is about, or nothing.
-        answers: The answer that is proposed to each.
-        completion: Whether the model continues a text, instead of being chatted with.
-        progress: Called with (prompts done, prompts in all).
+    A context may be empty. With `completion` the model continues a text instead of being chatted
+    with. `progress` is called with (prompts done, prompts in all).
     """
     chat = not completion and bool(getattr(model.tokenizer, "chat_template", None))
     prompts = []
     for question, context, answer in zip(questions, contexts, answers, strict=True):
-        text = PROMPT.format(question=question, answer=answer)
+        text = PROMPT.format(question=question, answer=answer) + ("" if chat else CONTINUED)
         whole = "\n\n".join(part for part in (INSTRUCTION, context, text) if part)
-        prompts.append(model.encode(whole if chat else whole + CONTINUED, chat=chat))
+        prompts.append(model.encode(whole, chat=chat))
     true, false = _first_tokens(model, TRUE), _first_tokens(model, FALSE)
     true, false = true - false, false - true  # a token of a space alone fits both
     if not true or not false:

@@ -22,17 +22,16 @@ def by(alike: Alike) -> Rival:
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
         assert test.samples is not None
+        found = []
         rows = zip(test.questions, test.answers, test.samples, strict=True)
-        return torch.tensor([_disagreement(alike, *row) for row in rows])
+        for question, answer, samples in rows:
+            meanings = alike(question, [answer, *samples])
+            found.append(1 - meanings[1:].count(meanings[0]) / len(samples))
+        return torch.tensor(found)
 
     return Rival(
         "self_consistency", frozenset({"samples"}), score, learns=False, says="other answers differ"
     )
-
-
-def _disagreement(alike: Alike, question: str, answer: str, samples: tuple[str, ...]) -> float:
-    meanings = alike(question, [answer, *samples])
-    return 1 - meanings[1:].count(meanings[0]) / len(samples)
 
 
 rival = by(by_words())
