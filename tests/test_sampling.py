@@ -141,3 +141,12 @@ def test_reading_the_common_beginning_once_changes_nothing(name: str) -> None:
     for ours, theirs in chain.from_iterable(zip(a, b, strict=True) for a, b in pairs):
         assert ours.token_ids == theirs.token_ids
         assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
+
+
+def test_equal_prompts_share_all_but_their_last_token(model: Model) -> None:
+    prompts, seeds = [model.encode("Why?")] * 2, [[1, 2], [3, 4]]
+    shared = generate_batch(model, prompts, seeds, settings=SHORT, share_beginning=True)
+    apart = generate_batch(model, prompts, seeds, settings=SHORT)
+    assert [[one.token_ids for one in row] for row in shared] == [
+        [one.token_ids for one in row] for row in apart
+    ]

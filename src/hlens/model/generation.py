@@ -175,7 +175,7 @@ def _prefill(model: Network, ids: Tensor, mask: Tensor, common: int, n: int) -> 
     if common:
         past = _extend_cache(model, ids[:1, :common], mask[:1, :common], None)
         past.batch_repeat_interleave(len(ids))
-    if n > 1 and ids.shape[1] > 1 and bool(mask[:, -2].all()):
+    if n > 1 and ids.shape[1] > common + 1 and bool(mask[:, -2].all()):
         past = _extend_cache(model, ids[:, :-1], mask[:, :-1], past)
     if past is not None and n > 1:
         past.batch_repeat_interleave(n)

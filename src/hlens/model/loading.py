@@ -89,10 +89,8 @@ def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
     paths = {id(module): path for path, module in twin.named_modules()}
     bridge = _bridge(twin, name)
     modules = [hf.get_submodule(paths[id(module)]) for module in _down_projections(bridge)]
-    model = Model(
-        hf, bridge, tokenizer=tokenizer, down_projections=modules, name=name, revision=revision
-    )
-    return prove_neurons(model)
+    own = {"tokenizer": tokenizer, "name": name, "revision": revision}
+    return prove_neurons(Model(hf, bridge, down_projections=modules, **own))
 
 
 def _from_bridge(bridge: Any, name: str | None) -> Model:

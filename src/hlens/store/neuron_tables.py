@@ -18,8 +18,6 @@ from hlens.types import NeuronSet, address
 
 COLUMNS = ("address", "layer", "neuron", "hook", "weight")
 
-Neuron = tuple[int, int]
-
 
 def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
     """One row per neuron, largest weight first, then by address."""
@@ -118,7 +116,7 @@ def _read_table(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, An
     raise HlensError(f"{path} holds no list of neurons; expected .csv, or .json with 'neurons'")
 
 
-def _neuron_of_row(row: Mapping[str, Any], where: str) -> Neuron:
+def _neuron_of_row(row: Mapping[str, Any], where: str) -> tuple[int, int]:
     """The neuron of a row, by whichever address the row has."""
     layer, neuron = _number(row.get("layer")), _number(row.get("neuron"))
     hook = re.search(r"blocks\.(\d+)\.", str(row.get("hook") or ""))

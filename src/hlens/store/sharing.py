@@ -37,9 +37,6 @@ def to_folder(
         scores: The detector and its controls, for the card.
         note: A paragraph of your own for the card, as Markdown.
 
-    Returns:
-        The folder.
-
     Raises:
         HlensError: The folder holds a README that hlens did not write.
     """
