@@ -157,9 +157,9 @@ def _other_option(alias: tuple[str, ...], asked: list[Word]) -> str | None:
     """The nearest word of the option beside the alias: mars, in "Is Jupiter or Mars larger?"."""
     keys = [word.key for word in asked]
     for first, last in find_runs(alias, asked):
-        for joiner, *other in (keys[last : last + 2], keys[max(0, first - 2) : first][::-1]):
-            if joiner == "or" and other:
-                return other[0] if other[0] not in alias else None
+        for beside in (keys[last : last + 2], keys[max(0, first - 2) : first][::-1]):
+            if len(beside) == 2 and beside[0] == "or":
+                return beside[1] if beside[1] not in alias else None
     return None
 
 
