@@ -215,8 +215,8 @@ def leaderboard(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
     """The detector among its rivals."""
     once: Any = table.drop_duplicates("detector").set_index("detector")
     notes = once["note"]
-    known = once.loc[notes == "", ["passes", "samples"]].astype(int)
-    costs = {str(name): (row.passes, row.samples) for name, row in known.iterrows()}
+    known = once.loc[notes == ""]
+    costs = {name: (int(row.passes), int(row.samples)) for name, row in known.iterrows()}
     return rank_detectors(
         _by_detector(table, Part.TEST),
         rows.labels[1],
