@@ -90,7 +90,7 @@ class Path:
         )
 
     def choose(self, rule: str = "best") -> int:
-        """Point chosen by grouped cross-validation, where there was one: ``"best"`` or ``"1se"``."""
+        """Point chosen by grouped cross-validation by the rule ``"best"`` or ``"1se"``."""
         if self.cv is None:
             raise HlensError("this path has no cross-validation; make it with validate=True")
         return self.cv.choose(rule)
