@@ -163,7 +163,7 @@ def _batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:
 
 def _sample_batch(
     generate: Callable[..., list[list[Generation]]],
-    asked: list[tuple[Question, Sequence[int]]],
+    asked: Sequence[tuple[Question, Sequence[int]]],
     *,
     numbers: Sequence[int],
     seed: int,
