@@ -83,8 +83,7 @@ def _fit_platt(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
         return float(value), np.array([np.mean(r * x) * slope, np.mean(r)])
 
     bounds = [(-10, 10), (-50, 50)]
-    start = np.zeros(2)
-    fitted = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    fitted = minimize(loss_and_gradient, np.zeros(2), jac=True, method="L-BFGS-B", bounds=bounds)
     log_slope, intercept = fitted.x
     margin = 2.0 * width
     knots = np.linspace(scores.min() - margin, scores.max() + margin, KNOTS)

@@ -65,9 +65,8 @@ def assign_folds(
             "give more examples or a smaller cv"
         )
     shuffle = {"shuffle": True, "random_state": 0 if seed is None else seed}
-    blank = np.zeros(len(y))
     if groups is None:
-        splits = StratifiedKFold(n_folds, **shuffle).split(blank, y)
+        splits = StratifiedKFold(n_folds, **shuffle).split(y, y)
     else:
         names, codes = np.unique(np.asarray(groups), return_inverse=True)
         if len(names) < n_folds:
@@ -75,7 +74,7 @@ def assign_folds(
                 f"{len(names)} groups are fewer than the {n_folds} folds, and a group is never "
                 "split; give more groups or a smaller cv"
             )
-        splits = StratifiedGroupKFold(n_folds, **shuffle).split(blank, y, codes)
+        splits = StratifiedGroupKFold(n_folds, **shuffle).split(y, y, codes)
     fold = np.empty(len(y), dtype=np.int64)
     for k, (_, held_out) in enumerate(splits):
         fold[held_out] = k

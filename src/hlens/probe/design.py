@@ -56,9 +56,7 @@ class Design:
         if self._pool is not None:
             yield
             return
-        # PyTorch sets a thread's own number of threads when that is first read: read it at once,
-        # while it is 1.
-        settle = torch.get_num_threads
+        settle = torch.get_num_threads  # fixes a thread's own number, now 1, as it is first read
         with one_thread(), ThreadPoolExecutor(self.threads, initializer=settle) as pool:
             self._pool = pool
             try:
@@ -94,11 +92,8 @@ class Design:
         return self.buffer("chunk", (len(chunk), chunk.shape[1]), self.dtype).copy_(chunk)
 
     def buffer(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """Uninitialised memory of this thread, the same at every call by this name.
-
-        On a GPU it is new each time: PyTorch's allocator reuses memory there.
-        """
-        if self.device.type != "cpu":
+        """Uninitialised memory of this thread, the same at every call by this name."""
+        if self.device.type != "cpu":  # PyTorch's allocator reuses memory there
             return torch.empty(shape, dtype=dtype, device=self.device)
         n, stored = shape[0] * shape[1], getattr(self._buffers, name, None)
         if stored is None or len(stored) < n or stored.dtype != dtype:

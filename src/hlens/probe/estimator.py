@@ -173,8 +173,8 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         design, labels, weight = self._check_input(X, y, sample_weight)
         cost = self.class_weight
         if isinstance(cost, Mapping):
-            first, second = (float(cost.get(label, 1.0)) for label in self.classes_)
-            cost = first, second
+            first, second = self.classes_
+            cost = float(cost.get(first, 1.0)), float(cost.get(second, 1.0))
         elif cost not in (None, "balanced"):
             raise HlensError(
                 f"class_weight={cost!r} is unknown; expected None, 'balanced' or a weight a class"
@@ -202,9 +202,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         chosen = np.flatnonzero(self.coef_[0])
         if isinstance(X, Tensor):
             if X.shape[-1] != self.n_features_in_:
-                raise HlensError(
-                    f"X has {X.shape[-1]} features, the probe reads {self.n_features_in_}"
-                )
+                raise HlensError(f"X has {X.shape[-1]} features; expected {self.n_features_in_}")
             picked = X[:, torch.from_numpy(chosen).to(X.device)].double().cpu().numpy()
         else:
             checked: Any = validate_data(self, X, reset=False, dtype=FLOATS)  # type: ignore[arg-type]
@@ -242,7 +240,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         # scikit-learn would copy a tensor, and look for NaN in a copy: the passes look on the way.
         if isinstance(X, Tensor):
             y = np.asarray(y)
-            if X.ndim != 2 or len(X) != len(y):
+            if X.ndim != 2 or len(X) != len(y) or not X.shape[1]:
                 raise HlensError(
                     f"got {tuple(X.shape)} and {len(y)} labels; expected [example, feature] with a "
                     "label for each example"

@@ -73,10 +73,9 @@ def prepare_probe(probe: SparseProbe | None, data: Contributions) -> SparseProbe
 
 def copy_unfitted(probe: SparseProbe) -> SparseProbe:
     """An unfitted copy with the same options."""
-    copy = clone(probe)
-    if not isinstance(copy, SparseProbe):
+    if not isinstance(probe, SparseProbe):
         raise HlensError(f"got a {type(probe).__name__}; expected a SparseProbe")
-    return copy
+    return clone(probe)
 
 
 def out_of_fold_scores(

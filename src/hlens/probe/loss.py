@@ -41,10 +41,9 @@ def best_intercept(z: np.ndarray, y: np.ndarray, a: np.ndarray) -> float:
         # Where all examples are saturated curvature vanishes and Newton's step explodes: limit it,
         # and bisect where it leaves the bracket.
         step = -slope / curvature if curvature > 0 else -np.sign(slope)
-        step = float(np.clip(step, -4.0, 4.0))
-        new = b + step
-        if not low < new < high:
-            new = (low + high) / 2 if np.isfinite(low + high) else new
+        new = b + float(np.clip(step, -4.0, 4.0))
+        if not low < new < high and np.isfinite(low + high):
+            new = (low + high) / 2
         if abs(new - b) <= 1e-14 * max(1.0, abs(b)) or abs(slope) < 1e-17:
             return new
         b = new

@@ -48,11 +48,10 @@ def _pivot(
         if value < best_value:  # rounds need not descend: the search starts from the best
             best, best_value = step, value
         slope = g + bend
-        enter = ~free & (np.abs(slope) > penalty * (1 + 1e-12))
-        if iteration >= ROUNDS // 2:
-            enter[:] = False
+        early = iteration < ROUNDS // 2
+        enter = early & ~free & (np.abs(slope) > penalty * (1 + 1e-12))
         if not (crossed.any() or enter.any()):
-            return best, iteration < ROUNDS // 2
+            return best, early
         free = (free & ~crossed) | enter
         sign[enter] = -np.sign(slope[enter])
     return best, False
@@ -81,13 +80,8 @@ def feature_sign_search(
                 break
             free[new], sign[new] = True, -np.sign(slope[new])
         chosen = np.flatnonzero(free)
-        moved = _best_move(
-            H[np.ix_(chosen, chosen)],
-            u[chosen],
-            slope=slope[chosen],
-            sign=sign[chosen],
-            penalty=penalty[chosen],
-        )
+        parts = (part[chosen] for part in (u, slope, sign, penalty))
+        moved = _best_move(H[np.ix_(chosen, chosen)], *parts)
         stuck = moved is None
         if moved is not None:
             u[chosen] = moved
@@ -97,7 +91,7 @@ def feature_sign_search(
 
 
 def _best_move(
-    H: np.ndarray, u: np.ndarray, *, slope: np.ndarray, sign: np.ndarray, penalty: np.ndarray
+    H: np.ndarray, u: np.ndarray, slope: np.ndarray, sign: np.ndarray, penalty: np.ndarray
 ) -> np.ndarray | None:
     """The best of the minimum over the free coordinates and the zero crossings before it."""
     d = -_solve_factor(factorise(H, np.arange(len(H))), slope + penalty * sign)

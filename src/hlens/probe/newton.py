@@ -170,8 +170,7 @@ def _newton_step(
     d[own] = minimise(model, slope[own] / share, w=point.w[own], l1=problem.l1[own] / share)
     db = float(model.intercept_response @ d[own])
     dz = problem.X.combine(d) + db
-    l1_change = problem.l1 @ (np.abs(point.w + d) - np.abs(point.w))
-    promised = float(slope @ d + l1_change)
+    promised = float(slope @ d + problem.l1 @ (np.abs(point.w + d) - np.abs(point.w)))
     if abs(promised) < ROUNDING * point.objective:
         return evaluate(problem, point.w + d, point.b + db, point.z + dz), True
     # Newton's full step overshoots far from the minimum, where the loss is not quadratic: halve it

@@ -72,7 +72,9 @@ def _start(
         design.raise_overflow()
     problems = []
     for i in range(len(a)):
-        penalty_max = _top_score(design, scores[i]) / options.l1_ratio
+        top = int(np.argmax(scores[i]))
+        constant = np.ptp(design.gather(np.array([top]))) == 0  # its score is mere rounding
+        penalty_max = 0.0 if constant else float(scores[i, top]) / options.l1_ratio
         penalties, wanted = schedules[i](penalty_max, float(totals[i]))
         examples = np.flatnonzero(a[i])
         problem = Problem(
@@ -103,14 +105,6 @@ def _null_scores(design: Design, residual: np.ndarray) -> np.ndarray:
 
     design.map_chunks(score_chunk)
     return out.numpy()
-
-
-def _top_score(design: Design, scores: np.ndarray) -> float:
-    """The highest score; 0 where that is a constant feature's, whose score is mere rounding."""
-    if not len(scores):
-        return 0.0
-    highest = int(np.argmax(scores))
-    return float(scores[highest]) if np.ptp(design.gather(np.array([highest]))) > 0 else 0.0
 
 
 def _round(

@@ -84,8 +84,8 @@ class TrainingSet:
     ) -> list[list[Solution]]:
         """Solve one problem for each row of `masks` along a schedule, or each along its own.
 
-        A path may be shorter than its schedule: it ends with the first solution that explains
-        the deviance, or that selects more than `max_selected`.
+        A path ends with its first solution that explains the deviance, or that selects more than
+        `max_selected`.
         """
         solve_many = ridge.solve_many if self.penalty == "l2" else solver.solve_many
         paths = solve_many(
@@ -126,16 +126,13 @@ def _check_not_constant(penalties_max: list[float]) -> None:
 
 
 def at_C(C: float | np.ndarray) -> Schedule:
-    """Schedule that solves at each C (ascending), with waypoints on the way to the first.
-
-    The gradient at zero, which screens the first working set, says little about solutions far away.
-    """
+    """Schedule that solves at each C (ascending), with waypoints on the way to the first."""
     grid = np.atleast_1d(np.asarray(C, dtype=float))
 
     def schedule(top: float, total: float) -> tuple[np.ndarray, np.ndarray]:
         wanted = 1.0 / (grid * total)
         first, way = float(wanted[0]), np.empty(0)
-        if 0 < first < top:
+        if 0 < first < top:  # the first working set, screened at zero, suits no solution far away
             steps = int(np.log(first / top) / np.log(CONTINUATION))
             way = top * (first / top) ** (np.arange(1, steps + 1) / (steps + 1))
         penalties = np.r_[way, wanted]

@@ -102,8 +102,7 @@ class Problem:
     def screen_first(self, scores: np.ndarray) -> None:
         """Choose the first working set by the scores of all features where every weight is zero."""
         self.ahead = self.options.look_ahead
-        ahead = self.penalties[: self.ahead]
-        if len(ahead):
+        if len(ahead := self.penalties[: self.ahead]):
             limit = ahead[-1] * self.options.l1_ratio
             level = screen_level(self.penalty_max * self.options.l1_ratio, limit)
             passed = np.flatnonzero(scores >= level)
@@ -124,7 +123,6 @@ class Problem:
             index = torch.from_numpy(self.features).to(self.factors.device)
             v = self.factors[index].double().cpu().numpy()
         w, b = self.w, self.b + float(self.w @ mean)
-        self.trials = []
         self.rounds += 1
         cache = newton.CurvatureCache()  # neighbouring penalties have nearly the same curvature
         l1_ratio = self.options.l1_ratio

@@ -25,8 +25,7 @@ class Path:
     Attributes:
         C: The grid, ascending.
         solutions: The solution at each C; sparse.
-        n_layers: Layers of the model.
-        d_mlp: Neurons in each layer.
+        n_layers, d_mlp: Shape of the model.
         cv: Out-of-fold scores along the same grid, or None.
         metric, region, domains, provenance: Those of the contributions.
         ended: Why the grid is shorter than the one that was asked for; empty where it is not.
@@ -69,10 +68,7 @@ class Path:
         return dense.reshape(self.n_layers, self.d_mlp)
 
     def detector(self, index: int) -> Detector:
-        """The detector of one point of the grid: for callbacks and comparison.
-
-        Its threshold is 0 and it has no calibration; `hlens.find` makes the finished one.
-        """
+        """The detector of one point of the grid, with threshold 0 and without calibration."""
         solution = self.solutions[index]
         return Detector(
             weights=self.weights(index),
@@ -90,7 +86,7 @@ class Path:
         )
 
     def choose(self, rule: str = "best") -> int:
-        """Point chosen by grouped cross-validation by the rule ``"best"`` or ``"1se"``."""
+        """Point chosen by the path's grouped cross-validation: ``"best"`` or ``"1se"``."""
         if self.cv is None:
             raise HlensError("this path has no cross-validation; make it with validate=True")
         return self.cv.choose(rule)

@@ -67,10 +67,8 @@ class Stability:
             "frequency": self.frequency[layer, neuron].numpy(),
             "positive": self.positive[layer, neuron].numpy(),
         }
-        order = ["frequency", "layer", "neuron"]
-        return pd.DataFrame(columns).sort_values(
-            order, ascending=[False, True, True], ignore_index=True
-        )
+        frame, order = pd.DataFrame(columns), ["frequency", "layer", "neuron"]
+        return frame.sort_values(order, ascending=[False, True, True], ignore_index=True)
 
 
 def stability(
