@@ -224,11 +224,8 @@ def post_norm(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """
     if mlp.post_gain is None:
         return cett(mlp)
-    return (
-        mlp.act.float().abs()
-        * _gained_row_norms(mlp)
-        / norm_of(mlp.out.float() * mlp.post_gain)[..., None]
-    )
+    gained = norm_of(mlp.out.float() * mlp.post_gain)[..., None]
+    return mlp.act.float().abs() * _gained_row_norms(mlp) / gained
 
 
 @metric("direction")

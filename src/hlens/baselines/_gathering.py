@@ -99,7 +99,13 @@ def gather(
                 progress=partial(report, "measure"),
             )
     # What is read of texts: P(True), and the samples' answers.
-    texts = _texts(model, examples, own)
+    spans = [example.token_ids[example.start : example.stop].tolist() for example in examples]
+    texts: dict[str, Any] = {
+        "questions": tuple(prompt_text(replace(r.question, context=""), "") for r in own),
+        "contexts": tuple(response.question.context for response in own),
+        "answers": tuple(model.decode(span).strip() for span in spans),
+        "responses": tuple(response.text for response in own),
+    }
     if ask:
         texts["p_true"] = probability_true(
             model,
@@ -126,17 +132,6 @@ def gather(
         why_not=_why_not(lookback=lookback, ask=ask, samples=samples),
         **texts,
     )
-
-
-def _texts(model: Model, examples: Sequence[Example], own: Sequence[Response]) -> dict[str, Any]:
-    """Texts of questions, answers and responses, as `Evidence` names them."""
-    spans = [example.token_ids[example.start : example.stop].tolist() for example in examples]
-    return {
-        "questions": tuple(prompt_text(replace(r.question, context=""), "") for r in own),
-        "contexts": tuple(response.question.context for response in own),
-        "answers": tuple(model.decode(span).strip() for span in spans),
-        "responses": tuple(response.text for response in own),
-    }
 
 
 def _own_responses(

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens import lookup, metrics
-from hlens.contributions.regions import Ask, Span
+from hlens.contributions.regions import REGIONS, Ask, Span
 from hlens.errors import HlensError
 from hlens.metrics import Metric, norm_of
 from hlens.model import Model
@@ -66,18 +66,11 @@ def official_asks(
 
 def _spans(header: int) -> dict[str, Callable[[Example], list[Span]]]:
     """Regions of an example whose conversation was closed, by the official names."""
-
-    def user(example: Example) -> int:
-        return example.n_prompt - header
-
     return {
-        "input": lambda example: [(0, max(0, user(example) - 1))],
-        "output": lambda example: [(user(example), len(example.token_ids) - 1)],
-        "answer_tokens": lambda example: [(example.start, example.stop)],
-        "all_except_answer_tokens": lambda example: [
-            (0, example.start),
-            (example.stop, len(example.token_ids)),
-        ],
+        "input": lambda example: [(0, max(0, example.n_prompt - header - 1))],
+        "output": lambda example: [(example.n_prompt - header, len(example.token_ids) - 1)],
+        "answer_tokens": REGIONS["answer"],
+        "all_except_answer_tokens": REGIONS["other"],
     }
 
 
