@@ -75,7 +75,8 @@ def copy_unfitted(probe: SparseProbe) -> SparseProbe:
     """An unfitted copy with the same options."""
     if not isinstance(probe, SparseProbe):
         raise HlensError(f"got a {type(probe).__name__}; expected a SparseProbe")
-    return clone(probe)
+    copied: Any = clone(probe)
+    return copied
 
 
 def out_of_fold_scores(
