@@ -212,7 +212,8 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The likelier label of each example."""
-        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+        positive = self.decision_function(X) > 0  # first: it checks that the probe is fitted
+        return self.classes_[positive.astype(int)]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probability of each class by the logistic link, ``[example, 2]``."""

@@ -73,10 +73,10 @@ def prepare_probe(probe: SparseProbe | None, data: Contributions) -> SparseProbe
 
 def copy_unfitted(probe: SparseProbe) -> SparseProbe:
     """An unfitted copy with the same options."""
-    if not isinstance(probe, SparseProbe):
+    copy = clone(probe)
+    if not isinstance(copy, SparseProbe):
         raise HlensError(f"got a {type(probe).__name__}; expected a SparseProbe")
-    copied: Any = clone(probe)
-    return copied
+    return copy
 
 
 def out_of_fold_scores(

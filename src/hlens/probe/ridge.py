@@ -30,10 +30,7 @@ def solve_many(
     options: Options,
     factors: Tensor | None = None,
 ) -> list[list[Solution]]:
-    """The L2 counterpart of `hlens.probe.solver.solve_many`.
-
-    ``penalty_max`` is the mean squared length of the centred examples.
-    """
+    """As `solver.solve_many`; ``penalty_max`` is the mean squared length of centred examples."""
     paths, gram = [], None
     with design.thread_pool():
         for i, row in enumerate(weights):
