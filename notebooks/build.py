@@ -6,7 +6,7 @@
 
 A source is a jupytext percent script, ``NN_name.py``. In a cell tagged ``exercise`` the lines
 between ``# solution`` and ``# end solution`` are the solution; in the student's notebook one line
-stands in their place: ``raise NotImplementedError``.
+replaces them: ``raise NotImplementedError``.
 """
 
 import argparse

@@ -219,7 +219,7 @@ def test_a_further_run_redoes_only_what_changed(
         assert getattr(grown_study.contributions(), field) == getattr(whole, field)
     grown = changed(after, times(tmp_path))
     assert {"responses.jsonl", "contributions.safetensors", "overlap.parquet"} <= grown
-    for name in ("a", "b"):  # what was found on a domain alone stands
+    for name in ("a", "b"):  # results of one domain stay current
         assert f"detectors/{name}.safetensors" not in grown
         assert f"halves/{name}.parquet" not in grown
 

@@ -31,7 +31,7 @@ SETTINGS = Settings(max_new_tokens=6)
 def sequences(
     n: int = 6, answers: int = 2, n_answer: int = 5, common: int = 0, seed: int = 0
 ) -> list[Example]:
-    """Random tokens; the answers of a question share its prompt, and stand inside the response."""
+    """Random tokens; the answers of a question share its prompt, and lie inside the response."""
     draw = torch.Generator().manual_seed(seed)
     beginning = torch.randint(3, architectures.VOCAB, (common,), generator=draw)
     found = []

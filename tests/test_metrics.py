@@ -329,7 +329,7 @@ def _slope(norm: Any, x: Tensor, write: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", architectures.SCALED_LOGITS)
 def test_direct_logit_attribution_is_in_logits_where_a_model_scales_them(name: str) -> None:
-    """Of the last layer's neurons, and with them of all that stands before the final norm."""
+    """Of the last layer's neurons, and with them of everything before the final norm."""
     model, item = hlens.model.load((architectures.SCALED_LOGITS[name](), None)), example(1)
     data = measure(
         model,

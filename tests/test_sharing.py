@@ -133,5 +133,5 @@ def test_batches_are_cut_by_length() -> None:
     items = [example(i, 10, 5) for i in range(4)] + [example(i, 90, 5) for i in range(4)]
     with Tokens(tiny("llama")) as tokens:
         measure(tiny("llama"), items)
-    # What stands behind the answer has no say, and is not run.
+    # Tokens after the answer cannot change the result, and are not run.
     assert tokens.seen == sum(item.stop for item in items)

@@ -27,6 +27,7 @@ from hlens.steps import (
     all_steps,
     answers,
     detection,
+    domains,
     effects,
     step,
 )
@@ -108,7 +109,6 @@ def test_a_step_depends_on_the_options_that_it_declares_and_on_no_other(
     name: str, tmp_path: Path
 ) -> None:
     def key(recipe: Recipe) -> str:
-        # The questions are given: of those, the domains' options are no part.
         return Runner(tmp_path, recipe, Given(questions=ASKED)).key(STEPS[name])
 
     names, before = declared(STEPS[name]), key(RECIPE)
@@ -274,6 +274,51 @@ def test_a_report_makes_tables_and_no_answers(study: hlens.Study, tmp_path: Path
         unread.audit(quick=True)
 
 
+def test_an_opened_study_whose_questions_are_others_asks_anew(
+    study: hlens.Study, tmp_path: Path
+) -> None:
+    other = copied(study, tmp_path / "x")
+    assert other.has(answers.responses)
+    other.revise(replace(other.recipe, questions=8))
+    assert not other.has(answers.responses)
+    assert len(other.questions()) == 8
+
+
+def test_another_precision_of_the_model_is_another_detector_of_a_domain(
+    study: hlens.Study, tmp_path: Path
+) -> None:
+    other = copied(study, tmp_path / "x")
+    (name,) = dict.fromkeys(other.contributions().domains)
+    before = other.runner.key(domains.detector_of(name))
+    other.revise(replace(other.recipe, dtype="bfloat16"))
+    assert other.runner.key(domains.detector_of(name)) != before
+
+
+def test_a_quick_audit_refuses_to_make_what_is_gone(study: hlens.Study, tmp_path: Path) -> None:
+    other = copied(study, tmp_path / "x")
+    (other.folder / "responses.jsonl").unlink()
+    with pytest.raises(NotMadeError, match="responses"):
+        other.audit(quick=True)
+
+
+def test_a_table_is_the_callers_own(study: hlens.Study) -> None:
+    table = study.scores()
+    table["auroc"] = 0.0
+    assert (study.scores()["auroc"] > 0).all()
+
+
+def test_a_noun_of_a_study_is_a_method_with_its_steps_words(study: hlens.Study) -> None:
+    assert study.scores.__name__ == "scores"
+    assert study.scores.__doc__ == hlens.Study.scores.__doc__ == detection.scores.help
+    pd.testing.assert_frame_equal(hlens.Study.scores(study), study.scores())
+
+
+def test_every_step_that_runs_a_model_names_the_command_that_makes_it() -> None:
+    for one in all_steps():
+        if any(isinstance(need, Source) and need.is_model for need in one.needs):
+            assert one.verb, f"{one.name} needs verb=: the report names the command that makes it"
+
+
 def test_an_option_of_folds_leaves_an_audit_current(study: hlens.Study, tmp_path: Path) -> None:
     study.audit(quick=True)
     folds = study.recipe.evaluation.folds + 1
@@ -319,9 +364,54 @@ def test_what_old_stamps_do_not_vouch_for_is_said_and_not_read(
     study = hlens.Study(old)
     assert not study.has(detection.stability)
     assert study.has(detection.scores)
-    assert "do not vouch for them: stability" in caplog.text
+    # The old audit depended on every option of the evaluation.
+    lost = caplog.text.strip().rpartition("do not vouch for them: ")[2].split(", ")
+    assert [name for name in lost if not name.startswith("audit ")] == ["stability"]
     stamps = json.loads((old / "steps.json").read_text())
     assert "stability" in stamps  # nothing of the old folder is deleted
+
+
+# Step of today -> options that the old code put into its key, or into that of what it rests on.
+ANSWERS = ("model", "seed", "sampling.n", "labels.judge", "labels.keep", "measure.metric")
+PROBE = (*ANSWERS, "probe.C", "probe.class_weight", "evaluation.test")
+
+
+@pytest.mark.parametrize("option", [*PROBE, "evaluation.n_boot", "evaluation.folds"])
+def test_nothing_is_vouched_for_below_a_step_that_is_not(old: Path, option: str) -> None:
+    recipe = changed(Recipe.read(old / "recipe.toml"), option)
+    (old / "recipe.toml").write_text(recipe.to_toml())
+    study = hlens.Study(old, model=tiny_model())
+    assert study.has(detection.measured) == (option not in ANSWERS)
+    assert study.has(detection.detector) == (option not in PROBE)
+    assert study.has(detection.path) == (option not in PROBE)
+    assert study.has(effects.outcomes) == (option not in PROBE)
+    assert study.has(detection.scores) == (option not in (*PROBE, "evaluation.n_boot"))
+    assert study.has(detection.sparsity) == study.has(detection.scores)
+    others = (*ANSWERS, "probe.C", "probe.class_weight", "evaluation.folds")
+    assert study.has(domains.transfer) == (option not in others)
+
+
+def test_a_folder_from_before_under_other_questions_is_asked_anew(old: Path) -> None:
+    questions = question_file(old.parent / "others.jsonl")
+    recipe = replace(Recipe.read(old / "recipe.toml"), domains=(f"jsonl:{questions}",))
+    study = hlens.Study(old, recipe, tiny_model())
+    assert len(study.questions()) == 60
+    assert not study.has(answers.responses)
+
+
+@pytest.mark.parametrize("file", ["steps.json", "patching.parquet", "contributions.safetensors"])
+def test_a_damaged_folder_from_before_is_one_line_or_a_loss_that_is_said(
+    old: Path, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (old / file).write_bytes(b"{damaged")
+    if file == "steps.json":
+        with pytest.raises(HlensError, match=r"steps\.json is damaged"):
+            hlens.Study(old)
+        return
+    study = hlens.Study(old)
+    assert study.has(answers.responses)
+    assert f"{old / file.partition('.')[0]} cannot be read" in caplog.text
+    assert "do not vouch for them" in caplog.text
 
 
 def test_the_options_of_before_are_listed_whole() -> None:

@@ -58,7 +58,7 @@ def _rival_row(name: str) -> tuple[str, ...]:
 
 
 class _Generated(SphinxDirective):
-    """A directive that stands for lines of reStructuredText, made anew in every build."""
+    """A directive that expands to generated reStructuredText, rebuilt every time."""
 
     def parse_lines(self, lines: list[str]) -> list[nodes.Node]:
         self.env.note_reread()

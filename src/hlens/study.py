@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from types import MethodType
 from typing import Generic, TypeVar
 
 import pandas as pd
@@ -35,15 +35,21 @@ class Artefact(Generic[T]):
         self._step = step
         self.__doc__ = step.help
 
-    def __get__(self, study: "Study", owner: type) -> Callable[[], T]:
-        return self if study is None else partial(study.runner.value, self._step)  # type: ignore
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__name__, self.__qualname__ = name, f"{owner.__qualname__}.{name}"
+
+    def __call__(self, study: "Study") -> T:
+        return study[self._step]
+
+    def __get__(self, study: "Study | None", owner: type) -> Callable[[], T]:
+        return self if study is None else MethodType(self, study)  # type: ignore[return-value]
 
 
 class Study:
     """The artefacts of one run in one folder, each made when first asked for.
 
-    Every method of a noun returns that noun: from disk where it is current, else it makes it (and
-    what it needs) and keeps it. ``study[step]`` does the same for any `hlens.steps.Step`.
+    A method named after an artefact returns it: read from disk if it is current, otherwise made
+    (with everything it needs) and stored. ``study[step]`` does the same for any `hlens.steps.Step`.
 
     Args:
         folder: Where the artefacts are kept; made when absent.
@@ -56,6 +62,8 @@ class Study:
     >>> study.scores()  # doctest: +SKIP
     >>> study.report()  # doctest: +SKIP
     """
+
+    _recipe_is_written = True  # False between `trace_to` and the check of the base model's shape
 
     def __init__(
         self,
@@ -73,7 +81,6 @@ class Study:
         else:
             write_text(self.folder / "recipe.toml", recipe.to_toml())
         self.runner = Runner(self.folder, recipe, given, progress)
-        self._recipe_is_written = True
         doubtful = adopt(self.runner)
         if doubtful:
             log.warning(
@@ -103,7 +110,7 @@ class Study:
             self.runner.ensure(step)
 
     def __getitem__(self, step: Step[T]) -> T:
-        """The artefact of any step, read where it is current and else made."""
+        """The artefact of any step, read if it is current and made otherwise."""
         return self.runner.value(step)
 
     @property
@@ -112,7 +119,7 @@ class Study:
         return self.runner.recipe
 
     def revise(self, recipe: Recipe) -> None:
-        """Go on with another recipe; an artefact made under the same options stays current."""
+        """Switch to another recipe; artefacts whose options did not change stay current."""
         self.runner.revise(recipe)
         write_text(self.folder / "recipe.toml", recipe.to_toml())
 
@@ -164,10 +171,10 @@ class Study:
         return describe_scores(self.scores())
 
     def trace_to(self, base: str, model: Model | None = None) -> None:
-        """Name the base model; `model` is it, where it is open.
+        """Set the base model; pass `model` if it is already loaded.
 
-        The study's recipe names it, too, once `drift` has found that the two have one shape: a
-        mistake is not written down.
+        The recipe on disk is updated only after `drift` has checked that both models have the same
+        shape, so that a mistake is not saved.
         """
         self.runner.given.base_model = model
         self.runner.revise(replace(self.recipe, base=base))
@@ -189,7 +196,7 @@ class Study:
         return drift
 
     def origin(self) -> pd.DataFrame:
-        """The detector on the base model's answers, beside what else reaches there."""
+        """The detector on the base model's answers, beside its controls there."""
         self.drift()
         return self[origin_steps.origin]
 
@@ -208,18 +215,18 @@ class Study:
         """
         step = audit_steps.quick_audit if quick else audit_steps.audit
         if quick:
-            self.runner.value_without_model(detection.contributions)
+            self.runner.refuse_to_run_model(step)
         audit_steps.make_transfer(self.runner)
-        found = self[step]
-        write_report(audit_page(self.runner, found, quick), self.audit_page_path(quick))
-        return found
+        audited = self[step]
+        write_report(audit_page(self.runner, audited, quick), self.audit_page_path(quick))
+        return audited
 
     def audit_page_path(self, quick: bool = False) -> Path:
         """Where the page of the audit is kept."""
         return self.folder / "audit" / ("quick" if quick else "") / "card.html"
 
     def has_audit(self, quick: bool = False) -> bool:
-        """Whether the tables of a full, or a quick, audit of this very finding are kept."""
+        """Whether the tables of a full (or quick) audit of the current detector are stored."""
         tables = [audit_steps.INSTEAD.get(one, one) if quick else one for one in audit_steps.TABLES]
         return all(map(self.runner.is_current, tables))
 
@@ -233,10 +240,6 @@ class Study:
         return write_report(report_data(self.runner), path)
 
     # --- The steps themselves -----------------------------------------------------------------
-
-    def table(self, step: Step) -> pd.DataFrame:
-        """The table of a step by name, through the method of that name where there is one."""
-        return getattr(self, step.name)() if hasattr(self, step.name) else self[step]
 
     def has(self, step: Step) -> bool:
         """Whether an artefact is kept that was made from today's inputs and options."""

@@ -9,7 +9,7 @@ import pandas as pd
 from hlens.audit.conventions import FEWEST_DRAWS
 from hlens.evaluation.significance import holm
 from hlens.types import Estimate
-from hlens.types.labels import H_NEURONS, Agreement, Control, Refit, View
+from hlens.types.labels import H_NEURONS, Agreement, Control, Refit, SetKind, View
 
 # Rivals by what they read; the rest are other ways to read the model's inside.
 CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy")
@@ -183,7 +183,7 @@ def _transfer_pairs(transfer: pd.DataFrame) -> Iterator[TransferPair]:
 
 
 def _excess_slopes(slopes: pd.DataFrame) -> Iterator[ExcessSlope]:
-    for row in slopes.loc[slopes["kind"] == "target"].to_dict("records"):
+    for row in slopes.loc[slopes["kind"] == SetKind.TARGET].to_dict("records"):
         name, over = row["behaviour"], _estimate(row, "over_random", "over_")
         if over is not None and name != "kl":
             yield ExcessSlope(name, over, bool(row["beyond_random"]), name in DAMAGE)

@@ -28,15 +28,15 @@ def by(alike: Alike, likelihood: bool = False) -> Rival:
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
         assert test.samples is not None
-        found = []
+        entropies = []
         for row, (question, samples) in enumerate(zip(test.questions, test.samples, strict=True)):
             meanings = np.asarray(alike(question, samples))
             if likelihood:
                 assert test.sample_logprobs is not None
-                found.append(likely_entropy(meanings, np.asarray(test.sample_logprobs[row])))
+                entropies.append(likely_entropy(meanings, np.asarray(test.sample_logprobs[row])))
             else:
-                found.append(counted_entropy(meanings))
-        return torch.tensor(found, dtype=torch.float64).float()
+                entropies.append(counted_entropy(meanings))
+        return torch.tensor(entropies, dtype=torch.float64).float()
 
     needs = {"samples", "sample_logprobs"} if likelihood else {"samples"}
     return Rival(

@@ -63,7 +63,7 @@ def demo(out: Out = None, as_json: Json = False) -> None:
 
 @app.command()
 def run(recipe: StudyFolder, out: Out = None, model: Model = None, as_json: Json = False) -> None:
-    """A whole study by a recipe (TOML), to a report. Goes on where it was interrupted."""
+    """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
     _run(str(recipe), out, model, as_json)
 
 
@@ -120,7 +120,15 @@ def trace_origin(
     as_json: Json = False,
 ) -> None:
     """Trace the neurons to a base model, which may be named here."""
-    show_tables(step_at("origin.origin"), study, out, again, figure, as_json, base)
+    show_tables(
+        step_at("origin.origin"),
+        study,
+        out=out,
+        again=again,
+        figure=figure,
+        as_json=as_json,
+        base=base,
+    )
 
 
 @app.command(help=help_of("audit.audit"))

@@ -60,7 +60,7 @@ def show_slopes(study: Study, as_json: bool) -> None:
         out.print(f"\n[bold]{escape(str(outcome))}[/]", soft_wrap=True)
         cells: Any = own[["neurons", "slope", "less_random", "as_steep"]]
         out.print(_plain(cells, {"slope": 23, "less random sets": 23, "as steep": 8}))
-    _say(sentences, "doses, flips and costs", study.folder)
+    _print_sentences(sentences, "doses, flips and costs", study.folder)
 
 
 def show_patches(study: Study, as_json: bool) -> None:
@@ -72,7 +72,7 @@ def show_patches(study: Study, as_json: bool) -> None:
         return
     out.print("Share of the difference that a patch restores [95 % interval]; --json has all rows")
     out.print(_plain(patch_table(summed), {"restored": 26, "attribution": 11}))
-    _say(sentences, "map over layers and tokens", study.folder)
+    _print_sentences(sentences, "map over layers and tokens", study.folder)
 
 
 def _plain(cells: pd.DataFrame, columns: Mapping[str, int]) -> Table:
@@ -86,9 +86,9 @@ def _plain(cells: pd.DataFrame, columns: Mapping[str, int]) -> Table:
     return shown
 
 
-def _say(words: Sequence[str], more: str, folder: Path) -> None:
-    """What was found, in words, and the command that draws it."""
+def _print_sentences(sentences: Sequence[str], more: str, folder: Path) -> None:
+    """Print the conclusions, and the command that draws the figures behind them."""
     out.print()
-    for line in words:
+    for line in sentences:
         out.print(f"• {escape(line)}", soft_wrap=True)
     out.print(f"[bold]{more}[/]  hlens report {folder}", soft_wrap=True)

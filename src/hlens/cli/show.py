@@ -123,7 +123,7 @@ def rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def audit(audited: "Audit", path: Path, as_json: bool) -> None:
-    """The card: a verdict a claim and what decided it; or everything as JSON."""
+    """The card: for each claim its verdict and what decided it; or everything as JSON."""
     if as_json:
         facts = {**audited.to_dict(), "page": str(path)}
         write(facts)

@@ -61,7 +61,7 @@ def table_command(place: str) -> Callable[..., None]:
         figure: FigureFile = None,
         as_json: Json = False,
     ) -> None:
-        show_tables(step_at(place), study, out, again, figure, as_json)
+        show_tables(step_at(place), study, out=out, again=again, figure=figure, as_json=as_json)
 
     command.__doc__ = help_of(place)
     return command
@@ -70,6 +70,7 @@ def table_command(place: str) -> Callable[..., None]:
 def show_tables(
     step: "Step[Any]",
     study: Path,
+    *,
     out: Path | None,
     again: bool,
     figure: Path | None,
@@ -83,6 +84,7 @@ def show_tables(
         opened = studies.open_study(str(study), out, None, progress)
         if base is not None:
             opened.trace_to(base)
+            opened.drift()  # which names the base in the recipe, unless its shape is another
         shown, changed = tables.make(opened, step, again)
         if figure is not None:
             tables.draw(opened, step, figure)

@@ -1,4 +1,4 @@
-"""From the words of a command line to a study, and to what edits and patches did in it."""
+"""Opens the study that a command line names: a folder, a recipe file or a shipped recipe."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -62,7 +62,7 @@ def make(study: Study, step: Step[Any], again: bool) -> tuple[Tables, list[str] 
     beside = BESIDE.get(step, Beside())
 
     def shown() -> Tables:
-        return {step.name: study.table(step), **beside.shown(study)}
+        return {step.name: study[step], **beside.shown(study)}
 
     before = shown()
     if not again:

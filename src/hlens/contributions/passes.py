@@ -1,15 +1,16 @@
-"""Forward passes without unembedding, in which no tokens are run twice.
+"""Forward passes without unembedding, in which shared tokens are run only once.
 
-What all rows begin with (the system turn of a chat template) is the trunk, run once for all. What
-some of them go on with (their common prompt) is run once for these, and the rest for each::
+The tokens that all rows begin with (the system turn of a chat template) are the trunk, run once. A
+prompt that several rows share is run once per prompt, and each answer on its own::
 
     trunk            prompt             answer
     [system turn] -> [question 1]   ->  [answer a]
                                     ->  [answer b]
                   -> [question 2]   ->  [answer c]
 
-Keys and values go from left to right, and results are added up on the way: where a row is asked
-about its prompt, a share of its mean comes from the prompt's pass and the rest from its own.
+Each pass reads the keys and values of those to its left, and results add up along the way: if a
+region spans prompt and answer, one part of its mean comes from the prompt's pass, the rest from the
+answer's.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is run for an example, and where a pass over it is read.
+"""Which tokens of an example are run, and at which of them the neurons are read.
 
 A `Row` is an example cut to what is asked of it, a `Piece` the stretch of a row that is run in one
 pass, and a `Readout` the positions of a pass over several pieces, with their weights.

@@ -84,12 +84,12 @@ def distinguished_pairs(
 
     On others, which the model does not distinguish, a patch has nothing to restore.
     """
-    found = []
+    distinguished = []
     for pair in pairs:
         clean, corrupted = logit_differences(model, pair)
         if clean - corrupted >= min_difference:
-            found.append(pair)
-    return found
+            distinguished.append(pair)
+    return distinguished
 
 
 def logit_differences(model: Model, pair: Pair) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 Problem: every neuron's values must be sorted together with the labels, ties found exactly.
 
 Idea: the bits of a float that is not negative, read as an integer, are in the order of the float.
-Shifted up by one they leave room for the label, so that one integer sort orders both, and two keys
-are tied if they differ in the lowest bit at most.
+Shifted up by one bit they leave the lowest bit free for the label, so that one integer sort orders
+both, and two keys are tied if they differ in the lowest bit at most.
 
 Example: as float16, 0.5 is 0x3800 and 2.0 is 0x4000. With a hallucinated 0.5 the keys are 0x7001
 and 0x8000; a true 0.5 would be 0x7000, tied with the first.

@@ -42,7 +42,7 @@ class Prefix:
     picked: Int[Tensor, " reader"] | None = None
 
     def pick(self, rows: Int[Tensor, " reader"]) -> "Prefix":
-        """The same, for readers of the given rows; nothing is copied before they run."""
+        """This prefix for readers of the given rows; nothing is copied until a pass reads them."""
         return replace(self, picked=rows)
 
     @property

@@ -153,8 +153,8 @@ def _auroc_of_probe(probe: BaseEstimator, base: Contributions, fold: Folds) -> t
         sizes.append(len(detector.selected))
         return detector(held_out).numpy()
 
-    found = _out_of_fold_auroc(fit_and_score, base, fold)
-    return found, round(float(np.mean(sizes)))
+    estimate = _out_of_fold_auroc(fit_and_score, base, fold)
+    return estimate, round(float(np.mean(sizes)))
 
 
 def _out_of_fold_auroc(score: Score, base: Contributions, fold: Folds) -> Estimate:

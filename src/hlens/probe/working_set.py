@@ -27,7 +27,7 @@ from hlens.probe.solution import Options, Solution
 
 FIRST_SIZE = 300  # features in a first working set, at most
 MIN_GROWTH = 100  # features that a working set may gain at least
-WIDTH = 3  # working set over selected features: a wider one costs memory, a narrower one passes
+WIDTH = 3  # size of the working set over selected features: wider costs memory, narrower passes
 MIN_WIDTH = 1.5  # the same, where WIDTH would exceed MAX_SHARE
 MAX_SHARE = 0.02  # of all features
 WAYPOINT_TOL = 1e-3  # duality gap, over the null objective, at waypoints
@@ -65,8 +65,8 @@ class Problem:
     options: Options
     factors: Tensor | None  # penalty factor of each feature; None where all are 1
     examples: np.ndarray  # those of positive weight
-    labels: np.ndarray  # theirs
-    weights: np.ndarray  # theirs; they sum to 1
+    labels: np.ndarray  # of these examples
+    weights: np.ndarray  # of these examples; they sum to 1
     penalties: np.ndarray  # lambda, descending
     wanted: np.ndarray  # which penalties are wanted; the others are waypoints
     penalty_max: float  # smallest lambda at which every weight is zero

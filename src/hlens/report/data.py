@@ -36,7 +36,7 @@ class Explored:
 
     Attributes:
         picture: The map.
-        neurons: What the panel tells of each neuron, from `hlens.figures.explorer.panel_data`.
+        neurons: Content of the panel for each neuron, from `hlens.figures.explorer.panel_data`.
     """
 
     picture: Picture

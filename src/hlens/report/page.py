@@ -163,7 +163,7 @@ def _cards(data: ReportData) -> str:
 
 
 def _audit(card: AuditCard, name: str, contents: list[tuple[str, str]]) -> str:
-    drawn = audit_card.draw(card, links={heading: at for at, heading in contents})
+    drawn = audit_card.draw(card, links={heading: anchor for anchor, heading in contents})
     return (
         f'<section aria-labelledby="{name}"><h2 id="{name}">The audit</h2><p class="question">'
         "Which claims survive their controls? Every verdict follows from the rule beside it.</p>"

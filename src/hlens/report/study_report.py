@@ -26,6 +26,8 @@ def report_data(run: Runner) -> ReportData:
     detector = run.value_without_model(detection.detector)
     instead = audit_shown(run)
     was_audited = run.first_to_run_model(audit.audit) is None or bool(instead)
+    if was_audited:
+        audit.make_transfer(run)
     card = run.value_without_model(_swap(audit.card, instead)) if was_audited else None
     drawn, left_out = sections.draw_sections(run, sections.names(), instead)
     missing = draw_left_out(left_out, str(run.folder))
@@ -43,7 +45,7 @@ def report_data(run: Runner) -> ReportData:
     )
 
 
-def audit_page(run: Runner, found: audit.Audit, quick: bool) -> ReportData:
+def audit_page(run: Runner, audited: audit.Audit, quick: bool) -> ReportData:
     """The card of an audit as one page, with the sections of the report that are behind it."""
     detector = run.value_without_model(detection.detector)
     drawn, _ = sections.draw_sections(run, sections.AUDIT, audit.INSTEAD if quick else {})
@@ -51,7 +53,7 @@ def audit_page(run: Runner, found: audit.Audit, quick: bool) -> ReportData:
         title=f"Audit of the H-neurons in {detector.provenance.model}",
         model=detector.provenance.model,
         summary="Does this detector know falsehood, or length, format and confidence?",
-        audit=found.card,
+        audit=audited.card,
         sections=drawn,
         cautions=AUDIT_CAUTIONS,
         recipe=run.recipe.to_toml(),

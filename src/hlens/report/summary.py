@@ -133,7 +133,9 @@ def draw_left_out(left_out: Mapping[Step[Any], Sequence[str]], folder: str) -> S
     """What the report lacks, and the command that makes it; None where nothing is missing."""
     if not left_out:
         return None
-    commands = {f"hlens {step.verb} {folder}": headings for step, headings in left_out.items()}
+    commands: dict[str, list[str]] = {}
+    for step, headings in left_out.items():
+        commands.setdefault(f"hlens {step.verb} {folder}", []).extend(headings)
     items = "".join(
         f"<li><code>{escape(command)}</code>: {escape(' '.join(headings))}</li>"
         for command, headings in commands.items()

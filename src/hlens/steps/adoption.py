@@ -1,16 +1,18 @@
-"""A study's folder from hlens before 0.2, whose stamps were written by the steps by hand.
+"""Opens study folders written by hlens before 0.2, which stored other stamps.
 
-Its ``steps.json`` holds one key an artefact, hashed over what the old code listed. What such a key
-vouches for under the folder's recipe gets a stamp of today; everything else is made again when it
-is asked for. The old file and all artefacts are left as they are.
+Their ``steps.json`` holds one key per artefact, hashed over a list that each old step kept by hand.
+An artefact whose old key matches the folder's recipe gets a new stamp; every other artefact is
+remade when next asked for. The old file and all artefacts are left untouched.
 """
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hlens import baselines
+from hlens.errors import HlensError
 from hlens.recipe import key_of
 from hlens.steps.answers import judgements, located, questions, responses
 from hlens.steps.audit import TABLES, evidence, other_asks, rival_scores
@@ -19,9 +21,13 @@ from hlens.steps.domains import detector_of, domains, format_transfer, halves_of
 from hlens.steps.effects import outcomes, patching, patching_map
 from hlens.steps.origin import base_runner, drift, origin
 from hlens.steps.runner import Runner
+from hlens.steps.sources import asked
 from hlens.steps.step import Step
 from hlens.store.jsonl import load_questions, question_to_row
-from hlens.store.stamps import Stamp
+from hlens.store.stamps import Stamp, Stamps
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # The options of that time; those that came later took no part in its keys.
 SECTIONS = {
@@ -42,11 +48,11 @@ SECTIONS = {
 
 
 def adopt(run: Runner) -> list[str]:
-    """Stamp what the old stamps vouch for.
+    """Give new stamps to the artefacts whose old stamps match the recipe.
 
     Returns:
-        Names of the artefacts that they do not vouch for; empty where there are no old stamps, or
-        stamps of today already.
+        Names of the artefacts whose old stamps do not match; empty if the folder has no old stamps,
+        or has new ones already.
     """
     old = _old_stamps(run.folder)
     if run.stamps.path.exists() or not old:
@@ -54,45 +60,84 @@ def adopt(run: Runner) -> list[str]:
     base = run.folder / "origin" / "questions.jsonl"
     if run.recipe.base and base.exists():
         adopt(base_runner(run, load_questions(base)))
-    doubtful: list[str] = []
-    for name, step, key in _old_keys(run, old):
-        if name not in old:
-            continue
-        if old[name] == key:
+    # In memory first: a kill, or a damaged file, must not leave half of the stamps behind.
+    run.stamps, kept = _InMemory(run.folder), run.stamps
+    vouched: dict[str, str] = {}
+    try:
+        for name, step, key in _old_keys(run, vouched):
+            if old.get(name) != key:
+                continue
             run.stamps.set(step.name, Stamp(run.key(step), run.options_key(step)))
             run.forget_keys()
-        else:
-            doubtful.append(name)
-    return doubtful
+            if _read(run, step) is None:
+                run.stamps.remove(step.name)
+            else:
+                vouched[name] = key
+        kept.write(run.stamps.read())
+    finally:
+        run.stamps = kept
+        run.forget_keys()
+    return [name for name in old if name not in vouched and name not in NO_ARTEFACT]
+
+
+NO_ARTEFACT = ("asked", "measured", "audit page")
+
+
+class _InMemory(Stamps):
+    """Stamps that are not written yet."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._stamps: dict[str, Stamp] = {}
+
+    def read(self) -> dict[str, Stamp]:
+        return dict(self._stamps)
+
+    def write(self, stamps: Mapping[str, Stamp]) -> None:
+        self._stamps = dict(stamps)
+
+
+def _read(run: Runner, step: Step[T]) -> T | None:
+    """An artefact that is vouched for; None if it is not, or cannot be read."""
+    try:
+        return run.value(step) if run.is_current(step) else None
+    except (HlensError, OSError, ValueError) as error:  # what rests on it is made again
+        log.warning("%s cannot be read: %s", run.path(step), error)
+        return None
 
 
 def _old_stamps(folder: Path) -> dict[str, str]:
     path = folder / "steps.json"
-    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {name: row["key"] for name, row in rows.items()}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {name: row["key"] for name, row in rows.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HlensError(
+            f"{path} is damaged ({error}); remove it, and what it vouched for is made anew"
+        ) from None
 
 
-def _old_keys(run: Runner, old: dict[str, str]) -> Iterator[tuple[str, Step[Any], str]]:
-    """Old name of each step, the step of today, and the key that the old code would give it.
+def _old_keys(run: Runner, vouched: dict[str, str]) -> Iterator[tuple[str, Step[Any], str]]:
+    """Old name of each step, the current step, and the key that the old code would have given it.
 
-    Steps come after what they rest on, which is stamped by then if it is current.
+    In order of dependence. A key is built from the keys that were found right so far, `vouched`:
+    below a step whose own key was wrong none can be right.
     """
     recipe, seed = run.recipe, run.recipe.seed
     sampling, labels, measure, probe, evaluation, intervene = (
         {name: getattr(getattr(recipe, section), name) for name in names}
         for section, names in SECTIONS.items()
     )
-    kept = run.folder / "questions.jsonl"
-    asked = load_questions(kept) if kept.exists() else []
-    yield "questions", questions, key_of([question_to_row(question) for question in asked])
+    yield "questions", questions, key_of([question_to_row(one) for one in run.value(asked)])
     made = [recipe.model, recipe.dtype, seed, sampling]
-    yield "sample", responses, key_of([old.get("questions"), *made])
-    yield "judge", judgements, key_of([old.get("sample"), labels["judge"]])
-    yield "locate", located, key_of([old.get("judge"), labels])
-    yield "measure", measured, key_of([old.get("locate"), measure])
-    detected, values = old.get("find"), old.get("measure")
-    draws = [evaluation["random_sets"], evaluation["n_boot"], seed]
+    yield "sample", responses, key_of([vouched.get("questions"), *made])
+    yield "judge", judgements, key_of([vouched.get("sample"), labels["judge"]])
+    yield "locate", located, key_of([vouched.get("judge"), labels])
+    yield "measure", measured, key_of([vouched.get("locate"), measure])
+    values = vouched.get("measure")
     yield "find", detector, key_of([values, probe, evaluation["test"], seed])
+    detected = vouched.get("find")
+    draws = [evaluation["random_sets"], evaluation["n_boot"], seed]
     yield "evaluate", scores, key_of([detected, evaluation["shuffles"], *draws])
     yield "alone", alone, key_of([values, evaluation["test"]])
     yield "path", path, key_of([detected])
@@ -100,23 +145,22 @@ def _old_keys(run: Runner, old: dict[str, str]) -> Iterator[tuple[str, Step[Any]
     yield "sparsity", sparsity, key_of([detected, *draws])
     yield "outcomes", outcomes, key_of([detected, intervene, seed])
     yield "patching", patching, key_of([detected, seed])
-    if run.is_current(patching):
-        table = run.value(patching)
+    if (table := _read(run, patching)) is not None:
         best = table.loc[(table["clean"] - table["corrupted"]).idxmax(), "pair"]
         yield "patching_map", patching_map, key_of([detected, best, seed])
     yield from _old_audit_keys(run, [values, sampling, seed], [detected, evaluation, seed])
     yield "drift", drift, key_of([recipe.model, recipe.base, recipe.dtype])
-    base = _old_stamps(run.folder / "origin").get("measure")
+    base = _old_stamps(run.folder / "origin").get("measure") if _base_is_current(run) else None
     of_base = [evaluation["random_sets"], evaluation["folds"], evaluation["n_boot"], seed]
     yield "origin", origin, key_of([detected, base, probe, *of_base])
-    if not run.is_current(domains):
+    names, all_measured = _read(run, domains), _read(run, measured)
+    if names is None or all_measured is None:
         return
-    names = run.value(domains)
     for name in names:
-        own = run.value(measured).of_domain(name).digests
+        own = all_measured.of_domain(name).digests
         digest = key_of([list(own), measure, recipe.model, recipe.dtype])
         yield f"find {name}", detector_of(name), key_of([digest, probe, seed])
-        halves = [old.get(f"find {name}"), probe, evaluation["halves"], seed]
+        halves = [vouched.get(f"find {name}"), probe, evaluation["halves"], seed]
         yield f"halves {name}", halves_of(name), key_of(halves)
     compared = [values, sorted(names), probe]
     yield "transfer", transfer, key_of([*compared, evaluation["folds"], seed])
@@ -127,10 +171,18 @@ def _old_keys(run: Runner, old: dict[str, str]) -> Iterator[tuple[str, Step[Any]
 def _old_audit_keys(
     run: Runner, evidence_rests_on: list[Any], tables_rest_on: list[Any]
 ) -> Iterator[tuple[str, Step[Any], str]]:
-    if not run.is_current(other_asks):
+    asks = _read(run, other_asks)
+    if asks is None:
         return
-    asks = sorted(run.value(other_asks))
-    yield "audit evidence", evidence, key_of([*evidence_rests_on, asks])
+    yield "audit evidence", evidence, key_of([*evidence_rests_on, sorted(asks)])
     tables = key_of([*tables_rest_on, baselines.names(), False])
     for table in (rival_scores, *TABLES):
         yield f"audit {table.name.removeprefix('audit/')}", table, tables
+
+
+def _base_is_current(run: Runner) -> bool:
+    """Whether the old stamps of the base model's own artefacts vouch for what was measured."""
+    kept = run.folder / "origin" / "questions.jsonl"
+    if not run.recipe.base or not kept.exists():
+        return False
+    return base_runner(run, load_questions(kept)).is_current(measured)

@@ -71,8 +71,8 @@ def responses(
 ) -> list[Response]:
     """Ask the questions, several times each.
 
-    A question that was asked before with this very prompt keeps its answers: a sample draws from a
-    seed of its question, so that they are what would be said now (but for rounding; see
+    A question already asked with exactly this prompt keeps its answers: each sample has a seed
+    derived from its question, so sampling again would give the same text (up to rounding; see
     `hlens.model.generation.SeededSampler`).
     """
     known = _answered(questions, model, completion, sampling, earlier) if earlier else {}
@@ -147,11 +147,11 @@ def judgements(responses: list[Response], *, judge: str) -> list[Judgement]:
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """Labelled token sequences, and what became of the judgements that are none.
+    """Labelled token sequences, and why the other judgements gave none.
 
     Attributes:
         examples: The examples.
-        losses: Judgements by label and reason, those located included.
+        losses: Number of judgements by label and reason, including those that were located.
     """
 
     examples: list[Example]

@@ -69,7 +69,7 @@ def other_asks(examples: list[Example], *, measure: MeasureRecipe) -> dict[str, 
     region = "response" if measure.region == "answer" else "answer"
     position = "predicted" if measure.position == "read" else "read"
     asks: dict[str, Ask] = {}
-    if "direction" not in metrics.needs_of(own.metric):  # that is of a predicted token always
+    if "direction" not in metrics.needs_of(own.metric):  # a direction needs the predicted token
         asks[f"where tokens are {position}"] = replace(own, position=position)
     over = f"over the {'whole ' if region == 'response' else ''}{region}"
     asks[over] = replace(own, region=region)
@@ -129,7 +129,7 @@ class Rows:
         in_test: Which examples are held out.
         labels: Labels of the training part and of the held-out part.
         groups: Their groups.
-        covariates: What could stand in for truth, a row an example.
+        covariates: What the detector could read in place of truth, one row per example.
     """
 
     in_test: np.ndarray
@@ -333,13 +333,13 @@ def _load_card(stem: Path) -> AuditCard:
 
 @step()
 def remark() -> str:
-    """What the card says of the audit itself."""
+    """A remark for the card on how the audit was run; empty for a full audit."""
     return ""
 
 
 @step(name="audit/quick/remark")
 def quick_remark() -> str:
-    """What the card of a quick audit says of it."""
+    """The remark on the card of a quick audit."""
     return " Quick: the model was not run any further."
 
 

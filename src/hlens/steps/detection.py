@@ -1,4 +1,4 @@
-"""From examples to a detector and its scores: measure, find, evaluate, and what lies beside."""
+"""From examples to a detector and its scores: measure, find, evaluate, and further checks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class Measured:
 
     Attributes:
         contributions: What each neuron contributed to each example.
-        digests: A hash of each example, in order: its tokens, span and label, and whose they are.
+        digests: Hash of each example, in order: tokens, span, label, question, group, sample.
     """
 
     contributions: Contributions
@@ -45,7 +45,7 @@ class Measured:
 
     @property
     def identity(self) -> list[Any]:
-        """What tells these values from others, as plain values."""
+        """Plain values that identify these measurements."""
         data = self.contributions
         measured = [data.provenance.fingerprint, data.metric, data.region, str(data.values.dtype)]
         return [*measured, self.digests]
@@ -139,7 +139,7 @@ def _measure(
 
 
 def digest_of(example: Example) -> str:
-    """A hash of one example: its tokens, span and label, and whose they are."""
+    """Hash of one example: its tokens, span, label, question, group and sample."""
     e = example
     return key_of([
         e.domain, e.question_id, e.group, e.sample, e.token_ids.tolist(), e.n_prompt, e.start,
@@ -195,7 +195,7 @@ def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int
     )
 
 
-# Of the tables that put a finding beside random neurons.
+# Options of the tables that compare the detector with random neurons.
 DRAWS = ("draws=evaluation.random_sets", "evaluation.n_boot", "seed")
 
 DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, read_detector)

@@ -26,6 +26,7 @@ from hlens.probe import SparseProbe, find
 from hlens.recipe import key_of
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import DETECTOR, Measured, contributions, measured, probe
+from hlens.steps.sources import model_options
 from hlens.steps.step import TABLE, Each, Step, Storage, file_of, step
 from hlens.store.tables import load_table, save_table
 from hlens.types import Contributions, Detector, Example, NeuronSet, Question
@@ -217,10 +218,14 @@ def format_effect(transfer: FormatTransfer) -> pd.DataFrame:
 
 @cache
 def measured_in(domain: str) -> Step[Measured]:
-    """The measured examples of one domain; other domains are no part of what they depend on."""
+    """The measured examples of one domain; a change in another domain reruns nothing here."""
 
-    @step(needs=(measured,), name=f"measured/{domain}", content=lambda own: own.identity)
-    def measured_domain(measured: Measured) -> Measured:
+    @step(
+        needs=(measured, model_options),
+        name=f"measured/{domain}",
+        content=lambda own: own.identity,
+    )
+    def measured_domain(measured: Measured, _: None) -> Measured:
         return measured.of_domain(domain)
 
     return measured_domain
@@ -262,8 +267,8 @@ def halves_of(domain: str) -> Step[pd.DataFrame]:
         progress: Progress,
     ) -> pd.DataFrame:
         """The neurons found on random halves of a domain, half as many as on the whole of it."""
-        # The number is set, not C, so that repeats and domains compare. Half the examples can
-        # carry about half the neurons, and not always more.
+        # Fix the number of neurons, not C, so that repeats and domains are comparable. Half the
+        # examples can support about half as many neurons; more is not always possible.
         half = probe.set_params(n_neurons=max(1, len(detector.selected) // 2))
         return split_halves(
             measured.contributions, half, repeats=halves, seed=seed, progress=progress

@@ -85,7 +85,7 @@ def patching(
     return pd.concat(tables, ignore_index=True)
 
 
-@step(needs=(patching, detector, model), options=("seed",), storage=TABLE)
+@step(needs=(patching, detector, model), options=("seed",), storage=TABLE, verb="patch")
 def patching_map(
     patching: pd.DataFrame, detector: Detector, model: Model, *, seed: int
 ) -> pd.DataFrame:

@@ -67,7 +67,7 @@ base_line: Source[BaseLine] = Source(
 )
 
 
-@step(needs=(base_model, model), storage=TABLE)
+@step(needs=(base_model, model), storage=TABLE, verb="trace-origin")
 def drift(base_model: Model, model: Model) -> pd.DataFrame:
     """How far tuning turned the weights of every neuron.
 

@@ -1,8 +1,8 @@
-"""The one place where steps run: what is current is read, what is not is made.
+"""Runs steps: reads an artefact from disk if it is current, and makes it otherwise.
 
-A step's key is a hash of its name, the keys of what it needs and the options that it reads. It
-follows from recipe and declarations, so whether an artefact is current can be asked without making
-anything.
+A step's key is a hash of its name, the keys of its inputs and the options that it reads. The key
+follows from the recipe and the declarations alone, so checking whether an artefact is current makes
+nothing.
 """
 
 import time
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, is_dataclass
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar, overload
+
+import pandas as pd
 
 from hlens.errors import HlensError
 from hlens.model import Model
@@ -25,7 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class NotMadeError(HlensError):
-    """An artefact is not current, and the model may not be run to make it.
+    """An artefact is not current, and making it would run the model, which is not allowed here.
 
     Attributes:
         step: The step that would run the model.
@@ -38,7 +40,7 @@ class NotMadeError(HlensError):
 
 @dataclass
 class Given:
-    """What a study was handed in place of what its recipe names.
+    """Objects the caller passed in, which replace what the recipe names.
 
     Attributes:
         model: The model, open; None loads the recipe's.
@@ -47,7 +49,7 @@ class Given:
         opened: Whether the recipe was read from the folder: the study then keeps to the questions
             that it asked, also when a domain has changed since.
         completion: Whether the model is asked as base models are (`hlens.sample`).
-        instead: Steps that run in the place of others, such as one that gives answers of one's own.
+        instead: Replacement for a step, such as one that returns the caller's own answers.
     """
 
     model: Model | None = None
@@ -64,7 +66,7 @@ class Runner:
     Args:
         folder: Where they are kept.
         recipe: The options.
-        given: What takes the place of what the recipe names.
+        given: Objects that replace what the recipe names.
         progress: Called with (label of the step, done, total).
     """
 
@@ -85,9 +87,12 @@ class Runner:
         self._keys: dict[Node, str] = {}
 
     def revise(self, recipe: Recipe) -> None:
-        """Go on with another recipe; an artefact made under the same options stays current."""
+        """Switch to another recipe; artefacts whose options did not change stay current."""
+        before = {source: self._plain_options(source) for source in self._sources}
         self.recipe = recipe
-        self._sources.clear()
+        for source, options in before.items():
+            if self._plain_options(source) != options:  # an open model stays open otherwise
+                del self._sources[source]
         self.forget_keys()
 
     @overload
@@ -95,7 +100,12 @@ class Runner:
     @overload
     def value(self, node: Step[T] | Source[T]) -> T: ...
     def value(self, node: Node) -> Any:
-        """The artefact of a step, read where it is current and else made; or a source."""
+        """The artefact of a step, read if it is current and made otherwise; or a source."""
+        if not isinstance(node, Step | Source | Each):
+            raise HlensError(
+                f"got {node!r}; expected a step, such as hlens.steps.detection.scores (`hlens list "
+                "steps` names all)"
+            )
         if isinstance(node, Source):
             if node not in self._sources:
                 self._sources[node] = node.load(self)
@@ -105,27 +115,32 @@ class Runner:
         self.ensure(node)
         step: Step[Any] = self._actual(node)
         if step.storage is None:
-            # Not held: a probe is fitted in place, and a selection of examples is a copy.
+            # Not cached: callers fit a probe in place, and a selection of examples is a big copy.
             return step.make(*self._arguments(step), **self._keywords(step))
         key, value = self._held.get(step, ("", None))
         if key != self.key(step):
             beside = [self.value(other) for other in step.storage.beside]
             value = step.storage.load(self.path(step), *beside)
             self._held[step] = (self.key(step), value)
-        return value
+        # Whoever alters a table shall not alter what others are given.
+        return value.copy() if isinstance(value, pd.DataFrame) else value
 
     def value_without_model(self, node: Step[T]) -> T:
-        """The artefact of a step, where no model has to be run for it.
+        """The artefact of a step, provided that no model has to run to get it.
 
         Raises:
             NotMadeError: It is not current, and making it would run the model.
         """
+        self.refuse_to_run_model(node)
+        return self.value(node)
+
+    def refuse_to_run_model(self, node: Step[Any]) -> None:
+        """Raise `NotMadeError` if a model would have to run to get this artefact."""
         missing = self.first_to_run_model(node)
         if missing is not None:
             made = self.stamps.get(missing.name) is not None
             reason = "was made under other options" if made else "has not been made"
             raise NotMadeError(missing, reason)
-        return self.value(node)
 
     def ensure(self, node: Node) -> None:
         """Make an artefact, and what it needs, unless it is current."""
@@ -145,7 +160,7 @@ class Runner:
     def is_current(self, node: Node) -> bool:
         """Whether an artefact on disk was made from today's inputs and options.
 
-        What is not kept on disk is current where all that it needs is.
+        A step without storage is current when everything it needs is.
         """
         node = self._actual(node)
         if isinstance(node, Step) and node.storage is not None:
@@ -157,7 +172,7 @@ class Runner:
         return not isinstance(node, Each) or all(map(self.is_current, self._members(node)))
 
     def first_to_run_model(self, node: Node) -> Step[Any] | None:
-        """The first step that would run the model before this artefact could be had, or None."""
+        """The first step that would run the model to get this artefact; None if none would."""
         node = self._actual(node)
         below = self._below(node)
         if isinstance(node, Step) and node.storage is not None and self.is_current(node):
@@ -199,7 +214,8 @@ class Runner:
                 return [self.key(node.over), self.key(node.of(""))]
             return [self.key(one) for one in self._members(node)]
         if node.content is not None and self.is_current(node):
-            return node.content(self.value(node))
+            given = [self.key(need) for need in node.needs if isinstance(need, Source)]
+            return [node.content(self.value(node)), given]
         optional = [self.key(one) if self.is_current(one) else None for one in node.optional]
         return [[self.key(need) for need in node.needs], self._plain_options(node), optional]
 
@@ -208,9 +224,14 @@ class Runner:
         self._keys.clear()
 
     def options_key(self, step: Step[Any]) -> str:
-        """Hash of what is the step's own: its options and sources, and not its other inputs."""
+        """Hash of the step's options and sources, leaving out the artefacts that it needs."""
         sources = [self.key(need) for need in step.needs if isinstance(need, Source)]
         return key_of([step.name, sources, self._plain_options(step)])
+
+    def options_of(self, step: Step[Any]) -> dict[str, Any]:
+        """The options that a step and its sources read, with their values."""
+        sources = [need for need in step.needs if isinstance(need, Source)]
+        return {k: v for node in (step, *sources) for k, v in self._plain_options(node).items()}
 
     def _plain_options(self, node: Step[Any] | Source[Any]) -> dict[str, Any]:
         values = {name: self._option(name) for name in node.options}
@@ -224,24 +245,25 @@ class Runner:
         return self.folder / step.name
 
     def _make(self, step: Step[Any]) -> None:
-        assert step.storage is not None  # what is not kept is never missing
+        assert step.storage is not None  # `ensure` makes only steps that are stored
         arguments, keywords = self._arguments(step), self._keywords(step)
         report = self.reporter(step)
         report(0, 1)
         wall, cpu = time.monotonic(), time.process_time()
         value = step.make(*arguments, **keywords)
-        # Other work on the machine lengthens the first of these and not the second.
+        # Wall time grows when the machine is busy with other work; CPU time does not.
         spent = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
         # A kill between these lines leaves an artefact without a stamp, which is made again.
         self.stamps.remove(step.name)
         step.storage.save(value, self.path(step))
-        note = {name: round(seconds, 2) for name, seconds in spent.items()}
+        note: dict[str, Any] = {name: round(seconds, 2) for name, seconds in spent.items()}
+        note["options"] = self.options_of(step)
         key = self.key(step)
         self.stamps.set(step.name, Stamp(key, self.options_key(step), note))
         if "parts" in keywords and not step.keeps_parts:
             remove_folder(keywords["parts"])
         self._held[step] = (key, value)
-        self.forget_keys()  # of steps to which this one is optional
+        self.forget_keys()  # steps that read this one optionally now have other keys
         report(1, 1)
 
     def _arguments(self, step: Step[Any]) -> list[Any]:
@@ -260,7 +282,7 @@ class Runner:
         return keywords | {name: give() for name, give in further.items() if step.takes(name)}
 
     def _earlier(self, step: Step[Any]) -> Path | None:
-        """Path of an artefact that differs from the wanted one in its inputs alone."""
+        """Path of the stored artefact if only its inputs have changed since, not its options."""
         stamp, path = self.stamps.get(step.name), self.path(step)
         assert step.storage is not None  # only what is kept has an earlier state
         same = stamp is not None and stamp.options == self.options_key(step)

@@ -7,11 +7,13 @@ from hlens.baselines import Rival
 from hlens.contributions import Ask
 from hlens.errors import HlensError
 from hlens.model import Model, load
-from hlens.recipe import MeasureRecipe
+from hlens.recipe import MeasureRecipe, key_of
 from hlens.steps.runner import Runner
 from hlens.steps.step import Source
 from hlens.store.jsonl import load_questions, question_to_row
 from hlens.types import Question, Response
+
+ASKED_BY = ("domains", "questions", "seed")  # options that decide which questions are asked
 
 
 def _load_model(run: Runner) -> Model:
@@ -21,9 +23,12 @@ def _load_model(run: Runner) -> Model:
 def _load_questions(run: Runner) -> list[Question]:
     if run.given.questions is not None:
         return run.given.questions
-    kept = run.folder / "questions.jsonl"
-    if run.given.opened and kept.exists():
-        return load_questions(kept)
+    kept, stamp = run.folder / "questions.jsonl", run.stamps.get("questions")
+    if run.given.opened and kept.exists() and (stamp or not run.stamps.path.exists()):
+        # Kept although a domain may have changed since; other options ask for other questions.
+        wanted = {name: getattr(run.recipe, name) for name in ASKED_BY}
+        if key_of(stamp.note.get("options", wanted) if stamp else wanted) == key_of(wanted):
+            return load_questions(kept)
     recipe = run.recipe
     questions = [
         question
@@ -39,9 +44,13 @@ def _load_questions(run: Runner) -> list[Question]:
 
 model: Source[Model] = Source("model", _load_model, ("model", "dtype"), is_model=True)
 
+# Which model, for a step that does not run it and whose content does not tell.
+model_options: Source[None] = Source("model options", lambda run: None, ("model", "dtype"))
+
 asked: Source[list[Question]] = Source(
     "asked questions",
     _load_questions,
+    ASKED_BY,
     content=lambda run: [question_to_row(question) for question in run.value(asked)],
 )
 

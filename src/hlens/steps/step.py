@@ -38,7 +38,7 @@ class Source(Generic[T]):
         name: What it is.
         load: Gives it, for the `hlens.steps.runner.Runner` that first needs it.
         options: Dotted names of the recipe's options that decide what it is.
-        content: Plain values that tell it from another, where options do not.
+        content: Plain values that identify it, where its options do not.
         is_model: Whether using it runs a model.
     """
 
@@ -51,12 +51,12 @@ class Source(Generic[T]):
 
 @dataclass(frozen=True, eq=False)
 class Each(Generic[T]):
-    """The artefacts of one step for each of several things, by their names.
+    """A family of steps, one per name, such as a detector for each domain.
 
     Attributes:
-        name: What they are.
+        name: Name of the family.
         over: The step that lists the names.
-        of: The step of one name; the same object for the same name.
+        of: Gives the step for one name; always the same object for the same name.
     """
 
     name: str
@@ -109,10 +109,10 @@ class Step(Generic[T]):
             part of the name is the keyword; ``"draws=evaluation.random_sets"`` gives another one.
         optional: Steps whose artefacts are passed where they are current, and None where not; the
             keyword is the step's name.
-        storage: How it is kept; None makes it anew, in memory, each time.
+        storage: How it is stored; None: recomputed in memory on every use.
         verb: The verb of the command line that makes it, where there is one.
         content: Plain values that say what the artefact is. What needs it then depends on these,
-            and not on how it came about: a list of domains that comes out the same changes nothing.
+            and not on how it was made: if a list of domains comes out the same, nothing reruns.
         keeps_parts: Whether unfinished work stays when the artefact is made, for later runs.
         figure: Draws the artefact for ``--figure``.
         facts: A few facts on the artefact, for the command line.
@@ -177,9 +177,18 @@ def step(
 
     def declare(make: Callable[..., T]) -> Step[T]:
         return Step(
-            name or make.__name__, make, needs, options, optional, storage, verb, content,
-            keeps_parts, figure, facts,
-        )  # fmt: skip
+            name=name or make.__name__,
+            make=make,
+            needs=needs,
+            options=options,
+            optional=optional,
+            storage=storage,
+            verb=verb,
+            content=content,
+            keeps_parts=keeps_parts,
+            figure=figure,
+            facts=facts,
+        )
 
     return declare
 
@@ -187,19 +196,19 @@ def step(
 def substitute(
     one: Step[T], swaps: "dict[Step[Any], Step[Any]]", rename: Callable[[str], str]
 ) -> Step[T]:
-    """The same step with some of what it rests on exchanged, however far below.
+    """A copy of a step in which some of its direct or indirect inputs are replaced.
 
     Args:
         one: The step.
-        swaps: What takes the place of what; every step between is renamed and added to it.
-        rename: Name of such a step from its name.
+        swaps: Replacement for each step; the copies made on the way are added to it.
+        rename: Name of a copy, given the name of the original.
     """
     if one in swaps:
         return swaps[one]
     needs = tuple(
         substitute(need, swaps, rename) if isinstance(need, Step) else need for need in one.needs
     )
-    # An optional artefact is none of this graph's own.
+    # Optional inputs keep pointing at the original steps: they are not part of this graph.
     if needs == one.needs:
         return one
     swaps[one] = replace(one, name=rename(one.name), needs=needs)

@@ -15,17 +15,17 @@ NEEDS = (audit.audit,)
 
 def section(tables: Tables) -> Section | None:
     """The section of an audited study."""
-    found = tables[audit.audit]
-    board = found.leaderboard
+    audited = tables[audit.audit]
+    board = audited.leaderboard
     auroc = float(board.loc[board["detector"] == H_NEURONS, "auroc"].iloc[0])
-    effects = estimate_column(found.factorial, "value", "low", "high", "value")
+    effects = estimate_column(audited.factorial, "value", "low", "high", "value")
     return Section(
         HEADING,
         "The same scores with one thing held fixed at a time.",
         (
-            partial(figures.confounds, found.confounds, auroc=auroc),
+            partial(figures.confounds, audited.confounds, auroc=auroc),
             table(effects.rename(columns={"what": "truth by length"}), "Truth against length."),
-            table(auroc_column(found.confounds), "Every covariate in every view.", tall=True),
+            table(auroc_column(audited.confounds), "Every covariate in every view.", tall=True),
         ),
         "Effects of truth and length are in standard deviations of the score. Alike pairs agree in "
         "the covariate; adjusted takes off what it predicts of a true answer's score.",

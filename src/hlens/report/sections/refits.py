@@ -15,14 +15,14 @@ NEEDS = (audit.audit,)
 
 def section(tables: Tables) -> Section | None:
     """The section of an audited study."""
-    found = tables[audit.audit]
-    refits = difference_column(auroc_column(found.refits), "as found less it")
-    shared = estimate_column(found.halves, "shared", "low", "high", "shared of the smaller set")
+    audited = tables[audit.audit]
+    refits = difference_column(auroc_column(audited.refits), "as found less it")
+    shared = estimate_column(audited.halves, "shared", "low", "high", "shared of the smaller set")
     return Section(
         HEADING,
         "The same finding, made with one thing changed at a time.",
         (
-            partial(figures.refits, found.refits, found.halves),
+            partial(figures.refits, audited.refits, audited.halves),
             table(refits, "Each way to make the finding."),
             table(shared, "Sets found on halves of the training part."),
         ),

@@ -18,15 +18,15 @@ NEEDS = (audit.audit,)
 
 def section(tables: Tables) -> Section | None:
     """The section of an audited study."""
-    found = tables[audit.audit]
+    audited = tables[audit.audit]
     return Section(
         HEADING,
         "Every detector on the same held-out answers. Right: how much more likely the labels "
         "become when the neurons' score joins the rival's.",
         (
-            partial(figures.leaderboard, found.leaderboard, found.added),
-            table(_board(found.leaderboard), "Detectors, best first; p by DeLong, then Holm's."),
-            table(_added(found.added), "What each adds to the other, in millinats an answer."),
+            partial(figures.leaderboard, audited.leaderboard, audited.added),
+            table(_board(audited.leaderboard), "Detectors, best first; p by DeLong, then Holm's."),
+            table(_added(audited.added), "What each adds to the other, in millinats an answer."),
         ),
         "A rival that is not shown to be worse is not shown to be as good either. Costs are those "
         "of scoring one new answer, beside having sampled it.",
