@@ -7,7 +7,7 @@ and an old table is then shown as the new one.
 Idea: a step's function receives the artefacts and options that its declaration names, and nothing
 else, so it cannot read an option that it does not declare. `hlens.steps.runner.Runner` derives the
 rest from the declaration: the arguments, the key under which the artefact is kept, whether what
-lies on disk is current, the label of the progress bar, and what the command line lists.
+lies on disk is current, the label of the progress bar, and what the command line lists. ::
 
     @step(needs=(split, probe, detector), options=("evaluation.n_boot", "seed"), storage=TABLE)
     def scores(split, probe, detector, *, n_boot, seed):
