@@ -136,10 +136,13 @@ class Network:
         """Token that pads a batch; always masked, so any token will do."""
         return int(getattr(self.tokenizer, "pad_token_id", None) or min(self.stop_ids, default=0))
 
+    @cached_property
+    def _takes_positions(self) -> bool:
+        return "position_ids" in inspect.signature(self.body.forward).parameters
+
     def position_kwargs(self, positions: Int[Tensor, "batch pos"]) -> dict[str, Tensor]:
         """``position_ids`` for the body, where its architecture takes them."""
-        takes = "position_ids" in inspect.signature(self.body.forward).parameters
-        return {"position_ids": positions} if takes else {}
+        return {"position_ids": positions} if self._takes_positions else {}
 
     def encode(self, text: str, system: str | None = None, chat: bool | None = None) -> list[int]:
         """Token ids of a prompt.
