@@ -301,6 +301,17 @@ def test_a_quick_audit_refuses_to_make_what_is_gone(study: hlens.Study, tmp_path
         other.audit(quick=True)
 
 
+def test_a_report_leaves_out_an_audit_whose_answers_are_gone(
+    study: hlens.Study, tmp_path: Path
+) -> None:
+    study.audit(quick=True)
+    other = copied(study, tmp_path / "x", evaluation=replace(study.recipe.evaluation, n_boot=30))
+    (other.folder / "responses.jsonl").unlink()
+    page = other.report().read_text()  # no model can be loaded for it
+    assert "No audit was made" in page
+    assert "<code>hlens sample " in page
+
+
 def test_a_table_is_the_callers_own(study: hlens.Study) -> None:
     table = study.scores()
     table["auroc"] = 0.0

@@ -4,15 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hlens.errors import HlensError
 from hlens.lookup import unknown
 from hlens.recipe import Recipe
 from hlens.study import Study
-
-if TYPE_CHECKING:
-    pass
 
 
 def open_study(

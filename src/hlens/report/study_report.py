@@ -13,7 +13,7 @@ from hlens.report.summary import (
     number_cards,
     summarise,
 )
-from hlens.steps import Runner, Step, answers, audit, detection, effects
+from hlens.steps import Runner, Step, answers, audit, detection, domains, effects
 
 
 def report_data(run: Runner) -> ReportData:
@@ -24,12 +24,11 @@ def report_data(run: Runner) -> ReportData:
     """
     scores = run.value_without_model(detection.scores)
     detector = run.value_without_model(detection.detector)
-    instead = audit_shown(run)
-    was_audited = run.first_to_run_model(audit.audit) is None or bool(instead)
-    if was_audited:
-        audit.make_transfer(run)
-    card = run.value_without_model(_swap(audit.card, instead)) if was_audited else None
-    drawn, left_out = sections.draw_sections(run, sections.names(), instead)
+    shown = audit_shown(run)
+    if shown is not None and run.first_to_run_model(domains.transfer) is None:
+        audit.make_transfer(run)  # which the card reads
+    card = None if shown is None else run.value_without_model(shown.get(audit.card, audit.card))
+    drawn, left_out = sections.draw_sections(run, sections.names(), shown or {})
     missing = draw_left_out(left_out, str(run.folder))
     return ReportData(
         title=f"H-neurons in {detector.provenance.model}",
@@ -39,7 +38,7 @@ def report_data(run: Runner) -> ReportData:
         cards=number_cards(scores, detector, run.value_without_model(answers.examples)),
         audit=card,
         sections=[*drawn, *([missing] if missing else [])],
-        cautions=cautions_of(run.recipe, run.is_current(effects.outcomes), was_audited),
+        cautions=cautions_of(run.recipe, run.is_current(effects.outcomes), card is not None),
         recipe=run.recipe.to_toml(),
         versions=dict(detector.provenance.versions),
     )
@@ -61,12 +60,14 @@ def audit_page(run: Runner, audited: audit.Audit, quick: bool) -> ReportData:
     )
 
 
-def audit_shown(run: Runner) -> Mapping[Step[Any], Step[Any]]:
-    """The quick audit in the place of the full one, where only the quick one was made."""
-    full = run.first_to_run_model(audit.audit) is None
-    quick = run.stamps.get(audit.quick_card.name) is not None
-    return audit.INSTEAD if quick and not full else {}
+def audit_shown(run: Runner) -> Mapping[Step[Any], Step[Any]] | None:
+    """The steps of the audit that a report can show without running the model.
 
-
-def _swap(step: Step[Any], instead: Mapping[Step[Any], Step[Any]]) -> Step[Any]:
-    return instead.get(step, step)
+    Returns:
+        Nothing to exchange for the full audit; what a quick one exchanges, where only that was
+        made; None where there is neither.
+    """
+    if run.first_to_run_model(audit.audit) is None:
+        return {}
+    made = run.stamps.get(audit.quick_card.name) is not None
+    return audit.INSTEAD if made and run.first_to_run_model(audit.quick_audit) is None else None
