@@ -83,6 +83,8 @@ class Covariate(StrEnum):
     FORMAT = "format"
     TOPIC = "topic"
     GOLD_IN_PROMPT = "gold in prompt"
+    CUT_OFF = "cut off"
+    ATTEMPTED = "attempted"
     CONSISTENCY = "consistency"
     SAMPLE = "sample"
     ALL_OF_SURFACE = "surface, all at once"
