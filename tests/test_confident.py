@@ -7,6 +7,7 @@ import torch
 
 from hlens.errors import HlensError
 from hlens.evaluation import agreed_samples, confidently_wrong, published_row
+from hlens.report.sections import confident as section
 from hlens.types import Example, Judgement, NeuronSet, Question, Response, Verdict
 
 RIGHT, WRONG, OPEN = Verdict.CORRECT, Verdict.HALLUCINATED, Verdict.UNSCORED
@@ -102,3 +103,16 @@ def test_a_study_is_a_row_of_the_published_table() -> None:
     )  # fmt: skip
     with pytest.raises(HlensError, match="these scores hold no accuracy"):
         published_row(pd.DataFrame(rows, columns=columns).iloc[:, :1], neurons)
+
+
+def test_the_report_tells_the_confidently_wrong_or_why_not() -> None:
+    examples, judgements = world(80)
+    scores = {"probe": np.array([1.0 * e.hallucinated for e in examples])}
+    drawn = section.draw(confidently_wrong(scores, examples, judgements, n_boot=50))
+    assert drawn.content[0] == (
+        "20 of 40 held-out answers on which most samples agree are hallucinated. Among them the "
+        "probe's AUROC is 1.000 [1.000, 1.000]."
+    )
+    once = confidently_wrong(scores, *world(80, samples=1), n_boot=50)
+    said = "Not available: one sample a question: whether samples agree is not known."
+    assert section.draw(once).content[0] == said

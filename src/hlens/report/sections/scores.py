@@ -10,17 +10,18 @@ from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import detection
+from hlens.types import Estimate
 
 HEADING = "Does it tell wrong from right?"
 NEEDS = (detection.scores, detection.published)
+_ACCURACY = ("accuracy", "balanced_")  # how its columns begin
 
 
 def section(tables: Tables) -> Section | None:
     """The section of a study."""
     scores = tables[detection.scores]
-    # Scores of an earlier version hold no accuracy.
-    has_accuracy = "accuracy" in scores
-    return draw(scores, tables[detection.published] if has_accuracy else None)
+    earlier = "accuracy" not in scores  # made by a version that gave none
+    return draw(scores, None if earlier else tables[detection.published])
 
 
 def draw(scores: pd.DataFrame, published: pd.DataFrame | None = None) -> Section:
@@ -31,39 +32,49 @@ def draw(scores: pd.DataFrame, published: pd.DataFrame | None = None) -> Section
             `hlens.evaluation.controls` returns.
         published: The study as a row of `hlens.evaluation.published_row`.
     """
-    more = [] if published is None else [_draw_published(published)]
+    further = [] if published is None else [_draw_accuracy(scores), _draw_published(published)]
+    shown = scores.drop(columns=[name for name in scores if str(name).startswith(_ACCURACY)])
     return Section(
         HEADING,
         "AUROC on held-out answers: 0.5 is chance, 1 is perfect. A claim holds only above its "
         "controls.",
         (
             partial(figures.scores, scores),
-            table(
-                _with_intervals(scores),
-                "Every score with its interval and number of answers. Accuracy is taken at the "
-                "threshold of highest balanced accuracy in the training part; compare it with "
-                "always saying the commoner label.",
-            ),
-            *more,
+            table(auroc_column(shown), "Every score with its interval and number of answers."),
+            *further,
         ),
         "The interval of random neurons and of shuffled labels is the spread of repeats; all "
         "others are bootstrap intervals over whole groups of questions.",
     )
 
 
-def _with_intervals(scores: pd.DataFrame) -> pd.DataFrame:
-    shown = auroc_column(scores)
+def _draw_accuracy(scores: pd.DataFrame) -> Html:
+    known = scores.loc[scores["accuracy"].notna()]
+    shown = known[["control", *(name for name in known if str(name).startswith(_ACCURACY)), "n"]]
     for name, ends in (("accuracy", "accuracy_"), ("balanced_accuracy", "balanced_")):
-        if name in shown:
-            shown = estimate_column(shown, name, f"{ends}low", f"{ends}high", name)
-    return shown
+        shown = estimate_column(shown, name, f"{ends}low", f"{ends}high", name)
+    return table(
+        shown,
+        "Accuracy at the threshold of highest balanced accuracy in the training part, beside "
+        "always saying the commoner label.",
+    )
 
 
 def _draw_published(published: pd.DataFrame) -> Html:
-    row = estimate_column(published, "random", "random_low", "random_high", "random neurons, %")
-    row = estimate_column(row, "h_neurons", "low", "high", "H-neurons, %")
+    row = published.to_dict("records")[0]
+    random = Estimate.from_row(row, "random", ends="random_")
+    own = Estimate.from_row(row, "h_neurons")
+    shown = {
+        "model": row["model"],
+        "domains": row["domains"],
+        "neurons": row["neurons"],
+        "per mille": row["per_mille"],
+        "random neurons → H-neurons, %": f"{random:.1f} → {own:.1f}",
+        "n": row["n"],
+    }
     return table(
-        row.rename(columns={"per_mille": "selected, ‰"}),
+        pd.DataFrame([shown]),
         "In the form of the published table (arXiv 2512.01797): balanced accuracy of as many "
-        "random neurons and of the probe's, and how many in a thousand these are. 50 is chance.",
+        "random neurons and of those that the probe selected, and how many in a thousand of the "
+        "model's these are. 50 is chance.",
     )
