@@ -42,10 +42,10 @@ def agreed_samples(judgements: Iterable[Judgement]) -> set[Key]:
     agreed: set[Key] = set()
     for samples in by_question(judgements):
         answers = [_answer(judged) for judged in samples]
-        counts = Counter(answer for answer in answers if answer is not None)
+        counts = Counter(answer for answer in answers if answer)
         for judged, answer in zip(samples, answers, strict=True):
             response = judged.response
-            if len(samples) > 1 and 2 * counts[answer] > len(samples):
+            if answer and len(samples) > 1 and 2 * counts[answer] > len(samples):
                 agreed.add((response.question.domain, response.question.id, response.sample))
     return agreed
 
