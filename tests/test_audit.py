@@ -20,7 +20,7 @@ from hlens.audit.findings import (
     RivalGap,
     TransferPair,
 )
-from hlens.audit.views import alike_pairs, estimate_over_pairs, name_strata
+from hlens.audit.views import adjust_scores, alike_pairs, estimate_over_pairs, name_strata
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, delong_test, split_by_group
 from hlens.judges import substring
@@ -178,6 +178,20 @@ def test_a_constant_covariate_is_said_and_not_judged() -> None:
     assert set(View) - {View.STRATUM} <= views
 
 
+def test_what_no_true_answer_is_like_is_not_adjusted_but_left_out() -> None:
+    draw, label, groups = noise(200, 6)
+    kind = np.where(label & (np.arange(200) % 4 < 2), "no", "yes")
+    part = audit.Scored(draw.normal(size=200), label, groups, pd.DataFrame({"attempted": kind}))
+    left = adjust_scores(part, part, columns=["attempted"])
+    assert (np.isnan(left) == (kind == "no")).all()
+    found = audit.confounds(part, part, n_boot=50).set_index("view")
+    adjusted = found[found.covariate == "attempted"].loc["adjusted"]
+    assert (adjusted.n, adjusted.hallucinated) == (
+        200 - (kind == "no").sum(),
+        (label & (kind == "yes")).sum(),
+    )
+
+
 def test_strata_hold_every_example_once() -> None:
     numbers = pd.Series([1.0, 1.0, 1.0, 1.0, 2.0, 9.0])
     assert set(name_strata(numbers)) == {"1", "2 to 9"} or len(set(name_strata(numbers))) <= 3
@@ -237,16 +251,20 @@ def test_covariates_come_from_the_question_and_the_response() -> None:
     question = Question(
         "1", "general", "Is Mars or Venus larger?", ("Venus",), meta={"relation": "size"}
     )
-    answers = [("It is Venus", Verdict.CORRECT), ("Mars", Verdict.HALLUCINATED)]
-    judged = [
-        Judgement(Response(question, text, (1,) * 7, 4, (-0.5, -1.5, -4.0), sample=i), verdict)
-        for i, (text, verdict) in enumerate(answers)
-    ]
+    answers = [("It is Venus", Verdict.CORRECT), ("Mars", Verdict.HALLUCINATED),
+               ("What would you like to know?", Verdict.HALLUCINATED)]  # fmt: skip
+    said = [Response(question, text, (1,) * 7, 4, (-0.5, -1.5, -4.0), sample=i)
+            for i, (text, _) in enumerate(answers)]  # fmt: skip
+    said[1] = replace(said[1], finish_reason="length")
+    judged = [Judgement(r, verdict) for r, (_, verdict) in zip(said, answers, strict=True)]
     example = Example(torch.ones(7, dtype=torch.long), 4, 5, 7, True, "1", "g", "general", 1)
     row = audit.covariates([example], judged).iloc[0]
     assert (row.length, row.position, row["log-probability"]) == (2, 1, -2.75)
     assert (row["answer type"], row.topic, row["gold in prompt"]) == ("yes or no", "size", 1.0)
     assert (row.consistency, row["sample"]) == ("mixed", "later")
+    assert (row["cut off"], row.attempted) == ("yes", "yes")
+    row = audit.covariates([replace(example, sample=2)], judged).iloc[0]
+    assert (row["cut off"], row.attempted) == ("no", "no")
     assert answer_type("In which country is Oslo?") == "place"
     assert gold_in_prompt(replace(question, answers=("Pluto",))) == 0
     with pytest.raises(HlensError, match="no judgement of sample 3"):

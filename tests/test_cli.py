@@ -63,6 +63,25 @@ def test_numbers_are_recomputed_from_what_is_stored(study: Path) -> None:
     facts = json.loads(done.stdout)
     assert facts["scores"][0]["control"] == "probe"
     assert facts["in_words"]
+    # Accuracy stands beside AUROC, and what the replies are among the controls.
+    rows = {row["control"]: row for row in facts["scores"]}
+    assert all(0 <= rows["probe"][name] <= 1 for name in ("accuracy", "balanced_accuracy"))
+    assert "held-out replies were cut off" in rows["cut off alone"]["note"] or (
+        rows["cut off alone"]["note"] in ("no reply was cut off", "every reply was cut off")
+    )
+    assert rows["attempted alone"]["n"] == rows["probe"]["n"]
+    agreed = [row for row in facts["confident"] if row["answers"] == "most samples agree"]
+    assert {"probe", "answer length", "log-probability"} <= {row["detector"] for row in agreed}
+
+
+def test_studies_are_rows_of_the_published_table(study: Path) -> None:
+    done = hlens("table", str(study), str(study), "--json")
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)["published"]
+    assert first == second
+    assert first["n"] > 0
+    assert 0 <= first["h_neurons"] <= 100
+    assert first["per_mille"] == pytest.approx(1000 * first["neurons"] / (2 * 64), rel=1)
 
 
 def test_a_figure_makes_its_folder_and_what_cannot_be_written_is_one_line(study: Path) -> None:

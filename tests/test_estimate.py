@@ -43,14 +43,20 @@ def test_every_form_of_an_interval_comes_from_one_formatter() -> None:
 
 def test_labels_find_their_rows_after_a_trip_to_disk(tmp_path: Path) -> None:
     data = made(160, planted={(0, 1): 2.0}, per_group=2, domains=("a", "b"))
-    table = controls(*split_by_group(data), probe=LogisticRegression(), shuffles=1, draws=1)
+    parts = split_by_group(data)
+    said = [
+        pd.DataFrame({"cut off": ["no"] * len(p), "attempted": ["yes"] * len(p)}) for p in parts
+    ]
+    replies = said[0], said[1]
+    given = {"shuffles": 1, "draws": 1}
+    table = controls(*parts, probe=LogisticRegression(), replies=replies, **given)
     save_table(table, tmp_path / "scores.parquet")
     rows = {
         row["control"]: row for row in load_table(tmp_path / "scores.parquet").to_dict("records")
     }
     assert set(rows) == set(Control)
     assert all(type(name) is str for name in rows)
-    assert Estimate.from_row(rows[Control.PROBE]).n == len(split_by_group(data)[1])
+    assert Estimate.from_row(rows[Control.PROBE]).n == len(parts[1])
 
 
 def test_dealing_by_group_keeps_groups_of_one_size_whole() -> None:

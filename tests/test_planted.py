@@ -4,6 +4,7 @@ Only what a model would have said and shown is made up. Split, probe, controls, 
 verdicts are those of any study; the page that `Study.audit` draws around the card is left out.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hlens import audit as audit_of
 from hlens import baselines
 from hlens.probe import SparseProbe
 from hlens.recipe import Recipe
@@ -26,7 +28,7 @@ from hlens.types import (
     Support,
     Verdict,
 )
-from hlens.types.labels import Covariate
+from hlens.types.labels import Covariate, View
 
 N, N_PROMPT = 480, 4
 RIVALS = ("length", "perplexity", "sequence_probability", "text")
@@ -44,27 +46,35 @@ class Planted:
     """Answers in which neuron (1, 3) and the label follow what `kind` names.
 
     ``length``: both follow the number of tokens; ``confidence``: both follow the log-probability;
-    ``neuron``: the neuron follows the label; ``noise``: nothing follows anything.
+    ``neuron``: the neuron follows the label; ``noise``: nothing follows anything. ``attempt`` and
+    ``falsehood``: half of what is labelled hallucinated attempts no answer; the neuron follows that
+    in the one, and the label in the other. ``no attempt``: all of it attempts none.
     """
 
-    def __init__(self, kind: str) -> None:
-        draw = np.random.default_rng(0)
+    def __init__(self, kind: str, seed: int = 0) -> None:
+        draw = np.random.default_rng(seed)
         length, surprise = draw.integers(1, 9, N), draw.gamma(2.0, 1.0, N)
         odds = {"length": length - 4.5, "confidence": 2 * (surprise - 1.7)}.get(kind, np.zeros(N))
         wrong = draw.random(N) < 1 / (1 + np.exp(-odds))
         values = draw.gamma(2.0, 1.0, (2, 48, N)).astype(np.float32)
+        share = {"attempt": 0.5, "falsehood": 0.5, "no attempt": 1.0}.get(kind, 0.0)
+        self.silent = wrong & (draw.random(N) < share)
         shift = {"length": 0.6 * length, "confidence": 1.5 * surprise, "neuron": 6.0 * wrong}
+        shift |= {"attempt": 6.0 * self.silent, "falsehood": 6.0 * wrong}
+        shift |= {"no attempt": 6.0 * self.silent}
         values[1, 3] += shift.get(kind, np.zeros(N))
         self.values, self.wrong = torch.from_numpy(values).permute(2, 0, 1), wrong
         self.length, self.surprise = length.tolist(), surprise.tolist()
-        self.words = draw.choice(["alder", "birch", "cedar", "dogwood", "elm"], (2, N)).tolist()
+        self.asked = draw.choice(["tree", "plant", "wood", "leaf"], N).tolist()
+        self.answers = draw.choice(["alder", "birch", "cedar", "dogwood", "elm"], N).tolist()
 
     def judgements(self) -> list[Judgement]:
         return [self._judged(i) for i in range(N)]
 
     def _judged(self, i: int) -> Judgement:
-        asked, answer = self.words[0][i], self.words[1][i]
-        question = Question(f"q{i}", "general", f"Which {asked}?", ("yew",), group=f"g{i // 2}")
+        asked = f"Which {self.asked[i]} is it?"
+        question = Question(f"q{i}", "general", asked, ("yew",), group=f"g{i // 2}")
+        answer = "What would you like to know?" if self.silent[i] else self.answers[i]
         logprobs = (-self.surprise[i],) * self.length[i]
         tokens = (1,) * (N_PROMPT + self.length[i])
         verdict = Verdict.HALLUCINATED if self.wrong[i] else Verdict.CORRECT
@@ -155,6 +165,50 @@ def test_confidence_alone_adds_nothing_to_confidence(card: AuditCard) -> None:
     assert readout.verdict is Support.NOT_SUPPORTED
     assert {"beyond confidence", "at equal log-probability"} <= failing(readout)
     assert not {"above chance", "at equal length"} & failing(readout)
+
+
+@planted("attempt")
+def test_a_neuron_that_reads_no_attempt_does_not_pass_for_one_that_reads_falsehood(
+    card: AuditCard,
+) -> None:
+    readout = claim(card, "Readout")
+    assert readout.verdict is Support.NOT_SUPPORTED
+    assert {"at equal attempted", f"at equal {Covariate.ALL_OF_SURFACE}"} <= failing(readout)
+    assert not {"above chance", "beyond shuffled labels", "at equal length"} & failing(readout)
+    assert "attempted may explain it" in readout.because
+
+
+@planted("falsehood")
+def test_a_neuron_that_reads_falsehood_passes_where_as_many_attempt_nothing(
+    card: AuditCard,
+) -> None:
+    assert claim(card, "Readout").verdict is Support.SUPPORTED, claim(card, "Readout").because
+
+
+def test_at_equal_attempt_only_what_reads_falsehood_is_left() -> None:
+    """The neuron itself as the detector, in many worlds."""
+    lows = {"attempt": [], "falsehood": []}
+    for kind, seed in product(lows, range(12)):
+        world = Planted(kind, seed)
+        score = world.values[:, 1, 3].double().numpy()
+        groups = [example.group for example in world.examples()]
+        table = audit_of.covariates(world.examples(), world.judgements())
+        parts = audit_of.Scored(score, world.wrong, groups, table[[Covariate.ATTEMPTED]])
+        found = audit_of.confounds(parts, parts, n_boot=200).set_index(["covariate", "view"])
+        row = found.loc[Covariate.ATTEMPTED]
+        assert row.auroc[View.ALONE] > 0.7
+        assert row.auroc[View.ADJUSTED] == pytest.approx(row.auroc[View.ALIKE_PAIRS])
+        lows[kind].append(row.low[View.ALIKE_PAIRS])
+    assert min(lows["falsehood"]) > 0.9
+    assert np.mean(np.array(lows["attempt"]) > 0.5) <= 0.1
+
+
+@planted("no attempt")
+def test_where_no_hallucination_attempts_an_answer_nothing_is_supported(card: AuditCard) -> None:
+    readout = claim(card, "Readout")
+    assert readout.verdict is not Support.SUPPORTED
+    untested = {check.name for check in readout.checks if check.holds is None}
+    assert "at equal attempted" in untested  # no true answer is like any of them
 
 
 @planted("noise")

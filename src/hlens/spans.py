@@ -109,7 +109,7 @@ def consistent(judgements: Iterable[Judgement], *, min_samples: int = 2) -> list
     if min_samples < 1:
         raise HlensError(f"min_samples={min_samples}; expected at least 1")
     kept: list[Judgement] = []
-    for samples in _by_question(judgements):
+    for samples in by_question(judgements):
         verdicts = {judgement.verdict for judgement in samples}
         if len(samples) >= min_samples and len(verdicts) == 1 and verdicts <= LABELS.keys():
             kept += samples
@@ -124,10 +124,10 @@ def one_per_question(judgements: Iterable[Judgement]) -> list[Judgement]:
     only where the question has no others.
     """
     chosen: list[Judgement] = []
-    for samples in _by_question(judgements):
+    for samples in by_question(judgements):
         usable = [judgement for judgement in samples if judgement.verdict in LABELS] or samples
-        counts = Counter(_answer_text(judgement) for judgement in usable)
-        chosen.append(max(usable, key=lambda judgement: counts[_answer_text(judgement)]))
+        counts = Counter(answer_text(judgement) for judgement in usable)
+        chosen.append(max(usable, key=lambda judgement: counts[answer_text(judgement)]))
     return chosen
 
 
@@ -180,8 +180,8 @@ def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return tokenizer.decode(list(token_ids), skip_special_tokens=True)
 
 
-def _by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
-    """Samples of each question in their order, questions in order of appearance."""
+def by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
+    """The samples of each question in their order, questions in order of appearance."""
     groups: defaultdict[tuple[str, str], list[Judgement]] = defaultdict(list)
     for judgement in judgements:
         question = judgement.response.question
@@ -189,7 +189,8 @@ def _by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:
     return [sorted(samples, key=lambda j: j.response.sample) for samples in groups.values()]
 
 
-def _answer_text(judgement: Judgement) -> str:
+def answer_text(judgement: Judgement) -> str:
+    """The answer without case and outer space, by which two answers are the same."""
     text = judgement.response.text
     start, stop = judgement.answer or (0, len(text))
     return " ".join(text[start:stop].casefold().split())

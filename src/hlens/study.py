@@ -136,6 +136,8 @@ class Study:
     probe = Artefact(detection.probe)
     detector = Artefact(detection.detector)
     scores = Artefact(detection.scores)
+    confident = Artefact(detection.confident)
+    published = Artefact(detection.published)
     alone = Artefact(detection.alone)
     path = Artefact(detection.path)
     stability = Artefact(detection.stability)

@@ -38,7 +38,8 @@ def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0)
         - ``stratum``: the detector among the examples of one stratum (thirds of a number).
         - ``alike pairs``: over all pairs of a hallucinated and a true answer that agree in it.
         - ``matched``: on a subset in which every hallucinated answer has a true one like it.
-        - ``adjusted``: what is left of the score when what it predicts is taken off.
+        - ``adjusted``: what is left of the score when what it predicts is taken off; without
+          examples of a category that no true answer of the training part is of.
 
         The covariate ``surface, all at once`` combines all covariates of surface that vary; its
         alike pairs agree in the log-odds of hallucination that they predict. A covariate without
@@ -101,7 +102,9 @@ class _Rows:
         chosen = test.select(views.match_alike(alike, test.labels, seed=seed))
         yield self._row(name, View.MATCHED, self._auroc(chosen.scores, chosen), part=chosen)
         left = views.adjust_scores(self.train, test, columns=columns)
-        yield self._row(name, View.ADJUSTED, self._auroc(left, test))
+        kept = test.select(np.isfinite(left))
+        adjusted = self._auroc(left[np.isfinite(left)], kept)
+        yield self._row(name, View.ADJUSTED, adjusted, part=kept)
 
     def _varies(self, name: str) -> bool:
         columns = (pd.Series(part.covariates[name]) for part in (self.test, self.train))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,15 @@ from jaxtyping import Bool, Float
 
 from hlens.audit.judgements import match_judgements, question_key
 from hlens.errors import HlensError
-from hlens.types import Example, Judgement, Question, Verdict
+from hlens.judges import non_answer
+from hlens.types import Example, Judgement, Question, Response, Verdict
 from hlens.types.labels import Covariate
 
 # What a detector may read in place of truth; an audit checks it with each of them held fixed.
 SURFACE = (
     Covariate.LENGTH, Covariate.POSITION, Covariate.ANSWER_TYPE, Covariate.DOMAIN,
-    Covariate.FORMAT, Covariate.TOPIC, Covariate.GOLD_IN_PROMPT,
+    Covariate.FORMAT, Covariate.TOPIC, Covariate.GOLD_IN_PROMPT, Covariate.CUT_OFF,
+    Covariate.ATTEMPTED,
 )  # fmt: skip
 # How the data were made rather than what they are: shown, but never an explanation of a score.
 SAMPLING = (Covariate.CONSISTENCY, Covariate.SAMPLE)
@@ -72,8 +74,10 @@ def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> 
         ``log-probability`` (mean over the answer's tokens, nats; missing where the responses hold
         none), ``answer type`` (what the question asks for), ``domain``, ``format``, ``topic``
         (relation or subject, where the data name one), ``gold in prompt`` (share of the gold
-        answer's words that the prompt holds), ``consistency`` (``one verdict`` or ``mixed`` over
-        the question's samples) and ``sample`` (``first`` or ``later``).
+        answer's words that the prompt holds), ``cut off`` (whether the token limit ended the
+        response: ``yes`` or ``no``), ``attempted`` (whether it attempts an answer at all, finished
+        or not), ``consistency`` (``one verdict`` or ``mixed`` over the question's samples) and
+        ``sample`` (``first`` or ``later``).
 
     Raises:
         HlensError: An example whose judgement is not among those given.
@@ -92,6 +96,8 @@ def covariates(examples: Sequence[Example], judgements: Sequence[Judgement]) -> 
                 Covariate.FORMAT: str(question.meta.get("format", "short_answer")),
                 Covariate.TOPIC: _topic(question),
                 Covariate.GOLD_IN_PROMPT: gold_in_prompt(question),
+                Covariate.CUT_OFF: _yes_or_no(judged.response.finish_reason == "length"),
+                Covariate.ATTEMPTED: _yes_or_no(attempts(judged.response)),
                 Covariate.CONSISTENCY: "mixed" if mixed[question_key(question)] else "one verdict",
                 Covariate.SAMPLE: "first" if example.sample == 0 else "later",
             }
@@ -119,6 +125,20 @@ def gold_in_prompt(question: Question) -> float:
     held = set(_WORD.findall(prompt))
     gold = _WORD.findall(question.answers[0].casefold()) if question.answers else []
     return sum(word in held for word in gold) / len(gold) if gold else 0.0
+
+
+def attempts(response: Response) -> bool:
+    """Whether a response attempts an answer; one that was cut off is read as if it ended there.
+
+    >>> question = Question("1", "d", "What is the capital of France?", ("Paris",))
+    >>> attempts(Response(question, "The capital of France is Lyon, which", (), 0, (), "length"))
+    True
+    """
+    return non_answer(replace(response, finish_reason="stop")) == ""
+
+
+def _yes_or_no(fact: bool) -> str:
+    return "yes" if fact else "no"  # a category: a stratum is named, and no number is averaged
 
 
 def _mixed(judgements: Sequence[Judgement]) -> Mapping[tuple[str, str], bool]:

@@ -140,11 +140,18 @@ def adjust_scores(
     The AUROC of what is left is the covariate-adjusted one of Janes and Pepe (2009, Biometrika 96):
     each hallucinated answer is placed among true ones of its own kind. The prediction is quadratic
     in numbers and free in categories. It is fitted to the true answers of the training part: fitted
-    to both labels it would also take off what the detector knows of truth.
+    to both labels it would also take off what the detector knows of truth. NaN where no true answer
+    is of an example's category: there is none to place it among, such as for a response that
+    attempts nothing.
     """
-    inside, true = train.covariates.filter(columns), ~train.labels
-    model = _model_on(inside, Ridge(alpha=1.0)).fit(inside[true], train.scores[true])
-    return test.scores - model.predict(test.covariates.filter(columns))
+    inside, outside = train.covariates.filter(columns), test.covariates.filter(columns)
+    true = inside[~train.labels]
+    model = _model_on(inside, Ridge(alpha=1.0)).fit(true, train.scores[~train.labels])
+    left = test.scores - model.predict(outside)
+    for name in columns:
+        if not is_numeric_dtype(outside[name]):
+            left[~outside[name].isin(true[name])] = np.nan
+    return left
 
 
 def hallucination_odds(

@@ -106,6 +106,19 @@ app.command("locate")(facts_command("answers.located"))
 app.command("measure")(facts_command("detection.measured"))
 app.command("find")(facts_command("detection.detector"))
 app.command("evaluate")(table_command("detection.scores"))
+
+
+@app.command()
+def table(
+    study: Annotated[list[str], typer.Argument(help="Folders of studies, or recipes (.toml).")],
+    as_json: Json = False,
+) -> None:
+    """The published table: accuracy of random neurons and of H-neurons, one row a study."""
+    from hlens.cli import tables
+
+    show.tables({"published": tables.published(study)}, None, None, as_json)
+
+
 app.command("transfer")(table_command("domains.transfer"))
 app.command("overlap")(table_command("domains.overlap"))
 

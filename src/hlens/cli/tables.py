@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hlens import judges
+from hlens.cli import show, studies
 from hlens.steps import Step, answers, detection, domains, origin
 from hlens.study import Study
 
@@ -39,7 +40,11 @@ def _formats(study: Study) -> Tables:
 
 BESIDE: dict[Step[Any], Beside] = {
     detection.scores: Beside(
-        lambda study: {"losses": study[answers.losses]},
+        lambda study: {
+            "confident": study.confident(),
+            "losses": study[answers.losses],
+        },
+        lambda study: [detection.confident],
         compared=(detection.alone, detection.path, detection.stability, detection.sparsity),
     ),
     domains.transfer: Beside(_formats, lambda study: [domains.format_transfer]),
@@ -90,6 +95,13 @@ def draw(study: Study, step: Step[Any], path: Path) -> None:
     drawn = step.figure(study[step])
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.write_html(path, include_plotlyjs=True)
+
+
+def published(folders: Sequence[str]) -> pd.DataFrame:
+    """The studies as rows of the published table; nothing is printed but the table."""
+    with show.progress() as progress:
+        rows = [studies.open_study(one, None, None, progress).published() for one in folders]
+    return pd.concat(rows, ignore_index=True)
 
 
 def agreement(study: Study, name: str) -> Tables:

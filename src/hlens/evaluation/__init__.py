@@ -4,6 +4,8 @@ from hlens.evaluation.auroc import auroc as auroc
 from hlens.evaluation.auroc import delong as delong
 from hlens.evaluation.auroc import delong_test as delong_test
 from hlens.evaluation.bootstrap import estimate_auroc as estimate_auroc
+from hlens.evaluation.confident import agreed_samples as agreed_samples
+from hlens.evaluation.confident import confidently_wrong as confidently_wrong
 from hlens.evaluation.controls import controls as controls
 from hlens.evaluation.designs import class_balance as class_balance
 from hlens.evaluation.designs import one_vs_one as one_vs_one
@@ -12,6 +14,7 @@ from hlens.evaluation.fitting import fit_detector as fit_detector
 from hlens.evaluation.formats import transfer_by_format as transfer_by_format
 from hlens.evaluation.overlap import overlap as overlap
 from hlens.evaluation.overlap import shared_neurons as shared_neurons
+from hlens.evaluation.published import published_row as published_row
 from hlens.evaluation.reliability import Halves as Halves
 from hlens.evaluation.reliability import frequency_correlation as frequency_correlation
 from hlens.evaluation.reliability import reliability as reliability

@@ -1,9 +1,12 @@
 """The controls that are shown beside every AUROC: shuffled labels, random neurons, length, domain.
 
 Each answers one doubt: does the probe find structure in noise, are *these* neurons needed, and
-does the number of tokens (or the domain) already separate the classes?
+does the number of tokens (or the domain, or whether the reply was cut off or attempts an answer at
+all) already separate the classes? Accuracy is given beside AUROC, and beside that of always saying
+the commoner label.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +18,25 @@ from sklearn.base import BaseEstimator
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
-from hlens.evaluation.fitting import fit_detector, fix_C, refit_random_sets, refit_scores
+from hlens.evaluation.fitting import (
+    fit_detector,
+    fix_C,
+    over_random_sets,
+    refit_scores,
+    refit_threshold,
+)
+from hlens.evaluation.scores import estimate_accuracy
 from hlens.evaluation.significance import permutation_p, permute_labels
 from hlens.types import Contributions, Detector, Estimate
-from hlens.types.labels import Control
+from hlens.types.labels import Control, Covariate
 
 Row = dict[str, object]
+Accuracies = tuple[Estimate, Estimate]  # plain and balanced
+# Controls of what a reply is: the covariate, and how the note says that replies are it.
+REPLY = (
+    (Control.CUT_OFF, Covariate.CUT_OFF, "was cut off", "were cut off"),
+    (Control.ATTEMPTED, Covariate.ATTEMPTED, "attempts an answer", "attempt an answer"),
+)
 
 
 def controls(
@@ -29,6 +45,7 @@ def controls(
     *,
     probe: BaseEstimator,
     detector: Detector | None = None,
+    replies: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     shuffles: int = 20,
     draws: int = 20,
     n_boot: int = 1000,
@@ -50,45 +67,122 @@ def controls(
     - ``answer length``: the number of answer tokens alone, its direction learned in training.
     - ``domain alone``: the training rate of hallucination of each domain; only where there are
       several domains, since their base rates can carry a pooled AUROC.
+    - ``cut off alone``, ``attempted alone``: the training rate of hallucination of replies that the
+      token limit ended or not, and of those that attempt an answer or not; only with `replies`.
+    - ``commoner label``: always saying the label that is commoner in training. Its AUROC is 0.5.
 
     `detector` is what `probe` found on `train`, if it was fitted before; else it is fitted here.
+    `replies` are the covariates of the training and of the held-out examples
+    (`hlens.audit.covariates`), in their order.
+
+    Accuracy and balanced accuracy (0.5 is chance) are taken at a threshold fixed in the training
+    part: the detector's own, which `hlens.find` sets where the balanced accuracy of out-of-fold
+    scores is highest, as is done here for refitted neurons. A detector that is fitted here calls
+    from log-odds of 0.
 
     Returns:
-        Columns ``control, auroc, low, high, n, neurons, repeats, p, note``.
+        Columns ``control, auroc, low, high, n, accuracy, accuracy_low, accuracy_high,
+        balanced_accuracy, balanced_low, balanced_high, neurons, repeats, p, note``. The accuracies
+        are those of the probe, of refitted neurons and of the commoner label.
 
     Raises:
         HlensError: One class only, or a group on both sides of the split.
     """
     check_split(train, test)
     detector = fit_detector(train, probe) if detector is None else detector
-    selected = detector.selected
+    selected, label = detector.selected, test.labels.numpy()
 
     def estimate(scores: ArrayLike) -> Estimate:
-        label, groups = test.labels.numpy(), test.groups
-        return estimate_auroc(scores, label, groups=groups, n_boot=n_boot, seed=seed)
+        return estimate_auroc(scores, label, groups=test.groups, n_boot=n_boot, seed=seed)
 
-    own = estimate(detector(test).numpy())
+    def accuracies(said: np.ndarray) -> Accuracies:
+        accuracy, balanced = (
+            estimate_accuracy(
+                said, label, balanced=kind, groups=test.groups, n_boot=n_boot, seed=seed
+            )
+            for kind in (False, True)
+        )
+        return accuracy, balanced
+
+    scores = detector(test).numpy()
+    own = estimate(scores)
     fixed = fix_C(probe, detector)
     shuffled, failed = shuffled_aurocs(train, test, probe=fixed, repeats=shuffles, seed=seed)
-    if len(selected):
-        refit = estimate(refit_scores(train, test, neurons=selected.flat_indices))
-        sets = selected.random_sets(draws, seed=seed, match="layer")
-        drawn, shortage = refit_random_sets(train, test, sets=sets)
-        note = shortage or "matched by layer"
-    else:
-        refit, drawn, note = Estimate.missing(len(test)), [], "the probe selected no neuron"
     k, n = len(selected), len(test)
-    random, noise = summarise_repeats(drawn, n), summarise_repeats(shuffled, n)
+    refit, right, drawn, note = Estimate.missing(n), None, [], "the probe selected no neuron"
+    if k:
+        again, said = _refit(train, test, selected.flat_indices, seed=seed)
+        refit, right = estimate(again), None if said is None else accuracies(said)
+        sets = selected.random_sets(draws, seed=seed, match="layer")
+        drawn, shortage = over_random_sets(
+            sets, lambda neurons: _refit_numbers(train, test, neurons, seed=seed)
+        )
+        note = shortage or "matched by layer"
+    random, *by_chance = (
+        summarise_repeats([float(value) for value in values if np.isfinite(value)], n)
+        for values in np.reshape(drawn, (len(drawn), 3)).T
+    )
+    noise, areas = summarise_repeats(shuffled, n), [numbers[0] for numbers in drawn]
+    commoner = bool(train.labels.double().mean() >= 0.5)
+    always = accuracies(np.full(n, commoner))
     rows = [
-        _control(Control.PROBE, own, neurons=k, p=permutation_p(own.value, shuffled)),
-        _control(Control.SELECTED_REFIT, refit, neurons=k, p=permutation_p(refit.value, drawn)),
-        _control(Control.RANDOM_NEURONS, random, neurons=k, repeats=len(drawn), note=note),
+        _control(
+            Control.PROBE,
+            own,
+            accuracies(scores >= detector.threshold),
+            neurons=k,
+            p=permutation_p(own.value, shuffled),
+        ),
+        _control(
+            Control.SELECTED_REFIT, refit, right, neurons=k, p=permutation_p(refit.value, areas)
+        ),
+        _control(
+            Control.RANDOM_NEURONS,
+            random,
+            (by_chance[0], by_chance[1]),
+            neurons=k,
+            repeats=len(drawn),
+            note=note,
+        ),
         _control(Control.SHUFFLED_LABELS, noise, neurons=None, repeats=len(shuffled), note=failed),
-        _control(Control.ANSWER_LENGTH, estimate(_length_score(train, test))),
+        _control(Control.ANSWER_LENGTH, estimate(score_length(train, test))),
     ]
     if len(set(train.domains)) > 1:
-        rows.append(_control(Control.DOMAIN_ALONE, estimate(_domain_rate(train, test))))
+        rates = _training_rates(train.domains, test.domains, train.labels.numpy())
+        rows.append(_control(Control.DOMAIN_ALONE, estimate(rates)))
+    for control, covariate, one, many in REPLY if replies is not None else ():
+        before, after = (list(part[covariate]) for part in replies or ())
+        rates = _training_rates(before, after, train.labels.numpy())
+        note = _count_replies(before, after, one, many)
+        rows.append(_control(control, estimate(rates), note=note))
+    note = f"always says {'hallucinated' if commoner else 'true'}"
+    rows.append(_control(Control.COMMONER_LABEL, estimate(np.zeros(n)), always, note=note))
     return pd.DataFrame(rows)
+
+
+def _refit(
+    train: Contributions, test: Contributions, neurons: Sequence[int], *, seed: int
+) -> tuple[Float[np.ndarray, " example"], np.ndarray | None]:
+    """Held-out scores of the refit on some neurons, and whether each reaches its threshold.
+
+    The second is None where the training part is too small to choose a threshold.
+    """
+    scores = refit_scores(train, test, neurons=neurons)
+    threshold = refit_threshold(train, neurons=neurons, seed=seed)
+    return scores, None if np.isnan(threshold) else scores >= threshold
+
+
+def _refit_numbers(
+    train: Contributions, test: Contributions, neurons: Sequence[int], *, seed: int
+) -> tuple[float, float, float]:
+    """AUROC, accuracy and balanced accuracy of the refit on some neurons."""
+    label = test.labels.numpy()
+    scores, said = _refit(train, test, neurons, seed=seed)
+    if said is None:
+        return auroc(scores, label), float("nan"), float("nan")
+    right = said == label
+    balanced = (right[label].mean() + right[~label].mean()) / 2
+    return auroc(scores, label), float(right.mean()), float(balanced)
 
 
 def shuffled_aurocs(
@@ -109,22 +203,47 @@ def shuffled_aurocs(
     return areas, note
 
 
-def _length_score(train: Contributions, test: Contributions) -> Float[np.ndarray, " example"]:
+def score_length(train: Contributions, test: Contributions) -> Float[np.ndarray, " example"]:
     """Longer or shorter means hallucination: whichever holds in training."""
     longer = auroc(train.n_tokens.double().numpy(), train.labels.numpy()) >= 0.5
     return test.n_tokens.double().numpy() * (1 if longer else -1)
 
 
-def _domain_rate(train: Contributions, test: Contributions) -> list[float]:
-    """Score each example by the rate of hallucination that its domain has in training."""
-    domains, label = np.asarray(train.domains), train.labels.numpy()
-    rate = {domain: label[domains == domain].mean() for domain in set(train.domains)}
-    return [rate.get(domain, label.mean()) for domain in test.domains]
+def _training_rates(
+    train: Sequence[str], test: Sequence[str], label: np.ndarray
+) -> Float[np.ndarray, " example"]:
+    """Score each held-out example by the rate of hallucination that its value has in training."""
+    values = np.asarray(train)
+    rate = {value: label[values == value].mean() for value in set(train)}
+    return np.array([rate.get(value, label.mean()) for value in test])
 
 
-def _control(control: Control, estimate: Estimate, **columns: object) -> Row:
+def _count_replies(train: Sequence[str], test: Sequence[str], one: str, many: str) -> str:
+    """How many replies are so.
+
+    >>> _count_replies(["no"], ["no", "yes"], "was cut off", "were cut off")
+    '1 of 2 held-out replies were cut off'
+    >>> _count_replies(["no"], ["no", "no"], "was cut off", "were cut off")
+    'no reply was cut off'
+    """
+    if len({*train, *test}) == 1:
+        return f"{'every' if test[0] == 'yes' else 'no'} reply {one}"
+    return f"{list(test).count('yes')} of {len(test)} held-out replies {many}"
+
+
+def _control(
+    control: Control, auroc: Estimate, accuracies: Accuracies | None = None, **columns: object
+) -> Row:
+    accuracy, balanced = accuracies or (Estimate.missing(auroc.n),) * 2
     about: Row = {"neurons": 0, "repeats": 1, "p": None, "note": ""}
-    return {"control": control, **estimate.to_row(), **about, **columns}
+    return {
+        "control": control,
+        **auroc.to_row(),
+        **accuracy.to_row("accuracy", ends="accuracy_"),
+        **balanced.to_row("balanced_accuracy", ends="balanced_"),
+        **about,
+        **columns,
+    }
 
 
 def check_split(train: Contributions, test: Contributions) -> None:

@@ -1,7 +1,7 @@
 """A detector from any linear scikit-learn estimator, and the plain L2 refit of chosen neurons."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,9 +11,13 @@ from sklearn.linear_model import LogisticRegression
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
+from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
-from hlens.probe.finding import prepare_probe
+from hlens.probe.finding import best_threshold, prepare_probe
 from hlens.types import Contributions, Detector, NeuronSet
+
+FOLDS = 5  # of the training part, over which a refit's threshold is chosen
+T = TypeVar("T")
 
 
 def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
@@ -81,18 +85,46 @@ def refit_scores(
     return ridge.decision_function((outside - centre) / deviation)
 
 
+def refit_threshold(train: Contributions, *, neurons: Sequence[int], seed: int = 0) -> float:
+    """The threshold of a refit (`refit_scores`), fixed in the training part as `hlens.find` does.
+
+    It has the highest balanced accuracy on out-of-fold scores; NaN where a label has one group.
+    """
+    labels, groups = train.labels.numpy(), np.asarray(train.groups)
+    folds = min(FOLDS, *(len(set(groups[labels == label])) for label in (True, False)))
+    if folds < 2:
+        return float("nan")
+    fold = folds_by_group(train, folds, seed=seed)
+    scores = np.empty(len(train))
+    for part in range(folds):
+        inner, held_out = train.select(fold != part), train.select(fold == part)
+        scores[fold == part] = refit_scores(inner, held_out, neurons=neurons)
+    return best_threshold(scores, labels)
+
+
+def over_random_sets(
+    sets: Iterable[NeuronSet], read: Callable[[Sequence[int]], T]
+) -> tuple[list[T], str]:
+    """What `read` makes of the flat indices of each set, and why some could not be drawn.
+
+    The sets are those of `NeuronSet.random_sets`, which may run out of other neurons; the reason is
+    empty where they did not.
+    """
+    results: list[T] = []
+    try:
+        for neurons in sets:
+            results.append(read(neurons.flat_indices))
+    except HlensError as error:  # too few other neurons in a layer must not lose the whole table
+        return results, str(error)
+    return results, ""
+
+
 def refit_random_sets(
     train: Contributions, test: Contributions, *, sets: Iterable[NeuronSet]
 ) -> tuple[list[float], str]:
-    """Held-out AUROC of the refit on each random set, and why some could not be drawn, or nothing.
+    """Held-out AUROC of the refit on each random set; see `over_random_sets`."""
 
-    The sets are those of `NeuronSet.random_sets`, which may run out of other neurons.
-    """
-    areas: list[float] = []
-    try:
-        for neurons in sets:
-            scores = refit_scores(train, test, neurons=neurons.flat_indices)
-            areas.append(auroc(scores, test.labels.numpy()))
-    except HlensError as error:  # too few other neurons in a layer must not lose the whole table
-        return areas, str(error)
-    return areas, ""
+    def read(neurons: Sequence[int]) -> float:
+        return auroc(refit_scores(train, test, neurons=neurons), test.labels.numpy())
+
+    return over_random_sets(sets, read)

@@ -1,9 +1,9 @@
 """How well a detector reads: AUROC first, accuracy beside it."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from hlens.evaluation.auroc import check_both_classes
+from hlens.evaluation.auroc import Groups, check_both_classes
 from hlens.evaluation.bootstrap import Weights, estimate_auroc, estimate_statistic
 from hlens.types import Contributions, Detector, Estimate
 
@@ -32,19 +32,44 @@ def accuracy(
 ) -> Estimate:
     """Share of held-out examples on the right side of the detector's threshold; see `evaluate`.
 
-    `balanced` takes the mean of the shares among hallucinated and among true examples: 0.5 is
-    chance whatever the balance of the classes.
+    That of `hlens.find` is the threshold of highest balanced accuracy on out-of-fold scores of the
+    training part. `balanced` takes the mean of the shares among hallucinated and among true
+    examples: 0.5 is chance whatever the balance of the classes.
     """
-    label = data.labels.numpy()
-    check_both_classes(label, "accuracy")
-    right = (detector.predict(data).numpy() == label).astype(np.float64)
+    return estimate_accuracy(
+        detector.predict(data).numpy(),
+        data.labels.numpy(),
+        balanced=balanced,
+        groups=data.groups,
+        n_boot=n_boot,
+        seed=seed,
+    )
+
+
+def estimate_accuracy(
+    said: Bool[np.ndarray, " example"],
+    labels: Bool[np.ndarray, " example"],
+    *,
+    balanced: bool = False,
+    groups: Groups | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Share of examples of which the right label was said; the options are those of `accuracy`.
+
+    >>> said, label = np.array([True, True, True, False]), np.array([True, True, False, False])
+    >>> estimate_accuracy(said, label, n_boot=10).value
+    0.75
+    """
+    check_both_classes(labels, "accuracy")
+    right = (said == labels).astype(np.float64)
 
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
         if not balanced:
             return weights @ right / weights.sum(axis=1)
-        return (_share(weights, right, label) + _share(weights, right, ~label)) / 2
+        return (_share(weights, right, labels) + _share(weights, right, ~labels)) / 2
 
-    return estimate_statistic(statistic, len(right), groups=data.groups, n_boot=n_boot, seed=seed)
+    return estimate_statistic(statistic, len(right), groups=groups, n_boot=n_boot, seed=seed)
 
 
 def _share(weights: Weights, right: np.ndarray, of: np.ndarray) -> Float[np.ndarray, " resample"]:

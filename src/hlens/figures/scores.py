@@ -17,6 +17,7 @@ from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_value, auroc_points, chance_line, named_rows
 from hlens.drawing.table import check_columns
 from hlens.drawing.theme import palette
+from hlens.types.labels import Control
 
 CLAIMS = ("probe", "selected neurons, refit")
 COLUMNS = ("control", "auroc", "low", "high", "n")
@@ -35,6 +36,7 @@ def draw(table: pd.DataFrame, *, claims: Sequence[str] = CLAIMS, theme: str = "l
         HlensError: A column is missing, or there is no row.
     """
     check_columns(table, COLUMNS, figure="scores", source="evaluation.controls")
+    table = table.loc[table["control"] != Control.COMMONER_LABEL]  # it is the line of chance
     colours = palette(theme)
     figure = Figure()
     own = table.control.isin(claims)

@@ -10,6 +10,7 @@ from hlens import lookup
 from hlens.errors import HlensError
 from hlens.judges._agreement import agreement, confusion, flip_sensitivity
 from hlens.judges._answer_span import answer_span
+from hlens.judges._attempt import non_answer
 from hlens.judges._normal_words import word_keys
 from hlens.judges._refusal import abstention, refusal
 from hlens.types import Judgement, Question, Response
@@ -27,6 +28,7 @@ __all__ = [
     "judge_of",
     "named",
     "names",
+    "non_answer",
     "refusal",
     "word_keys",
 ]

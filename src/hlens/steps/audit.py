@@ -16,7 +16,6 @@ from hlens.audit import (
     Scored,
     added_value,
     collect_findings,
-    covariates,
     decide,
     markdown,
     score_all,
@@ -37,7 +36,16 @@ from hlens.model import Model
 from hlens.probe import SparseProbe
 from hlens.recipe import MeasureRecipe, SamplingRecipe
 from hlens.steps.answers import examples, judgements, responses, settings_of
-from hlens.steps.detection import Split, contributions, detector, probe, scores, split
+from hlens.steps.detection import (
+    Split,
+    contributions,
+    covariates,
+    detector,
+    in_test,
+    probe,
+    scores,
+    split,
+)
 from hlens.steps.domains import domains, transfer
 from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
@@ -137,22 +145,15 @@ class Rows:
     covariates: pd.DataFrame
 
 
-@step(needs=(contributions, split, examples, judgements))
-def rows(
-    contributions: Contributions,
-    split: Split,
-    examples: list[Example],
-    judgements: list[Judgement],
-) -> Rows:
+@step(needs=(contributions, in_test, covariates))
+def rows(contributions: Contributions, in_test: np.ndarray, covariates: pd.DataFrame) -> Rows:
     """The examples of both parts with their labels, groups and covariates."""
-    held_out = set(split.test.groups)
-    in_test = np.array([group in held_out for group in contributions.groups])
     labels, groups = contributions.labels.numpy(), np.asarray(contributions.groups)
     return Rows(
         in_test,
         (labels[~in_test], labels[in_test]),
         (list(groups[~in_test]), list(groups[in_test])),
-        covariates(examples, judgements),
+        covariates,
     )
 
 

@@ -5,24 +5,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 
 from hlens import figures, metrics, store
+from hlens.audit.covariates import covariates as describe_replies
 from hlens.contributions import measure
 from hlens.errors import HlensError
-from hlens.evaluation import controls, k_sweep, split_by_group, univariate
+from hlens.evaluation import (
+    confidently_wrong,
+    controls,
+    k_sweep,
+    published_row,
+    split_by_group,
+    univariate,
+)
+from hlens.evaluation.controls import score_length
+from hlens.evaluation.fitting import over_random_sets, refit_scores
 from hlens.model import Model
 from hlens.probe import SparseProbe, find
 from hlens.recipe import MeasureRecipe, key_of
 from hlens.selection import path as regularisation_path
 from hlens.selection import stability as select_stable
-from hlens.steps.answers import examples
+from hlens.steps.answers import examples, judgements
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, file_of, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
-from hlens.types import Contributions, Detector, Example
+from hlens.types import Contributions, Detector, Example, Judgement
+from hlens.types.labels import Control, Covariate
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +190,19 @@ def split(contributions: Contributions, *, test: float, seed: int) -> Split:
     return Split(*split_by_group(contributions, test, seed=seed))
 
 
+@step(needs=(contributions, split))
+def in_test(contributions: Contributions, split: Split) -> np.ndarray:
+    """Which examples are held out."""
+    held_out = set(split.test.groups)
+    return np.array([group in held_out for group in contributions.groups])
+
+
+@step(needs=(examples, judgements), storage=TABLE)
+def covariates(examples: list[Example], judgements: list[Judgement]) -> pd.DataFrame:
+    """What a detector could read in place of truth, one row per example."""
+    return describe_replies(examples, judgements)
+
+
 def _none(option: str) -> Any:
     """An option of the recipe, where the word "none" means None."""
     return None if option == "none" else option
@@ -218,15 +243,66 @@ def detector(split: Split, probe: SparseProbe, *, calibration: str) -> Detector:
 
 
 @step(
-    needs=(split, probe, detector),
+    needs=(split, probe, detector, covariates, in_test),
     options=("evaluation.shuffles", *DRAWS),
     storage=TABLE,
     verb="evaluate",
     figure=figures.scores,
 )
-def scores(split: Split, probe: SparseProbe, detector: Detector, **draws: int) -> pd.DataFrame:
-    """Held-out AUROC beside its controls."""
-    return controls(*split, probe=probe, detector=detector, **draws)
+def scores(
+    split: Split,
+    probe: SparseProbe,
+    detector: Detector,
+    covariates: pd.DataFrame,
+    in_test: np.ndarray,
+    **draws: int,
+) -> pd.DataFrame:
+    """Held-out AUROC and accuracy beside their controls."""
+    replies = covariates.loc[~in_test], covariates.loc[in_test]
+    return controls(*split, probe=probe, detector=detector, replies=replies, **draws)
+
+
+@step(needs=(scores, detector))
+def published(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
+    """The study as a row of the published table: random neurons, H-neurons, and how few."""
+    model, domains = detector.provenance.model, ", ".join(detector.domains)
+    return published_row(scores, detector.selected, model=model, domains=domains)
+
+
+@step(
+    needs=(split, detector, covariates, in_test, examples, judgements),
+    options=DRAWS,
+    storage=TABLE,
+    verb="evaluate",
+)
+def confident(
+    split: Split,
+    detector: Detector,
+    covariates: pd.DataFrame,
+    in_test: np.ndarray,
+    examples: list[Example],
+    judgements: list[Judgement],
+    *,
+    draws: int,
+    n_boot: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The detector and its controls among answers that most samples of their question give."""
+    train, test = split
+    held_out = covariates.loc[in_test]
+    given = {
+        Control.PROBE: detector(test).double().numpy(),
+        Control.ANSWER_LENGTH: score_length(train, test),
+        Covariate.LOG_PROBABILITY: -held_out[Covariate.LOG_PROBABILITY].to_numpy(),
+    }
+    if len(detector.selected):
+        sets = detector.selected.random_sets(draws, seed=seed, match="layer")
+        drawn, _ = over_random_sets(sets, lambda neurons: refit_scores(*split, neurons=neurons))
+        refit = refit_scores(*split, neurons=detector.selected.flat_indices)
+        given |= {Control.SELECTED_REFIT: refit, Control.RANDOM_NEURONS: np.array(drawn)}
+    known = {name: score for name, score in given.items() if np.isfinite(score).all()}
+    own = [example for example, held in zip(examples, in_test, strict=True) if held]
+    return confidently_wrong(known, own, judgements, n_boot=n_boot, seed=seed)
 
 
 @step(needs=(split,), storage=TABLE)

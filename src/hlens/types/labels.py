@@ -26,6 +26,17 @@ class Control(StrEnum):
     SHUFFLED_LABELS = "shuffled labels"
     ANSWER_LENGTH = "answer length"
     DOMAIN_ALONE = "domain alone"
+    CUT_OFF = "cut off alone"
+    ATTEMPTED = "attempted alone"
+    COMMONER_LABEL = "commoner label"
+
+
+class Answers(StrEnum):
+    """Column ``answers`` of `hlens.evaluation.confidently_wrong`."""
+
+    ALL = "all answers"
+    AGREED = "most samples agree"
+    OTHERS = "all others"
 
 
 class OriginControl(StrEnum):
@@ -83,6 +94,8 @@ class Covariate(StrEnum):
     FORMAT = "format"
     TOPIC = "topic"
     GOLD_IN_PROMPT = "gold in prompt"
+    CUT_OFF = "cut off"
+    ATTEMPTED = "attempted"
     CONSISTENCY = "consistency"
     SAMPLE = "sample"
     ALL_OF_SURFACE = "surface, all at once"

@@ -16,9 +16,9 @@ from hlens.report.tables import Tables
 from hlens.steps import NotMadeError, Runner, Step
 
 ORDER = (
-    "scores", "strips", "neuron_map", "controls", "rivals", "confounds", "refits", "sparsity",
-    "stability", "single_neurons", "domains", "transfer", "formats", "overlap", "reliability",
-    "origin", "dose_response", "flips", "cost", "replies", "patching",
+    "scores", "strips", "neuron_map", "controls", "confident", "rivals", "confounds", "refits",
+    "sparsity", "stability", "single_neurons", "domains", "transfer", "formats", "overlap",
+    "reliability", "origin", "dose_response", "flips", "cost", "replies", "patching",
 )  # fmt: skip
 LAST = ("losses", "neurons")  # behind all others
 
