@@ -14,13 +14,13 @@ import hlens
 from hlens import audit
 from hlens.audit.added import normal_scores, powers
 from hlens.audit.covariates import answer_type, gold_in_prompt
-from hlens.audit.findings import (
+from hlens.audit.views import adjust_scores, alike_pairs, estimate_over_pairs, name_strata
+from hlens.claims.findings import (
     ExcessSlope,
     HeldFixed,
     RivalGap,
     TransferPair,
 )
-from hlens.audit.views import adjust_scores, alike_pairs, estimate_over_pairs, name_strata
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, delong_test, split_by_group
 from hlens.judges import substring

@@ -653,7 +653,9 @@ def test_slopes_are_described_by_one_rule() -> None:
         return effects.describe_slopes(slope_row(**change), {"b": "Share of x (a note)"})[0]
 
     assert sentence() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
-    assert sentence(low=-0.01).endswith("; no slope is seen, and one below about 7.0 could not be.")
+    assert sentence(low=-0.01, over_low=-0.1).endswith(
+        "; no slope is seen, and one below about 7.0 could not be."
+    )
     assert sentence(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
     assert sentence(rank=3).endswith(", but 3 of 8 random sets are as steep.")
     assert sentence(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")

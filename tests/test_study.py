@@ -10,7 +10,6 @@ import hlens
 from hlens.contributions import results
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.report.summary import describe_scores
 from hlens.steps.neuron_pages import pieces
 from synthetic import made
 from tiny_study import question_file, tiny_model, tiny_recipe
@@ -34,7 +33,7 @@ def test_the_whole_line_and_its_files(model: Model, questions: Path, tmp_path: P
     study = hlens.Study.run(tiny_recipe(questions), tmp_path / "study", model)
     scores = study.scores()
     assert {"probe", "random neurons", "shuffled labels", "answer length"} <= set(scores["control"])
-    assert scores.set_index("control").loc["random neurons", "repeats"] in (0, 20)
+    assert scores.set_index("control").loc["random neurons", "repeats"] in (0, 200)
     report = study.report()
     page = report.read_text()
     assert "H-neurons in tiny" in page
@@ -133,31 +132,6 @@ def test_a_planted_neuron_is_found_and_tops_the_map() -> None:
 def _sizes(trace) -> list[float]:  # type: ignore[no-untyped-def]
     size = trace.marker.size
     return list(size) if hasattr(size, "__len__") else [size] * len(trace.x)
-
-
-def row(control: str, auroc: float, low: float, high: float, **more: object) -> dict:
-    return {"control": control, "auroc": auroc, "low": low, "high": high, "n": 100, "neurons": 5.0,
-            "repeats": 20, "p": 0.05, "note": "", **more}  # fmt: skip
-
-
-def test_words_say_what_was_not_found() -> None:
-    rest = [
-        row("selected neurons, refit", 0.8, 0.7, 0.9),
-        row("random neurons", 0.7, 0.6, 0.79),
-        row("shuffled labels", 0.51, 0.4, 0.6),
-        row("answer length", 0.6, 0.5, 0.65),
-    ]
-    found = describe_scores(pd.DataFrame([row("probe", 0.8, 0.7, 0.9), *rest]))
-    assert "tells hallucinated from true" in found[0]
-    assert "identity matters" in " ".join(found)
-    assert "explains less" in " ".join(found)
-    none = describe_scores(pd.DataFrame([row("probe", 0.52, 0.4, 0.6), *rest]))
-    assert "no better than chance" in none[0]
-    rest[1] = row("random neurons", 0.8, 0.7, 0.9)
-    rest[2] = row("shuffled labels", 0.7, 0.6, 0.8)
-    doubt = " ".join(describe_scores(pd.DataFrame([row("probe", 0.8, 0.7, 0.9), *rest])))
-    assert "not shown to matter" in doubt
-    assert "something leaks" in doubt
 
 
 def test_a_character_of_several_tokens_is_shown_once(model: Model) -> None:

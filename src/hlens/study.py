@@ -13,8 +13,7 @@ from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
-from hlens.report.study_report import audit_page, report_data
-from hlens.report.summary import describe_scores
+from hlens.report.study_report import audit_page, in_words, report_data
 from hlens.steps import Given, Progress, Runner, Step, answers, detection, effects, sources
 from hlens.steps import audit as audit_steps
 from hlens.steps import domains as domain_steps
@@ -166,8 +165,9 @@ class Study:
     patching_map = Artefact(effects.patching_map)
 
     def in_words(self) -> list[str]:
-        """What the scores say, in sentences."""
-        return describe_scores(self.scores())
+        """What the study says, in the sentences of its report."""
+        self.scores()
+        return in_words(self.runner)
 
     def trace_to(self, base: str, model: Model | None = None) -> None:
         """Set the base model; pass `model` if it is already loaded.

@@ -14,16 +14,16 @@ from hlens.audit.confounds import confounds as confounds
 from hlens.audit.covariates import Scored as Scored
 from hlens.audit.covariates import covariates as covariates
 from hlens.audit.factorial import truth_by_length as truth_by_length
-from hlens.audit.findings import Findings as Findings
-from hlens.audit.findings import collect_findings as collect_findings
 from hlens.audit.halves import set_agreement as set_agreement
 from hlens.audit.judgements import second_labels as second_labels
 from hlens.audit.leaderboard import leaderboard as leaderboard
 from hlens.audit.leaderboard import score_all as score_all
 from hlens.audit.markdown import markdown as markdown
 from hlens.audit.refits import refits as refits
-from hlens.audit.rules import decide as decide
 from hlens.audit.views import match_alike as match_alike
+from hlens.claims import Findings as Findings
+from hlens.claims import collect_findings as collect_findings
+from hlens.claims import decide as decide
 from hlens.errors import HlensError
 
 Result = TypeVar("Result", covariant=True)

@@ -55,7 +55,10 @@ def show_slopes(study: Study, as_json: bool) -> None:
     if as_json:
         write({"slopes": rows(steepness), "in_words": sentences})
         return
-    out.print("Slope per unit of α [95 % interval]; of several sets, lowest to highest")
+    out.print(
+        "Slope per unit of α [95 % interval, corrected for the behaviours]; of several sets, "
+        "lowest to highest"
+    )
     for outcome, own in slope_table(steepness, words).groupby("outcome", sort=False):
         out.print(f"\n[bold]{escape(str(outcome))}[/]", soft_wrap=True)
         cells: Any = own[["neurons", "slope", "less_random", "as_steep"]]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.claims.slopes import SlopeVerdict, judge_slope
 from hlens.types import PatchKind, SetKind
 
 # Unit of an outcome -> what slopes are written in, times what, with how many decimals.
@@ -103,23 +104,20 @@ def _restored(row: Any) -> str:
 
 
 def _describe_slope(row: Any) -> str:
-    """The slope, and the first reason not to believe it; the order of the tests is the rule."""
+    """The slope, and what `hlens.claims.slopes` says of it beside its random sets."""
     words, factor, decimals = SCALES[row.unit]
     size = _with_interval(row.slope, row.low, row.high, row.unit, f" {words} per α")
-    if not row.low <= row.high:  # NaN
-        return f"{size}; too few replies could be read"
-    if row.low == row.high == 0.0:
-        return f"{size}; nothing moved at any dose"
-    if row.low <= 0.0 <= row.high:
-        least = factor * (row.high - row.low) / 2
-        return f"{size}; no slope is seen, and one below about {least:{decimals}} could not be"
-    if not row.n_random:
-        return f"{size}; no random set was run"
-    if row.rank:
-        return f"{size}, but {row.rank:.0f} of {row.n_random:.0f} random sets are as steep"
-    if row.over_low <= 0.0 <= row.over_high:
-        return f"{size}, steeper than {row.n_random:.0f} random sets, but within the noise"
-    return f"{size}, beyond all {row.n_random:.0f} random sets"
+    least, of = factor * (row.high - row.low) / 2, f"{row.n_random:.0f} random sets"
+    unseen = f"{size}; no slope is seen, and one below about {least:{decimals}} could not be"
+    return {
+        SlopeVerdict.UNREAD: f"{size}; too few replies could be read",
+        SlopeVerdict.STILL: f"{size}; nothing moved at any dose",
+        SlopeVerdict.UNSEEN: unseen,
+        SlopeVerdict.BEYOND: f"{size}, beyond all {of}",
+        SlopeVerdict.UNCONTROLLED: f"{size}; no random set was run",
+        SlopeVerdict.MATCHED: f"{size}, but {row.rank:.0f} of {of} are as steep",
+        SlopeVerdict.NOISE: f"{size}, steeper than {of}, but within the noise",
+    }[judge_slope(row._asdict())]
 
 
 def _signed(value: float, unit: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hlens.claims.conventions import LEVEL
+from hlens.claims.findings import NO_BEHAVIOUR
 from hlens.errors import HlensError
 from hlens.types import SetKind
 
@@ -17,7 +19,7 @@ Row = dict[str, object]
 
 
 def slopes(
-    outcomes: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = 0.95
+    outcomes: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float | None = None
 ) -> pd.DataFrame:
     """Least-squares slope of each behaviour over alpha, with paired bootstrap intervals.
 
@@ -25,7 +27,8 @@ def slopes(
     what a question adds by being easy cancels in the difference.
 
     `outcomes` are those of `intervene`, with two doses or more; `level` is the coverage of the
-    intervals.
+    intervals: by default 95 %, corrected for the number of behaviours (Bonferroni), as the audit's
+    rule asks, so that what is shown and what is claimed rest on the same intervals.
 
     Returns:
         Columns ``behaviour, unit, set, kind, slope, low, high, n, over_random, over_low, over_high,
@@ -38,6 +41,9 @@ def slopes(
         HlensError: Fewer than two doses.
     """
     rows: list[Row] = []
+    if level is None:
+        tested = set(outcomes["behaviour"]) - set(NO_BEHAVIOUR)
+        level = 1 - LEVEL / max(1, len(tested))
     applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
     for behaviour, own in applying.groupby("behaviour", sort=False):
         rows += _slope_rows(str(behaviour), own, n_boot=n_boot, seed=seed, level=level)

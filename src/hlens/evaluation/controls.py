@@ -46,8 +46,8 @@ def controls(
     probe: BaseEstimator,
     detector: Detector | None = None,
     replies: tuple[pd.DataFrame, pd.DataFrame] | None = None,
-    shuffles: int = 20,
-    draws: int = 20,
+    shuffles: int = 200,
+    draws: int = 200,
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.claims.findings import read_held_fixed
+from hlens.claims.rules import check_held_fixed
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
 from hlens.drawing.table import check_columns, distinct
@@ -133,14 +135,16 @@ def _marks(
 
 
 def _title(held: Any) -> str:
-    judged = held.loc[held["view"].isin([View.ALIKE_PAIRS, View.ADJUSTED])]
-    if judged.empty:
+    checks = [check_held_fixed(one, reads_at_all=True) for one in read_held_fixed(held)]
+    judged = [check for check in checks if check.holds is not None]
+    if not judged:
         return "No covariate varies together with the label"
-    lost = list(dict.fromkeys(judged.loc[judged["low"] <= 0.5, "covariate"]))
-    total = judged["covariate"].nunique()
-    if not lost:
-        return f"The detector stays above chance with any of {count(total, 'covariate')} held fixed"
-    return f"Not shown to be above chance once held fixed: {', '.join(lost)}"
+    lost = [check.name.removeprefix("at equal ") for check in judged if not check.holds]
+    if lost:
+        return f"Not shown to be above chance once held fixed: {', '.join(lost)}"
+    least = min(check.number.value for check in judged if check.number is not None)
+    fixed = count(len(judged), "covariate")
+    return f"Above chance with any of {fixed} held fixed: {least:.2f} at least"
 
 
 def _subtitle(table: Any, held: Any) -> str:

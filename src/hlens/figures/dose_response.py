@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.claims.slopes import SlopeVerdict, judge_slope
 from hlens.drawing.curves import add_curve, mark_x, panels
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, distinct, n_range, uncapitalized
@@ -36,8 +37,8 @@ def draw(
             `hlens.effects.dose_table` that may be absent: by ``kind`` bands are drawn for the claim
             and for the random sets only, which keeps many controls apart; ``name`` is what the
             title calls the neurons.
-        slopes: Slopes of the first outcome, from `hlens.effects.slopes`: the title then goes by
-            them, since they pair the questions, and not by the ends of the intervals.
+        slopes: Slopes of the first outcome, from `hlens.effects.slopes`: the title then says what
+            they show against the random sets, and not only where the curves end.
         unmodified: The multiplier that leaves the model as it is.
         theme: ``"light"`` or ``"dark"``.
 
@@ -129,45 +130,32 @@ def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
 def _slope_title(slopes: Any, outcome: str) -> str:
     """The claim's slope, compared with those of the random sets."""
     row = slopes.loc[slopes.kind == SetKind.TARGET].iloc[0]
-    what, name = uncapitalized(outcome), row["set"]
+    what, name, of = uncapitalized(outcome), row["set"], f"{row.n_random:.0f} random sets"
     # A share is given in percentage points; anything else in its own unit.
     size = f"{abs(row.slope) * 100:.1f} points" if row.unit == "share" else f"{abs(row.slope):.2g}"
-    if row.low <= 0 <= row.high:
-        return f"Scaling {name} does not move {what}: {size} per α, its interval holds 0"
     start = f"Turning {name} up {'raises' if row.slope > 0 else 'lowers'} {what} by {size} per α"
-    if not row.n_random:
-        return f"{start}; no random set was run"
-    if row["rank"]:
-        return f"{start}; {row['rank']:.0f} of {row.n_random:.0f} random sets do as much"
-    if row.over_low <= 0 <= row.over_high:
-        return f"{start}, steeper than {row.n_random:.0f} random sets, within the noise"
-    return f"{start}, beyond all {row.n_random:.0f} random sets"
+    still = f"Scaling {name} does not move {what}"
+    return {
+        SlopeVerdict.UNREAD: f"Too few replies under {name} could be read: {what}",
+        SlopeVerdict.STILL: f"{still} at any dose",
+        SlopeVerdict.UNSEEN: f"{still}: {size} per α, its interval holds 0",
+        SlopeVerdict.BEYOND: f"{start}, beyond all {of}",
+        SlopeVerdict.UNCONTROLLED: f"{start}; no random set was run",
+        SlopeVerdict.MATCHED: f"{start}; {row.get('rank', 0):.0f} of {of} do as much",
+        SlopeVerdict.NOISE: f"{start}, steeper than {of}, within the noise",
+    }[judge_slope(row.to_dict())]
 
 
 def _title(table: pd.DataFrame, outcome: str, sets: list[str]) -> str:
+    """Numbers beside numbers, where no slopes with random sets were given."""
     rows = table.loc[table.outcome == outcome]
-    changes = {name: _change(rows.loc[rows.neurons == name]) for name in sets}
-    claim, *controls = changes.values()
-    moved = [name for name in sets[1:] if changes[name] and changes[name] == claim]
     short = dict(zip(rows.neurons, rows["name" if "name" in rows else "neurons"], strict=True))
-    name, what = short[sets[0]], uncapitalized(outcome)
-    if claim == 0:
-        return f"Scaling {name} does not move {what} beyond its interval"
-    start = f"Turning {name} up {'raises' if claim > 0 else 'lowers'} {what}"
-    if not controls:
-        return f"{start}; no control was run"
-    if not moved:
-        return f"{start}; {short[sets[1]]} do not"
-    return f"{start}, and so do {short[moved[0]]}"
-
-
-def _change(rows: pd.DataFrame) -> int:
-    """Sign of the change from the lowest to the highest dose, 0 where the intervals meet."""
-    ordered = rows.sort_values("alpha")
-    if len(ordered) < 2:
-        return 0
-    first, last = ordered.iloc[0], ordered.iloc[-1]
-    return int(last.low > first.high) - int(last.high < first.low)
+    form = ".0%" if "unit" in rows and bool((rows.unit == "share").all()) else ".3g"
+    changes = []
+    for name in sets[:2]:
+        ends = rows.loc[rows.neurons == name].sort_values("alpha").value
+        changes.append(f"{ends.iloc[0]:{form}} to {ends.iloc[-1]:{form}} ({short[name]})")
+    return f"{outcome}: {', '.join(changes)}"
 
 
 def _subtitle(table: pd.DataFrame, outcome: str) -> str:

@@ -98,22 +98,15 @@ def _add_ceiling(figure: Figure, table: pd.DataFrame, ceiling: Estimate, colours
 
 
 def _title(table: pd.DataFrame, sets: list[str], ceiling: Estimate | None) -> str:
+    """Numbers beside numbers: whether a few are enough, an audit says."""
     own = table.loc[table.neurons == sets[0]].sort_values("k")
-    aim = ceiling.low if ceiling is not None else float(own.auroc.max()) - 0.01
-    what = "the ceiling of all neurons" if ceiling is not None else "the best of the sweep"
-    enough = own.loc[own.auroc >= aim]
-    if "chosen" in own and own.chosen.any():  # k chosen on the training part takes precedence
-        enough = own.loc[own.chosen.astype(bool)]
-    if enough.empty:
-        best, top = own.loc[own.auroc.idxmax()], ceiling.value if ceiling else 1
-        neurons = count(int(best.k), "selected neuron")
-        return f"{neurons} reach {best.auroc:.2f}, below the ceiling of {top:.2f}"
-    k = int(enough.iloc[0].k)
-    reaches = f"{count(k, 'selected neuron')} {'reaches' if k == 1 else 'reach'} {what}"
-    others = table.loc[table.neurons != sets[0]]
-    if others.empty:
-        return f"{reaches}; no random neurons were drawn"
-    as_good = others.loc[others.auroc >= float(enough.iloc[0].auroc)].k
-    if as_good.empty:
-        return f"{reaches}; no random set up to {int(others.k.max()):,} does as well"
-    return f"{reaches}; so do {int(as_good.min()):,} random ones"
+    shown = own.loc[own.auroc.idxmax()]
+    if "chosen" in own and own.chosen.any():
+        shown = own.loc[own.chosen.astype(bool)].iloc[0]
+    k = int(shown.k)
+    parts = [f"{count(k, 'selected neuron')} {'reaches' if k == 1 else 'reach'} {shown.auroc:.2f}"]
+    random = table.loc[(table.neurons != sets[0]) & (table.k == k), "auroc"]
+    parts.append(f"as many random {random.max():.2f}" if len(random) else "no random were drawn")
+    if ceiling is not None:
+        parts.append(f"all of them {ceiling.value:.2f}")
+    return ", ".join(parts)

@@ -12,10 +12,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.claims.findings import RivalGap
+from hlens.claims.rules import is_beaten, is_better
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
 from hlens.drawing.forest import add_forest, add_value, hover_interval, intervals
 from hlens.drawing.table import check_columns
 from hlens.drawing.theme import Palette, palette
+from hlens.types import Estimate
 from hlens.types.labels import H_NEURONS, Unit
 
 COLUMNS = ("detector", "auroc", "low", "high", "n")
@@ -141,22 +144,24 @@ def _title(run: Any, own: Any, reference: str) -> str:
     claim, others = run.loc[own].iloc[0], run.loc[~own]
     if others.empty:
         return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
-    name = f"{reference} ({claim['auroc']:.2f})"
+    name_of = f"{reference} ({claim['auroc']:.2f})"
     above = others.loc[others["auroc"] > claim["auroc"]]
     if "p_corrected" not in others:
         return f"{reference} stand at place {len(above) + 1} of {len(run)}"
-    better = above.loc[above["p_corrected"] <= 0.05]
-    beaten = others.loc[(others["auroc"] < claim["auroc"]) & (others["p_corrected"] <= 0.05)]
-    if len(better):
-        best = better.iloc[0]
-        return f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {name}"
+    gaps: dict[str, RivalGap] = {}
+    for row in others.to_dict("records"):
+        gap = Estimate.from_row(row, "difference", ends="difference_")
+        gaps[row["detector"]] = RivalGap(row["detector"], gap, float(row["p_corrected"]))
+    better = [name for name in above["detector"] if is_better(gaps[name])]
+    beaten = [name for name, gap in gaps.items() if is_beaten(gap)]
+    if better:
+        best = above.loc[above["detector"] == better[0]].iloc[0]
+        return f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {name_of}"
+    nearest = others.iloc[0]
+    beside = f"{_plain(nearest['detector']).lower()} reads {nearest['auroc']:.2f}"
     if len(beaten) == len(others):
-        return f"{name} beat all {len(others)} rivals"
-    start = f"{name} are shown to beat {len(beaten)} of {len(others)} rivals"
-    if above.empty:
-        return start
-    best = above.iloc[0]  # reads best of those above, none of which is shown to be better
-    return f"{start}; {_plain(best['detector']).lower()} reads {best['auroc']:.2f}"
+        return f"{name_of} beat all {len(others)} rivals; {beside}"
+    return f"{name_of} are shown to beat {len(beaten)} of {len(others)} rivals; {beside}"
 
 
 def _plain(name: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.claims.conventions import LEVEL
 from hlens.drawing.figure import Figure, count, escape, finish
 from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell, even_ticks
 from hlens.drawing.table import check_columns, corrected_p, distinct
@@ -67,7 +68,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         colours,
         title=_title(pairs),
         subtitle="Below: Jaccard · above: fold over chance within layers · "
-        "* p < .05, ** .01, *** .001",
+        "* p ≤ .05, ** .01, *** .001",
         height=CELL_HEIGHT * len(names) + 70,
         margin={"t": 24, "b": 46, "l": 110, "r": 20},
     )
@@ -95,7 +96,7 @@ def stars(p: float) -> str:
     >>> stars(0.0005), stars(0.03), stars(0.2)
     ('***', '*', '')
     """
-    return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""
+    return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p <= LEVEL else ""
 
 
 def _hover(row: dict[str, Any]) -> str:
@@ -122,7 +123,7 @@ def _fold_cell(
     if fold is None or math.isnan(fold):
         return empty_cell(position, _hover(row), colours)
     fill, ink, small = colours.faint, colours.muted, "n.s."
-    if p is not None and p < 0.05:  # colour is kept for what chance does not explain; NaN is not
+    if p is not None and p <= LEVEL:  # colour is kept for what chance does not explain; NaN is not
         fill = colour_at(colours.oranges, math.log(max(fold, 1.0)) / math.log(top))
         ink, small = ink_on(fill), stars(p)
     value = f"<b>{'∞' if math.isinf(fold) else f'{fold:.3g}'}×</b>"
@@ -132,7 +133,7 @@ def _fold_cell(
 def _title(pairs: list[dict[str, Any]]) -> str:
     if not pairs:
         return "Only one set: nothing to compare"
-    beyond = sum(row["p_corrected"] < 0.05 and row["fold"] > 1 for row in pairs)
+    beyond = sum(row["p_corrected"] <= LEVEL and row["fold"] > 1 for row in pairs)
     if len(pairs) == 1:
         row = pairs[0]
         more = "more than" if beyond else "no more than"

@@ -83,7 +83,7 @@ def draw(
     return finish(
         figure,
         colours,
-        title=_title(wide, stable, stability),
+        title=_title(wide, stable, stability, threshold),
         subtitle=" · ".join(parts),
         height=400,
         margin={"t": 48, "b": 56, "l": 60, "r": 28},
@@ -223,11 +223,14 @@ def _signs(top: pd.DataFrame, wide: pd.DataFrame) -> np.ndarray:
     return np.sign([_peak(lines[pair]) if pair in lines else 0.0 for pair in pairs])
 
 
-def _title(wide: pd.DataFrame, stable: list[Neuron], stability: pd.DataFrame | None) -> str:
+def _title(
+    wide: pd.DataFrame, stable: list[Neuron], stability: pd.DataFrame | None, threshold: float
+) -> str:
     if stability is None:
         return f"{count(wide.shape[1], 'neuron')} enter along the path; none was resampled"
-    if not stable:
-        return f"No neuron survives resampling; the {wide.shape[1]:,} on the path depend on it"
-    verb = "survives" if len(stable) == 1 else "survive"
     others = wide.shape[1] - sum(neuron in wide.columns for neuron in stable)
-    return f"{count(len(stable), 'neuron')} {verb} resampling; {others:,} others do not"
+    if not stable:
+        return f"No neuron is kept by {threshold:.0%} of half-samples, of {others:,} on the path"
+    verb = "is" if len(stable) == 1 else "are"
+    kept = f"{count(len(stable), 'neuron')} {verb} kept by {threshold:.0%} of half-samples"
+    return f"{kept}; {others:,} others are not"

@@ -1,8 +1,8 @@
 """The detector beside its controls: AUROC with intervals, and the line of chance.
 
 Question: does the probe tell wrong from right answers, and would something simpler do as well?
-To read it: the circle is the detector, squares are its controls. It claims something only where
-its whole interval lies right of theirs.
+To read it: the circle is the detector, squares are its controls. What a control reaches, the
+detector may owe to it.
 It misleads when the interval of a control is read as if it were one of examples: that of random
 neurons and shuffled labels is the spread of repeats.
 """
@@ -13,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.claims.rules import lies_above
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_value, auroc_points, chance_line, named_rows
 from hlens.drawing.table import check_columns
 from hlens.drawing.theme import palette
+from hlens.types import Estimate
 from hlens.types.labels import Control
 
 CLAIMS = ("probe", "selected neurons, refit")
@@ -82,21 +84,18 @@ def example() -> dict[str, Any]:
 
 
 def _title(table: pd.DataFrame, own: pd.Series) -> str:
+    """Numbers beside numbers: whether a control explains the detector, an audit says."""
+    others = table.loc[~own & table.auroc.notna()]
     if not own.any():
         return f"Controls alone reach an AUROC of {table.auroc.max():.2f}"
-    claim = table.loc[own].iloc[0]
-    others = table.loc[~own & table.auroc.notna()]
-    if claim.low <= 0.5:
-        return f"The detector is no better than chance (AUROC {claim.auroc:.2f})"
+    claim = Estimate.from_row(table.loc[own].to_dict("records")[0])
+    if not lies_above(claim):
+        return f"The detector is not shown to be above chance: AUROC {claim:.2f}"
+    start = f"The detector reaches an AUROC of {claim.value:.2f}"
     if others.empty:
-        return f"The detector reaches an AUROC of {claim.auroc:.2f}; no control was run"
+        return f"{start}; no control was run"
     best = others.loc[others.auroc.idxmax()]
-    if best.auroc >= claim.auroc:
-        than = f"{best.control} ({best.auroc:.2f})"
-        return f"The detector does no better ({claim.auroc:.2f}) than {than}"
-    if best.high >= claim.low:
-        return f"The detector reaches {claim.auroc:.2f}; {best.control} comes close"
-    return f"The detector reaches an AUROC of {claim.auroc:.2f}, above every control"
+    return f"{start}, its best control {best.auroc:.2f} ({best.control})"
 
 
 def _subtitle(table: pd.DataFrame) -> str:

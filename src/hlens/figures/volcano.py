@@ -170,10 +170,10 @@ def _title(known: pd.DataFrame, beyond: pd.Series, level: float) -> str:
         return "No neuron could be tested"
     best = known.auroc[(known.auroc - 0.5).abs().idxmax()]
     if not beyond.any():
-        return f"No neuron alone tells wrong from right (q < {level:g})"
+        return f"No neuron alone differs between wrong and right (q < {level:g})"
     of = f"{int(beyond.sum()):,} of {len(known):,} neurons alone"
-    verb = "tells" if beyond.sum() == 1 else "tell"
-    return f"{of} {verb} wrong from right; the best has AUROC {best:.2f}"
+    verb = "differs" if beyond.sum() == 1 else "differ"
+    return f"{of} {verb} between wrong and right; the best has AUROC {best:.2f}"
 
 
 def _subtitle(

@@ -98,8 +98,9 @@ class EvaluationRecipe:
     Attributes:
         test: Share of the groups that is held out.
         n_boot: Bootstrap samples of an interval.
-        shuffles: Refits on shuffled labels.
-        random_sets: Draws of random neurons (at least 20).
+        shuffles: Refits on shuffled labels; 200 of them tell p = .005 from p = .05.
+        random_sets: Draws of random neurons (at least 20). Where only their spread is shown (the
+            sparsity curve, random directions) 20 are drawn.
         stability_pairs: Complementary pairs of half-samples of the stability selection.
         folds: Folds of the transfer matrix.
         halves: Splits of each domain in two halves, for the reliability of its neurons.
@@ -107,8 +108,8 @@ class EvaluationRecipe:
 
     test: float = 0.3
     n_boot: int = 1000
-    shuffles: int = 20
-    random_sets: int = 20
+    shuffles: int = 200
+    random_sets: int = 200
     stability_pairs: int = 50
     folds: int = 5
     halves: int = 10

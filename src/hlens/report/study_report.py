@@ -8,12 +8,13 @@ from hlens.report.data import ReportData
 from hlens.report.summary import (
     AUDIT_CAUTIONS,
     cautions_of,
-    describe_scores,
+    describe_study,
     draw_left_out,
     number_cards,
     summarise,
 )
 from hlens.steps import Runner, Step, answers, audit, detection, domains, effects
+from hlens.types import AuditCard
 
 
 def report_data(run: Runner) -> ReportData:
@@ -27,14 +28,15 @@ def report_data(run: Runner) -> ReportData:
     shown = audit_shown(run)
     if shown is not None and run.first_to_run_model(domains.transfer) is None:
         audit.make_transfer(run)  # which the card reads
-    card = None if shown is None else run.value_without_model(shown.get(audit.card, audit.card))
+    card = shown_card(run)
+    claims = run.value(audit.first_claims) if card is None else card.claims
     drawn, left_out = sections.draw_sections(run, sections.names(), shown or {})
     missing = draw_left_out(left_out, str(run.folder))
     return ReportData(
         title=f"H-neurons in {detector.provenance.model}",
         model=detector.provenance.model,
         summary=summarise(run.recipe, detector, run.value_without_model(answers.questions)),
-        finding=describe_scores(scores)[0],
+        finding=describe_study(scores, claims, audited=card is not None)[0],
         cards=number_cards(scores, detector, run.value_without_model(answers.examples)),
         audit=card,
         sections=[*drawn, *([missing] if missing else [])],
@@ -71,3 +73,20 @@ def audit_shown(run: Runner) -> Mapping[Step[Any], Step[Any]] | None:
         return {}
     made = run.stamps.get(audit.quick_card.name) is not None
     return audit.INSTEAD if made and run.first_to_run_model(audit.quick_audit) is None else None
+
+
+def shown_card(run: Runner) -> AuditCard | None:
+    """The card that a report shows, or None where there is no audit to show."""
+    shown = audit_shown(run)
+    return None if shown is None else run.value_without_model(shown.get(audit.card, audit.card))
+
+
+def in_words(run: Runner) -> list[str]:
+    """What a study says, in the sentences of its report: those of its audit where it has one.
+
+    Raises:
+        NotMadeError: It has no scores yet.
+    """
+    scores, card = run.value_without_model(detection.scores), shown_card(run)
+    claims = run.value(audit.first_claims) if card is None else card.claims
+    return describe_study(scores, claims, audited=card is not None)

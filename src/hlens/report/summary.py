@@ -1,63 +1,45 @@
 """The head and the foot of a study's report: numbers, sentences and cautions, by fixed rules."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from hlens.claims import describe_claim
+from hlens.claims.rules import ABOVE_CHANCE
 from hlens.drawing.html import Html, escape
 from hlens.recipe import Recipe
 from hlens.report.data import Card, Section
 from hlens.steps import Step
-from hlens.types import Detector, Estimate, Example, Question
-from hlens.types.labels import Control
+from hlens.types import Claim, Detector, Estimate, Example, Question
+from hlens.types.labels import ClaimName, Control
+
+# They read no neuron.
+ALONE = (Control.ANSWER_LENGTH, Control.DOMAIN_ALONE, Control.CUT_OFF, Control.ATTEMPTED)
 
 
-def describe_scores(scores: pd.DataFrame) -> list[str]:
-    """Sentences on a table of `hlens.evaluation.controls`, also when nothing was found.
+def describe_study(scores: pd.DataFrame, claims: Sequence[Claim], *, audited: bool) -> list[str]:
+    """What a study says, a sentence a claim; the first is the finding at the head of its report.
 
-    A probe is called better than chance when its interval lies above 0.5, and better than a
-    control when its AUROC lies above the control's interval.
+    Nothing is judged here: `claims` are those of its audit where it was `audited`, and else those
+    of `hlens.claims.decide` on what has been made. `scores` (of `hlens.evaluation.controls`) give
+    the controls that read no neuron, as numbers.
     """
-    rows = {row["control"]: row for row in scores.to_dict("records")}
-    probe = Estimate.from_row(rows[Control.PROBE])
-    if not probe.low > 0.5:
-        side = "worse than" if probe.high < 0.5 else "no better than"
-        return [
-            f"The probe is {side} chance on held-out questions: AUROC {probe:.3f}.",
+    told = [describe_claim(claim) for claim in claims]
+    readout = next(claim for claim in claims if claim.name == ClaimName.READOUT)
+    if any(check.name == ABOVE_CHANCE and check.holds is False for check in readout.checks):
+        told.insert(
+            1,
             "So this study names no hallucination-associated neurons; the map shows only what the "
             "fit picked.",
-        ]
-    return [
-        f"The probe tells hallucinated from true answers on held-out questions: AUROC "
-        f"{probe:.3f}, with {rows[Control.PROBE]['neurons']:.0f} neurons.",
-        *_describe_controls(rows),
-    ]
-
-
-def _describe_controls(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    aurocs = {control: Estimate.from_row(row) for control, row in rows.items()}
-    if rows[Control.SHUFFLED_LABELS]["repeats"]:
-        shuffled = aurocs[Control.SHUFFLED_LABELS]
-        sound = shuffled.low <= 0.5 <= shuffled.high
-        yield (
-            f"On shuffled labels the same fit reaches {shuffled:.3f}, "
-            f"{'as it should' if sound else 'which is not chance: something leaks'}"
-            f" (permutation p = {rows[Control.PROBE]['p']:.3f})."
         )
-    selected, random = aurocs.get(Control.SELECTED_REFIT), aurocs.get(Control.RANDOM_NEURONS)
-    if selected is not None and random is not None and random.known:
-        better = selected.value > random.high
-        yield (
-            f"As many random neurons of the same layers, refitted alike, reach "
-            f"{random:.3f}; the selected ones {selected.value:.3f}: their identity "
-            f"{'matters' if better else 'is not shown to matter'}."
-        )
-    length = aurocs[Control.ANSWER_LENGTH]
-    verdict = "explains less" if aurocs[Control.PROBE].low > length.high else "may explain it"
-    yield f"The length of the answer alone reaches {length:.3f}: it {verdict}."
-    if Control.DOMAIN_ALONE in aurocs:
-        yield f"Knowing only the domain reaches {aurocs[Control.DOMAIN_ALONE]:.3f}."
+    rows = {row["control"]: Estimate.from_row(row) for row in scores.to_dict("records")}
+    alone = [f"{name} {rows[name]:.3f}" for name in ALONE if name in rows and rows[name].known]
+    if alone:
+        told.append(f"Without any neuron: {', '.join(alone)}.")
+    if not audited:
+        told.append("What was not measured for these claims, hlens audit measures.")
+    return told
 
 
 def summarise(recipe: Recipe, detector: Detector, questions: Iterable[Question]) -> str:
@@ -89,7 +71,7 @@ def number_cards(
             Card(label, f"{aurocs[control].value:.3f}", note)
             for label, control, note in (
                 ("Random neurons", Control.RANDOM_NEURONS, "as many, refitted alike"),
-                ("Shuffled labels", Control.SHUFFLED_LABELS, "the same fit; near 0.5"),
+                ("Shuffled labels", Control.SHUFFLED_LABELS, "the same fit; 0.5 is chance"),
                 ("Answer length", Control.ANSWER_LENGTH, "the number of tokens alone"),
             )
         ),

@@ -15,8 +15,6 @@ from hlens import baselines, figures, judges, metrics
 from hlens.audit import (
     Scored,
     added_value,
-    collect_findings,
-    decide,
     markdown,
     score_all,
     second_labels,
@@ -26,9 +24,9 @@ from hlens.audit import (
 from hlens.audit import confounds as hold_covariates_fixed
 from hlens.audit import leaderboard as rank_detectors
 from hlens.audit import refits as refit
-from hlens.audit.findings import NO_BEHAVIOUR
 from hlens.audit.judgements import known_evidence
 from hlens.baselines import Rival
+from hlens.claims import collect_findings, decide
 from hlens.contributions import Ask
 from hlens.effects import slopes
 from hlens.evaluation.fitting import fix_C
@@ -37,6 +35,7 @@ from hlens.probe import SparseProbe
 from hlens.recipe import MeasureRecipe, SamplingRecipe
 from hlens.steps.answers import examples, judgements, responses, settings_of
 from hlens.steps.detection import (
+    SPREAD,
     Split,
     contributions,
     covariates,
@@ -55,6 +54,7 @@ from hlens.store import write_text
 from hlens.store.evidence import load_evidence, save_evidence
 from hlens.types import (
     AuditCard,
+    Claim,
     Contributions,
     Detector,
     Evidence,
@@ -270,11 +270,15 @@ def refits(
     detector: Detector,
     evidence: Evidence,
     second: tuple[Tensor, Tensor],
-    **draws: int,
+    *,
+    draws: int,
+    **options: int,
 ) -> pd.DataFrame:
     """The same finding made in other ways."""
-    others = evidence.measured
-    return refit(*split, probe=probe, detector=detector, others=others, second=second, **draws)
+    others, few = evidence.measured, min(draws, SPREAD)
+    return refit(
+        *split, probe=probe, detector=detector, others=others, second=second, draws=few, **options
+    )
 
 
 @step(needs=(split, probe, detector), options=("seed",), storage=TABLE, name="audit/halves")
@@ -343,6 +347,25 @@ def quick_remark() -> str:
     return " Quick: the model was not run any further."
 
 
+@step(needs=(scores, detector), optional=(transfer, outcomes))
+def first_claims(
+    scores: pd.DataFrame,
+    detector: Detector,
+    *,
+    transfer: pd.DataFrame | None,
+    outcomes: pd.DataFrame | None,
+) -> tuple[Claim, ...]:
+    """The claims before an audit: what scores, transfer and edits decide."""
+    numbers = collect_findings(
+        scores=scores,
+        n_selected=len(detector.selected),
+        n_neurons=detector.weights.numel(),
+        transfer=transfer,
+        slopes=None if outcomes is None else slopes(outcomes),
+    )
+    return decide(numbers)
+
+
 TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
 
 
@@ -376,7 +399,7 @@ def card(
         n_selected=len(detector.selected),
         n_neurons=detector.weights.numel(),
         transfer=transfer,
-        slopes=None if outcomes is None else _corrected_slopes(outcomes),
+        slopes=None if outcomes is None else slopes(outcomes),
     )
     n_test = int(rows.in_test.sum())
     about = (
@@ -385,12 +408,6 @@ def card(
         f"domains: {', '.join(sorted(set(contributions.domains)))}; seed {seed}.{remark}"
     )
     return AuditCard(detector.provenance.model, about, decide(numbers))
-
-
-def _corrected_slopes(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Slopes at a level corrected for the number of behaviours."""
-    tested = max(1, len(set(outcomes["behaviour"]) - set(NO_BEHAVIOUR)))
-    return slopes(outcomes, level=1 - 0.05 / tested)
 
 
 @step(needs=(card, *TABLES), verb="audit")

@@ -337,7 +337,10 @@ def stability(split: Split, *, class_weight: str, stability_pairs: int, seed: in
     return table
 
 
+SPREAD = 20  # draws that show a spread; only a p asks for more
+
+
 @step(needs=(split, probe), options=DRAWS, storage=TABLE)
-def sparsity(split: Split, probe: SparseProbe, **draws: Any) -> pd.DataFrame:
+def sparsity(split: Split, probe: SparseProbe, *, draws: int, **options: Any) -> pd.DataFrame:
     """AUROC of the top k neurons beside k random ones and all of them."""
-    return k_sweep(*split, probe=probe, **draws)
+    return k_sweep(*split, probe=probe, draws=min(draws, SPREAD), **options)

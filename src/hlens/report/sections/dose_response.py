@@ -34,10 +34,10 @@ def section(tables: Tables) -> Section | None:
             slope_table(steepness, words).rename(columns=SLOPE_COLUMNS),
         ),
         "A change that random sets make too, or that comes with lost capability, is damage, not "
-        "control. Slopes are least-squares over α, their intervals (95 %) a bootstrap that pairs "
-        "the questions. Of several sets the lowest and highest slope are shown; “as steep” counts "
-        "the random sets that do as much, either way. Of many behaviours one may lie beyond them "
-        "by chance.",
+        "control. Slopes are least-squares over α, their intervals (95 %, corrected for the number "
+        "of behaviours) a bootstrap that pairs the questions. Of several sets the lowest and "
+        "highest slope are shown; “as steep” counts the random sets that do as much, either "
+        "way.",
     )
 
 

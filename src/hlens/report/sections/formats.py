@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 
 from hlens import figures
+from hlens.claims.conventions import LEVEL
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
@@ -46,7 +47,7 @@ def describe_formats(effect: pd.DataFrame) -> Iterator[str]:
         if row["changed"] == Changed.NOTHING:
             yield f"Where nothing changes the mean AUROC is {row['auroc']:.3f}."
             continue
-        drops = row["p_corrected"] < 0.05 and row["auroc_drop"] > 0
+        drops = row["p_corrected"] <= LEVEL and row["auroc_drop"] > 0
         drop = Estimate.from_row(row, "auroc_drop", ends="drop_")
         yield (
             f"Where the {row['changed']} changes it is {row['auroc']:.3f}: "

@@ -6,6 +6,8 @@ from functools import partial
 import pandas as pd
 
 from hlens import figures
+from hlens.claims.conventions import LEVEL
+from hlens.claims.rules import lies_above
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
@@ -52,9 +54,9 @@ def describe_origin(scores: pd.DataFrame, drift: pd.DataFrame | None) -> Iterato
         Estimate.from_row(rows[control])
         for control in (OriginControl.DETECTOR, OriginControl.RANDOM, OriginControl.PROBE)
     )
-    side = "better than" if own.low > 0.5 else "worse than" if own.high < 0.5 else "no better than"
+    shown = "above" if lies_above(own) else "below" if own.high < 0.5 else "not shown to be above"
     yield (
-        f"On the base model the detector is {side} chance: AUROC {own:.3f}; its weights on random "
+        f"On the base model the detector is {shown} chance: AUROC {own:.3f}; its weights on random "
         f"neurons of the same layers reach {random:.3f}, a probe found on the base model "
         f"{probe.value:.3f}."
     )
@@ -63,7 +65,7 @@ def describe_origin(scores: pd.DataFrame, drift: pd.DataFrame | None) -> Iterato
     row = next(row for row in drift.to_dict("records") if row["measure"] == "z")
     expected = Estimate.from_row(row, "expected")
     moved = "more" if row["value"] > expected.value else "less"
-    sure = f"{moved} than" if row["p"] < 0.05 else "about as far as"
+    sure = f"{moved} than" if row["p"] <= LEVEL else "about as far as"
     yield (
         f"Tuning moved the H-neurons {sure} random others of their layers: z {row['value']:.3f} "
         f"beside {expected:.3f}, p = {row['p']:.3f}."

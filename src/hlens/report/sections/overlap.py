@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hlens import figures
+from hlens.claims.conventions import LEVEL
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
@@ -49,8 +50,8 @@ def describe_overlap(overlap: pd.DataFrame) -> Iterator[str]:
         "_contribution": "drawn among neurons of like contribution in a layer",
     }
     counts = [
-        f"{np.count_nonzero(overlap[f'p_corrected{suffix}'] < 0.05)} where sets are {words}"
+        f"{np.count_nonzero(overlap[f'p_corrected{suffix}'] <= LEVEL)} where sets are {words}"
         for suffix, words in nulls.items()
         if f"p_corrected{suffix}" in overlap
     ]
-    yield f"Of {len(overlap)} pairs, more than chance (corrected p < .05): {', '.join(counts)}."
+    yield f"Of {len(overlap)} pairs, more than chance (corrected p ≤ .05): {', '.join(counts)}."

@@ -1,9 +1,11 @@
-"""How an audit decides: six claims, the conditions of each, and nothing else.
+"""How claims are decided: six claims, the conditions of each, and nothing else.
 
-Every rule is a pure function of `Findings`. A claim is supported when all its conditions hold, not
-supported when one fails, and not tested when none fails but one could not be tested. Where a claim
-asks that all of several tests succeed, each keeps its own 5 % (an intersection-union test); where
-it would be enough that any does, they are corrected.
+Every rule is a pure function of `Findings`. A card, a sentence and a figure's title that say
+whether something holds all ask here, so that no two of them can disagree. A claim is
+supported when all its conditions hold, not supported when one fails, and not tested when none
+fails but one could not be tested. Where a claim asks that all of several tests succeed, each keeps
+its own 5 % (an intersection-union test); where it would be enough that any does, they are
+corrected.
 
 Example: ``enough`` asks that the interval of "AUROC of the sparse probe less that of a dense one"
 lies above -0.05. A difference of -0.01 [-0.03, 0.01] holds; -0.02 [-0.08, 0.04] does not, although
@@ -12,13 +14,14 @@ its value is above the margin: what the data leave open is not supported.
 
 from collections.abc import Callable, Sequence
 
-from hlens.audit import conventions
-from hlens.audit.conventions import ABSENT, FEW_DRAWS, FEWEST_DRAWS, LEVEL
-from hlens.audit.findings import ExcessSlope, Findings, HeldFixed, RivalGap
+from hlens.claims import conventions
+from hlens.claims.conventions import ABSENT, FEW_DRAWS, FEWEST_DRAWS, LEVEL
+from hlens.claims.findings import ExcessSlope, Findings, HeldFixed, RivalGap, TransferPair
 from hlens.types import Check, Claim, Estimate
 from hlens.types.estimate import percent
 from hlens.types.labels import ClaimName, Heading, Unit, spaced
 
+ABOVE_CHANCE = "above chance"
 _UNEDITED = "no neuron was edited; run hlens intervene first"
 _HELD_FIXED = (
     "with it held fixed the AUROC stays above 0.5: adjusted for it, and over pairs of answers that "
@@ -27,7 +30,7 @@ _HELD_FIXED = (
 
 
 def decide(findings: Findings) -> tuple[Claim, ...]:
-    """The six claims of an audit, with their verdicts."""
+    """The six claims, with their verdicts."""
     claims = (readout, sparsity, identity, transfer, control, cost)
     return tuple(claim(findings) for claim in claims)
 
@@ -37,7 +40,7 @@ def readout(findings: Findings) -> Claim:
     own = findings.auroc
     rule = "the interval of the held-out AUROC lies above 0.5"
     above_chance = _check_interval(
-        "above chance", rule, own, reads=lambda auroc: f"held-out AUROC {auroc:.2f}"
+        ABOVE_CHANCE, rule, own, reads=lambda auroc: f"held-out AUROC {auroc:.2f} (chance 0.5)"
     )
     rule = (
         f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)"
@@ -45,8 +48,8 @@ def readout(findings: Findings) -> Claim:
     null, p = findings.shuffled, findings.shuffled_p
     reads = "shuffled labels reach {null:.2f} (p = {p:.3f})"
     beyond_shuffled = _check_null("beyond shuffled labels", rule, own, null=null, p=p, reads=reads)
-    reads_at_all = own is not None and own.low > 0.5
-    held_fixed = [_check_held_fixed(one, reads_at_all) for one in findings.held_fixed]
+    reads_at_all = own is not None and lies_above(own)
+    held_fixed = [check_held_fixed(one, reads_at_all) for one in findings.held_fixed]
     none_fixed = Check("at equal surface", _HELD_FIXED, None, reads=ABSENT)
     beyond_rivals = (
         _check_added("beyond confidence", "the model's own confidence", findings.confidence),
@@ -72,7 +75,7 @@ def sparsity(findings: Findings) -> Claim:
         "enough",
         f"the interval of its AUROC less that of all neurons lies above −{margin:g}",
         findings.over_dense,
-        reads=lambda over: f"sparse less dense: {over.signed()}",
+        reads=lambda over: f"sparse less dense: {over.signed()} (margin −{margin:g})",
         unit=Unit.AUROC_DIFFERENCE,
         line=-margin,
     )
@@ -81,7 +84,7 @@ def sparsity(findings: Findings) -> Claim:
         "do as well, refitted alike"
     )
     null, p = findings.random, findings.random_p
-    reads = "random neurons reach {null:.2f}, these {own:.2f}"
+    reads = "random neurons reach {null:.2f}, these {own:.2f} (p = {p:.3f})"
     better = _check_null("better than any few", rule, findings.refit, null=null, p=p, reads=reads)
     says = "A few neurons carry what can be read, and few others would."
     return Claim(ClaimName.SPARSITY, says, (few, enough, better), Heading.SPARSITY)
@@ -100,12 +103,17 @@ def identity(findings: Findings) -> Claim:
         # Every halving must beat the best of chance, not its mean: a few neurons overlap by luck.
         holds = back.value >= conventions.COMES_BACK and back.low > chance.high
         reads = f"halves share {percent(back.value)} of their neurons "
-        reads += f"(least {percent(back.low)}, greatest {percent(back.high)})"
+        reads += f"(least {percent(back.low)}, greatest {percent(back.high)}); "
+        reads += f"chance {percent(chance.value)} (greatest {percent(chance.high)})"
     halves = Check("comes back", rule, holds, back, chance, reads, unit)
     shared = findings.other_split
     rule = f"another split of the data finds at least {least} of the smaller set again"
     holds = None if shared is None else shared.value >= conventions.COMES_BACK
-    reads = ABSENT if shared is None else f"another split shares {percent(shared.value)}"
+    reads = (
+        ABSENT
+        if shared is None
+        else f"another split shares {percent(shared.value)} ({least} asked)"
+    )
     split = Check("another split", rule, holds, shared, reads=reads, unit=unit)
     needed = _check_interval(
         "needed",
@@ -128,14 +136,15 @@ def transfer(findings: Findings) -> Claim:
     checks = tuple(Check(*one, None, reads="one domain only") for one in (above, half))
     if pairs:
         worst = min(pairs, key=lambda pair: pair.auroc.value)
-        holds = all(p.auroc.value > 0.5 and p.p_corrected <= LEVEL for p in pairs)
-        reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f}"
+        holds = all(map(carries, pairs))
+        reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f} (chance 0.5)"
         first = Check(*above, holds, worst.auroc, reads=reads, p=worst.p_corrected)
         kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in pairs]
         least = min(kept)
         pair = pairs[kept.index(least)]
         within = Estimate(pair.within, pair.within, pair.within, pair.auroc.n)
-        reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))}"
+        reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))} "
+        reads += f"of what is read within {pair.test} ({pair.within:.2f})"
         second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
         checks = first, second
     says = "A probe found in one domain reads the others."
@@ -151,24 +160,53 @@ def control(findings: Findings) -> Claim:
         "at least one behaviour grows with the dose more than under every random set (interval "
         "corrected for the number of behaviours)",
         max(behaviour, key=lambda slope: slope.over_random.low, default=None),
-        any(slope.beyond and slope.over_random.low > 0 for slope in behaviour),
+        any(map(grows, behaviour)),
         Unit.SHARE_PER_DOSE,
     )
     spares = _check_slope(
         "spares the rest",
         "no capability worsens more than under random sets",
         max(damage, key=lambda one: abs(one.over_random.value) * worsens(one), default=None),
-        not any(one.beyond and worsens(one) for one in damage),
+        not any(map(worsens, damage)),
         Unit.PER_DOSE,
     )
     says = "Turning the neurons up makes the model hallucinate more, without breaking it."
     return Claim(ClaimName.CONTROL, says, (moves, spares), Heading.EDITING)
 
 
+def lies_above(estimate: Estimate, line: float = 0.5) -> bool:
+    """Whether the whole interval lies above a line, such as chance."""
+    return estimate.low > line
+
+
+def is_beaten(rival: RivalGap) -> bool:
+    """Whether the H-neurons are shown to read better than a rival."""
+    return rival.gap.value > 0 and rival.p <= LEVEL
+
+
+def is_better(rival: RivalGap) -> bool:
+    """Whether a rival is shown to read better than the H-neurons."""
+    return rival.gap.value < 0 and rival.p <= LEVEL
+
+
+def carries(pair: TransferPair) -> bool:
+    """Whether a probe of one domain is shown to read another."""
+    return pair.auroc.value > 0.5 and pair.p_corrected <= LEVEL
+
+
+def grows(slope: ExcessSlope) -> bool:
+    """Whether a behaviour grows with the dose more than under every random set."""
+    return slope.beyond and slope.over_random.low > 0
+
+
+def falls(slope: ExcessSlope) -> bool:
+    """Whether a behaviour falls with the dose more than under every random set."""
+    return slope.beyond and slope.over_random.high < 0
+
+
 def worsens(capability: ExcessSlope) -> bool:
     """Whether a capability worsens: perplexity grows, a share of right answers falls."""
-    over = capability.over_random
-    return over.low > 0 if capability.name == "perplexity" else over.high < 0
+    return grows(capability) if capability.name == "perplexity" else falls(capability)
 
 
 def cost(findings: Findings) -> Claim:
@@ -178,7 +216,7 @@ def cost(findings: Findings) -> Claim:
     rule = "every rival that costs no more is beaten (paired test, Holm's p at most 0.05)"
     check = Check(name, rule, None, reads=ABSENT)
     if rivals:
-        others = [spaced(r.name) for r in rivals if not (r.gap.value > 0 and r.p <= LEVEL)]
+        others = [spaced(r.name) for r in rivals if not is_beaten(r)]
         more = f" and {len(others) - 4} more" if len(others) > 4 else ""
         reads = f"not beaten: {', '.join(others[:4])}{more}"
         reads = reads if others else f"all {len(rivals)} rivals beaten"
@@ -201,7 +239,7 @@ def _check_interval(
     """The interval lies above the line; not tested where the number was not measured."""
     if number is None:
         return Check(name, rule, None, reads=ABSENT, unit=unit, line=line)
-    holds = number.low > line
+    holds = lies_above(number, line)
     return Check(name, rule, holds, number, reads=reads(number), unit=unit, line=line)
 
 
@@ -221,16 +259,20 @@ def _check_null(
     return Check(name, rule, p <= LEVEL, number, null, reads, p=p)
 
 
-def _check_held_fixed(one: HeldFixed, reads_at_all: bool) -> Check:
-    """`reads_at_all`: above chance with nothing held fixed, so that something is lost here."""
+def check_held_fixed(one: HeldFixed, reads_at_all: bool) -> Check:
+    """The AUROC with one covariate held fixed.
+
+    `reads_at_all`: it is above chance with nothing held fixed, so that something is lost here.
+    """
     enough_pairs = one.fewest >= conventions.ENOUGH
     shown = one.pairs if enough_pairs else one.adjusted
-    holds = one.adjusted.low > 0.5 and shown.low > 0.5
+    holds = lies_above(one.adjusted) and lies_above(shown)
     lower = min((one.adjusted, shown), key=lambda estimate: estimate.low)
     few = "" if enough_pairs else " (too few alike pairs)"
     explained = f": {one.name} may explain it" if reads_at_all and not holds else ""
     name = f"at equal {one.name}"
-    reads = f"{name} {lower:.2f}{few}{explained}"
+    alone = f" ({one.name} alone {one.alone.value:.2f})" if one.alone.known else ""
+    reads = f"{name} {lower:.2f}{alone}{few}{explained}"
     return Check(name, _HELD_FIXED, holds if lower.known else None, lower, one.alone, reads)
 
 
@@ -253,4 +295,8 @@ def _check_slope(name: str, rule: str, shown: ExcessSlope | None, holds: bool, u
         return Check(name, rule, None, reads=_UNEDITED, unit=unit, line=0.0)
     over = shown.over_random
     reads = f"{spaced(shown.name)}: slope over random neurons {over.signed()}"
+    if shown.n_random:
+        # So few sets bound what their rank alone can say: the reader is told, not left to count.
+        beside = "beyond all" if shown.beyond else "not beyond all"
+        reads += f", {beside} {shown.n_random} sets (chance 1 in {shown.n_random + 1})"
     return Check(name, rule, holds, over, reads=reads, unit=unit, line=0.0)

@@ -1,4 +1,4 @@
-"""Findings: the numbers that decide a card, out of an audit's tables. Nothing is judged here."""
+"""Findings: the numbers that decide, out of the tables of a study. Nothing is judged here."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.audit.conventions import FEWEST_DRAWS
+from hlens.claims.conventions import FEWEST_DRAWS
 from hlens.evaluation.significance import holm
 from hlens.types import Estimate
 from hlens.types.labels import H_NEURONS, Agreement, Control, Refit, SetKind, View
@@ -60,6 +60,7 @@ class ExcessSlope:
     over_random: Estimate  #: sets of the same layers; its interval is corrected for behaviours
     beyond: bool  #: whether no random set is as steep
     damage: bool  #: whether it is a capability that an edit must not break
+    n_random: int = 0  #: random sets that it is compared with
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ class Findings:
 def collect_findings(
     *,
     scores: pd.DataFrame,
-    leaderboard: pd.DataFrame,
-    added: pd.DataFrame,
-    confounds: pd.DataFrame,
-    refits: pd.DataFrame,
-    halves: pd.DataFrame,
     n_selected: int,
     n_neurons: int,
+    leaderboard: pd.DataFrame | None = None,
+    added: pd.DataFrame | None = None,
+    confounds: pd.DataFrame | None = None,
+    refits: pd.DataFrame | None = None,
+    halves: pd.DataFrame | None = None,
     transfer: pd.DataFrame | None = None,
     slopes: pd.DataFrame | None = None,
 ) -> Findings:
@@ -104,19 +105,24 @@ def collect_findings(
 
     Each table is that of the function of its name in `hlens.evaluation`, `hlens.audit` or
     `hlens.effects`; `scores` are from `controls`, `added` from `added_value`, `halves` from
-    `set_agreement`. A study of one domain has no `transfer`, one without an edit no `slopes`.
+    `set_agreement`. What has not been made is None, and what it would decide is not tested: a
+    study of one domain has no `transfer`, one without an edit no `slopes`, and before its audit
+    it has only these and its scores.
     """
     control, refit = _rows_by("control", scores), _rows_by("control", refits)
     board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
     agreement = _rows_by("what", halves)
+    unmade: Row = {"shared": None, "difference": None}
     probe, shuffled = control[Control.PROBE], control[Control.SHUFFLED_LABELS]
     selected, random = control[Control.SELECTED_REFIT], control[Control.RANDOM_NEURONS]
-    again = _estimate(refit[Refit.OTHER_SPLIT], "shared")  # the interval of the row is the AUROC's
+    again = _estimate(
+        refit.get(Refit.OTHER_SPLIT, unmade), "shared"
+    )  # the interval of the row is the AUROC's
     return Findings(
         auroc=_estimate(probe),
         shuffled=_estimate(shuffled),
         shuffled_p=_p_against(shuffled, probe),
-        held_fixed=tuple(_held_fixed(confounds)),
+        held_fixed=() if confounds is None else tuple(read_held_fixed(confounds)),
         confidence=tuple(_added_value(gained[name]) for name in CONFIDENCE if name in gained),
         text=tuple(_added_value(gained[name]) for name in TEXT if name in gained),
         n_selected=n_selected,
@@ -125,18 +131,18 @@ def collect_findings(
         refit=_estimate(selected),
         random=_estimate(random),
         random_p=_p_against(random, selected),
-        halves=_estimate(agreement[Agreement.HALVES], "shared"),
-        chance=_estimate(agreement[Agreement.CHANCE], "shared"),
+        halves=_estimate(agreement.get(Agreement.HALVES, unmade), "shared"),
+        chance=_estimate(agreement.get(Agreement.CHANCE, unmade), "shared"),
         other_split=again and replace(again, low=again.value, high=again.value),
-        over_without=_difference(refit[Refit.WITHOUT_NEURONS]),
-        transfers=tuple(_transfer_pairs(transfer)) if transfer is not None else (),
-        slopes=tuple(_excess_slopes(slopes)) if slopes is not None else (),
+        over_without=_difference(refit.get(Refit.WITHOUT_NEURONS, unmade)),
+        transfers=() if transfer is None else tuple(read_transfers(transfer)),
+        slopes=() if slopes is None else tuple(_excess_slopes(slopes)),
         cheap_rivals=tuple(_cheap_rivals(board)),
     )
 
 
-def _rows_by(column: str, table: pd.DataFrame) -> dict[str, Row]:
-    return {row[column]: row for row in table.to_dict("records")}
+def _rows_by(column: str, table: pd.DataFrame | None) -> dict[str, Row]:
+    return {} if table is None else {row[column]: row for row in table.to_dict("records")}
 
 
 def _estimate(row: Row, value: str = "auroc", ends: str = "") -> Estimate | None:
@@ -154,15 +160,18 @@ def _p_against(null: Row, row: Row) -> float | None:
     return None if p is None or p != p or null["repeats"] < FEWEST_DRAWS else float(p)
 
 
-def _held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:
+def read_held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:
+    """The covariates of a table of `hlens.audit.confounds` that vary."""
     whole = confounds.loc[confounds["stratum"] == ""].to_dict("records")
     rows = {(row["covariate"], row["view"]): row for row in whole}
     for (name, view), row in rows.items():
         if view != View.ALIKE_PAIRS:
             continue
         views = (View.ALIKE_PAIRS, View.ADJUSTED, View.ALONE)
-        estimates = (_estimate(rows[name, key]) or Estimate.missing() for key in views)
-        fewest = min(row["hallucinated"], row["n"] - row["hallucinated"])
+        known = (rows.get((name, key)) for key in views)
+        estimates = ((one and _estimate(one)) or Estimate.missing() for one in known)
+        wrong = row.get("hallucinated", row["n"] // 2)  # a table by hand may not count them
+        fewest = min(wrong, row["n"] - wrong)
         yield HeldFixed(name, *estimates, fewest=fewest)
 
 
@@ -170,7 +179,8 @@ def _added_value(row: Row) -> RivalGap:
     return RivalGap(row["detector"], Estimate.from_row(row, "gain"), float(row["p"]))
 
 
-def _transfer_pairs(transfer: pd.DataFrame) -> Iterator[TransferPair]:
+def read_transfers(transfer: pd.DataFrame) -> Iterator[TransferPair]:
+    """The pairs of different domains of a table of `hlens.evaluation.transfer`, p by Holm."""
     known = transfer.loc[transfer["auroc"].notna()]
     diagonal = known.loc[known["train"] == known["test"]]
     within = dict(zip(diagonal["test"], diagonal["auroc"], strict=True))
@@ -184,12 +194,21 @@ def _transfer_pairs(transfer: pd.DataFrame) -> Iterator[TransferPair]:
 
 def _excess_slopes(slopes: pd.DataFrame) -> Iterator[ExcessSlope]:
     for row in slopes.loc[slopes["kind"] == SetKind.TARGET].to_dict("records"):
-        name, over = row["behaviour"], _estimate(row, "over_random", "over_")
-        if over is not None and name != "kl":
-            yield ExcessSlope(name, over, bool(row["beyond_random"]), name in DAMAGE)
+        if row["behaviour"] != "kl" and (slope := read_slope(row)).over_random.known:
+            yield slope
+
+
+def read_slope(row: Row) -> ExcessSlope:
+    """One row of a table of `hlens.effects.slopes`; missing where there is no random set."""
+    name, over = row["behaviour"], _estimate(row, "over_random", "over_") or Estimate.missing()
+    n_random = int(row["n_random"])
+    beyond = n_random > 0 and row["rank"] == 0
+    return ExcessSlope(name, over, beyond, name in DAMAGE, n_random)
 
 
 def _cheap_rivals(board: Mapping[str, Row]) -> Iterator[RivalGap]:
+    if not board:
+        return
     own = board[H_NEURONS]
     for name, row in board.items():
         difference = _difference(row)
