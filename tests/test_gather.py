@@ -277,8 +277,8 @@ def test_further_samples_are_those_of_a_longer_run(model: Model) -> None:
 
 def test_further_samples_of_a_completion_end_at_their_first_newline(model: Model) -> None:
     long = Settings(max_new_tokens=60)  # bytes of noise, a newline among them now and then
-    short = sample(model, questions(8), n=1, settings=long, completion=True)
-    found = sample_more(model, short, n=3, settings=long, completion=True)
+    short = sample(model, questions(8), n=1, settings=long, style="completion")
+    found = sample_more(model, short, n=3, settings=replace(long, until_newline=True))
     whole = sample_more(model, short, n=3, settings=long)
     assert not any("\n" in response.text for response in found)
     assert any("\n" in response.text for response in whole)

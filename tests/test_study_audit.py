@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_a_completion_study_is_audited_as_it_asked(
 ) -> None:
     model = tiny_model()
     recipe = tiny_recipe(question_file(tmp_path / "questions.jsonl"))
-    study = hlens.Study(tmp_path / "study", recipe, model, completion=True)
+    recipe = replace(recipe, sampling=replace(recipe.sampling, style="completion"))
+    study = hlens.Study(tmp_path / "study", recipe, model)
     prompts: list[list[int]] = []
 
     def spied(model: Model, asked: list[list[int]]) -> Iterator[tuple[list[int], Tensor]]:

@@ -5,13 +5,15 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import torch
 
+from hlens.domains import choose_worked
 from hlens.errors import HlensError
 from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
-from hlens.prompts import INSTRUCTION, encode_prompt
+from hlens.prompts import INSTRUCTION, Style, encode_prompt
 from hlens.store import RowParts
 from hlens.store.jsonl import questions_by_id, response_from_row, response_to_row
 from hlens.types import Question, Response
@@ -30,8 +32,9 @@ def sample(
     seed: int = 0,
     settings: Settings | None = None,
     instruction: str = INSTRUCTION,
-    chat: bool | None = None,
-    completion: bool = False,
+    style: Style = "chat",
+    shots: int = 0,
+    worked: Sequence[Question] = (),
     rows: int = ROWS,
     folder: str | Path | None = None,
     progress: Progress | None = None,
@@ -47,11 +50,14 @@ def sample(
         n: Samples of each question.
         seed: Seed of the run.
         settings: Sampling settings; default those of arXiv 2512.01797.
-        instruction: Text after each question, as in the paper.
-        chat: Use the chat template; None uses it where there is one.
-        completion: As the paper asks base models: the question is text to be continued
-            (``Answer:`` on a line of its own, neither instruction nor chat template), and the
-            reply is cut at its first newline.
+        instruction: Text after each question of a chat, as in the paper.
+        style: ``"chat"`` asks in the chat template, where there is one. ``"completion"`` asks as
+            the paper asks base models: the question is text to be continued (``Answer:`` on a line
+            of its own, neither instruction nor chat template), and the reply ends at its first
+            newline.
+        shots: Worked examples shown before each question (`hlens.domains.choose_worked`).
+        worked: Worked examples of your own; those of the question's domain come first, and what
+            they lack is taken from those that ship with hlens.
         rows: Sequences at a time; halved, with a warning, when memory runs out.
         folder: Where finished batches are kept, so that an interrupted run can resume.
         progress: Called with (samples done, samples in all).
@@ -60,33 +66,37 @@ def sample(
         The responses, in the order of the questions, the samples of a question together.
 
     Raises:
-        HlensError: No questions, or `n` below 1.
+        HlensError: No questions, `n` below 1, or fewer worked examples than `shots`.
     """
     if not questions:
         raise HlensError("no questions to sample; load a domain that holds some")
     if n < 1:
         raise HlensError(f"n={n} samples of each question; ask for at least 1")
-    settings = settings or Settings()
+    settings = replace(settings or Settings(), until_newline=style == "completion")
     prompts = [
-        encode_prompt(model, q, instruction=instruction, chat=chat, completion=completion)
-        for q in questions
+        encode_prompt(
+            model,
+            question,
+            instruction=instruction,
+            style=style,
+            worked=choose_worked(question, shots, own=worked),
+        )
+        for question in questions
     ]
-    batches = _batches(prompts, max(1, rows // n))
+    batches = _batches(questions, prompts, max(1, rows // n))
     parts = None
     if folder is not None:
         ids = [(question.domain, question.id) for question in questions]
         work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
         parts = RowParts(folder, hashlib.sha256(work.encode()).hexdigest())
     known = questions_by_id(questions)
-    generate = partial(generate_batch, model, settings=settings)
+    generate = partial(generate_batch, model, settings=settings, share_beginning=True)
     done: dict[int, list[Response]] = {}
     for number, batch in enumerate(batches):
         stored = parts.load(number) if parts else None
         if stored is None:
             asked = [(questions[i], prompts[i]) for i in batch]
             responses = _sample_batch(generate, asked, numbers=range(n), seed=seed)
-            if completion:
-                responses = [[cut_at_newline(r, model) for r in row] for row in responses]
             if parts:
                 parts.save(number, [response_to_row(r) for row in responses for r in row])
         else:
@@ -105,7 +115,6 @@ def sample_more(
     n: int,
     seed: int = 0,
     settings: Settings | None = None,
-    completion: bool = False,
     rows: int = ROWS,
     progress: Progress | None = None,
 ) -> list[Response]:
@@ -130,35 +139,39 @@ def sample_more(
     for start in sorted({counts[key] for key in short}):
         same_start = [first[key] for key in short if counts[key] == start]
         prompts = [response.token_ids[: response.n_prompt] for response in same_start]
-        for batch in _batches(prompts, max(1, rows // (n - start))):
-            asked = [(same_start[i].question, prompts[i]) for i in batch]
+        questions = [response.question for response in same_start]
+        for batch in _batches(questions, prompts, max(1, rows // (n - start))):
+            asked = [(questions[i], prompts[i]) for i in batch]
             sampled = _sample_batch(generate, asked, numbers=range(start, n), seed=seed)
-            flat = [response for row in sampled for response in row]
-            new += [cut_at_newline(r, model) for r in flat] if completion else flat
+            new += [response for row in sampled for response in row]
             if progress:
                 progress(len(new), sum(n - counts[key] for key in short))
     return new
 
 
-def cut_at_newline(response: Response, model: Model) -> Response:
-    """The response before its first newline; the token that holds it goes, with all that follow."""
-    ids = response.token_ids[response.n_prompt :]
-    kept = next((k for k in range(len(ids)) if "\n" in model.decode(ids[: k + 1])), len(ids))
-    if kept == len(ids):
-        return response
-    return replace(
-        response,
-        text=model.decode(ids[:kept]),
-        token_ids=response.token_ids[: response.n_prompt + kept],
-        logprobs=response.logprobs[:kept],
-        finish_reason="stop",
-    )
+def _batches(
+    questions: Sequence[Question], prompts: Sequence[Sequence[int]], size: int
+) -> list[list[int]]:
+    """Positions in batches, the longest prompts first: too large a batch fails at once.
 
+    The questions of a domain come together: they share their worked examples, and what the prompts
+    of a batch begin with is read once.
+    """
+    longest: dict[str, int] = {}
+    for question, prompt in zip(questions, prompts, strict=True):
+        longest[question.domain] = max(longest.get(question.domain, 0), len(prompt))
 
-def _batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """Positions in batches of similar length, longest first: too large a batch fails at once."""
-    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    def rank(i: int) -> tuple[int, str, int, int]:
+        domain = questions[i].domain
+        return -longest[domain], domain, -len(prompts[i]), i
+
+    order = sorted(range(len(prompts)), key=rank)
+    return [
+        batch[start : start + size]
+        for _, group in groupby(order, key=lambda i: questions[i].domain)
+        for batch in [list(group)]
+        for start in range(0, len(batch), size)
+    ]
 
 
 def _sample_batch(

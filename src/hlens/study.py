@@ -56,7 +56,6 @@ class Study:
         recipe: The options; None opens the recipe in the folder.
         model: An open model, to be used in place of the recipe's.
         progress: Called with (label of the step, done, total).
-        completion: Whether the model is asked as base models are (`hlens.sample`).
 
     >>> study = Study("runs/mine", Recipe(domains=("general",)))  # doctest: +SKIP
     >>> study.scores()  # doctest: +SKIP
@@ -71,11 +70,9 @@ class Study:
         recipe: Recipe | None = None,
         model: Model | None = None,
         progress: Progress | None = None,
-        *,
-        completion: bool = False,
     ) -> None:
         self.folder = Path(folder)
-        given = Given(model=model, opened=recipe is None, completion=completion)
+        given = Given(model=model, opened=recipe is None)
         if recipe is None:
             recipe = Recipe.read(_existing(self.folder) / "recipe.toml")
         else:

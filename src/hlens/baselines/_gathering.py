@@ -14,7 +14,7 @@ from hlens.contributions import Ask, measure
 from hlens.contributions.checks import check_not_empty
 from hlens.errors import HlensError
 from hlens.model import Model, Settings
-from hlens.prompts import prompt_text
+from hlens.prompts import Style, prompt_text
 from hlens.types import Contributions, Evidence, Example, Response
 
 Progress = Callable[[str, int, int], None]
@@ -29,7 +29,7 @@ def gather(
     samples: int = 4,
     seed: int = 0,
     settings: Settings | None = None,
-    completion: bool = False,
+    style: Style = "chat",
     ask: bool = True,
     also: Mapping[str, Ask] | None = None,
     progress: Progress | None = None,
@@ -48,9 +48,9 @@ def gather(
         contributions: What was measured on the examples.
         samples: Other answers to each example's question; 0 leaves out the rivals that need them.
         seed: The study's seed; further samples continue where it ended.
-        settings: The study's sampling settings. At temperature 0 all samples are the same, so
-            further ones are drawn at temperature 1.
-        completion: Whether the study put its questions as text to be continued.
+        settings: The study's sampling settings, with its stop rule. At temperature 0 all samples
+            are the same, so further ones are drawn at temperature 1.
+        style: How the study put its questions (`hlens.sample`).
         ask: Whether the model is asked about its own answers.
         also: What else to measure on the examples, by a name: in the same pass unless it reads
             tokens before the answer or its metric depends on logits, else in a pass of its own.
@@ -71,7 +71,6 @@ def gather(
         n=samples,
         seed=seed,
         settings=settings or Settings(),
-        completion=completion,
         progress=partial(report, "sample"),
     )
     # One pass over examples and samples, and passes of their own for what that cannot measure.
@@ -112,7 +111,7 @@ def gather(
             texts["questions"],
             texts["contexts"],
             texts["answers"],
-            completion=completion,
+            style=style,
             progress=partial(report, "ask"),
         )
     if samples:

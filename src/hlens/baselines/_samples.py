@@ -23,7 +23,6 @@ def other_samples(
     n: int,
     seed: int,
     settings: Settings,
-    completion: bool,
     progress: Callable[[int, int], None],
 ) -> list[list[Response]]:
     """For each example's own response, other samples of its question: as many for each, n at most.
@@ -37,9 +36,7 @@ def other_samples(
     if settings.temperature == 0:  # all samples are the same, and count as one
         settings = replace(settings, temperature=1.0)
         pool = [response for response in pool if response.sample == 0]
-    drawn = sample_more(
-        model, pool, n=n + 1, seed=seed, settings=settings, completion=completion, progress=progress
-    )
+    drawn = sample_more(model, pool, n=n + 1, seed=seed, settings=settings, progress=progress)
     by_question: dict[tuple[str, str], list[Response]] = {}
     for response in sorted([*pool, *drawn], key=lambda response: response.sample):
         by_question.setdefault(_question_key(response), []).append(response)

@@ -17,6 +17,7 @@ from torch import Tensor
 from hlens.baselines._rival import Rival
 from hlens.errors import HlensError
 from hlens.model import Model, next_token_logprobs
+from hlens.prompts import Style
 from hlens.types import Evidence
 
 # What all prompts share comes first, so that it is run once for all of them.
@@ -33,16 +34,16 @@ def probability_true(
     contexts: Sequence[str],
     answers: Sequence[str],
     *,
-    completion: bool = False,
+    style: Style = "chat",
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, " example"]:
     """Probability of a reply that begins with "True", among those with "True" or "False".
 
     Small models put most of their mass on neither word; the share of the two is taken all the same.
-    A context may be empty. With `completion` the model continues a text instead of being chatted
-    with. `progress` is called with (prompts done, prompts in all).
+    A context may be empty. In style ``"completion"`` the model continues a text instead of being
+    chatted with. `progress` is called with (prompts done, prompts in all).
     """
-    chat = not completion and bool(getattr(model.tokenizer, "chat_template", None))
+    chat = style == "chat" and bool(getattr(model.tokenizer, "chat_template", None))
     prompts = []
     for question, context, answer in zip(questions, contexts, answers, strict=True):
         text = PROMPT.format(question=question, answer=answer) + ("" if chat else CONTINUED)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Group
@@ -11,10 +12,11 @@ from rich.text import Text
 
 from hlens.cli.show import err, out
 from hlens.errors import HlensError
-from hlens.model import Settings
 from hlens.monitor import Monitored, Policy, Risk, at_probability, monitor, watch_only
-from hlens.prompts import INSTRUCTION
+from hlens.steps import answers
+from hlens.steps.answers import prompt_of, settings_of
 from hlens.study import Study
+from hlens.types import Question
 
 SHADES = ((0.75, "red"), (0.5, "yellow"), (0.0, "green"))
 ENDS = {"length": "cut at the token limit", "risk": "stopped there"}
@@ -38,20 +40,22 @@ def watch(
         raise HlensError("an empty question; say what to ask, in quotes")
     study = Study(folder)
     detector, sampling = study.detector(), study.recipe.sampling
-    asked = [f"{question} {sampling.instruction or INSTRUCTION}" for question in questions]
-    prompts = [study.model.encode(text) for text in asked]
+    # Asked as the study asked: a detector reads answers to prompts like its own.
+    domain, worked = study.recipe.domains[0], study[answers.worked]
+    asked = [Question(str(i), domain, text, ()) for i, text in enumerate(questions)]
+    prompts = [prompt_of(question, study.model, worked, sampling) for question in asked]
 
     def report(risk: Risk) -> None:
         if on_token is not None:
             on_token(risk.row, risk.text, risk.probability)
 
-    settings = Settings(sampling.max_new_tokens, 0.0)
+    settings = replace(settings_of(sampling), temperature=0.0)
     monitored = monitor(
         study.model, detector, prompts, settings=settings, on_token=report, policy=policy
     )
-    answers = [_answer(*pair) for pair in zip(questions, monitored, strict=True)]
+    watched = [_answer(*pair) for pair in zip(questions, monitored, strict=True)]
     return {
-        "answers": answers,
+        "answers": watched,
         "calibrated": detector.calibration is not None,
         "neurons": len(detector.selected),
         "tokens x neurons read": sum(one.touched for one in monitored),

@@ -20,6 +20,7 @@ from hlens.domains._rows import (
     read_rows,
     unique_texts,
 )
+from hlens.domains._worked import choose_worked
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -27,10 +28,12 @@ __all__ = [
     "BAD_ROW",
     "Row",
     "choice_meta",
+    "choose_worked",
     "draw_groups",
     "explain_bad_row",
     "group_name",
     "load",
+    "load_worked",
     "names",
     "read_rows",
     "select_split",
@@ -73,6 +76,20 @@ def load(name: str, n: int | None = None, *, seed: int = 0, split: str = "all") 
             f"domain {name!r} holds no question (split={split!r}); expected at least 1"
         )
     return questions if n is None else draw_groups(questions, n, seed=seed)
+
+
+def load_worked(name: str) -> list[Question]:
+    """The worked examples that a user's own file brings; those that ship need no loading.
+
+    Args:
+        name: What `load` takes. Readers of other files have none.
+    """
+    family, _, path = name.partition(":")
+    has_own = path and family in lookup.names("domains")
+    worked_from = (
+        getattr(lookup.member("domains", family), "worked_from", None) if has_own else None
+    )
+    return list(worked_from(Path(path).expanduser())) if worked_from else []
 
 
 def _reader(name: str) -> Callable[[str], Iterator[Question]]:

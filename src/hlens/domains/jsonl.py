@@ -13,6 +13,8 @@ Schema of a line (only ``question`` is required; ``text`` is taken for it too)::
     group     what must never be split over train and test; also read from meta
     meta      object of plain values: ``format`` (short_answer, completion, mcq, label, numeric,
               free_text), ``judge``, ``answer_index``, ``case_sensitive``, ...
+    worked    true: not asked, but shown with its answer (or ``meta.reply``) before the questions
+              of its domain and format (`hlens.sample`); its fact is that of no question
 
 The format defaults to mcq with choices and to short_answer without; the judge to choice, to alias,
 or to abstain for a question without answers. A bad line is reported with its number, kept in
@@ -47,10 +49,11 @@ class BadLine:
 
 @dataclass(frozen=True)
 class Read:
-    """What a file holds: its questions, and the lines that could not be read."""
+    """What a file holds: questions, worked examples, and the lines that could not be read."""
 
     questions: tuple[Question, ...]
     bad: tuple[BadLine, ...]
+    worked: tuple[Question, ...] = ()
 
 
 def read(path: str | Path) -> Read:
@@ -63,18 +66,26 @@ def read(path: str | Path) -> Read:
     if not path.is_file():
         raise HlensError(f"no file {str(path)!r}; expected a JSONL file with one question a line")
     seen: set[str] = set()
+    facts: dict[bool, set[str]] = {False: set(), True: set()}
 
-    def parse(line: str, number: int) -> Question:
-        question = _to_question(line, number, path.stem)
+    def parse(line: str, number: int) -> tuple[Question, bool]:
+        question, is_worked = _to_question(line, number, path.stem)
         if question.id in seen:
             raise HlensError(f"id {question.id!r} was used before; give every line its own")
+        # Shown before a question, the answer to the question itself would be given away.
+        if facts[not is_worked] & {question.group, question.text}:
+            raise HlensError(
+                "a question and a worked example are about one fact; give the example another"
+            )
         seen.add(question.id)
-        return question
+        facts[is_worked] |= {question.group, question.text}
+        return question, is_worked
 
-    questions, bad = read_lines(path, parse)
+    lines, bad = read_lines(path, parse)
     if bad:
-        log.warning("%s: %d lines read, %d bad", path.name, len(questions), len(bad))
-    return Read(tuple(questions), tuple(bad))
+        log.warning("%s: %d lines read, %d bad", path.name, len(lines), len(bad))
+    questions = tuple(question for question, is_worked in lines if not is_worked)
+    return Read(questions, tuple(bad), tuple(q for q, is_worked in lines if is_worked))
 
 
 def read_lines(path: Path, parse: Callable[[str, int], T]) -> tuple[list[T], list[BadLine]]:
@@ -97,8 +108,23 @@ def questions_from(path: Path, split: str = "all") -> Iterator[Question]:
     return select_split(read(path).questions, split)
 
 
-def _to_question(line: str, number: int, stem: str) -> Question:
+def worked_from(path: Path) -> tuple[Question, ...]:
+    """The worked examples of a file, for ``hlens.domains.load_worked("jsonl:PATH")``."""
+    return read(path).worked
+
+
+def parse_worked(text: str, domain: str) -> tuple[Question, ...]:
+    """The worked examples that ship for a domain, one a line; a bad line is an error."""
+    lines = enumerate(text.splitlines(), start=1)
+    return tuple(_to_question(line, number, domain)[0] for number, line in lines if line.strip())
+
+
+def _to_question(line: str, number: int, stem: str) -> tuple[Question, bool]:
+    """The question of a line, and whether it is a worked example."""
     row = parse_object(line)
+    is_worked = row.get("worked", False)
+    if not isinstance(is_worked, bool):
+        raise HlensError(f"worked is {is_worked!r:.60}; expected true or false")
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -130,7 +156,7 @@ def _to_question(line: str, number: int, stem: str) -> Question:
         raise HlensError(f"answer_index is {index!r:.60}; expected 0 to {n - 1}, of {n} choices")
     judge = "choice" if question.choices else "alias" if answers else "abstain"
     defaults = {"format": "mcq" if question.choices else "short_answer", "judge": judge}
-    return replace(question, meta={**defaults, **meta})
+    return replace(question, meta={**defaults, **meta}), is_worked
 
 
 def parse_object(line: str) -> dict[str, Any]:

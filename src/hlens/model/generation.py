@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from hlens.model.network import Network
-from hlens.model.prefix import common_length
+from hlens.model.prefix import can_share_prefixes, common_length
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class Settings:
         temperature: 0 decodes greedily.
         top_k: Keep the k likeliest tokens; 0 keeps all.
         top_p: Keep the smallest set of tokens with this mass.
+        until_newline: End a response at its first newline, as text to be continued ends; the
+            token that holds the newline is left out, as an end-of-turn token is.
     """
 
     max_new_tokens: int = 50
     temperature: float = 1.0
     top_k: int = 50
     top_p: float = 0.9
+    until_newline: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Generation:
         text: Decoded, special tokens left out (empty without a tokenizer).
         token_ids: The new tokens, the end-of-turn token left out.
         logprobs: Log-probability of each under the unwarped model, in nats.
-        finish_reason: ``"stop"`` or ``"length"``.
+        finish_reason: ``"stop"`` (the model ended it, or a newline) or ``"length"``.
     """
 
     text: str
@@ -59,6 +63,28 @@ def mix_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+class EndOfReply:
+    """Which tokens end a response; also a stopping criterion of ``generate``."""
+
+    def __init__(self, model: Network, until_newline: bool) -> None:
+        self._model, self._until_newline = model, until_newline
+        self._known = dict.fromkeys(model.stop_ids, True)
+
+    def __getitem__(self, token: int) -> bool:
+        """Whether a token ends the response that it is in."""
+        if token not in self._known:
+            # A newline is a character of its own in every vocabulary, so one token tells.
+            self._known[token] = self._until_newline and "\n" in self._model.decode([token])
+        return self._known[token]
+
+    def __call__(
+        self, input_ids: Int[Tensor, "row pos"], *_: Any, **__: Any
+    ) -> Bool[Tensor, " row"]:
+        """Whether each row ends with its last token."""
+        ends = [self[token] for token in input_ids[:, -1].tolist()]
+        return torch.tensor(ends, device=input_ids.device)
+
+
 class SeededSampler:
     """Logits processor that picks each row's token from that row's own random numbers.
 
@@ -70,7 +96,7 @@ class SeededSampler:
     def __init__(self, settings: Settings, seeds: Sequence[int], model: Network) -> None:
         self.settings = settings
         self.clock = model.clock
-        self.stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=model.device)
+        self.ends = EndOfReply(model, settings.until_newline)
         own = (torch.Generator().manual_seed(seed) for seed in seeds)
         n, double = settings.max_new_tokens, torch.float64
         self.uniforms = torch.stack([torch.rand(n, generator=g, dtype=double) for g in own])
@@ -82,7 +108,7 @@ class SeededSampler:
         token = self._pick(logprobs, step)
         self.logprobs.append(logprobs.gather(1, token).squeeze(1).cpu())
         self.clock.generated = step
-        self.clock.end(torch.isin(token[:, 0], self.stops.to(token.device)))
+        self.clock.end(self.ends(token))
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
     def _pick(self, logprobs: Tensor, step: int) -> Tensor:
@@ -115,10 +141,11 @@ def generate_batch(
     `seeds` are one for each sample of each prompt, as many for every prompt. With
     `share_beginning`, what all prompts begin with is read once; not for edits given row by row.
     """
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, StoppingCriteriaList
 
     n = len(seeds[0])
-    common = _shareable_beginning(model, prompts) if share_beginning else 0
+    longest = max(map(len, prompts)) + settings.max_new_tokens
+    common = _shareable_beginning(model, prompts, longest) if share_beginning else 0
     ids, mask = _left_pad(model, prompts, common)
     sampler = SeededSampler(settings, [seed for row in seeds for seed in row], model)
     config = GenerationConfig(
@@ -137,13 +164,15 @@ def generate_batch(
                 attention_mask=mask.repeat_interleave(n, 0),
                 generation_config=config,
                 logits_processor=[sampler],
+                stopping_criteria=StoppingCriteriaList([sampler.ends]),
                 **({} if past is None else {"past_key_values": past}),
             )
     finally:
         model.clock.stop()
     tokens = out[:, ids.shape[1] :].cpu()
     logprobs = torch.stack(sampler.logprobs, dim=1)
-    flat = [_finish(model, row, lp) for row, lp in zip(tokens.tolist(), logprobs, strict=True)]
+    rows = zip(tokens.tolist(), logprobs, strict=True)
+    flat = [_finish(model, row, lp, sampler.ends) for row, lp in rows]
     return [flat[i * n : (i + 1) * n] for i in range(len(prompts))]
 
 
@@ -161,12 +190,13 @@ def _left_pad(
     return ids.to(model.device), mask.to(model.device)
 
 
-def _shareable_beginning(model: Network, prompts: Sequence[Sequence[int]]) -> int:
+def _shareable_beginning(model: Network, prompts: Sequence[Sequence[int]], longest: int) -> int:
     """Number of tokens that all prompts begin with, leaving each at least one of its own."""
-    # Padding comes after them, where a window over the last columns would count it.
-    if len(prompts) < 2 or getattr(model.hf.config, "sliding_window", None):
+    if len(prompts) < 2:
         return 0
-    return min(common_length(prompts), min(map(len, prompts)) - 1)
+    common = min(common_length(prompts), min(map(len, prompts)) - 1)
+    # The padding comes after them, where a window or a state would count it.
+    return common if common and can_share_prefixes(model, longest) else 0
 
 
 def _prefill(model: Network, ids: Tensor, mask: Tensor, common: int, n: int) -> Any:
@@ -195,9 +225,9 @@ def _extend_cache(model: Network, ids: Tensor, mask: Tensor, past: Any) -> Any:
     ).past_key_values
 
 
-def _finish(model: Network, row: list[int], logprobs: Tensor) -> Generation:
-    """Cut a row at its end-of-turn token."""
-    end = next((i for i, token in enumerate(row) if token in model.stop_ids), None)
+def _finish(model: Network, row: list[int], logprobs: Tensor, ends: EndOfReply) -> Generation:
+    """Cut a row at the token that ends it."""
+    end = next((i for i, token in enumerate(row) if ends[token]), None)
     kept = row[:end]
     text = "" if model.tokenizer is None else model.decode(kept)
     reason = "length" if end is None else "stop"

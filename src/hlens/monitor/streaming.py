@@ -223,7 +223,7 @@ class _Loop:
         for answer, (token, logprob) in zip(self.answers, drawn, strict=True):
             if answer.reason:
                 continue
-            if token in self.model.stop_ids:
+            if self.sampler.ends[token]:
                 answer.reason = "stop"
             else:
                 answer.tokens.append(token)

@@ -67,6 +67,7 @@ class Recipe:
             "domains": (bool(self.domains), "at least one domain"),
             "questions": (self.questions >= 0, "0 (all) or more"),
             "sampling.n": (self.sampling.n >= 1, "at least 1"),
+            "sampling.shots": (self.sampling.shots >= 0, "0 (none) or more"),
             "evaluation.test": (0 < self.evaluation.test < 1, "between 0 and 1"),
             "evaluation.random_sets": (self.evaluation.random_sets >= 20, "at least 20"),
             "evaluation.folds": (self.evaluation.folds >= 2, "at least 2"),

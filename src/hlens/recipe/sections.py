@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hlens.prompts import INSTRUCTION
+from hlens.prompts import INSTRUCTION, Style
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,10 @@ class SamplingRecipe:
         temperature: 0 is greedy.
         top_k: Keep the k likeliest tokens.
         top_p: Keep the smallest set of tokens with this mass.
-        instruction: Put after each question.
+        instruction: Put after each question of a chat.
+        style: ``"chat"`` asks in the chat template; ``"completion"`` gives text to be continued
+            up to its first newline, as the paper asks base models.
+        shots: Worked examples before each question; 0 for none (the paper).
         rows: Sequences in a batch.
     """
 
@@ -26,6 +29,8 @@ class SamplingRecipe:
     top_k: int = 50
     top_p: float = 0.9
     instruction: str = INSTRUCTION
+    style: Style = "chat"
+    shots: int = 0
     rows: int = 96
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from hlens import judges, spans
+from hlens.domains import choose_worked
 from hlens.model import Model, Settings
 from hlens.prompts import encode_prompt
 from hlens.recipe import SamplingRecipe
 from hlens.sampling import sample
-from hlens.steps.sources import asked, completion, judge_of, model
+from hlens.steps.sources import asked, judge_of, model, worked_examples
 from hlens.steps.step import Storage, file_of, step
 from hlens.store.jsonl import (
     load_examples,
@@ -47,7 +48,20 @@ def questions(asked: list[Question]) -> list[Question]:
 
 
 @step(
-    needs=(questions, model, completion),
+    needs=(worked_examples,),
+    storage=Storage(
+        JSONL,
+        lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
+        lambda stem: load_questions(file_of(stem, JSONL)),
+    ),
+)
+def worked(worked_examples: list[Question]) -> list[Question]:
+    """The worked examples that are shown before the questions."""
+    return worked_examples
+
+
+@step(
+    needs=(questions, model, worked),
     options=("sampling", "seed"),
     storage=Storage(
         JSONL,
@@ -61,7 +75,7 @@ def questions(asked: list[Question]) -> list[Question]:
 def responses(
     questions: list[Question],
     model: Model,
-    completion: bool,
+    worked: list[Question],
     *,
     sampling: SamplingRecipe,
     seed: int,
@@ -75,7 +89,7 @@ def responses(
     derived from its question, so sampling again would give the same text (up to rounding; see
     `hlens.model.generation.SeededSampler`).
     """
-    known = _answered(questions, model, completion, sampling, earlier) if earlier else {}
+    known = _answered(questions, model, worked, sampling, earlier) if earlier else {}
     new = [q for q in questions if (q.domain, q.id) not in known]
     if new:
         for response in sample(
@@ -85,7 +99,9 @@ def responses(
             seed=seed,
             settings=settings_of(sampling),
             instruction=sampling.instruction,
-            completion=completion,
+            style=sampling.style,
+            shots=sampling.shots,
+            worked=worked,
             rows=sampling.rows,
             folder=parts,
             progress=progress,
@@ -96,13 +112,32 @@ def responses(
 
 def settings_of(sampling: SamplingRecipe) -> Settings:
     """How the recipe draws tokens."""
-    return Settings(sampling.max_new_tokens, sampling.temperature, sampling.top_k, sampling.top_p)
+    return Settings(
+        sampling.max_new_tokens,
+        sampling.temperature,
+        sampling.top_k,
+        sampling.top_p,
+        until_newline=sampling.style == "completion",
+    )
+
+
+def prompt_of(
+    question: Question, model: Model, worked: Sequence[Question], sampling: SamplingRecipe
+) -> list[int]:
+    """Token ids of a question, asked as the recipe asks."""
+    return encode_prompt(
+        model,
+        question,
+        instruction=sampling.instruction,
+        style=sampling.style,
+        worked=choose_worked(question, sampling.shots, own=worked),
+    )
 
 
 def _answered(
     questions: Sequence[Question],
     model: Model,
-    completion: bool,
+    worked: Sequence[Question],
     sampling: SamplingRecipe,
     earlier: Path,
 ) -> dict[tuple[str, str], list[Response]]:
@@ -115,9 +150,7 @@ def _answered(
             answers[response.question.domain, response.question.id].append(response)
 
     def is_whole(key: tuple[str, str], given: list[Response]) -> bool:
-        prompt = encode_prompt(
-            model, by_key[key], instruction=sampling.instruction, completion=completion
-        )
+        prompt = prompt_of(by_key[key], model, worked, sampling)
         return [response.sample for response in given] == list(range(sampling.n)) and all(
             response.token_ids[: response.n_prompt] == tuple(prompt) for response in given
         )

@@ -41,7 +41,7 @@ from hlens.steps.detection import Split, contributions, detector, probe, scores,
 from hlens.steps.domains import domains, transfer
 from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
-from hlens.steps.sources import ask_of, completion, model, rivals
+from hlens.steps.sources import ask_of, model, rivals
 from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
 from hlens.store import write_text
 from hlens.store.evidence import load_evidence, save_evidence
@@ -81,7 +81,7 @@ def other_asks(examples: list[Example], *, measure: MeasureRecipe) -> dict[str, 
 
 
 @step(
-    needs=(examples, responses, contributions, other_asks, model, completion),
+    needs=(examples, responses, contributions, other_asks, model),
     options=("sampling", "seed"),
     storage=Storage("", save_evidence, load_evidence, beside=(contributions,)),
     name="audit/evidence",
@@ -93,7 +93,6 @@ def evidence(
     contributions: Contributions,
     other_asks: Mapping[str, Ask],
     model: Model,
-    completion: bool,
     *,
     sampling: SamplingRecipe,
     seed: int,
@@ -107,7 +106,7 @@ def evidence(
         contributions,
         seed=seed,
         settings=settings_of(sampling),
-        completion=completion,
+        style=sampling.style,
         also=other_asks,
         progress=report,
     )

@@ -32,8 +32,9 @@ def base_runner(run: Runner, asked: list[Question]) -> Runner:
     Raises:
         HlensError: The recipe names no base model.
     """
-    recipe = replace(run.recipe, model=_base_name(run), base="")
-    given = Given(model=run.given.base_model, questions=asked, completion=True)
+    sampling = replace(run.recipe.sampling, style="completion")
+    recipe = replace(run.recipe, model=_base_name(run), base="", sampling=sampling)
+    given = Given(model=run.given.base_model, questions=asked)
     outer = run.progress
 
     def report(step: str, done: int, total: int) -> None:

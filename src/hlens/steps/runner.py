@@ -48,7 +48,6 @@ class Given:
         questions: What is asked; None loads the recipe's domains.
         opened: Whether the recipe was read from the folder: the study then keeps to the questions
             that it asked, also when a domain has changed since.
-        completion: Whether the model is asked as base models are (`hlens.sample`).
         instead: Replacement for a step, such as one that returns the caller's own answers.
     """
 
@@ -56,7 +55,6 @@ class Given:
     base_model: Model | None = None
     questions: list[Question] | None = None
     opened: bool = False
-    completion: bool = False
     instead: Mapping[Step[Any], Step[Any]] = field(default_factory=dict)
 
 

@@ -54,8 +54,28 @@ asked: Source[list[Question]] = Source(
     content=lambda run: [question_to_row(question) for question in run.value(asked)],
 )
 
-completion: Source[bool] = Source(
-    "completion", lambda run: run.given.completion, content=lambda run: run.given.completion
+
+def _load_worked(run: Runner) -> list[Question]:
+    """The worked examples that are shown: those that the study kept, or the recipe's domains'."""
+    shots = run.recipe.sampling.shots
+    if not shots:
+        return []
+    kept = run.folder / "worked.jsonl"
+    own = load_questions(kept) if run.given.opened and kept.exists() else []
+    own += [one for name in run.recipe.domains for one in domains.load_worked(name)]
+    shown = {
+        (one.domain, one.id): one
+        for question in run.value(asked)
+        for one in domains.choose_worked(question, shots, own=own)
+    }
+    return list(shown.values())
+
+
+worked_examples: Source[list[Question]] = Source(
+    "worked examples",
+    _load_worked,
+    (*ASKED_BY, "sampling.shots"),
+    content=lambda run: [question_to_row(question) for question in run.value(worked_examples)],
 )
 
 rivals: Source[list[Rival]] = Source(
