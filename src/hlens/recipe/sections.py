@@ -1,7 +1,8 @@
 """The sections of a recipe: each with its defaults, which are the paper's where it has any."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from hlens.prompts import INSTRUCTION
 
@@ -17,6 +18,7 @@ class SamplingRecipe:
         top_k: Keep the k likeliest tokens.
         top_p: Keep the smallest set of tokens with this mass.
         instruction: Put after each question.
+        template: Options of the chat template, such as ``{enable_thinking = false}``.
         rows: Sequences in a batch.
     """
 
@@ -26,6 +28,7 @@ class SamplingRecipe:
     top_k: int = 50
     top_p: float = 0.9
     instruction: str = INSTRUCTION
+    template: Mapping[str, Any] = field(default_factory=dict)
     rows: int = 96
 
 

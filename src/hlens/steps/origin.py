@@ -32,7 +32,9 @@ def base_runner(run: Runner, asked: list[Question]) -> Runner:
     Raises:
         HlensError: The recipe names no base model.
     """
-    recipe = replace(run.recipe, model=_base_name(run), base="")
+    # It completes text, and its chat template, where it has one, may not know the options.
+    sampling = replace(run.recipe.sampling, template={})
+    recipe = replace(run.recipe, model=_base_name(run), base="", sampling=sampling)
     given = Given(model=run.given.base_model, questions=asked, completion=True)
     outer = run.progress
 
