@@ -206,6 +206,7 @@ def _sample_batch(
                 finish_reason=generation.finish_reason,
                 seed=own_seed,
                 sample=number,
+                thought=generation.thought,
             )
             for generation, own_seed, number in zip(row, own_seeds, numbers, strict=True)
         ]

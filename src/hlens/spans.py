@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from hlens.errors import HlensError
+from hlens.thoughts import count_tokens
 from hlens.types import Example, Judgement, Verdict
 
 LABELS = {Verdict.CORRECT: False, Verdict.HALLUCINATED: True}
@@ -30,7 +31,8 @@ def locate(judgements: Iterable[Judgement], model: Any, *, span: str = "answer")
         judgements: Judged responses. Refused and unscored ones give no example.
         model: A model of `hlens.load`, or its tokenizer.
         span: ``"answer"`` takes the tokens of the judge's answer (of the whole response, where
-            the judge names none); ``"response"`` always takes the whole response.
+            the judge names none); ``"response"`` always takes the whole response. Neither takes
+            any of a thought.
     """
     examples, losses = locate_with_losses(judgements, model, span=span)
     rows = zip(losses["n"], losses["verdict"], losses["reason"], strict=True)
@@ -151,16 +153,20 @@ def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | st
     response, question = judgement.response, judgement.response.question
     if judgement.verdict not in LABELS:
         return judgement.verdict.value
+    n_thought = count_tokens(response, tokenizer)
     ids = response.token_ids[response.n_prompt :]
-    if not ids:
+    if len(ids) == n_thought:
         return "no tokens"
-    tokens: tuple[int, int] | None = (0, len(ids))
+    tokens: tuple[int, int] | None = (n_thought, len(ids))
     if span == "answer" and judgement.answer is not None:
         if tokenizer is None:
             raise HlensError(
                 "no tokenizer to locate an answer with; give one, or use span='response'"
             )
-        tokens = token_span(response.text, ids, answer=judgement.answer, tokenizer=tokenizer)
+        before = response.n_thought  # tokens that are not of the text
+        own, where = ids[before:], judgement.answer
+        tokens = token_span(response.text, own, answer=where, tokenizer=tokenizer)
+        tokens = tokens and (before + tokens[0], before + tokens[1])
     if tokens is None:
         return "span not found"
     return Example(
@@ -173,6 +179,7 @@ def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | st
         group=question.group,
         domain=question.domain,
         sample=response.sample,
+        n_thought=n_thought,
     )
 
 

@@ -72,7 +72,7 @@ def evidence_fields(
     others: Sequence[Sequence[Response]], states: Float[Tensor, "example sample d_model"]
 ) -> dict[str, Any]:
     """What `Evidence` keeps of the samples."""
-    logprobs = tuple(tuple(sum(response.logprobs) for response in row) for row in others)
+    logprobs = tuple(tuple(sum(r.logprobs[r.n_thought :]) for r in row) for row in others)
     return {
         "samples": tuple(tuple(map(_answer, row)) for row in others),
         "sample_logprobs": logprobs,

@@ -138,7 +138,8 @@ def generate_replies(
 
 def as_response(question: Question, reply: Generation) -> Response:
     """A reply as what a judge takes."""
-    return Response(question, reply.text, reply.token_ids, 0, finish_reason=reply.finish_reason)
+    about = {"finish_reason": reply.finish_reason, "thought": reply.thought}
+    return Response(question, reply.text, reply.token_ids, 0, **about)
 
 
 def make_outcome(

@@ -35,6 +35,13 @@ app = typer.Typer(
 Model = Annotated[
     str | None, typer.Option(help="Alias, hub id, folder or .gguf file, in place of the recipe's.")
 ]
+Template = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An option of the chat template, such as enable_thinking=false, in place of the "
+        "recipe's; several may be given."
+    ),
+]
 
 
 def main() -> None:
@@ -58,20 +65,28 @@ def main() -> None:
 @app.command()
 def demo(out: Out = None, as_json: Json = False) -> None:
     """A whole study on the embedded 135M model: about ten minutes on two cores."""
-    _run("demo", out or Path("runs/demo"), None, as_json)
+    _run("demo", out or Path("runs/demo"), None, None, as_json)
 
 
 @app.command()
-def run(recipe: StudyFolder, out: Out = None, model: Model = None, as_json: Json = False) -> None:
+def run(
+    recipe: StudyFolder,
+    out: Out = None,
+    model: Model = None,
+    template: Template = None,
+    as_json: Json = False,
+) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
-    _run(str(recipe), out, model, as_json)
+    _run(str(recipe), out, model, template, as_json)
 
 
-def _run(recipe: str, out: Path | None, model: str | None, as_json: bool) -> None:
+def _run(
+    recipe: str, out: Path | None, model: str | None, template: list[str] | None, as_json: bool
+) -> None:
     from hlens.cli import studies
 
     with show.progress() as progress:
-        study = studies.open_study(recipe, out, model, progress)
+        study = studies.open_study(recipe, out, model, progress, template or ())
         study.make_report_data()
         scores = study.scores()
         path = study.report()

@@ -1,9 +1,11 @@
 """Opens the study that a command line names: a folder, a recipe file or a shipped recipe."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from hlens.errors import HlensError
 from hlens.lookup import unknown
@@ -12,9 +14,15 @@ from hlens.study import Study
 
 
 def open_study(
-    source: str, out: Path | None, model: str | None, progress: Callable[[str, int, int], None]
+    source: str,
+    out: Path | None,
+    model: str | None,
+    progress: Callable[[str, int, int], None],
+    template: Sequence[str] = (),
 ) -> Study:
     """The study of a folder, a recipe file, or a recipe that ships with hlens.
+
+    `template` are options of the chat template, each ``KEY=VALUE``, added to the recipe's.
 
     Raises:
         HlensError: It is none of these.
@@ -23,6 +31,11 @@ def open_study(
     if path.is_dir():
         if out is not None:
             raise HlensError(f"--out goes with a recipe; {source} is a study already")
+        if template:
+            raise HlensError(
+                f"--template goes with a recipe; {source} is a study already: write the options "
+                "into its recipe.toml, as [sampling] template"
+            )
         return Study(path, None, progress=progress)
     if path.suffix == ".toml" or path.exists():
         recipe, name = Recipe.read(path), path.stem
@@ -31,7 +44,26 @@ def open_study(
     if model:
         recipe = replace(recipe, model=model)
         name = f"{name}-{Path(model).name}"
+    if template:
+        options = {**recipe.sampling.template, **dict(map(template_option, template))}
+        recipe = replace(recipe, sampling=replace(recipe.sampling, template=options))
     return Study(out or Path("runs") / name, recipe, progress=progress)
+
+
+def template_option(given: str) -> tuple[str, Any]:
+    """Name and value of ``KEY=VALUE``; the value is JSON where it is JSON, else text.
+
+    >>> template_option("enable_thinking=False"), template_option("effort=low")
+    (('enable_thinking', False), ('effort', 'low'))
+    """
+    key, is_pair, value = given.partition("=")
+    if not is_pair or not key.strip():
+        raise HlensError(f"--template {given!r}; expected KEY=VALUE, as in enable_thinking=false")
+    written = value.lower() if value in ("True", "False") else value  # as text, both would be true
+    try:
+        return key.strip(), json.loads(written)
+    except json.JSONDecodeError:
+        return key.strip(), value
 
 
 def shipped_recipes() -> list[str]:

@@ -72,8 +72,9 @@ def measure(
         model: The model that the examples' tokens are run through.
         examples: Labelled token sequences, from `hlens.locate`.
         metric: Formula, from `hlens.metrics` or a function of your own on an `MlpTrace`.
-        region: Tokens to take: ``answer``, ``response``, ``prompt``, ``other`` (all but the
-            answer), ``response_other``, ``last_prompt`` or ``first_answer``.
+        region: Tokens to take: ``answer``, ``response`` (without the thought of a model that thinks
+            aloud), ``thought``, ``prompt``, ``other`` (all but the answer), ``response_other``,
+            ``last_prompt`` or ``first_answer``.
         reduce: How several tokens become one number: ``mean``, ``max``, ``last`` or ``first``.
         position: ``read`` takes the neurons where a token is the input (arXiv 2512.01797),
             ``predicted`` one position earlier, where it is the output.

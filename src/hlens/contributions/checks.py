@@ -35,6 +35,8 @@ def check_not_empty(asks: Sequence[Ask], examples: Sequence[Example], *, drop_em
         empty = [e.question_id for e in examples if not len(ask.positions(e))]
         if len(empty) > (len(examples) - 1 if drop_empty else 0):
             mend = "choose another region" if drop_empty else "leave them out with drop_empty=True"
+            if ask.region == "thought" and len(empty) == len(examples):
+                mend = "these responses hold no thought: ask a model that thinks aloud"
             raise HlensError(
                 f"region {ask.label!r} is empty in {len(empty)} of {len(examples)} examples "
                 f"(first: {empty[0]!r}); {mend}"

@@ -14,15 +14,22 @@ POSITIONS = ("read", "predicted")
 REDUCTIONS = ("mean", "max", "last", "first")
 Span = tuple[int, int]
 
+
+def _behind_thought(example: Example) -> int:
+    """First token of the response behind its thought."""
+    return example.n_prompt + example.n_thought
+
+
 REGIONS: Mapping[str, Callable[[Example], list[Span]]] = {
     "answer": lambda example: [(example.start, example.stop)],
-    "response": lambda example: [(example.n_prompt, len(example.token_ids))],
+    "response": lambda example: [(_behind_thought(example), len(example.token_ids))],
+    "thought": lambda example: [(example.n_prompt, _behind_thought(example))],
     "prompt": lambda example: [(0, example.n_prompt)],
     # The paper's "other tokens": all but the answer, prompt and template included.
     "other": lambda example: [(0, example.start), (example.stop, len(example.token_ids))],
     "response_other": lambda example: [
-        (example.n_prompt, max(example.n_prompt, example.start)),
-        (max(example.n_prompt, example.stop), len(example.token_ids)),
+        (_behind_thought(example), max(_behind_thought(example), example.start)),
+        (max(_behind_thought(example), example.stop), len(example.token_ids)),
     ],
     "last_prompt": lambda example: [(max(0, example.n_prompt - 1), example.n_prompt)],
     "first_answer": lambda example: [(example.start, example.start + 1)],

@@ -177,6 +177,7 @@ def identity_of(job: Job) -> str:
     digest = hashlib.sha256(json.dumps(model).encode())
     for example in job.examples:
         span = (example.n_prompt, example.start, example.stop, example.hallucinated)
+        span += (example.n_thought,) * bool(example.n_thought)
         about = (example.question_id, example.group, example.domain, example.sample, *span)
         digest.update(json.dumps([*about, example.token_ids.tolist()]).encode())
     return digest.hexdigest()

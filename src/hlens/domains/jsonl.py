@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 from hlens.domains._groups import select_split
 from hlens.errors import HlensError
 from hlens.types import Question
+from hlens.undecoded import check_decoded
 
 log = logging.getLogger("hlens")
 T = TypeVar("T")
@@ -150,6 +151,8 @@ def _to_question(line: str, number: int, stem: str) -> tuple[Question, bool]:
         group=str(row.get("group") or meta.get("group") or ""),
         meta=meta,
     )
+    texts = (question.text, question.context, *question.answers, *question.choices)
+    check_decoded(texts, "texts of this question", share=0.0)
     # Checked here, since a wrong index would stop a run only after every question was asked.
     index, n = meta.get("answer_index"), len(question.choices)
     if index is not None and n and not (type(index) is int and 0 <= index < n):

@@ -25,6 +25,7 @@ from hlens.domains._groups import SPLITS
 from hlens.domains.jsonl import BadLine, parse_object, read_lines
 from hlens.errors import HlensError
 from hlens.types import Judgement, Question, Response, Verdict
+from hlens.undecoded import check_decoded
 
 INSTRUCTION = "Respond with the answer only, without any explanation."
 FIELDS = ("question", "response", "tokenized_response", "answer_tokens")
@@ -102,7 +103,9 @@ def judgements(prefix: str | Path, model: Any = None, split: str = "all") -> lis
     """
     seen: Counter[str] = Counter()
     judged: list[Judgement] = []
-    for row in read(prefix, split).rows:
+    rows = read(prefix, split).rows
+    check_decoded((row.response for row in rows), "responses")
+    for row in rows:
         span = answer_span(row)
         ids, n_prompt = _token_ids(row, model)
         response = Response(

@@ -13,7 +13,9 @@ from hlens.judges._answer_span import answer_span
 from hlens.judges._attempt import non_answer
 from hlens.judges._normal_words import word_keys
 from hlens.judges._refusal import abstention, refusal
+from hlens.thoughts import judge_behind_thought
 from hlens.types import Judgement, Question, Response
+from hlens.undecoded import check_decoded
 
 Judge = Callable[[Response], Judgement]
 
@@ -68,13 +70,20 @@ def judge_of(question: Question) -> Judge:
 def judge(responses: Iterable[Response], judge: Judge | None = None) -> list[Judgement]:
     """Judge responses, in their order.
 
+    A thought is no part of what is judged; a response that ends within it is unscored ("cut off").
+
     Args:
         responses: What the model said.
         judge: One judge for all; None uses the one that each question names.
+
+    Raises:
+        HlensError: Texts that were never decoded, or a question that names an unknown judge.
 
     >>> q = Question("1", "general", "Capital of France?", ("Paris",))
     >>> [judged] = globals()["judge"]([Response(q, "Paris.", (), 0)])
     >>> judged.verdict.value, judged.answer
     ('correct', (0, 5))
     """
-    return [(judge or judge_of(response.question))(response) for response in responses]
+    responses = list(responses)
+    check_decoded((response.text for response in responses), "responses")
+    return [judge_behind_thought(one, judge or judge_of(one.question)) for one in responses]

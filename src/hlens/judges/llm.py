@@ -16,13 +16,16 @@ import re
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hlens.errors import HlensError
 from hlens.judges._answer_span import answer_span
 from hlens.judges._endpoint import DiskCache, Endpoint, UnreachableError
 from hlens.judges._normal_words import read_file
+from hlens.thoughts import judge_behind_thought, without_thought
 from hlens.types import Judgement, Response, Verdict
+from hlens.undecoded import check_decoded
 
 __all__ = ["VERDICTS", "Cost", "Endpoint", "estimate", "judge_all", "judge_by"]
 
@@ -104,16 +107,19 @@ def judge_all(
         response is unscored and the reason says why.
 
     Raises:
-        HlensError: The announced cost was declined, or the endpoint refuses.
+        HlensError: The announced cost was declined, the endpoint refuses, or texts were never
+            decoded.
     """
     asked = list(responses)
+    check_decoded((response.text for response in asked), "responses")
     opened = _open_cache(cache)
     cost = estimate(asked, endpoint, cache=opened, prices=prices)
     log.info("LLM judge %s: %s", endpoint.model, cost)
     if announce is not None and announce(cost) is False:
         raise HlensError(f"the judge's cost was declined: {cost}")
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        judged = list(pool.map(lambda response: _judge(response, endpoint, opened), asked))
+        ask = partial(_judge, endpoint=endpoint, cache=opened)
+        judged = list(pool.map(lambda response: judge_behind_thought(response, ask), asked))
     failed = sum(judgement.reason.startswith("no verdict") for judgement in judged)
     if failed:
         log.warning("LLM judge: %d of %d responses got no verdict", failed, len(judged))
@@ -129,7 +135,8 @@ def estimate(
 ) -> Cost:
     """What judging these responses will cost; no request is sent."""
     opened = _open_cache(cache)
-    asked = {_key(m, endpoint): m for r in responses if r.text.strip() for m in [_messages(r)]}
+    read = [without_thought(response) for response in responses]
+    asked = {_key(m, endpoint): m for r in read if r.text.strip() for m in [_messages(r)]}
     new = [messages for key, messages in asked.items() if key not in opened]
     characters = sum(len(turn["content"]) for messages in new for turn in messages)
     tokens = round(characters * TOKENS_PER_CHARACTER), len(new) * TOKENS_PER_REPLY

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hlens.model.network import Network
 from hlens.model.prefix import can_share_prefixes, common_length
+from hlens.types import Thought
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,18 @@ class Generation:
     """One continuation; prints as its text.
 
     Attributes:
-        text: Decoded, special tokens left out (empty without a tokenizer).
+        text: Decoded behind the thought, special tokens left out (empty without a tokenizer).
         token_ids: The new tokens, the end-of-turn token left out.
         logprobs: Log-probability of each under the unwarped model, in nats.
         finish_reason: ``"stop"`` (the model ended it, or a newline) or ``"length"``.
+        thought: What it begins with, where the model thinks aloud.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: str
+    thought: Thought | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -171,8 +174,8 @@ def generate_batch(
         model.clock.stop()
     tokens = out[:, ids.shape[1] :].cpu()
     logprobs = torch.stack(sampler.logprobs, dim=1)
-    rows = zip(tokens.tolist(), logprobs, strict=True)
-    flat = [_finish(model, row, lp, sampler.ends) for row, lp in rows]
+    rows = enumerate(zip(tokens.tolist(), logprobs, strict=True))
+    flat = [_finish(model, prompts[i // n], row, lp, sampler.ends) for i, (row, lp) in rows]
     return [flat[i * n : (i + 1) * n] for i in range(len(prompts))]
 
 
@@ -225,10 +228,12 @@ def _extend_cache(model: Network, ids: Tensor, mask: Tensor, past: Any) -> Any:
     ).past_key_values
 
 
-def _finish(model: Network, row: list[int], logprobs: Tensor, ends: EndOfReply) -> Generation:
+def _finish(
+    model: Network, prompt: Sequence[int], row: list[int], logprobs: Tensor, ends: EndOfReply
+) -> Generation:
     """Cut a row at the token that ends it."""
     end = next((i for i, token in enumerate(row) if ends[token]), None)
     kept = row[:end]
-    text = "" if model.tokenizer is None else model.decode(kept)
+    text, thought = model.read_reply(prompt, kept)
     reason = "length" if end is None else "stop"
-    return Generation(text, tuple(kept), tuple(logprobs[: len(kept)].tolist()), reason)
+    return Generation(text, tuple(kept), tuple(logprobs[: len(kept)].tolist()), reason, thought)

@@ -7,6 +7,7 @@ bridge serves notebooks and caches, and an edit of the weights is seen by both.
 
 import copy
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
     name: str | None = None,
+    template_options: Mapping[str, Any] | None = None,
 ) -> Model:
     """Load a model and prove that its MLP neurons are what hlens takes them for.
 
@@ -37,10 +39,24 @@ def load(
         dtype: Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on a GPU.
         revision: Revision on the hub.
         name: Name in tables; default from the source.
+        template_options: What the chat template is given beside the turns, such as
+            ``{"enable_thinking": False}``, wherever hlens writes a chat prompt.
 
     Raises:
-        HlensError: The source cannot be opened, or its neurons cannot be verified.
+        HlensError: The source cannot be opened, its neurons cannot be verified, or its chat
+            template does not know one of the options.
     """
+    model = _open(source, device, dtype, revision, name)
+    return model.with_template(template_options) if template_options else model
+
+
+def _open(
+    source: Any,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+    revision: str | None,
+    name: str | None,
+) -> Model:
     if isinstance(source, str | Path):
         device = torch.device(device) if device else default_device()
         dtype = _dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)

@@ -1,7 +1,8 @@
 """The model that users hold: what `hlens.load` returns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from hlens.model.editing import Edit, Pairs, Receipt, editing, pair_up
@@ -53,6 +54,14 @@ class Model(Network):
             options = {"settings": settings, "share_beginning": share_beginning}
             out += [row[0] for row in generate_batch(self, batch, seeds, **options)]
         return out
+
+    def with_template(self, options: Mapping[str, Any]) -> "Model":
+        """The same model, whose chat template is given these options and no others.
+
+        Raises:
+            HlensError: There is no chat template, or it does not know one of them.
+        """
+        return replace(self, template_options=dict(options))
 
     def run_with_cache(self, tokens: Any, **options: Any) -> Any:
         """TransformerLens' own ``run_with_cache`` of the bridge."""

@@ -5,7 +5,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -17,7 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
-from hlens.types import Provenance
+from hlens.model.chat_template import check_options
+from hlens.thoughts import find_thought
+from hlens.types import Provenance, Thought
 
 PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
@@ -50,6 +52,8 @@ class Network:
         revision: Revision on the hub, or where else the weights are from.
         down_projections: For each layer the module whose input is the neurons' activations and
             whose output is that of the MLP, bias included.
+        template_options: What the chat template is given beside the turns, such as
+            ``{"enable_thinking": False}``.
         clock: Which token is being read during generation.
         prefix_trials: For each row length tried, whether rows may share keys and values (see
             `hlens.model.prefix.can_share_prefixes`).
@@ -62,8 +66,13 @@ class Network:
     down_projections: list[nn.Module]
     name: str
     revision: str = ""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     prefix_trials: dict[int, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.template_options:
+            check_options(self.tokenizer, self.template_options, self.name)
 
     def __repr__(self) -> str:
         shape = f"{self.n_layers} layers x {self.d_mlp} neurons"
@@ -169,13 +178,20 @@ class Network:
     def encode_chat(self, turns: Sequence[dict[str, str]]) -> list[int]:
         """Token ids of a conversation, open for the assistant's next turn."""
         encoded = self._need_tokenizer().apply_chat_template(
-            list(turns), add_generation_prompt=True, return_dict=True
+            list(turns), add_generation_prompt=True, return_dict=True, **self.template_options
         )
         return list(encoded["input_ids"])
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of tokens, special tokens left out."""
         return self._need_tokenizer().decode(list(token_ids), skip_special_tokens=True)
+
+    def read_reply(self, prompt: Sequence[int], reply: Sequence[int]) -> tuple[str, Thought | None]:
+        """Text of a reply behind its thought, and the thought; empty without a tokenizer."""
+        if self.tokenizer is None:
+            return "", None
+        thought = find_thought(self.tokenizer, prompt, reply)
+        return self.decode(reply[thought.n_tokens if thought else 0 :]), thought
 
     def _need_tokenizer(self) -> Any:
         if self.tokenizer is None:

@@ -22,6 +22,8 @@ class Risk:
         score: Log-odds from the answer up to here: the detector's own score, were it to end here.
         probability: Probability of hallucination from `score`: calibrated where the detector is,
             else logistic.
+        n_thought: How many tokens of the reply are thought, as far as it is written. Within the
+            thought `score` is of the thought; behind it, of the answer alone.
     """
 
     row: int
@@ -31,6 +33,12 @@ class Risk:
     token_score: float
     score: float
     probability: float
+    n_thought: int = 0
+
+    @property
+    def in_thought(self) -> bool:
+        """Whether the token belongs to a thought, which is no part of the answer."""
+        return self.index < self.n_thought
 
 
 Policy = Callable[[Risk], Action]
@@ -42,7 +50,7 @@ def watch_only(risk: Risk) -> Action:
 
 
 def at_probability(limit: float, action: Action = "flag", after: int = 1) -> Policy:
-    """Act once the probability reaches `limit`.
+    """Act once the probability of the answer, not of a thought, reaches `limit`.
 
     Args:
         limit: Between 0 and 1.
@@ -62,6 +70,7 @@ def at_probability(limit: float, action: Action = "flag", after: int = 1) -> Pol
         raise HlensError(f"after={after}; expected 1 token or more to wait for")
 
     def policy(risk: Risk) -> Action:
-        return action if risk.index + 1 >= after and risk.probability >= limit else "go"
+        n_answer = risk.index + 1 - risk.n_thought  # none within a thought, which is not calibrated
+        return action if n_answer >= after and risk.probability >= limit else "go"
 
     return policy

@@ -14,6 +14,7 @@ from hlens.metrics import Metric
 from hlens.model import Generation, Model, SeededSampler, Settings, mix_seed
 from hlens.monitor.policies import Policy, Risk, watch_only
 from hlens.monitor.watching import TokenScores, watching
+from hlens.thoughts import find_thought
 from hlens.types import Detector
 
 
@@ -57,7 +58,7 @@ class _Answer:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     risks: list[Risk] = field(default_factory=list)
-    total: float = 0.0
+    scores: list[float] = field(default_factory=list)
     flagged_at: int | None = None
     reason: str | None = None
 
@@ -77,7 +78,7 @@ def monitor(
     """Continue prompts, and score the risk of each token as soon as the model has read it.
 
     The tokens are those of `Model.generate_many` with the same settings and seed; the score of a
-    finished answer is that of measuring it afterwards over the whole response.
+    finished answer is that of measuring it afterwards over the whole response, without its thought.
 
     Args:
         model: The model that the detector was found on.
@@ -143,7 +144,7 @@ def risks(
     answer = _Answer(0)
     for index, score in enumerate(seen[0].score[0, n_prompt:].tolist()):
         answer.tokens.append(int(token_ids[n_prompt + index]))
-        _add_risk(model, detector, answer, score)
+        _add_risk(model, detector, answer, score, token_ids[:n_prompt])
     return tuple(answer.risks)
 
 
@@ -205,7 +206,8 @@ class _Loop:
         for answer, score in zip(self.answers, scores, strict=True):
             if answer.reason:
                 continue
-            risk = _add_risk(self.model, self.detector, answer, score)
+            prompt = self.prompts[answer.row - self.first]
+            risk = _add_risk(self.model, self.detector, answer, score, prompt)
             if on_token:
                 on_token(risk)
             action = policy(risk)
@@ -235,21 +237,28 @@ class _Loop:
         return not all(answer.reason for answer in self.answers)
 
     def finished(self, answer: _Answer) -> Monitored:
-        text = "" if self.model.tokenizer is None else self.model.decode(answer.tokens)
+        text, thought = self.model.read_reply(self.prompts[answer.row - self.first], answer.tokens)
         tokens, logprobs = tuple(answer.tokens), tuple(answer.logprobs)
-        generation = Generation(text, tokens, logprobs, answer.reason or "length")
+        generation = Generation(text, tokens, logprobs, answer.reason or "length", thought)
         n_neurons = int((self.detector.weights != 0).sum())
         return Monitored(generation, tuple(answer.risks), answer.flagged_at, n_neurons)
 
 
-def _add_risk(model: Model, detector: Detector, answer: _Answer, score: float) -> Risk:
+def _add_risk(
+    model: Model, detector: Detector, answer: _Answer, score: float, prompt: Sequence[int]
+) -> Risk:
     """The risk of an answer's next token, from its own score and those before it."""
     index = len(answer.risks)
-    answer.total += score
-    mean = torch.tensor(answer.total / (index + 1))
+    thought = find_thought(model.tokenizer, prompt, answer.tokens[: index + 1])
+    n_thought = thought.n_tokens if thought else 0
+    answer.scores.append(score)
+    own = answer.scores[n_thought:] or answer.scores
+    mean = torch.tensor(sum(own) / len(own))
     calibrate = detector.calibration or torch.sigmoid
     token = answer.tokens[index]
     text = "" if model.tokenizer is None else model.decode([token])
-    risk = Risk(answer.row, index, token, text, score, float(mean), float(calibrate(mean)))
+    risk = Risk(
+        answer.row, index, token, text, score, float(mean), float(calibrate(mean)), n_thought
+    )
     answer.risks.append(risk)
     return risk

@@ -1,7 +1,8 @@
 """The sections of a recipe: each with its defaults, which are the paper's where it has any."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from hlens.prompts import INSTRUCTION, Style
 
@@ -20,6 +21,7 @@ class SamplingRecipe:
         style: ``"chat"`` asks in the chat template; ``"completion"`` gives text to be continued
             up to its first newline, as the paper asks base models.
         shots: Worked examples before each question; 0 for none (the paper).
+        template: Options of the chat template, such as ``{enable_thinking = false}``.
         rows: Sequences in a batch.
     """
 
@@ -31,6 +33,7 @@ class SamplingRecipe:
     instruction: str = INSTRUCTION
     style: Style = "chat"
     shots: int = 0
+    template: Mapping[str, Any] = field(default_factory=dict)
     rows: int = 96
 
 

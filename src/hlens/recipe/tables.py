@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -32,6 +33,10 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         if value not in get_args(hint):
             raise HlensError(f"{where} = {value!r}; expected one of {', '.join(get_args(hint))}")
         return value
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, Mapping) or not _is_plain(value):
+            raise HlensError(f"{where} = {value!r}; expected a table of plain values")
+        return dict(value)
     if get_origin(hint) is tuple:
         kind = get_args(hint)[0]
         if not isinstance(value, list | tuple):
@@ -44,6 +49,28 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether TOML and JSON both hold this value."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int | float)  # a bool is an int
+
+
 def toml(value: Any) -> str:
-    """A plain value in TOML; its strings, numbers, booleans and lists are written as in JSON."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """A plain value in TOML; its strings, numbers and booleans are written as in JSON.
+
+    >>> toml({"enable_thinking": False, "a key": [1, "two"]})
+    '{enable_thinking = false, "a key" = [1, "two"]}'
+    """
+    if isinstance(value, Mapping):
+        named = [f"{_key(key)} = {toml(each)}" for key, each in value.items()]
+        return "{" + ", ".join(named) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key, ensure_ascii=False)

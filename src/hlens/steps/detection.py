@@ -151,11 +151,11 @@ def _measure(
 
 
 def digest_of(example: Example) -> str:
-    """Hash of one example: its tokens, span, label, question, group and sample."""
+    """Hash of one example: its tokens, span, thought, label, question, group and sample."""
     e = example
     return key_of([
         e.domain, e.question_id, e.group, e.sample, e.token_ids.tolist(), e.n_prompt, e.start,
-        e.stop, e.hallucinated,
+        e.stop, e.hallucinated, *([e.n_thought] if e.n_thought else []),
     ])  # fmt: skip
 
 

@@ -32,7 +32,8 @@ def base_runner(run: Runner, asked: list[Question]) -> Runner:
     Raises:
         HlensError: The recipe names no base model.
     """
-    sampling = replace(run.recipe.sampling, style="completion")
+    # It completes text, and its chat template, where it has one, may not know the options.
+    sampling = replace(run.recipe.sampling, style="completion", template={})
     recipe = replace(run.recipe, model=_base_name(run), base="", sampling=sampling)
     given = Given(model=run.given.base_model, questions=asked)
     outer = run.progress

@@ -17,7 +17,10 @@ ASKED_BY = ("domains", "questions", "seed")  # options that decide which questio
 
 
 def _load_model(run: Runner) -> Model:
-    return run.given.model or load(run.recipe.model, dtype=run.recipe.dtype or None)
+    options = run.recipe.sampling.template
+    if run.given.model is None:
+        return load(run.recipe.model, dtype=run.recipe.dtype or None, template_options=options)
+    return run.given.model.with_template(options) if options else run.given.model
 
 
 def _load_questions(run: Runner) -> list[Question]:
@@ -42,7 +45,9 @@ def _load_questions(run: Runner) -> list[Question]:
     return questions
 
 
-model: Source[Model] = Source("model", _load_model, ("model", "dtype"), is_model=True)
+model: Source[Model] = Source(
+    "model", _load_model, ("model", "dtype", "sampling.template"), is_model=True
+)
 
 # Which model, for a step that does not run it and whose content does not tell.
 model_options: Source[None] = Source("model options", lambda run: None, ("model", "dtype"))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 
 from hlens.errors import HlensError
 from hlens.store.atomic import write_text
-from hlens.types import Example, Judgement, Question, Response, Verdict
+from hlens.types import Example, Judgement, Question, Response, Thought, Verdict
+from hlens.undecoded import check_decoded
 
 Row = dict[str, Any]
 _QUESTION = {"text": "question"}  # fields that have another name in a row
@@ -70,6 +71,7 @@ def response_to_row(response: Response) -> Row:
     """A response as plain JSON values; its question by id."""
     row: Row = {"question_id": response.question.id, "domain": response.question.domain}
     row |= {name: getattr(response, name) for name in _RESPONSE}
+    row |= {"thought": asdict(response.thought)} if response.thought else {}
     return row | {"logprobs": [round(value, 6) for value in response.logprobs]}
 
 
@@ -79,7 +81,8 @@ def response_from_row(
     """The response of a row, its question looked up by (domain, id)."""
     values: Row = {name: row[name] for name in _RESPONSE}
     values |= {name: tuple(row[name]) for name in ("token_ids", "logprobs")}
-    return Response(questions[row["domain"], row["question_id"]], **values)
+    thought = Thought(**row["thought"]) if row.get("thought") else None
+    return Response(questions[row["domain"], row["question_id"]], thought=thought, **values)
 
 
 def questions_by_id(questions: Iterable[Question]) -> dict[tuple[str, str], Question]:
@@ -95,7 +98,9 @@ def save_responses(responses: Iterable[Response], path: str | Path) -> None:
 def load_responses(path: str | Path, questions: Sequence[Question]) -> list[Response]:
     """Read what `save_responses` wrote."""
     known = questions_by_id(questions)
-    return [response_from_row(row, known) for row in load_rows(path)]
+    responses = [response_from_row(row, known) for row in load_rows(path)]
+    check_decoded((response.text for response in responses), f"responses of {path}")
+    return responses
 
 
 def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
@@ -133,6 +138,7 @@ def save_examples(examples: Iterable[Example], path: str | Path) -> None:
     """Write examples as JSONL."""
     rows = (
         {name: getattr(example, name) for name in _EXAMPLE}
+        | ({"n_thought": example.n_thought} if example.n_thought else {})
         | {"token_ids": example.token_ids.tolist()}
         for example in examples
     )

@@ -16,6 +16,7 @@ from hlens.types.examples import Example as Example
 from hlens.types.examples import Judgement as Judgement
 from hlens.types.examples import Question as Question
 from hlens.types.examples import Response as Response
+from hlens.types.examples import Thought as Thought
 from hlens.types.examples import Verdict as Verdict
 from hlens.types.labels import PatchKind as PatchKind
 from hlens.types.labels import SetKind as SetKind

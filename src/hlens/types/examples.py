@@ -54,18 +54,35 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Thought:
+    """What a model writes for itself before it answers; no part of the answer.
+
+    Attributes:
+        text: The thought, without its tags.
+        n_tokens: How many of a response's tokens it takes: tags, and the space behind, included.
+        finished: Whether a closing tag ended it; an unfinished thought has no answer behind it.
+    """
+
+    text: str
+    n_tokens: int
+    finished: bool = True
+
+
+@dataclass(frozen=True)
 class Response:
     """One sampled continuation.
 
     Attributes:
         question: What was asked.
-        text: The decoded response, special tokens left out.
-        token_ids: Prompt and response, without padding; an end-of-turn token is left out.
+        text: The decoded response behind its thought, special tokens left out.
+        token_ids: Prompt and response, thought included, as they were generated: without padding
+            and without the end-of-turn token.
         n_prompt: How many of `token_ids` are prompt.
         logprobs: Log-probability (nats) of each response token under the model (temperature 1).
         finish_reason: ``"stop"`` (the model ended) or ``"length"`` (cut at the token limit).
         seed: Seed of this very sample.
         sample: Index among the samples of its question.
+        thought: What the response begins with, where the model thinks aloud (`hlens.thoughts`).
     """
 
     question: Question
@@ -76,6 +93,12 @@ class Response:
     finish_reason: str = "stop"
     seed: int = 0
     sample: int = 0
+    thought: Thought | None = None
+
+    @property
+    def n_thought(self) -> int:
+        """How many tokens after the prompt are its thought."""
+        return self.thought.n_tokens if self.thought else 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +120,7 @@ class Example:
     """A labelled token sequence: ``token_ids[start:stop]`` is the answer span.
 
     Attributes:
-        token_ids: Prompt and response.
+        token_ids: Prompt and response, as they were generated.
         n_prompt: How many of them are prompt.
         start: First token of the answer.
         stop: One past its last token.
@@ -106,6 +129,7 @@ class Example:
         group: Group of its question (never split over train and test).
         domain: Domain of its question.
         sample: Index among the samples of its question.
+        n_thought: How many tokens after the prompt are a thought.
     """
 
     token_ids: Int[Tensor, " pos"]
@@ -117,6 +141,7 @@ class Example:
     group: str
     domain: str
     sample: int = 0
+    n_thought: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.token_ids)
@@ -124,4 +149,9 @@ class Example:
             raise HlensError(
                 f"example {self.question_id!r}: span [{self.start}, {self.stop}) with prompt "
                 f"length {self.n_prompt} does not fit {n} tokens; a span needs at least one token"
+            )
+        if not 0 <= self.n_thought <= n - self.n_prompt:
+            raise HlensError(
+                f"example {self.question_id!r}: a thought of {self.n_thought} tokens does not fit "
+                f"a response of {n - self.n_prompt}; give the tokens after the prompt that are it"
             )
