@@ -22,6 +22,7 @@ from hlens.audit.leaderboard import leaderboard as leaderboard
 from hlens.audit.leaderboard import score_all as score_all
 from hlens.audit.markdown import markdown as markdown
 from hlens.audit.refits import refits as refits
+from hlens.audit.refits import under_second_judge as under_second_judge
 from hlens.audit.rules import decide as decide
 from hlens.audit.views import match_alike as match_alike
 from hlens.errors import HlensError

@@ -60,6 +60,7 @@ class ExcessSlope:
     over_random: Estimate  #: sets of the same layers; its interval is corrected for behaviours
     beyond: bool  #: whether no random set is as steep
     damage: bool  #: whether it is a capability that an edit must not break
+    grader: str = ""  #: who graded the replies; empty for a capability
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Findings:
     transfers: tuple[TransferPair, ...] = ()
     slopes: tuple[ExcessSlope, ...] = ()
     cheap_rivals: tuple[RivalGap, ...] = ()  #: AUROC less that of rivals that cost no more
+    judge: str = ""  #: who gave the labels
+    second_judge: str = ""  #: the judge beside it that the study names
+    second_labels: Estimate | None = None  #: AUROC by the second judge's labels
+    second_refit: Estimate | None = None  #: the same of a detector fitted to these labels
 
 
 def collect_findings(
@@ -99,12 +104,15 @@ def collect_findings(
     n_neurons: int,
     transfer: pd.DataFrame | None = None,
     slopes: pd.DataFrame | None = None,
+    judge: str = "",
+    second_judge: str = "",
 ) -> Findings:
     """The numbers that decide, out of the tables of a study and its audit.
 
     Each table is that of the function of its name in `hlens.evaluation`, `hlens.audit` or
     `hlens.effects`; `scores` are from `controls`, `added` from `added_value`, `halves` from
-    `set_agreement`. A study of one domain has no `transfer`, one without an edit no `slopes`.
+    `set_agreement`. A study of one domain has no `transfer`, one without an edit no `slopes`, one
+    that names no judge beside `judge` no `second_judge`.
     """
     control, refit = _rows_by("control", scores), _rows_by("control", refits)
     board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
@@ -132,6 +140,10 @@ def collect_findings(
         transfers=tuple(_transfer_pairs(transfer)) if transfer is not None else (),
         slopes=tuple(_excess_slopes(slopes)) if slopes is not None else (),
         cheap_rivals=tuple(_cheap_rivals(board)),
+        judge=judge,
+        second_judge=second_judge,
+        second_labels=_estimate(refit.get(Refit.SECOND_LABELS, {})),
+        second_refit=_estimate(refit.get(Refit.SECOND_JUDGE, {})),
     )
 
 
@@ -140,6 +152,8 @@ def _rows_by(column: str, table: pd.DataFrame) -> dict[str, Row]:
 
 
 def _estimate(row: Row, value: str = "auroc", ends: str = "") -> Estimate | None:
+    if value not in row:
+        return None
     estimate = Estimate.from_row(row, value, ends=ends)
     return estimate if estimate.known else None
 
@@ -186,7 +200,7 @@ def _excess_slopes(slopes: pd.DataFrame) -> Iterator[ExcessSlope]:
     for row in slopes.loc[slopes["kind"] == SetKind.TARGET].to_dict("records"):
         name, over = row["behaviour"], _estimate(row, "over_random", "over_")
         if over is not None and name != "kl":
-            yield ExcessSlope(name, over, bool(row["beyond_random"]), name in DAMAGE)
+            yield ExcessSlope(name, over, bool(row["beyond_random"]), name in DAMAGE, row["grader"])
 
 
 def _cheap_rivals(board: Mapping[str, Row]) -> Iterator[RivalGap]:

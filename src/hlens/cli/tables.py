@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hlens import judges
-from hlens.steps import Step, answers, detection, domains, origin
+from hlens.steps import Step, answers, detection, domains, origin, second_judge
 from hlens.study import Study
 
 Tables = dict[str, pd.DataFrame]
@@ -37,11 +37,17 @@ def _formats(study: Study) -> Tables:
     return shown
 
 
+def _judges_agree(study: Study) -> Tables:
+    agreed = study[second_judge.agreed]
+    return {"agreement": agreed.agreement, "confusion": agreed.confusion}
+
+
 BESIDE: dict[Step[Any], Beside] = {
     detection.scores: Beside(
         lambda study: {"losses": study[answers.losses]},
         compared=(detection.alone, detection.path, detection.stability, detection.sparsity),
     ),
+    second_judge.second_judge: Beside(_judges_agree),
     domains.transfer: Beside(_formats, lambda study: [domains.format_transfer]),
     domains.overlap: Beside(
         lambda study: {

@@ -52,7 +52,10 @@ def outcomes(
     return run_interventions(
         model,
         detector.neurons,
-        [behaviours.load(name, options.items or None, seed) for name in options.behaviours],
+        [
+            behaviours.load(name, options.items or None, seed, second=options.second_grader)
+            for name in options.behaviours
+        ],
         alphas=options.alphas,
         controls=controls,
         capability=CapabilityTest(model, n_choice=options.items or ITEMS)
