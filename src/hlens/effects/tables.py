@@ -127,7 +127,8 @@ def dose_table(
     Returns:
         Columns ``outcome, grader, neurons, name, kind, alpha, value, low, high, n, unit``:
         `neurons` names the sets and how many they are, `name` leaves the number out. Of several
-        random sets the mean is shown, with the lowest and highest set as its band, and n is of one of them.
+        random sets the mean is shown, with the lowest and highest set as its band, and n is of one
+        of them.
     """
     drawn: list[dict[str, Any]] = []
     for outcome in outcomes or dict.fromkeys(table.behaviour):
