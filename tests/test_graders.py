@@ -184,7 +184,7 @@ def test_a_capability_lost_to_any_grader_is_lost() -> None:
 
 @pytest.mark.parametrize(
     ("degrees", "ends"),
-    [(both, "every grader says so"), (only_rules, "by rules, but not by likelihood")],
+    [(both, "every grader says so"), (only_rules, "; by likelihood no effect is seen")],
 )
 def test_the_figure_gives_each_grader_a_panel(
     degrees: Callable[[str, float, int], float], ends: str

@@ -45,7 +45,8 @@ def choose_intervention(
         return
     recipe = study.recipe
     recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
-    for name in names or ():  # before the recipe is written
+    # Before the recipe is written.
+    for name in names or (recipe.intervene.behaviours if second_grader else ()):
         behaviours.load(name, second=recipe.intervene.second_grader).check(study.model)
     study.revise(recipe)
 

@@ -149,11 +149,12 @@ def _slope_title(slopes: Any, outcome: str) -> str:
     title = _slope_words(first, outcome)
     if others.empty:
         return title
-    seen = _is_seen(first)
-    parted = [row["grader"] for _, row in others.iterrows() if _is_seen(row) != seen]
+    words = {0: "no effect is seen", 1: "a rise is seen", -1: "a fall is seen"}
+    parted = [row for _, row in others.iterrows() if _is_seen(row) != _is_seen(first)]
     if not parted:
         return f"{title}; every grader says so"
-    return f"{title} by {first.grader}, but {'not ' if seen else ''}by {' and '.join(parted)}"
+    said = (f"by {row['grader']} {words[_is_seen(row)]}" for row in parted)
+    return f"By {first.grader}: {title}; {', '.join(said)}"
 
 
 def _is_seen(row: Any) -> int:
