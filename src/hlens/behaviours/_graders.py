@@ -136,5 +136,6 @@ def parse_degree(reply: str) -> float | None:
     except ValueError:
         return None
     degree = parsed.get("degree") if isinstance(parsed, dict) else None
-    known = not isinstance(degree, bool) and isinstance(degree, int | float) and degree in DEGREES
-    return float(degree) if known else None
+    if isinstance(degree, bool) or not isinstance(degree, int | float) or degree not in DEGREES:
+        return None
+    return float(degree)

@@ -39,8 +39,8 @@ def slopes(
     """
     rows: list[Row] = []
     applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
-    for key, own in applying.groupby(["behaviour", "grader"], sort=False):
-        rows += _slope_rows(*key, own, n_boot=n_boot, seed=seed, level=level)
+    for (behaviour, grader), own in applying.groupby(["behaviour", "grader"], sort=False):
+        rows += _slope_rows(behaviour, grader, own, n_boot=n_boot, seed=seed, level=level)
     return pd.DataFrame(rows)
 
 

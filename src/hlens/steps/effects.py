@@ -31,8 +31,9 @@ def _with_graders(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Outcomes of a study made before there were second graders: the rules graded all of them."""
     if "grader" in outcomes:
         return outcomes
-    is_capability = outcomes["behaviour"].isin(CAPABILITY_MEASURES)
-    return outcomes.assign(grader=is_capability.map({True: "", False: behaviours.RULES}))
+    names = outcomes["behaviour"]
+    graders = ["" if name in CAPABILITY_MEASURES else behaviours.RULES for name in names]
+    return outcomes.assign(grader=graders)
 
 
 @step(

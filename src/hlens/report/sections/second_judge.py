@@ -19,7 +19,7 @@ def section(tables: Tables) -> Section | None:
     if not named.second:
         return None
     agreed, scores = tables[second_judge.agreed], tables[second_judge.second_judge]
-    shown = scores[["control", "auroc", "low", "high", "n", "neurons", "shared", "note"]]
+    shown = scores.drop(columns=["difference", "difference_low", "difference_high", "p"])
     return Section(
         HEADING,
         f"The labels are those of {named.first}. Beside it {named.second} judged the same replies: "
