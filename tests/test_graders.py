@@ -66,7 +66,8 @@ def test_the_likelihood_grade_by_hand(model: Model) -> None:
 def test_every_question_has_two_replies_to_compare(name: str) -> None:
     contrast = getattr(lookup.member("behaviours", name), "contrast", None)
     if contrast is None:
-        assert name == "sycophancy"  # whose replies are the same for every question
+        # Whose replies are the same for every question.
+        assert name == "sycophancy", f"behaviours/{name}.py: write contrast(question, questions)"
         return
     questions = behaviours.load_bank(name)
     for question in questions:
