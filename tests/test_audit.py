@@ -232,6 +232,9 @@ def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
     assert table.loc["measured again", "shared"] == 1
     assert table.loc["measured again", "p"] == pytest.approx(1.0, abs=0.9)
     assert table.loc["second judge", "note"] == "0 labels differ, 4 are left open"
+    left = test.select(range(4, len(test)))  # all others have one label by both judges
+    found = table.loc["as found, by the second judge's labels", "auroc"]
+    assert found == pytest.approx(auroc(detector(left).numpy(), left.labels.numpy()))
     assert table.loc["20 % of labels flipped", "auroc"] <= table.loc["as found", "auroc"]
 
 

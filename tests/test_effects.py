@@ -296,12 +296,13 @@ def test_flips_count_both_ways(outcomes: pd.DataFrame) -> None:
     assert mine.loc[0.0, "to_miss"] > mine.loc[0.0, "to_hit"]
     small = pd.DataFrame(
         [
-            ("b", "s", "target", alpha, str(q), "g", value, "share", True)
+            ("b", "rules", "s", "target", alpha, str(q), "g", value, "share", True)
             for alpha, values in ((1.0, [1, 1, 0, 0, None]), (2.0, [0, 1, 1, 1, 1]))
             for q, value in enumerate(values)
         ],
         columns=[
-            "behaviour", "set", "kind", "alpha", "question_id", "group", "value", "unit", "applies",
+            "behaviour", "grader", "set", "kind", "alpha", "question_id", "group", "value", "unit",
+            "applies",
         ],
     )  # fmt: skip
     row = effects.flips(small).iloc[0]
@@ -326,12 +327,12 @@ def test_behaviour_against_capability_and_the_figures_table(outcomes: pd.DataFra
 
 def test_slopes_by_hand() -> None:
     rows = [
-        ("b", name, kind, alpha, f"q{q}", f"g{q}", float(q < hits), "share", True)
+        ("b", "rules", name, kind, alpha, f"q{q}", f"g{q}", float(q < hits), "share", True)
         for name, kind, counts in (("t", "target", (0, 5, 10)), ("random 0", "random", (5, 5, 5)))
         for alpha, hits in zip((0.0, 1.0, 2.0), counts, strict=True)
         for q in range(10)
     ]
-    columns = ["behaviour", "set", "kind", "alpha", "question_id", "group"]
+    columns = ["behaviour", "grader", "set", "kind", "alpha", "question_id", "group"]
     table = effects.slopes(pd.DataFrame(rows, columns=[*columns, "value", "unit", "applies"]))
     assert table.slope.tolist() == pytest.approx([0.5, 0.0])
     assert table.over_random.iloc[0] == pytest.approx(0.5)
@@ -348,6 +349,7 @@ def test_the_slopes_interval_is_that_of_a_mean_over_groups() -> None:
         return pd.DataFrame(
             {
                 "behaviour": "b",
+                "grader": "rules",
                 "set": "t",
                 "kind": "target",
                 "alpha": np.tile([0.0, 1.0, 2.0], 80),
@@ -643,7 +645,8 @@ def test_an_edit_of_what_is_generated_has_a_cost_too(model: Model) -> None:
 
 
 def slope_row(**change: object) -> pd.DataFrame:
-    row = {"behaviour": "b", "unit": "share", "set": "H-neurons", "kind": "target", "slope": 0.09}
+    row = {"behaviour": "b", "grader": "rules", "unit": "share", "set": "H-neurons"}
+    row |= {"kind": "target", "slope": 0.09}
     row |= {"low": 0.05, "high": 0.13, "over_random": 0.06, "over_low": 0.02, "over_high": 0.1}
     return pd.DataFrame([row | {"rank": 0, "n_random": 8} | change])
 

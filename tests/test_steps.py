@@ -364,7 +364,9 @@ def test_a_folder_from_before_is_read(old: Path) -> None:
     assert len(study.origin())
     assert study.has_audit()
     study.report(old / "new.html")
-    assert all(path.read_bytes() == content for path, content in files.items())
+    changed = {path.name for path, content in files.items() if path.read_bytes() != content}
+    # The card is written anew: it states the rules of today, and by whom the labels are.
+    assert changed <= {"card.json", "card.md"}
 
 
 def test_what_old_stamps_do_not_vouch_for_is_said_and_not_read(

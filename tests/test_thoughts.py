@@ -25,8 +25,8 @@ from hlens.types import Detector, Question, Response, Thought, Verdict
 from tiny_study import question_file, tiny_recipe
 from tiny_tokenizer import byte_tokenizer
 
-# As Qwen3: the model opens its thought; without thinking, an empty one is in the prompt; thoughts are
-# stripped from the history.
+# As Qwen3: the model opens its thought; without thinking, an empty one is in the prompt; thoughts
+# are stripped from the history.
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'].split('</think>')[-1] + '<end>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}"
@@ -73,7 +73,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Any:
             token = torch.tensor([[*ids, *[end] * (step + 1)][step] for ids in replies])[:, None]
             self.logprobs.append(torch.log_softmax(scores.float(), -1).gather(1, token)[:, 0])
             self.clock.generated = step
-            self.clock.end(torch.isin(token[:, 0], self.stops))
+            self.clock.end(self.ends(token))
             return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
         monkeypatch.setattr(SeededSampler, "__call__", call)

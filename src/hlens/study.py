@@ -21,6 +21,7 @@ from hlens.steps import origin as origin_steps
 from hlens.steps.adoption import adopt
 from hlens.steps.audit import Audit
 from hlens.steps.neuron_pages import pages, token_risks
+from hlens.steps.second_judge import second_judge
 from hlens.store import write_text
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ class Study:
         """Make the scores, and what the report reads from the model."""
         for step in (detection.scores, pages, token_risks):
             self.runner.ensure(step)
+        if self.recipe.labels.second:  # which may ask an endpoint
+            self.runner.ensure(second_judge)
 
     def __getitem__(self, step: Step[T]) -> T:
         """The artefact of any step, read if it is current and made otherwise."""

@@ -18,6 +18,7 @@ def markdown(card: AuditCard) -> str:
     ]
     for claim in card.claims:
         lines += ["", f"## {claim.name}: {claim.verdict}", "", _plain(claim.says), ""]
+        lines += [_plain(f"Under {claim.under}."), ""] if claim.under else []
         lines += ["| check | rule | number | control | holds |", "|---|---|---|---|---|"]
         lines += map(_check_row, claim.checks)
     return "\n".join(lines) + "\n"

@@ -67,8 +67,29 @@ def refits(
     table += [rows.without_neurons(), rows.random_directions(draws)]
     table += [rows.other_measure(name, data) for name, data in (others or {}).items()]
     if second is not None:
-        table.append(rows.second_judge(second))
+        table += rows.second_judge(second)
     table += rows.flipped_labels(flip_draws)
+    return pd.DataFrame(table).reindex(columns=COLUMNS)
+
+
+def under_second_judge(
+    train: Contributions,
+    test: Contributions,
+    *,
+    probe: SparseProbe,
+    detector: Detector,
+    second: tuple[Tensor, Tensor],
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The rows of `refits` that say what becomes of the finding under a second judge's labels.
+
+    Returns:
+        Columns as of `refits`; rows as found, the same detector scored by the second judge's
+        labels, and a detector fitted to these labels and scored by them.
+    """
+    rows = _Refits(train, test, probe, detector, n_boot, seed)
+    table = [rows.row(Refit.AS_FOUND, detector), *rows.second_judge(second)]
     return pd.DataFrame(table).reindex(columns=COLUMNS)
 
 
@@ -160,8 +181,12 @@ class _Refits:
         note = f"as many as neurons; mean and central 95 % of {draws} draws"
         return {"control": Refit.RANDOM_DIRECTIONS, **spread.to_row(), "neurons": 0, "note": note}
 
-    def second_judge(self, second: tuple[Tensor, Tensor]) -> Row:
-        """Fitted to and tested on the labels of another judge; what it leaves open is left out."""
+    def second_judge(self, second: tuple[Tensor, Tensor]) -> Iterator[Row]:
+        """As found and fitted anew, tested on another judge's labels; what it leaves open is left.
+
+        The first row says whether the detector found under one judge reads what the other calls
+        hallucinated, the second whether the finding can be made under the other judge alone.
+        """
         parts, changed, left = [], 0, 0
         for part, given in zip((self.train, self.test), second, strict=True):
             labelled = part.select(given >= 0)
@@ -170,11 +195,15 @@ class _Refits:
             left += int((given < 0).sum())
             parts.append(replace(labelled, labels=labels))
         note = f"{changed} labels differ, {left} are left open"
-        try:
-            other = fit_detector(parts[0], self.fixed)
-            return self.row(Refit.SECOND_JUDGE, other, parts[1], paired=False, note=note)
-        except HlensError as error:  # the other judge may leave one label only
-            return {"control": Refit.SECOND_JUDGE, "n": len(parts[1]), "note": f"{note}; {error}"}
+        fits = {
+            Refit.SECOND_LABELS: lambda: self.as_found,
+            Refit.SECOND_JUDGE: lambda: fit_detector(parts[0], self.fixed),
+        }
+        for name, fit in fits.items():
+            try:
+                yield self.row(name, fit(), parts[1], paired=False, note=note)
+            except HlensError as error:  # the other judge may leave one label only
+                yield {"control": name, "n": len(parts[1]), "note": f"{note}; {error}"}
 
     def flipped_labels(self, draws: int) -> Iterator[Row]:
         """A share of the training labels made wrong at random; the test labels stay."""

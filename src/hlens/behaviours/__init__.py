@@ -3,14 +3,17 @@
 Each suite ships a small bank of its own (``banks/<name>.jsonl``, written for hlens).
 ``"NAME:PATH"`` reads a published set instead, in its authors' layout (``PUBLISHED`` of the suite's
 file) or in the schema of the banks (see `hlens.domains.jsonl`). Parsers are rules; a reply that
-they cannot read is counted as a parse failure, never guessed.
+they cannot read is counted as a parse failure, never guessed. A second grader, different in kind,
+may say of the same replies how far they show the behaviour (``load(..., second="likelihood")``).
 """
 
 from pathlib import Path
 
 from hlens import lookup
 from hlens.behaviours import _published
-from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Outcome, Suite, single_turn
+from hlens.behaviours._graders import LIKELIHOOD
+from hlens.behaviours._outcome import RULES, Contrast, Outcome
+from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Suite, single_turn
 from hlens.domains import draw_groups
 from hlens.domains.jsonl import read
 from hlens.errors import HlensError
@@ -18,8 +21,11 @@ from hlens.types import Question
 
 __all__ = [
     "ANSWER_ONLY",
+    "LIKELIHOOD",
+    "RULES",
     "Ask",
     "Behaviour",
+    "Contrast",
     "Outcome",
     "Suite",
     "labels",
@@ -49,7 +55,7 @@ def labels() -> dict[str, str]:
     return {m: words for s in suites for m, words in zip(s.measures, s.labels, strict=True)}
 
 
-def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
+def load(name: str, n: int | None = None, seed: int = 0, *, second: str = "") -> Behaviour:
     """A suite with its questions.
 
     Args:
@@ -57,9 +63,14 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
             authors' layout, or a JSONL file.
         n: How many questions to draw, by whole groups; None for all.
         seed: Seed of the draw.
+        second: A second grader of the replies: ``"likelihood"`` (how likely the model finds a reply
+            that shows the behaviour against one that does not), ``"llm:MODEL"`` or
+            ``"llm:MODEL@URL"`` (a language model at an endpoint); empty for none. Both grade on a
+            scale of 0 to 1.
 
     Raises:
-        HlensError: An unknown name, or a file that is missing, empty or lacks what the suite needs.
+        HlensError: An unknown name or grader, or a file that is missing, empty or lacks what the
+            suite needs.
     """
     family, has_path, path = name.partition(":")
     if family not in names():
@@ -72,9 +83,8 @@ def load(name: str, n: int | None = None, seed: int = 0) -> Behaviour:
     if check := getattr(module, "check", None):
         for question in questions:
             check(question)
-    return Behaviour(
-        module.SUITE, tuple(questions if n is None else draw_groups(questions, n, seed=seed))
-    )
+    drawn = questions if n is None else draw_groups(questions, n, seed=seed)
+    return Behaviour(module.SUITE, tuple(drawn), second)
 
 
 def load_bank(name: str) -> list[Question]:

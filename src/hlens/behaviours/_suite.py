@@ -6,6 +6,8 @@ Most suites are a `single_turn` with a parser of their own; a conversation write
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hlens.behaviours._graders import grader_named
+from hlens.behaviours._outcome import RULES, Contrast, Outcome
 from hlens.errors import HlensError
 from hlens.judges import refusal
 from hlens.model import Generation, Model, Settings
@@ -15,35 +17,10 @@ ANSWER_ONLY = "Respond with the answer only, without any explanation."
 BATCH = 64  # sequences at a time
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one reply counts as.
-
-    Attributes:
-        measure: What is counted; a suite may count more than one thing.
-        hit: Whether the behaviour was shown; None where the reply could not be parsed or the
-            question does not apply.
-        reason: Why, in words.
-        capped: It was cut at the token limit.
-        refused: It declines to answer.
-        applies: False where the measure does not apply (a right answer that was never given cannot
-            be given up); such a reply is not a parse failure.
-    """
-
-    measure: str
-    question_id: str
-    group: str
-    hit: bool | None
-    reason: str
-    text: str
-    n_tokens: int
-    capped: bool
-    refused: bool = False
-    applies: bool = True
-
-
 Ask = Callable[[Model, Sequence[Question], Settings], list[Outcome]]
 Parse = Callable[[Response], tuple[bool | None, str]]
+# (Question, all questions put) -> a reply that shows the behaviour, and one that does not.
+Contrasts = Callable[[Question, Sequence[Question]], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -70,14 +47,30 @@ class Suite:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """A suite with its questions."""
+    """A suite with its questions.
+
+    Attributes:
+        suite: How they are put, and the rules that grade the replies.
+        questions: The questions.
+        second: A second grader of the same replies, as `load` names it; empty for none.
+    """
 
     suite: Suite
     questions: tuple[Question, ...]
+    second: str = ""
+
+    def __post_init__(self) -> None:
+        if self.second:
+            grader_named(self.second)  # which says what graders there are
 
     @property
     def name(self) -> str:
         return self.suite.name
+
+    @property
+    def graders(self) -> tuple[str, ...]:
+        """Names of its graders, the rules first."""
+        return (RULES, self.second) if self.second else (RULES,)
 
     def check(self, model: Model) -> None:
         """Raise `HlensError` unless these questions can be put to this model."""
@@ -88,27 +81,43 @@ class Behaviour:
             )
 
     def run(self, model: Model) -> list[Outcome]:
-        """Put all questions to the model as it is now, edits included."""
+        """Put all questions to the model as it is now, edits included; an outcome a grader."""
         self.check(model)
-        return self.suite.ask(model, self.questions, self.suite.settings)
+        outcomes = self.suite.ask(model, self.questions, self.suite.settings)
+        if not self.second:
+            return outcomes
+        return outcomes + grader_named(self.second)(model, outcomes, self.suite.hit)
 
 
 def single_turn(
-    name: str, parse: Parse, *, hit: str, label: str, max_new_tokens: int, instruction: str = ""
+    name: str,
+    parse: Parse,
+    *,
+    hit: str,
+    label: str,
+    max_new_tokens: int,
+    instruction: str = "",
+    contrasts: Contrasts | None = None,
 ) -> Suite:
     """The suite of one user turn a question, one greedy reply, one outcome.
 
     `parse` says whether a response is a hit, and why. `hit` and `label` are as in `Suite`; a reply
-    is cut at `max_new_tokens`, and `instruction` is put after each question.
+    is cut at `max_new_tokens`, and `instruction` is put after each question. `contrasts` gives the
+    two replies whose likelihoods a second grader compares.
     """
 
     def ask(model: Model, questions: Sequence[Question], settings: Settings) -> list[Outcome]:
         prompts = [model.encode(user_message(q, instruction)) for q in questions]
         replies = generate_replies(model, prompts, settings)
         outcomes = []
-        for question, reply in zip(questions, replies, strict=True):
+        for question, prompt, reply in zip(questions, prompts, replies, strict=True):
             shown, reason = parse(as_response(question, reply))
-            outcomes.append(make_outcome(question, reply, measure=name, hit=shown, reason=reason))
+            texts = contrasts(question, questions) if contrasts else ("", "")
+            contrast = Contrast(question, tuple(prompt), *texts)
+            made = make_outcome(
+                question, reply, measure=name, hit=shown, reason=reason, contrast=contrast
+            )
+            outcomes.append(made)
         return outcomes
 
     return Suite(name, hit, Settings(max_new_tokens, temperature=0.0), ask, (name,), (label,))
@@ -150,6 +159,7 @@ def make_outcome(
     hit: bool | None,
     reason: str,
     applies: bool = True,
+    contrast: Contrast | None = None,
 ) -> Outcome:
     """One outcome of one reply."""
     return Outcome(
@@ -163,4 +173,5 @@ def make_outcome(
         capped=reply.finish_reason == "length",
         refused=refusal(reply.text) is not None,
         applies=applies,
+        contrast=contrast,
     )

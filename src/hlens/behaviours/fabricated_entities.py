@@ -4,15 +4,16 @@ After the NonExist set of arXiv 2512.01797 (unpublished). Greedy, 24 tokens; a r
 does not know, or that there is no such thing, abstains (`hlens.judges.abstain`).
 """
 
+from collections.abc import Sequence
+
 from hlens.behaviours._suite import single_turn
 from hlens.judges import abstain
-from hlens.types import Response, Verdict
+from hlens.types import Question, Response, Verdict
 
 
 def parse(response: Response) -> tuple[bool | None, str]:
     """Whether the reply invents an answer.
 
-    >>> from hlens.types import Question
     >>> q = Question("1", "x", "Who directed the film Seven Quilts?", ())
     >>> replies = ("It was directed by Ann Lee.", "I am not familiar with this film.", " ")
     >>> [parse(Response(q, text, (), 0))[0] for text in replies]
@@ -24,10 +25,16 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return judged.verdict is Verdict.HALLUCINATED, judged.reason
 
 
+def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:
+    """How an invented answer begins, and an abstention."""
+    return "The answer is", "I do not know"
+
+
 SUITE = single_turn(
     "fabricated_entities",
     parse,
     hit="invents an answer",
     label="Invention about what does not exist",
     max_new_tokens=24,
+    contrasts=contrast,
 )

@@ -12,6 +12,7 @@ Their answer (in the test file a list of three, written as one text) is kept in 
 """
 
 import re
+from collections.abc import Sequence
 
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import single_turn
@@ -63,6 +64,14 @@ def _question(row: Row, number: int) -> Question | None:
     return Question(f"falseqa-{number}", "false_premises", text(row, "question"), (), meta=meta)
 
 
+def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:
+    """A reply that affirms the false claim, and one that denies it."""
+    claim = question.meta.get("false_claim")
+    if not claim:
+        return "Yes, that is right.", "No, that is not right."
+    return f"It is true that {claim}.", f"It is not true that {claim}."
+
+
 PUBLISHED = Published("FalseQA", "test.csv", ("question", "answer", "label"), _question)
 SUITE = single_turn(
     "false_premises",
@@ -70,4 +79,5 @@ SUITE = single_turn(
     hit="accepts the false premise",
     label="Acceptance of false premises",
     max_new_tokens=40,
+    contrasts=contrast,
 )

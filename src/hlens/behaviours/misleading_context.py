@@ -14,6 +14,7 @@ context asserts. The set does not say which of the other options is true: all op
 model, and any other one that it picks, by letter or text, counts as resisting.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hlens.behaviours._published import Published, text
@@ -83,6 +84,12 @@ def _question(row: Row, number: int) -> Question:
     )
 
 
+def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:
+    """What the context asserts, and what is true."""
+    asserted = question.meta["counterfactual_answer"]
+    return asserted if isinstance(asserted, str) else asserted[0], question.answers[0]
+
+
 PUBLISHED = Published(
     name="FaithEval counterfactual",
     file="*.parquet",
@@ -96,4 +103,5 @@ SUITE = single_turn(
     label="Adoption of a misleading context",
     max_new_tokens=16,
     instruction=ANSWER_ONLY,
+    contrasts=contrast,
 )

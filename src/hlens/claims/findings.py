@@ -61,6 +61,7 @@ class ExcessSlope:
     beyond: bool  #: whether no random set is as steep
     damage: bool  #: whether it is a capability that an edit must not break
     n_random: int = 0  #: random sets that it is compared with
+    grader: str = ""  #: who graded the replies; empty for a capability
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Findings:
     transfers: tuple[TransferPair, ...] = ()
     slopes: tuple[ExcessSlope, ...] = ()
     cheap_rivals: tuple[RivalGap, ...] = ()  #: AUROC less that of rivals that cost no more
+    judge: str = ""  #: who gave the labels
+    second_judge: str = ""  #: the judge beside it that the study names
+    second_labels: Estimate | None = None  #: AUROC by the second judge's labels
+    second_refit: Estimate | None = None  #: the same of a detector fitted to these labels
 
 
 def collect_findings(
@@ -100,6 +105,8 @@ def collect_findings(
     halves: pd.DataFrame | None = None,
     transfer: pd.DataFrame | None = None,
     slopes: pd.DataFrame | None = None,
+    judge: str = "",
+    second_judge: str = "",
 ) -> Findings:
     """The numbers that decide, out of the tables of a study and its audit.
 
@@ -108,6 +115,7 @@ def collect_findings(
     `set_agreement`. What has not been made is None, and what it would decide is not tested: a
     study of one domain has no `transfer`, one without an edit no `slopes`, and before its audit
     it has only these and its scores.
+    A study that names no judge beside `judge` has no `second_judge`.
     """
     control, refit = _rows_by("control", scores), _rows_by("control", refits)
     board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
@@ -138,6 +146,10 @@ def collect_findings(
         transfers=() if transfer is None else tuple(read_transfers(transfer)),
         slopes=() if slopes is None else tuple(_excess_slopes(slopes)),
         cheap_rivals=tuple(_cheap_rivals(board)),
+        judge=judge,
+        second_judge=second_judge,
+        second_labels=_estimate(refit.get(Refit.SECOND_LABELS, {})),
+        second_refit=_estimate(refit.get(Refit.SECOND_JUDGE, {})),
     )
 
 
@@ -146,6 +158,8 @@ def _rows_by(column: str, table: pd.DataFrame | None) -> dict[str, Row]:
 
 
 def _estimate(row: Row, value: str = "auroc", ends: str = "") -> Estimate | None:
+    if value not in row:
+        return None
     estimate = Estimate.from_row(row, value, ends=ends)
     return estimate if estimate.known else None
 
@@ -203,7 +217,7 @@ def read_slope(row: Row) -> ExcessSlope:
     name, over = row["behaviour"], _estimate(row, "over_random", "over_") or Estimate.missing()
     n_random = int(row["n_random"])
     beyond = n_random > 0 and row["rank"] == 0
-    return ExcessSlope(name, over, beyond, name in DAMAGE, n_random)
+    return ExcessSlope(name, over, beyond, name in DAMAGE, n_random, row.get("grader", ""))
 
 
 def _cheap_rivals(board: Mapping[str, Row]) -> Iterator[RivalGap]:

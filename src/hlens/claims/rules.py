@@ -13,6 +13,7 @@ its value is above the margin: what the data leave open is not supported.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hlens.claims import conventions
 from hlens.claims.conventions import ABSENT, FEW_DRAWS, FEWEST_DRAWS, LEVEL
@@ -32,7 +33,19 @@ _HELD_FIXED = (
 def decide(findings: Findings) -> tuple[Claim, ...]:
     """The six claims, with their verdicts."""
     claims = (readout, sparsity, identity, transfer, control, cost)
-    return tuple(claim(findings) for claim in claims)
+    return tuple(_say_under_whom(claim(findings), findings) for claim in claims)
+
+
+def _say_under_whom(claim: Claim, findings: Findings) -> Claim:
+    """The claim with the judges or graders that its numbers rest on; a second one only if asked."""
+    if claim.name == ClaimName.CONTROL:
+        graders = dict.fromkeys(one.grader for one in findings.slopes if one.grader)
+        return replace(
+            claim, under=f"replies graded by {' and by '.join(graders)}" if graders else ""
+        )
+    asked = [findings.judge, findings.second_judge if claim.name == ClaimName.READOUT else ""]
+    judges = [judge for judge in asked if judge]
+    return replace(claim, under=f"labels by {' and by '.join(judges)}" if judges else "")
 
 
 def readout(findings: Findings) -> Claim:
@@ -57,7 +70,24 @@ def readout(findings: Findings) -> Claim:
     )
     says = "The neurons tell hallucinated from true answers, beyond length, format and confidence."
     checks = (above_chance, beyond_shuffled, *(held_fixed or [none_fixed]), *beyond_rivals)
+    if findings.second_judge:
+        checks += (_check_second_judge(findings),)
     return Claim(ClaimName.READOUT, says, checks, Heading.RIVALS)
+
+
+def _check_second_judge(findings: Findings) -> Check:
+    """Both must hold, so the one that is lower decides."""
+    rule = (
+        "by the second judge's labels the held-out AUROC lies above 0.5 (interval), as found and "
+        "fitted to these labels"
+    )
+    found, refit = findings.second_labels, findings.second_refit
+    name, by = "under the second judge", findings.second_judge
+    if found is None or refit is None:
+        return Check(name, rule, None, reads=f"{by} leaves too few labels of both kinds")
+    lower = min((found, refit), key=lambda auroc: auroc.low)
+    reads = f"by {by}: AUROC {found.value:.2f}, fitted to its labels {refit.value:.2f}"
+    return Check(name, rule, lower.low > 0.5, lower, findings.auroc, reads)
 
 
 def sparsity(findings: Findings) -> Claim:
@@ -155,17 +185,21 @@ def control(findings: Findings) -> Claim:
     """Does an edit of the neurons move behaviour, and nothing else?"""
     behaviour = [slope for slope in findings.slopes if not slope.damage]
     damage = [slope for slope in findings.slopes if slope.damage]
+    # Each grader of a behaviour must see it, so the one that sees least speaks for the behaviour.
+    graded = [[one for one in behaviour if one.name == name] for name in _names(behaviour)]
+    weakest = [min(ones, key=lambda one: (grows(one), one.over_random.low)) for ones in graded]
+    strongest = max(weakest, key=lambda one: (grows(one), one.over_random.low), default=None)
     moves = _check_slope(
         "moves behaviour",
-        "at least one behaviour grows with the dose more than under every random set (interval "
-        "corrected for the number of behaviours)",
-        max(behaviour, key=lambda slope: slope.over_random.low, default=None),
-        any(map(grows, behaviour)),
+        "at least one behaviour grows with the dose more than under every random set, to each of "
+        "its graders (interval corrected for the number of behaviours)",
+        strongest,
+        strongest is not None and grows(strongest),
         Unit.SHARE_PER_DOSE,
     )
     spares = _check_slope(
         "spares the rest",
-        "no capability worsens more than under random sets",
+        "no capability worsens more than under random sets, to any grader",
         max(damage, key=lambda one: abs(one.over_random.value) * worsens(one), default=None),
         not any(map(worsens, damage)),
         Unit.PER_DOSE,
@@ -202,6 +236,10 @@ def grows(slope: ExcessSlope) -> bool:
 def falls(slope: ExcessSlope) -> bool:
     """Whether a behaviour falls with the dose more than under every random set."""
     return slope.beyond and slope.over_random.high < 0
+
+
+def _names(slopes: Sequence[ExcessSlope]) -> list[str]:
+    return list(dict.fromkeys(slope.name for slope in slopes))
 
 
 def worsens(capability: ExcessSlope) -> bool:
@@ -294,7 +332,8 @@ def _check_slope(name: str, rule: str, shown: ExcessSlope | None, holds: bool, u
     if shown is None:
         return Check(name, rule, None, reads=_UNEDITED, unit=unit, line=0.0)
     over = shown.over_random
-    reads = f"{spaced(shown.name)}: slope over random neurons {over.signed()}"
+    by = f" by {shown.grader}" if shown.grader else ""
+    reads = f"{spaced(shown.name)}{by}: slope over random neurons {over.signed()}"
     if shown.n_random:
         # So few sets bound what their rank alone can say: the reader is told, not left to count.
         beside = "beyond all" if shown.beyond else "not beyond all"

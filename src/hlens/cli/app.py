@@ -121,6 +121,7 @@ app.command("locate")(facts_command("answers.located"))
 app.command("measure")(facts_command("detection.measured"))
 app.command("find")(facts_command("detection.detector"))
 app.command("evaluate")(table_command("detection.scores"))
+app.command("second-judge")(table_command("second_judge.second_judge"))
 
 
 @app.command()

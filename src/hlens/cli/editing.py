@@ -29,6 +29,7 @@ def choose_intervention(
     alphas: Sequence[float] | None,
     items: int | None,
     matched: int | None,
+    second_grader: str | None,
 ) -> None:
     """Put what the command line says of an intervention into the study's recipe.
 
@@ -38,13 +39,15 @@ def choose_intervention(
     """
     asked = {"behaviours": tuple(names or ()) or None, "alphas": tuple(alphas or ()) or None}
     asked |= {"items": items, "matched_sets": matched}
+    asked["second_grader"] = "" if second_grader == "none" else second_grader
     chosen = {key: value for key, value in asked.items() if value is not None}
     if not chosen:
         return
     recipe = study.recipe
     recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
-    for name in names or ():
-        behaviours.load(name).check(study.model)  # before the recipe is written
+    # Before the recipe is written.
+    for name in names or (recipe.intervene.behaviours if second_grader else ()):
+        behaviours.load(name, second=recipe.intervene.second_grader).check(study.model)
     study.revise(recipe)
 
 
@@ -59,10 +62,17 @@ def show_slopes(study: Study, as_json: bool) -> None:
         "Slope per unit of α [95 % interval, corrected for the behaviours]; of several sets, "
         "lowest to highest"
     )
-    for outcome, own in slope_table(steepness, words).groupby("outcome", sort=False):
-        out.print(f"\n[bold]{escape(str(outcome))}[/]", soft_wrap=True)
+    table: Any = slope_table(steepness, words).groupby(["outcome", "grader"], sort=False)
+    for (outcome, grader), own in table:
+        by = f", by {grader}" if grader else ""
+        out.print(f"\n[bold]{escape(str(outcome))}[/]{escape(by)}", soft_wrap=True)
         cells: Any = own[["neurons", "slope", "less_random", "as_steep"]]
-        out.print(_plain(cells, {"slope": 23, "less random sets": 23, "as steep": 8}))
+        out.print(
+            _plain(
+                cells,
+                {"slope": 23, "less random sets": 23, "as steep": 8},
+            )
+        )
     _print_sentences(sentences, "doses, flips and costs", study.folder)
 
 

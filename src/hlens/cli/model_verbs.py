@@ -27,6 +27,10 @@ def intervene(
     matched: Annotated[
         int | None, typer.Option(help="Contribution-matched random sets: 0, or 8 and more.")
     ] = None,
+    second_grader: Annotated[
+        str | None,
+        typer.Option(help="Beside the rules: likelihood, llm:MODEL, llm:MODEL@URL or none."),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +43,7 @@ def intervene(
 
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
-        editing.choose_intervention(opened, behaviour, alpha, items, matched)
+        editing.choose_intervention(opened, behaviour, alpha, items, matched, second_grader)
         opened.outcomes()
     editing.show_slopes(opened, as_json)
 

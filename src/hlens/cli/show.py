@@ -138,7 +138,8 @@ def audit(audited: "Audit", path: Path, as_json: bool) -> None:
     for claim in audited.card.claims:
         style = {"supported": "bold blue", "not supported": "bold red"}.get(claim.verdict, "dim")
         words = f"[{style}]{claim.verdict}[/]"
-        shown.add_row(claim.name, words, escape(claim.because))
+        under = f"\n[dim]under {escape(claim.under)}[/]" if claim.under else ""
+        shown.add_row(claim.name, words, f"{escape(claim.because)}{under}")
     out.print(shown)
     out.print(f"[bold]card[/]  {path}", soft_wrap=True)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hlens import judges
 from hlens.cli import show, studies
-from hlens.steps import Step, answers, detection, domains, origin
+from hlens.steps import Step, answers, detection, domains, origin, second_judge
 from hlens.study import Study
 
 Tables = dict[str, pd.DataFrame]
@@ -38,6 +38,11 @@ def _formats(study: Study) -> Tables:
     return shown
 
 
+def _judges_agree(study: Study) -> Tables:
+    agreed = study[second_judge.agreed]
+    return {"agreement": agreed.agreement, "confusion": agreed.confusion}
+
+
 BESIDE: dict[Step[Any], Beside] = {
     detection.scores: Beside(
         lambda study: {
@@ -47,6 +52,7 @@ BESIDE: dict[Step[Any], Beside] = {
         lambda study: [detection.confident],
         compared=(detection.alone, detection.path, detection.stability, detection.sparsity),
     ),
+    second_judge.second_judge: Beside(_judges_agree),
     domains.transfer: Beside(_formats, lambda study: [domains.format_transfer]),
     domains.overlap: Beside(
         lambda study: {

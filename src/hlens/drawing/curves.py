@@ -107,8 +107,9 @@ def panels(
     width = (1 - gap * (len(titles) - 1)) / len(titles)
     for index, title in enumerate(titles):
         left = index * (width + gap)
+        right = min(1.0, left + width)  # plotly takes nothing above, not even by rounding
         panel = str(index + 1) if index else ""
-        x_axis = {"domain": (left, left + width), "anchor": f"y{panel}", "showgrid": False,
+        x_axis = {"domain": (left, right), "anchor": f"y{panel}", "showgrid": False,
                   "title": {"text": x_title}}  # fmt: skip
         figure.update_layout({f"xaxis{panel}": x_axis, f"yaxis{panel}": {"anchor": f"x{panel}"}})
         yield panel

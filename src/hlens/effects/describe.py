@@ -9,22 +9,27 @@ from hlens.claims.slopes import SlopeVerdict, judge_slope
 from hlens.types import PatchKind, SetKind
 
 # Unit of an outcome -> what slopes are written in, times what, with how many decimals.
-SCALES = {"share": ("points", 100.0, ".1f"), "nats": ("nats a token", 1.0, ".3f")}
+SCALES = {
+    "share": ("points", 100.0, ".1f"),
+    "degree": ("hundredths of the scale", 100.0, ".1f"),
+    "nats": ("nats a token", 1.0, ".3f"),
+}
 
 
 def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Slopes as people read them: one row an outcome and kind of neurons.
+    """Slopes as people read them: one row an outcome, grader and kind of neurons.
 
     `labels` are words for the outcomes (`hlens.effects.labels`), named as they are without.
 
     Returns:
-        Texts ``outcome, neurons, slope, less_random, as_steep``: the slope per unit of alpha with
-        its interval (of several sets: lowest to highest), the same less the mean slope of the
-        random sets, and how many of these are as steep. Shares are in points.
+        Texts ``outcome, grader, neurons, slope, less_random, as_steep``: the slope per unit of
+        alpha with its interval (of several sets: lowest to highest), the same less the mean slope
+        of the random sets, and how many of these are as steep. Shares are in points, degrees in
+        hundredths of the scale.
     """
     table: list[dict[str, str]] = []
-    grouped: Any = slopes.groupby(["behaviour", "kind"], sort=False)
-    for (outcome, kind), rows in grouped:
+    grouped: Any = slopes.groupby(["behaviour", "grader", "kind"], sort=False)
+    for (outcome, grader, kind), rows in grouped:
         row, unit = rows.iloc[0], rows.unit.iloc[0]
         name = f"{_outcome_name(outcome, labels)} ({SCALES[unit][0]})"
         less, as_steep = "", ""
@@ -36,15 +41,21 @@ def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -
                 less = _with_interval(row.over_random, row.over_low, row.over_high, unit)
                 as_steep = f"{row['rank']:.0f} of {row.n_random:.0f}"
         texts = {"slope": slope, "less_random": less, "as_steep": as_steep}
-        table.append({"outcome": name, "neurons": _sets_name(kind, rows)} | texts)
+        sets = _sets_name(kind, rows)
+        table.append({"outcome": name, "grader": grader, "neurons": sets} | texts)
     return pd.DataFrame(table)
 
 
 def describe_slopes(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -> list[str]:
-    """One sentence an outcome on the target neurons, by the same rule whatever the result."""
+    """One sentence an outcome and grader on the target neurons, by the same rule for every result.
+
+    The grader is named where there are several.
+    """
     target: Any = slopes.loc[slopes.kind == SetKind.TARGET]
+    several = target.behaviour.value_counts() > 1
     return [
-        f"{_outcome_name(row.behaviour, labels)}: {_describe_slope(row)}."
+        f"{_outcome_name(row.behaviour, labels)}"
+        f"{f' (by {row.grader})' if several[row.behaviour] else ''}: {_describe_slope(row)}."
         for row in target.itertuples()
     ]
 

@@ -53,9 +53,10 @@ def intervene(
             behaviour, or on capability.
 
     Returns:
-        One row a reply or score: ``behaviour, set, kind, alpha, question_id, group, value, unit,
-        applies, n_tokens, capped, refused, reason, text, touched``, with ``kind`` a
-        `hlens.types.SetKind`. `rates`, `slopes`, `flips` and `pareto` read it. Every set has the
+        One row a reply (and grader) or score: ``behaviour, grader, set, kind, alpha, question_id,
+        group, value, unit, applies, n_tokens, capped, refused, reason, text, touched``, with
+        ``kind`` a `hlens.types.SetKind`, ``unit`` a `hlens.types.labels.Scale` and ``grader`` empty
+        for capability. `rates`, `slopes`, `flips` and `pareto` read it. Every set has the
         rows of the unmodified model as its own. ``touched`` is the receipt: tokens x neurons that
         the edit acted on in this dose of this behaviour.
 
@@ -104,17 +105,16 @@ def _run(model: Model, condition: Condition, test: Test) -> list[dict[str, Any]]
 
 
 def _reply_row(outcome: Outcome) -> dict[str, Any]:
-    row = asdict(outcome)
-    hit = row.pop("hit")
-    head = {"behaviour": row.pop("measure"), "unit": "share"}
-    return {**head, **row, "value": None if hit is None else float(hit)}
+    kept = ("question_id", "group", "reason", "text", "n_tokens", "capped", "refused", "applies")
+    head = {"behaviour": outcome.measure, "grader": outcome.grader, "unit": outcome.scale.value}
+    return {**head, **{name: getattr(outcome, name) for name in kept}, "value": outcome.value}
 
 
 def _score_row(score: CapabilityScore) -> dict[str, Any]:
     row = asdict(score)
     measure = row.pop("measure")
     unit = "share" if measure == "multiple_choice" else "nats"
-    return {"behaviour": measure, "unit": unit, "applies": True, **row}
+    return {"behaviour": measure, "grader": "", "unit": unit, "applies": True, **row}
 
 
 def _with_unmodified(table: pd.DataFrame) -> pd.DataFrame:
@@ -140,6 +140,6 @@ def _run_key(condition: Condition, test: Test) -> str:
         asked: Any = [(q.id, q.text, q.choices) for q in (*test.texts, *test.questions)]
     else:
         asked = [(q.id, q.text, q.context, q.answers, q.choices) for q in test.questions]
-        asked = (test.name, repr(test.suite.settings), asked)
+        asked = (test.name, test.graders, repr(test.suite.settings), asked)
     hashed.update(json.dumps((condition.set, condition.kind, condition.alpha, asked)).encode())
     return hashed.hexdigest()[:32]

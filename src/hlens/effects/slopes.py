@@ -21,7 +21,7 @@ Row = dict[str, object]
 def slopes(
     outcomes: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float | None = None
 ) -> pd.DataFrame:
-    """Least-squares slope of each behaviour over alpha, with paired bootstrap intervals.
+    """Least-squares slope of each behaviour over alpha, by grader, with paired intervals.
 
     Each resample draws the same questions (whole groups at a time) for every set and dose, so that
     what a question adds by being easy cancels in the difference.
@@ -31,8 +31,8 @@ def slopes(
     rule asks, so that what is shown and what is claimed rest on the same intervals.
 
     Returns:
-        Columns ``behaviour, unit, set, kind, slope, low, high, n, over_random, over_low, over_high,
-        rank, n_random, beyond_random``, and ``beyond_matched`` where contribution-matched sets were
+        Columns ``behaviour, grader, unit, set, kind, slope, low, high, n, over_random, over_low,
+        over_high, rank, n_random, beyond_random``, and ``beyond_matched`` where matched sets were
         run: `over_random` is the slope less the mean slope of the layer-matched random sets; `rank`
         counts the random sets whose slope is as steep or steeper, either way; `beyond_random` (and
         `beyond_matched`) is true where there is none.
@@ -45,13 +45,13 @@ def slopes(
         tested = set(outcomes["behaviour"]) - set(NO_BEHAVIOUR)
         level = 1 - LEVEL / max(1, len(tested))
     applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
-    for behaviour, own in applying.groupby("behaviour", sort=False):
-        rows += _slope_rows(str(behaviour), own, n_boot=n_boot, seed=seed, level=level)
+    for (behaviour, grader), own in applying.groupby(["behaviour", "grader"], sort=False):
+        rows += _slope_rows(behaviour, grader, own, n_boot=n_boot, seed=seed, level=level)
     return pd.DataFrame(rows)
 
 
 def _slope_rows(
-    behaviour: str, rows: pd.DataFrame, *, n_boot: int, seed: int, level: float
+    behaviour: str, grader: str, rows: pd.DataFrame, *, n_boot: int, seed: int, level: float
 ) -> list[Row]:
     alphas = np.sort(rows.alpha.unique())
     if len(alphas) < 2:
@@ -71,7 +71,7 @@ def _slope_rows(
     table: list[Row] = []
     for key in sets:
         low, high = _quantiles(drawn[key], tails)
-        row: Row = {"behaviour": behaviour, "unit": str(rows.unit.iloc[0])}
+        row: Row = {"behaviour": behaviour, "grader": grader, "unit": str(rows.unit.iloc[0])}
         row |= {"set": key[0], "kind": key[1], "slope": point[key], "low": low, "high": high}
         row |= {"n": len(order), **_against_random(key, random, point, drawn, tails=tails)}
         if matched:

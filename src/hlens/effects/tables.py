@@ -12,19 +12,21 @@ from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.evaluation.significance import holm
 from hlens.types import Estimate, SetKind
+from hlens.types.labels import Scale
 
-KEYS = ["behaviour", "set", "kind", "alpha"]
+KEYS = ["behaviour", "grader", "set", "kind", "alpha"]
 _Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
 def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
-    """One row a behaviour, set and dose of the outcomes of `intervene`.
+    """One row a behaviour, grader, set and dose of the outcomes of `intervene`.
 
     Returns:
-        Columns ``behaviour, set, kind, alpha, rate, low, high, n, unit, n_asked, parse_failures,
-        capped, refusals, mean_tokens, touched``. Shares carry Wilson intervals; perplexity and KL
-        (nats a token) bootstrap intervals over texts. ``parse_failures``, ``capped`` and
-        ``refusals`` are shares of the replies that apply.
+        Columns ``behaviour, grader, set, kind, alpha, rate, low, high, n, unit, yes, n_asked,
+        parse_failures, capped, refusals, mean_tokens, touched``. Shares carry Wilson intervals;
+        mean degrees bootstrap intervals over groups of questions; perplexity and KL (nats a token)
+        over texts. ``yes`` is the share of degrees above one half, or the rate of a share.
+        ``parse_failures``, ``capped`` and ``refusals`` are shares of the replies that apply.
     """
     table = []
     grouped: Any = outcomes.groupby(KEYS, sort=False)
@@ -36,29 +38,30 @@ def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
 
 
 def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
-    """Replies that changed against the unmodified model, both ways.
+    """Replies that changed against the unmodified model, both ways; a degree above 0.5 is a hit.
 
     Returns:
-        Columns ``behaviour, set, kind, alpha, to_hit, to_miss, stayed_hit, stayed_miss, n, p,
-        p_corrected``: n counts the questions that could be scored both times, p is the exact
+        Columns ``behaviour, grader, set, kind, alpha, to_hit, to_miss, stayed_hit, stayed_miss, n,
+        p, p_corrected``: n counts the questions that could be scored both times, p is the exact
         McNemar test, and p_corrected Holm's over all rows of one kind of set.
 
     Raises:
         HlensError: No unmodified replies to compare with.
     """
-    shares: Any = outcomes.loc[(outcomes.unit == "share") & outcomes.applies.astype(bool)]
+    is_yes_or_no = outcomes.unit.isin([*Scale])
+    shares: Any = outcomes.loc[is_yes_or_no & outcomes.applies.astype(bool)]
     flipped = []
-    for (behaviour, name, kind), rows in shares.groupby(["behaviour", "set", "kind"], sort=False):
+    for key, rows in shares.groupby(KEYS[:-1], sort=False):
         wide = rows.pivot_table(index="question_id", columns="alpha", values="value", sort=False)
         if unmodified not in wide:
-            raise HlensError(f"no unmodified replies (alpha={unmodified:g}) of {name}; add them")
+            raise HlensError(f"no unmodified replies (alpha={unmodified:g}) of {key[2]}; add them")
         for alpha in [column for column in wide.columns if column != unmodified]:
             both = wide[[unmodified, alpha]].dropna()
             before, after = both[unmodified] > 0.5, both[alpha] > 0.5
             gained, lost = int((~before & after).sum()), int((before & ~after).sum())
             flipped.append(
                 {
-                    **dict(zip(KEYS, (behaviour, name, kind, alpha), strict=True)),
+                    **dict(zip(KEYS, (*key, alpha), strict=True)),
                     "to_hit": gained,
                     "to_miss": lost,
                     "stayed_hit": int((before & after).sum()),
@@ -74,11 +77,17 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
 
 
 def pareto(
-    table: pd.DataFrame, behaviour: str, *, cost: str = "perplexity", unmodified: float = 1.0
+    table: pd.DataFrame,
+    behaviour: str,
+    *,
+    cost: str = "perplexity",
+    unmodified: float = 1.0,
+    grader: str | None = None,
 ) -> pd.DataFrame:
     """Change of a behaviour against change of capability, both from the unmodified model.
 
-    `table` is from `rates`; `cost` names a capability, `unmodified` the dose that changes nothing.
+    `table` is from `rates`; `cost` names a capability, `unmodified` the dose that changes nothing,
+    `grader` who graded the behaviour: None takes the first.
 
     Returns:
         Columns ``set, kind, alpha, behaviour_change, cost_change, dominated``: dominated where
@@ -91,7 +100,10 @@ def pareto(
         if name not in set(table.behaviour):
             known = ", ".join(dict.fromkeys(table.behaviour))
             raise HlensError(f"no {name!r} in the table; it holds: {known}")
-    wide = table.pivot_table(index=KEYS[1:], columns="behaviour", values="rate", sort=False)
+    graders = table.loc[table.behaviour == behaviour, "grader"]
+    chosen = graders.iloc[0] if grader is None else grader
+    kept = table.loc[(table.behaviour == cost) | (table.grader == chosen)]
+    wide = kept.pivot_table(index=KEYS[2:], columns="behaviour", values="rate", sort=False)
     plain = wide.xs(unmodified, level="alpha").iloc[0]
     changes = {"behaviour_change": wide[behaviour] - plain[behaviour]}
     changes["cost_change"] = wide[cost] - plain[cost]
@@ -113,15 +125,17 @@ def dose_table(
     all; `labels` are words for them (`hlens.effects.labels`).
 
     Returns:
-        Columns ``outcome, neurons, name, kind, alpha, value, low, high, n, unit``: `neurons` names
-        the sets and how many they are, `name` leaves the number out. Of several random sets the
-        mean is shown, with the lowest and highest set as its band, and n is of one of them.
+        Columns ``outcome, grader, neurons, name, kind, alpha, value, low, high, n, unit``:
+        `neurons` names the sets and how many they are, `name` leaves the number out. Of several
+        random sets the mean is shown, with the lowest and highest set as its band, and n is of one
+        of them.
     """
     drawn: list[dict[str, Any]] = []
     for outcome in outcomes or dict.fromkeys(table.behaviour):
         rows = table.loc[table.behaviour == outcome]
-        for kind in map(SetKind, dict.fromkeys(rows.kind)):
-            own: Any = rows.loc[rows.kind == kind]
+        pairs = dict.fromkeys(zip(rows.grader, rows.kind, strict=True))
+        for grader, kind in ((grader, SetKind(kind)) for grader, kind in pairs):
+            own: Any = rows.loc[(rows.kind == kind) & (rows.grader == grader)]
             n_sets, name = own["set"].nunique(), kind.label if kind.drawn else own["set"].iloc[0]
             several = f", {n_sets} sets" if kind.drawn and n_sets > 1 else ""
             for alpha, doses in own.groupby("alpha", sort=True):
@@ -129,6 +143,7 @@ def dose_table(
                 drawn.append(
                     {
                         "outcome": (labels or {}).get(outcome, outcome),
+                        "grader": grader,
                         "neurons": f"{name}{several}",
                         "name": name,
                         "kind": kind.value,
@@ -159,9 +174,11 @@ def wilson(hits: int, n: int) -> Estimate:
 
 def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
     scored = rows.dropna(subset=["value"])
-    if not len(scored) or scored.unit.iloc[0] == "share":
+    if not len(scored) or scored.unit.iloc[0] == Scale.SHARE:
         return wilson(int(scored.value.sum()), len(scored))
     value, weight = scored.value.to_numpy(), scored.n_tokens.to_numpy().astype(float)
+    if scored.unit.iloc[0] == Scale.DEGREE:
+        weight = np.ones(len(value))  # a reply counts once, however long
 
     def mean(weights: np.ndarray) -> np.ndarray:
         by_token = weights * weight
@@ -176,9 +193,11 @@ def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:
 
 def _rate_columns(rate: Estimate, rows: pd.DataFrame) -> dict[str, Any]:
     asked = len(rows)
+    unit, values = rows.unit.iloc[0] if asked else Scale.SHARE.value, rows.value.dropna()
     return {
         **rate.to_row("rate"),
-        "unit": rows.unit.iloc[0] if asked else "share",
+        "unit": unit,
+        "yes": float((values > 0.5).mean()) if unit in [*Scale] and len(values) else float("nan"),
         "n_asked": asked,
         "parse_failures": float(rows.value.isna().to_numpy().mean()) if asked else 0.0,
         "capped": _mean_of_known(rows, "capped"),

@@ -110,10 +110,11 @@ def _claim(claim: Claim, links: Mapping[str, str]) -> str:
         f'<p class="ha-words">Rule: {escape(rule)}.</p></div>'
         for rule, checks in groupby(claim.checks, key=lambda check: check.rule)
     )
+    says = f"{claim.says} Under {claim.under}." if claim.under else claim.says
     return (
         f'<section class="ha-claim"><div class="ha-head"><h3>{escape(claim.name)}</h3>'
         f'<p class="ha-verdict ha-{kind}-ink">{_mark(kind, "")}{label}</p></div>'
-        f'<div class="ha-body"><p class="ha-says">{escape(visible(claim.says))} {figure}</p>'
+        f'<div class="ha-body"><p class="ha-says">{escape(visible(says))} {figure}</p>'
         f"{rows}</div></section>"
     )
 

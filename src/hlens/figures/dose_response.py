@@ -8,6 +8,7 @@ its behaviour, so read the capability panel and the random neurons first.
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hlens.claims.slopes import SlopeVerdict, judge_slope
@@ -36,7 +37,7 @@ def draw(
             the others are its controls. A column ``unit`` of ``"share"`` shows percent. Columns of
             `hlens.effects.dose_table` that may be absent: by ``kind`` bands are drawn for the claim
             and for the random sets only, which keeps many controls apart; ``name`` is what the
-            title calls the neurons.
+            title calls the neurons; ``grader`` gives an outcome that several graded a panel each.
         slopes: Slopes of the first outcome, from `hlens.effects.slopes`: the title then says what
             they show against the random sets, and not only where the curves end.
         unmodified: The multiplier that leaves the model as it is.
@@ -48,13 +49,13 @@ def draw(
     check_columns(table, COLUMNS, figure="dose_response", source="effects.intervene")
     colours = palette(theme)
     outcomes, sets = distinct(table.outcome), distinct(table.neurons)
+    shown = _panels(table)
     figure = Figure()
     places = panels(
-        figure, list(map(escape, outcomes)), x_title="activation multiplier α", gap=0.09,
+        figure, list(map(escape, shown)), x_title="activation multiplier α", gap=0.09,
         colour=colours.ink,
     )  # fmt: skip
-    for outcome, panel in zip(outcomes, places, strict=True):
-        rows = table.loc[table.outcome == outcome]
+    for rows, panel in zip(shown.values(), places, strict=True):
         share = "unit" in rows and bool((rows.unit == "share").all())
         _add_panel(figure, rows, sets, panel, form=".1%" if share else ".3~g", colours=colours)
         label = f"unmodified (α = {unmodified:g})"
@@ -88,6 +89,21 @@ def example() -> dict[str, Any]:
                 ("Perplexity on plain text", name, alpha, loss, loss - 0.2, loss + 0.2, 200, ""),
             ]
     return {"table": pd.DataFrame(rows, columns=[*COLUMNS, "unit"])}
+
+
+def _panels(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each panel by its title: where several graded an outcome, a panel each."""
+    shown: dict[str, pd.DataFrame] = {}
+    for outcome in distinct(table.outcome):
+        rows = table.loc[table.outcome == outcome]
+        graders = distinct(rows.grader) if "grader" in rows else []
+        if len(graders) < 2:
+            shown[outcome] = rows
+            continue
+        for index, grader in enumerate(graders):
+            title = f"the same, by {grader} (0 to 1)" if index else f"{outcome}, by {grader}"
+            shown[title] = rows.loc[rows.grader == grader]
+    return shown
 
 
 def _ticks(table: pd.DataFrame) -> list[float]:
@@ -128,8 +144,28 @@ def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
 
 
 def _slope_title(slopes: Any, outcome: str) -> str:
-    """The claim's slope, compared with those of the random sets."""
-    row = slopes.loc[slopes.kind == SetKind.TARGET].iloc[0]
+    """The claim's slope, compared with those of the random sets, and whether all graders see it."""
+    target = slopes.loc[slopes.kind == SetKind.TARGET]
+    first, others = target.iloc[0], target.iloc[1:]
+    title = _slope_words(first, outcome)
+    if others.empty:
+        return title
+    words = {0: "no effect is seen", 1: "a rise is seen", -1: "a fall is seen"}
+    parted = [row for _, row in others.iterrows() if _is_seen(row) != _is_seen(first)]
+    if not parted:
+        return f"{title}; every grader says so"
+    said = (f"by {row['grader']} {words[_is_seen(row)]}" for row in parted)
+    return f"By {first.grader}: {title}; {', '.join(said)}"
+
+
+def _is_seen(row: Any) -> int:
+    """Sign of a slope that is beyond all random sets and the noise; else 0."""
+    seen = judge_slope(row.to_dict()) is SlopeVerdict.BEYOND
+    return int(np.sign(row.slope)) if seen else 0
+
+
+def _slope_words(row: Any, outcome: str) -> str:
+    """One slope, compared with those of the random sets."""
     what, name, of = uncapitalized(outcome), row["set"], f"{row.n_random:.0f} random sets"
     # A share is given in percentage points; anything else in its own unit.
     size = f"{abs(row.slope) * 100:.1f} points" if row.unit == "share" else f"{abs(row.slope):.2g}"
@@ -148,7 +184,7 @@ def _slope_title(slopes: Any, outcome: str) -> str:
 
 def _title(table: pd.DataFrame, outcome: str, sets: list[str]) -> str:
     """Numbers beside numbers, where no slopes with random sets were given."""
-    rows = table.loc[table.outcome == outcome]
+    rows = next(iter(_panels(table.loc[table.outcome == outcome]).values()))  # the first grader's
     short = dict(zip(rows.neurons, rows["name" if "name" in rows else "neurons"], strict=True))
     form = ".0%" if "unit" in rows and bool((rows.unit == "share").all()) else ".3g"
     changes = []

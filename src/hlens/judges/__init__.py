@@ -45,11 +45,17 @@ def names() -> list[str]:
 
 @cache
 def named(name: str) -> Judge:
-    """The judge of that name.
+    """The judge of that name, or a language model for ``"llm:MODEL"`` or ``"llm:MODEL@URL"``.
+
+    The address is that of an endpoint as in `hlens.judges.llm.Endpoint`, up to and including
+    ``/v1``.
 
     Raises:
         HlensError: There is none; the nearest are named.
     """
+    if name.startswith("llm:"):
+        llm = lookup.member("judges", "llm")
+        return llm.judge_by(llm.endpoint_of(name))
     if name not in names():
         raise lookup.unknown("judge", name, names())
     return lookup.member("judges", name).judge

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hlens.errors import HlensError
 from hlens.judges._answer_span import answer_span
@@ -27,11 +28,21 @@ from hlens.thoughts import judge_behind_thought, without_thought
 from hlens.types import Judgement, Response, Verdict
 from hlens.undecoded import check_decoded
 
-__all__ = ["VERDICTS", "Cost", "Endpoint", "estimate", "judge_all", "judge_by"]
+__all__ = [
+    "VERDICTS",
+    "Cost",
+    "Endpoint",
+    "ask",
+    "endpoint_of",
+    "estimate",
+    "judge_all",
+    "judge_by",
+]
 
 log = logging.getLogger("hlens")
 Cache = MutableMapping[str, str]
 Messages = list[dict[str, str]]
+T = TypeVar("T")
 VERDICTS = {
     "correct": Verdict.CORRECT,
     "incorrect": Verdict.HALLUCINATED,
@@ -67,6 +78,22 @@ class Cost:
             f"{self.n_requests} requests ({self.n_cached} cached), about {self.input_tokens} "
             f"tokens in and {self.output_tokens} out, {price}"
         )
+
+
+def endpoint_of(name: str) -> Endpoint:
+    """The endpoint of ``"llm:MODEL"`` or ``"llm:MODEL@URL"``, as recipes name it.
+
+    >>> endpoint_of("llm:mine@http://localhost:8000/v1").model
+    'mine'
+
+    Raises:
+        HlensError: No model is named, a bad address, or no key for it in the environment.
+    """
+    _, _, place = name.partition(":")
+    model, at, url = place.partition("@")
+    if not model:
+        raise HlensError(f"{name!r} names no model; expected llm:MODEL or llm:MODEL@URL")
+    return Endpoint(model, url) if at else Endpoint(model)
 
 
 def judge_by(
@@ -147,18 +174,7 @@ def estimate(
 def _judge(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
     if not response.text.strip():
         return Judgement(response, Verdict.UNSCORED, "empty")
-    messages = _messages(response)
-    key = _key(messages, endpoint)
-    verdict, reason = parse_reply(cache.get(key, "")), "malformed reply"
-    for _ in range(0 if verdict else endpoint.retries + 1):
-        try:
-            reply = endpoint.reply(messages)
-        except UnreachableError as error:
-            reason = str(error)
-            break
-        if verdict := parse_reply(reply):
-            cache[key] = reply
-            break
+    verdict, reason = ask(_messages(response), endpoint, parse_reply, cache)
     if verdict is None:
         return Judgement(response, Verdict.UNSCORED, f"no verdict: {reason}")
     word, answer = verdict
@@ -166,6 +182,27 @@ def _judge(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
     if span is None and VERDICTS[word] in (Verdict.CORRECT, Verdict.HALLUCINATED):
         span = answer_span(response.text, response.question.text)
     return Judgement(response, VERDICTS[word], f"LLM: {word}", span)
+
+
+def ask(
+    messages: Messages, endpoint: Endpoint, parse: Callable[[str], T | None], cache: Cache
+) -> tuple[T | None, str]:
+    """What a reply says, asked again while it is malformed; None with the reason where none is.
+
+    Only replies that `parse` can read are cached.
+    """
+    key = _key(messages, endpoint)
+    said, reason = parse(cache.get(key, "")), "malformed reply"
+    for _ in range(0 if said is not None else endpoint.retries + 1):
+        try:
+            reply = endpoint.reply(messages)
+        except UnreachableError as error:
+            return None, str(error)
+        said = parse(reply)
+        if said is not None:
+            cache[key] = reply
+            break
+    return said, "" if said is not None else reason
 
 
 def parse_reply(reply: str) -> tuple[str, str] | None:

@@ -24,6 +24,9 @@ Example, with the model that hlens ships:
     True
 """
 
+from hlens.model.continuations import Continuations as Continuations
+from hlens.model.continuations import continuation_logprobs as continuation_logprobs
+from hlens.model.continuations import reading_as as reading_as
 from hlens.model.editing import ALL as ALL
 from hlens.model.editing import Columns as Columns
 from hlens.model.editing import Edit as Edit

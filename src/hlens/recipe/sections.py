@@ -43,6 +43,8 @@ class LabelsRecipe:
 
     Attributes:
         judge: A member of `hlens.judges`, or ``"auto"``: what each question asks for.
+        second: Another one that judges beside it (see `hlens.judges.named`); results are then shown
+            under both, and the card's Readout needs both. Empty for none.
         keep: ``"all"`` responses, or ``"consistent"``: only questions that are always right or
             always wrong, as in the paper.
         span: ``"response"`` measures the whole response; ``"answer"`` the stretch that the judge
@@ -51,6 +53,7 @@ class LabelsRecipe:
     """
 
     judge: str = "auto"
+    second: str = ""
     keep: Literal["all", "consistent"] = "all"
     span: Literal["response", "answer"] = "answer"
     per_question: int = 1
@@ -124,6 +127,9 @@ class InterveneRecipe:
 
     Attributes:
         behaviours: Members of `hlens.behaviours`, or ``"NAME:PATH"`` for a published set.
+        second_grader: A grader of the replies beside the rules of each behaviour, of another kind:
+            ``"likelihood"``, ``"llm:MODEL"`` or ``"llm:MODEL@URL"`` (see `hlens.behaviours.load`).
+            The card's Control needs both. Empty for none.
         items: Questions of each behaviour, and of multiple choice; 0 takes all.
         alphas: Multipliers of the neurons' activations.
         random_sets: Layer-matched random sets beside the neurons (at least 8).
@@ -133,6 +139,7 @@ class InterveneRecipe:
     """
 
     behaviours: tuple[str, ...] = ("false_premises", "misleading_context", "plain_qa")
+    second_grader: str = "likelihood"
     items: int = 40
     alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
     random_sets: int = 8

@@ -158,15 +158,18 @@ def _answered(
     return {key: given for key, given in answers.items() if is_whole(key, given)}
 
 
+JUDGED: Storage[list[Judgement]] = Storage(
+    JSONL,
+    lambda judgements, stem: save_judgements(judgements, file_of(stem, JSONL)),
+    lambda stem, responses: load_judgements(file_of(stem, JSONL), responses),
+    beside=(responses,),
+)
+
+
 @step(
     needs=(responses,),
     options=("labels.judge",),
-    storage=Storage(
-        JSONL,
-        lambda judgements, stem: save_judgements(judgements, file_of(stem, JSONL)),
-        lambda stem, responses: load_judgements(file_of(stem, JSONL), responses),
-        beside=(responses,),
-    ),
+    storage=JUDGED,
     verb="judge",
     facts=lambda judgements: {
         "n": len(judgements),

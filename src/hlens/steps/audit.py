@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from hlens import baselines, figures, judges, metrics
+from hlens import baselines, figures, metrics
 from hlens.audit import (
     Scored,
     added_value,
     markdown,
     score_all,
-    second_labels,
     set_agreement,
     truth_by_length,
 )
@@ -48,6 +46,7 @@ from hlens.steps.detection import (
 from hlens.steps.domains import domains, transfer
 from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
+from hlens.steps.second_judge import Judges, labels_of_both_parts, named_judges
 from hlens.steps.sources import ask_of, model, rivals
 from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
 from hlens.store import write_text
@@ -63,9 +62,6 @@ from hlens.types import (
     Response,
 )
 from hlens.types.labels import H_NEURONS, Covariate, Part
-
-SECOND_JUDGE = "substring"  # the loose rule of the paper's official code
-
 
 # --- What the audit reads --------------------------------------------------------------------
 
@@ -248,18 +244,8 @@ def factorial(own_scores: tuple[Scored, Scored], **draws: int) -> pd.DataFrame:
     return truth_by_length(test.scores, test.labels, lengths=lengths, groups=test.groups, **draws)
 
 
-@step(needs=(responses, examples, rows))
-def second_judge(
-    responses: list[Response], examples: list[Example], rows: Rows
-) -> tuple[Tensor, Tensor]:
-    """Labels of training and test part by the second judge; -1 where it gives none."""
-    judged = judges.judge(responses, judges.named(SECOND_JUDGE))
-    labels, held_out = second_labels(examples, judged), torch.from_numpy(rows.in_test)
-    return labels[~held_out], labels[held_out]
-
-
 @step(
-    needs=(split, probe, detector, evidence, second_judge),
+    needs=(split, probe, detector, evidence, labels_of_both_parts),
     options=("draws=evaluation.random_sets", *DRAWS),
     storage=TABLE,
     name="audit/refits",
@@ -370,7 +356,7 @@ TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
 
 
 @step(
-    needs=(scores, detector, contributions, rows, remark, *TABLES),
+    needs=(scores, detector, contributions, rows, remark, named_judges, *TABLES),
     options=("seed",),
     optional=(transfer, outcomes),
     storage=Storage(".json", _save_card, _load_card),
@@ -382,6 +368,7 @@ def card(
     contributions: Contributions,
     rows: Rows,
     remark: str,
+    named: Judges,
     *tables: pd.DataFrame,
     transfer: pd.DataFrame | None,
     outcomes: pd.DataFrame | None,
@@ -400,6 +387,8 @@ def card(
         n_neurons=detector.weights.numel(),
         transfer=transfer,
         slopes=None if outcomes is None else slopes(outcomes),
+        judge=named.first,
+        second_judge=named.second,
     )
     n_test = int(rows.in_test.sum())
     about = (

@@ -6,7 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from hlens import behaviours
-from hlens.effects import CapabilityTest, ControlSets, distinguished_pairs, load_pairs
+from hlens.effects import (
+    CAPABILITY_MEASURES,
+    CapabilityTest,
+    ControlSets,
+    distinguished_pairs,
+    load_pairs,
+)
 from hlens.effects import intervene as run_interventions
 from hlens.effects import patching as apply_patching
 from hlens.effects import patching_map as apply_patching_map
@@ -15,16 +21,25 @@ from hlens.model import Model
 from hlens.recipe import InterveneRecipe
 from hlens.steps.detection import Split, detector, split
 from hlens.steps.sources import model
-from hlens.steps.step import TABLE, step
+from hlens.steps.step import TABLE, Storage, step
 from hlens.types import Detector
 
 ITEMS = 60  # of multiple choice, where the recipe takes all questions of each behaviour
 
 
+def _with_graders(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Outcomes of a study made before there were second graders: the rules graded all of them."""
+    if "grader" in outcomes:
+        return outcomes
+    names = outcomes["behaviour"]
+    graders = ["" if name in CAPABILITY_MEASURES else behaviours.RULES for name in names]
+    return outcomes.assign(grader=graders)
+
+
 @step(
     needs=(split, detector, model),
     options=("intervene", "seed"),
-    storage=TABLE,
+    storage=Storage(TABLE.suffix, TABLE.save, lambda stem: _with_graders(TABLE.load(stem))),
     verb="intervene",
     keeps_parts=True,  # a further dose, set or behaviour costs only itself
 )
@@ -52,7 +67,10 @@ def outcomes(
     return run_interventions(
         model,
         detector.neurons,
-        [behaviours.load(name, options.items or None, seed) for name in options.behaviours],
+        [
+            behaviours.load(name, options.items or None, seed, second=options.second_grader)
+            for name in options.behaviours
+        ],
         alphas=options.alphas,
         controls=controls,
         capability=CapabilityTest(model, n_choice=options.items or ITEMS)

@@ -40,7 +40,8 @@ def _load_questions(run: Runner) -> list[Question]:
     ]
     # Before the model is asked, not after hours of sampling.
     check_ids(questions)
-    check_judged(questions, judge_of(recipe.labels.judge))
+    for name in filter(None, (recipe.labels.judge, recipe.labels.second)):
+        check_judged(questions, judge_of(name))
     check_measured(recipe.measure)
     return questions
 

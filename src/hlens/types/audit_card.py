@@ -46,6 +46,7 @@ class Claim:
     says: str
     checks: tuple[Check, ...]
     figure: str = ""  # heading of the report's section that shows its figure
+    under: str = ""  # who judged the answers or graded the replies that it rests on, in words
 
     @property
     def verdict(self) -> Support:
@@ -91,7 +92,13 @@ class AuditCard:
     def from_dict(cls, table: Mapping[str, Any]) -> "AuditCard":
         """Read what `to_dict` wrote; verdicts follow from the checks."""
         claims = (
-            Claim(c["name"], c["says"], tuple(map(_read_check, c["checks"])), c["figure"])
+            Claim(
+                c["name"],
+                c["says"],
+                tuple(map(_read_check, c["checks"])),
+                c["figure"],
+                c.get("under", ""),
+            )
             for c in table["claims"]
         )
         return cls(table["model"], table["about"], tuple(claims))

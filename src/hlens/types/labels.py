@@ -64,6 +64,7 @@ class Refit(StrEnum):
     WITHOUT_NEURONS = "without its neurons"
     RANDOM_DIRECTIONS = "random directions"
     SECOND_JUDGE = "second judge"
+    SECOND_LABELS = "as found, by the second judge's labels"
 
 
 class Agreement(StrEnum):
@@ -167,6 +168,13 @@ class PatchKind(StrEnum):
     EVERYTHING = "everything"  # every neuron of the model
 
 
+class Scale(StrEnum):
+    """Column ``unit`` of a dose-response, for behaviours: what a grader says of a reply."""
+
+    SHARE = "share"  # yes or no
+    DEGREE = "degree"  # how far, 0 to 1
+
+
 class Unit(StrEnum):
     """What the number of an audit's check is."""
 
@@ -197,6 +205,7 @@ class Heading(StrEnum):
     RIVALS = "Who else can tell?"
     CONFOUNDS = "Is it truth, or what comes with it?"
     REFITS = "Is it these neurons?"
+    SECOND_JUDGE = "Does it hold under a second judge?"
     TRANSFER = "Does a probe carry over?"
     EDITING = "Does editing them change behaviour?"
 

@@ -16,13 +16,20 @@ from hlens.report.tables import Tables
 from hlens.steps import NotMadeError, Runner, Step
 
 ORDER = (
-    "scores", "strips", "neuron_map", "controls", "confident", "rivals", "confounds", "refits",
-    "sparsity", "stability", "single_neurons", "domains", "transfer", "formats", "overlap",
+    "scores", "strips", "neuron_map", "controls", "confident", "second_judge", "rivals",
+    "confounds", "refits", "sparsity", "stability", "single_neurons", "domains", "transfer", "formats", "overlap",
     "reliability", "origin", "dose_response", "flips", "cost", "replies", "patching",
 )  # fmt: skip
 LAST = ("losses", "neurons")  # behind all others
 
-AUDIT = ("rivals", "confounds", "refits", "sparsity", "transfer")  # of the audit's own page
+AUDIT = (
+    "second_judge",
+    "rivals",
+    "confounds",
+    "refits",
+    "sparsity",
+    "transfer",
+)  # of the audit's own page
 
 
 class SectionFile(Protocol):

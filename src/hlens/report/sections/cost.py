@@ -22,7 +22,7 @@ def section(tables: Tables) -> Section | None:
     cost = measured[0]
     return Section(
         HEADING,
-        "Every edit by what it moves and what it breaks.",
+        "Every edit by what it moves, to the rules of each behaviour, and what it breaks.",
         [
             partial(
                 figures.pareto,

@@ -28,7 +28,8 @@ def section(tables: Tables) -> Section | None:
     return Section(
         HEADING,
         "The neurons' activations times α, beside as many random neurons of the same layers, the "
-        "truth-associated neurons, and a random push as large.",
+        "truth-associated neurons, and a random push as large. A second grader of another kind has "
+        "a panel of its own: an effect that only one grader sees may be the grader's.",
         (
             *_doses(outcomes, steepness, words),
             slope_table(steepness, words).rename(columns=SLOPE_COLUMNS),

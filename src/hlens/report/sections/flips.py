@@ -18,9 +18,14 @@ def section(tables: Tables) -> Section | None:
     outcomes = tables[effects.outcomes]
     turned = flips(outcomes)
     own = turned.loc[turned["behaviour"].isin(asked(outcomes))]
+    drawn = list[str | partial]()
+    for grader in dict.fromkeys(own["grader"]):
+        rows = own.loc[own["grader"] == grader]
+        drawn += [f"Graded by {grader}:", partial(figures.flips, rows, labels=labels())]
     return Section(
         HEADING,
-        "Replies that turned against the unmodified model's, both ways.",
-        (partial(figures.flips, own, labels=labels()),),
+        "Replies that turned against the unmodified model's, both ways. A degree above one half "
+        "counts as a hit.",
+        drawn,
         "An edit that turns as many replies one way as the other changes much and moves nothing.",
     )

@@ -18,7 +18,8 @@ def section(tables: Tables) -> Section | None:
     """The section of a study whose neurons were edited."""
     return Section(
         HEADING,
-        "How the H-neurons' replies could be read, at each dose, and the edit's receipt: on how "
+        "How the H-neurons' replies could be read, at each dose, by grader (of a scale from 0 to 1 "
+        "the rate is the mean in percent), and the edit's receipt: on how "
         "many tokens x neurons it acted.",
         (_replies(tables[effects.outcomes]),),
         "Where more replies cannot be read, or are cut, at one dose than at another, its rate is "
@@ -29,10 +30,11 @@ def section(tables: Tables) -> Section | None:
 def _replies(outcomes: pd.DataFrame) -> pd.DataFrame:
     table, words = rates(outcomes), labels()
     own = table.loc[(table["kind"] == SetKind.TARGET) & table["behaviour"].isin(asked(outcomes))]
-    own = own.sort_values(["behaviour", "alpha"], kind="stable")
+    own = own.sort_values(["behaviour", "grader", "alpha"], kind="stable")
     return pd.DataFrame(
         {
             "behaviour": own["behaviour"].map(words),
+            "grader": own["grader"],
             "α": own["alpha"].map("{:g}".format),
             "rate": [_share(r["rate"], r["low"], r["high"]) for r in own.to_dict("records")],
             "replies": own["n_asked"],
