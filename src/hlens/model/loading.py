@@ -33,8 +33,9 @@ def load(
     """Load a model and prove that its MLP neurons are what hlens takes them for.
 
     Args:
-        source: An alias (``"smollm2-135m"``), a hub id (``"owner/name"``), a local folder, a
-            ``.gguf`` file, a loaded `TransformerBridge`, or a pair (hf_model, tokenizer or None).
+        source: An alias (``"smollm2-135m"``, ``"gemma3-270m"``), a hub id (``"owner/name"``), a
+            local folder, a ``.gguf`` file (converted once, into the cache), a loaded
+            `TransformerBridge`, or a pair (hf_model, tokenizer or None).
         device: Default: CUDA, else Apple's GPU, else the CPU. A loaded model stays where it is.
         dtype: Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on a GPU.
         revision: Revision on the hub.

@@ -119,7 +119,7 @@ def gguf_folder(path: Path) -> Path:
 
     It is known by the file's content: a file that changed is converted anew, one that moved is not.
     """
-    return _converted_once(path.stem, _sha256(path), lambda _: path)
+    return _converted_once("gguf", _sha256(path), lambda _: path)
 
 
 def save_pretrained(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
