@@ -103,7 +103,7 @@ def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch)
             weight.mul_(10 if weight.dim() > 1 else 1)  # so that attention is not flat
     model, items = hlens.model.load((hf, None)), sharing(2, 20, 30)
     shared = measure(model, items)
-    assert list(model.prefix_trials.values()) == [False]
+    assert list(model.prefix_trials.known.values()) == [False]
     short = sharing(2, 3, 4)
     monkeypatch.setattr("hlens.contributions.schedule.can_share_prefixes", lambda *_: False)
     close(shared.values, measure(model, items).values)

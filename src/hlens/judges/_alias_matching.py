@@ -34,6 +34,17 @@ _WRONG = re.compile(
 _TAKEN_BACK = re.compile(
     r"[.!?;,\n]\s*(?:(?:no|wait|sorry|oops),|actually,?|correction:|no, wait,?)\s+\w"
 )
+# A case has two parties.
+_VERSUS = re.compile(r"\s+(?:vs?|versus)\.?\s+\w")
+_VERSUS_BEFORE = re.compile(r"\w\s+(?:vs?|versus)\.?\s+$")
+_NAMED = re.compile(
+    r"\W{0,2}\s(?:is|are|was|were) (?:also |commonly |often )?(?:known as|called)\b"
+)
+_ALSO = re.compile(
+    r"(?:\b(?:also|otherwise|sometimes) (?:known as|called)|, which (?:is|are|was|were))"
+    r"(?: an?| the)?\W*$",
+    re.IGNORECASE,
+)
 # Phrases with a negator that deny nothing.
 _CERTAIN = re.compile(
     r"\b(?:no|without)(?: an?| any)?(?: \w+)? (?:doubt|question)\b|\bnone? other than\b",
@@ -82,7 +93,7 @@ def find_objection(run: Run, text: str, words: Sequence[Word], *, golds: Set[int
     `golds` are the words that belong to any alias: "football or soccer" is no hedge where both are
     right.
     """
-    rules = (_part_of_longer, _negated, _taken_back, _hedged)
+    rules = (_part_of_longer, _negated, _taken_back, _named_otherwise, _second_name, _hedged)
     return next(filter(None, (rule(run, text, words, golds) for rule in rules)), "")
 
 
@@ -95,6 +106,8 @@ def _part_of_longer(run: Run, text: str, words: Sequence[Word], golds: Set[int])
         return "part of a longer word"
     if after[:1] and after[:1] in JOINERS and after[1:].isalnum():
         return "part of a longer word"
+    if _VERSUS.match(text, stop) or _VERSUS_BEFORE.search(text, 0, start):
+        return "part of a longer name"
     is_number = words[last - 1].key.isdigit()
     if is_number and (after[:1] == "^" or (last < len(words) and words[last].key in SCALES)):
         return "part of a larger number"
@@ -104,6 +117,25 @@ def _part_of_longer(run: Run, text: str, words: Sequence[Word], golds: Set[int])
         if is_other and not key[0].isdigit():
             return "part of a longer name"
     return ""
+
+
+def _named_otherwise(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
+    """The subject of another name: "The indictment is known as an indemnity"."""
+    first, _ = run
+    follows = _NAMED.match(text, span_of(run, words)[1])
+    if follows is None or first > 1:
+        return ""
+    behind = [i for i, word in enumerate(words) if word.start >= follows.end()]
+    return "named otherwise" if behind and not golds & set(behind) else ""
+
+
+def _second_name(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
+    """Said of another answer: "neurosurgery, also known as neurology"."""
+    start, _ = span_of(run, words)
+    said_of = _ALSO.search(text, 0, start)
+    if said_of is None or any(words[i].stop <= said_of.start() for i in golds):
+        return ""
+    return "hedged" if any(word.stop <= said_of.start() for word in words) else ""
 
 
 def _negated(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:

@@ -49,14 +49,20 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     >>> text[slice(*answer_span(text, "What is the capital city of France?"))]
     'Paris'
     """
-    if (line := _first_line(text)) is None:
+    if (sentence := first_sentence(text)) is None:
         return None
-    start, stop = line
-    start = _after_lead(text, start, stop)
-    stop = _sentence_end(text, start, stop)
+    start, stop = sentence
     start, stop = _without_echo(text, start, stop, question)
     start, stop = _without_ends(text, start, stop)
     return (start, stop) if word_keys(text[start:stop]) else None
+
+
+def first_sentence(text: str) -> tuple[int, int] | None:
+    """Characters of the first sentence with words, without lead-ins and markup before it."""
+    if (line := _first_line(text)) is None:
+        return None
+    start = _after_lead(text, *line)
+    return start, _sentence_end(text, start, line[1])
 
 
 def _first_line(text: str) -> tuple[int, int] | None:

@@ -1,18 +1,73 @@
-"""Find out whether a response attempts and finishes an answer."""
+"""Find out whether a response attempts and finishes an answer.
+
+Problem: a reply that repeats the question, offers help or is cut off before it answers is not
+correct, but it is no falsehood either. A probe that learns to tell such replies from right answers
+reads "does not answer", and would pass for one that reads "is wrong".
+
+Idea: look at the first sentence with words, where an answer stands. It is no attempt if it begins
+with a phrase of `attempt.toml`, if it asks back, or if it says nothing that the question has not
+said. A response that the token limit cut is finished where its first clause with something new had
+come to an end. The gold answers are not read: the judges accept them before they ask here.
+
+>>> from hlens.types import Question, Response
+>>> kenya = Question("1", "general", "What is the capital of Kenya?", ("Nairobi",))
+>>> for text in ("Mombasa, on the coast of", "The capital of Kenya is"):
+...     print(non_answer(Response(kenya, text, (), 0, finish_reason="length")) or "an answer")
+an answer
+cut off
+"""
 
 import re
+import tomllib
 
-from hlens.types import Response
+from hlens.judges._answer_span import first_sentence
+from hlens.judges._normal_words import LISTS, read_file, split_words, word_keys
+from hlens.types import Judgement, Question, Response, Verdict
 
-_OFFERS = re.compile(
-    r"\bhow (?:can|may) i (?:help|assist)\b|\bwhat would you like\b|\bready to (?:help|assist)\b"
-    r"|\bhappy to (?:help|assist)\b",
+_PHRASES = {
+    reason: re.compile("|".join(f"(?:{p})" for p in lines.strip().split("\n")), re.IGNORECASE)
+    for reason, lines in tomllib.loads(read_file("attempt.toml")).items()
+}
+_FILLER = frozenset(LISTS["filler"])
+# Where a clause ends, whatever follows: the answer before it is whole.
+_CLAUSE_END = re.compile(
+    r"[,;:(\n]|\s[-–—]\s"
+    r"|\b(?:which|who|whose|where|when|while|because|since|although|but)\b",
     re.IGNORECASE,
+)
+NAME = 4  # words that are no filler: what is longer is a remark and no answer
+# How a clause begins that only leads to another one.
+_OPENS = re.compile(
+    r"(?:when|in|as|if|for|by|with|at|on|from|to|during|after|before|according|while|although)\b",
+    re.IGNORECASE,
+)
+_VERB = re.compile(
+    r"(\b(?:is|are|was|were|'s|stands for|means|became|has been|had been)\b"
+    r"(?: (?:also |commonly |often )?(?:known as|called|named))?)",
+    re.IGNORECASE,
+)
+_DENIES = re.compile(
+    r"(?:it|that|this|there|they)(?: (?:is|was|are|were) not|\S*n't)\b", re.IGNORECASE
+)
+_AUXILIARIES = "is|are|was|were|do|does|did|can|could|would|will|should|must|may|have|has"
+_ASKS_IF = re.compile(rf"(?:{_AUXILIARIES})\b", re.IGNORECASE)
+_ASKS = re.compile(
+    rf"(?:what|which|who|whom|whose|when|where|why|how|{_AUXILIARIES})\b", re.IGNORECASE
 )
 
 
+def judge_false(
+    response: Response, reason: str, answer: tuple[int, int] | None = None
+) -> Judgement:
+    """Hallucinated, for this reason; unscored where the response is no answer."""
+    why_not = non_answer(response)
+    if why_not:
+        return Judgement(response, Verdict.UNSCORED, why_not)
+    return Judgement(response, Verdict.HALLUCINATED, reason, answer)
+
+
 def non_answer(response: Response) -> str:
-    """Why a response is no answer: cut off, or without an attempt; empty where it is one.
+    """Why a response is no answer: ``"cut off"`` or ``"no attempt: ..."``; empty where it is one.
 
     >>> from hlens.types import Question
     >>> question = Question("1", "general", "Capital of France?", ("Paris",))
@@ -21,8 +76,61 @@ def non_answer(response: Response) -> str:
     >>> non_answer(Response(question, "What would you like to know?", (), 0))
     'no attempt: offers help'
     """
-    if not response.text.strip():
+    text, question = response.text, response.question
+    sentence = first_sentence(text)
+    if sentence is None:
         return "no attempt: empty"
-    if _OFFERS.search(response.text):
-        return "no attempt: offers help"
-    return "cut off" if response.finish_reason == "length" else ""
+    start, stop = sentence
+    first = text[start:stop].replace("’", "'")
+    for reason, phrases in _PHRASES.items():
+        if phrases.match(first):
+            return f"no attempt: {reason}"
+    if first.rstrip().endswith("?") and _ASKS.match(first):
+        return "no attempt: asks back"
+    if _DENIES.match(first) and not _is_polar(question):
+        return "no attempt: only denies"
+    if response.finish_reason == "length":
+        # The token limit ended the sentence, or what may have led to an answer.
+        is_whole = stop < len(text.rstrip())
+        clause = _first_clause(first, is_whole=is_whole)
+        return "" if _names_something(clause, question) else "cut off"
+    if _says_something(first, question):
+        return ""
+    is_heading = first.rstrip().endswith(":")
+    return f"no attempt: {'only a heading' if is_heading else 'repeats the question'}"
+
+
+def _is_polar(question: Question) -> bool:
+    """Whether a question asks for yes or no, or offers options."""
+    return bool(_ASKS_IF.match(question.text.strip())) or "or" in word_keys(question.text)
+
+
+def _first_clause(sentence: str, *, is_whole: bool) -> str:
+    """The first clause of a sentence, if it came to its end; else nothing."""
+    end = _CLAUSE_END.search(sentence, 1)
+    return sentence[: end.start()] if end else sentence if is_whole else ""
+
+
+def _names_something(clause: str, question: Question) -> bool:
+    """Whether a clause gives an answer: a name that is new, alone or behind its verb."""
+    if _OPENS.match(clause):
+        return False
+    verb = _VERB.search(clause)
+    said = [word for word in _content(clause[verb.end() :] if verb else clause) if word != "and"]
+    is_name = len(said) <= (NAME if verb else NAME + 1)
+    return is_name and not set(said) <= {*word_keys(question.text), *_FILLER}
+
+
+def _says_something(clause: str, question: Question) -> bool:
+    """Whether a clause says a word that the question does not, or too little to repeat it."""
+    said, content = word_keys(clause), _content(clause)
+    if not set(content) <= set(word_keys(question.text)):
+        return True
+    # "Mars is larger", for "Is Mars or Venus larger?", is an answer, right or wrong.
+    chooses = _is_polar(question) and "or" not in said
+    return bool(content) and (chooses or len(said) <= 2)
+
+
+def _content(clause: str) -> list[str]:
+    words = [word.key for word in split_words(clause)]
+    return [word for word in words if word not in _FILLER] or words

@@ -153,6 +153,22 @@ def date_forms(alias: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [form for form in forms if form != alias]
 
 
+def number_forms(alias: str) -> list[tuple[str, ...]]:
+    """An alias that ends in a common noun in its other number: "isotope" for "isotopes".
+
+    Names have none: Adams is not Adam.
+
+    >>> number_forms("graphical user interface"), number_forms("Adam")
+    ([('graphical', 'user', 'interfaces')], [])
+    """
+    *before, last = word_keys(alias) or ("",)
+    if len(last) < 4 or not last.isalpha() or alias.split()[-1] != alias.split()[-1].casefold():
+        return []
+    if last.endswith("ss"):
+        return []
+    return [(*before, last.removesuffix("s") if last.endswith("s") else f"{last}s")]
+
+
 def _join_compounds(words: list[Word], text: str) -> list[Word]:
     """Numbers of several words as one: twenty-one, one hundred, minus 5, World War II."""
     joined: list[Word] = []

@@ -6,6 +6,7 @@ sure, but I think it is in France") is a hallucination too.
 """
 
 from hlens.judges._answer_span import answer_span
+from hlens.judges._attempt import judge_false
 from hlens.judges._refusal import abstention
 from hlens.types import Judgement, Response, Verdict
 
@@ -27,4 +28,4 @@ def judge(response: Response) -> Judgement:
     if place:
         return Judgement(response, Verdict.CORRECT, f'abstained: "{text[slice(*place)].strip()}"')
     span = answer_span(text, response.question.text)
-    return Judgement(response, Verdict.HALLUCINATED, "did not abstain", span)
+    return judge_false(response, "did not abstain", span)

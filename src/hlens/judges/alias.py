@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from hlens.judges import abstain
 from hlens.judges._alias_matching import NEGATORS, Run, find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
-from hlens.judges._normal_words import LISTS, Word, date_forms, split_words, word_keys
+from hlens.judges._attempt import judge_false
+from hlens.judges._normal_words import LISTS, Word, date_forms, number_forms, split_words, word_keys
 from hlens.judges._refusal import refusal, refused
 from hlens.types import Judgement, Response, Verdict
 
@@ -72,7 +73,9 @@ def judge(response: Response) -> Judgement:
     if _is_bare_sign(text, question.answers):
         return Judgement(response, Verdict.CORRECT, "is the sign", span)
     verdict, reason = _explain(matches, words)
-    return Judgement(response, verdict, reason, span if verdict is not Verdict.UNSCORED else None)
+    if verdict is Verdict.HALLUCINATED:
+        return judge_false(response, reason, span)
+    return Judgement(response, verdict, reason)
 
 
 def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
@@ -84,7 +87,8 @@ def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
     }
     aliases.pop((), None)
     for alias in list(aliases):
-        aliases |= {form: aliases[alias] for form in date_forms(alias) if form not in aliases}
+        forms = date_forms(alias) + ([] if exact else number_forms(aliases[alias]))
+        aliases |= {form: aliases[alias] for form in forms if form not in aliases}
     asked = split_words(question.text, case_sensitive=exact)
     ordered = sorted(aliases, key=lambda alias: -len(alias))
     places = [(run, alias) for alias in ordered for run in find_runs(alias, words)]

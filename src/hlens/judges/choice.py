@@ -22,6 +22,7 @@ import torch
 from hlens.errors import HlensError
 from hlens.judges._alias_matching import find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
+from hlens.judges._attempt import judge_false
 from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
@@ -80,12 +81,12 @@ def judge(response: Response) -> Judgement:
             return refused
         if question.meta.get("options_in_question"):
             return Judgement(response, Verdict.UNSCORED, "no option")
-        return Judgement(
-            response, Verdict.HALLUCINATED, "no option", answer_span(text, question.text)
-        )
+        return judge_false(response, "no option", answer_span(text, question.text))
     pick, span = (*named, *letter)[0]
-    verdict = Verdict.CORRECT if pick == gold else Verdict.HALLUCINATED
-    return Judgement(response, verdict, f"picks {question.choices[pick]!r}", span)
+    reason = f"picks {question.choices[pick]!r}"
+    if pick != gold:
+        return judge_false(response, reason, span)
+    return Judgement(response, Verdict.CORRECT, reason, span)
 
 
 def by_logprob(scorer: Scorer) -> Callable[[Response], Judgement]:

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from hlens.errors import HlensError
 from hlens.judges._answer_span import answer_span
+from hlens.judges._attempt import judge_false
 from hlens.judges._endpoint import DiskCache, Endpoint, UnreachableError
 from hlens.judges._normal_words import read_file
 from hlens.thoughts import judge_behind_thought, without_thought
@@ -47,6 +48,7 @@ VERDICTS = {
     "correct": Verdict.CORRECT,
     "incorrect": Verdict.HALLUCINATED,
     "refused": Verdict.REFUSED,
+    "no attempt": Verdict.UNSCORED,
     "cannot tell": Verdict.UNSCORED,
 }
 SYSTEM = read_file("llm.txt").strip()
@@ -181,6 +183,8 @@ def _judge(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
     span = _find_answer(answer.strip(), response.text)
     if span is None and VERDICTS[word] in (Verdict.CORRECT, Verdict.HALLUCINATED):
         span = answer_span(response.text, response.question.text)
+    if VERDICTS[word] is Verdict.HALLUCINATED:
+        return judge_false(response, f"LLM: {word}", span)
     return Judgement(response, VERDICTS[word], f"LLM: {word}", span)
 
 
@@ -242,6 +246,7 @@ def _messages(response: Response) -> Messages:
         **({"options": list(question.choices)} if question.choices else {}),
         "accepted answers": list(question.answers),
         "response": response.text,
+        **({"cut off": True} if response.finish_reason == "length" else {}),
     }
     user = json.dumps(task, ensure_ascii=False)
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]

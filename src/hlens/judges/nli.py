@@ -16,6 +16,7 @@ import torch
 from hlens.errors import HlensError
 from hlens.judges import abstain
 from hlens.judges._answer_span import answer_span
+from hlens.judges._attempt import judge_false
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Response, Verdict
 
@@ -57,7 +58,10 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
         both_ways = list(zip(scores[::2], scores[1::2], strict=True))
         best = max(both_ways, key=lambda both: (min(both), both))
         verdict, reason = _verdict(both_ways, threshold)
-        return Judgement(response, verdict, f"{reason} ({best[0]:.2f}, {best[1]:.2f})", span)
+        reason = f"{reason} ({best[0]:.2f}, {best[1]:.2f})"
+        if verdict is Verdict.HALLUCINATED:
+            return judge_false(response, reason, span)
+        return Judgement(response, verdict, reason, span)
 
     return judge_by_entailment
 

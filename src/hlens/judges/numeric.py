@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from hlens.errors import HlensError
+from hlens.judges._attempt import judge_false
 from hlens.judges._normal_words import NUMBERS
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
@@ -76,10 +77,14 @@ def _judged(response: Response, tolerance: float) -> Judgement:
         for value in values
         for gold in golds
     )
-    verdict = Verdict.CORRECT if is_right else Verdict.HALLUCINATED
     start, stop = match.span()
     stop -= len(text[start:stop]) - len(text[start:stop].rstrip())
-    return Judgement(response, verdict, f"says {text[start:stop]!r}", (start, stop))
+    reason = f"says {text[start:stop]!r}"
+    if response.finish_reason == "length" and stop == len(text):
+        return Judgement(response, Verdict.UNSCORED, "cut off")  # its digits may go on
+    if not is_right:
+        return judge_false(response, reason, (start, stop))
+    return Judgement(response, Verdict.CORRECT, reason, (start, stop))
 
 
 def _find_number(text: str, question: Question) -> re.Match[str] | None:

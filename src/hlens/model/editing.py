@@ -129,7 +129,7 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
         tracker = stack.enter_context(tracking_tokens(model, spans))
         for (neurons, edit), entry in zip(pairs, receipt.entries, strict=True):
             for layer in sorted({layer for layer, _ in neurons.members}):
-                hook = _EditHook(tracker, entry, edit, neurons, layer)
+                hook = _EditHook(model, tracker, entry, edit, neurons, layer)
                 for module in _down_projection_modules(model, layer):
                     stack.callback(module.register_forward_pre_hook(hook).remove)
         yield receipt
@@ -177,14 +177,23 @@ class _EditHook:
     """One edit at one layer, as a forward pre-hook of the down projection."""
 
     def __init__(
-        self, tracker: TokenTracker, entry: ReceiptEntry, edit: Edit, neurons: NeuronSet, layer: int
+        self,
+        model: Network,
+        tracker: TokenTracker,
+        entry: ReceiptEntry,
+        edit: Edit,
+        neurons: NeuronSet,
+        layer: int,
     ) -> None:
+        self.model = model
         self.tracker, self.entry, self.edit, self.layer = tracker, entry, edit, layer
         self.index = torch.tensor(neurons.in_layer(layer))
         # Every edited layer sees the same tokens; they are counted at the first one.
         self.counts_tokens = layer == min(first for first, _ in neurons.members)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.model.prefix_trials.running:
+            return args
         act = args[0]
         batch = self.tracker.batch
         if batch is None:

@@ -25,6 +25,19 @@ PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn"
 
 
 @dataclass
+class PrefixTrials:
+    """What was found out about rows that share keys and values.
+
+    Attributes:
+        known: For each row length tried, whether they may.
+        running: Whether a trial is under way, to which edits do not apply.
+    """
+
+    known: dict[int, bool] = field(default_factory=dict)
+    running: bool = False
+
+
+@dataclass
 class Clock:
     """Which token is being read while an answer is generated; edits of some tokens look here."""
 
@@ -68,7 +81,7 @@ class Network:
     revision: str = ""
     template_options: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
-    prefix_trials: dict[int, bool] = field(default_factory=dict)
+    prefix_trials: PrefixTrials = field(default_factory=PrefixTrials)
 
     def __post_init__(self) -> None:
         if self.template_options:

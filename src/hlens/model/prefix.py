@@ -163,19 +163,24 @@ def can_share_prefixes(model: Network, longest: int) -> bool:
     in one way, so it is tried out on random tokens, once for a model and length: `longest` is that
     of the longest row with all prefixes that it reads, padding included.
     """
-    known = model.prefix_trials
+    trials, known = model.prefix_trials, model.prefix_trials.known
     if any(can and length >= longest for length, can in known.items()):
         return True
     if any(not can and length <= longest for length, can in known.items()):
         return False
     config = getattr(model.hf.config, "text_config", None) or model.hf.config
     window = getattr(config, "sliding_window", None)
-    with torch.inference_mode():
-        known[longest] = (
-            (window is None or longest <= window)
-            and _caches_keys(model)
-            and _agrees_in_parts(model, max(longest, 4))
-        )
+    # The architecture is on trial, and not the edits of a block around this call.
+    trials.running = True
+    try:
+        with torch.inference_mode():
+            known[longest] = (
+                (window is None or longest <= window)
+                and _caches_keys(model)
+                and _agrees_in_parts(model, max(longest, 4))
+            )
+    finally:
+        trials.running = False
     return known[longest]
 
 
