@@ -1,6 +1,7 @@
 """Thinking models: a thought is no part of the answer, wherever its tags are written."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Any:
         def call(self: SeededSampler, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
             step, end = len(self.logprobs), tokenizer.eos_token_id
             if step == 0:  # later the monitor gives the last tokens alone
-                texts = map(tokenizer.decode, input_ids.tolist())
+                read = partial(tokenizer.decode, skip_special_tokens=True)  # not the padding
+                texts = map(read, input_ids.tolist())
                 found = [next(said[asked] for asked in said if asked in text) for text in texts]
                 replies[:] = found
             token = torch.tensor([[*ids, *[end] * (step + 1)][step] for ids in replies])[:, None]

@@ -176,7 +176,8 @@ def _hedged(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:
     begin, end = _sentence(start, stop, text)
     inside = [i for i, word in enumerate(words) if begin <= word.start < end]
     is_short = sum(i not in golds for i in inside) <= 3  # "gravity and friction", no more
-    joints = {"or", "and"} if is_short else {"or"}
+    is_both = any(words[i].key == "both" for i in inside)
+    joints = {"or", "and"} if is_short or is_both else {"or"}
     for neighbour, step in ((last, 1), (first - 1, -1)):
         if neighbour not in inside:
             continue

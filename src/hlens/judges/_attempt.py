@@ -28,14 +28,21 @@ _PHRASES = {
     reason: re.compile("|".join(f"(?:{p})" for p in lines.strip().split("\n")), re.IGNORECASE)
     for reason, lines in tomllib.loads(read_file("attempt.toml")).items()
 }
-_FILLER = frozenset(LISTS["filler"])
+_FILLER, _ABOUT = frozenset(LISTS["filler"]), frozenset(LISTS["about"])
 # Where a clause ends, whatever follows: the answer before it is whole.
 _CLAUSE_END = re.compile(
-    r"[,;:(\n]|\s[-–—]\s"
-    r"|\b(?:which|who|whose|where|when|while|because|since|although|but)\b",
+    r"[,;:(\n]|\b(?:which|who|whose|where|when|while|because|since|although|but)\b",
     re.IGNORECASE,
 )
-NAME = 4  # words that are no filler: what is longer is a remark and no answer
+NAME = 3  # words that are no filler: what is longer is a remark and no answer
+_QUOTED = re.compile(r"[\"“`*]([^\"“”`*]+)[\"”`*]")
+_NUMBER = re.compile(r"\d")
+_ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|old|long|far|tall|high)\b|\bnumber\b"
+    r"|\b(?:what|which) (?:year|date|day|age)\b",
+    re.IGNORECASE,
+)
+_YES_NO = re.compile(r"(?:yes|no)\b[,.!]*\s+", re.IGNORECASE)
 # How a clause begins that only leads to another one.
 _OPENS = re.compile(
     r"(?:when|in|as|if|for|by|with|at|on|from|to|during|after|before|according|while|although)\b",
@@ -52,7 +59,9 @@ _DENIES = re.compile(
 _AUXILIARIES = "is|are|was|were|do|does|did|can|could|would|will|should|must|may|have|has"
 _ASKS_IF = re.compile(rf"(?:{_AUXILIARIES})\b", re.IGNORECASE)
 _ASKS = re.compile(
-    rf"(?:what|which|who|whom|whose|when|where|why|how|{_AUXILIARIES})\b", re.IGNORECASE
+    rf"(?:(?:from|in|on|at|to|by|of|for|with) )?"
+    rf"(?:what|which|who|whom|whose|when|where|why|how|{_AUXILIARIES})\b",
+    re.IGNORECASE,
 )
 
 
@@ -82,6 +91,8 @@ def non_answer(response: Response) -> str:
         return "no attempt: empty"
     start, stop = sentence
     first = text[start:stop].replace("’", "'")
+    if not _is_polar(question):
+        first = first[match.end() :] if (match := _YES_NO.match(first)) else first
     for reason, phrases in _PHRASES.items():
         if phrases.match(first):
             return f"no attempt: {reason}"
@@ -91,9 +102,9 @@ def non_answer(response: Response) -> str:
         return "no attempt: only denies"
     if response.finish_reason == "length":
         # The token limit ended the sentence, or what may have led to an answer.
-        is_whole = stop < len(text.rstrip())
-        clause = _first_clause(first, is_whole=is_whole)
-        return "" if _names_something(clause, question) else "cut off"
+        clause = _first_clause(first, is_whole=stop < len(text.rstrip()))
+        names = [clause, *_QUOTED.findall(first)]
+        return "" if any(_names_something(name, question) for name in names) else "cut off"
     if _says_something(first, question):
         return ""
     is_heading = first.rstrip().endswith(":")
@@ -117,14 +128,17 @@ def _names_something(clause: str, question: Question) -> bool:
         return False
     verb = _VERB.search(clause)
     said = [word for word in _content(clause[verb.end() :] if verb else clause) if word != "and"]
+    known = {*word_keys(question.text), *_FILLER, *_ABOUT}
+    if _ASKS_NUMBER.search(question.text):
+        return any(_NUMBER.search(word) and word not in known for word in word_keys(clause))
     is_name = len(said) <= (NAME if verb else NAME + 1)
-    return is_name and not set(said) <= {*word_keys(question.text), *_FILLER}
+    return is_name and not set(said) <= known
 
 
 def _says_something(clause: str, question: Question) -> bool:
     """Whether a clause says a word that the question does not, or too little to repeat it."""
     said, content = word_keys(clause), _content(clause)
-    if not set(content) <= set(word_keys(question.text)):
+    if not set(content) <= {*word_keys(question.text), *_ABOUT}:
         return True
     # "Mars is larger", for "Is Mars or Venus larger?", is an answer, right or wrong.
     chooses = _is_polar(question) and "or" not in said

@@ -15,6 +15,7 @@ the length of the span reveals no label to a probe; only an alias outside of tha
 the span itself.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from hlens.judges._refusal import refusal, refused
 from hlens.types import Judgement, Response, Verdict
 
 Span = tuple[int, int]
+_CONTRAST = re.compile(r"\b(?:but|while|whereas|however|although|though)\b", re.IGNORECASE)
 POLAR = frozenset({"yes", "no", "true", "false"})
 CONTRARY = {"true": "false", "false": "true"}
 PLAIN_WORDS = frozenset(LISTS["plain"])
@@ -67,6 +69,8 @@ def judge(response: Response) -> Judgement:
     if phrase and _is_refusal(phrase, span, matches):
         return refused(response, phrase)
     for match in matches:
+        if not match.objection and _is_left_open(response, match.place[1]):
+            return Judgement(response, Verdict.UNSCORED, "cut off")
         if not match.objection:
             span, reason = _united(span, match.place), f"holds {match.alias!r}"
             return Judgement(response, Verdict.CORRECT, reason, span)
@@ -76,6 +80,12 @@ def judge(response: Response) -> Judgement:
     if verdict is Verdict.HALLUCINATED:
         return judge_false(response, reason, span)
     return Judgement(response, verdict, reason)
+
+
+def _is_left_open(response: Response, stop: int) -> bool:
+    """Whether the token limit cut a contrast to an answer: "It is red, while a ripe one is"."""
+    rest = re.split(r"[.!?\n]", response.text[stop:])
+    return response.finish_reason == "length" and len(rest) == 1 and bool(_CONTRAST.search(rest[0]))
 
 
 def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
@@ -93,9 +103,12 @@ def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
     ordered = sorted(aliases, key=lambda alias: -len(alias))
     places = [(run, alias) for alias in ordered for run in find_runs(alias, words)]
     golds = {i for (first, last), _ in places for i in range(first, last)}
+    asked_keys = {word.key for word in asked}
+    repeated = {i for i, word in enumerate(words) if word.key in asked_keys}
+    offers = "or" in asked_keys
     is_plain_word = _is_sentence_word if exact else _is_common_word
     matches: list[_Match] = []
-    polar = _find_polar(text, words, {word.key for word in asked}, golds={a for a, *_ in aliases})
+    polar = _find_polar(text, words, asked_keys, golds={a for a, *_ in aliases})
     if polar is not None and (polar[1],) in aliases:
         position, says, objection = polar
         place = span_of((position, position + 1), words)
@@ -111,6 +124,9 @@ def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
             continue
         else:
             objection = find_objection(run, text, words, golds=golds)
+            if objection == "hedged" and not offers:
+                # "Profit and loss", for "profit and ...?", is no second answer.
+                objection = find_objection(run, text, words, golds=golds | repeated)
         matches.append(_Match(aliases[alias], span_of(run, words), objection))
     return matches
 
