@@ -87,7 +87,8 @@ def test_what_cannot_be_judged_is_said_before_the_model_is_asked(tmp_path: Path)
     ]
     path = tmp_path / "mine.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    study = Study(tmp_path / "study", tiny_recipe(Path(), domains=[f"jsonl:{path}"]), tiny_model())
+    recipe = tiny_recipe(Path(), domains=[f"jsonl:{path}"], labels={"judge": "auto"})
+    study = Study(tmp_path / "study", recipe, tiny_model())
     with pytest.raises(
         HlensError, match=r"2 of 3 questions .* mine: question '2': no right option"
     ):
@@ -159,9 +160,9 @@ def test_a_recomputation_names_what_has_changed(study: Study) -> None:
 
 
 def test_another_judge_is_put_beside_the_studys(study: Study) -> None:
-    found = tables.agreement(study, "alias")
+    found = tables.agreement(study, "substring")
     assert found["agreement"].set_index("measure").value["agreement"] == 1.0
-    counts = found["confusion"].set_index("auto")
+    counts = found["confusion"].set_index("substring")
     assert int(counts.to_numpy().sum()) == len(study.responses())
     assert list(counts.index) == list(counts.columns)
     with pytest.raises(HlensError, match="unknown judge 'alas'; did you mean 'alias'"):

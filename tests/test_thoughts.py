@@ -258,7 +258,7 @@ def test_a_response_keeps_its_thought_on_disk_and_old_rows_are_read(tmp_path: Pa
 
 
 def test_the_monitor_tells_the_thought_from_the_answer(says: Any) -> None:
-    model = thinking_model()
+    model = thinking_model(hidden=True)  # while a tag of several tokens is written, nothing tells
     says(model.tokenizer, {"Who?": "<think>A or B.</think>\nB"})
     generated = model.generate("Who?")
     assert str(generated) == "B"

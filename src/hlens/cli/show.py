@@ -76,23 +76,31 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bo
         facts = {"scores": rows(table), "in_words": study.in_words(), "report": report}
         write(facts)
         return
-    shown = Table(title=f"{study.recipe.model}: held-out AUROC and accuracy beside controls")
-    # Scores of an earlier version hold no accuracy.
-    shares = [name for name in ("accuracy", "balanced_accuracy") if name in table]
-    named = [name.replace("_", " ") for name in shares]
-    for name in ("what", "AUROC", "95 % interval", *named, "n", "neurons", "note"):
+    shown = Table(title=f"{study.recipe.model}: held-out AUROC beside its controls")
+    for name in ("what", "AUROC", "95 % interval", "n", "neurons", "note"):
         shown.add_column(name, justify="left" if name in ("what", "note") else "right")
     for row in table.to_dict("records"):
         interval = f"{row['low']:.3f} – {row['high']:.3f}"
         neurons = "" if row["neurons"] != row["neurons"] else f"{row['neurons']:.0f}"
         auroc, n = f"{row['auroc']:.3f}", str(row["n"])
-        right = ["" if row[name] != row[name] else f"{row[name]:.1%}" for name in shares]
-        shown.add_row(row["control"], auroc, interval, *right, n, neurons, row["note"])
+        shown.add_row(row["control"], auroc, interval, n, neurons, row["note"])
     out.print(shown)
+    if "accuracy" in table:  # scores of an earlier version hold none
+        out.print(_accuracies(table))
     for line in study.in_words():
         out.print(f"• {escape(line)}", soft_wrap=True)
     if path:
         out.print(f"[bold]report[/]  {path}", soft_wrap=True)
+
+
+def _accuracies(table: "pd.DataFrame") -> Table:
+    """Accuracy of what calls an answer true or false, at the threshold fixed in training."""
+    shown = Table(title="accuracy, at the threshold that was fixed in training")
+    for name in ("what", "accuracy", "balanced accuracy"):
+        shown.add_column(name, justify="left" if name == "what" else "right")
+    for row in table.loc[table["accuracy"].notna()].to_dict("records"):
+        shown.add_row(row["control"], f"{row['accuracy']:.1%}", f"{row['balanced_accuracy']:.1%}")
+    return shown
 
 
 def tables(

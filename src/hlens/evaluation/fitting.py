@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 
@@ -76,12 +76,24 @@ def refit_scores(
     penalty grows with their number: the prior variance of the log-odds is 10 whatever the number,
     and sets of different sizes compare without a choice for each.
     """
+    inside, outside = (_columns(part, neurons) for part in (train, test))
+    return _ridge_scores(inside, train.labels.numpy(), outside)
+
+
+def _columns(data: Contributions, neurons: Sequence[int]) -> Float[np.ndarray, "example neuron"]:
     rows = torch.as_tensor(list(neurons), dtype=torch.long)
-    inside, outside = (part.neuron_major[rows].T.double().numpy() for part in (train, test))
+    return data.neuron_major[rows].T.double().numpy()
+
+
+def _ridge_scores(
+    inside: Float[np.ndarray, "train neuron"],
+    labels: Bool[np.ndarray, " train"],
+    outside: Float[np.ndarray, "example neuron"],
+) -> Float[np.ndarray, " example"]:
     centre, deviation = inside.mean(axis=0), inside.std(axis=0)
     deviation[deviation == 0] = 1.0
     ridge = LogisticRegression(C=10 / len(centre), max_iter=2000)
-    ridge.fit((inside - centre) / deviation, train.labels.numpy())
+    ridge.fit((inside - centre) / deviation, labels)
     return ridge.decision_function((outside - centre) / deviation)
 
 
@@ -95,10 +107,11 @@ def refit_threshold(train: Contributions, *, neurons: Sequence[int], seed: int =
     if folds < 2:
         return float("nan")
     fold = folds_by_group(train, folds, seed=seed)
-    scores = np.empty(len(train))
+    # The neurons alone: a selection of examples would copy all neurons, a set and a fold at a time.
+    values, scores = _columns(train, neurons), np.empty(len(train))
     for part in range(folds):
-        inner, held_out = train.select(fold != part), train.select(fold == part)
-        scores[fold == part] = refit_scores(inner, held_out, neurons=neurons)
+        inner, held_out = fold != part, fold == part
+        scores[held_out] = _ridge_scores(values[inner], labels[inner], values[held_out])
     return best_threshold(scores, labels)
 
 

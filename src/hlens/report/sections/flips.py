@@ -8,6 +8,7 @@ from hlens.report.data import Section
 from hlens.report.sections.dose_response import asked
 from hlens.report.tables import Tables
 from hlens.steps import effects
+from hlens.types.labels import SetKind
 
 HEADING = "Which replies turn?"
 NEEDS = (effects.outcomes,)
@@ -21,7 +22,11 @@ def section(tables: Tables) -> Section | None:
     drawn = list[str | partial]()
     for grader in dict.fromkeys(own["grader"]):
         rows = own.loc[own["grader"] == grader]
+        if not (rows["kind"] == SetKind.TARGET).any():
+            continue  # no reply could be graded both without and with the edit
         drawn += [f"Graded by {grader}:", partial(figures.flips, rows, labels=labels())]
+    if not drawn:
+        return None
     return Section(
         HEADING,
         "Replies that turned against the unmodified model's, both ways. A degree above one half "
