@@ -48,7 +48,8 @@ def locate_with_losses(
     """Like `locate`, with a table of what became of the judgements.
 
     Returns:
-        The examples, and a table with columns ``verdict``, ``reason`` (``located`` or why not),
+        The examples, and a table with columns ``verdict``, ``reason`` (``located`` or why not, such
+        as ``cut off`` or ``no attempt: repeats the question``),
         ``n`` and ``share`` (of the verdict's judgements): a label that loses more than the other
         is a confound.
 
@@ -151,6 +152,8 @@ def first_of_each_label(examples: Iterable[Example], n: int = 1) -> list[Example
 def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | str:
     """The example, or the reason why there is none."""
     response, question = judgement.response, judgement.response.question
+    if judgement.verdict is Verdict.UNSCORED:
+        return _unscored_reason(judgement.reason)
     if judgement.verdict not in LABELS:
         return judgement.verdict.value
     n_thought = count_tokens(response, tokenizer)
@@ -181,6 +184,16 @@ def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | st
         sample=response.sample,
         n_thought=n_thought,
     )
+
+
+def _unscored_reason(reason: str) -> str:
+    """A judge's reason without what it quotes of this response, so that reasons can be counted.
+
+    >>> _unscored_reason("hedged: 'Paris'"), _unscored_reason("no attempt: asks back")
+    ('hedged', 'no attempt: asks back')
+    """
+    kind = reason.partition(":")[0]
+    return reason if kind == "no attempt" else kind or Verdict.UNSCORED.value
 
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
