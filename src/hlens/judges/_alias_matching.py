@@ -125,8 +125,10 @@ def _named_otherwise(run: Run, text: str, words: Sequence[Word], golds: Set[int]
     follows = _NAMED.match(text, span_of(run, words)[1])
     if follows is None or first > 1:
         return ""
-    behind = [i for i, word in enumerate(words) if word.start >= follows.end()]
-    return "named otherwise" if behind and not golds & set(behind) else ""
+    end = _CLAUSE.search(text, follows.end())
+    stop = end.start() if end else len(text)
+    named = [i for i, word in enumerate(words) if follows.end() <= word.start < stop]
+    return "named otherwise" if named and named[0] not in golds else ""
 
 
 def _second_name(run: Run, text: str, words: Sequence[Word], golds: Set[int]) -> str:

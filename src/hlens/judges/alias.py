@@ -143,6 +143,8 @@ def _find_polar(
     for pair in ({"yes", "no"}, {"true", "false"}):
         is_asked_for = pair <= asked or (pair & golds and pair == set(CONTRARY))
         kept |= pair if is_asked_for else set()
+    if "no" in golds & kept and [word.key for word in words[:3]] == ["not", "at", "all"]:
+        return 0, "no", ""
     position = next((i for i, word in enumerate(words) if word.key in kept), None)
     if position is None:
         return None
