@@ -70,5 +70,5 @@ def test_every_reader_of_text_names_them(tmp_path: Path) -> None:
 
 def test_one_babbling_reply_among_many_stops_nothing() -> None:
     check_decoded([PIECES[0], *["Paris"] * 20], "responses")
-    with pytest.raises(HlensError, match="write tokenizer.decode"):
+    with pytest.raises(HlensError, match=r"write tokenizer\.decode"):
         check_decoded([PIECES[0], *["Paris"] * 5], "responses")
