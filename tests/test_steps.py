@@ -80,6 +80,7 @@ def changed(recipe: Recipe, name: str) -> Recipe:
     if other is None:
         kinds = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 1.0}
         kinds |= {str: lambda v: f"{v} other", tuple: lambda v: v[:-1]}
+        kinds |= {dict: lambda v: {**v, "enable_thinking": False}}
         other = kinds[type(value)](value)
     assert other != value, name
     holder = replace(holder, **{option: other})

@@ -237,13 +237,11 @@ def test_a_response_known_by_its_text_alone_is_judged_behind_the_thought() -> No
     for cut in ("<think>Paris", "<think>Paris, so "):
         [judged] = judges.judge([Response(QUESTION, cut, ids, 1, finish_reason="length")])
         assert (judged.verdict, judged.reason) == (Verdict.UNSCORED, "cut off")
-    asked: list[str] = []
     endpoint = llm.Endpoint("none", url="http://127.0.0.1:9")
     known = {}
     costs = llm.estimate([Response(QUESTION, text, (), 0)], endpoint, cache=known)
     bare = llm.estimate([Response(QUESTION, " Lyon.", (), 0)], endpoint, cache=known)
     assert costs == bare
-    assert not asked
 
 
 def test_a_response_keeps_its_thought_on_disk_and_old_rows_are_read(tmp_path: Path) -> None:
@@ -268,7 +266,7 @@ def test_the_monitor_tells_the_thought_from_the_answer(says: Any) -> None:
     weights[0, 3] = 1.0
     detector = Detector(weights, 0.0, "cett", "response", provenance=model.provenance)
     (one,) = monitor(model, detector, [model.encode("Who?")], settings=Settings(50, 0.0))
-    assert one.generation == generated or one.generation.thought == generated.thought
+    assert one.generation.thought == generated.thought
     assert one.generation.text == "B"
     example = hlens.Example(
         torch.tensor([*model.encode("Who?"), *generated.token_ids]),
@@ -279,7 +277,9 @@ def test_the_monitor_tells_the_thought_from_the_answer(says: Any) -> None:
     )  # fmt: skip
     measured = detector(hlens.measure(model, [example], region="response"))
     assert one.score == pytest.approx(float(measured[0]), abs=1e-4)
-    assert [risk.in_thought for risk in one.risks].count(False) == 1
+    inside = [risk.in_thought for risk in one.risks]
+    spelled = len("<think>") - 1  # of text, the tag is one only when it is whole
+    assert inside == [False] * spelled + [True] * (len(inside) - spelled - 1) + [False]
 
 
 def test_a_response_without_a_thought_has_none_to_measure() -> None:
