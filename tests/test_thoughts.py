@@ -124,7 +124,7 @@ def test_hlens_run_judges_behind_the_thought(tmp_path: Path, says: Any, hidden: 
         tags = 2 if hidden else len("<think></think>")
         words_in = len("It is b." if wrong else "It is zz.")
         assert example.n_thought == tags + words_in + 2  # and the two newlines behind
-    cut = study.losses().set_index("reason").loc["unscored", "n"]
+    cut = study.losses().set_index("reason").loc["cut off", "n"]
     assert cut == 80
     # Is it readable inside the thought?
     data = hlens.measure(study.model, examples, region="thought")
@@ -256,7 +256,7 @@ def test_a_response_keeps_its_thought_on_disk_and_old_rows_are_read(tmp_path: Pa
 
 
 def test_the_monitor_tells_the_thought_from_the_answer(says: Any) -> None:
-    model = thinking_model(hidden=True)  # while a tag of several tokens is written, nothing tells
+    model = thinking_model()
     says(model.tokenizer, {"Who?": "<think>A or B.</think>\nB"})
     generated = model.generate("Who?")
     assert str(generated) == "B"
