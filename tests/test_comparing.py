@@ -136,6 +136,7 @@ def test_every_number_of_the_report_is_recomputed_from_what_is_stored(
     steps = (detection.scores, domains.transfer, domains.overlap)
     verbs = {step.verb: printed(study, step, capsys) for step in steps}
     known = set().union(*map(numbers, verbs.values()))
+    known |= numbers(study.published().to_dict("records"))  # what `hlens table` prints
     # The neuron table is the detector's own: weights, single AUROCs, frequencies, means.
     compared = re.sub(r"<h2[^>]*>All neurons</h2>.*?</section>", "", page, flags=re.S)
     shown = {round(float(value), 9) for value in re.findall(r'data-v="([^"]+)"', compared)}

@@ -157,7 +157,9 @@ def solve_bordered(
         y = linalg.solve_triangular(factor.lower, r, lower=True, check_finite=False)
         s = np.concatenate([right[new], np.zeros(len(gone))]) - Y.T @ y
         t = np.linalg.solve((C - Y.T @ Y).astype(np.float64), s)
-        r -= B @ t.astype(H.dtype)
+        # Where the border is singular a step overflows; a round whose value is NaN is not taken.
+        with np.errstate(over="ignore", invalid="ignore"):
+            r -= B @ t.astype(H.dtype)
         out[new] = t[:n_new]
     out[old] = _solve_factor(factor.lower, r)
     out[old[gone]] = 0.0  # exactly
