@@ -136,6 +136,11 @@ def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> No
 
 def _strip(model: Model, example: Example, values: list[float], total: float) -> Strip:
     start = max(0, example.n_prompt - PROMPT_TOKENS)
+    # Worked examples, or a context, end in a blank line: the question follows the last one.
+    near = example.token_ids[start : example.n_prompt].tolist()
+    blank = [i for i in range(len(near)) if "\n\n" in model.decode(near[max(0, i - 1) : i + 1])]
+    if blank and blank[-1] + 1 < len(near):
+        start += blank[-1] + 1
     ids = example.token_ids.tolist()[start:]
     tokens = [model.tokenizer.decode([token], skip_special_tokens=False) for token in ids]
     shown: list[float | None] = [
