@@ -1,5 +1,7 @@
 """Judges: a table of hard cases for the alias judge, and the laws of the others."""
 
+from dataclasses import replace
+
 import pytest
 
 from hlens import judges
@@ -464,3 +466,71 @@ def test_the_tolerance_can_be_set() -> None:
         numeric.within(2.0)
     with pytest.raises(HlensError, match="no number among its answers"):
         numeric.judge(respond("8", "many"))
+
+
+# --- What is no answer ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("How can I help you today?", "no attempt: offers help"),
+        ("I'm ready to assist you. What would you like to know", "no attempt: offers help"),
+        ("The capital of France is", "no attempt: repeats the question"),
+        ("What is the capital of France?", "no attempt: asks back"),
+        ("From which country is that capital?", "no attempt: asks back"),
+        ("Include only the country name.", "no attempt: repeats the instruction"),
+        ("To find the capital, we need to look at a map.", "no attempt: talks about explaining"),
+        ("My purpose is to be of use.", "no attempt: talks about itself"),
+        ("[city name]", "no attempt: only a placeholder"),
+        ("The answer", "no attempt: repeats the question"),
+        ("Here are some capitals:", "no attempt: talks about explaining"),
+    ],
+)
+def test_what_attempts_no_answer_is_unscored(text: str, reason: str) -> None:
+    judged = alias.judge(respond(text, "Paris", asked="What is the capital of France?"))
+    assert (judged.verdict, judged.reason) == (Verdict.UNSCORED, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("The capital of France is", Verdict.UNSCORED),
+        ("The capital of France is the city of", Verdict.UNSCORED),
+        ("Lyon.", Verdict.HALLUCINATED),
+        ("The capital of France is Lyon.", Verdict.HALLUCINATED),
+        ("Lyon, which lies on the", Verdict.HALLUCINATED),
+        ('It is called "Lyon" by those who', Verdict.HALLUCINATED),
+        ("The capital of France is Paris, which", Verdict.CORRECT),
+        ("It is Paris, while the capital of", Verdict.UNSCORED),
+    ],
+)
+def test_a_reply_that_was_cut_counts_where_its_answer_was_whole(
+    text: str, verdict: Verdict
+) -> None:
+    whole = respond(text, "Paris", asked="What is the capital of France?")
+    assert alias.judge(replace(whole, finish_reason="length")).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I Want to Hold Your Hand", "use after free", "SELECT", "My Name Is Red", "Venus", "1. Lyon"],
+)
+def test_titles_and_terms_are_answers(text: str) -> None:
+    assert alias.judge(respond(text, "Paris")).verdict is Verdict.HALLUCINATED
+
+
+def test_a_label_or_an_option_that_is_named_is_an_answer_whatever_follows() -> None:
+    asked = Question(
+        "q", "d", "Is the Moon larger? Answer yes or no.", ("no",), ("yes", "no"),
+        meta={"format": "label", "judge": "label", "options_in_question": True},
+    )  # fmt: skip
+    cut = Response(asked, "Yes, the Moon is larger than", (), 0, finish_reason="length")
+    assert judges.judge([cut])[0].verdict is Verdict.HALLUCINATED
+    options = ("Treaty of Paris", "Peace of Westphalia")
+    asked = Question(
+        "q", "d", "Which treaty?\nA. Treaty of Paris\nB. Peace of Westphalia", options[:1], options,
+        meta={"format": "mcq", "judge": "choice", "answer_index": 0, "options_in_question": True},
+    )  # fmt: skip
+    picked = Response(asked, "B. Peace of Westphalia", (), 0)
+    assert judges.judge([picked])[0].verdict is Verdict.HALLUCINATED

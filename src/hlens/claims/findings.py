@@ -208,7 +208,9 @@ def read_transfers(transfer: pd.DataFrame) -> Iterator[TransferPair]:
 
 def _excess_slopes(slopes: pd.DataFrame) -> Iterator[ExcessSlope]:
     for row in slopes.loc[slopes["kind"] == SetKind.TARGET].to_dict("records"):
-        if row["behaviour"] != "kl" and (slope := read_slope(row)).over_random.known:
+        slope = read_slope(row)
+        # A grader that could read nothing is no agreement; without random sets nothing is claimed.
+        if row["behaviour"] != "kl" and (slope.over_random.known or slope.n_random):
             yield slope
 
 

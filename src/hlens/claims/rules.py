@@ -176,6 +176,10 @@ def transfer(findings: Findings) -> Claim:
         reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))} "
         reads += f"of what is read within {pair.test} ({pair.within:.2f})"
         second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
+        unread = next((pair for pair in pairs if pair.within <= 0.5), None)
+        if unread:
+            reads = f"nothing is read within {unread.test} ({unread.within:.2f}), to be kept"
+            second = Check(*half, None, reads=reads)
         checks = first, second
     says = "A probe found in one domain reads the others."
     return Claim(ClaimName.TRANSFER, says, checks, Heading.TRANSFER)
@@ -187,7 +191,9 @@ def control(findings: Findings) -> Claim:
     damage = [slope for slope in findings.slopes if slope.damage]
     # Each grader of a behaviour must see it, so the one that sees least speaks for the behaviour.
     graded = [[one for one in behaviour if one.name == name] for name in _names(behaviour)]
+    graded = [ones for ones in graded if all(one.over_random.known for one in ones)]
     weakest = [min(ones, key=lambda one: (grows(one), one.over_random.low)) for ones in graded]
+    unread = [one for one in behaviour if not one.over_random.known]
     strongest = max(weakest, key=lambda one: (grows(one), one.over_random.low), default=None)
     moves = _check_slope(
         "moves behaviour",
@@ -197,6 +203,9 @@ def control(findings: Findings) -> Claim:
         strongest is not None and grows(strongest),
         Unit.SHARE_PER_DOSE,
     )
+    if unread and not moves.holds:
+        reads = f"{spaced(unread[0].name)}: not one reply could be graded by {unread[0].grader}"
+        moves = replace(moves, holds=None, reads=reads)
     spares = _check_slope(
         "spares the rest",
         "no capability worsens more than under random sets, to any grader",
@@ -311,7 +320,9 @@ def check_held_fixed(one: HeldFixed, reads_at_all: bool) -> Check:
     name = f"at equal {one.name}"
     alone = f" ({one.name} alone {one.alone.value:.2f})" if one.alone.known else ""
     reads = f"{name} {lower:.2f}{alone}{few}{explained}"
-    return Check(name, _HELD_FIXED, holds if lower.known else None, lower, one.alone, reads)
+    if not (one.adjusted.known and shown.known):
+        return Check(name, _HELD_FIXED, None, one.adjusted, one.alone, f"{name}: {ABSENT}")
+    return Check(name, _HELD_FIXED, holds, lower, one.alone, reads)
 
 
 def _check_added(name: str, to: str, rivals: Sequence[RivalGap]) -> Check:

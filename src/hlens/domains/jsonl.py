@@ -117,7 +117,9 @@ def worked_from(path: Path) -> tuple[Question, ...]:
 def parse_worked(text: str, domain: str) -> tuple[Question, ...]:
     """The worked examples that ship for a domain, one a line; a bad line is an error."""
     lines = enumerate(text.splitlines(), start=1)
-    return tuple(_to_question(line, number, domain)[0] for number, line in lines if line.strip())
+    shown = ((n, _to_question(line, n, domain)[0]) for n, line in lines if line.strip())
+    # A group of its own: a user's questions of this domain may be numbered alike.
+    return tuple(replace(one, group=f"worked/{domain}/{number}") for number, one in shown)
 
 
 def _to_question(line: str, number: int, stem: str) -> tuple[Question, bool]:

@@ -14,7 +14,7 @@ _LEAD = re.compile(
     (?:sure|certainly|of\ course|okay|ok)\b[,.!:]*\s+
   | (?:(?:that|this)(?:'s|\ is)\ )?(?:an?\ )?(?:great|good|interesting|excellent)\ question
     [,.!:]*\s+
-  | \d{1,2}[.)]\s+(?=\S+\s+\S)
+  | \d{1,2}[.)]\s+(?=[^\W\d])
   | a(?:nswer)?\s*:\s*
   | (?:(?:the|my|your)\s+)?(?:(?:correct|right|final|best|short|likely|most\ likely)\s+)*
     answer(?:\ to\ (?:the|this|your|that)\ question)?\s*(?:(?:is|was|would\ be)\b\s*:?|[:=])\s*

@@ -42,6 +42,8 @@ _ASKS_NUMBER = re.compile(
     r"|\b(?:what|which) (?:year|date|day|age)\b",
     re.IGNORECASE,
 )
+_PLACEHOLDER = re.compile(r"[\[(<][^\])>]*[\])>][.!]?")
+_ENDED = re.compile(r"[.!?。！？][\"'”’)\]*_]*\s*$|\n\s*$")
 _YES_NO = re.compile(r"(?:yes|no)\b[,.!]*\s+", re.IGNORECASE)
 # How a clause begins that only leads to another one.
 _OPENS = re.compile(
@@ -93,22 +95,36 @@ def non_answer(response: Response) -> str:
     first = text[start:stop].replace("’", "'")
     if not _is_polar(question):
         first = first[match.end() :] if (match := _YES_NO.match(first)) else first
-    for reason, phrases in _PHRASES.items():
-        if phrases.match(first):
-            return f"no attempt: {reason}"
-    if first.rstrip().endswith("?") and _ASKS.match(first):
-        return "no attempt: asks back"
+    if _PLACEHOLDER.fullmatch(text.strip()):
+        return "no attempt: only a placeholder"
+    if not _is_title(first):
+        for reason, phrases in _PHRASES.items():
+            # "use after free" and "SELECT" are terms.
+            is_term = reason == "repeats the instruction" and len(first.split()) <= 3
+            if phrases.match(first) and not is_term:
+                return f"no attempt: {reason}"
+        if first.rstrip().endswith("?") and _ASKS.match(first):
+            return "no attempt: asks back"
     if _DENIES.match(first) and not _is_polar(question):
         return "no attempt: only denies"
     if response.finish_reason == "length":
         # The token limit ended the sentence, or what may have led to an answer.
-        clause = _first_clause(first, is_whole=stop < len(text.rstrip()))
+        is_whole = stop < len(text.rstrip()) or bool(_ENDED.search(text))
+        clause = _first_clause(first, is_whole=is_whole)
         names = [clause, *_QUOTED.findall(first)]
         return "" if any(_names_something(name, question) for name in names) else "cut off"
     if _says_something(first, question):
         return ""
     is_heading = first.rstrip().endswith(":")
     return f"no attempt: {'only a heading' if is_heading else 'repeats the question'}"
+
+
+def _is_title(sentence: str) -> bool:
+    """Whether a sentence may be a title: "I Want to Hold Your Hand"."""
+    rest = sentence.split()[1:]
+    names = [word for word in rest if len(word) > 3 or word[0].isupper()]
+    ends = sentence.rstrip().endswith((".", "!", "?", ":", ","))
+    return not ends and any(word != "I" for word in names) and all(w[0].isupper() for w in names)
 
 
 def _is_polar(question: Question) -> bool:
@@ -128,7 +144,9 @@ def _names_something(clause: str, question: Question) -> bool:
         return False
     verb = _VERB.search(clause)
     said = [word for word in _content(clause[verb.end() :] if verb else clause) if word != "and"]
-    known = {*word_keys(question.text), *_FILLER, *_ABOUT}
+    # "Wrong", for "Is it right or wrong to lie?", is in the question and answers it.
+    offers = _ASKS_IF.match(question.text.strip())
+    known = {*_FILLER, *(() if offers else (*_ABOUT, *word_keys(question.text)))}
     if _ASKS_NUMBER.search(question.text):
         return any(_NUMBER.search(word) and word not in known for word in word_keys(clause))
     is_name = len(said) <= (NAME if verb else NAME + 1)
@@ -142,7 +160,7 @@ def _says_something(clause: str, question: Question) -> bool:
         return True
     # "Mars is larger", for "Is Mars or Venus larger?", is an answer, right or wrong.
     chooses = _is_polar(question) and "or" not in said
-    return bool(content) and (chooses or len(said) <= 2)
+    return bool(content) and (chooses or (len(said) <= 2 and not set(content) <= _ABOUT))
 
 
 def _content(clause: str) -> list[str]:

@@ -83,10 +83,9 @@ def judge(response: Response) -> Judgement:
             return Judgement(response, Verdict.UNSCORED, "no option")
         return judge_false(response, "no option", answer_span(text, question.text))
     pick, span = (*named, *letter)[0]
-    reason = f"picks {question.choices[pick]!r}"
-    if pick != gold:
-        return judge_false(response, reason, span)
-    return Judgement(response, Verdict.CORRECT, reason, span)
+    # An option that is picked is an answer, whatever follows it.
+    verdict = Verdict.CORRECT if pick == gold else Verdict.HALLUCINATED
+    return Judgement(response, verdict, f"picks {question.choices[pick]!r}", span)
 
 
 def by_logprob(scorer: Scorer) -> Callable[[Response], Judgement]:

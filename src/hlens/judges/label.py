@@ -8,7 +8,6 @@ no"), is unscored: that is a failure to parse, not a hallucination.
 
 from hlens.errors import HlensError
 from hlens.judges._alias_matching import find_objection, find_runs
-from hlens.judges._attempt import judge_false
 from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
@@ -37,9 +36,9 @@ def judge(response: Response) -> Judgement:
     if named is None:
         return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no label")
     label, span = named
-    if word_keys(label) != gold:
-        return judge_false(response, f"says {label!r}", span)
-    return Judgement(response, Verdict.CORRECT, f"says {label!r}", span)
+    # A label that is named is an answer, whatever follows it.
+    verdict = Verdict.CORRECT if word_keys(label) == gold else Verdict.HALLUCINATED
+    return Judgement(response, verdict, f"says {label!r}", span)
 
 
 def first_label(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from hlens.errors import HlensError
 from hlens.judges._answer_span import answer_span
-from hlens.judges._attempt import judge_false
+from hlens.judges._attempt import non_answer
 from hlens.judges._endpoint import DiskCache, Endpoint, UnreachableError
 from hlens.judges._normal_words import read_file
 from hlens.thoughts import judge_behind_thought, without_thought
@@ -183,8 +183,8 @@ def _judge(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
     span = _find_answer(answer.strip(), response.text)
     if span is None and VERDICTS[word] in (Verdict.CORRECT, Verdict.HALLUCINATED):
         span = answer_span(response.text, response.question.text)
-    if VERDICTS[word] is Verdict.HALLUCINATED:
-        return judge_false(response, f"LLM: {word}", span)
+    if VERDICTS[word] is Verdict.HALLUCINATED and non_answer(response) == "cut off":
+        return Judgement(response, Verdict.UNSCORED, "cut off")
     return Judgement(response, VERDICTS[word], f"LLM: {word}", span)
 
 

@@ -24,7 +24,7 @@ def check_options(tokenizer: Any, options: Mapping[str, Any], name: str) -> None
     text = template if isinstance(template, str) else "\n".join(map(str, template.values()))
     taken = inspect.signature(tokenizer.apply_chat_template).parameters
     for option in options:
-        if option in taken and option not in FREE:
+        if (option in taken or option == "messages") and option not in FREE:
             raise HlensError(
                 f"template option {option!r} is set by hlens itself; give only what the chat "
                 "template reads, such as enable_thinking"

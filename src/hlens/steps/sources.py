@@ -7,7 +7,7 @@ from hlens.baselines import Rival
 from hlens.contributions import Ask
 from hlens.errors import HlensError
 from hlens.model import Model, load
-from hlens.recipe import MeasureRecipe, key_of
+from hlens.recipe import LabelsRecipe, MeasureRecipe, key_of
 from hlens.steps.runner import Runner
 from hlens.steps.step import Source
 from hlens.store.jsonl import load_questions, question_to_row
@@ -31,7 +31,9 @@ def _load_questions(run: Runner) -> list[Question]:
         # Kept although a domain may have changed since; other options ask for other questions.
         wanted = {name: getattr(run.recipe, name) for name in ASKED_BY}
         if key_of(stamp.note.get("options", wanted) if stamp else wanted) == key_of(wanted):
-            return load_questions(kept)
+            questions = load_questions(kept)
+            _check_judges(questions, run.recipe.labels)
+            return questions
     recipe = run.recipe
     questions = [
         question
@@ -40,10 +42,14 @@ def _load_questions(run: Runner) -> list[Question]:
     ]
     # Before the model is asked, not after hours of sampling.
     check_ids(questions)
-    for name in filter(None, (recipe.labels.judge, recipe.labels.second)):
-        check_judged(questions, judge_of(name))
+    _check_judges(questions, recipe.labels)
     check_measured(recipe.measure)
     return questions
+
+
+def _check_judges(questions: list[Question], labels: LabelsRecipe) -> None:
+    for name in filter(None, (labels.judge, labels.second)):
+        check_judged(questions, judge_of(name))
 
 
 model: Source[Model] = Source(
