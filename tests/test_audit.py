@@ -339,6 +339,13 @@ RULES = [
     ("Transfer", {"transfers": (TransferPair("a", "b", WIDE, 0.6, 0.2),)}, NO, "above chance"),
     ("Transfer", {"transfers": (TransferPair("a", "b", KEEPS_LITTLE, 0.9, 0.001),)},
      NO, "keeps half"),
+    ("Transfer", {"transfers": (TransferPair("a", "b", GOOD, 0.48, 0.001),)}, OPEN, "keeps half"),
+    ("Readout", {"held_fixed": (HeldFixed("length", Estimate.missing(), GOOD, GOOD, 20),)}, OPEN,
+     "at equal length"),
+    ("Control", {"slopes": (
+        replace(PASSING.slopes[0], grader="rules"),
+        ExcessSlope("false_premises", Estimate.missing(), False, False, 8, "llm:down"),
+        PASSING.slopes[1])}, OPEN, "moves behaviour"),
     ("Control", {"slopes": ()}, OPEN, "moves behaviour"),
     ("Control", {"slopes": (replace(PASSING.slopes[0], beyond=False), PASSING.slopes[1])}, NO,
      "moves behaviour"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from hlens.audit.findings import ExcessSlope, Findings
+from hlens.claims.findings import ExcessSlope, Findings
 from typer.testing import CliRunner
 
 import hlens
@@ -155,7 +155,7 @@ def test_tables_are_by_grader() -> None:
 
 
 def excess(outcomes: pd.DataFrame) -> tuple[ExcessSlope, ...]:
-    from hlens.audit.findings import _excess_slopes
+    from hlens.claims.findings import _excess_slopes
 
     harmless = ExcessSlope("perplexity", Estimate(0.0, -0.1, 0.1, 40), False, True)
     return (*_excess_slopes(effects.slopes(outcomes, n_boot=50)), harmless)
@@ -177,8 +177,8 @@ def test_control_needs_every_grader(
 
 
 def test_a_capability_lost_to_any_grader_is_lost() -> None:
-    worse = ExcessSlope("plain_qa", Estimate(-0.5, -0.8, -0.2, 40), True, True, "likelihood")
-    kept = ExcessSlope("plain_qa", Estimate(0.0, -0.1, 0.1, 40), False, True, "rules")
+    worse = ExcessSlope("plain_qa", Estimate(-0.5, -0.8, -0.2, 40), True, True, grader="likelihood")
+    kept = ExcessSlope("plain_qa", Estimate(0.0, -0.1, 0.1, 40), False, True, grader="rules")
     slopes = (*excess(outcomes_of(both)), kept, worse)
     assert audit.decide(Findings(slopes=slopes))[4].verdict == Support.NOT_SUPPORTED
 

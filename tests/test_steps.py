@@ -51,6 +51,7 @@ def options_of(recipe: Recipe) -> Iterator[str]:
 
 
 OTHER: dict[str, Any] = {  # values that differ from the default where the type alone gives none
+    "sampling.top_p": 0.8,
     "sampling.style": "completion",
     "sampling.template": {"enable_thinking": False},
     "labels.keep": "consistent",
