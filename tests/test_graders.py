@@ -234,7 +234,9 @@ def test_readout_needs_the_second_judge(
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, model: Model) -> hlens.Study:
     home = tmp_path_factory.mktemp("second")
-    recipe = tiny_recipe(question_file(home / "questions.jsonl"), labels={"second": "substring"})
+    recipe = tiny_recipe(
+        question_file(home / "questions.jsonl", 300), labels={"second": "substring"}
+    )
     study = hlens.Study(home / "study", recipe, model)
     study.make_report_data()
     return study
