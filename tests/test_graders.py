@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from hlens.claims.findings import ExcessSlope, Findings
 from typer.testing import CliRunner
 
 import hlens
 from hlens import audit, behaviours, effects, figures, judges, lookup
 from hlens.behaviours._graders import grader_named, parse_degree
+from hlens.claims.findings import ExcessSlope, Findings
 from hlens.cli import app
 from hlens.errors import HlensError
 from hlens.judges import llm
