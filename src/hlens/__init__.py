@@ -73,9 +73,9 @@ _PACKAGES = {
     "types": "Question Response Verdict Judgement Example MlpTrace Contributions Detector "
     "NeuronSet Estimate",
     "errors": "HlensError",
-    "": "audit baselines behaviours contributions domains effects evaluation figures "
+    "": "audit baselines behaviours claims contributions domains effects evaluation figures "
     "interventions judges metrics model monitor origin probe prompts sampling selection spans "
-    "steps store toy types",
+    "steps store thoughts toy types",
 }
 _MODULE_OF = {name: module for module, names in _PACKAGES.items() for name in names.split()}
 
