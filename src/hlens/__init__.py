@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hlens import baselines as baselines
     from hlens import behaviours as behaviours
+    from hlens import claims as claims
     from hlens import contributions as contributions
     from hlens import domains as domains
     from hlens import effects as effects
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hlens import spans as spans
     from hlens import steps as steps
     from hlens import store as store
+    from hlens import thoughts as thoughts
     from hlens import toy as toy
     from hlens import types as types
     from hlens.audit import audit as audit
