@@ -114,8 +114,7 @@ def collect_findings(
     `hlens.effects`; `scores` are from `controls`, `added` from `added_value`, `halves` from
     `set_agreement`. What has not been made is None, and what it would decide is not tested: a
     study of one domain has no `transfer`, one without an edit no `slopes`, and before its audit
-    it has only these and its scores.
-    A study that names no judge beside `judge` has no `second_judge`.
+    it has only these and its scores. One that names no judge beside `judge` has no `second_judge`.
     """
     control, refit = _rows_by("control", scores), _rows_by("control", refits)
     board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
@@ -123,9 +122,8 @@ def collect_findings(
     unmade: Row = {"shared": None, "difference": None}
     probe, shuffled = control[Control.PROBE], control[Control.SHUFFLED_LABELS]
     selected, random = control[Control.SELECTED_REFIT], control[Control.RANDOM_NEURONS]
-    again = _estimate(
-        refit.get(Refit.OTHER_SPLIT, unmade), "shared"
-    )  # the interval of the row is the AUROC's
+    # Its value alone: the interval of the row is the AUROC's.
+    again = _estimate(refit.get(Refit.OTHER_SPLIT, unmade), "shared")
     return Findings(
         auroc=_estimate(probe),
         shuffled=_estimate(shuffled),

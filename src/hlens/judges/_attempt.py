@@ -21,7 +21,7 @@ import re
 import tomllib
 
 from hlens.judges._answer_span import first_sentence
-from hlens.judges._normal_words import LISTS, read_file, split_words, word_keys
+from hlens.judges._normal_words import LISTS, read_file, word_keys
 from hlens.types import Judgement, Question, Response, Verdict
 
 _PHRASES = {
@@ -164,5 +164,5 @@ def _says_something(clause: str, question: Question) -> bool:
 
 
 def _content(clause: str) -> list[str]:
-    words = [word.key for word in split_words(clause)]
+    words = list(word_keys(clause))
     return [word for word in words if word not in _FILLER] or words

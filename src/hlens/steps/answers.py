@@ -32,29 +32,20 @@ from hlens.store.tables import load_table, save_table
 from hlens.types import Example, Judgement, Question, Response
 
 JSONL = ".jsonl"
-
-
-@step(
-    needs=(asked,),
-    storage=Storage(
-        JSONL,
-        lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
-        lambda stem: load_questions(file_of(stem, JSONL)),
-    ),
+QUESTIONS: Storage[list[Question]] = Storage(
+    JSONL,
+    lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
+    lambda stem: load_questions(file_of(stem, JSONL)),
 )
+
+
+@step(needs=(asked,), storage=QUESTIONS)
 def questions(asked: list[Question]) -> list[Question]:
     """The questions of all domains of the recipe."""
     return asked
 
 
-@step(
-    needs=(worked_examples,),
-    storage=Storage(
-        JSONL,
-        lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
-        lambda stem: load_questions(file_of(stem, JSONL)),
-    ),
-)
+@step(needs=(worked_examples,), storage=QUESTIONS)
 def worked(worked_examples: list[Question]) -> list[Question]:
     """The worked examples that are shown before the questions."""
     return worked_examples
