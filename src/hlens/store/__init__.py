@@ -5,6 +5,7 @@ every tensor file (`tensor_file`) carries what it is in its header, so that a fi
 model or run is refused by name. Work too long to be lost is stored in parts (`resumable`).
 """
 
+from hlens.store.atomic import check_replaceable as check_replaceable
 from hlens.store.atomic import remove_folder as remove_folder
 from hlens.store.atomic import write_bytes as write_bytes
 from hlens.store.atomic import write_text as write_text
