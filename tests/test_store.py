@@ -1,5 +1,6 @@
 """The store: whole or not at all, the same to the bit after a kill, and no file mistaken."""
 
+import csv
 import multiprocessing
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -333,3 +335,40 @@ def test_what_hlens_did_not_write_is_kept(tmp_path: Path) -> None:
 def test_half_a_surrogate_pair_is_written_as_json_escapes_it(tmp_path: Path) -> None:
     save_rows([{"text": "a\ud800b"}], tmp_path / "rows.jsonl")
     assert load_rows(tmp_path / "rows.jsonl") == [{"text": "a\ud800b"}]
+
+
+# Tables for other programs
+
+
+def test_a_csv_carries_no_formula_and_is_read_back_the_same(tmp_path: Path) -> None:
+    hostile = [
+        "=1+2",
+        "+a",
+        "-a",
+        "@x",
+        "\ttab",
+        "\rcr",
+        "'=1",
+        "'plain",
+        'a,"b"\nc',
+        "12",
+        "NA",
+        "",
+    ]
+    table = pd.DataFrame(
+        {"=cmd|' /C calc'!A0": hostile, "low": [-0.5 * i for i in range(12)], "n": range(12)}
+    )
+    table["ok"] = [True, False] * 6
+    table.loc[3, "low"] = float("nan")
+    store.save_table(table, tmp_path / "t.csv")
+    store.save_table(table, tmp_path / "t.csv")  # its own is replaced
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.reader(file))
+    assert [row[0] for row in written[:9]] == [
+        "'=cmd|' /C calc'!A0", "'=1+2", "'+a", "'-a", "'@x", "'\ttab", "'\rcr", "''=1", "''plain",
+    ]  # fmt: skip
+    assert written[2][1] == "-0.5"
+    pd.testing.assert_frame_equal(store.load_table(tmp_path / "t.csv"), table)
+    (tmp_path / "t.csv").write_text("of another\n1\n")
+    with pytest.raises(HlensError, match="hlens did not write it"):
+        store.save_table(table, tmp_path / "t.csv")
