@@ -149,7 +149,7 @@ def parse_json(text: str) -> Any:
             half of a character, or values nested too deep.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_build_object)
+        value = json.loads(text, object_pairs_hook=build_object)
         if "\\u" in text:
             # JSON can write half of a character, which no file of a study could store.
             json.dumps(value, ensure_ascii=False).encode()
@@ -166,7 +166,8 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs; `HlensError` where a key is twice or a number is none."""
     built = dict(pairs)
     if len(built) < len(pairs):
         names = [name for name, _ in pairs]
