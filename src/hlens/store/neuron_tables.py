@@ -15,7 +15,6 @@ from typing import Any
 
 from hlens.data_files import named, read_json, read_text
 from hlens.errors import HlensError
-from hlens.kinds import explains_kinds
 from hlens.store.atomic import write_text
 from hlens.types import Detector, NeuronSet, address
 from hlens.types.neurons import check_shape
@@ -39,7 +38,6 @@ def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
     ]
 
 
-@explains_kinds
 def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
     """Write the neurons for other programs: ``.csv`` or ``.json`` by the suffix.
 
@@ -65,7 +63,6 @@ def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
     return path
 
 
-@explains_kinds
 def import_neurons(
     path: str | Path, *, n_layers: int | None = None, d_mlp: int | None = None, name: str = ""
 ) -> NeuronSet:
