@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -49,7 +49,8 @@ def main() -> None:
     show.warnings_to_stderr()
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; hlens draws its own
     try:
-        app(standalone_mode=True)
+        # Not standalone: typer would print a mistake itself, control characters and all.
+        sys.exit(app(standalone_mode=False))
     except HlensError as error:
         show.error(str(error))
         sys.exit(2)
@@ -58,8 +59,22 @@ def main() -> None:
         show.error(f"{error.filename}: {reason}" if error.filename else str(error) or reason)
         sys.exit(2)
     except KeyboardInterrupt:
-        show.error("interrupted; the same command goes on where it stopped")
-        sys.exit(130)
+        _interrupted()
+    except Exception as error:
+        if type(error).__name__ == "Abort":  # which typer makes of an interrupt
+            _interrupted()
+        if not hasattr(error, "format_message"):  # no mistake in the command line, but a bug
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+        else:
+            show.error(f"{error.format_message()} (hlens --help lists what there is)")
+        sys.exit(2)
+
+
+def _interrupted() -> NoReturn:
+    show.error("interrupted; the same command goes on where it stopped")
+    sys.exit(130)
 
 
 @app.command()
