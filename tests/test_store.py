@@ -314,7 +314,7 @@ def test_only_plain_files_are_replaced(tmp_path: Path) -> None:
             write_text(tmp_path / name, "new")
     with pytest.raises(HlensError, match="/dev/null is a device"):
         write_text("/dev/null", "new")
-    with pytest.raises(HlensError, match=r"kept\.txt is no folder"):
+    with pytest.raises(HlensError, match=r"kept\.txt: is no folder"):
         write_text(file / "new.txt", "new")
     assert file.read_text() == "kept"
     assert {path.name for path in tmp_path.iterdir()} == {*kinds, "kept.txt"}

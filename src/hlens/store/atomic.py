@@ -50,7 +50,7 @@ def check_replaceable(path: str | Path, mark: bytes = b"") -> None:
     for parent in path.parents:
         if parent.exists():
             if not parent.is_dir():
-                raise HlensError(f"{path} cannot be written: {parent} is no folder")
+                raise HlensError(f"{parent}: is no folder, so {path.name} cannot be written there")
             break
     try:
         mode = path.lstat().st_mode
