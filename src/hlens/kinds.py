@@ -20,7 +20,8 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from hlens.errors import HlensError
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 _NUMBERS = {float: Real, int: Integral}  # numpy's scalars are numbers, too
 _OPERATORS = ("__call__", "__and__", "__or__", "__sub__")
 _LOOKED_AT = 20  # members of a collection

@@ -63,12 +63,13 @@ def main() -> None:
     except Exception as error:
         if type(error).__name__ == "Abort":  # which typer makes of an interrupt
             _interrupted()
-        if not hasattr(error, "format_message"):  # no mistake in the command line, but a bug
+        said = getattr(error, "format_message", None)
+        if said is None:  # no mistake in the command line, but a bug
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]
         else:
-            show.error(f"{error.format_message()} (hlens --help lists what there is)")
+            show.error(f"{said()} (hlens --help lists what there is)")
         sys.exit(2)
 
 

@@ -183,9 +183,9 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
                     f"class_weight has {unknown[0]!r:.60}, which is no label here; the labels are "
                     f"{first!r} and {second!r}"
                 )
-            cost = tuple(
-                check_real(f"class_weight of {label!r}", cost.get(label, 1.0), above=0)
-                for label in (first, second)
+            cost = (
+                check_real(f"class_weight of {first!r}", cost.get(first, 1.0), above=0),
+                check_real(f"class_weight of {second!r}", cost.get(second, 1.0), above=0),
             )
         elif cost is not None and not (isinstance(cost, str) and cost == "balanced"):
             raise HlensError(

@@ -132,8 +132,8 @@ def _read_table(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, An
     if not path.is_file():
         raise HlensError(f"no file {path}; expected neurons as .csv or .json")
     if path.suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
         try:
-            reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
             rows = list(reader)
         except csv.Error as error:
             raise HlensError(f"{path.name}, line {reader.line_num}: no CSV ({error})") from None
@@ -154,8 +154,9 @@ def _neuron_of_row(row: Mapping[str, Any], where: str) -> tuple[int, int]:
     layer, neuron = _whole(row.get("layer")), _whole(row.get("neuron"))
     hook = re.search(r"blocks\.([0-9]+)\.", str(row.get("hook") or ""))
     short = re.fullmatch(r"L([0-9]+)[·.]?N([0-9]+)", str(row.get("address") or "").strip())
-    layers = {layer, _whole(hook and hook[1]), _whole(short and short[1])} - {None}
-    neurons = {neuron, _whole(short and short[2])} - {None}
+    held = layer, _whole(hook and hook[1]), _whole(short and short[1])
+    layers = {one for one in held if one is not None}
+    neurons = {one for one in (neuron, _whole(short and short[2])) if one is not None}
     if not layers or not neurons:
         raise HlensError(
             f"{where} has no address; expected whole numbers 'layer' and 'neuron', a 'hook' and "
@@ -163,7 +164,7 @@ def _neuron_of_row(row: Mapping[str, Any], where: str) -> tuple[int, int]:
         )
     if len(layers) > 1 or len(neurons) > 1:
         raise HlensError(f"{where} has addresses that differ; leave one, or mend the other")
-    return layers.pop(), neurons.pop()
+    return next(iter(layers)), next(iter(neurons))
 
 
 def _whole(value: Any) -> int | None:
