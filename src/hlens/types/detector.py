@@ -157,20 +157,6 @@ class Detector:
         """All neurons of nonzero weight."""
         return self._chosen(self.weights != 0, "selected")
 
-    def chosen(self, which: str) -> NeuronSet:
-        """The neurons by a word: ``"h"``, ``"truth"`` or ``"both"``.
-
-        Raises:
-            HlensError: Another word, or the detector has none of these.
-        """
-        sets = {"h": self.neurons, "truth": self.truth_neurons, "both": self.selected}
-        if which not in sets:
-            raise HlensError(f"neurons {which!r} is unknown; expected {', '.join(sets)}")
-        if not len(sets[which]):
-            counts = ", ".join(f"{name}: {len(neurons)}" for name, neurons in sets.items())
-            raise HlensError(f"the detector has no neurons of this kind ({counts}); choose another")
-        return sets[which]
-
     def _chosen(self, mask: Tensor, name: str) -> NeuronSet:
         weights = {(a, b): float(self.weights[a, b]) for a, b in mask.nonzero().tolist()}
         model = self.provenance.fingerprint or None
