@@ -60,10 +60,11 @@ def main() -> None:
     except Exception as error:
         # Usage errors are of a class of typer's own, and take four lines there. Without any
         # arguments the help is the error, and was shown.
-        if not hasattr(error, "format_message"):
+        said = getattr(error, "format_message", None)
+        if said is None:
             raise
         if type(error).__name__ != "NoArgsIsHelpError":
-            show.error(f"{error.format_message()} (see hlens --help)")
+            show.error(f"{said()} (see hlens --help)")
         sys.exit(2)
     except KeyboardInterrupt:
         code = 130

@@ -242,9 +242,10 @@ def _parse(line: str, _number: int, *, split: str, labels: dict[str, str]) -> li
     for qid, row in parse_object(line).items():
         if not isinstance(row, dict) or not all(field in row for field in FIELDS):
             raise HlensError(f"{qid!r}: expected an object with {', '.join(FIELDS)}")
-        texts = [_typed(row, qid, name, str) for name in FIELDS[:2]]
-        tokens = [tuple(_typed(row, qid, name, list)) for name in FIELDS[2:]]
-        rows.append(Row(qid, *texts, *tokens, labels.get(qid, ""), split))
+        question, response = (_typed(row, qid, name, str) for name in FIELDS[:2])
+        pieces, answer = (tuple(_typed(row, qid, name, list)) for name in FIELDS[2:])
+        label = labels.get(qid, "")
+        rows.append(Row(qid, question, response, pieces, answer, label, split))
     return rows
 
 
