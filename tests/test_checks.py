@@ -20,7 +20,9 @@ def test_a_scalar_of_any_library_is_the_number_that_it_is(three):
     "value", [True, 2.0, "3", None, -1, 10**30, 10**4000, -(10**4000), np.float64(2), [1]]
 )
 def test_what_is_no_whole_number_within_limits_is_one_line(value):
-    with pytest.raises(HlensError, match=r"^n=.{1,70}; expected a whole number from 0 to") as error:
+    with pytest.raises(
+        HlensError, match=r"^n=.{1,70}; expected a whole number, at least 0 and"
+    ) as error:
         check_whole("n", value)
     assert "\n" not in str(error.value)
 
@@ -29,7 +31,7 @@ def test_what_is_no_whole_number_within_limits_is_one_line(value):
     "value", [True, "3", None, float("nan"), float("inf"), -1, 10**400, np.array([1, 2]), 0]
 )
 def test_what_is_no_number_within_limits_is_one_line(value):
-    with pytest.raises(HlensError, match=r"^x=.{1,70}; expected a number above 0, at most"):
+    with pytest.raises(HlensError, match=r"^x=.{1,70}; expected a number above 0 and at most"):
         check_real("x", value, above=0)
 
 

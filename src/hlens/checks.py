@@ -22,11 +22,13 @@ def check_whole(name: str, value: Any, *, least: int = 0, most: int = MOST) -> i
 
     >>> check_whole("n", 0, least=1, most=100)
     Traceback (most recent call last):
-    hlens.errors.HlensError: n=0; expected a whole number from 1 to 100
+    hlens.errors.HlensError: n=0; expected a whole number, at least 1 and at most 100
     """
     plain = _plain(value)
     if not isinstance(plain, Integral) or isinstance(plain, bool) or not least <= plain <= most:
-        raise HlensError(f"{name}={_shown(plain)}; expected a whole number from {least} to {most}")
+        raise HlensError(
+            f"{name}={_shown(plain)}; expected a whole number, at least {least} and at most {most}"
+        )
     return int(plain)
 
 
@@ -44,13 +46,13 @@ def check_real(
 
     >>> check_real("top_p", 0, above=0, most=1)
     Traceback (most recent call last):
-    hlens.errors.HlensError: top_p=0; expected a number above 0, at most 1
+    hlens.errors.HlensError: top_p=0; expected a number above 0 and at most 1
     """
     plain = _plain(value)
     number = isinstance(plain, Real) and not isinstance(plain, bool)
     if not number or not (plain > above if above is not None else plain >= least) or plain > most:
-        limits = f"from {least:g} to" if above is None else f"above {above:g}, at most"
-        raise HlensError(f"{name}={_shown(plain)}; expected a number {limits} {most:g}")
+        limit = f"at least {least:g}" if above is None else f"above {above:g}"
+        raise HlensError(f"{name}={_shown(plain)}; expected a number {limit} and at most {most:g}")
     return float(plain)
 
 
