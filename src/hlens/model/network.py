@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from threading import local
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn"
 
 
 @dataclass
-class PrefixTrials:
-    """What was found out about rows that share keys and values.
+class PrefixTrials(local):
+    """What was found out about rows that share keys and values, in each thread for itself.
 
     Attributes:
         known: For each row length tried, whether they may.
@@ -38,8 +39,11 @@ class PrefixTrials:
 
 
 @dataclass
-class Clock:
-    """Which token is being read while an answer is generated; edits of some tokens look here."""
+class Clock(local):
+    """Which token is being read while an answer is generated; edits of some tokens look here.
+
+    Each thread has its own.
+    """
 
     generated: int | None = None  # -1 in the prompt, then index in the answer; None: not generating
     ended: Tensor | None = None  # True at rows whose answer has ended and which now read padding

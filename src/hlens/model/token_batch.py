@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.network import Network
+from hlens.model.own_thread import hook_input, hook_output
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,9 +163,7 @@ def tracking_tokens(model: Network, spans: RowSpans) -> Iterator[TokenTracker]:
     bodies = {id(body): body for body in (model.body, getattr(twin, "base_model", twin))}
     with ExitStack() as stack:
         for body in bodies.values():
-            enter = body.register_forward_pre_hook(tracker.enter, with_kwargs=True)
+            stack.enter_context(hook_input(body, tracker.enter, with_kwargs=True))
             # Called even when the pass fails, so that no later pass sees tokens of this one.
-            leave = body.register_forward_hook(tracker.leave, always_call=True)
-            for handle in (enter, leave):
-                stack.callback(handle.remove)
+            stack.enter_context(hook_output(body, tracker.leave, always_call=True))
         yield tracker
