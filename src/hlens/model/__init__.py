@@ -9,6 +9,7 @@ proves that the neurons hlens measures are those that make the MLP's output. The
 
     pretrained, checkpoint     open a model, whose weights must be whole
     loading                    bridge its twin, prove its neurons
+    chat_template, user_text   its options; a user's text stays text
     network                    modules, weights and tokens of the loaded model
     own_thread, widening       hooks of one thread; float64 where a device has it
     prefix, hooks              run rows that share a beginning; read residual stream and attention
@@ -60,4 +61,6 @@ from hlens.model.pretrained import ALIASES as ALIASES
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch
 from hlens.model.token_batch import tracking_tokens as tracking_tokens
+from hlens.model.user_text import encode_text as encode_text
+from hlens.model.user_text import encode_turns as encode_turns
 from hlens.model.widening import widen as widen
