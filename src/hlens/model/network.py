@@ -3,12 +3,11 @@
 `hlens.model.Model` adds what is done with it: generating and editing.
 """
 
-import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from threading import local
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.chat_template import check_options
+from hlens.model.fingerprints import Remembered, fingerprint_tokenizer, fingerprint_weights
 from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
 from hlens.types import Provenance, Thought
@@ -87,6 +87,7 @@ class Network:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     prefix_trials: PrefixTrials = field(default_factory=PrefixTrials)
+    _remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def __post_init__(self) -> None:
         if self.template_options:
@@ -128,24 +129,44 @@ class Network:
         # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
         return weight if type(module).__name__ == "Conv1D" else weight.T
 
-    @cached_property
+    @property
     def w_norms(self) -> Float[Tensor, "layer neuron"]:
-        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; computed once."""
+        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; of the weights now."""
+        return self._remembered.value_of("w_norms", self._state_of_weights(), self._norm_rows)
+
+    def _norm_rows(self) -> Float[Tensor, "layer neuron"]:
         matrices = map(self.w_out, range(self.n_layers))
         return torch.stack([torch.linalg.vector_norm(w.float(), dim=1).cpu() for w in matrices])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash over the weights as they were when first asked for."""
-        return fingerprint_weights(self.hf)
+        """Hash over all weights as they are now; computed anew only when they have changed.
 
-    @cached_property
+        A write through ``.data``, of which torch keeps no count, is seen in W_out alone.
+        """
+        make = partial(fingerprint_weights, self.hf)
+        return self._remembered.value_of("fingerprint", self._state_of_weights(), make)
+
+    def _state_of_weights(self) -> tuple[object, ...]:
+        """Differs when a weight was written in place, or exchanged."""
+        held = [
+            (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+            for weight in self.hf.parameters()
+        ]
+        sums = [float(self.w_out(i).sum(dtype=torch.float32)) for i in range(self.n_layers)]
+        return (*held, *sums)
+
+    @property
     def provenance(self) -> Provenance:
         return Provenance(
             model=self.name,
             fingerprint=self.fingerprint,
             revision=self.revision,
-            tokenizer=fingerprint_tokenizer(self.tokenizer),
+            tokenizer=self._remembered.value_of(
+                "tokenizer",
+                (id(self.tokenizer), str(getattr(self.tokenizer, "chat_template", ""))),
+                partial(fingerprint_tokenizer, self.tokenizer),
+            ),
             versions=package_versions(),
         )
 
@@ -269,33 +290,6 @@ class Network:
         if self.tokenizer is None:
             raise HlensError(f"{self.name} was loaded without a tokenizer; pass token ids instead")
         return self.tokenizer
-
-
-def fingerprint_weights(hf: nn.Module) -> str:
-    """Hash over all weights at bfloat16 precision, so that the dtype of loading does not matter.
-
-    For each parameter a sum over every bit pattern (exact, so neither order nor thread count
-    matters) and a strided sample: an edited row changes the first, a permutation the second.
-    """
-    hashed = hashlib.sha256()
-    for name, parameter in sorted(hf.named_parameters()):
-        bits = parameter.detach().reshape(-1)
-        if bits.is_floating_point():
-            bits = bits.to(torch.bfloat16).view(torch.int16)
-        stride = max(1, bits.numel() // 1024)
-        sample = bits[::stride].cpu().numpy().tobytes()
-        total = int(bits.sum(dtype=torch.int64))
-        hashed.update(f"{name}{tuple(parameter.shape)}{total}".encode() + sample)
-    return hashed.hexdigest()[:32]
-
-
-def fingerprint_tokenizer(tokenizer: Any) -> str:
-    """Hash over the vocabulary and the chat template; empty without a tokenizer."""
-    if tokenizer is None:
-        return ""
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    template = getattr(tokenizer, "chat_template", None)
-    return hashlib.sha256(repr((vocabulary, template)).encode()).hexdigest()[:32]
 
 
 def package_versions() -> tuple[tuple[str, str], ...]:
