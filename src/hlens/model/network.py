@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from threading import local
 from typing import Any
@@ -292,6 +292,7 @@ class Network:
         return self.tokenizer
 
 
+@cache
 def package_versions() -> tuple[tuple[str, str], ...]:
     """Versions of the packages that every number depends on."""
     versions = []
