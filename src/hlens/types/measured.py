@@ -27,16 +27,15 @@ class Provenance:
 
     def check_same_model(self, other: "Provenance", what: str) -> None:
         """Raise `HlensError` when both name a model and the models differ."""
-        known = self.fingerprint and other.fingerprint
-        if known and not same_fingerprint(self.fingerprint, other.fingerprint):
+        one, two = self.fingerprint, other.fingerprint
+        if one and two and not same_fingerprint(one, two):
             raise HlensError(
                 f"{what}: measured on {other.model or 'another model'} "
-                f"({other.fingerprint[-12:]}), expected {self.model or 'the same model'} "
-                f"({self.fingerprint[-12:]}); "
+                f"({two[-12:]}), expected {self.model or 'the same model'} ({one[-12:]}); "
                 "measure again with the model that the detector was found on"
             )
-        known = self.tokenizer and other.tokenizer
-        if known and not same_fingerprint(self.tokenizer, other.tokenizer):
+        one, two = self.tokenizer, other.tokenizer
+        if one and two and not same_fingerprint(one, two):
             raise HlensError(
                 f"{what}: the weights are those of {self.model or 'the same model'}, but its "
                 "tokenizer or chat template is another; load the one that the detector was found "
