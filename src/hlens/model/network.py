@@ -4,11 +4,13 @@
 """
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from threading import local
 from typing import Any
 
@@ -22,6 +24,8 @@ from hlens.model.fingerprints import Remembered, fingerprint_tokenizer, fingerpr
 from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
 from hlens.types import Provenance, Thought
+
+log = logging.getLogger("hlens")
 
 PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
@@ -176,11 +180,25 @@ class Network:
         return int(self.hf.get_input_embeddings().weight.shape[0])
 
     @property
-    def n_positions(self) -> int | None:
+    def n_trained_positions(self) -> int | None:
         """How many tokens of a row the model was made for, or None where its config says none."""
         config = getattr(self.hf.config, "text_config", None) or self.hf.config
         limit = getattr(config, "max_position_embeddings", None)
         return limit if isinstance(limit, int) and limit > 0 else None
+
+    @cached_property
+    def n_positions(self) -> int | None:
+        """How many tokens of a row the model can read; None where its positions do not end.
+
+        Those that are looked up in a table end, rotary ones do not.
+        """
+        limit, tokens = self.n_trained_positions, self.hf.get_input_embeddings().weight
+        for name, table in chain(self.body.named_parameters(), self.body.named_buffers()):
+            looked_up = table.dim() == 2 and ("pos" in name or "wpe" in name)
+            # OPT's table begins with two unused rows.
+            if limit and looked_up and table is not tokens and len(table) in (limit, limit + 2):
+                return limit
+        return None
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
@@ -201,11 +219,13 @@ class Network:
     def check_prompts(self, prompts: Sequence[Sequence[int]], *, new: int = 0) -> None:
         """Check that the model can read these rows of token ids, and `new` tokens after each.
 
+        Where it can but was not made for so many, that is said in the log, once.
+
         Raises:
             HlensError: A row that is empty or no token ids, a token that the model has not, or more
                 tokens than it has positions.
         """
-        n_tokens, limit = self.n_tokens, self.n_positions
+        n_tokens = self.n_tokens
         for number, prompt in enumerate(prompts):
             if isinstance(prompt, str) or not len(prompt) or isinstance(prompt[0], str):
                 raise HlensError(
@@ -219,15 +239,20 @@ class Network:
                     f"embedding of tokens 0 to {n_tokens - 1}; use the tokenizer that the model "
                     "was trained with"
                 )
-        longest = max(map(len, prompts), default=0)
-        if limit is not None and longest + new > limit:
-            n_long = sum(len(prompt) + new > limit for prompt in prompts)
-            raise HlensError(
-                f"{n_long} of {len(prompts)} prompts are too long for the {limit} positions of "
-                f"{self.name} (max_position_embeddings): up to {longest} tokens"
-                f"{f', and {new} new ones' if new else ''}; shorten them"
-                f"{', or ask for fewer new tokens' if new else ''}"
-            )
+        longest, limit = max(map(len, prompts), default=0), self.n_trained_positions
+        if limit is None or longest + new <= limit:
+            return
+        n_long = sum(len(prompt) + new > limit for prompt in prompts)
+        said = (
+            f"{n_long} of {len(prompts)} prompts are too long for the {limit} positions of "
+            f"{self.name} (max_position_embeddings): up to {longest} tokens"
+            f"{f', and {new} new ones' if new else ''}; shorten them"
+            f"{', or ask for fewer new tokens' if new else ''}"
+        )
+        if self.n_positions is not None:
+            raise HlensError(said)
+        warn = partial(log.warning, "%s: past them it was not trained", said)
+        self._remembered.value_of("positions", limit, warn)
 
     @cached_property
     def _takes_positions(self) -> bool:
