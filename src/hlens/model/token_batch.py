@@ -41,8 +41,10 @@ class RowSpans:
                 f"n_prompt={self.n_prompt!r:.60}; expected the length of the prompt in tokens, or "
                 "one for each row"
             )
-        pairs = spans is not None and spans.dim() in (1, 2) and spans.shape[-1] == 2
-        if self.answer is not None and not (pairs and bool((spans[..., 0] <= spans[..., 1]).all())):
+        ends = None if spans is None or spans.dim() not in (1, 2) else spans.unbind(-1)
+        if self.answer is not None and not (
+            ends and len(ends) == 2 and bool((ends[0] <= ends[1]).all())
+        ):
             raise HlensError(
                 f"answer={self.answer!r:.60}; expected (start, stop) in tokens, start not behind "
                 "stop, or one such pair for each row"
