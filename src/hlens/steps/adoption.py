@@ -92,8 +92,8 @@ class _InMemory(Stamps):
         super().__init__(folder)
         self._stamps: dict[str, Stamp] = {}
 
-    def read(self) -> dict[str, Stamp]:
-        return dict(self._stamps)
+    def _all(self) -> dict[str, Stamp]:
+        return self._stamps
 
     def write(self, stamps: Mapping[str, Stamp]) -> None:
         self._stamps = dict(stamps)
