@@ -21,10 +21,19 @@ import hlens
 from hlens import locks, store
 from hlens.cli import app
 from hlens.errors import HlensError
+from hlens.model import pretrained
 from hlens.recipe import Recipe
 from hlens.steps import Runner, all_steps, answers, detection, second_judge
+from hlens.store import stamps as sealing
+from hlens.store.atomic import writing
 from hlens.store.checked import parse_json, read_rows
-from hlens.store.jsonl import load_examples, load_judgements, load_questions, load_responses
+from hlens.store.jsonl import (
+    load_examples,
+    load_judgements,
+    load_questions,
+    load_responses,
+    save_rows,
+)
 from hlens.store.resumable import RowParts
 from hlens.study import Study
 from tiny_study import VOCAB, byte_tokenizer, question_file, tiny_model, tiny_recipe
@@ -144,13 +153,13 @@ def test_an_altered_value_of_a_tensor_is_seen(study: Study) -> None:
 def test_a_large_file_is_hashed_where_it_was_touched(
     made: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store.stamps, "LARGE", 10)
+    monkeypatch.setattr(sealing, "LARGE", 10)
     path = write(tmp_path / "a.txt", "some large content")
-    stamps = store.stamps.Stamps(tmp_path)
-    stamps.set("a", store.stamps.Stamp("key", files=stamps.seal([path])))
+    stamps = sealing.Stamps(tmp_path)
+    stamps.set("a", sealing.Stamp("key", files=stamps.seal([path])))
     hashed: list[Path] = []
-    own = store.stamps._sha256
-    monkeypatch.setattr(store.stamps, "_sha256", lambda one: hashed.append(one) or own(one))
+    own = sealing._sha256
+    monkeypatch.setattr(sealing, "_sha256", lambda one: hashed.append(one) or own(one))
     stamps.check("a")
     assert not hashed
     times = path.stat()
@@ -238,7 +247,7 @@ def test_a_study_without_hashes_gets_them_when_it_is_read(study: Study) -> None:
     path.write_text(json.dumps({n: {k: v for k, v in r.items() if k != "files"}
                                 for n, r in rows.items()}))  # fmt: skip
     states = Study(study.folder).verify()
-    assert states["scores"] == store.stamps.NO_HASH
+    assert states["scores"] == sealing.NO_HASH
     Study(study.folder).scores()
     assert Study(study.folder).verify()["scores"] == ""
     flip(study.folder / "scores.parquet")
@@ -308,7 +317,7 @@ def test_no_row_at_all_is_named(made: Study, tmp_path: Path, content: bytes, fil
 def test_only_a_newline_ends_a_row(tmp_path: Path) -> None:
     texts = ["one\u2028two", "one\u0085two", "one\x0btwo\x1e", "plain"]
     rows = [{"question": text} for text in texts]
-    store.jsonl.save_rows(rows, tmp_path / "rows.jsonl")
+    save_rows(rows, tmp_path / "rows.jsonl")
     assert read_rows(tmp_path / "rows.jsonl", dict) == rows
 
 
@@ -474,7 +483,7 @@ def test_what_killed_runs_left_is_swept_and_nothing_else(study: Study) -> None:
     unfinished = study.folder / "judgements.parts"
     unfinished.mkdir()
     own = write(study.folder / "mine.partial", "a file of the user's")
-    with store.atomic.writing(study.folder / "being-written.txt") as file:
+    with writing(study.folder / "being-written.txt") as file:
         file.write(b"whole")
         study.remake(detection.scores)
         assert len(list(study.folder.glob(".being-written.txt.*"))) == 1
@@ -482,6 +491,23 @@ def test_what_killed_runs_left_is_swept_and_nothing_else(study: Study) -> None:
     assert not any(path.exists() for path in [*left, folder, parts])
     assert unfinished.exists()
     assert own.exists()
+
+
+def test_a_conversion_that_was_killed_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HLENS_CACHE", str(tmp_path))
+    left, living = tmp_path / "models" / "making-left", tmp_path / "models" / "making-living"
+    for folder in (left, living):
+        folder.mkdir(parents=True)
+        write(folder / "model.gguf", "half")
+
+    def fail(scratch: Path) -> Path:
+        raise OSError("no network")
+
+    with locks.using(living), pytest.raises(HlensError, match="no network"):
+        pretrained._converted_once("some", "0" * 64, fail)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["making-living"]
 
 
 def test_a_lock_is_taken_again_by_its_process(tmp_path: Path) -> None:
@@ -526,8 +552,9 @@ def test_a_kill_between_saving_and_stamping_leaves_no_other_options_artefact(
             patch.setattr(run.stamps, "set", die)
             own(run, step)
 
-    for step in (answers.responses, answers.located, detection.measured, detection.detector,
-                 detection.scores, second_judge.second_judge):  # fmt: skip
+    killed: list[Any] = [answers.responses, answers.located, detection.measured]
+    killed += [detection.detector, detection.scores, second_judge.second_judge]
+    for step in killed:
         with monkeypatch.context() as patch:
             patch.setattr(Runner, "_make", kill)
             study = Study(folder, other, made.model)
@@ -535,8 +562,8 @@ def test_a_kill_between_saving_and_stamping_leaves_no_other_options_artefact(
                 with pytest.raises(Killed):
                     study[step]
     restored = Study(folder, made.recipe, made.model)
-    for step in (detection.detector, detection.scores, second_judge.second_judge):
-        restored[step]
+    for step in killed:
+        assert restored[step] is not None
     for name in (*SWAPPED, "responses.jsonl", "examples.jsonl", "scores.parquet",
                  "second_judge.parquet"):  # fmt: skip
         assert (folder / name).read_bytes() == want[name], name
