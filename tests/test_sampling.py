@@ -125,7 +125,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(model: Model, monkeypatch, c
 def test_nothing_to_ask_is_an_error(model: Model) -> None:
     with pytest.raises(HlensError, match="no questions"):
         hlens.sample(model, [])
-    with pytest.raises(HlensError, match="at least 1"):
+    with pytest.raises(HlensError, match="n=0; expected a whole number from 1"):
         hlens.sample(model, QUESTIONS, n=0)
 
 

@@ -201,6 +201,24 @@ def report(
     show.result({"report": str(path)}, as_json)
 
 
+@app.command("verify-study")
+def verify_study(
+    study: Annotated[Path, typer.Argument(help="Folder of a study.")], as_json: Json = False
+) -> None:
+    """Is every file of a study as hlens wrote it? All are read; exit code 2 if one is not."""
+    from hlens.store.stamps import NO_HASH
+    from hlens.study import Study
+
+    states = Study(study).verify()
+    show.result({name: state or "as it was written" for name, state in states.items()}, as_json)
+    differing = [name for name, state in states.items() if state not in ("", NO_HASH)]
+    if differing:
+        raise HlensError(
+            f"{len(differing)} of {len(states)} artefacts differ from what was written: "
+            f"{', '.join(differing)}; restore their files, or remove them to have them made anew"
+        )
+
+
 @app.command("list")
 def list_(
     family: Annotated[

@@ -27,6 +27,7 @@ from platformdirs import user_cache_path
 
 from hlens import lookup
 from hlens.errors import HlensError, first_line
+from hlens.locks import sweep, using
 from hlens.model.checkpoint import check_config, check_report
 
 WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
@@ -161,7 +162,11 @@ def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) ->
         return folder
     try:
         models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch:
+        sweep(models.glob("making-*"))  # which a kill left
+        with (
+            tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch,
+            using(Path(scratch)),
+        ):
             gguf = get_gguf(Path(scratch))
             sys.stderr.write(f"converting {gguf.name} (a minute or so, once), kept in {folder}\n")
             # Dequantised to float32, bit-equal to what the GGUF loader gives.
