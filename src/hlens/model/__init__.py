@@ -27,6 +27,7 @@ Example, with the model that hlens ships:
     True
 """
 
+from hlens.kinds import explain_public
 from hlens.model.continuations import Continuations as Continuations
 from hlens.model.continuations import continuation_logprobs as continuation_logprobs
 from hlens.model.continuations import reading_as as reading_as
@@ -64,3 +65,5 @@ from hlens.model.token_batch import tracking_tokens as tracking_tokens
 from hlens.model.user_text import encode_text as encode_text
 from hlens.model.user_text import encode_turns as encode_turns
 from hlens.model.widening import widen as widen
+
+explain_public(globals())
