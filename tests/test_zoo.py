@@ -1,0 +1,289 @@
+"""Every architecture of the zoo: loaded and right in all that hlens does with it, or refused.
+
+The outcome is a table in the docs, held to it here; to write it anew::
+
+    python tests/test_zoo.py
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoo
+from hlens import interventions as iv
+from hlens import metrics
+from hlens.contributions import measure
+from hlens.errors import HlensError
+from hlens.model import Model, Settings, generate_batch, load
+from hlens.monitor import monitor
+from hlens.types import Detector, Example, MlpTrace, NeuronSet
+
+GREEDY = Settings(max_new_tokens=6, temperature=0.0)
+DRAWN = Settings(max_new_tokens=6)
+MEMBERS = {(0, 3): 2.0, (0, 50): -1.5, (2, 7): 3.0, (2, 8): -0.5}
+
+
+@cache
+def loaded(name: str) -> Model:
+    return load((zoo.build(name), None), name=name)
+
+
+def tokens(seed: int, n: int) -> list[int]:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(6, zoo.VOCAB, (n,), generator=draw).tolist()
+
+
+# Two prompts and what follows each; all begin with the same tokens, and some end within the windows
+# of 16 while others reach over two of them.
+HEAD = tokens(0, 11)
+PROMPTS = [HEAD + tokens(1, 2), HEAD + tokens(2, 23), HEAD + tokens(3, 9)]
+
+
+def examples(prompts: Sequence[list[int]] = PROMPTS) -> list[Example]:
+    """Three answers of several lengths to each prompt."""
+    items = []
+    for number, prompt in enumerate(prompts):
+        for answer in range(3):
+            row = prompt + tokens(10 * number + answer + 20, 4 + 3 * answer)
+            start = len(prompt) + answer % 2
+            name = f"{number}{answer}"
+            items.append(
+                Example(torch.tensor(row), len(prompt), start, start + 3, answer == 1, name, name, "d")
+            )
+    return items
+
+
+def by_hand(model: Model, items: Sequence[Example]) -> Tensor:
+    """CETT of the answers, each example run alone and the norm of every neuron's vector taken."""
+    found = []
+    for item in items:
+        seen = [(a[item.start : item.stop], o[item.start : item.stop]) for a, o in run(model, item.token_ids)]
+        layers = []
+        for layer, (act, out) in enumerate(seen):
+            written = act[:, :, None] * model.w_out(layer).float()  # [pos, neuron, d_model]
+            layers.append((written.norm(dim=-1) / out.norm(dim=-1, keepdim=True)).mean(0))
+        found.append(torch.stack(layers))
+    return torch.stack(found)
+
+
+def run(model: Model, row: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Activations and outputs of every layer for one row, float32, by plain hooks."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def keep(module: Any, args: Any, out: Tensor) -> None:
+        # Copies: parallel blocks (Falcon) add to the output in place afterwards.
+        seen.append(tuple(v.reshape(len(row), -1).float().clone() for v in (args[0], out)))  # pyright: ignore
+
+    hooks = [module.register_forward_hook(keep) for module in model.down_projections]
+    with torch.no_grad():
+        model.hf(input_ids=row[None], use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def logits(model: Model, row: Sequence[int]) -> Tensor:
+    with torch.no_grad():
+        return model.hf(input_ids=torch.tensor([list(row)]), use_cache=False).logits[0].float()
+
+
+def written(model: Model, prompt: Sequence[int], n: int) -> tuple[list[int], list[float]]:
+    """What the model writes greedily, the whole row run anew for every token."""
+    row, logprobs = list(prompt), []
+    for _ in range(n):
+        last = logits(model, row)[-1].log_softmax(-1)
+        token = int(last.argmax())
+        if token in model.stop_ids:
+            break
+        logprobs.append(float(last[token]))
+        row.append(token)
+    return row[len(prompt) :], logprobs
+
+
+def close(a: Tensor, b: Tensor, limit: float = 2e-4) -> None:
+    torch.testing.assert_close(a.float(), b.float(), rtol=limit, atol=limit)
+
+
+def cett_is_that_of_plain_hooks(model: Model) -> None:
+    """Whatever is shared, batched and padded; and one at a time."""
+    items = examples()
+    expected = by_hand(model, items)
+    close(measure(model, items).values, expected)
+    close(measure(model, items, batch_size=1).values, expected)
+    short = examples([row[:8] for row in PROMPTS])[:6]  # within every window
+    close(measure(model, short).values, by_hand(model, short))
+
+
+def a_norm_behind_the_mlp_is_seen(model: Model) -> None:
+    """Of a metric that reads its gain, the value is that of the norm that the output runs through."""
+    seen: dict[int, Tensor] = {}
+    norms: dict[int, nn.Module] = {}
+
+    def keep(layer: int) -> Callable[..., None]:
+        def hook(module: Any, args: Any, out: Tensor) -> None:
+            seen[layer] = out
+        return hook
+
+    def compare(module: Any, args: Any, kwargs: Any = None) -> None:
+        if not args or not isinstance(args[0], Tensor):
+            return
+        for layer, out in seen.items():
+            if args[0].numel() == out.numel() and args[0].reshape(-1).data_ptr() == out.reshape(-1).data_ptr():
+                norms[layer] = module
+
+    hooks = [m.register_forward_hook(keep(i)) for i, m in enumerate(model.down_projections)]
+    hooks += [
+        m.register_forward_pre_hook(compare)
+        for m in model.hf.modules() if "norm" in type(m).__name__.lower()
+    ]
+    with torch.no_grad():
+        model.hf(input_ids=torch.tensor([HEAD]), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    gained: list[bool] = []
+
+    def has_gain(mlp: MlpTrace) -> Tensor:
+        gained.append(mlp.post_gain is not None)
+        return mlp.act
+
+    measure(model, examples()[:1], metric=has_gain)
+    assert gained == [layer in norms for layer in range(model.n_layers)], (gained, sorted(norms))
+
+
+def writing_is_that_of_running_anew(model: Model) -> None:
+    """Together, alone, with the beginning shared, and several samples of a prompt."""
+    expected = [written(model, prompt, 6) for prompt in PROMPTS]
+    ways = [
+        model.generate_many(PROMPTS, GREEDY),
+        model.generate_many(PROMPTS, GREEDY, share_beginning=True),
+        model.generate_many(PROMPTS, GREEDY, batch_size=1),
+        [row[1] for row in generate_batch(model, PROMPTS, [[0, 1]] * 3, settings=GREEDY, share_beginning=True)],
+        [generate_batch(model, [p], [[0, 1]], settings=GREEDY)[0][1] for p in PROMPTS],
+    ]
+    for way in ways:
+        for one, (row, logprobs) in zip(way, expected, strict=True):
+            assert list(one.token_ids) == row, (one, row)
+            assert one.logprobs == pytest.approx(logprobs, abs=1e-3)
+
+
+HOSTILE: dict[str, Any] = {
+    "repetition_penalty": 1.7,
+    "min_length": 60,
+    "min_new_tokens": 50,
+    "suppress_tokens": list(range(10, 60)),
+    "begin_suppress_tokens": list(range(60, 90)),
+    "bad_words_ids": [[7], [8]],
+    "forced_bos_token_id": 5,
+    "forced_eos_token_id": 9,
+    "no_repeat_ngram_size": 1,
+    "num_beams": 3,
+    "num_return_sequences": 1,
+    "do_sample": True,
+    "temperature": 0.1,
+    "max_length": 1,
+    "cache_implementation": "static",
+    "exponential_decay_length_penalty": [1, 3.0],
+    "sequence_bias": [[[7], 9.0]],
+    "guidance_scale": 3.0,
+    "stop_strings": ["a"],
+    "return_dict_in_generate": True,
+    "output_scores": True,
+    "max_time": 1e-9,
+    "watermarking_config": None,
+    "prompt_lookup_num_tokens": 3,
+    "renormalize_logits": True,
+    "remove_invalid_values": True,
+}
+
+
+def generation_defaults_take_no_part(model: Model) -> None:
+    """All but the stop tokens is hlens's own, whatever the model's file says."""
+    plain = [model.generate_many(PROMPTS, how, seed=4) for how in (GREEDY, DRAWN)]
+    own = model.hf.generation_config
+    try:
+        kept = type(own)(eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id)
+        for name, value in HOSTILE.items():
+            setattr(kept, name, value)
+        model.hf.generation_config = kept
+        assert [model.generate_many(PROMPTS, how, seed=4) for how in (GREEDY, DRAWN)] == plain
+        found = monitor(model, detector_of(model), PROMPTS, settings=GREEDY)
+        assert [one.generation.token_ids for one in found] == [one.token_ids for one in plain[0]]
+    finally:
+        model.hf.generation_config = own
+
+
+def what_is_beyond_the_positions_is_said(model: Model) -> None:
+    """Before sampling, in one line; measured rows are right or refused."""
+    with pytest.raises(HlensError) as told:
+        model.generate_many([tokens(1, 60)], GREEDY)
+    assert "\n" not in str(told.value)
+    long = examples([tokens(1, 70)])[:2]
+    try:
+        found = measure(model, long).values
+    except HlensError as told_too:
+        assert "\n" not in str(told_too)
+    else:
+        close(found, by_hand(model, long))
+
+
+def an_edit_changes_what_it_must_and_no_more(model: Model) -> None:
+    """Scaled and ablated neurons are what a plain hook makes of them; undone to the bit."""
+    neurons = NeuronSet(frozenset(MEMBERS), model.n_layers, model.d_mlp)
+    row = PROMPTS[1]
+    before = logits(model, row)
+    for factor in (0.0, 2.5):
+        with model.editing(neurons, iv.scale(factor)) as receipt:
+            edited = logits(model, row)
+        assert receipt.touched == len(row) * len(MEMBERS)
+        hooks = []
+        for layer in {layer for layer, _ in MEMBERS}:
+            columns = [j for i, j in MEMBERS if i == layer]
+
+            def scale(module: Any, args: Any, columns: list[int] = columns) -> Any:
+                act = args[0].clone()
+                act[..., columns] *= factor
+                return (act, *args[1:])
+
+            hooks.append(model.down_projections[layer].register_forward_pre_hook(scale))
+        expected = logits(model, row)
+        for hook in hooks:
+            hook.remove()
+        close(edited, expected, 1e-5)
+        assert not torch.allclose(edited, before, atol=1e-4)
+    assert torch.equal(logits(model, row), before)
+
+
+def detector_of(model: Model) -> Detector:
+    weights = torch.zeros(model.n_layers, model.d_mlp)
+    for (layer, neuron), weight in MEMBERS.items():
+        weights[layer, neuron] = weight
+    return Detector(weights, -0.3, "cett", "answer", provenance=model.provenance)
+
+
+def watching_is_measuring_afterwards(model: Model) -> None:
+    """The score of an answer, token by token, is that of measuring it."""
+    detector = detector_of(model)
+    found = monitor(model, detector, PROMPTS, settings=GREEDY)
+    read = [(one, prompt) for one, prompt in zip(found, PROMPTS, strict=True) if one.risks]
+    items = [
+        Example(torch.tensor([*p, *one.generation.token_ids]), len(p), len(p),
+                len(p) + len(one.generation.token_ids), False, str(i), str(i), "d")
+        for i, (one, p) in enumerate(read)
+    ]  # fmt: skip
+    expected = (by_hand(model, items) * detector.weights).sum((1, 2)) + detector.bias
+    close(torch.tensor([one.score for one, _ in read]), expected, 1e-3)
+
+
+CHECKS = (
+    cett_is_that_of_plain_hooks,
+    a_norm_behind_the_mlp_is_seen,
+    writing_is_that_of_running_anew,
+    generation_defaults_take_no_part,
+    what_is_beyond_the_positions_is_said,
+    an_edit_changes_what_it_must_and_no_more,
+    watching_is_measuring_afterwards,
+)
