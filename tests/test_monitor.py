@@ -200,7 +200,7 @@ def test_detectors_that_cannot_be_read(model: Model, detector: Detector) -> None
         monitor(model, detector, [])
     with pytest.raises(HlensError, match="leaves no prompt"):
         risks(model, detector, [3, 4], 2)
-    with pytest.raises(HlensError, match="expected a probability"):
+    with pytest.raises(HlensError, match="expected a number at least 0 and at most 1"):
         at_probability(1.5)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.model import Edit, Model, Pairs, check_edit, pair_up
+from hlens.model import Edit, Model, Pairs, check_edit, pair_up, widen
 from hlens.types import NeuronSet
 
 Factors = dict[int, Float[Tensor, " neuron"]]  # for each layer with edited neurons
@@ -81,4 +81,5 @@ def scale_rows(
     rows: Float[Tensor, "neuron d_model"], factors: Float[Tensor, " neuron"]
 ) -> Float[Tensor, "neuron d_model"]:
     """Rows of W_out times their factors, rounded once to the dtype of the rows."""
-    return (rows.double() * factors.to(rows.device)[:, None]).to(rows.dtype)
+    wide = widen(rows)
+    return (wide * factors.to(wide.device)[:, None]).to(rows)

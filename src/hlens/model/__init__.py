@@ -56,3 +56,4 @@ from hlens.model.pretrained import ALIASES as ALIASES
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch
 from hlens.model.token_batch import tracking_tokens as tracking_tokens
+from hlens.model.widening import widen as widen

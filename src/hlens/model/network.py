@@ -144,19 +144,64 @@ class Network:
             versions=package_versions(),
         )
 
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens the model has an embedding of; a tokenizer may know more."""
+        return int(self.hf.get_input_embeddings().weight.shape[0])
+
+    @property
+    def n_positions(self) -> int | None:
+        """How many tokens of a row the model was made for, or None where its config says none."""
+        config = getattr(self.hf.config, "text_config", None) or self.hf.config
+        limit = getattr(config, "max_position_embeddings", None)
+        return limit if isinstance(limit, int) and limit > 0 else None
+
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end a response."""
         config = getattr(self.hf, "generation_config", None)
         ends = getattr(config, "eos_token_id", None)
-        known = [ends] if isinstance(ends, int) else list(ends or [])
         own = getattr(self.tokenizer, "eos_token_id", None)
-        return frozenset(known if own is None else [*known, own])
+        known = [*(ends if isinstance(ends, list | tuple) else [ends]), own]
+        # Some configs write -1 for none, some tokenizers name a token that the model has not.
+        return frozenset(id for id in known if isinstance(id, int) and 0 <= id < self.n_tokens)
 
-    @cached_property
+    @property
     def pad_id(self) -> int:
-        """Token that pads a batch; always masked, so any token will do."""
-        return int(getattr(self.tokenizer, "pad_token_id", None) or min(self.stop_ids, default=0))
+        """Token that pads a batch; always masked, so any token will do that has an embedding."""
+        own = getattr(self.tokenizer, "pad_token_id", None) or self.n_tokens
+        return own if 0 <= own < self.n_tokens else min(self.stop_ids, default=0)
+
+    def check_prompts(self, prompts: Sequence[Sequence[int]], *, new: int = 0) -> None:
+        """Check that the model can read these rows of token ids, and `new` tokens after each.
+
+        Raises:
+            HlensError: A row that is empty or no token ids, a token that the model has not, or more
+                tokens than it has positions.
+        """
+        n_tokens, limit = self.n_tokens, self.n_positions
+        for number, prompt in enumerate(prompts):
+            if isinstance(prompt, str) or not len(prompt) or isinstance(prompt[0], str):
+                raise HlensError(
+                    f"prompt {number} is {prompt!r:.60}; expected one or more token ids, as "
+                    "model.encode(text) gives them"
+                )
+            low, high = min(prompt), max(prompt)
+            if low < 0 or high >= n_tokens:
+                raise HlensError(
+                    f"prompt {number} holds token {low if low < 0 else high}, {self.name} has an "
+                    f"embedding of tokens 0 to {n_tokens - 1}; use the tokenizer that the model "
+                    "was trained with"
+                )
+        longest = max(map(len, prompts), default=0)
+        if limit is not None and longest + new > limit:
+            n_long = sum(len(prompt) + new > limit for prompt in prompts)
+            raise HlensError(
+                f"{n_long} of {len(prompts)} prompts are too long for the {limit} positions of "
+                f"{self.name} (max_position_embeddings): up to {longest} tokens"
+                f"{f', and {new} new ones' if new else ''}; shorten them"
+                f"{', or ask for fewer new tokens' if new else ''}"
+            )
 
     @cached_property
     def _takes_positions(self) -> bool:

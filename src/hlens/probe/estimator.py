@@ -203,7 +203,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         if isinstance(X, Tensor):
             if X.shape[-1] != self.n_features_in_:
                 raise HlensError(f"X has {X.shape[-1]} features; expected {self.n_features_in_}")
-            picked = X[:, torch.from_numpy(chosen).to(X.device)].double().cpu().numpy()
+            picked = X[:, torch.from_numpy(chosen).to(X.device)].cpu().double().numpy()
         else:
             checked: Any = validate_data(self, X, reset=False, dtype=FLOATS)  # type: ignore[arg-type]
             picked = checked[:, chosen].astype(np.float64)
