@@ -18,7 +18,14 @@ from hlens import interventions as iv
 from hlens import metrics
 from hlens.contributions import measure
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, generate_batch, load
+from hlens.model import (
+    Continuations,
+    Model,
+    Settings,
+    continuation_logprobs,
+    generate_batch,
+    load,
+)
 from hlens.monitor import monitor
 from hlens.types import Detector, Example, MlpTrace, NeuronSet
 
@@ -218,16 +225,22 @@ def generation_defaults_take_no_part(model: Model) -> None:
 
 def what_is_beyond_the_positions_is_said(model: Model) -> None:
     """Before sampling, in one line; measured rows are right or refused."""
-    with pytest.raises(HlensError) as told:
-        model.generate_many([tokens(1, 60)], GREEDY)
-    assert "\n" not in str(told.value)
-    long = examples([tokens(1, 70)])[:2]
+    long = tokens(1, 60)
     try:
-        found = measure(model, long).values
-    except HlensError as told_too:
-        assert "\n" not in str(told_too)
+        (found,) = model.generate_many([long], GREEDY)
+    except HlensError as told:
+        assert "\n" not in str(told)
     else:
-        close(found, by_hand(model, long))
+        row, logprobs = written(model, long, 6)
+        assert list(found.token_ids) == row
+        assert found.logprobs == pytest.approx(logprobs, abs=1e-3)
+    items = examples([tokens(1, 70)])[:2]
+    try:
+        values = measure(model, items).values
+    except HlensError as told:
+        assert "\n" not in str(told)
+    else:
+        close(values, by_hand(model, items))
 
 
 def an_edit_changes_what_it_must_and_no_more(model: Model) -> None:
@@ -255,6 +268,19 @@ def an_edit_changes_what_it_must_and_no_more(model: Model) -> None:
         close(edited, expected, 1e-5)
         assert not torch.allclose(edited, before, atol=1e-4)
     assert torch.equal(logits(model, row), before)
+
+
+def continuations_are_those_of_running_anew(model: Model) -> None:
+    """Log-probabilities of continuations, the text read once."""
+    texts = []
+    for number, prompt in enumerate(PROMPTS):
+        rows = [prompt + tokens(90 + 3 * number + i, 2 + i) for i in range(3)]
+        texts.append(Continuations(rows, len(prompt), len(prompt)))
+    for text, found in zip(texts, continuation_logprobs(model, texts), strict=True):
+        for row, one in zip(text.rows, found.tolist(), strict=True):
+            each = logits(model, row).log_softmax(-1)
+            expected = sum(float(each[i - 1, row[i]]) for i in range(text.start, len(row)))
+            assert one == pytest.approx(expected, abs=2e-3)
 
 
 def detector_of(model: Model) -> Detector:
@@ -286,4 +312,5 @@ CHECKS = (
     what_is_beyond_the_positions_is_said,
     an_edit_changes_what_it_must_and_no_more,
     watching_is_measuring_afterwards,
+    continuations_are_those_of_running_anew,
 )

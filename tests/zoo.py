@@ -7,7 +7,6 @@ tables of positions end at 64, so that short rows go past both. Weights are draw
 """
 
 import warnings
-from functools import cache
 from typing import Any
 
 import torch
@@ -53,28 +52,45 @@ _OF_VALUE: dict[int | float, str] = {
 SMALL = {name: value for value, names in _OF_VALUE.items() for name in names.split()}
 
 # What cannot stay at its default, or would leave out what is to be tried.
+_WINDOWS = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 _MLA = {"num_key_value_heads": 4}
 _HYBRID = {"layer_types": ["linear_attention", "full_attention", "linear_attention"]}
 _MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
+_CONV = {"layer_types": ["conv", "full_attention", "conv"]}
 _MAMBA = {"mamba_n_heads": 8, "mamba_expand": 2}
 OWN: dict[str, dict[str, Any]] = {
     "BambaForCausalLM": _MAMBA | {"attn_layer_indices": [1]},
+    "Cohere2ForCausalLM": _WINDOWS,
     "DeepseekV2ForCausalLM": _MLA | {"num_experts_per_tok": 2},
     "Emu3ForConditionalGeneration": {
         "vocabulary_map": {"<image>": 5},
         "vq_config": {"base_channels": 32, "codebook_size": 64},
     },
     "DeepseekV3ForCausalLM": _MLA,
+    "Exaone4ForCausalLM": _WINDOWS,
+    "Florence2ForConditionalGeneration": {
+        "vision_config": {
+            "embed_dim": [8, 8, 8, 8],
+            "depths": [1, 1, 1, 1],
+            "num_heads": [2, 2, 2, 2],
+            "num_groups": [2, 2, 2, 2],
+        }
+    },
     "GPTNeoForCausalLM": {"attention_types": [[["global", "local", "global"], 1]]},
+    "Gemma3ForCausalLM": _WINDOWS,
+    "Gemma3ForConditionalGeneration": {"text_config": _WINDOWS},
     "Glm4MoeLiteForCausalLM": _MLA,
     "Glm4vForConditionalGeneration": {"text_config": {"rope_parameters": _MROPE}},
     "GlmMoeDsaForCausalLM": _MLA,
     "GraniteMoeHybridForCausalLM": _MAMBA | {"layer_types": ["mamba", "attention", "mamba"]},
     "HunYuanDenseV1ForCausalLM": {
-        "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 2.0}
+        "head_dim": 8,
+        "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 2.0, "factor": 1.0}
     },
     "JambaForCausalLM": {"attn_layer_period": 2, "attn_layer_offset": 1},
-    "Lfm2MoeForCausalLM": {"layer_types": ["conv", "full_attention", "conv"]},
+    "Lfm2ForCausalLM": _CONV,
+    "Lfm2MoeForCausalLM": _CONV,
+    "Llama4ForConditionalGeneration": {"vision_config": {"vision_output_dim": 32}},
     "Mamba2ForCausalLM": {"num_heads": 8},
     "NemotronForCausalLM": _MLA,
     "Qwen2_5_VLForConditionalGeneration": {"text_config": {"rope_parameters": _MROPE}},
@@ -87,16 +103,55 @@ OWN: dict[str, dict[str, Any]] = {
     "Zamba2ForCausalLM": {"layer_types": ["mamba", "hybrid", "mamba"], "n_mamba_heads": 8},
 }
 
+# What cannot be made here: its sight is of a package that hlens does not use (timm).
+NOT_BUILT = ("Gemma3n",)
 # What is no language model: sound and pictures alone, and a body without its unembedding.
 NO_LANGUAGE = ("AST", "Hubert", "Wav2Vec2", "ViT", "DeiT", "BloomModel")
 
+# Ways in which one class may be configured that change what reads what.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "FalconForCausalLM (ALiBi)": ("FalconForCausalLM", {"alibi": True}),
+    "FalconForCausalLM (new decoder)": ("FalconForCausalLM", {"new_decoder_architecture": True}),
+    "FalconForCausalLM (sequential)": ("FalconForCausalLM", {"parallel_attn": False}),
+    "GPTNeoXForCausalLM (sequential)": ("GPTNeoXForCausalLM", {"use_parallel_residual": False}),
+    "LlamaForCausalLM (dynamic RoPE)": (
+        "LlamaForCausalLM",
+        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
+    ),
+    "OPTForCausalLM (norm behind)": ("OPTForCausalLM", {"do_layer_norm_before": False}),
+    "Phi3ForCausalLM (LongRoPE)": (
+        "Phi3ForCausalLM",
+        {
+            "original_max_position_embeddings": 48,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 1e4,
+                "short_factor": [1.0] * 4,
+                "long_factor": [3.0] * 4,
+                "original_max_position_embeddings": 48,
+            },
+        },
+    ),
+    "Phi3ForCausalLM (window)": ("Phi3ForCausalLM", {"sliding_window": WINDOW}),
+    "Qwen2ForCausalLM (windows)": (
+        "Qwen2ForCausalLM",
+        _WINDOWS | {"use_sliding_window": True, "sliding_window": WINDOW},
+    ),
+    "StableLmForCausalLM (parallel)": ("StableLmForCausalLM", {"use_parallel_residual": True}),
+    "Starcoder2ForCausalLM (window)": ("Starcoder2ForCausalLM", {"sliding_window": WINDOW}),
+}
+
 NAMES = tuple(
     sorted(
-        name
-        for name in SUPPORTED_ARCHITECTURES
-        if hasattr(hf, name) and not name.startswith(NO_LANGUAGE)
+        [name for name in SUPPORTED_ARCHITECTURES if hasattr(hf, name)] + list(VARIANTS),
+        key=str.lower,
     )
 )
+NAMES = tuple(name for name in NAMES if not name.startswith((*NO_LANGUAGE, *NOT_BUILT)))
+
+# Some ask for packages that read pictures, which no text needs.
+for adapter in SUPPORTED_ARCHITECTURES.values():
+    adapter.required_libraries = []
 
 
 def shrink(kind: Any, own: dict[str, Any]) -> Any:
@@ -116,7 +171,8 @@ def shrink(kind: Any, own: dict[str, Any]) -> Any:
 
 def build(name: str) -> nn.Module:
     """A tiny random model of an architecture, the same at every call."""
+    name, own = VARIANTS.get(name, (name, OWN.get(name, {})))
     kind = getattr(hf, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return draw_weights(kind(shrink(kind.config_class, OWN.get(name, {}))))
+        return draw_weights(kind(shrink(kind.config_class, own)))

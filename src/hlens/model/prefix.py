@@ -155,6 +155,15 @@ def _layer_class() -> type:
     return PrefixLayer
 
 
+def repeat_rows(past: Any, rows: int, times: int) -> None:
+    """Repeat each row of a cache of transformers, in place: row 0 `times` times, then row 1.
+
+    As beam search reorders rows, which every kind of layer does for all that it holds;
+    ``batch_repeat_interleave`` forgets the states of linear attention.
+    """
+    past.reorder_cache(torch.arange(rows).repeat_interleave(times))
+
+
 def can_share_prefixes(model: Network, longest: int) -> bool:
     """Whether rows that read prefixes give the same results as rows run whole.
 
@@ -168,8 +177,7 @@ def can_share_prefixes(model: Network, longest: int) -> bool:
         return True
     if any(not can and length <= longest for length, can in known.items()):
         return False
-    config = getattr(model.hf.config, "text_config", None) or model.hf.config
-    window = getattr(config, "sliding_window", None)
+    window = getattr(model.hf.config.get_text_config(), "sliding_window", None)
     # The architecture is on trial, and not the edits of a block around this call.
     trials.running = True
     try:
@@ -185,14 +193,18 @@ def can_share_prefixes(model: Network, longest: int) -> bool:
 
 
 def _caches_keys(model: Network) -> bool:
-    """Whether every layer's memory of two tokens is a key and a value for each."""
+    """Whether every layer remembers two tokens as a key and a value for each, and no more."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
     two = torch.zeros(1, 2, dtype=torch.long, device=model.device)
     if not model.position_kwargs(two):
         return False
     past = getattr(model.body(input_ids=two, use_cache=True), "past_key_values", None)
-    keys = [getattr(layer, "keys", None) for layer in getattr(past, "layers", None) or []]
-    return len(keys) == model.n_layers and all(
-        key is not None and key.shape[-2] == 2 for key in keys
+    layers = getattr(past, "layers", None) or []
+    # Other kinds hold a state or an index beside, and some hold it beside keys and values.
+    return len(layers) == model.n_layers and all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) and layer.keys.shape[-2] == 2
+        for layer in layers
     )
 
 

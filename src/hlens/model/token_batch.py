@@ -159,9 +159,10 @@ def tracking_tokens(model: Network, spans: RowSpans) -> Iterator[TokenTracker]:
     """Follow which tokens the model, or its bridge, is reading."""
     tracker = TokenTracker(model, spans)
     twin = model.bridge.original_model
-    bodies = {id(body): body for body in (model.body, getattr(twin, "base_model", twin))}
+    # Some models (OPT) run their decoder past the body; the body is run without them, too.
+    ways = [model.hf, model.body, twin, getattr(twin, "base_model", twin)]
     with ExitStack() as stack:
-        for body in bodies.values():
+        for body in {id(way): way for way in ways}.values():
             enter = body.register_forward_pre_hook(tracker.enter, with_kwargs=True)
             # Called even when the pass fails, so that no later pass sees tokens of this one.
             leave = body.register_forward_hook(tracker.leave, always_call=True)
