@@ -24,6 +24,7 @@ from typing import Any
 from hlens.domains._groups import SPLITS
 from hlens.domains.jsonl import BadLine, parse_object, read_lines
 from hlens.errors import HlensError
+from hlens.model import encode_text, encode_turns
 from hlens.types import Judgement, Question, Response, Verdict
 from hlens.undecoded import check_decoded
 
@@ -210,16 +211,15 @@ def _token_ids(row: Row, model: Any) -> tuple[tuple[int, ...], int]:
     ids = tokenizer.convert_tokens_to_ids(list(row.pieces))
     is_known = None not in ids and tokenizer.unk_token_id not in ids
     if not is_known or tokenizer.decode(ids).strip() != row.response.strip():
-        ids = tokenizer.encode(row.response, add_special_tokens=False)
+        ids = encode_text(tokenizer, row.response, add_special_tokens=False)
     return (*prompt, *ids), len(prompt)
 
 
 def _encode_prompt(row: Row, tokenizer: Any) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
-        return list(tokenizer(row.question).input_ids)
+        return encode_text(tokenizer, row.question)
     turns = [{"role": "user", "content": row.question}]
-    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
-    return list(encoded["input_ids"])
+    return encode_turns(tokenizer, turns, "the tokenizer", {})
 
 
 def _read_labels(prefix: Path, split: str) -> tuple[dict[str, str], list[str]]:

@@ -132,10 +132,7 @@ def option_logprobs(
 
     def score(question: Question) -> list[float]:
         head = list(ask(question))
-        options = [
-            model.tokenizer.encode(gap + choice, add_special_tokens=False)
-            for choice in question.choices
-        ]
+        options = [model.encode_words(gap + choice) for choice in question.choices]
         return _scores(model, head, options)
 
     return score

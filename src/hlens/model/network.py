@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from threading import local
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.chat_template import check_options
+from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
 from hlens.types import Provenance, Thought
 
@@ -25,8 +27,8 @@ PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn"
 
 
 @dataclass
-class PrefixTrials:
-    """What was found out about rows that share keys and values.
+class PrefixTrials(local):
+    """What was found out about rows that share keys and values, in each thread for itself.
 
     Attributes:
         known: For each row length tried, whether they may.
@@ -38,8 +40,11 @@ class PrefixTrials:
 
 
 @dataclass
-class Clock:
-    """Which token is being read while an answer is generated; edits of some tokens look here."""
+class Clock(local):
+    """Which token is being read while an answer is generated; edits of some tokens look here.
+
+    Each thread has its own.
+    """
 
     generated: int | None = None  # -1 in the prompt, then index in the answer; None: not generating
     ended: Tensor | None = None  # True at rows whose answer has ended and which now read padding
@@ -217,13 +222,17 @@ class Network:
     def encode(self, text: str, system: str | None = None, chat: bool | None = None) -> list[int]:
         """Token ids of a prompt.
 
+        What stands for a control token in a text, such as the template's end of a turn, stays text;
+        to write a template by hand, ask the tokenizer itself.
+
         Args:
             text: The user's turn, or the text to be continued.
             system: A system message, for a chat prompt.
             chat: Use the chat template; None uses it where the tokenizer has one.
 
         Raises:
-            HlensError: No tokenizer, or a chat prompt without a chat template.
+            HlensError: No tokenizer, a chat prompt without a chat template, or one that the
+                template refuses.
         """
         tokenizer = self._need_tokenizer()
         has_template = bool(getattr(tokenizer, "chat_template", None))
@@ -232,16 +241,21 @@ class Network:
                 f"{self.name} has no chat template; use chat=False for a completion prompt"
             )
         if chat is False or not has_template:
-            return list(tokenizer(text).input_ids)
+            return encode_text(tokenizer, text)
         turns = [{"role": "system", "content": system}] if system else []
         return self.encode_chat([*turns, {"role": "user", "content": text}])
 
     def encode_chat(self, turns: Sequence[dict[str, str]]) -> list[int]:
-        """Token ids of a conversation, open for the assistant's next turn."""
-        encoded = self._need_tokenizer().apply_chat_template(
-            list(turns), add_generation_prompt=True, return_dict=True, **self.template_options
-        )
-        return list(encoded["input_ids"])
+        """Token ids of a conversation, open for the assistant's next turn.
+
+        Raises:
+            HlensError: No tokenizer, or the chat template refuses these turns.
+        """
+        return encode_turns(self._need_tokenizer(), turns, self.name, self.template_options)
+
+    def encode_words(self, text: str) -> list[int]:
+        """Token ids of a text alone, without what the tokenizer puts around every text."""
+        return encode_text(self._need_tokenizer(), text, add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of tokens, special tokens left out."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.network import Network
+from hlens.model.own_thread import hook_input, hook_output
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +163,8 @@ def tracking_tokens(model: Network, spans: RowSpans) -> Iterator[TokenTracker]:
     # Some models (OPT) run their decoder past the body; the body is run without them, too.
     ways = [model.hf, model.body, twin, getattr(twin, "base_model", twin)]
     with ExitStack() as stack:
-        for body in {id(way): way for way in ways}.values():
-            enter = body.register_forward_pre_hook(tracker.enter, with_kwargs=True)
+        for way in {id(way): way for way in ways}.values():
+            stack.enter_context(hook_input(way, tracker.enter, with_kwargs=True))
             # Called even when the pass fails, so that no later pass sees tokens of this one.
-            leave = body.register_forward_hook(tracker.leave, always_call=True)
-            for handle in (enter, leave):
-                stack.callback(handle.remove)
+            stack.enter_context(hook_output(way, tracker.leave, always_call=True))
         yield tracker

@@ -13,7 +13,7 @@ from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
 from hlens.metrics import Metric, factors_of, name_of, needs_of
-from hlens.model import Model, RowSpans, TokenBatch, tracking_tokens
+from hlens.model import Model, RowSpans, TokenBatch, hook_output, tracking_tokens
 from hlens.monitor.token_sum import LayerNeurons, TokenSum
 from hlens.types import Detector
 
@@ -96,7 +96,7 @@ def watching(
         reader = _Reader(metric, layers, lambda: tracker.batch, finish)
         for layer in layers:
             for module in _modules(model, layer):
-                stack.callback(module.register_forward_hook(reader.hook(layer)).remove)
+                stack.enter_context(hook_output(module, reader.hook(layer)))
         yield watch
     if not watch.tokens and not may_be_empty:
         raise HlensError("the monitor read no generated token; generate inside the block")

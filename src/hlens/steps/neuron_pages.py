@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.metrics import cett
-from hlens.model import Model
+from hlens.model import Model, hook_output
 from hlens.monitor import risks
 from hlens.spans import token_span
 from hlens.steps.answers import examples, questions
@@ -111,12 +111,10 @@ def _watching(model: Model, layers: set[int], kept: dict[int, MlpTrace]) -> Iter
 
         return hook
 
-    handles = [model.down_projections[layer].register_forward_hook(keep(layer)) for layer in layers]
-    try:
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(hook_output(model.down_projections[layer], keep(layer)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> None:
