@@ -5,8 +5,11 @@ The outcome is a table in the docs, held to it here; to write it anew::
     python tests/test_zoo.py
 """
 
+import re
+import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +29,13 @@ from hlens.model import (
     generate_batch,
     load,
 )
+from hlens.model.prefix import can_share_prefixes
 from hlens.monitor import monitor
-from hlens.types import Detector, Example, MlpTrace, NeuronSet
+from hlens.sampling import sample
+from hlens.types import Detector, Example, MlpTrace, NeuronSet, Question
+from tiny_tokenizer import byte_tokenizer
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "architectures.md"
 
 GREEDY = Settings(max_new_tokens=6, temperature=0.0)
 DRAWN = Settings(max_new_tokens=6)
@@ -59,16 +67,30 @@ def examples(prompts: Sequence[list[int]] = PROMPTS) -> list[Example]:
             start = len(prompt) + answer % 2
             name = f"{number}{answer}"
             items.append(
-                Example(torch.tensor(row), len(prompt), start, start + 3, answer == 1, name, name, "d")
+                Example(
+                    torch.tensor(row), len(prompt), start, start + 3, answer == 1, name, name, "d"
+                )
             )
     return items
+
+
+def edges() -> list[Example]:
+    """An answer that begins at the first token, a row of one token, a prompt that is the answer."""
+    spans = [(6, 0, 0, 3), (1, 0, 0, 1), (1, 1, 0, 1), (7, 7, 0, 7)]
+    return [
+        Example(torch.tensor(HEAD[:n]), prompt, start, stop, False, f"{n}{prompt}", "g", "d")
+        for n, prompt, start, stop in spans
+    ]
 
 
 def by_hand(model: Model, items: Sequence[Example]) -> Tensor:
     """CETT of the answers, each example run alone and the norm of every neuron's vector taken."""
     found = []
     for item in items:
-        seen = [(a[item.start : item.stop], o[item.start : item.stop]) for a, o in run(model, item.token_ids)]
+        seen = [
+            (a[item.start : item.stop], o[item.start : item.stop])
+            for a, o in run(model, item.token_ids)
+        ]
         layers = []
         for layer, (act, out) in enumerate(seen):
             written = act[:, :, None] * model.w_out(layer).float()  # [pos, neuron, d_model]
@@ -117,7 +139,7 @@ def close(a: Tensor, b: Tensor, limit: float = 2e-4) -> None:
 
 def cett_is_that_of_plain_hooks(model: Model) -> None:
     """Whatever is shared, batched and padded; and one at a time."""
-    items = examples()
+    items = [*examples(), *edges()]
     expected = by_hand(model, items)
     close(measure(model, items).values, expected)
     close(measure(model, items, batch_size=1).values, expected)
@@ -133,19 +155,24 @@ def a_norm_behind_the_mlp_is_seen(model: Model) -> None:
     def keep(layer: int) -> Callable[..., None]:
         def hook(module: Any, args: Any, out: Tensor) -> None:
             seen[layer] = out
+
         return hook
 
     def compare(module: Any, args: Any, kwargs: Any = None) -> None:
         if not args or not isinstance(args[0], Tensor):
             return
         for layer, out in seen.items():
-            if args[0].numel() == out.numel() and args[0].reshape(-1).data_ptr() == out.reshape(-1).data_ptr():
+            if (
+                args[0].numel() == out.numel()
+                and args[0].reshape(-1).data_ptr() == out.reshape(-1).data_ptr()
+            ):
                 norms[layer] = module
 
     hooks = [m.register_forward_hook(keep(i)) for i, m in enumerate(model.down_projections)]
     hooks += [
         m.register_forward_pre_hook(compare)
-        for m in model.hf.modules() if "norm" in type(m).__name__.lower()
+        for m in model.hf.modules()
+        if "norm" in type(m).__name__.lower()
     ]
     with torch.no_grad():
         model.hf(input_ids=torch.tensor([HEAD]), use_cache=False)
@@ -168,7 +195,12 @@ def writing_is_that_of_running_anew(model: Model) -> None:
         model.generate_many(PROMPTS, GREEDY),
         model.generate_many(PROMPTS, GREEDY, share_beginning=True),
         model.generate_many(PROMPTS, GREEDY, batch_size=1),
-        [row[1] for row in generate_batch(model, PROMPTS, [[0, 1]] * 3, settings=GREEDY, share_beginning=True)],
+        [
+            row[1]
+            for row in generate_batch(
+                model, PROMPTS, [[0, 1]] * 3, settings=GREEDY, share_beginning=True
+            )
+        ],
         [generate_batch(model, [p], [[0, 1]], settings=GREEDY)[0][1] for p in PROMPTS],
     ]
     for way in ways:
@@ -314,3 +346,128 @@ CHECKS = (
     watching_is_measuring_afterwards,
     continuations_are_those_of_running_anew,
 )
+
+
+def outcome(name: str) -> tuple[str, str]:
+    """What becomes of an architecture: its column and the reason; every check is run."""
+    try:
+        model = loaded(name)
+    except HlensError as told:
+        assert "\n" not in str(told)
+        return "refused", reason(told)
+    for check in CHECKS:
+        check(model)
+    shares = {n: can_share_prefixes(model, n) for n in (zoo.WINDOW - 4, 2 * zoo.WINDOW)}
+    beginning = {(True, True): "read once", (True, False): "read once within its window"}
+    return "works", f"a common beginning is {beginning.get(tuple(shares.values()), 'read anew')}"  # pyright: ignore
+
+
+def reason(told: HlensError) -> str:
+    """A refusal without what the model is called, where it was seen, and its numbers."""
+    found = re.sub(r".*hook_in'\): ", "", str(told).partition(";")[0])
+    return re.sub(r"\d\.\de[-+]\d+", "...", found).partition(": another")[0].replace("|", "/")
+
+
+def row_of(name: str) -> str:
+    kind = zoo.VARIANTS.get(name, (name, {}))[0]
+    family = zoo.family(kind)
+    return f"| {family} | `{kind}`{name.removeprefix(kind)} | {' | '.join(outcome(name))} |"
+
+
+def table_of(page: str) -> list[str]:
+    """The rows of the page's table, in order."""
+    return [line for line in page.splitlines() if line.startswith("| ") and "`" in line]
+
+
+def test_the_table_has_a_row_for_each() -> None:
+    classes = [line.split("|")[2].strip().replace("`", "") for line in table_of(PAGE.read_text())]
+    assert classes == list(zoo.NAMES)
+    assert sum("| works |" in line for line in table_of(PAGE.read_text())) >= 40
+
+
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_an_architecture_works_or_is_refused_as_the_docs_say(name: str) -> None:
+    try:
+        row = row_of(name)
+    finally:
+        loaded.cache_clear()
+    assert row in table_of(PAGE.read_text()), "write it anew: python tests/test_zoo.py"
+
+
+# One of each kind: windows, a wrapper, parallel blocks, ALiBi, states, a norm behind, biases.
+KINDS = (
+    "LlamaForCausalLM",
+    "Gemma3ForConditionalGeneration",
+    "Gemma2ForCausalLM",
+    "MistralForCausalLM",
+    "FalconForCausalLM (ALiBi)",
+    "GPTNeoForCausalLM",
+    "GPT2LMHeadModel",
+    "OPTForCausalLM",
+    "Qwen3_5ForCausalLM",
+    "FalconH1ForCausalLM",
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("name", KINDS)
+def test_half_precision(name: str, dtype: torch.dtype) -> None:
+    """Measured as by hand, to the rounding of its precision; windows are kept; edits undone."""
+    model = load((zoo.build(name).to(dtype), None), name=name)
+    items = [*examples(), *edges()]
+    expected = by_hand(model, items)
+    found = measure(model, items).values
+    assert (found - expected).norm() / expected.norm() < (2e-2 if dtype == torch.bfloat16 else 3e-3)
+    assert can_share_prefixes(model, 38) == can_share_prefixes(loaded(name), 38)
+    before = logits(model, PROMPTS[1])
+    neurons = NeuronSet(frozenset(MEMBERS), model.n_layers, model.d_mlp)
+    with model.editing(neurons, iv.scale(0.0)):
+        assert not torch.equal(logits(model, PROMPTS[1]), before)
+    assert torch.equal(logits(model, PROMPTS[1]), before)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_samples_do_not_depend_on_what_is_shared(name: str, monkeypatch: Any) -> None:
+    """Questions that begin alike, whose prompts are longer than every window."""
+    model = load((zoo.build(name, positions=512), byte_tokenizer()), name=name)
+    asked = [
+        Question(
+            f"q{i}", "tiny", "Which of all the rivers is " + "very " * (3 * i) + "long?", ("a",)
+        )
+        for i in range(3)
+    ]
+    draw = partial(sample, model, asked, n=2, settings=Settings(max_new_tokens=5))
+    shared = draw()
+    assert min(one.n_prompt for one in shared) > 2 * zoo.WINDOW
+    monkeypatch.setattr("hlens.model.generation.can_share_prefixes", lambda *_: False)
+    alone = [draw(rows=1), draw()]
+    for way in alone:
+        assert [one.token_ids for one in way] == [one.token_ids for one in shared]
+        for one, other in zip(way, shared, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+
+
+def test_rows_that_fit_are_tried_within_the_positions() -> None:
+    """The longest prompt and the longest answer are of different rows; together they do not fit."""
+    model = load((zoo.build("GPT2LMHeadModel"), None))
+    head, items = tokens(0, 40), []
+    for number, (prompt, answer) in enumerate([(58, 4), (41, 20), (41, 22), (58, 5)]):
+        row = torch.tensor(head + tokens(number, prompt + answer - 40))
+        items.append(Example(row, prompt, prompt, prompt + 3, False, str(number), "g", "d"))
+    close(measure(model, items).values, by_hand(model, items))
+
+
+def write_page() -> None:
+    """Write the page's table anew."""
+    text = PAGE.read_text()
+    head = text[: text.index("\n| ", text.index("|---")) + 1]
+    rows = []
+    for name in zoo.NAMES:
+        sys.stderr.write(f"{name}\n")
+        rows.append(row_of(name))
+        loaded.cache_clear()
+    PAGE.write_text(head + "\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    write_page()

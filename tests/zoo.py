@@ -14,7 +14,8 @@ import transformers as hf
 from torch import nn
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 
-from architectures import VOCAB, draw_weights
+from architectures import draw_weights
+from tiny_tokenizer import VOCAB
 
 WINDOW = 16
 POSITIONS = 64
@@ -85,7 +86,12 @@ OWN: dict[str, dict[str, Any]] = {
     "GraniteMoeHybridForCausalLM": _MAMBA | {"layer_types": ["mamba", "attention", "mamba"]},
     "HunYuanDenseV1ForCausalLM": {
         "head_dim": 8,
-        "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 2.0, "factor": 1.0}
+        "rope_parameters": {
+            "rope_type": "dynamic",
+            "rope_theta": 10000.0,
+            "alpha": 2.0,
+            "factor": 1.0,
+        },
     },
     "JambaForCausalLM": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "Lfm2ForCausalLM": _CONV,
@@ -154,25 +160,34 @@ for adapter in SUPPORTED_ARCHITECTURES.values():
     adapter.required_libraries = []
 
 
-def shrink(kind: Any, own: dict[str, Any]) -> Any:
+def family(name: str) -> str:
+    """What transformers calls the architecture of a class in a config's ``model_type``."""
+    return getattr(hf, name).config_class.model_type
+
+
+def shrink(kind: Any, own: dict[str, Any], positions: int = POSITIONS) -> Any:
     """A configuration of a class with small numbers, those of its parts included."""
     usual = kind()
     plain = usual.to_dict()
     fields: dict[str, Any] = {
-        name: value for name, value in SMALL.items() if isinstance(plain.get(name), int | float)
+        name: positions if value == POSITIONS else value
+        for name, value in SMALL.items()
+        if isinstance(plain.get(name), int | float)
     }
     for name in kind.sub_configs:
         part = getattr(usual, name, None)
         if part is not None:
             given = own.get(name, {})
-            fields[name] = given if not isinstance(given, dict) else shrink(type(part), given)
+            fields[name] = (
+                given if not isinstance(given, dict) else shrink(type(part), given, positions)
+            )
     return kind(**fields | {k: v for k, v in own.items() if k not in kind.sub_configs})
 
 
-def build(name: str) -> nn.Module:
+def build(name: str, *, positions: int = POSITIONS) -> nn.Module:
     """A tiny random model of an architecture, the same at every call."""
     name, own = VARIANTS.get(name, (name, OWN.get(name, {})))
     kind = getattr(hf, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return draw_weights(kind(shrink(kind.config_class, own)))
+        return draw_weights(kind(shrink(kind.config_class, own, positions)))

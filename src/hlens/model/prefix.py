@@ -177,23 +177,20 @@ def can_share_prefixes(model: Network, longest: int) -> bool:
         return True
     if any(not can and length <= longest for length, can in known.items()):
         return False
-    window = getattr(model.hf.config.get_text_config(), "sliding_window", None)
     # The architecture is on trial, and not the edits of a block around this call.
     trials.running = True
     try:
         with torch.inference_mode():
-            known[longest] = (
-                (window is None or longest <= window)
-                and _caches_keys(model)
-                and _agrees_in_parts(model, max(longest, 4))
+            known[longest] = _caches_keys(model, longest) and _agrees_in_parts(
+                model, max(longest, 6)
             )
     finally:
         trials.running = False
     return known[longest]
 
 
-def _caches_keys(model: Network) -> bool:
-    """Whether every layer remembers two tokens as a key and a value for each, and no more."""
+def _caches_keys(model: Network, longest: int) -> bool:
+    """Whether every layer remembers a key and a value of each token, and no more, for so many."""
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
     two = torch.zeros(1, 2, dtype=torch.long, device=model.device)
@@ -203,20 +200,27 @@ def _caches_keys(model: Network) -> bool:
     layers = getattr(past, "layers", None) or []
     # Other kinds hold a state or an index beside, and some hold it beside keys and values.
     return len(layers) == model.n_layers and all(
-        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) and layer.keys.shape[-2] == 2
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+        and layer.keys.shape[-2] == 2
+        and longest <= getattr(layer, "sliding_window", longest)
         for layer in layers
     )
 
 
 def _agrees_in_parts(model: Network, length: int) -> bool:
-    """Whether a row run in two parts, the first of them padded, gives the output of the whole."""
+    """Whether a row run in two parts, the first of them padded, gives the output of the whole.
+
+    The padding is a third of the length: a window that counts it loses enough to be seen in half
+    precision, too.
+    """
     draw = torch.Generator().manual_seed(0)
-    vocabulary = int(model.hf.get_input_embeddings().weight.shape[0])
-    row = torch.randint(vocabulary, (1, length), generator=draw).to(model.device)
-    cut = length // 2
+    third = length // 3  # of the length, which may be more than a row has positions
+    size = min(length - third, model.n_positions or length)
+    row = torch.randint(model.n_tokens, (1, size), generator=draw).to(model.device)
+    cut = size // 2
     whole = model.body(input_ids=row, use_cache=False)[0][:, cut:].float()
-    padded = torch.nn.functional.pad(row[:, :cut], (0, 3))
+    padded = torch.nn.functional.pad(row[:, :cut], (0, third))
     _, first = run_with_prefixes(model, padded, torch.tensor([cut]), keep=True)
-    out, _ = run_with_prefixes(model, row[:, cut:], torch.tensor([length - cut]), [first])
+    out, _ = run_with_prefixes(model, row[:, cut:], torch.tensor([size - cut]), [first])
     error = torch.linalg.vector_norm(out[0].float() - whole) / torch.linalg.vector_norm(whole)
     return bool(error < (1e-4 if model.dtype in (torch.float32, torch.float64) else 3e-2))
