@@ -9,7 +9,6 @@ tables of positions end at 64, so that short rows go past both. Weights are draw
 import warnings
 from typing import Any
 
-import torch
 import transformers as hf
 from torch import nn
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
@@ -32,7 +31,8 @@ _OF_VALUE: dict[int | float, str] = {
     "num_decoder_layers depth",
     4: "num_attention_heads n_head n_heads num_heads encoder_attention_heads "
     "decoder_attention_heads attention_heads num_experts num_local_experts n_routed_experts "
-    "moe_num_experts mamba_n_heads mamba_num_heads linear_num_value_heads hidden_size_per_layer_input",
+    "moe_num_experts mamba_n_heads mamba_num_heads linear_num_value_heads "
+    "hidden_size_per_layer_input",
     2: "num_key_value_heads num_kv_heads num_experts_per_tok linear_num_key_heads "
     "decoder_start_token_id eos_token_id index_n_heads num_global_key_value_heads mamba_n_groups "
     "n_groups topk_group n_group moe_k global_attn_every_n_layers",
