@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import zoo
 from hlens import interventions as iv
+from hlens import metrics
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.model import (
@@ -463,6 +464,24 @@ def test_rows_that_fit_are_tried_within_the_positions() -> None:
         row = torch.tensor(head + tokens(number, prompt + answer - 40))
         items.append(Example(row, prompt, prompt, prompt + 3, False, str(number), "g", "d"))
     close(measure(model, items).values, by_hand(model, items))
+
+
+def test_logits_are_attributed_behind_the_last_norm() -> None:
+    """NanoChat runs one norm, without a gain, behind its embedding and before its unembedding."""
+    model, item = loaded("NanoChatForCausalLM"), examples()[0]
+    inputs: list[Tensor] = []
+    keep: Any = model.body.norm
+    hook = keep.register_forward_pre_hook(lambda m, a: inputs.append(a[0][0]))
+    act = run(model, item.token_ids)[-1][0]
+    hook.remove()
+    assert len(inputs) == 2
+    at = torch.arange(item.start, item.stop) - 1
+    rows = model.hf.get_output_embeddings().weight.detach()[item.token_ids[at + 1]]
+    direction = rows / inputs[-1][at].pow(2).mean(-1, keepdim=True).sqrt()
+    expected = (act[at] * (direction @ model.w_out(model.n_layers - 1).T)).mean(0)
+    metric = metrics.direct_logit_attribution
+    found = measure(model, [item], metric=metric, position="predicted").values[0, -1]
+    close(found, expected, 1e-3)
 
 
 def write_page() -> None:
