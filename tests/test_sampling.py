@@ -276,15 +276,23 @@ def test_numbers_of_a_run_are_checked(model: Model, fields: dict) -> None:
         hlens.sample(model, QUESTIONS[:1], **fields)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_prompts_beyond_the_models_positions_are_named_before_anything_runs(name: str) -> None:
-    hf = architectures.DENSE[name]()
-    model = hlens.load((hf, None))
+def test_prompts_beyond_the_models_positions_are_named_before_anything_runs() -> None:
+    model = hlens.load((architectures.gpt2(), None))
+    assert model.n_positions == 256
     prompts = [[3] * 230, [4] * 20]
     said = r"^1 of 2 prompts are too long for the 256 positions of .*: up to 230 tokens, and 50 new"
     with pytest.raises(HlensError, match=said):
         model.generate_many(prompts, Settings(50))
     assert len(model.generate_many([[3] * 206], Settings(50, 0.0))[0].token_ids) <= 50
+
+
+def test_rotary_positions_do_not_end_but_where_training_did_is_said_once(caplog) -> None:
+    model = hlens.load((architectures.llama(), None))
+    assert (model.n_positions, model.n_trained_positions) == (None, 256)
+    for _ in range(2):
+        assert model.generate_many([[3] * 254], Settings(4, 0.0))[0].token_ids
+    said = "1 of 1 prompts are too long for the 256 positions of LlamaForCausalLM"
+    assert caplog.text.count(said) == 1
 
 
 @pytest.mark.parametrize("prompt", [[], "text", [3, 96], [-1], ["a"]])

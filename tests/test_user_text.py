@@ -7,7 +7,7 @@ import pytest
 import architectures
 import hlens
 from hlens.errors import HlensError
-from hlens.model import Model
+from hlens.model import Model, user_text
 from hlens.prompts import encode_prompt
 from hlens.types import Question
 from tiny_tokenizer import SPECIAL, VOCAB, byte_tokenizer
@@ -90,9 +90,16 @@ def test_a_tag_that_only_the_template_calls_special_stays_text() -> None:
         ("{{ messages[0].__class__.__mro__ }}", "unsafe"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{% for i in range(10 ** 9) %}x{% endfor %}", "Range too big"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "it has not ended after 0.5 seconds",
+        ),
     ],
 )
-def test_a_template_that_refuses_is_one_line_with_its_own_words(template: str, said: str) -> None:
+def test_a_template_that_refuses_is_one_line_with_its_own_words(
+    template: str, said: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(user_text, "SECONDS", 0.5)
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = template
     model = _model(tokenizer)

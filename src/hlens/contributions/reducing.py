@@ -30,7 +30,7 @@ class Reducer:
         # [ask, layer, sequence, member, neuron] of the last pass, on the CPU.
         self.results = torch.empty(0)
         self._pinned = False
-        self._norms = [model.w_norms[i].to(model.w_out(i).device) for i in range(model.n_layers)]
+        self._norms = [norm.to(model.w_out(i).device) for i, norm in enumerate(model.w_norms)]
         self._gains = [post_gain(model, layer) for layer in range(model.n_layers)]
 
     @contextmanager

@@ -33,8 +33,6 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
             that are quantised.
     """
     factors = fold_factors(model, pair_up(neurons, edit))
-    # Both are cached on first use, which must not be while the weights are edited.
-    _ = model.fingerprint, model.w_norms
     saved: dict[int, tuple[Tensor, Tensor]] = {}
     try:
         for layer, factor in factors.items():

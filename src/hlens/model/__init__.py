@@ -39,6 +39,7 @@ from hlens.model.editing import Scope as Scope
 from hlens.model.editing import Site as Site
 from hlens.model.editing import check_edit as check_edit
 from hlens.model.editing import pair_up as pair_up
+from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
 from hlens.model.generation import Generation as Generation
 from hlens.model.generation import SeededSampler as SeededSampler
 from hlens.model.generation import Settings as Settings
@@ -51,7 +52,6 @@ from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
 from hlens.model.model import Model as Model
-from hlens.model.network import fingerprint_weights as fingerprint_weights
 from hlens.model.own_thread import hook_input as hook_input
 from hlens.model.own_thread import hook_output as hook_output
 from hlens.model.prefix import Prefix as Prefix

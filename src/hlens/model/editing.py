@@ -17,7 +17,7 @@ from hlens.errors import HlensError
 from hlens.model.network import Network
 from hlens.model.own_thread import hook_input
 from hlens.model.token_batch import RowSpans, TokenBatch, TokenTracker, tracking_tokens
-from hlens.types import NeuronSet
+from hlens.types import NeuronSet, same_fingerprint
 
 Columns = Float[Tensor, "row pos neuron"]
 
@@ -151,10 +151,10 @@ def check_edit(model: Network, neurons: NeuronSet, edit: Edit) -> None:
             f"the neurons are of a model with {neurons.n_layers} layers x {neurons.d_mlp} neurons; "
             f"{model.name} has {shape[0]} x {shape[1]}: edit the model that they were found on"
         )
-    if neurons.model and neurons.model != model.fingerprint:
+    if neurons.model and not same_fingerprint(neurons.model, fingerprint := model.fingerprint):
         raise HlensError(
-            f"the neurons were found on another model ({neurons.model[:12]}), {model.name} is "
-            f"{model.fingerprint[:12]}; edit the model that they were found on"
+            f"the neurons were found on another model ({neurons.model[-12:]}), {model.name} is "
+            f"{fingerprint[-12:]}; edit the model that they were found on"
         )
     if edit.shape is not None and edit.shape != shape:
         raise HlensError(

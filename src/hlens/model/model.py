@@ -89,7 +89,7 @@ class Model(Network):
 
         Generation, ``model.hf(...)``, measuring and the bridge with its caches all see the edit.
         Blocks nest: an inner edit acts on the result of the outer one. Within one block, edits act
-        in their order.
+        in their order. They act in the thread that opens the block, and in no other.
 
         Args:
             neurons: The neurons; or several (neurons, edit) pairs.

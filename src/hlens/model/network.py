@@ -3,13 +3,14 @@
 `hlens.model.Model` adds what is done with it: generating and editing.
 """
 
-import hashlib
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from threading import local
 from typing import Any
 
@@ -19,9 +20,12 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.chat_template import check_options
+from hlens.model.fingerprints import Remembered, fingerprint_tokenizer, fingerprint_weights
 from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
 from hlens.types import Provenance, Thought
+
+log = logging.getLogger("hlens")
 
 PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
@@ -87,6 +91,7 @@ class Network:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     prefix_trials: PrefixTrials = field(default_factory=PrefixTrials)
+    _remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def __post_init__(self) -> None:
         if self.template_options:
@@ -128,24 +133,44 @@ class Network:
         # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
         return weight if type(module).__name__ == "Conv1D" else weight.T
 
-    @cached_property
+    @property
     def w_norms(self) -> Float[Tensor, "layer neuron"]:
-        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; computed once."""
+        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; of the weights now."""
+        return self._remembered.value_of("w_norms", self._state_of_weights(), self._norm_rows)
+
+    def _norm_rows(self) -> Float[Tensor, "layer neuron"]:
         matrices = map(self.w_out, range(self.n_layers))
         return torch.stack([torch.linalg.vector_norm(w.float(), dim=1).cpu() for w in matrices])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash over the weights as they were when first asked for."""
-        return fingerprint_weights(self.hf)
+        """Hash over all weights as they are now; computed anew only when they have changed.
 
-    @cached_property
+        A write through ``.data``, of which torch keeps no count, is seen in W_out alone.
+        """
+        make = partial(fingerprint_weights, self.hf)
+        return self._remembered.value_of("fingerprint", self._state_of_weights(), make)
+
+    def _state_of_weights(self) -> tuple[object, ...]:
+        """Differs when a weight was written in place, or exchanged."""
+        held = [
+            (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+            for weight in self.hf.parameters()
+        ]
+        sums = [float(self.w_out(i).sum(dtype=torch.float32)) for i in range(self.n_layers)]
+        return (*held, *sums)
+
+    @property
     def provenance(self) -> Provenance:
         return Provenance(
             model=self.name,
             fingerprint=self.fingerprint,
             revision=self.revision,
-            tokenizer=fingerprint_tokenizer(self.tokenizer),
+            tokenizer=self._remembered.value_of(
+                "tokenizer",
+                (id(self.tokenizer), str(getattr(self.tokenizer, "chat_template", ""))),
+                partial(fingerprint_tokenizer, self.tokenizer),
+            ),
             versions=package_versions(),
         )
 
@@ -155,7 +180,7 @@ class Network:
         return int(self.hf.get_input_embeddings().weight.shape[0])
 
     @property
-    def n_positions(self) -> int | None:
+    def n_trained_positions(self) -> int | None:
         """How many tokens of a row the model was made for, or None where its config says none."""
         config = self.hf.config.get_text_config()
         names = ["max_position_embeddings", "max_seq_len"]  # the second is MPT's
@@ -163,6 +188,24 @@ class Network:
         if _rotates_by_length(config):
             limits.append(config.rope_parameters.get("original_max_position_embeddings"))
         return min((n for n in limits if isinstance(n, int) and n > 0), default=None)
+
+    @cached_property
+    def n_positions(self) -> int | None:
+        """How many tokens of a row the model can read; None where its positions do not end.
+
+        Those that are looked up in a table end, and MPT's; rotary ones do not, but where their
+        frequencies change with the length of a batch.
+        """
+        limit, tokens = self.n_trained_positions, self.hf.get_input_embeddings().weight
+        config = self.hf.config.get_text_config()
+        if hasattr(config, "max_seq_len") or _rotates_by_length(config):
+            return limit
+        for name, table in chain(self.body.named_parameters(), self.body.named_buffers()):
+            looked_up = table.dim() == 2 and ("pos" in name or "wpe" in name)
+            # OPT's table begins with two unused rows.
+            if limit and looked_up and table is not tokens and len(table) in (limit, limit + 2):
+                return limit
+        return None
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
@@ -183,11 +226,13 @@ class Network:
     def check_prompts(self, prompts: Sequence[Sequence[int]], *, new: int = 0) -> None:
         """Check that the model can read these rows of token ids, and `new` tokens after each.
 
+        Where it can but was not made for so many, that is said in the log, once.
+
         Raises:
             HlensError: A row that is empty or no token ids, a token that the model has not, or more
                 tokens than it has positions.
         """
-        n_tokens, limit = self.n_tokens, self.n_positions
+        n_tokens = self.n_tokens
         for number, prompt in enumerate(prompts):
             if isinstance(prompt, str) or not len(prompt) or isinstance(prompt[0], str):
                 raise HlensError(
@@ -201,15 +246,20 @@ class Network:
                     f"embedding of tokens 0 to {n_tokens - 1}; use the tokenizer that the model "
                     "was trained with"
                 )
-        longest = max(map(len, prompts), default=0)
-        if limit is not None and longest + new > limit:
-            n_long = sum(len(prompt) + new > limit for prompt in prompts)
-            raise HlensError(
-                f"{n_long} of {len(prompts)} prompts are too long for the {limit} positions of "
-                f"{self.name} (max_position_embeddings): up to {longest} tokens"
-                f"{f', and {new} new ones' if new else ''}; shorten them"
-                f"{', or ask for fewer new tokens' if new else ''}"
-            )
+        longest, limit = max(map(len, prompts), default=0), self.n_trained_positions
+        if limit is None or longest + new <= limit:
+            return
+        n_long = sum(len(prompt) + new > limit for prompt in prompts)
+        said = (
+            f"{n_long} of {len(prompts)} prompts are too long for the {limit} positions of "
+            f"{self.name} (max_position_embeddings): up to {longest} tokens"
+            f"{f', and {new} new ones' if new else ''}; shorten them"
+            f"{', or ask for fewer new tokens' if new else ''}"
+        )
+        if self.n_positions is not None:
+            raise HlensError(said)
+        warn = partial(log.warning, "%s: past them it was not trained", said)
+        self._remembered.value_of("positions", limit, warn)
 
     @cached_property
     def _takes_positions(self) -> bool:
@@ -284,33 +334,7 @@ def _rotates_by_length(config: Any) -> bool:
     return any(one.get("rope_type") in ("dynamic", "longrope") for one in [rope, *of_layers])
 
 
-def fingerprint_weights(hf: nn.Module) -> str:
-    """Hash over all weights at bfloat16 precision, so that the dtype of loading does not matter.
-
-    For each parameter a sum over every bit pattern (exact, so neither order nor thread count
-    matters) and a strided sample: an edited row changes the first, a permutation the second.
-    """
-    hashed = hashlib.sha256()
-    for name, parameter in sorted(hf.named_parameters()):
-        bits = parameter.detach().reshape(-1)
-        if bits.is_floating_point():
-            bits = bits.to(torch.bfloat16).view(torch.int16)
-        stride = max(1, bits.numel() // 1024)
-        sample = bits[::stride].cpu().numpy().tobytes()
-        total = int(bits.sum(dtype=torch.int64))
-        hashed.update(f"{name}{tuple(parameter.shape)}{total}".encode() + sample)
-    return hashed.hexdigest()[:32]
-
-
-def fingerprint_tokenizer(tokenizer: Any) -> str:
-    """Hash over the vocabulary and the chat template; empty without a tokenizer."""
-    if tokenizer is None:
-        return ""
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    template = getattr(tokenizer, "chat_template", None)
-    return hashlib.sha256(repr((vocabulary, template)).encode()).hexdigest()[:32]
-
-
+@cache
 def package_versions() -> tuple[tuple[str, str], ...]:
     """Versions of the packages that every number depends on."""
     versions = []

@@ -228,9 +228,10 @@ def _from_transformers(
         _check_not_pickled(Path(source))
         _check_stop_tokens(Path(source))
     with _opening(f"the model {where!r}"):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **place
         )
+    model, report = loaded
     check_report(model, report, where)
     place.pop("use_safetensors", None)
     folder = Path(source)

@@ -26,10 +26,39 @@ class RowSpans:
     Attributes:
         n_prompt: Length of the prompt of each row, or one for all rows.
         answer: Answer span ``[start, stop)`` of each row, or one for all rows.
+
+    Raises:
+        HlensError: Lengths or spans that are none.
     """
 
     n_prompt: int | Sequence[int] | None = None
     answer: tuple[int, int] | Sequence[tuple[int, int]] | None = None
+
+    def __post_init__(self) -> None:
+        lengths, spans = map(_as_whole, (self.n_prompt, self.answer))
+        if self.n_prompt is not None and (lengths is None or lengths.dim() > 1):
+            raise HlensError(
+                f"n_prompt={self.n_prompt!r:.60}; expected the length of the prompt in tokens, or "
+                "one for each row"
+            )
+        ends = None if spans is None or spans.dim() not in (1, 2) else spans.unbind(-1)
+        if self.answer is not None and not (
+            ends and len(ends) == 2 and bool((ends[0] <= ends[1]).all())
+        ):
+            raise HlensError(
+                f"answer={self.answer!r:.60}; expected (start, stop) in tokens, start not behind "
+                "stop, or one such pair for each row"
+            )
+
+
+def _as_whole(given: object) -> Tensor | None:
+    """Whole numbers, none of them negative, as a tensor; None for anything else."""
+    try:
+        numbers = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    whole = not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
+    return numbers if whole and not bool((numbers < 0).any()) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,16 @@ the template's own; the stretches between those are then tokenized with their st
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from hlens.errors import HlensError
+from hlens.model.time_limit import limiting_time
 
+SECONDS = 10.0  # that a chat template may take
+_ENDING: set[str] = set()  # chat templates that ended
 FIRST_PLACEHOLDER = (
     0xE000  # characters of private use, which no template treats in a way of its own
 )
@@ -80,15 +84,23 @@ def encode_turns(
 
 
 def _apply(tokenizer: Any, turns: Sequence[Mapping[str, str]], name: str, **options: Any) -> Any:
+    template = str(getattr(tokenizer, "chat_template", ""))
+    # The sandbox bounds one loop and not loops in loops; a template that ended once is known to.
+    limit = nullcontext() if template in _ENDING else limiting_time(SECONDS)
     try:
-        return tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, **options)
+        with limit:
+            made = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, **options)
     except Exception as error:  # a template from outside raises anything
         said = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            said = f"it has not ended after {SECONDS:g} seconds"
         roles = ", ".join(turn["role"] for turn in turns)
         raise HlensError(
             f"the chat template of {name} refuses a conversation of {roles}: {said[:300]}; ask "
             "without what it refuses, or in style 'completion'"
         ) from error
+    _ENDING.add(template)
+    return made
 
 
 def _controls(tokenizer: Any) -> "re.Pattern[str] | None":

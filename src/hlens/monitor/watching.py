@@ -83,8 +83,9 @@ def watching(
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
         tracker = stack.enter_context(tracking_tokens(model, RowSpans(n_prompt)))
+        norms = model.w_norms
         layers = {
-            layer: _layer_neurons(model, detector, layer)
+            layer: _layer_neurons(model, detector, layer, norms[layer])
             for layer in range(model.n_layers)
             if bool((detector.weights[layer] != 0).any())
         }
@@ -172,11 +173,13 @@ class _Reader:
         return read
 
 
-def _layer_neurons(model: Model, detector: Detector, layer: int) -> LayerNeurons:
+def _layer_neurons(
+    model: Model, detector: Detector, layer: int, w_norms: Float[Tensor, " neuron"]
+) -> LayerNeurons:
     columns, w_out = detector.weights[layer].nonzero().flatten(), model.w_out(layer)
     there = columns.to(w_out.device)
     weights = detector.weights[layer][columns].to(w_out.device, torch.float32)
-    norms = model.w_norms[layer][columns].to(w_out.device)
+    norms = w_norms[columns].to(w_out.device)
     return LayerNeurons(there, weights, w_out[there], norms, post_gain(model, layer))
 
 

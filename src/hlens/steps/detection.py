@@ -33,7 +33,7 @@ from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, file_of, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
-from hlens.types import Contributions, Detector, Example, Judgement
+from hlens.types import Contributions, Detector, Example, Judgement, same_fingerprint
 from hlens.types.labels import Control, Covariate
 
 
@@ -114,7 +114,9 @@ def measured(
 
     wanted = [digest_of(example) for example in examples]
     before = _load_measured(earlier) if earlier else None
-    if before is None or before.contributions.provenance.fingerprint != model.fingerprint:
+    if before is None or not same_fingerprint(
+        before.contributions.provenance.fingerprint, model.fingerprint
+    ):
         return Measured(run(examples, wanted), tuple(wanted))
     known = {digest: column for column, digest in enumerate(before.digests)}
     missing = [digest for digest in wanted if digest not in known]
