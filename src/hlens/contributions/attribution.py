@@ -103,7 +103,8 @@ def _final_direction(
         before, after = readout.gather(args[0].detach()), readout.gather(output.detach())
         inverse = gain.inverse_scale(before, after)
         rows = unembedding[targets.to(unembedding.device)].to(before.device)
-        direction.append(gain.pull_back(rows) * inverse[..., None] * scale)
+        # The last call counts: NanoChat runs the same norm behind its embedding.
+        direction[:] = [gain.pull_back(rows) * inverse[..., None] * scale]
 
     with hook_output(norm, hook):
         yield direction

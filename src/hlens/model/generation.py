@@ -13,7 +13,7 @@ from torch import Tensor
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 from hlens.model.network import Network
-from hlens.model.prefix import can_share_prefixes, common_length
+from hlens.model.prefix import can_share_prefixes, common_length, repeat_rows
 from hlens.model.widening import widen
 from hlens.types import Thought
 
@@ -255,11 +255,11 @@ def _prefill(model: Network, ids: Tensor, mask: Tensor, common: int, n: int) -> 
     past = None
     if common:
         past = _extend_cache(model, ids[:1, :common], mask[:1, :common], None)
-        past.batch_repeat_interleave(len(ids))
+        repeat_rows(past, 1, len(ids))
     if n > 1 and ids.shape[1] > common + 1 and bool(mask[:, -2].all()):
         past = _extend_cache(model, ids[:, :-1], mask[:, :-1], past)
     if past is not None and n > 1:
-        past.batch_repeat_interleave(n)
+        repeat_rows(past, len(ids), n)
     return past
 
 

@@ -109,7 +109,11 @@ def next_token_logprobs(
 
     Yields:
         Indices of the prompts of a batch, and ``[prompt, token]``, float32.
+
+    Raises:
+        HlensError: More tokens than the model has positions, or tokens that it has not.
     """
+    model.check_prompts(prompts)
     prefixes = _common_prefix(model, prompts) if prompts else []
     start = prefixes[0].width if prefixes else 0
     # By length, so that a batch has little padding.

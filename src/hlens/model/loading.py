@@ -154,11 +154,19 @@ def _down_projections(bridge: Any) -> list[nn.Module]:
         if f"blocks.{layer}.mlp.out.hook_in" not in bridge.hook_dict:
             raise HlensError(
                 f"layer {layer} has no MLP neurons that hlens can verify (no hook "
-                f"'blocks.{layer}.mlp.out.hook_in'); mixtures of experts are not supported: "
-                "use a model whose MLPs have one down projection each"
+                f"'blocks.{layer}.mlp.out.hook_in'): {_kind_without_neurons(bridge)}; "
+                "use a decoder whose MLPs have one down projection each"
             )
         modules.append(bridge.blocks[layer].mlp.out.original_component)
     return modules
+
+
+def _kind_without_neurons(bridge: Any) -> str:
+    """What kind of model has layers in which hlens finds no neurons."""
+    paths = [path for path, _ in bridge.original_model.named_modules()]
+    if any(path.rpartition(".")[2] in ("experts", "router") for path in paths):
+        return "mixtures of experts are not supported"
+    return "its layers are of other kinds (recurrent, or of several MLPs)"
 
 
 def prove_neurons(model: Model) -> Model:
@@ -178,7 +186,13 @@ def prove_neurons(model: Model) -> Model:
     vocabulary = int(getattr(model.bridge.cfg, "d_vocab", 0) or 0)
     tokens = (torch.arange(3, 11) % max(vocabulary, 11))[None].to(model.w_out(0).device)
     with torch.inference_mode():
-        model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
+        try:
+            model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
+        except Exception as error:  # an architecture from outside raises anything
+            raise HlensError(
+                f"TransformerLens cannot run {type(model.hf).__name__} as it is configured: "
+                f"{first_line(error)}; use a model that it can run"
+            ) from error
     for layer, name in enumerate(outs):
         act, out = seen.get(f"{name}.hook_in"), seen.get(f"{name}.hook_out")
         if act is None or out is None:
@@ -201,7 +215,19 @@ def prove_neurons(model: Model) -> Model:
                 "so it refuses to load it"
             )
     _prove_causal(model, tokens)
+    _prove_cache(model, tokens)
     return model
+
+
+def _prove_cache(model: Model, tokens: Tensor) -> None:
+    """Check that the model hands out what it remembers, which all writing goes on from."""
+    with torch.inference_mode():
+        out = model.hf(input_ids=tokens, use_cache=True)
+    if getattr(out, "past_key_values", None) is None:
+        raise HlensError(
+            f"{model.name} keeps no keys and values of what it has read ({type(model.hf).__name__} "
+            "gives none), and hlens goes on from them: use a model that keeps them"
+        )
 
 
 def _prove_causal(model: Model, tokens: Tensor) -> None:

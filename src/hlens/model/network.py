@@ -182,17 +182,24 @@ class Network:
     @property
     def n_trained_positions(self) -> int | None:
         """How many tokens of a row the model was made for, or None where its config says none."""
-        config = getattr(self.hf.config, "text_config", None) or self.hf.config
-        limit = getattr(config, "max_position_embeddings", None)
-        return limit if isinstance(limit, int) and limit > 0 else None
+        config = self.hf.config.get_text_config()
+        names = ["max_position_embeddings", "max_seq_len"]  # the second is MPT's
+        limits = [getattr(config, name, None) for name in names]
+        if _rotates_by_length(config):
+            limits.append(config.rope_parameters.get("original_max_position_embeddings"))
+        return min((n for n in limits if isinstance(n, int) and n > 0), default=None)
 
     @cached_property
     def n_positions(self) -> int | None:
         """How many tokens of a row the model can read; None where its positions do not end.
 
-        Those that are looked up in a table end, rotary ones do not.
+        Those that are looked up in a table end, and MPT's; rotary ones do not, but where their
+        frequencies change with the length of a batch.
         """
         limit, tokens = self.n_trained_positions, self.hf.get_input_embeddings().weight
+        config = self.hf.config.get_text_config()
+        if hasattr(config, "max_seq_len") or _rotates_by_length(config):
+            return limit
         for name, table in chain(self.body.named_parameters(), self.body.named_buffers()):
             looked_up = table.dim() == 2 and ("pos" in name or "wpe" in name)
             # OPT's table begins with two unused rows.
@@ -315,6 +322,16 @@ class Network:
         if self.tokenizer is None:
             raise HlensError(f"{self.name} was loaded without a tokenizer; pass token ids instead")
         return self.tokenizer
+
+
+def _rotates_by_length(config: Any) -> bool:
+    """Whether rotary frequencies change beyond a length, for all rows of a batch by the longest.
+
+    There a token's numbers would depend on what it is run beside, and after.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    of_layers = [of_kind for of_kind in rope.values() if isinstance(of_kind, dict)]
+    return any(one.get("rope_type") in ("dynamic", "longrope") for one in [rope, *of_layers])
 
 
 @cache

@@ -189,10 +189,11 @@ def tracking_tokens(model: Network, spans: RowSpans) -> Iterator[TokenTracker]:
     """Follow which tokens the model, or its bridge, is reading."""
     tracker = TokenTracker(model, spans)
     twin = model.bridge.original_model
-    bodies = {id(body): body for body in (model.body, getattr(twin, "base_model", twin))}
+    # Some models (OPT) run their decoder past the body; the body is run without them, too.
+    ways = [model.hf, model.body, twin, getattr(twin, "base_model", twin)]
     with ExitStack() as stack:
-        for body in bodies.values():
-            stack.enter_context(hook_input(body, tracker.enter, with_kwargs=True))
+        for way in {id(way): way for way in ways}.values():
+            stack.enter_context(hook_input(way, tracker.enter, with_kwargs=True))
             # Called even when the pass fails, so that no later pass sees tokens of this one.
-            stack.enter_context(hook_output(body, tracker.leave, always_call=True))
+            stack.enter_context(hook_output(way, tracker.leave, always_call=True))
         yield tracker
