@@ -6,6 +6,7 @@ the original rows, so that `verify` can check it and `unbake` restore the origin
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
-from hlens.model import Edit, Model, Pairs, fingerprint_weights, load, pair_up
+from hlens.model import Edit, Model, Pairs, fingerprint_weights, load, pair_up, save_pretrained
 from hlens.store.checkpoints import load_edit_record, save_checkpoint
 from hlens.types import NeuronSet, address
 
@@ -71,9 +72,8 @@ def bake(
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
         card = _model_card(record, table)
-        return save_checkpoint(
-            model.hf, model.tokenizer, Path(folder), card=card, tensors=tensors, record=record
-        )
+        save_model = partial(save_pretrained, model.hf, model.tokenizer)
+        return save_checkpoint(save_model, Path(folder), card=card, tensors=tensors, record=record)
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
@@ -122,7 +122,9 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
             f"{record['base']}; something else in it was changed, start from the base model"
         )
     card = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
-    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=card)
+    return save_checkpoint(
+        partial(save_pretrained, model.hf, model.tokenizer), Path(into), card=card
+    )
 
 
 def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:

@@ -8,6 +8,7 @@ measured, with a few hooks of our own; a `TransformerBridge` serves notebooks an
 proves that the neurons hlens measures are those that make the MLP's output. The path, file by file:
 
     pretrained -> loading      open a model, bridge its twin, prove its neurons
+    saving                     write one that other software reads alike
     network                    modules, weights and tokens of the loaded model
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
@@ -53,6 +54,7 @@ from hlens.model.prefix import Prefix as Prefix
 from hlens.model.prefix import can_share_prefixes as can_share_prefixes
 from hlens.model.prefix import run_with_prefixes as run_with_prefixes
 from hlens.model.pretrained import ALIASES as ALIASES
+from hlens.model.saving import save_pretrained as save_pretrained
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch
 from hlens.model.token_batch import tracking_tokens as tracking_tokens

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from hlens.errors import HlensError, first_line
+from hlens.errors import HlensError
 from hlens.store.atomic import PARTIAL, write_text
 from hlens.store.tensor_file import read_tensors, write_tensors
 
@@ -17,15 +16,14 @@ RECORD = "hlens_edit.safetensors"
 
 
 def save_checkpoint(
-    hf: Any,
-    tokenizer: Any,
+    save_model: Callable[[Path], object],
     folder: Path,
     *,
     card: str,
     tensors: Mapping[str, Tensor] | None = None,
     record: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a Hugging Face model, its tokenizer (or None) and a model card into a new folder.
+    """Let `save_model` write a model into a new folder, and put a model card beside it.
 
     With `tensors` (factors and original rows), they and `record` are written as what was edited.
     """
@@ -34,7 +32,7 @@ def save_checkpoint(
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
     try:
-        _save_pretrained(hf, tokenizer, aside)
+        save_model(aside)
         write_text(aside / "README.md", card)
         if tensors:
             metadata = {"record": json.dumps(dict(record or {}))}
@@ -52,15 +50,3 @@ def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise HlensError(f"{folder} is no baked checkpoint of hlens: it holds no {RECORD}")
     tensors, metadata = read_tensors(path, mend="bake the edit again")
     return tensors, json.loads(metadata["record"])
-
-
-def _save_pretrained(hf: Any, tokenizer: Any, folder: Path) -> None:
-    try:
-        hf.save_pretrained(folder)
-    except (AttributeError, KeyError, RuntimeError, ValueError) as error:
-        raise HlensError(
-            f"{type(hf).__name__} cannot be saved ({first_line(error)}); load the plain "
-            "model with hlens.load instead of passing a TransformerBridge"
-        ) from error
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
