@@ -91,6 +91,16 @@ def test_the_card_says_what_was_changed(model: Model, neurons: NeuronSet, tmp_pa
         assert member in text
     assert {p.name for p in folder.iterdir()} >= {"config.json", "model.safetensors", RECORD}
     assert [p.name for p in tmp_path.iterdir()] == ["baked"]  # nothing half-written beside it
+    # Whatever else ends so is taken for weights by vLLM.
+    assert [p.name for p in folder.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_a_record_under_its_former_name_is_read(
+    model: Model, neurons: NeuronSet, tmp_path: Path
+) -> None:
+    folder = iv.bake(model, neurons, iv.scale(0.5), folder=tmp_path / "baked")
+    (folder / RECORD).rename(folder / "hlens_edit.safetensors")
+    assert iv.verify(folder, model).ok
 
 
 def test_verify_sees_a_changed_weight_and_undo_refuses_it(

@@ -93,7 +93,7 @@ for name, folder in asked["folders"].items():
     tokenizer = AutoTokenizer.from_pretrained(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, torch_dtype="float32", attn_implementation="eager").eval()
+            folder, torch_dtype="float32", attn_implementation=asked["attention"][name]).eval()
         ids = torch.tensor(asked["ids"])
         with torch.inference_mode():
             logits = model(ids).logits[0].tolist()
@@ -131,6 +131,16 @@ def ask(python: str, script: str, asked: dict[str, Any], **env: str) -> Any:
     return json.loads(done.stdout.partition("=====")[2])
 
 
+def ask_transformers_4(
+    python: str, folders: dict[str, Path], ours: dict[str, dict[str, Any]], text: str
+) -> Any:
+    """What it reads in the folders, with the attention that we read them with."""
+    attention = {name: here.pop("attention") for name, here in ours.items()}
+    named = {name: str(folder) for name, folder in folders.items()}
+    asked = {"folders": named, "ids": IDS, "text": text, "attention": attention}
+    return ask(python, IN_TRANSFORMERS_4, asked)
+
+
 def baked(name: str, folder: Path) -> Path:
     builder, fields = MODELS.get(name, UNSPEAKABLE)
     dtype = getattr(torch, fields.get("dtype", "float32"))
@@ -155,6 +165,7 @@ def read_here(folder: Path, text: str) -> dict[str, Any]:
         turns, tokenize=False, add_generation_prompt=True
     )
     return {
+        "attention": model.hf.config._attn_implementation,
         "logits": logits,
         "told": told,
         "tokens": tokenizer(text)["input_ids"],
@@ -167,11 +178,11 @@ def read_here(folder: Path, text: str) -> dict[str, Any]:
 def test_transformers_4_reads_every_family_alike(tmp_path: Path) -> None:
     python = python_of("HLENS_TRANSFORMERS4")
     folders = {name: baked(name, tmp_path) for name in [*MODELS, "unspeakable"]}
-    asked = {"folders": {n: str(f) for n, f in folders.items()}, "ids": IDS, "text": TEXT}
-    found = ask(python, IN_TRANSFORMERS_4, asked)
+    ours = {name: read_here(folder, TEXT) for name, folder in folders.items()}
+    found = ask_transformers_4(python, folders, ours, TEXT)
     assert found.pop("unspeakable")["logits"] is None  # it fails, and does not guess
     for name, there in found.items():
-        here = read_here(folders[name], TEXT)
+        here = ours[name]
         assert there["logits"] is not None, (name, there["told"])
         apart = (torch.tensor(there.pop("logits")) - torch.tensor(here.pop("logits"))).abs().max()
         assert apart < 1e-4, (name, apart)
@@ -217,9 +228,8 @@ def test_a_real_model_says_the_same(alias: str, engine: str, tmp_path: Path) -> 
     )
     folder = iv.bake(model, neurons, iv.scale(0.0), folder=tmp_path / "baked")
     if engine == "HLENS_TRANSFORMERS4":
-        asked = {"folders": {alias: str(folder)}, "ids": IDS, "text": TEXTS[0]}
-        there = ask(python, IN_TRANSFORMERS_4, asked)[alias]
         here = read_here(folder, TEXTS[0])
+        there = ask_transformers_4(python, {alias: folder}, {alias: here}, TEXTS[0])[alias]
         logits = torch.tensor(there.pop("logits")), torch.tensor(here.pop("logits"))
         assert (logits[0] - logits[1]).abs().max() < 1e-4
         assert there == here

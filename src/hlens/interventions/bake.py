@@ -48,7 +48,7 @@ def bake(
 ) -> Path:
     """Save the edited model as a Hugging Face checkpoint whose card says so; its folder.
 
-    Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.safetensors``: the
+    Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.record``: the
     factors and the original rows, which `verify` and `unbake` read.
 
     The model itself is left unchanged. `neurons` and `edit` are as in `folded`.

@@ -12,7 +12,9 @@ from hlens.errors import HlensError
 from hlens.store.atomic import PARTIAL, write_text
 from hlens.store.tensor_file import read_tensors, write_tensors
 
-RECORD = "hlens_edit.safetensors"
+# Its format is safetensors; under that suffix engines such as vLLM take it for weights, and stop.
+RECORD = "hlens_edit.record"
+_FORMER_RECORD = "hlens_edit.safetensors"
 
 
 def save_checkpoint(
@@ -46,6 +48,8 @@ def save_checkpoint(
 def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Factors and original rows of a baked checkpoint, and what was baked from what."""
     path = folder / RECORD
+    if not path.is_file():
+        path = folder / _FORMER_RECORD
     if not path.is_file():
         raise HlensError(f"{folder} is no baked checkpoint of hlens: it holds no {RECORD}")
     tensors, metadata = read_tensors(path, mend="bake the edit again")
