@@ -204,10 +204,10 @@ def test_folders_that_do_not_match_are_refused(folder: Path) -> None:
     with pytest.raises(HlensError, match="3 of 6 files are missing"):  # no answer: not this folder
         import_thunlp(folder / "elsewhere", ids, **both)
     np.save(folder / "other" / "act_tc_1.npy", np.ones((3, 6), np.float32))
-    with pytest.raises(HlensError, match="act_tc_1.npy has shape"):
+    with pytest.raises(HlensError, match=r"act_tc_1\.npy has shape"):
         import_thunlp(folder / "answer", ids, **both)
     (folder / "other" / "act_tc_1.npy").unlink()
-    with pytest.raises(HlensError, match="1 of 6 files are missing .*other/act_tc_1"):
+    with pytest.raises(HlensError, match=r"1 of 6 files are missing .*other/act_tc_1"):
         import_thunlp(folder / "answer", ids, **both)
 
 

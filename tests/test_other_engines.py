@@ -250,7 +250,9 @@ def test_a_real_model_says_the_same(alias: str, engine: str, tmp_path: Path) -> 
 
 def test_both_spellings_are_read_as_the_model(tmp_path: Path) -> None:
     """What transformers 5 reads in them is unchanged, and the older names hold the values."""
-    folders = {name: baked(name, tmp_path) for name in ("llama_llama3", "gemma3_linear", "gpt_neox")}
+    folders = {
+        name: baked(name, tmp_path) for name in ("llama_llama3", "gemma3_linear", "gpt_neox")
+    }
     fields = {name: json.loads((f / "config.json").read_text()) for name, f in folders.items()}
     for name, folder in folders.items():
         of = MODELS[name][1]["rope_parameters"]

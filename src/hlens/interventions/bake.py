@@ -4,6 +4,8 @@ Such a checkpoint is served by stock engines at no cost while generating. It car
 the original rows, so that `verify` can check it and `unbake` restore the original.
 """
 
+import html
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -121,7 +123,8 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
             f"{folder}: with the original rows put back its weights are not those of "
             f"{record['base']}; something else in it was changed, start from the base model"
         )
-    card = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
+    name = html.escape(" ".join(record["base"].split()))
+    card = f"# {name}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
     return save_checkpoint(
         partial(save_pretrained, model.hf, model.tokenizer), Path(into), card=card
     )
@@ -162,8 +165,11 @@ def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"
     edited = factors.ne(1.0).nonzero().tolist()
     rows = [f"| {address((i, j))} | {float(factors[i, j]):g} |" for i, j in edited]
     card = files("hlens.interventions").joinpath("card.md").read_text(encoding="utf-8")
+    # A name may hold line breaks or markup of its own, and the card's head is YAML.
+    name = " ".join(record["base"].split())
+    shown = {**record, "base": html.escape(name), "base_in_yaml": json.dumps(name)}
     return card.format(
-        **record,
+        **shown,
         n_edited=len(edited),
         n_neurons=factors.numel(),
         share=len(edited) / factors.numel(),

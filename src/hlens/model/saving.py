@@ -102,9 +102,7 @@ def _older_rope(kind: Any, fields: Fields) -> Fields:
     return {names[0]: None for names in OLDER_NAMES}
 
 
-def _spell(
-    meant: Mapping[str, Any], base: str, share: str, local: str, *, inside: bool
-) -> Fields:
+def _spell(meant: Mapping[str, Any], base: str, share: str, local: str, *, inside: bool) -> Fields:
     """The rotary positions in the given older names.
 
     The length before "longrope" is read outside; most models keep it `inside` the scaling, too, but

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch import Tensor
 
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 from hlens.store.atomic import PARTIAL, write_text
 from hlens.store.tensor_file import read_tensors, write_tensors
 
@@ -29,17 +30,22 @@ def save_checkpoint(
 
     With `tensors` (factors and original rows), they and `record` are written as what was edited.
     """
-    if folder.exists():
+    if os.path.lexists(folder):  # a link to nowhere is somebody's, too
         raise HlensError(f"{folder} exists; choose a new folder, nothing is overwritten")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         save_model(aside)
         write_text(aside / "README.md", card)
         if tensors:
             metadata = {"record": json.dumps(dict(record or {}))}
             write_tensors(aside / RECORD, tensors, metadata=metadata)
         aside.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise HlensError(
+            f"cannot write {folder} ({first_line(error)}), and nothing of it was left; choose a "
+            "folder with room that may be written"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
