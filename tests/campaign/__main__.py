@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,14 +26,18 @@ OTHER_PARTS = ("kills", "noise")  # modules of this folder with `main(argv)`, ru
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what the arguments say; 1 where anything failed."""
     options = _parser().parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="hlens-campaign-") as home:
+    with ExitStack() as kept:
+        made = tempfile.TemporaryDirectory(prefix="hlens-campaign-", ignore_cleanup_errors=True)
+        home = (options.home or Path(kept.enter_context(made))).resolve()
+        home.mkdir(parents=True, exist_ok=True)
         if options.replay:
-            outcome = _alone(options.replay, Path(home))
+            workers.settle()
+            outcome = trials.replay(options.replay, home=home)
             print(
                 f"{outcome.name}: {outcome.said}\n{outcome.result} {outcome.kind}\n{outcome.seen}"
             )
             return int(outcome.result == FAILED)
-        failed = _fuzz(options, Path(home)) if "inputs" in options.parts else 0
+        failed = _fuzz(options, home) if "inputs" in options.parts else 0
     for part in OTHER_PARTS:
         if part in options.parts and find_spec(f"campaign.{part}"):
             print(f"\n== {part}", flush=True)
@@ -47,14 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=trials.names(), default=trials.names())
     parser.add_argument("--failures", type=Path, default=Path("build/campaign"), help="kept there")
     parser.add_argument("--replay", type=Path, help="folder of a failure that was kept")
+    parser.add_argument(
+        "--home", type=Path, help="keep the undamaged originals here for a next run"
+    )
     parts = ("inputs", *OTHER_PARTS)
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     return parser
-
-
-def _alone(kept: Path, home: Path) -> Outcome:
-    workers.settle()
-    return trials.replay(kept, home=home)
 
 
 def _fuzz(options: argparse.Namespace, home: Path) -> int:

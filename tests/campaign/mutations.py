@@ -391,6 +391,6 @@ def mutate_file(draw: random.Random, name: str, data: bytes) -> Mutated:
             return mutate_either(draw, data)
         if name.endswith(".npz"):
             return mutate_archive(draw, data)
-    except UnicodeEncodeError:  # half of a character in a text that is written as UTF-8
+    except ValueError:  # it holds another thing than its suffix says, or half of a character
         pass
     return mutate_bytes(draw, data)

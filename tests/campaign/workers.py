@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import resource
 import sys
 import traceback
@@ -31,26 +32,28 @@ def outcomes(name: str, seed: int, n: int, home: Path, failures: Path) -> Iterat
         theirs.close()
         limit = LONGEST_START
         why = ""
-        while number < n:
-            if not ours.poll(limit):
-                why = f"hangs: no answer in {limit} seconds"
-                break
-            try:
-                outcome = ours.recv()
-            except EOFError:
-                worker.join()
-                if limit == LONGEST_START:
-                    raise RuntimeError(f"{name}: the originals cannot be made") from None
-                why = f"dies: exit code {worker.exitcode}"
-                break
-            limit = LONGEST
-            if isinstance(outcome, str):
-                raise RuntimeError(f"{name}, input {number} cannot be made: {outcome}")
-            if outcome is not None:  # None: the originals are made
-                yield outcome
-                number += 1
-        worker.kill()
-        worker.join()
+        try:
+            while number < n:
+                if not ours.poll(limit * max(1.0, os.getloadavg()[0])):  # others may be at work
+                    why = f"hangs: no answer in {limit} seconds"
+                    break
+                try:
+                    outcome = ours.recv()
+                except EOFError:
+                    worker.join()
+                    if limit == LONGEST_START:
+                        raise RuntimeError(f"{name}: the originals cannot be made") from None
+                    why = f"dies: exit code {worker.exitcode}"
+                    break
+                limit = LONGEST
+                if isinstance(outcome, str):
+                    raise RuntimeError(f"{name}, input {number} cannot be made: {outcome}")
+                if outcome is not None:  # None: the originals are made
+                    yield outcome
+                    number += 1
+        finally:
+            worker.kill()
+            worker.join()
         if why:
             yield Outcome(name, seed, number, FAILED, "", why, why.split(":")[0])
             number += 1

@@ -91,7 +91,7 @@ def _content(draw: random.Random, said: dict[str, str]) -> tuple[str, str | None
         "fenced": (f"```json\n{text}\n```", verdict),
         "a thought before": (f"Let me think. It is so.\n\n{text}", verdict),
         "prose behind": (f"{text}\n\nThat is why.", verdict),
-        "blanks round it": (" " * 60_000 + text + "\n" * 60_000, verdict),
+        "blanks round it": (" " * 60_000 + text + "\n" * 60_000, None),
         "keys in capitals": (text.upper(), None),
         "a word alone": (verdict, "unscored"),
         "an empty text": ("", "unscored"),
