@@ -1,9 +1,18 @@
 """Recipes: every option goes round, every typo is an error."""
 
+import dataclasses
+import random
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
 import pytest
 
 from hlens.errors import HlensError
-from hlens.recipe import Recipe
+from hlens.probe import SparseProbe
+from hlens.recipe import Recipe, SamplingRecipe
+from hlens.recipe.tables import toml
 
 
 def test_a_recipe_goes_round_through_toml(tmp_path) -> None:
@@ -43,3 +52,161 @@ def test_a_file_that_is_no_recipe(tmp_path) -> None:
     bad.write_text("model = ")
     with pytest.raises(HlensError, match="not TOML"):
         Recipe.read(bad)
+    for data in (b"\xff", "a = 1".encode("utf-16"), b"a = " + b"[" * 5000, b"a = " + b"1" * 5000):
+        bad.write_bytes(data)
+        with pytest.raises(HlensError) as error:
+            Recipe.read(bad)
+        assert "\n" not in str(error.value)
+    bad.write_bytes(b"\xef\xbb\xbfseed = 3\r\n")
+    assert Recipe.read(bad) == Recipe(seed=3)
+    bad.write_bytes(b"")
+    assert Recipe.read(bad) == Recipe()
+
+
+SECTIONS = {
+    f.name: type(getattr(Recipe(), f.name))
+    for f in dataclasses.fields(Recipe)
+    if dataclasses.is_dataclass(getattr(Recipe(), f.name))
+}
+TEXTS = [
+    "",
+    "a",
+    'a"b',
+    "a\\b",
+    "\n\t\r\x01\x1f\x7f\x85",
+    "\u2028é🎉",
+    "a 'b' 'c'",
+    "# = [x]",
+    "a\ufeffb",
+]
+
+
+def draw_value(hint: Any, rng: random.Random) -> Any:
+    """Any value that a field takes, of its type."""
+    if get_origin(hint) is Annotated:
+        kind, limits = get_args(hint)
+        low, high = max(limits.least, -1e6), min(limits.most, 10**6)
+        number = rng.randint(int(low), int(high)) if kind is int else rng.uniform(low, high)
+        ends = [] if limits.above or limits.below else [limits.least, limits.most]
+        return rng.choice([number, *ends])
+    if get_origin(hint) is Literal:
+        return rng.choice(get_args(hint))
+    if get_origin(hint) is tuple:
+        kind = get_args(hint)[0]
+        return [*{draw_value(kind, rng): None for _ in range(rng.randint(1, 4))}]
+    if get_origin(hint) is Mapping:
+        keys = rng.sample(TEXTS, 4)
+        return {k: rng.choice([True, 0, 1e22, -0.0, *TEXTS, [1, ["x"]], {"k": {}}]) for k in keys}
+    return rng.choice([True, False]) if hint is bool else rng.choice(TEXTS)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_recipe_goes_round(seed: int, tmp_path) -> None:
+    rng = random.Random(seed)
+
+    def draw(kind: type) -> dict[str, Any]:
+        hints = get_type_hints(kind, include_extras=True)
+        chosen = [name for name in hints if rng.random() < 0.5]
+        return {
+            name: draw(SECTIONS[name]) if name in SECTIONS else draw_value(hints[name], rng)
+            for name in chosen
+        }
+
+    try:
+        recipe = Recipe.from_dict(draw(Recipe))
+    except HlensError:
+        return  # names of nothing, and doses of which none changes anything
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8", newline="")
+    again = Recipe.read(path)
+    assert (again, again.hash) == (recipe, recipe.hash)
+
+
+def test_most_of_the_drawn_recipes_are_recipes() -> None:
+    hints = get_type_hints(SamplingRecipe, include_extras=True)
+    for seed in range(40):
+        rng = random.Random(seed)
+        table = {name: draw_value(hint, rng) for name, hint in hints.items()}
+        Recipe.from_dict({"sampling": table})
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_text_is_written_as_toml_reads_it(text: str) -> None:
+    assert tomllib.loads(f"a = {toml(text)}\nb = {toml({text: 1})}") == {"a": text, "b": {text: 1}}
+
+
+OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
+    ({"seed": -1}, "recipe: seed is -1; it must be at least 0 and at most 4,294,967,295"),
+    ({"questions": -1}, "at least 0"),
+    ({"model": " "}, "model is ' '"),
+    ({"domains": [""]}, "at least one domain"),
+    ({"base": "a\0"}, "expected str"),
+    ({"dtype": "\ud800"}, "expected str"),
+    (
+        {"sampling": {"n": 10**30}},
+        "sampling.n is 10{30}; it must be at least 1 and at most 1,000",
+    ),
+    ({"sampling": {"n": 10**6000}}, "sampling.n = about 1e6000; expected int"),
+    ({"sampling": {"n": True}}, "sampling.n = True; expected int"),
+    ({"sampling": {"n": 2.0}}, "sampling.n = 2.0; expected int"),
+    ({"sampling": {"top_p": 0}}, "above 0 and at most 1"),
+    ({"sampling": {"temperature": float("nan")}}, "sampling.temperature = nan; expected float"),
+    ({"sampling": {"temperature": -0.1}}, "at least 0"),
+    ({"sampling": {"rows": 0}}, "at least 1"),
+    ({"sampling": {"style": "chats"}}, "expected one of chat, completion"),
+    ({"sampling": {"template": {"a": None}}}, "template is no table of plain values"),
+    ({"sampling": {"template": {"a": float("inf")}}}, "template is no table of plain values"),
+    ({"sampling": {"template": {"a": 2**70}}}, "template is no table of plain values"),
+    ({"labels": {"judge": "alias", "second": "alias"}}, "labels.second is 'alias', the first"),
+    ({"labels": {"per_question": -1}}, "at least 0"),
+    ({"probe": {"C": 1e308}}, "probe.C = 1e\\+308; expected float"),
+    ({"probe": {"C": 1e10}}, "0 \\(cross-validated\\), or at least 1e-09"),
+    ({"probe": {"C": -1}}, "or at least 1e-09"),
+    ({"probe": {"l1_ratio": 1.1}}, "at most 1"),
+    ({"evaluation": {"n_boot": 0}}, "at least 20 and at most 1,000,000"),
+    ({"evaluation": {"n_boot": 1}}, "at least 20"),
+    ({"evaluation": {"test": 0}}, "between 0 and 1"),
+    ({"evaluation": {"folds": 1}}, "at least 2"),
+    ({"evaluation": {"shuffles": 0}}, "at least 1"),
+    ({"intervene": {"behaviours": []}}, "at least one, and none twice"),
+    ({"intervene": {"behaviours": ["a", "a"]}}, "at least one, and none twice"),
+    ({"intervene": {"alphas": []}}, "at least one, and none twice"),
+    ({"intervene": {"alphas": [1]}}, "one that is not 1"),
+    ({"intervene": {"alphas": [float("inf")]}}, "expected float"),
+    ({"intervene": {"alphas": [True]}}, "expected float"),
+    ({"intervene": {"matched_sets": 7}}, "0 \\(none\\), or at least 8"),
+    ({"intervene": {"capability": 1}}, "capability = 1; expected bool"),
+]
+
+
+@pytest.mark.parametrize(("table", "said"), OUT_OF_RANGE)
+def test_a_section_checks_itself(table: dict, said: str) -> None:
+    with pytest.raises(HlensError, match=said) as error:
+        Recipe.from_dict(table)
+    assert "\n" not in str(error.value)
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    probe = {"C": np.int64(1), "l1_ratio": np.float32(0.5)}
+    given = {"probe": probe, "seed": np.int32(3), "intervene": {"alphas": [*np.array([0.0, 2.0])]}}
+    recipe = Recipe.from_dict(given)
+    values = (recipe.probe.C, recipe.probe.l1_ratio, recipe.seed, *recipe.intervene.alphas)
+    assert values == (1.0, 0.5, 3, 0.0, 2.0)
+    assert [type(value) for value in values] == [float, float, int, float, float]
+
+
+def test_a_section_made_in_python_checks_itself_too() -> None:
+    with pytest.raises(HlensError, match=r"sampling.n is 0; it must be at least 1"):
+        SamplingRecipe(n=0)
+    with pytest.raises(HlensError, match=r"sampling.n is 0; it must be at least 1"):
+        dataclasses.replace(Recipe().sampling, n=0)
+
+
+def test_numpys_numbers_are_numbers_of_a_probe_too() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    y = X[:, 0] > 0
+    plain, given = (SparseProbe(C=C).fit(X, y) for C in (1, np.int64(1)))
+    assert (plain.coef_ == given.coef_).all()
+    for C in (0, True, float("nan"), 1e308, "auto"):
+        with pytest.raises(HlensError, match=r"^C="):
+            SparseProbe(C=C).fit(X, y)

@@ -32,7 +32,7 @@ def set_agreement(
         that is also in the other, mean over halvings, with the least and the greatest; for
         ``chance, same layers`` the same of as many random neurons of the same layers.
     """
-    if isinstance(probe, SparseProbe) and isinstance(probe.C, float | int):
+    if isinstance(probe, SparseProbe) and probe.C != "cv":
         probe = copy_unfitted(probe).set_params(C=2 * float(probe.C))
     whole = replace(data, domains=("all",) * len(data))
     pairs = split_halves(whole, probe, repeats=repeats, seed=seed).sets["all"]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from hlens.behaviours._outcome import Contrast, Outcome
 from hlens.errors import HlensError
@@ -104,7 +104,8 @@ def _llm_grader(name: str) -> Grader:
     def grade_one(outcome: Outcome, hit: str) -> Outcome:
         if not outcome.applies or not outcome.text.strip():
             return _graded(outcome, name, None, "empty")
-        degree, reason = llm.ask(_messages(outcome, hit), endpoint, parse_degree, known)
+        parse = partial(parse_degree, graded=outcome.text)
+        degree, reason = llm.ask(_messages(outcome, hit), endpoint, parse, known)
         return _graded(outcome, name, degree, reason or "LLM:")
 
     def grade(model: Model, outcomes: Sequence[Outcome], hit: str) -> list[Outcome]:
@@ -125,17 +126,15 @@ def _messages(outcome: Outcome, hit: str) -> llm.Messages:
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
 
 
-def parse_degree(reply: str) -> float | None:
-    """The degree in a reply, or None where it is malformed or no step of the scale.
+def parse_degree(reply: str, graded: str = "") -> float | None:
+    """The degree in a reply, or None where it is malformed, no step of the scale, or of two minds.
 
-    >>> [parse_degree(text) for text in ('{"degree": 0.75}', '{"degree": 3}', "0.5")]
+    An object that stands in the `graded` text is quoted from there and decides nothing.
+
+    >>> [parse_degree(text) for text in ('It is {"degree": 0.75}', '{"degree": 3}', "0.5")]
     [0.75, None, None]
     """
-    try:
-        parsed = json.loads(reply)
-    except ValueError:
+    given = [one["degree"] for one in llm.find_objects(reply, "degree", quoted=graded)]
+    if not given or any(isinstance(d, bool) or not isinstance(d, int | float) for d in given):
         return None
-    degree = parsed.get("degree") if isinstance(parsed, dict) else None
-    if isinstance(degree, bool) or not isinstance(degree, int | float) or degree not in DEGREES:
-        return None
-    return float(degree)
+    return float(given[0]) if {*given} <= {*DEGREES} and len({*given}) == 1 else None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import single_turn
-from hlens.domains import Row
+from hlens.domains import Row, id_of
 from hlens.errors import HlensError
 from hlens.judges import refusal
 from hlens.types import Question, Response
@@ -42,7 +42,7 @@ def _question(row: Row, number: int) -> Question | None:
         raise HlensError(f"label is {label!r}; expected safe or unsafe")
     if label == "unsafe":
         return None
-    name = f"xstest-{row.get('id') or number}"
+    name = f"xstest-{id_of(row, 'id', number)}"
     return Question(name, "benign_compliance", text(row, "prompt"), (), meta={"kind": kind})
 
 

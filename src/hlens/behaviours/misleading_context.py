@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import ANSWER_ONLY, single_turn
-from hlens.domains import Row, group_name
+from hlens.domains import Row, group_name, id_of
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
 from hlens.prompts import format_options
@@ -73,7 +73,7 @@ def _question(row: Row, number: int) -> Question:
     asserted = labels.index(row["answerKey"])
     asked = text(row, "question")
     return Question(
-        id=f"faitheval-{row['id'] or number}",
+        id=f"faitheval-{id_of(row, 'id', number)}",
         domain="misleading_context",
         text=f"{asked}\n{format_options(options)}",
         answers=tuple(options[:asserted] + options[asserted + 1 :]),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hlens import judges
 from hlens.cli import show, studies
+from hlens.errors import HlensError
 from hlens.steps import Step, answers, detection, domains, origin, second_judge
 from hlens.study import Study
 
@@ -116,7 +117,10 @@ def agreement(study: Study, name: str) -> Tables:
     Raises:
         HlensError: No judge of that name, or one that cannot judge these questions.
     """
+    if name == study.recipe.labels.judge:
+        raise HlensError(f"--beside {name} is the study's own judge; name another")
+    beside = judges.named(name)  # before the model runs, where it is a mistake
     own = study.judgements()
-    other = judges.judge(study.responses(), judges.named(name))
+    other = judges.judge(study.responses(), beside)
     counts = judges.confusion(own, other).rename_axis(index=study.recipe.labels.judge, columns=None)
     return {"agreement": judges.agreement(own, other), "confusion": counts.reset_index()}

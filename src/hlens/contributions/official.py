@@ -7,7 +7,6 @@ header and leaves out the very last token, ``answer_tokens`` is the answer, and
 bfloat16 means.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from hlens import lookup, metrics
 from hlens.contributions.regions import REGIONS, Ask, Span
+from hlens.data_files import read_json
 from hlens.errors import HlensError
 from hlens.metrics import Metric, norm_of
 from hlens.model import Model
@@ -152,11 +152,11 @@ def import_thunlp(
 
 def _id_lists(path: Path) -> dict[str, list[str]]:
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
+        lists = read_json(path)
         return {key: [str(qid) for qid in lists[key]] for key in ("t", "f")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (HlensError, KeyError, TypeError) as error:
         raise HlensError(
-            f"cannot read the id list {path} ({type(error).__name__}); expected JSON like "
+            f"cannot read the id list {path} ({error}); expected JSON like "
             '{"t": ["id", ...], "f": ["id", ...]}'
         ) from None
 

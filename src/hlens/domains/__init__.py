@@ -17,6 +17,7 @@ from hlens.domains._rows import (
     choice_meta,
     explain_bad_row,
     group_name,
+    id_of,
     read_rows,
     unique_texts,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "draw_groups",
     "explain_bad_row",
     "group_name",
+    "id_of",
     "load",
     "load_worked",
     "names",

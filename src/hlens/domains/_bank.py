@@ -14,10 +14,11 @@ A row is one question, and the file is the source that people edit:
 
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from hlens.data_files import read_objects
 from hlens.domains._groups import by_split
-from hlens.domains.jsonl import parse_object
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -27,16 +28,12 @@ REQUIRED = ("id", "question", "answers", "group", "difficulty", "kind")
 
 def read_bank(name: str) -> Iterator[dict[str, Any]]:
     """The rows of a bank as they are written, in the order of the file."""
-    lines = (BANKS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_object(line)
-            if any(field not in row for field in REQUIRED):
-                raise HlensError(f"expected the fields {', '.join(REQUIRED)}")
-        except HlensError as error:
-            raise HlensError(f"{name}.jsonl, line {number}: {error}") from error
+    path = Path(str(BANKS / f"{name}.jsonl"))
+    for number, row in read_objects(path):
+        if any(field not in row for field in REQUIRED):
+            raise HlensError(
+                f"{path.name}, line {number}: expected the fields {', '.join(REQUIRED)}"
+            )
         yield row
 
 

@@ -1,11 +1,18 @@
 """Read the rows of a data file, and turn their fields into the parts of a question."""
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hlens.data_files import (
+    decode,
+    parse_json,
+    parse_object,
+    read_csv,
+    read_json,
+    read_lines,
+    read_objects,
+)
 from hlens.errors import HlensError
 
 Row = Mapping[str, Any]
@@ -19,35 +26,46 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         HlensError: The content does not match the file's suffix.
     """
-    try:
-        if path.suffix == ".parquet":
-            yield from _parquet_rows(path)
-        elif path.suffix in (".csv", ".tsv"):
-            with path.open(encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
-        else:
-            yield from _json_rows(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HlensError(f"{path.name} cannot be read ({error}); fetch it again") from error
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+    elif path.suffix in (".csv", ".tsv"):
+        yield from read_csv(path)
+    else:
+        yield from _json_rows(path)
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
+    import pyarrow
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches():
-            yield from batch.to_pylist()
-
-
-def _json_rows(text: str) -> Iterator[Row]:
-    """One object a line, or one list of objects, or an object that holds the list."""
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError:  # several values: one a line
-        yield from (json.loads(line) for line in text.split("\n") if line.strip())
-        return
-    lists = [v for v in content.values() if _is_rows(v)] if isinstance(content, dict) else [content]
-    yield from lists[0] if lists else [content]
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise HlensError(f"{path.name} cannot be read ({error}); fetch it again") from error
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    """One object a line, or one list of objects, or an object that holds the list."""
+    lines = read_lines(path)
+    first, more = next(lines, None), next(lines, None)
+    if first and more and _is_object(first[1]):  # several values: one a line
+        yield from (row for _, row in read_objects(path))
+    elif first:
+        content = read_json(path)
+        held = content.values() if isinstance(content, dict) else [content]
+        lists = [value for value in held if _is_rows(value)]
+        if not lists and not isinstance(content, dict):
+            raise HlensError(f"{path.name} holds no list of objects; expected one, or JSONL")
+        yield from lists[0] if lists else [content]
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return bool(parse_object(decode(line)))
+    except HlensError:
+        return False
 
 
 def _is_rows(value: Any) -> bool:
@@ -75,9 +93,23 @@ def unique_texts(value: Any) -> tuple[str, ...]:
     (('a', 'b'), ('a',), ('a',))
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = json.loads(value)
-    values = [value] if isinstance(value, str) else list(value or ())
+        value = parse_json(value)
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    for one in values:
+        # str() would make texts of them: "None", "nan", "{}".
+        if isinstance(one, bool) or not isinstance(one, str | int | float) or one != one:
+            raise HlensError(f"{one!r:.60} among {value!r:.60}; expected texts")
     return tuple(dict.fromkeys(str(v).strip() for v in values if str(v).strip()))
+
+
+def id_of(row: Row, field: str, number: int) -> str:
+    """What a row holds as its id, which may be 0; its number where it holds none.
+
+    >>> id_of({"id": 0}, "id", 7), id_of({"id": None}, "id", 7)
+    ('0', '7')
+    """
+    [own] = unique_texts(row.get(field)) or (str(number),)
+    return own
 
 
 def alias_fields(answers: Any, **more: Any) -> dict[str, Any]:

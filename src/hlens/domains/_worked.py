@@ -6,11 +6,12 @@ of `worked/any_domain.jsonl`. In a user's file the lines marked ``"worked": true
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from hlens.domains.jsonl import parse_worked
+from hlens.domains.jsonl import read_worked, words_of
 from hlens.errors import HlensError
 from hlens.types import Question
 
@@ -21,8 +22,8 @@ ANY_DOMAIN = "any_domain"
 @cache
 def shipped_worked(domain: str) -> tuple[Question, ...]:
     """The worked examples that ship for a domain; none for most domains of a hub."""
-    path = WORKED / f"{domain}.jsonl"
-    return parse_worked(path.read_text(encoding="utf-8"), domain) if path.is_file() else ()
+    path = Path(str(WORKED / f"{domain}.jsonl"))
+    return read_worked(path, domain) if path.is_file() else ()
 
 
 def choose_worked(
@@ -76,8 +77,14 @@ def _asks(question: Question) -> tuple[str, str, str]:
     return question.context, question.text, "\n".join(question.choices)
 
 
+@lru_cache
+def _words(texts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return tuple(words_of(text) for text in texts)
+
+
 def _fits(example: Question, question: Question) -> bool:
-    is_other = example.group != question.group and _asks(example) != _asks(question)
+    # By words: the same question with another comma has the same answer.
+    is_other = example.group != question.group and _words(_asks(example)) != _words(_asks(question))
     same_labels = not _has_labels(question) or _labels(example) == _labels(question)
     # An answer to abstain from and an answer to give are asked for in the same way.
     return is_other and same_labels and _format(example) == _format(question)

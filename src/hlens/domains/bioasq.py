@@ -9,7 +9,7 @@ for registration). Tsatsaronis et al. 2015. Short answers. The hub's rows hold t
 import re
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, id_of, unique_texts
 from hlens.types import Question
 
 HUB = Hub("bioasq", "kroshan/BioASQ", "train", aliases=("golden",))
@@ -22,7 +22,7 @@ def _to_question(row: Row, config: str, number: int) -> Question | None:
         return None
     text = str(row["question"] if "question" in row else row["body"]).strip()
     return Question(
-        id=str(row.get("id") or number),
+        id=id_of(row, "id", number),
         domain="bioasq",
         text=text,
         group=group_name("bioasq", text),

@@ -6,7 +6,7 @@ arXiv 2104.08671; Chalkidis et al. 2022, arXiv 2110.00976. Multiple choice with 
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, choice_fields, group_name
+from hlens.domains._rows import Row, choice_fields, group_name, id_of
 from hlens.types import Question
 
 HUB = Hub("casehold", "coastalcph/lex_glue", "test", ("case_hold",))
@@ -20,7 +20,7 @@ def _to_question(row: Row, config: str, number: int) -> Question:
     endings = row["endings"] if "endings" in row else [row[f"holding_{i}"] for i in range(5)]
     choices = tuple(str(ending).strip() for ending in endings)
     return Question(
-        id=str(row.get("example_id") or number),
+        id=id_of(row, "example_id", number),
         domain="casehold",
         text=PROMPT,
         context=excerpt,

@@ -6,7 +6,7 @@ commit.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, label_fields
+from hlens.domains._rows import Row, group_name, id_of, label_fields
 from hlens.types import Question
 
 HUB = Hub("devign", "google/code_x_glue_cc_defect_detection", "test")
@@ -18,7 +18,7 @@ EXAMPLE = {"data/test-00000-of-00001.parquet": ROW}
 
 def _to_question(row: Row, config: str, number: int) -> Question:
     return Question(
-        id=str(row.get("id", number)),
+        id=id_of(row, "id", number),
         domain="devign",
         text=PROMPT,
         context=row["func"],

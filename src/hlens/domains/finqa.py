@@ -18,9 +18,8 @@ EXAMPLE = {"default/test/0000.parquet": ROW}
 
 def _to_question(row: Row, config: str, number: int) -> Question:
     qa = row.get("qa") or row
-    answers = unique_texts(
-        [str(qa.get(key) or "") for key in ("answer", "final_result", "exe_ans")]
-    )
+    given = (qa.get(key) for key in ("answer", "final_result", "exe_ans"))
+    answers = unique_texts([one for one in given if one is not None])
     has_digit = any(char.isdigit() for char in answers[0])
     numeric = {"format": "numeric", "judge": "numeric"} if has_digit else {}
     table = "\n".join(" | ".join(map(str, cells)) for cells in row["table"])

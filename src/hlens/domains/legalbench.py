@@ -6,7 +6,7 @@ task is kept in meta. The questions are worded here.
 """
 
 from hlens.domains._hub import PARQUET, Hub, readers
-from hlens.domains._rows import Row, group_name, label_fields
+from hlens.domains._rows import Row, group_name, id_of, label_fields
 from hlens.types import Question
 
 YES_NO = ("Yes", "No")
@@ -41,7 +41,7 @@ def _to_question(row: Row, config: str, number: int) -> Question:
     text = row[column].strip()
     index = [label.casefold() for label in labels].index(row["answer"].strip().casefold())
     return Question(
-        id=f"{config}-{row.get('index', number)}",
+        id=f"{config}-{id_of(row, 'index', number)}",
         domain="legalbench",
         text=f"{prompt}\n{text}",
         group=group_name("legalbench", text),

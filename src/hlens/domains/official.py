@@ -12,17 +12,18 @@ The tokens are vocabulary entries: byte-level BPE ("Ã©" for "é") or SentenceP
 answer is found by the position of its tokens, since its text may occur twice.
 """
 
-import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hlens.data_files import parse_object, read_json
 from hlens.domains._groups import SPLITS
-from hlens.domains.jsonl import BadLine, parse_object, read_lines
+from hlens.domains._rows import BAD_ROW, explain_bad_row, unique_texts
+from hlens.domains.jsonl import BadLine, read_lines
 from hlens.errors import HlensError
 from hlens.types import Judgement, Question, Response, Verdict
 from hlens.undecoded import check_decoded
@@ -225,11 +226,13 @@ def _encode_prompt(row: Row, tokenizer: Any) -> list[int]:
 def _read_labels(prefix: Path, split: str) -> tuple[dict[str, str], list[str]]:
     """Label of each id, and the ids that are in both sets (which have none)."""
     path = prefix.with_name(f"{prefix.name}_{split}_qids.json")
+    sets = read_json(_check_exists(path, prefix))
     try:
-        sets = json.loads(_check_exists(path, prefix).read_text(encoding="utf-8"))
-        true, false = set(sets["t"]), set(sets["f"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise HlensError(f'{path.name}: expected {{"t": [ids], "f": [ids]}}') from error
+        true, false = (set(unique_texts(sets[key])) for key in "tf")
+    except BAD_ROW as error:
+        raise HlensError(
+            f'{path.name}: expected {{"t": [ids], "f": [ids]}} ({explain_bad_row(error)})'
+        ) from None
     both = true & false
     return dict.fromkeys(true - both, "t") | dict.fromkeys(false - both, "f"), sorted(both)
 
@@ -239,10 +242,19 @@ def _parse(line: str, _number: int, *, split: str, labels: dict[str, str]) -> li
     for qid, row in parse_object(line).items():
         if not isinstance(row, dict) or not all(field in row for field in FIELDS):
             raise HlensError(f"{qid!r}: expected an object with {', '.join(FIELDS)}")
-        pieces, answer = (tuple(map(str, row[f] or ())) for f in FIELDS[2:])
-        texts = str(row["question"]), str(row["response"])
-        rows.append(Row(qid, *texts, pieces, answer, labels.get(qid, ""), split))
+        texts = [_typed(row, qid, name, str) for name in FIELDS[:2]]
+        tokens = [tuple(_typed(row, qid, name, list)) for name in FIELDS[2:]]
+        rows.append(Row(qid, *texts, *tokens, labels.get(qid, ""), split))
     return rows
+
+
+def _typed(row: Mapping[str, Any], qid: str, name: str, kind: type) -> Any:
+    """A text, or a list of texts; the official code writes null for tokens that it did not find."""
+    value = [] if row[name] is None and kind is list else row[name]
+    if not isinstance(value, kind) or not all(isinstance(one, str) for one in value):
+        expected = "a list of texts" if kind is list else "a text"
+        raise HlensError(f"{qid!r}: {name} is {value!r:.60}; expected {expected}")
+    return value
 
 
 def _check_exists(path: Path, prefix: Path) -> Path:

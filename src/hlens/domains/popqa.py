@@ -6,7 +6,7 @@ the subject, since several questions ask about one entity.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, id_of, unique_texts
 from hlens.types import Question
 
 HUB = Hub("popqa", "akariasai/PopQA", "test")
@@ -18,7 +18,7 @@ EXAMPLE = {"test.tsv": ROW}
 
 def _to_question(row: Row, config: str, number: int) -> Question:
     return Question(
-        id=str(row.get("id") or number),
+        id=id_of(row, "id", number),
         domain="popqa",
         text=row["question"].strip(),
         group=group_name("popqa", row["subj"]),

@@ -6,7 +6,7 @@ and after its fix share a group (the commit), and so do all functions of that co
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, group_name, label_fields, unique_texts
+from hlens.domains._rows import Row, group_name, id_of, label_fields, unique_texts
 from hlens.types import Question
 
 HUB = Hub("primevul", "colin/PrimeVul", "test", ("paired",))
@@ -20,7 +20,7 @@ EXAMPLE = {"paired/test-00000-of-00001.parquet": ROW}
 def _to_question(row: Row, config: str, number: int) -> Question:
     weaknesses = list(unique_texts(row.get("cwe") or ()))
     return Question(
-        id=str(row.get("idx", number)),
+        id=id_of(row, "idx", number),
         domain="primevul",
         text=PROMPT,
         context=row["func"],

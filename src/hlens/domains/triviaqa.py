@@ -5,7 +5,7 @@ belong to their sites). Joshi et al. 2017, arXiv 1705.03551. Short answers.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, alias_fields, group_name
+from hlens.domains._rows import Row, alias_fields, group_name, id_of
 from hlens.types import Question
 
 HUB = Hub("triviaqa", "mandarjoshi/trivia_qa", "validation", ("rc.nocontext",))
@@ -17,7 +17,7 @@ EXAMPLE = {"rc.nocontext/validation-00000-of-00001.parquet": ROW}
 def _to_question(row: Row, config: str, number: int) -> Question:
     answer = row["answer"]
     return Question(
-        id=row.get("question_id") or str(number),
+        id=id_of(row, "question_id", number),
         domain="triviaqa",
         text=row["question"].strip(),
         group=group_name("triviaqa", row["question"]),

@@ -1,12 +1,12 @@
 """Pairs of prompts for patching studies: a clean one, and one that calls for another answer."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from hlens.data_files import named, read_objects
 from hlens.errors import HlensError
 from hlens.interventions import Activations, align, capture
 from hlens.model import Model
@@ -60,21 +60,23 @@ def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
         HlensError: No such file, no pair in it, or a line that lacks a field.
     """
     file = Path(path) if path else Path(__file__).parent / "banks" / "pairs.jsonl"
-    if not file.is_file():
-        raise HlensError(f"no file {str(file)!r}; expected JSONL with {', '.join(FIELDS)}")
     pairs = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            pairs.append(make_pair(model, **{field: str(row[field]) for field in FIELDS}))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            why = f"no field {error}" if isinstance(error, KeyError) else "not a JSON object"
-            raise HlensError(f"{file.name}, line {number}: {why}; expected {FIELDS}") from None
+    for number, row in read_objects(file):
+        if bad := [name for name in FIELDS if not _is_text(row.get(name), name)]:
+            raise HlensError(
+                f"{file.name}, line {number}: {bad[0]} is {row.get(bad[0])!r:.60}; expected texts "
+                f"under {', '.join(FIELDS)}"
+            )
+        with named(f"{file.name}, line {number}"):
+            pairs.append(make_pair(model, **{name: str(row[name]) for name in FIELDS}))
     if not pairs:
         raise HlensError(f"{file} holds no pair; expected one JSON object a line")
     return pairs
+
+
+def _is_text(value: object, name: str) -> bool:
+    """Whether a value is a text with words; an id may be a number."""
+    return (isinstance(value, str) and bool(value.strip())) or (name == "id" and type(value) is int)
 
 
 def distinguished_pairs(

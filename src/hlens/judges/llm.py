@@ -3,10 +3,12 @@
     endpoint = llm.Endpoint("gpt-4o-mini")  # the key is in OPENAI_API_KEY
     judged = llm.judge_all(responses, endpoint, cache="runs/judge", announce=print)
 
-The model is told to reply with ``{"verdict": ..., "answer": ...}``. The verdict must equal one of
-`VERDICTS`, letter for letter: "incorrect" is not "correct". A malformed reply is requested again,
-and the response finally left unscored, as for "cannot tell"; nothing is guessed from it. Replies
-are cached, so a second run sends no request.
+The model is told to reply with ``{"verdict": ..., "answer": ...}``, which may stand behind a
+thought, in prose or in a code fence. The verdict must equal one of `VERDICTS`, letter for letter:
+"incorrect" is not "correct". Several verdicts that contradict each other are none, and an object
+that stands in the response itself is quoted from there and decides nothing. A malformed reply is
+requested again, and the response finally left unscored, as for "cannot tell"; nothing is guessed
+from it. Replies are cached, so a second run sends no request.
 """
 
 import hashlib
@@ -18,14 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from hlens.data_files import build_object
 from hlens.errors import HlensError
 from hlens.judges._answer_span import answer_span
 from hlens.judges._attempt import non_answer
 from hlens.judges._endpoint import DiskCache, Endpoint, UnreachableError
 from hlens.judges._normal_words import read_file
-from hlens.thoughts import judge_behind_thought, without_thought
+from hlens.thoughts import THINK, judge_behind_thought, without_thought
 from hlens.types import Judgement, Response, Verdict
 from hlens.undecoded import check_decoded
 
@@ -36,6 +39,7 @@ __all__ = [
     "ask",
     "endpoint_of",
     "estimate",
+    "find_objects",
     "judge_all",
     "judge_by",
 ]
@@ -44,6 +48,9 @@ log = logging.getLogger("hlens")
 Cache = MutableMapping[str, str]
 Messages = list[dict[str, str]]
 T = TypeVar("T")
+Said = tuple[tuple[str, str] | None, str]  # verdict and answer, or None with the reason
+_DECODER = json.JSONDecoder(object_pairs_hook=build_object)
+LONGEST = 20_000  # characters of a reply; one asked for is a line
 VERDICTS = {
     "correct": Verdict.CORRECT,
     "incorrect": Verdict.HALLUCINATED,
@@ -108,7 +115,7 @@ def judge_by(
         cache: A folder, or any mapping; None caches nothing.
     """
     opened = _open_cache(cache)
-    return lambda response: _judge(response, endpoint, opened)
+    return lambda response: _judge(response, lambda: _ask(response, endpoint, opened))
 
 
 def judge_all(
@@ -146,9 +153,18 @@ def judge_all(
     log.info("LLM judge %s: %s", endpoint.model, cost)
     if announce is not None and announce(cost) is False:
         raise HlensError(f"the judge's cost was declined: {cost}")
+    # Identical samples are normal: each thing is asked about once.
+    read = [one for one in map(without_thought, asked) if one.text.strip()]
+    distinct = {_key(_messages(one), endpoint): one for one in read}
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        ask = partial(_judge, endpoint=endpoint, cache=opened)
-        judged = list(pool.map(lambda response: judge_behind_thought(response, ask), asked))
+        given = pool.map(lambda one: _ask(one, endpoint, opened), distinct.values())
+        said = dict(zip(distinct, given, strict=True))
+    judged = [
+        judge_behind_thought(
+            response, lambda one: _judge(one, lambda: said[_key(_messages(one), endpoint)])
+        )
+        for response in asked
+    ]
     failed = sum(judgement.reason.startswith("no verdict") for judgement in judged)
     if failed:
         log.warning("LLM judge: %d of %d responses got no verdict", failed, len(judged))
@@ -173,10 +189,15 @@ def estimate(
     return Cost(len(new), len(asked) - len(new), *tokens, price)
 
 
-def _judge(response: Response, endpoint: Endpoint, cache: Cache) -> Judgement:
+def _ask(response: Response, endpoint: Endpoint, cache: Cache) -> Said:
+    parse = partial(parse_reply, response=response.text)
+    return ask(_messages(response), endpoint, parse, cache)
+
+
+def _judge(response: Response, said: Callable[[], Said]) -> Judgement:
     if not response.text.strip():
         return Judgement(response, Verdict.UNSCORED, "empty")
-    verdict, reason = ask(_messages(response), endpoint, parse_reply, cache)
+    verdict, reason = said()
     if verdict is None:
         return Judgement(response, Verdict.UNSCORED, f"no verdict: {reason}")
     word, answer = verdict
@@ -209,24 +230,55 @@ def ask(
     return said, "" if said is not None else reason
 
 
-def parse_reply(reply: str) -> tuple[str, str] | None:
-    """Verdict and answer of a reply, or None where it is malformed.
+def parse_reply(reply: str, response: str = "") -> tuple[str, str] | None:
+    """Verdict and answer of a reply, or None where it is malformed or contradicts itself.
 
-    >>> parse_reply('{"verdict": "incorrect", "answer": "Lyon"}')
+    Args:
+        reply: What the judge wrote.
+        response: What it judged: an object quoted from there is no verdict.
+
+    >>> parse_reply('Lyon is wrong: {"verdict": "incorrect", "answer": "Lyon"}')
     ('incorrect', 'Lyon')
     >>> [parse_reply(text) for text in ("correct", '{"verdict": "so so"}', '["correct"]')]
     [None, None, None]
     """
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", reply, re.DOTALL)
-    try:
-        parsed = json.loads(fenced.group(1) if fenced else reply)
-    except ValueError:
+    rulings = find_objects(reply, "verdict", quoted=response)
+    words = {_verdict_of(one["verdict"]) for one in rulings}
+    if len(words) != 1 or (word := words.pop()) not in VERDICTS:
         return None
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("verdict"), str):
-        return None
-    verdict = " ".join(parsed["verdict"].casefold().replace("_", " ").split())
-    answer = parsed.get("answer")
-    return (verdict, answer if isinstance(answer, str) else "") if verdict in VERDICTS else None
+    answer = rulings[-1].get("answer")
+    return word, answer if isinstance(answer, str) else ""
+
+
+def _verdict_of(given: Any) -> str:
+    return " ".join(given.casefold().replace("_", " ").split()) if isinstance(given, str) else ""
+
+
+def find_objects(reply: str, key: str, *, quoted: str = "") -> list[dict[str, Any]]:
+    r"""The JSON objects of a reply that have a key, behind its thought and within its prose.
+
+    Those that stand in `quoted`, too, are left out. No object where one names a key twice.
+
+    >>> find_objects('<think>{"a": 1}</think> So: ```json\\n{"a": 2}\\n```', "a")
+    [{'a': 2}]
+    """
+    text = reply.lstrip()
+    if text.startswith(THINK.opening):
+        text = text.partition(THINK.closing)[2]
+    found: list[dict[str, Any]] = []
+    place = text.find("{")
+    while place >= 0 and len(text) <= LONGEST:
+        try:
+            value, end = _DECODER.raw_decode(text, place)
+        except HlensError:
+            return []
+        except (ValueError, RecursionError):
+            end = place + 1  # a brace of prose
+        else:
+            found += [value] if key in value else []
+        place = text.find("{", end)
+    known = find_objects(quoted, key) if quoted else []
+    return [value for value in found if value not in known]
 
 
 def _find_answer(answer: str, text: str) -> tuple[int, int] | None:

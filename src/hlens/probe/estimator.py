@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
@@ -225,10 +226,11 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             if getattr(self, name) not in values:
                 raise HlensError(f"{name}={getattr(self, name)!r} is unknown; expected {values}")
         C, l1_ratio = self.C, self.l1_ratio
-        if C != "cv" and not (isinstance(C, (int, float)) and 0 < C < np.inf):
+        if isinstance(C, str) and C != "cv":
             raise HlensError(f"C={C!r}; expected a positive number or 'cv'")
-        if not 0 <= l1_ratio <= 1:
-            raise HlensError(f"l1_ratio={l1_ratio}; expected a number from 0 to 1")
+        if not isinstance(C, str):
+            check_real("C", C, above=0)
+        check_real("l1_ratio", l1_ratio, most=1)
         if self.solver == "liblinear" and (C == "cv" or self.n_neurons or l1_ratio != 1):
             raise HlensError(
                 "solver='liblinear' fits one given C with l1_ratio=1, as the paper does; use "

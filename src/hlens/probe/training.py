@@ -13,6 +13,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from hlens.checks import check_whole
 from hlens.errors import HlensError
 from hlens.probe import ridge, solver
 from hlens.probe.design import Design
@@ -151,8 +152,7 @@ def nearest_count(training: TrainingSet, n_neurons: int) -> Solution:
     """The sparsest solution with at least `n_neurons` selected; more where two enter together."""
     if training.penalty == "l2":
         raise HlensError("an L2 probe selects every neuron; n_neurons needs penalty='l1'")
-    if n_neurons < 1:
-        raise HlensError(f"n_neurons={n_neurons}; expected a positive number")
+    n_neurons = check_whole("n_neurons", n_neurons, least=1)
     # First bracket the count between two neighbouring points, then refine between these.
     low, path = 1.0, list[Solution]()
     while not path or len(path[-1].features) < n_neurons:

@@ -3,14 +3,14 @@
 import dataclasses
 import hashlib
 import json
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from hlens.checks import LARGEST_SEED
+from hlens.data_files import read_text
 from hlens.errors import HlensError
 from hlens.recipe.sections import (
     EvaluationRecipe,
@@ -20,7 +20,7 @@ from hlens.recipe.sections import (
     ProbeRecipe,
     SamplingRecipe,
 )
-from hlens.recipe.tables import build, toml
+from hlens.recipe.tables import Checked, Limits, build, toml
 
 __all__ = [
     "EvaluationRecipe",
@@ -35,7 +35,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Everything that decides what a run finds.
 
     Attributes:
@@ -50,8 +50,8 @@ class Recipe:
 
     model: str = "smollm2-135m"
     domains: tuple[str, ...] = ("general", "science")
-    questions: int = 0
-    seed: int = 0
+    questions: Annotated[int, Limits(0)] = 0
+    seed: Annotated[int, Limits(0, LARGEST_SEED)] = 0
     dtype: str = ""
     base: str = ""
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
@@ -62,40 +62,17 @@ class Recipe:
     intervene: InterveneRecipe = field(default_factory=InterveneRecipe)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "domains", tuple(self.domains))
-        checks = {
-            "domains": (bool(self.domains), "at least one domain"),
-            "questions": (self.questions >= 0, "0 (all) or more"),
-            "sampling.n": (self.sampling.n >= 1, "at least 1"),
-            "sampling.max_new_tokens": (self.sampling.max_new_tokens >= 1, "at least 1"),
-            "sampling.temperature": (self.sampling.temperature >= 0, "0 (greedy) or more"),
-            "sampling.top_k": (self.sampling.top_k >= 0, "0 (all) or more"),
-            "sampling.top_p": (0 < self.sampling.top_p <= 1, "above 0 and at most 1"),
-            "sampling.shots": (self.sampling.shots >= 0, "0 (none) or more"),
-            "evaluation.test": (0 < self.evaluation.test < 1, "between 0 and 1"),
-            "evaluation.random_sets": (self.evaluation.random_sets >= 20, "at least 20"),
-            "evaluation.folds": (self.evaluation.folds >= 2, "at least 2"),
-            "evaluation.halves": (self.evaluation.halves >= 2, "at least 2"),
-            "intervene.random_sets": (self.intervene.random_sets >= 8, "at least 8"),
-            "intervene.matched_sets": (
-                self.intervene.matched_sets == 0 or self.intervene.matched_sets >= 8,
-                "0, or at least 8",
-            ),
-            "intervene.alphas": (
-                all(math.isfinite(alpha) for alpha in self.intervene.alphas)
-                and len({*self.intervene.alphas, 1.0}) > 1,
-                "finite, and one of them not 1",
-            ),
-            "probe.C": (self.probe.C >= 0, "0 (cross-validated) or more"),
-        }
-        for key, (holds, expected) in checks.items():
-            if not holds:
-                given = reduce(getattr, key.split("."), self)
-                raise HlensError(f"recipe: {key} is {given}; it must be {expected}")
+        super().__post_init__()
+        if not self.model.strip():
+            raise HlensError(f"recipe: model is {self.model!r}; name one, or leave the line out")
+        if not self.domains or not all(name.strip() for name in self.domains):
+            raise HlensError(
+                f"recipe: domains is {list(self.domains)}; it must name at least one domain"
+            )
 
     @classmethod
     def read(cls, path: str | Path) -> "Recipe":
-        """Read a recipe from a TOML file.
+        """Read a recipe from a TOML file; one that is empty takes every default.
 
         Raises:
             HlensError: No such file, bad TOML, an unknown key or a value of the wrong type.
@@ -104,14 +81,16 @@ class Recipe:
         if not path.is_file():
             raise HlensError(f"no recipe at {path}; give the path of a TOML file")
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            table = tomllib.loads(read_text(path))
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, too
             raise HlensError(f"{path}: not TOML ({error})") from None
         return cls.from_dict(table)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Recipe":
         """A recipe from nested tables, as TOML holds them."""
+        if not isinstance(table, Mapping):
+            raise HlensError(f"a recipe is a table of options, got {table!r:.60}")
         return build(cls, table, "recipe")
 
     def to_dict(self) -> dict[str, Any]:

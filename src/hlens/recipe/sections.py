@@ -1,14 +1,21 @@
-"""The sections of a recipe: each with its defaults, which are the paper's where it has any."""
+"""The sections of a recipe: each with its defaults, which are the paper's where it has any.
+
+Each checks itself, however it is made: every field is of its type and within its limits.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from hlens.errors import HlensError
 from hlens.prompts import INSTRUCTION, Style
+from hlens.recipe.tables import Checked, Limits
+
+ANY_NUMBER = Limits(0)  # 0 takes all
 
 
 @dataclass(frozen=True)
-class SamplingRecipe:
+class SamplingRecipe(Checked):
     """How the questions are asked; the defaults but `n` and the length are the paper's.
 
     Attributes:
@@ -25,20 +32,20 @@ class SamplingRecipe:
         rows: Sequences in a batch.
     """
 
-    n: int = 5
-    max_new_tokens: int = 24
-    temperature: float = 1.0
-    top_k: int = 50
-    top_p: float = 0.9
+    n: Annotated[int, Limits(1, 1000)] = 5
+    max_new_tokens: Annotated[int, Limits(1, 100_000)] = 24
+    temperature: Annotated[float, Limits(0, 100)] = 1.0
+    top_k: Annotated[int, Limits(0)] = 50
+    top_p: Annotated[float, Limits(0, 1, above=True)] = 0.9
     instruction: str = INSTRUCTION
     style: Style = "chat"
-    shots: int = 0
+    shots: Annotated[int, Limits(0, 100)] = 0
     template: Mapping[str, Any] = field(default_factory=dict)
-    rows: int = 96
+    rows: Annotated[int, Limits(1, 100_000)] = 96
 
 
 @dataclass(frozen=True)
-class LabelsRecipe:
+class LabelsRecipe(Checked):
     """Which responses become examples.
 
     Attributes:
@@ -56,11 +63,18 @@ class LabelsRecipe:
     second: str = ""
     keep: Literal["all", "consistent"] = "all"
     span: Literal["response", "answer"] = "answer"
-    per_question: int = 1
+    per_question: Annotated[int, ANY_NUMBER] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.second and self.second == self.judge:
+            raise HlensError(
+                f"recipe: labels.second is {self.second!r}, the first judge; name another, or none"
+            )
 
 
 @dataclass(frozen=True)
-class MeasureRecipe:
+class MeasureRecipe(Checked):
     """What is measured on the examples.
 
     Attributes:
@@ -79,7 +93,7 @@ class MeasureRecipe:
 
 
 @dataclass(frozen=True)
-class ProbeRecipe:
+class ProbeRecipe(Checked):
     """The sparse probe.
 
     Attributes:
@@ -90,15 +104,15 @@ class ProbeRecipe:
         calibration: Map scores to probabilities by ``"platt"``, ``"isotonic"`` or ``"none"``.
     """
 
-    C: float = 0.0
-    l1_ratio: float = 1.0
+    C: Annotated[float, Limits(1e-9, or_zero="cross-validated")] = 0.0
+    l1_ratio: Annotated[float, Limits(0, 1)] = 1.0
     scale: Literal["none", "feature", "layer"] = "none"
     class_weight: Literal["balanced", "none"] = "balanced"
     calibration: Literal["none", "platt", "isotonic"] = "platt"
 
 
 @dataclass(frozen=True)
-class EvaluationRecipe:
+class EvaluationRecipe(Checked):
     """Held-out estimates and their controls.
 
     Attributes:
@@ -112,17 +126,17 @@ class EvaluationRecipe:
         halves: Splits of each domain in two halves, for the reliability of its neurons.
     """
 
-    test: float = 0.3
-    n_boot: int = 1000
-    shuffles: int = 200
-    random_sets: int = 200
-    stability_pairs: int = 50
-    folds: int = 5
-    halves: int = 10
+    test: Annotated[float, Limits(0, 1, above=True, below=True)] = 0.3
+    n_boot: Annotated[int, Limits(20, 1_000_000)] = 1000
+    shuffles: Annotated[int, Limits(1, 100_000)] = 200
+    random_sets: Annotated[int, Limits(20, 100_000)] = 200
+    stability_pairs: Annotated[int, Limits(1, 10_000)] = 50
+    folds: Annotated[int, Limits(2, 1000)] = 5
+    halves: Annotated[int, Limits(2, 1000)] = 10
 
 
 @dataclass(frozen=True)
-class InterveneRecipe:
+class InterveneRecipe(Checked):
     """What `hlens intervene` runs; `hlens run` leaves it out.
 
     Attributes:
@@ -140,9 +154,24 @@ class InterveneRecipe:
 
     behaviours: tuple[str, ...] = ("false_premises", "misleading_context", "plain_qa")
     second_grader: str = "likelihood"
-    items: int = 40
-    alphas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-    random_sets: int = 8
-    matched_sets: int = 0
-    perturbations: int = 1
+    items: Annotated[int, ANY_NUMBER] = 40
+    alphas: tuple[Annotated[float, Limits(-1000, 1000)], ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    random_sets: Annotated[int, Limits(8, 1000)] = 8
+    matched_sets: Annotated[int, Limits(8, 1000, or_zero="none")] = 0
+    perturbations: Annotated[int, Limits(0, 1000)] = 1
     capability: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("behaviours", "alphas"):
+            given = getattr(self, name)
+            if not given or len({*given}) < len(given):
+                raise HlensError(
+                    f"recipe: intervene.{name} is {list(given)!r:.60}; it must hold at least one, "
+                    "and none twice"
+                )
+        if {*self.alphas} == {1.0}:
+            raise HlensError(
+                f"recipe: intervene.alphas is {list(self.alphas)}; it must hold one that is not 1, "
+                "which changes nothing"
+            )

@@ -1,61 +1,139 @@
-"""Dataclasses out of nested tables, every key and type checked, and values as TOML."""
+"""Dataclasses out of nested tables, every key, type and limit checked, and values as TOML."""
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from hlens.checks import MOST, check_real, check_whole
 from hlens.errors import HlensError
 from hlens.lookup import unknown
 
+_WIDEST = 10**30  # of any number that may be meant; its field says what it takes
 
-def build(kind: type, table: Mapping[str, Any], where: str) -> Any:
-    """An instance of a dataclass out of a table, every key and type checked."""
-    hints = get_type_hints(kind)
+
+@dataclass(frozen=True)
+class Limits:
+    """Between which numbers a field must be, as a part of its type: ``Annotated[int, Limits(1)]``.
+
+    Attributes:
+        least: The smallest number; with `above`, itself too small.
+        most: The largest; with `below`, itself too large.
+        or_zero: What 0 stands for, where it is taken besides.
+    """
+
+    least: int | float
+    most: int | float = MOST
+    above: bool = False
+    below: bool = False
+    or_zero: str = ""
+
+    def hold(self, number: int | float) -> bool:
+        """Whether a number is within them; NaN is not."""
+        fits = number > self.least if self.above else number >= self.least
+        fits &= number < self.most if self.below else number <= self.most
+        return fits or (bool(self.or_zero) and number == 0)
+
+    def __str__(self) -> str:
+        if self.above and self.below:
+            return f"between {self.least:g} and {self.most:g}"
+        zero = f"0 ({self.or_zero}), or " if self.or_zero else ""
+        least = f"{'above' if self.above else 'at least'} {self.least:g}"
+        return f"{zero}{least} and at most {self.most:,}"
+
+
+class Checked:
+    """A section of a recipe, or the recipe: a frozen dataclass whose fields are what they say.
+
+    Numpy's numbers become Python's and lists tuples, so that what is written is read back equal.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = _checked(hint, getattr(self, name), _place(type(self), name))
+            object.__setattr__(self, name, value)
+
+
+def _place(kind: type, name: str) -> str:
+    """Where a field is, in words: ``recipe: sampling.n``."""
+    section = kind.__name__.removesuffix("Recipe").lower()
+    return f"recipe: {section}.{name}" if section else f"recipe: {name}"
+
+
+def build(kind: type[Checked], table: Mapping[str, Any], where: str) -> Any:
+    """An instance of a dataclass out of a table, every key, type and limit checked."""
+    hints = get_type_hints(kind, include_extras=True)
     values = {}
     for key, value in table.items():
         if key not in hints:
-            raise unknown(f"key in {where}", key, hints)
+            raise unknown(f"key in {where}", str(key), hints)
         hint = hints[key]
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
-                raise HlensError(f"{where}: [{key}] is a section, got {value!r}")
+                raise HlensError(f"{where}: [{key}] is a section, got {value!r:.60}")
             values[key] = build(hint, value, f"{where} [{key}]")  # type: ignore[arg-type]
         else:
-            values[key] = _checked(hint, value, f"{where}: {key}")
+            values[key] = _checked(hint, value, _place(kind, key))
     return kind(**values)
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """The value, if it is of the hinted type; integers pass for floats."""
+    """The value, if it is of the hinted type and within its limits; integers pass for floats."""
+    if get_origin(hint) is Annotated:
+        kind, limits = get_args(hint)
+        check = check_whole if kind is int else check_real
+        try:
+            number = check("", value, least=-_WIDEST, most=_WIDEST)
+        except HlensError as error:  # ``=VALUE; expected ...``, and a value that can be shown
+            shown = str(error).partition(";")[0]
+            raise HlensError(f"{where} {shown[:1]} {shown[1:]}; expected {kind.__name__}") from None
+        if not limits.hold(number):
+            raise HlensError(f"{where} is {value!r:.60}; it must be {limits}")
+        return number
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise HlensError(f"{where} = {value!r}; expected one of {', '.join(get_args(hint))}")
+            raise HlensError(
+                f"{where} = {value!r:.60}; expected one of {', '.join(get_args(hint))}"
+            )
         return value
     if get_origin(hint) is Mapping:
-        if not isinstance(value, Mapping) or not _is_plain(value):
-            raise HlensError(f"{where} = {value!r}; expected a table of plain values")
-        return dict(value)
+        plain = _plain(value)
+        if not isinstance(plain, Mapping):
+            raise HlensError(f"{where} is no table of plain values; expected one that TOML holds")
+        return plain
     if get_origin(hint) is tuple:
         kind = get_args(hint)[0]
         if not isinstance(value, list | tuple):
-            raise HlensError(f"{where} = {value!r}; expected a list of {kind.__name__}")
+            name = getattr(kind, "__origin__", kind).__name__
+            raise HlensError(f"{where} = {value!r:.60}; expected a list of {name}")
         return tuple(_checked(kind, item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise HlensError(f"{where} = {value!r}; expected {hint.__name__}")
+    if not isinstance(value, hint) or (hint is str and not _is_text(value)):
+        raise HlensError(f"{where} = {value!r:.60}; expected {hint.__name__}")
     return value
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether TOML and JSON both hold this value."""
+def _plain(value: Any) -> Any:
+    """A value as TOML and JSON both hold it; None where they do not."""
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return isinstance(value, str | int | float)  # a bool is an int
+        plain = {key: _plain(each) for key, each in value.items()}
+        is_held = all(isinstance(key, str) and _is_text(key) for key in plain)
+        return None if not is_held or None in plain.values() else plain
+    if isinstance(value, list | tuple):
+        items = [_plain(each) for each in value]
+        return None if any(item is None for item in items) else items
+    if isinstance(value, str):
+        return value if _is_text(value) else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int) and abs(value) < 2**63 else None  # a bool is an int
+
+
+def _is_text(value: str) -> bool:
+    """Whether a file can hold this text: no NUL, no half of a character."""
+    return "\0" not in value and not re.search("[\ud800-\udfff]", value)
 
 
 def toml(value: Any) -> str:
@@ -69,8 +147,9 @@ def toml(value: Any) -> str:
         return "{" + ", ".join(named) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    # The one character that JSON writes as it is and TOML does not take.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _key(key: str) -> str:
-    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key, ensure_ascii=False)
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else toml(key)

@@ -15,6 +15,7 @@ from torch import Tensor
 from hlens import figures, judges
 from hlens.audit import second_labels
 from hlens.audit import under_second_judge as compare_judges
+from hlens.errors import HlensError
 from hlens.judges import llm
 from hlens.probe import SparseProbe
 from hlens.steps.answers import JUDGED, examples, judgements, responses
@@ -42,8 +43,12 @@ class Judges:
 @step(needs=(responses,), options=("labels.judge", "labels.second"))
 def named_judges(responses: list[Response], *, judge: str, second: str) -> Judges:
     """The judges of a study by name."""
-    asked = (response.question for response in responses)
-    return Judges(_names(judge, asked), second)
+    first = _names(judge, (response.question for response in responses))
+    if second and second == first:
+        raise HlensError(
+            f"labels.second is {second!r}, which judged every response already; name another judge"
+        )
+    return Judges(first, second)
 
 
 def _names(judge: str, questions: Iterable[Question]) -> str:
