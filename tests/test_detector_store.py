@@ -2,8 +2,13 @@
 
 import json
 import pickle
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +25,9 @@ from hlens.store import (
     save_neurons,
     to_folder,
 )
+from hlens.store.arrays import read_array
 from hlens.store.detectors import read_neurons
+from hlens.store.tensor_file import read_tensors, write_tensors
 from hlens.types import Calibration, Detector, NeuronSet, Provenance
 from synthetic import made
 
@@ -148,3 +155,220 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", coef=loud, intercept=np.zeros(1))
     with pytest.raises(HlensError, match="objects"):
         import_coefficients(tmp_path / "evil.npz", n_layers=2, d_mlp=12)
+
+
+# Files that another program wrote, or changed
+
+
+def altered(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
+    """A saved file after a change of its tensors and of what its header says."""
+    tensors, metadata = read_tensors(path)
+    header = json.loads(metadata["hlens"])
+    change(header["about"], tensors)
+    write_tensors(path, tensors, metadata={"hlens": json.dumps(header)})
+    return path
+
+
+def put(place: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], object]:
+    return lambda about, tensors: about.update({place: value})
+
+
+def tensor(place: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], object]:
+    return lambda about, tensors: tensors.update({place: torch.as_tensor(value)})
+
+
+FALLING = {"scores": [1.0, 0.0], "probabilities": [0.0, 1.0], "method": "platt", "ece": 0.0}
+CHECKED = "|Type-check error"  # which tests alone raise, before hlens looks
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("shape", -1), "no detector that can be read"),
+        (put("shape", [-1, 4]), "n_layers=-1; expected a whole number from 1"),
+        (put("shape", [10_000, 10**8]), "neurons; expected 67,108,864 at most"),
+        (put("shape", [10**30, 4]), "n_layers=10{30}; expected"),
+        (put("bias", None), "bias=None; expected a number"),
+        (put("bias", float("nan")), "bias=nan; expected a number"),
+        (put("threshold", "0"), "threshold='0'; expected a number"),
+        (put("metric", 5), "metric of a detector: got 5"),
+        (put("domains", [5]), "domains of a detector"),
+        (put("fit", [1]), "fit of a detector: got a list of 1"),
+        (put("provenance", {"versions": [], "model": 5}), "model=5 of a provenance"),
+        (put("provenance", None), "no detector that can be read"),
+        (put("calibration", {"scores": []}), "lacks 'probabilities'"),
+        (put("calibration", FALLING), "ascending scores"),
+        (lambda about, tensors: about.pop("region"), "lacks 'region'"),
+        (lambda about, tensors: tensors.pop("weight"), "lacks 'weight'"),
+        (tensor("index", [0, 0]), "indices repeat"),
+        (tensor("index", [0, 10**9]), "not all from 0 to 7"),
+        (tensor("index", [0, -1]), "not all from 0 to 7"),
+        (tensor("index", [0.0, 1.0]), r"index is torch\.float32"),
+        (tensor("weight", [1.0, float("nan")]), "not all finite"),
+        (tensor("weight", [1, 2]), r"weights are torch\.int64"),
+        (tensor("weight", [1.0]), "expected one int64 index for each weight"),
+    ],
+)  # fmt: skip
+def test_an_altered_detector_is_one_line(tmp_path: Path, change: Any, said: str) -> None:
+    weights = torch.tensor([[0.5, 0, 0, 0], [0, 0, 0, -1.0]])
+    path = save_detector(Detector(weights, 0.0), tmp_path / "d")
+    with pytest.raises(HlensError, match=said + CHECKED) as raised:
+        load_detector(altered(path, change))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("shape", [2]), "no neurons that can be read"),
+        (put("name", {}), "name={} of a neuron set"),
+        (put("model", 5), "model=5 of a neuron set"),
+        (tensor("members", [[0, 1], [0, 1]]), "or one is there twice"),
+        (tensor("members", [[0.5, 1], [0, 1]]), "no whole numbers"),
+        (tensor("members", [[0, 1, 2], [0, 1, 3]]), "expected a pair"),
+        (tensor("members", [[0, 4], [1, 1]]), "L0N4 is out of range"),
+        (tensor("weight", [float("inf"), 1.0]), "weight of L0N1=inf"),
+        (tensor("weight", [1.0]), "no neurons that can be read"),
+    ],
+)
+def test_an_altered_neuron_set_is_one_line(tmp_path: Path, change: Any, said: str) -> None:
+    neurons = NeuronSet(frozenset({(0, 1), (1, 3)}), 2, 4, weights={(0, 1): 1.0, (1, 3): 2.0})
+    path = save_neurons(neurons, tmp_path / "n")
+    with pytest.raises(HlensError, match=said + CHECKED):
+        load_neurons(altered(path, change))
+
+
+def test_a_file_that_is_no_safetensors_file_is_one_line(tmp_path: Path) -> None:
+    deep = b'{"__metadata__":' + b'{"a":' * 5000 + b"1" + b"}" * 5001
+    for header in (
+        b"",
+        b"{",
+        deep,
+        b'{"x":{"dtype":"F32","shape":[2000000000000],"data_offsets":[0,8]}}',
+    ):
+        for length in (len(header), 2**62, 0):
+            (tmp_path / "d.safetensors").write_bytes(length.to_bytes(8, "little") + header)
+            with pytest.raises(HlensError, match=r"d\.safetensors"):
+                load_detector(tmp_path / "d")
+    nested = json.dumps({"kind": "detector", "format": "1", "about": 0}).replace("0", "[" * 10**5)
+    write_tensors(tmp_path / "d.safetensors", {}, metadata={"hlens": nested})
+    with pytest.raises(HlensError, match="was not written by hlens"):
+        load_detector(tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("layer,neuron\n0,1\n0,1\n", "L0N1, which is there before"),
+        ("layer,neuron,weight\n0,1,=1+2\n", "weight '=1\\+2'; expected a finite number"),
+        ("layer,neuron\n0,1,5,6\n", "more fields than its header"),
+        ("layer,neuron\n0,=1\n", "has no address"),
+        ("layer,neuron\n1_0,1\n", "has no address"),
+        ("layer,neuron\n0,1e400\n", "has no address"),
+        ("layer,neuron\n0,99\n", "L0N99 is out of range"),
+        ("layer,address\n0,L1N1\n", "addresses that differ"),
+        ('layer,neuron\n0,"1\n', "no CSV"),
+        (f"layer,neuron\n0,{'1' * 200_000}\n", "no CSV \\(field larger"),
+        ("layer,neuron\n0,1\udcff\n", "no UTF-8"),
+    ],
+)
+def test_neurons_of_a_bad_csv_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "n.csv").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(HlensError, match=said):
+        load_neurons(tmp_path / "n.csv", n_layers=2, d_mlp=4)
+
+
+def test_neurons_of_a_csv_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_bytes("\ufefflayer,neuron,weight\r\n1,2,-0.5\r\n0,1,\r\n".encode())
+    read = load_neurons(tmp_path / "n.csv", n_layers=2, d_mlp=4)
+    assert set(read) == {(1, 2), (0, 1)}
+    assert read.weights == {(1, 2): -0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"neurons": [{"layer": true, "neuron": 1}], "n_layers": 2, "d_mlp": 4}', "no address"),
+        ('{"neurons": [], "n_layers": "2", "d_mlp": 4}', "n_layers='2'; expected a whole number"),
+        ('{"neurons": [], "shape": 5}', "shape is 5"),
+        ('{"neurons": [], "shape": [2, 4], "name": 5}', "name is 5; expected text"),
+        ('{"neurons": [], "shape": [2, 5]}', "holds neurons of 2 layers x 5, and n_layers=2"),
+        ("[" * 100_000, "no JSON"),
+        ('{"neurons": 3}', "holds no list of neurons"),
+    ],
+)
+def test_neurons_of_a_bad_json_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "n.json").write_text(text)
+    given = {"n_layers": 2, "d_mlp": 4} if "[2, 5]" in text else {}
+    with pytest.raises(HlensError, match=said):
+        load_neurons(tmp_path / "n.json", **given)
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+ARRAYS = {
+    "huge": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }", bytes(8)),
+    "negative": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", bytes(8)),
+    "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", bytes(8)),
+    "texts": npy("{'descr': '<U2', 'fortran_order': False, 'shape': (1,), }", bytes(8)),
+    "nan": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", b"\xff" * 8),
+    "too large for float32": npy(
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", struct.pack("<d", 1e300)
+    ),
+    "no literal": npy("{'descr': __import__('os').getcwd()}"),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_a_bad_array_is_one_line_and_takes_no_memory(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.npy").write_bytes(ARRAYS[kind])
+    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
+        archive.writestr("coef.npy", ARRAYS[kind])
+        archive.writestr("intercept.npy", ARRAYS[kind])
+    tracemalloc.start()
+    for read in (
+        lambda: read_array(tmp_path / "a.npy"),
+        lambda: import_coefficients(tmp_path / "c.npz", n_layers=1, d_mlp=1),
+    ):
+        with pytest.raises(HlensError, match=r"not an array of numbers|not finite"):
+            read()
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_damaged_or_swollen_archive_is_one_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "c.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("coef.npy", bytes(10_000_000))
+        archive.writestr("intercept.npy", bytes(100))
+    with pytest.raises(HlensError, match="more than 8 numbers as coef"):
+        import_coefficients(tmp_path / "c.npz", n_layers=2, d_mlp=4)
+    np.savez(tmp_path / "d.npz", coef=np.arange(8.0), intercept=[0.5])
+    whole = (tmp_path / "d.npz").read_bytes()
+    detector = import_coefficients(tmp_path / "d.npz", n_layers=2, d_mlp=4)
+    assert detector.weights.flatten().tolist() == list(range(8))
+    for place in range(30, len(whole), 7):
+        (tmp_path / "d.npz").write_bytes(
+            whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]
+        )
+        try:
+            import_coefficients(tmp_path / "d.npz", n_layers=2, d_mlp=4)
+        except HlensError:
+            continue
+
+
+def test_a_detector_does_not_take_the_place_of_another_file(tmp_path: Path) -> None:
+    detector = Detector(torch.eye(2), 0.0)
+    (tmp_path / "config.json").write_text('{"of": "my model"}')
+    with pytest.raises(HlensError, match=r"config\.json exists and hlens did not write it"):
+        save_detector(detector, tmp_path / "config")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    for name in ("mine.csv", "mine.json"):
+        (tmp_path / name).write_text("layer;neuron\n")
+        with pytest.raises(HlensError, match="hlens did not write it"):
+            export_neurons(detector.neurons, tmp_path / name)
+        export_neurons(detector, tmp_path / f"new-{name}")
+        export_neurons(detector, tmp_path / f"new-{name}")

@@ -1,5 +1,8 @@
 """The figures: laws that each member of the folder keeps, and what each says of known data."""
 
+import base64
+import hashlib
+import html
 import inspect
 import json
 import math
@@ -644,3 +647,38 @@ def test_the_front_holds_what_no_control_beats() -> None:
     assert drawn("pareto").layout.meta["title"].startswith("4 of 4 doses of H-neurons move more")
     example["table"] = example["table"].assign(dominated=example["table"].kind == "target")
     assert figures.pareto(**example).layout.meta["title"].startswith("None of the 4 doses")
+
+
+@pytest.mark.parametrize("name", ["scores", "tokens", "explorer", "circuitsvis_text"])
+def test_every_page_may_ask_no_host_and_runs_its_own_scripts_alone(
+    tmp_path: Path, name: str
+) -> None:
+    page = drawn(name).save(tmp_path / "page.html").read_text(encoding="utf-8")
+    rules = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert rules is not None
+    assert rules[1].startswith("default-src 'none'; script-src '")
+    assert "unsafe-inline" not in rules[1].partition("script-src")[2].partition(";")[0]
+    inner = html.unescape("".join(re.findall(r'srcdoc="([^"]*)"', page)))
+    running = r"<script(?! type=.text/plain)[^>]*>(.*?)</script>"
+    for text in re.findall(running, page + inner, re.DOTALL):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in rules[1]
+
+
+def test_a_page_or_picture_that_hlens_did_not_write_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        sys.modules, "kaleido", SimpleNamespace(calc_fig_sync=lambda *_, **__: b"%PDF-1.4 new")
+    )
+    for name in ("mine.html", "mine.pdf", "mine.JPG"):
+        (tmp_path / name).write_text("of my own")
+        with pytest.raises(HlensError, match="hlens did not write it"):
+            drawn("scores").save(tmp_path / name)
+        assert (tmp_path / name).read_text() == "of my own"
+    for name in ("new.html", "new.PDF"):
+        first = drawn("scores").save(tmp_path / name).read_bytes()
+        assert drawn("scores").save(tmp_path / name).read_bytes() == first
+    for name in ("none", ".html", "x.htm"):
+        with pytest.raises(HlensError, match=r"cannot save .* expected"):
+            drawn("scores").save(tmp_path / name)

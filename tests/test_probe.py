@@ -116,6 +116,20 @@ def test_liblinear_mode_is_the_papers_estimator():
     assert np.isnan(probe.gap_)
 
 
+def test_liblinear_without_a_seed_is_the_official_script_to_the_last_bit():
+    X, y, _ = heavy_tailed(100, 60)
+    official = LogisticRegression(
+        l1_ratio=1, C=1.0, solver="liblinear", max_iter=1000, random_state=42
+    ).fit(X, y)
+    probe = SparseProbe(solver="liblinear").fit(X, y)
+    assert np.array_equal(probe.coef_, official.coef_)
+    assert np.array_equal(probe.intercept_, official.intercept_)
+    other = SparseProbe(solver="liblinear", random_state=0).fit(X, y)
+    assert not np.array_equal(other.coef_, official.coef_)
+    weights = find(contributions(X, y), SparseProbe(solver="liblinear")).weights.flatten()
+    assert np.array_equal(weights.numpy(), official.coef_[0].astype(np.float32))
+
+
 @pytest.mark.parametrize(
     "probe",
     [SparseProbe(), SparseProbe(l1_ratio=0.5, scale="feature"), SparseProbe(penalty="l2")],
@@ -365,6 +379,68 @@ def test_bad_input_is_named():
             SparseProbe(**option).fit(X, y)
     with pytest.raises(HlensError, match="n_layers"):
         SparseProbe(scale="layer", n_layers=3).fit(X, y)
+
+
+def test_what_is_read_is_checked_as_what_was_fitted():
+    X, y, _ = heavy_tailed(60, 20)
+    probe = SparseProbe(C=1.0).fit(X, y)
+    chosen = int(np.flatnonzero(probe.coef_)[0])
+    for bad, word in ((np.nan, "nan"), (np.inf, "inf")):
+        broken = torch.from_numpy(X.copy())
+        broken[7, chosen] = bad
+        for read in (probe.predict, probe.predict_proba, probe.decision_function):
+            with pytest.raises(HlensError, match=rf"{word} at example 7, .* {chosen};"):
+                read(broken)
+        with pytest.raises(HlensError, match="Input X contains"):
+            probe.predict(broken.numpy())
+    whole = torch.from_numpy(X)
+    assert np.array_equal(probe.predict(whole), probe.predict(X))
+    sparse = whole.to_sparse()
+    for wrong in (sparse, whole[0], whole[None], whole.to(torch.complex64)):
+        with pytest.raises(HlensError, match="expected a dense tensor"):
+            probe.predict(wrong)
+        with pytest.raises(HlensError, match="expected a dense tensor"):
+            SparseProbe().fit(wrong, y)
+    with pytest.raises(HlensError, match="19 features"):
+        probe.predict(whole[:, 1:])
+
+
+def test_class_weights_name_labels_that_there_are():
+    X, y, _ = heavy_tailed(60, 20)
+    y = y.astype(bool)
+    for weights in ({2: 3}, {"1": 2}, {True: 1, "no": 2}):
+        with pytest.raises(HlensError, match=r"is no label here; the labels are .*False.*True"):
+            SparseProbe(class_weight=weights).fit(X, y)
+    for weight in (-1, float("nan"), 0, "2", None):
+        with pytest.raises(HlensError, match=r"class_weight of .*; expected a number above 0"):
+            SparseProbe(class_weight={True: weight}).fit(X, y)
+    by_bool, by_int = (
+        SparseProbe(class_weight=weights).fit(X, y) for weights in ({True: 3}, {1: 3.0, 0: 1.0})
+    )
+    assert np.array_equal(by_bool.coef_, by_int.coef_)
+    repeated = np.r_[np.arange(60), np.flatnonzero(y), np.flatnonzero(y)]
+    heavier = SparseProbe().fit(X[repeated], y[repeated])
+    assert np.allclose(by_bool.coef_, heavier.coef_, atol=1e-4)
+
+
+def test_sample_weights_and_options_out_of_range_are_one_line():
+    X, y, _ = heavy_tailed(60, 20)
+    for weights in (-np.ones(60), np.full(60, np.nan), np.ones(59), np.zeros(60), y * 1.0):
+        with pytest.raises(HlensError) as raised:
+            SparseProbe().fit(X, y, sample_weight=weights)
+        assert "\n" not in str(raised.value)
+    for option in (
+        {"C": float("nan")}, {"C": True}, {"C": 1e308}, {"C": "1"}, {"C": None}, {"tol": 0},
+        {"max_iter": 0}, {"n_neurons": 0}, {"random_state": -1},
+        {"l1_ratio": "1"}, {"class_weight": [1, 2]}, {"class_weight": "balance"},
+    ):  # fmt: skip
+        with pytest.raises(HlensError, match="expected"):
+            SparseProbe(**option).fit(X, y)
+    taken = SparseProbe(C=np.int64(1), l1_ratio=np.float32(1), max_iter=np.int64(200)).fit(X, y)
+    assert np.array_equal(taken.coef_, SparseProbe(C=1.0).fit(X, y).coef_)
+    for labels in (np.ones(60), ["a"] * 60):
+        with pytest.raises(HlensError, match="only one class"):
+            SparseProbe().fit(X, labels)
 
 
 def test_small_problem_survives_a_start_far_away():

@@ -1,5 +1,6 @@
 """The store: whole or not at all, the same to the bit after a kill, and no file mistaken."""
 
+import csv
 import multiprocessing
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -21,6 +23,8 @@ from hlens.contributions.results import identity_of
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.probe import design
+from hlens.store import write_text
+from hlens.store.jsonl import load_rows, save_rows
 from hlens.types import Contributions, Example, MlpTrace, Provenance
 from test_measure import example, several, sharing, tiny
 
@@ -292,3 +296,79 @@ def test_a_killed_run_goes_on_and_ends_the_same_to_the_bit(tmp_path: Path) -> No
         run(folder)
         assert content(folder) == expected
     assert len(seen) > 5, "the kills all came at the same moment; lengthen the run"
+
+
+# What is replaced
+
+
+def test_only_plain_files_are_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "kept.txt"
+    file.write_text("kept")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(file)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    kinds = {"folder": "a folder", "link": "a link", "dangling": "a link", "pipe": "a pipe"}
+    for name, kind in kinds.items():
+        with pytest.raises(HlensError, match=f"{name} is {kind}, and only plain files"):
+            write_text(tmp_path / name, "new")
+    with pytest.raises(HlensError, match="/dev/null is a device"):
+        write_text("/dev/null", "new")
+    with pytest.raises(HlensError, match=r"kept\.txt is no folder"):
+        write_text(file / "new.txt", "new")
+    assert file.read_text() == "kept"
+    assert {path.name for path in tmp_path.iterdir()} == {*kinds, "kept.txt"}
+
+
+def test_what_hlens_did_not_write_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    for before, after in (("", "m: 1"), ("m: 0", "m: 1"), ("mine", "mine")):
+        file.write_text(before)
+        if before == after:
+            with pytest.raises(HlensError, match=r"a\.csv exists and hlens did not write it"):
+                write_text(file, "m: 1", b"m:")
+        else:
+            write_text(file, "m: 1", b"m:")
+        assert file.read_text() == after
+
+
+def test_half_a_surrogate_pair_is_written_as_json_escapes_it(tmp_path: Path) -> None:
+    save_rows([{"text": "a\ud800b"}], tmp_path / "rows.jsonl")
+    assert load_rows(tmp_path / "rows.jsonl") == [{"text": "a\ud800b"}]
+
+
+# Tables for other programs
+
+
+def test_a_csv_carries_no_formula_and_is_read_back_the_same(tmp_path: Path) -> None:
+    hostile = [
+        "=1+2",
+        "+a",
+        "-a",
+        "@x",
+        "\ttab",
+        "\rcr",
+        "'=1",
+        "'plain",
+        'a,"b"\nc',
+        "12",
+        "NA",
+        "",
+    ]
+    table = pd.DataFrame(
+        {"=cmd|' /C calc'!A0": hostile, "low": [-0.5 * i for i in range(12)], "n": range(12)}
+    )
+    table["ok"] = [True, False] * 6
+    table.loc[3, "low"] = float("nan")
+    store.save_table(table, tmp_path / "t.csv")
+    store.save_table(table, tmp_path / "t.csv")  # its own is replaced
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        written = list(csv.reader(file))
+    assert [row[0] for row in written[:9]] == [
+        "'=cmd|' /C calc'!A0", "'=1+2", "'+a", "'-a", "'@x", "'\ttab", "'\rcr", "''=1", "''plain",
+    ]  # fmt: skip
+    assert written[2][1] == "-0.5"
+    pd.testing.assert_frame_equal(store.load_table(tmp_path / "t.csv"), table)
+    (tmp_path / "t.csv").write_text("of another\n1\n")
+    with pytest.raises(HlensError, match="hlens did not write it"):
+        store.save_table(table, tmp_path / "t.csv")

@@ -25,6 +25,7 @@ from string import ascii_uppercase
 from typing import Literal
 
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 from hlens.model import Model
 from hlens.types import Question
 
@@ -136,3 +137,6 @@ def format_options(choices: Sequence[str]) -> str:
     'A. ant\nB. bat'
     """
     return "\n".join(f"{a}. {b}" for a, b in zip(ascii_uppercase, choices, strict=False))
+
+
+explain_public(globals())

@@ -12,6 +12,7 @@ import torch
 
 from hlens.domains import choose_worked
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
 from hlens.prompts import INSTRUCTION, Style, encode_prompt
 from hlens.store import RowParts
@@ -212,3 +213,6 @@ def _sample_batch(
         ]
         for (question, prompt), row, own_seeds in zip(asked, generated, seeds, strict=True)
     ]
+
+
+explain_public(globals())

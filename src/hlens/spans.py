@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 from hlens.thoughts import count_tokens
 from hlens.types import Example, Judgement, Verdict
 
@@ -214,3 +215,6 @@ def answer_text(judgement: Judgement) -> str:
     text = judgement.response.text
     start, stop = judgement.answer or (0, len(text))
     return " ".join(text[start:stop].casefold().split())
+
+
+explain_public(globals())

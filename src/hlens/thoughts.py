@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hlens.kinds import explain_public
 from hlens.types import Judgement, Response, Thought, Verdict
 
 TAIL = 32  # tokens at the end of a prompt that may hold an opening tag
@@ -155,3 +156,6 @@ def _tokens_through(tokenizer: Any, token_ids: Sequence[int], head: str) -> int:
     while n < len(token_ids) and _raw(tokenizer, token_ids[n : n + 1]).isspace():
         n += 1
     return n
+
+
+explain_public(globals())

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -321,3 +322,16 @@ def test_the_keyboard_reaches_the_findings_first(opened: Callable[..., Any], wri
     for table in result.page.locator("table").all():
         assert table.locator("caption").inner_text()
         assert table.locator("th:not([scope])").count() == 0
+
+
+@pytest.mark.parametrize("name", ["scores", "explorer", "tokens", "circuitsvis_text"])
+def test_a_saved_figure_draws_under_its_policy(
+    name: str, visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    shown = visit(getattr(figures, name)(**example(name)).save(tmp_path / "page.html"))
+    selector = {"tokens": ".hl-t"}.get(name, ".js-plotly-plot .main-svg")
+    frame = shown.page.frames[-1]
+    if name == "circuitsvis_text":
+        selector = "span"
+    frame.locator(selector).first.wait_for()
+    shown.assert_quiet()

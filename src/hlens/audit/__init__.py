@@ -26,6 +26,7 @@ from hlens.claims import Findings as Findings
 from hlens.claims import collect_findings as collect_findings
 from hlens.claims import decide as decide
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 
 Result = TypeVar("Result", covariant=True)
 
@@ -59,3 +60,5 @@ class _CallablePackage(ModuleType):
 
 if not TYPE_CHECKING:
     sys.modules[__name__].__class__ = _CallablePackage
+
+explain_public(globals())

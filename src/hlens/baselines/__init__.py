@@ -17,6 +17,7 @@ from hlens.baselines._rival import Cost as Cost
 from hlens.baselines._rival import NotAvailableError as NotAvailableError
 from hlens.baselines._rival import Rival as Rival
 from hlens.baselines._rival import Score as Score
+from hlens.kinds import explain_public
 
 
 def names() -> list[str]:
@@ -39,3 +40,6 @@ def named(name: str) -> Rival:
 def rivals() -> list[Rival]:
     """All rivals, in the order of their names."""
     return [named(name) for name in names()]
+
+
+explain_public(globals())

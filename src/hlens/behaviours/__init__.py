@@ -17,6 +17,7 @@ from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Suite, single_t
 from hlens.domains import draw_groups
 from hlens.domains.jsonl import read
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 from hlens.types import Question
 
 __all__ = [
@@ -90,3 +91,6 @@ def load(name: str, n: int | None = None, seed: int = 0, *, second: str = "") ->
 def load_bank(name: str) -> list[Question]:
     """The questions of a bank that ships with hlens."""
     return list(read(Path(__file__).parent / "banks" / f"{name}.jsonl").questions)
+
+
+explain_public(globals())

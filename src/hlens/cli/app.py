@@ -184,7 +184,10 @@ def report(
 ) -> None:
     """Draw all that the study holds into one HTML file. The model is not run."""
     from hlens.cli import studies
+    from hlens.drawing.html import check_page
 
+    if to is not None:
+        check_page(to)
     with show.progress() as progress:
         path = studies.open_study(str(study), None, None, progress).report(to)
     show.result({"report": str(path)}, as_json)

@@ -13,13 +13,13 @@ from hlens.model import load
 from hlens.study import Study
 
 
-def bake(study: str, to: Path, alpha: float) -> dict[str, Any]:
-    """Save the study's model with its H-neurons scaled, and say what was written."""
+def bake(study: str, to: Path, alpha: float, which: str) -> dict[str, Any]:
+    """Save the study's model with some of its neurons scaled, and say what was written."""
     edit = scale(alpha)  # raises before a model is loaded, where alpha is a mistake
     opened = Study(study)
-    neurons = opened.detector().neurons
+    neurons = opened.detector().chosen(which)
     folder = fold(opened.model, neurons, edit, folder=to)
-    facts = {"checkpoint": str(folder), "neurons": len(neurons), "alpha": alpha}
+    facts = {"checkpoint": str(folder), "neurons": len(neurons), "of": neurons.name, "alpha": alpha}
     return facts | {"base": opened.recipe.model}
 
 
@@ -39,7 +39,7 @@ def describe_bake(facts: Mapping[str, Any]) -> dict[str, str]:
     folder = facts["checkpoint"]
     return {
         "checkpoint": folder,
-        "edited": f"{facts['neurons']} H-neurons, their rows of W_out times {facts['alpha']:g}",
+        "edited": f"{facts['neurons']} {facts['of']}, their rows of W_out times {facts['alpha']:g}",
         "model card": f"{folder}/README.md",
         "check it": f"hlens verify {folder} --base {facts['base']}",
         "undo it": f"hlens unbake {folder} FOLDER",

@@ -63,13 +63,16 @@ def patch(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
 def bake(
     study: StudyFolder,
     to: Annotated[Path, typer.Argument(help="Folder of the new checkpoint.")],
-    alpha: Annotated[float, typer.Option(help="Factor of the H-neurons; 0 silences them.")] = 0.0,
+    alpha: Annotated[float, typer.Option(help="Factor of the neurons; 0 silences them.")] = 0.0,
+    neurons: Annotated[
+        str, typer.Option(help="h: those of positive weight; truth: of negative weight; both.")
+    ] = "h",
     as_json: Json = False,
 ) -> None:
-    """Fold the scaled H-neurons into the weights: an ordinary checkpoint with a model card."""
+    """Fold the scaled neurons into the weights: an ordinary checkpoint with a model card."""
     from hlens.cli import baking
 
-    facts = baking.bake(str(study), to, alpha)
+    facts = baking.bake(str(study), to, alpha, neurons)
     show.result(facts if as_json else baking.describe_bake(facts), as_json)
 
 

@@ -82,9 +82,10 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bo
     for name in ("what", "AUROC", "95 % interval", "n", "neurons", "note"):
         shown.add_column(name, justify="left" if name in ("what", "note") else "right")
     for row in table.to_dict("records"):
-        interval = f"{row['low']:.3f} – {row['high']:.3f}"
+        measured = row["auroc"] == row["auroc"]
+        interval = f"{row['low']:.3f} – {row['high']:.3f}" if measured else "–"
         neurons = "" if row["neurons"] != row["neurons"] else f"{row['neurons']:.0f}"
-        auroc, n = f"{row['auroc']:.3f}", str(row["n"])
+        auroc, n = f"{row['auroc']:.3f}" if measured else "–", str(row["n"])
         shown.add_row(row["control"], auroc, interval, n, neurons, row["note"])
     out.print(shown)
     if "accuracy" in table:  # scores of an earlier version hold none

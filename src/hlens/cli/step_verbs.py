@@ -27,7 +27,9 @@ Again = Annotated[
     bool,
     typer.Option("--again", help="Recompute from the stored artefacts, and say what changed."),
 ]
-FigureFile = Annotated[Path | None, typer.Option("--figure", help="Write the figure (.html).")]
+FigureFile = Annotated[
+    Path | None, typer.Option("--figure", help="Write the figure: .html, or .png, .svg, .pdf.")
+]
 Base = Annotated[str | None, typer.Option(help="The base model; the recipe's where it names one.")]
 
 
@@ -79,7 +81,10 @@ def show_tables(
 ) -> None:
     """Make the tables of a step, or make them again, and show them."""
     from hlens.cli import studies, tables
+    from hlens.drawing.figure import check_figure_file
 
+    if figure is not None:
+        check_figure_file(figure)  # before the study is worked on
     with show.progress() as progress:
         opened = studies.open_study(str(study), out, None, progress)
         if base is not None:

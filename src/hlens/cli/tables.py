@@ -97,11 +97,9 @@ def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 
 def draw(study: Study, step: Step[Any], path: Path) -> None:
-    """Write a step's figure as one self-contained page."""
+    """Write a step's figure, by the suffix of the file."""
     assert step.figure is not None  # every step with a verb for tables has one
-    drawn = step.figure(study[step])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.write_html(path, include_plotlyjs=True)
+    step.figure(study[step]).save(path)
 
 
 def published(folders: Sequence[str]) -> pd.DataFrame:

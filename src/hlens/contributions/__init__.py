@@ -44,6 +44,7 @@ from hlens.contributions.regions import REGIONS, Ask
 from hlens.contributions.results import InMemory, measure_stored
 from hlens.contributions.schedule import auto_tokens
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 from hlens.metrics import Metric
 from hlens.model import Model
 from hlens.types import Contributions, Example
@@ -159,3 +160,6 @@ def measure_many(
     for chunk in job.run(job.batches(auto_tokens(model))):
         memory.take(*chunk)
     return {ask.key: memory.contributions(number, job.kept(ask)) for number, ask in enumerate(asks)}
+
+
+explain_public(globals())

@@ -24,6 +24,7 @@ from hlens.data_files import read_json
 from hlens.errors import HlensError
 from hlens.metrics import Metric, norm_of
 from hlens.model import Model
+from hlens.store.arrays import read_array
 from hlens.types import Contributions, Example, MlpTrace
 
 # Our name of a region, and that of the official code; both are accepted.
@@ -162,10 +163,10 @@ def _id_lists(path: Path) -> dict[str, list[str]]:
 
 
 def _neuron_major(paths: Sequence[Path]) -> np.ndarray:
-    first = _array(paths[0])
+    first = read_array(paths[0])
     values = np.empty((*first.shape, len(paths)), np.float32)
     for column, path in enumerate(paths):
-        array = _array(path)
+        array = read_array(path)
         if array.shape != first.shape or array.ndim != 2:
             raise HlensError(
                 f"{path} has shape {array.shape}, expected [layer, neuron] as {first.shape} of the "
@@ -173,17 +174,3 @@ def _neuron_major(paths: Sequence[Path]) -> np.ndarray:
             )
         values[:, :, column] = array
     return values
-
-
-def _array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-        finite = bool(np.isfinite(array).all())
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HlensError(
-            f"{path} is not an array of numbers ({reason:.80}); make it again"
-        ) from None
-    if not finite:
-        raise HlensError(f"{path} holds values that are not finite; measure it again")
-    return array

@@ -23,6 +23,7 @@ from hlens.domains._rows import (
 )
 from hlens.domains._worked import choose_worked
 from hlens.errors import HlensError
+from hlens.kinds import explain_public
 from hlens.types import Question
 
 __all__ = [
@@ -106,3 +107,6 @@ def _reader(name: str) -> Callable[[str], Iterator[Question]]:
     if not hasattr(module, "questions_from"):
         raise HlensError(f"domain {family!r} ships with hlens and reads no path; write {family!r}")
     return lambda split: module.questions_from(Path(path).expanduser(), split)
+
+
+explain_public(globals())

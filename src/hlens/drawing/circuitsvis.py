@@ -8,13 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hlens.drawing.html import Html, escape, visible
+from hlens.drawing.html import Html, escape, policy, scripts_of, visible
 from hlens.drawing.theme import FONT, palette
-
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
-    "form-action 'none'; base-uri 'none'"
-)
 
 
 def safe_tokens(tokens: Sequence[str]) -> list[str]:
@@ -31,9 +26,10 @@ def framed(rendered: Any, title: str, *, height: int, theme: str) -> Html:
     colours = palette(theme)
     # CircuitsVis draws its identifiers at random; equal data must give equal pages.
     markup = re.sub(r"circuits-vis-[0-9a-f-]+", "circuits-vis", rendered.local_src)
+    rules = policy(*scripts_of(markup))
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
         f"<style>body{{margin:0;padding:4px 12px;background:{colours.page};color:{colours.ink};"
         f"font-family:{FONT};color-scheme:{theme}}}</style></head><body>{markup}</body></html>"
     )
@@ -41,4 +37,5 @@ def framed(rendered: Any, title: str, *, height: int, theme: str) -> Html:
         f'<iframe title="{escape(title)}" sandbox="allow-scripts" srcdoc="{escape(page)}" '
         f'style="width:100%;height:{height}px;border:0"></iframe>',
         title,
+        rules,
     )

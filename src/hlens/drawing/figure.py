@@ -3,6 +3,7 @@
 import html
 import json
 import textwrap
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.offline import get_plotlyjs
 
+from hlens.drawing.html import MARK, check_page, head, policy, scripts_of
 from hlens.drawing.theme import FONT, Palette, template
 from hlens.errors import HlensError
-from hlens.store import write_bytes, write_text
+from hlens.store import check_replaceable, write_bytes, write_text
 
 # Hover text may hold private prompts, and plotly 7 offers to upload the chart unless told not to.
 CONFIG: dict[str, Any] = {
@@ -27,7 +29,8 @@ CONFIG: dict[str, Any] = {
 TITLE_WIDTH = 84
 SUBTITLE_WIDTH = 90
 WIDTH = 1_000  # of still pictures; on a page a figure is as wide as its container
-STILLS = ("png", "svg", "pdf", "jpeg", "webp")
+# With the bytes that each holds near its start: a file of another kind is not replaced.
+STILLS = {"png": b"PNG", "svg": b"<svg", "pdf": b"%PDF", "jpeg": b"\xff\xd8", "webp": b"WEBP"}
 
 
 class Figure(go.Figure):
@@ -58,12 +61,24 @@ class Figure(go.Figure):
         super().show(*args, config=_config(config), **kwargs)
 
     def to_html(self, *args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> str:
-        """Its page as text; options as in plotly."""
-        return super().to_html(*args, config=_config(config), **kwargs)
+        """Its page as text, which may ask no host for anything; options as in plotly."""
+        if kwargs.get("full_html", True):
+            kwargs.setdefault("div_id", "figure")  # random otherwise: equal data, equal pages
+        page = super().to_html(*args, config=_config(config), **kwargs)
+        if kwargs.get("include_plotlyjs", True) is not True:
+            return page  # which takes its script from elsewhere, as asked
+        scripts = scripts_of(page)
+        return page.replace("<head>", f"<head>{head(policy(*scripts))}", 1)
 
-    def write_html(self, *args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def write_html(self, file: Any, *args: Any, auto_open: bool = False, **kwargs: Any) -> None:
         """Write its page; options as in plotly."""
-        super().write_html(*args, config=_config(config), **kwargs)
+        page = self.to_html(*args, **kwargs)
+        if hasattr(file, "write"):
+            file.write(page)
+            return
+        write_text(file, page)
+        if auto_open:
+            webbrowser.open(Path(file).absolute().as_uri())
 
     def to_image(
         self,
@@ -79,13 +94,7 @@ class Figure(go.Figure):
         """
         if format not in STILLS:
             raise HlensError(f"no picture format {format!r}; use {', '.join(STILLS)}")
-        try:
-            import kaleido
-        except ImportError as error:
-            raise HlensError(
-                "still pictures need kaleido: run pip install 'hlens[export]', or save the figure "
-                "as .html"
-            ) from error
+        kaleido = _kaleido()
         layout: Any = self.layout
         size = {"width": width or WIDTH, "height": height or layout.height}
         options = {"format": format, "scale": scale, **size}
@@ -112,19 +121,15 @@ class Figure(go.Figure):
             The path written.
 
         Raises:
-            HlensError: Another suffix, or no kaleido or browser for a still picture.
+            HlensError: Another suffix, no kaleido or browser for a still picture, or a file of
+                another kind at that path, or a page that hlens did not write.
         """
-        path = Path(path)
-        kind = path.suffix.lower().lstrip(".")
+        path = check_figure_file(path)
+        kind = _format_of(path)
         if kind == "html":
-            write_text(path, self.to_html(include_plotlyjs=True))
-        elif kind in STILLS:
-            write_bytes(path, self.to_image(kind, width=width, scale=scale))
+            write_text(path, self.to_html(include_plotlyjs=True), MARK)
         else:
-            raise HlensError(
-                f"cannot save a figure as {path.name!r}; expected one of .html, "
-                + ", ".join(f".{known}" for known in STILLS)
-            )
+            write_bytes(path, self.to_image(kind, width=width, scale=scale), STILLS[kind])
         return path
 
     def _repr_mimebundle_(
@@ -143,6 +148,43 @@ class Figure(go.Figure):
             self.show()
         else:
             super()._ipython_display_()
+
+
+def check_figure_file(path: str | Path) -> Path:
+    """The path of a figure; raise `HlensError` where none can be saved there, before it is drawn.
+
+    >>> check_figure_file("overlap.PDF").name
+    'overlap.PDF'
+    """
+    path = Path(path)
+    kind = _format_of(path)
+    if kind == "html":
+        return check_page(path)
+    check_replaceable(path)
+    if kind not in STILLS:
+        raise HlensError(
+            f"cannot save a figure as {path.name!r}; expected one of .html, "
+            + ", ".join(f".{known}" for known in STILLS)
+        )
+    check_replaceable(path, STILLS[kind])
+    _kaleido()
+    return path
+
+
+def _format_of(path: Path) -> str:
+    kind = path.suffix.lower().lstrip(".")
+    return "jpeg" if kind == "jpg" else kind
+
+
+def _kaleido() -> Any:
+    try:
+        import kaleido
+    except ImportError as error:
+        raise HlensError(
+            "still pictures need kaleido: run pip install 'hlens[export]', or save the figure "
+            "as .html"
+        ) from error
+    return kaleido
 
 
 def _config(options: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Markup as a figure, and text of a model made safe to show in it."""
 
+import base64
+import hashlib
 import html
 import re
 import unicodedata
@@ -7,10 +9,45 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hlens.errors import HlensError
-from hlens.store import write_text
+from hlens.store import check_replaceable, write_text
 
+MARK = b"hlens"  # every page that hlens writes holds it in its head
 _JOINERS = {"\u200c", "\u200d"}  # Persian, Hindi and emoji need them, and they hide nothing
 _SPECIAL = re.compile(r"^\s*(<[^<>]+>|\[[A-Z_]+\])\s*$")
+
+
+def policy(*scripts: str) -> str:
+    """Content security policy: no request to any host, and no script but those given."""
+    digests = [hashlib.sha256(text.encode()).digest() for text in scripts if text]
+    allowed = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests)
+    return (
+        f"default-src 'none'; script-src {allowed or repr('none')}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; form-action 'none'; base-uri 'none'"
+    )
+
+
+def scripts_of(page: str) -> list[str]:
+    """The scripts that stand in a page, to be named in its policy."""
+    return re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+
+
+def head(rules: str) -> str:
+    """What every page of hlens holds first in its head: its encoding, its policy, its maker."""
+    return (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{rules}">'
+        '<meta name="generator" content="hlens">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    )
+
+
+def check_page(path: str | Path) -> Path:
+    """The path of a page; raise `HlensError` unless it ends in .html and may be written."""
+    path = Path(path)
+    check_replaceable(path)
+    if path.suffix.lower() != ".html":
+        raise HlensError(f"cannot save this as {path.name!r}; expected .html")
+    check_replaceable(path, MARK)
+    return path
 
 
 @dataclass(frozen=True)
@@ -20,10 +57,12 @@ class Html:
     Attributes:
         markup: The markup; its maker has escaped all text that came from outside.
         alt: Alternative text.
+        rules: Its content security policy as a page of its own; without scripts when left out.
     """
 
     markup: str
     alt: str = ""
+    rules: str = policy()
 
     def __str__(self) -> str:
         return self.markup
@@ -35,17 +74,15 @@ class Html:
         """Write it as a page of its own; the file appears whole or not at all.
 
         Raises:
-            HlensError: The name does not end in .html.
+            HlensError: The name does not end in .html, or is that of a file not written by hlens.
         """
-        path = Path(path)
-        if path.suffix.lower() != ".html":
-            raise HlensError(f"cannot save this figure as {path.name!r}; expected .html")
+        path = check_page(path)
         write_text(
             path,
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            f'<meta name="color-scheme" content="light dark"><title>{escape(self.alt)}</title>'
-            f"</head><body>{self.markup}</body></html>",
+            f'<!doctype html><html lang="en"><head>{head(self.rules)}'
+            '<meta name="color-scheme" content="light dark">'
+            f"<title>{escape(visible(self.alt))}</title></head><body>{self.markup}</body></html>",
+            MARK,
         )
         return path
 

@@ -1,8 +1,7 @@
-"""Parts of self-contained pages: packed scripts, and a policy that forbids every other request."""
+"""Parts of self-contained pages: packed scripts, style sheets, and figures in both themes."""
 
 import base64
 import gzip
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
@@ -20,16 +19,6 @@ def packed(name: str, text: str) -> str:
     # No time stamp, so that equal data give equal files.
     squeezed = base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
     return f'<script type="text/plain" id="{name}">{squeezed}</script>'
-
-
-def policy(*scripts: str) -> str:
-    """Content security policy: no request to any host, and no script but those given."""
-    digests = [hashlib.sha256(text.encode()).digest() for text in scripts if text]
-    allowed = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests)
-    return (
-        f"default-src 'none'; script-src {allowed or repr('none')}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; form-action 'none'; base-uri 'none'"
-    )
 
 
 @cache  # a live strip is drawn again at every token

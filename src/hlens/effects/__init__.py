@@ -40,3 +40,6 @@ from hlens.effects.tables import flips as flips
 from hlens.effects.tables import pareto as pareto
 from hlens.effects.tables import rates as rates
 from hlens.effects.tables import wilson as wilson
+from hlens.kinds import explain_public
+
+explain_public(globals())

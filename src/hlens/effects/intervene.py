@@ -66,7 +66,9 @@ def intervene(
     """
     if not len(neurons) or not (behaviours or capability):
         raise HlensError(
-            f"{len(neurons)} neurons and {len(behaviours)} behaviours; give at least one of each"
+            f"{len(neurons)} {neurons.name or 'neurons'} and {len(behaviours)} behaviours; give at "
+            "least one of each (a detector without H-neurons may have truth neurons: "
+            "detector.truth_neurons)"
         )
     for behaviour in behaviours:
         behaviour.check(model)

@@ -29,3 +29,6 @@ from hlens.evaluation.split import folds_by_group as folds_by_group
 from hlens.evaluation.split import split_by_group as split_by_group
 from hlens.evaluation.transfer import transfer as transfer
 from hlens.evaluation.univariate import univariate as univariate
+from hlens.kinds import explain_public
+
+explain_public(globals())

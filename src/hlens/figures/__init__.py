@@ -27,13 +27,14 @@ from types import ModuleType
 from typing import Any
 
 from hlens import lookup
+from hlens.kinds import explains_kinds
 
 
 class _CallableMember(ModuleType):
     """A figure's module, callable as its own ``draw``."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.draw(*args, **kwargs)
+        return explains_kinds(self.draw)(*args, **kwargs)
 
 
 class _Family(ModuleType):

@@ -34,8 +34,11 @@ from hlens.interventions.scopes import SCOPES as SCOPES
 from hlens.interventions.scopes import at_positions as at_positions
 from hlens.interventions.scopes import find_scope as find_scope
 from hlens.interventions.scopes import first_generated as first_generated
+from hlens.kinds import explain_public
 from hlens.model import ALL as ALL
 from hlens.model import Edit as Edit
 from hlens.model import Receipt as Receipt
 from hlens.model import Scope as Scope
 from hlens.model import Site as Site
+
+explain_public(globals())

@@ -13,6 +13,7 @@ from hlens.judges._answer_span import answer_span
 from hlens.judges._attempt import non_answer
 from hlens.judges._normal_words import word_keys
 from hlens.judges._refusal import abstention, refusal
+from hlens.kinds import explain_public
 from hlens.thoughts import judge_behind_thought
 from hlens.types import Judgement, Question, Response
 from hlens.undecoded import check_decoded
@@ -93,3 +94,6 @@ def judge(responses: Iterable[Response], judge: Judge | None = None) -> list[Jud
     responses = list(responses)
     check_decoded((response.text for response in responses), "responses")
     return [judge_behind_thought(one, judge or judge_of(one.question)) for one in responses]
+
+
+explain_public(globals())

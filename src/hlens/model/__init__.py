@@ -24,6 +24,7 @@ Example, with the model that hlens ships:
     True
 """
 
+from hlens.kinds import explain_public
 from hlens.model.continuations import Continuations as Continuations
 from hlens.model.continuations import continuation_logprobs as continuation_logprobs
 from hlens.model.continuations import reading_as as reading_as
@@ -56,3 +57,5 @@ from hlens.model.pretrained import ALIASES as ALIASES
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch
 from hlens.model.token_batch import tracking_tokens as tracking_tokens
+
+explain_public(globals())

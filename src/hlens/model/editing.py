@@ -143,7 +143,16 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
 
 
 def check_edit(model: Network, neurons: NeuronSet, edit: Edit) -> None:
-    """Raise `HlensError` unless neurons and edit belong to this model."""
+    """Raise `HlensError` unless neurons and edit belong to this model.
+
+    A set without members that has a name, such as the H-neurons of a detector whose weights are all
+    negative, is a mistake: its edit would be reported as an effect of zero.
+    """
+    if not neurons.members and neurons.name:
+        raise HlensError(
+            f"{neurons.name}: there are none to edit; choose others, such as detector.selected or "
+            "detector.truth_neurons"
+        )
     shape = (model.n_layers, model.d_mlp)
     if (neurons.n_layers, neurons.d_mlp) != shape:
         raise HlensError(

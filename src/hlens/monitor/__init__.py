@@ -4,6 +4,7 @@ Only the detector's own neurons are read. `monitor` writes under watch and stops
 so; `watching` watches any generation; `risks` reads what is written already.
 """
 
+from hlens.kinds import explain_public
 from hlens.monitor.policies import Action as Action
 from hlens.monitor.policies import Policy as Policy
 from hlens.monitor.policies import Risk as Risk
@@ -15,3 +16,5 @@ from hlens.monitor.streaming import risks as risks
 from hlens.monitor.watching import TokenScores as TokenScores
 from hlens.monitor.watching import Watch as Watch
 from hlens.monitor.watching import watching as watching
+
+explain_public(globals())

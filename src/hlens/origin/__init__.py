@@ -6,6 +6,9 @@ tuning turned each neuron's weights, and `drift_beside_random` whether the H-neu
 less than others of their layers.
 """
 
+from hlens.kinds import explain_public
 from hlens.origin.drift import drift_beside_random as drift_beside_random
 from hlens.origin.drift import weight_drift as weight_drift
 from hlens.origin.tracing import trace_origin as trace_origin
+
+explain_public(globals())

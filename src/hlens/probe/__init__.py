@@ -56,6 +56,9 @@ most. Large temporary arrays return to the system at once (`resources.empty`).
 (True, True)
 """
 
+from hlens.kinds import explain_public
 from hlens.probe.estimator import SparseProbe as SparseProbe
 from hlens.probe.finding import find as find
 from hlens.probe.solution import ConvergenceError as ConvergenceError
+
+explain_public(globals())

@@ -12,8 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from hlens.checks import check_real
-from hlens.errors import HlensError
+from hlens.checks import check_real, check_seed, check_whole
+from hlens.errors import HlensError, first_line
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
 from hlens.probe.resources import one_thread
@@ -28,6 +28,7 @@ KNOWN: dict[str, tuple[object, ...]] = {
     "solver": ("exact", "liblinear"),
     "rule": ("best", "1se"),
 }
+PAPER_SEED = 42  # of liblinear in the official script (github.com/thunlp/H-Neurons)
 FLOATS = (np.float64, np.float32, np.float16)
 
 
@@ -47,7 +48,8 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             by its layer's root mean variance. Weights are always in the units of the data.
         class_weight: None, ``"balanced"``, or a weight for each class.
         solver: ``"exact"``, or ``"liblinear"``: scikit-learn's, which penalises the intercept too,
-            as the paper's code does (seeded; copies to float64; L1 or L2 without mixing).
+            as the paper's code does (seeded; copies to float64; L1 or L2 without mixing). With
+            ``C=1`` and no other option its weights are the official script's, to the last bit.
         cv: Number of folds; whole groups, classes in balance.
         rule: ``"best"`` mean AUROC, or ``"1se"``: the smallest C within one standard error of it.
         n_neurons: Choose C so that this many neurons are selected (or as few more as can be),
@@ -57,7 +59,8 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         path_ratio: Its end: lambda / lambda_max of the largest C.
         tol: Largest duality gap, as a share of the null objective.
         max_iter: Rounds until a `ConvergenceError`.
-        random_state: Seed of the folds and of liblinear; None is 0.
+        random_state: Seed of the folds and of liblinear; None is 0 for the folds and, for
+            liblinear, 42, as in the official script.
 
     Attributes:
         coef_: Weights in the units of the data, ``[1, feature]``.
@@ -152,7 +155,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             self.cv_, path = cross_validate(training, fold, grid)
             solution = path[self.cv_.choose(self.rule)]
         elif self.solver == "liblinear":
-            solution = solve_liblinear(training, float(self.C), seed=self.random_state or 0)
+            solution = solve_liblinear(training, float(self.C), seed=self._liblinear_seed())
         else:
             solution = training.solve(training.everyone, at_C(float(self.C)))[0][0]
         self.solution_ = solution
@@ -175,8 +178,16 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         cost = self.class_weight
         if isinstance(cost, Mapping):
             first, second = self.classes_
-            cost = float(cost.get(first, 1.0)), float(cost.get(second, 1.0))
-        elif cost not in (None, "balanced"):
+            if unknown := [label for label in cost if label not in (first, second)]:
+                raise HlensError(
+                    f"class_weight has {unknown[0]!r:.60}, which is no label here; the labels are "
+                    f"{first!r} and {second!r}"
+                )
+            cost = tuple(
+                check_real(f"class_weight of {label!r}", cost.get(label, 1.0), above=0)
+                for label in (first, second)
+            )
+        elif cost is not None and not (isinstance(cost, str) and cost == "balanced"):
             raise HlensError(
                 f"class_weight={cost!r} is unknown; expected None, 'balanced' or a weight a class"
             )
@@ -202,11 +213,18 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         chosen = np.flatnonzero(self.coef_[0])
         if isinstance(X, Tensor):
-            if X.shape[-1] != self.n_features_in_:
-                raise HlensError(f"X has {X.shape[-1]} features; expected {self.n_features_in_}")
+            _check_matrix(X)
+            if X.shape[1] != self.n_features_in_:
+                raise HlensError(f"X has {X.shape[1]} features; expected {self.n_features_in_}")
             picked = X[:, torch.from_numpy(chosen).to(X.device)].double().cpu().numpy()
+            if not (finite := np.isfinite(picked)).all():
+                row, column = np.argwhere(~finite)[0]
+                raise HlensError(
+                    f"X is {picked[row, column]} at example {row}, neuron (feature) "
+                    f"{chosen[column]}; measure it again"
+                )
         else:
-            checked: Any = validate_data(self, X, reset=False, dtype=FLOATS)  # type: ignore[arg-type]
+            checked: Any = _validated(self, X, reset=False, dtype=FLOATS)
             picked = checked[:, chosen].astype(np.float64)
         with one_thread():
             return picked @ self.coef_[0, chosen] + self.intercept_[0]
@@ -221,6 +239,9 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         positive = expit(self.decision_function(X))
         return np.stack([1.0 - positive, positive], axis=1)
 
+    def _liblinear_seed(self) -> int:
+        return PAPER_SEED if self.random_state is None else self.random_state
+
     def _check_options(self) -> None:
         for name, values in KNOWN.items():
             if getattr(self, name) not in values:
@@ -231,6 +252,13 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         if not isinstance(C, str):
             check_real("C", C, above=0)
         check_real("l1_ratio", l1_ratio, most=1)
+        check_real("tol", self.tol, above=0, most=1)
+        check_real("path_ratio", self.path_ratio, above=0, most=1)
+        for name, least in {"n_points": 1, "max_iter": 1, "n_neurons": 1}.items():
+            if getattr(self, name) is not None or name != "n_neurons":
+                check_whole(name, getattr(self, name), least=least)
+        if self.random_state is not None:
+            check_seed(self.random_state)
         if self.solver == "liblinear" and (C == "cv" or self.n_neurons or l1_ratio != 1):
             raise HlensError(
                 "solver='liblinear' fits one given C with l1_ratio=1, as the paper does; use "
@@ -242,15 +270,16 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
     ) -> tuple[Design, np.ndarray, np.ndarray]:
         # scikit-learn would copy a tensor, and look for NaN in a copy: the passes look on the way.
         if isinstance(X, Tensor):
+            _check_matrix(X)
             y = np.asarray(y)
-            if X.ndim != 2 or len(X) != len(y) or not X.shape[1]:
+            if len(X) != len(y) or not X.shape[1]:
                 raise HlensError(
                     f"got {tuple(X.shape)} and {len(y)} labels; expected [example, feature] with a "
                     "label for each example"
                 )
             self.n_features_in_ = X.shape[1]
         else:
-            X, y = validate_data(self, X, y, dtype=FLOATS, ensure_all_finite=False)
+            X, y = _validated(self, X, y, dtype=FLOATS, ensure_all_finite=False)
         if y is None:
             raise HlensError("the labels are None; give a label for each example")
         check_classification_targets(y)
@@ -265,7 +294,31 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
                 f"only one class ({self.classes_[0]!r}) among the {len(y)} examples; "
                 "a probe needs examples of both"
             )
-        weight = _check_sample_weight(
-            sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
-        )
+        try:
+            weight = _check_sample_weight(
+                sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
+            )
+        except ValueError as error:
+            raise HlensError(first_line(error)) from error
+        if not all(weight[codes == code].sum() > 0 for code in (0, 1)):
+            raise HlensError(
+                "all sample weights of a class are 0, which leaves only one class; a probe needs "
+                "examples of both"
+            )
         return Design(as_matrix(X)), codes.astype(float), weight
+
+
+def _check_matrix(X: Tensor) -> None:
+    if X.layout != torch.strided or X.ndim != 2 or X.is_complex():
+        raise HlensError(
+            f"X is a {X.layout} tensor of {X.dtype} and shape {tuple(X.shape)}; expected a dense "
+            "tensor [example, feature] of real numbers"
+        )
+
+
+def _validated(probe: SparseProbe, *arrays: Any, **options: Any) -> Any:
+    """What scikit-learn's own check returns; its errors in one line."""
+    try:
+        return validate_data(probe, *arrays, **options)
+    except ValueError as error:
+        raise HlensError(first_line(error)) from error

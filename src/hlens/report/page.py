@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from hlens.drawing.figure import Figure, plotly_js
-from hlens.drawing.html import Html, escape, visible
-from hlens.drawing.page import PAGE_CONFIG, asset, packed, policy, themed
-from hlens.errors import HlensError
+from hlens.drawing.html import MARK, Html, check_page, escape, head, policy, visible
+from hlens.drawing.page import PAGE_CONFIG, asset, packed, themed
 from hlens.figures import audit_card, explorer
 from hlens.report.data import Card, Explored, Picture, ReportData, Section
 from hlens.report.html_table import number, table
@@ -25,18 +24,18 @@ def report(data: ReportData, path: str | Path) -> Path:
 
     Args:
         data: What to show.
-        path: Where; an older file of that name is replaced.
+        path: Where; an older page of hlens is replaced.
 
     Returns:
         The path written.
 
     Raises:
-        HlensError: The path is a folder, or the data holds what no report can show.
+        HlensError: The path is no .html file, or one that hlens did not write, or the data holds
+            what no report can show.
     """
     path = Path(path)
-    if path.is_dir():
-        raise HlensError(f"{path} is a folder; give the name of an .html file")
-    write_text(path, page(data))
+    text = page(data)
+    write_text(check_page(path), text, MARK)
     return path
 
 
@@ -54,9 +53,7 @@ def page(data: ReportData) -> str:
     library = plotly_js() if builder.pictures else ""
     return "".join(
         [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy(script, library)}">',
-            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f'<!doctype html><html lang="en"><head>{head(policy(script, library))}',
             '<meta name="color-scheme" content="light dark">',
             f"<title>{escape(data.title)}</title><style>{style}</style></head><body>",
             '<a class="skip" href="#main">Skip to the findings</a><div class="wrap">',

@@ -18,6 +18,12 @@ from hlens.types.labels import ClaimName, Control
 ALONE = (Control.ANSWER_LENGTH, Control.DOMAIN_ALONE, Control.CUT_OFF, Control.ATTEMPTED)
 
 
+NO_NEURON = (
+    "The probe selected no neuron: it found none that tells these answers apart, and there is none "
+    "to draw, compare or edit. A larger probe.C selects more."
+)
+
+
 def describe_study(scores: pd.DataFrame, claims: Sequence[Claim], *, audited: bool) -> list[str]:
     """What a study says, a sentence a claim; the first is the finding at the head of its report.
 
@@ -27,7 +33,9 @@ def describe_study(scores: pd.DataFrame, claims: Sequence[Claim], *, audited: bo
     """
     told = [describe_claim(claim) for claim in claims]
     readout = next(claim for claim in claims if claim.name == ClaimName.READOUT)
-    if any(check.name == ABOVE_CHANCE and check.holds is False for check in readout.checks):
+    if not scores.loc[scores["control"] == Control.PROBE, "neurons"].any():
+        told.insert(1, NO_NEURON)
+    elif any(check.name == ABOVE_CHANCE and check.holds is False for check in readout.checks):
         told.insert(
             1,
             "So this study names no hallucination-associated neurons; the map shows only what the "
@@ -68,7 +76,11 @@ def number_cards(
             "hallucination",
         ),
         *(
-            Card(label, f"{aurocs[control].value:.3f}", note)
+            Card(
+                label,
+                f"{aurocs[control].value:.3f}" if aurocs[control].known else "–",
+                note if aurocs[control].known else "the probe selected no neuron",
+            )
             for label, control, note in (
                 ("Random neurons", Control.RANDOM_NEURONS, "as many, refitted alike"),
                 ("Shuffled labels", Control.SHUFFLED_LABELS, "the same fit; 0.5 is chance"),

@@ -236,8 +236,11 @@ def token_risks(
 
     Returns:
         For each answer its ``tokens`` from the question on, the ``risk`` at each (None in the
-        prompt), ``n_prompt`` and ``verdict``: the arguments of `hlens.figures.tokens`.
+        prompt), ``n_prompt`` and ``verdict``: the arguments of `hlens.figures.tokens`. None for a
+        detector without neurons.
     """
+    if not len(detector.selected):
+        return []  # the risk is the same at every token
     held_out = set(split.test.question_ids)
     asked = {(q.domain, q.id): q.text for q in questions}
     own = [example for example in examples if example.question_id in held_out]

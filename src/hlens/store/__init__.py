@@ -5,6 +5,8 @@ every tensor file (`tensor_file`) carries what it is in its header, so that a fi
 model or run is refused by name. Work too long to be lost is stored in parts (`resumable`).
 """
 
+from hlens.kinds import explain_public
+from hlens.store.atomic import check_replaceable as check_replaceable
 from hlens.store.atomic import remove_folder as remove_folder
 from hlens.store.atomic import write_bytes as write_bytes
 from hlens.store.atomic import write_text as write_text
@@ -27,3 +29,5 @@ from hlens.store.sharing import push as push
 from hlens.store.sharing import to_folder as to_folder
 from hlens.store.tables import load_table as load_table
 from hlens.store.tables import save_table as save_table
+
+explain_public(globals())

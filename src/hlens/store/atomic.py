@@ -1,20 +1,82 @@
-"""Every file appears whole or not at all: written aside, flushed to disk, then renamed."""
+"""Every file appears whole or not at all: written aside, flushed to disk, then renamed.
+
+Only plain files are replaced. Where a user names the file, only those that hlens wrote are: each
+kind has a mark by which it is known.
+"""
 
 import os
 import shutil
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from hlens.errors import HlensError
+
 PARTIAL = ".partial"
+_MARKED_WITHIN = 1 << 20  # bytes from the start of a file in which its mark stands
+
+_KINDS = {
+    stat.S_ISLNK: "a link",
+    stat.S_ISDIR: "a folder",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
+
+
+def check_replaceable(path: str | Path, mark: bytes = b"") -> None:
+    """Refuse what is there and no plain file, or (with a mark) a file that hlens did not write.
+
+    Asked before work whose result goes there, too, so that none is done in vain. An empty file may
+    be replaced: nothing is lost with it.
+
+    Args:
+        path: Where something is to be written.
+        mark: Bytes that files of this kind hold when hlens wrote them.
+
+    Raises:
+        HlensError: A folder, link, device, pipe or socket; a file without the mark; or a parent
+            that is no folder.
+
+    >>> check_replaceable("/dev/null")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    hlens.errors.HlensError: /dev/null is a device, and only plain files are written; ...
+    """
+    path = Path(path)
+    for parent in path.parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise HlensError(f"{path} cannot be written: {parent} is no folder")
+            break
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    for is_kind, kind in _KINDS.items():
+        if is_kind(mode):
+            raise HlensError(
+                f"{path} is {kind}, and only plain files are written; give the name of a file"
+            )
+    if mark:
+        with path.open("rb") as file:
+            start = file.read(_MARKED_WITHIN)
+        if start and mark not in start:
+            raise HlensError(
+                f"{path} exists and hlens did not write it, or not as this kind of file; it is "
+                "kept: give another name, or remove it"
+            )
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[BinaryIO]:
+def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
     """Open a binary file that takes its name only when the block ends without an exception.
 
-    Until then an older file of that name is unchanged, also through a kill or a power cut.
+    Until then an older file of that name is unchanged, also through a kill or a power cut. What
+    `check_replaceable` refuses stays.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -26,8 +88,10 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
     'whole'
     """
     path = Path(path)
+    check_replaceable(path, mark)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    # Two threads may write the same file: each has a name of its own, and the last one stays.
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
         with aside.open("w+b") as file:
             yield file
@@ -39,15 +103,18 @@ def writing(path: str | Path) -> Iterator[BinaryIO]:
     _flush_folder(path.parent)
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Path, data: bytes, mark: bytes = b"") -> None:
     """Write a whole file, or leave the old one unchanged."""
-    with writing(path) as file:
+    with writing(path, mark) as file:
         file.write(data)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a whole text file (UTF-8), or leave the old one unchanged."""
-    write_bytes(path, text.encode())
+def write_text(path: str | Path, text: str, mark: bytes = b"") -> None:
+    """Write a whole text file (UTF-8), or leave the old one unchanged.
+
+    Half of a surrogate pair, which no encoding can write, is written as JSON escapes it.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"), mark)
 
 
 def remove_partial_files(folder: str | Path) -> None:

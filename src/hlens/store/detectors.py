@@ -5,7 +5,8 @@ runs. A detector has a JSON copy beside it for people and other programs; it is 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hlens.errors import HlensError
-from hlens.store.atomic import write_text
+from hlens.errors import HlensError, first_line
+from hlens.store.arrays import read_arrays
+from hlens.store.atomic import check_replaceable, write_text
 from hlens.store.neuron_tables import neuron_rows
 from hlens.store.tensor_file import (
     provenance_from_json,
@@ -25,8 +27,10 @@ from hlens.store.tensor_file import (
     write_tensors,
 )
 from hlens.types import Calibration, Detector, NeuronSet, Provenance
+from hlens.types.neurons import check_shape
 
 _FORMAT = "1"
+_MOST_BYTES = 1 << 30
 _FIELDS = [field.name for field in fields(Detector) if field.name != "weights"]
 
 
@@ -42,7 +46,7 @@ def save_detector(detector: Detector, path: str | Path) -> Path:
     about["fit"] = dict(detector.fit)
     path = safetensors_path(path)
     readable = _json(about | {"neurons": neuron_rows(detector.selected)}, indent=1)
-    write_text(path.with_suffix(".json"), readable + "\n")
+    write_text(path.with_suffix(".json"), readable + "\n", b'"provenance"')
     return _save(path, "detector", {"index": index, "weight": flat[index]}, about)
 
 
@@ -52,16 +56,32 @@ def read_detector(path: str | Path) -> Detector:
     Raises:
         HlensError: No such file, or a file of another kind.
     """
-    tensors, about = _read(path, "detector")
-    weights = torch.zeros(int(np.prod(about["shape"])))
-    weights[tensors["index"]] = tensors["weight"]
-    values: dict[str, Any] = {name: about[name] for name in _FIELDS}
-    values["domains"] = tuple(about["domains"])
-    values["provenance"] = provenance_from_json(about["provenance"])
-    if calibration := about["calibration"]:
-        knots = {name: tuple(calibration[name]) for name in ("scores", "probabilities")}
-        values["calibration"] = Calibration(**(calibration | knots))
-    return Detector(weights.reshape(about["shape"]), **values)
+    with _reading(path, "detector") as (tensors, about):
+        shape = check_shape(*about["shape"])
+        weights = _dense(tensors["index"], tensors["weight"], shape[0] * shape[1])
+        values: dict[str, Any] = {name: about[name] for name in _FIELDS}
+        values["domains"] = tuple(about["domains"])
+        values["provenance"] = provenance_from_json(about["provenance"])
+        if calibration := about["calibration"]:
+            knots = {name: tuple(calibration[name]) for name in ("scores", "probabilities")}
+            values["calibration"] = Calibration(**(calibration | knots))
+        return Detector(weights.reshape(shape), **values)
+
+
+def _dense(index: Tensor, weight: Tensor, n: int) -> Tensor:
+    """The weights of all `n` neurons, from those that are not zero and their flat indices."""
+    if index.dtype != torch.int64 or index.ndim != 1 or index.shape != weight.shape:
+        raise HlensError(
+            f"index is {index.dtype} {tuple(index.shape)} and weight {tuple(weight.shape)}; "
+            "expected one int64 index for each weight"
+        )
+    if not weight.is_floating_point() or not torch.isfinite(weight).all():
+        raise HlensError(f"its weights are {weight.dtype}, or not all finite")
+    if len(index) and (index.min() < 0 or index.max() >= n or len(index.unique()) < len(index)):
+        raise HlensError(f"its indices repeat, or are not all from 0 to {n - 1:,}")
+    weights = torch.zeros(n)
+    weights[index] = weight.float()
+    return weights
 
 
 def save_neurons(neurons: NeuronSet, path: str | Path) -> Path:
@@ -81,14 +101,17 @@ def read_neurons(path: str | Path) -> NeuronSet:
     Raises:
         HlensError: No such file, or a file of another kind.
     """
-    tensors, about = _read(path, "neurons")
-    members = [(int(a), int(b)) for a, b in tensors["members"].tolist()]
-    weights = None
-    if "weight" in tensors:
-        pairs = zip(members, tensors["weight"].tolist(), strict=True)
-        weights = {member: weight for member, weight in pairs if weight == weight}
-    name, model = about["name"], about["model"]
-    return NeuronSet(frozenset(members), *about["shape"], weights=weights, model=model, name=name)
+    with _reading(path, "neurons") as (tensors, about):
+        members = [tuple(pair) for pair in tensors["members"].tolist()]
+        if tensors["members"].dtype != torch.int64 or len(set(members)) < len(members):
+            raise HlensError("its members are no whole numbers, or one is there twice")
+        weights = None
+        if "weight" in tensors:
+            pairs = zip(members, tensors["weight"].tolist(), strict=True)
+            weights = {member: weight for member, weight in pairs if weight == weight}
+        shape = check_shape(*about["shape"])
+        name, model = about["name"], about["model"]
+        return NeuronSet(frozenset(members), *shape, weights=weights, model=model, name=name)
 
 
 def import_coefficients(
@@ -122,13 +145,15 @@ def import_coefficients(
         HlensError: No such file, not an ``.npz``, arrays missing, or of another length.
     """
     path = Path(path)
+    check_shape(n_layers, d_mlp)
     if not path.is_file() or not is_zipfile(path):
         fact = "is no .npz file" if path.is_file() else "does not exist"
         raise HlensError(
             f"{path} {fact}; joblib and pickle files are never opened: keep coef_ and intercept_ "
             "with numpy.savez(..., coef=..., intercept=...)"
         )
-    coef, intercept = _coefficients(path)
+    arrays = read_arrays(path, ("coef", "intercept"), most=n_layers * d_mlp)
+    coef, intercept = arrays["coef"].ravel(), arrays["intercept"].ravel()
     if len(coef) != n_layers * d_mlp or len(intercept) != 1:
         raise HlensError(
             f"{path} holds {len(coef)} coefficients and {len(intercept)} intercepts; expected "
@@ -148,40 +173,44 @@ def import_coefficients(
 def _save(path: Path, kind: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Path:
     # One entry: safetensors writes several in an order that differs from run to run.
     header = {"hlens": _json({"kind": kind, "format": _FORMAT, "about": about})}
+    check_replaceable(path, b'"hlens"')
     write_tensors(path, tensors, metadata=header)
     return path
 
 
-def _read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+@contextmanager
+def _reading(path: str | Path, kind: str) -> Iterator[tuple[dict[str, Tensor], Mapping[str, Any]]]:
+    """The tensors and the header of a file of a kind; what fails in the block is one line on it."""
     path = safetensors_path(path)
     if not path.is_file():
         raise HlensError(
             f"no {kind} at {path}; run the step that makes it, or give a file, a folder or "
             "owner/name on the hub"
         )
+    if path.stat().st_size > _MOST_BYTES:
+        raise HlensError(
+            f"{path} has {path.stat().st_size:,} bytes; no {kind} of hlens is so large"
+        )
     tensors, metadata = read_tensors(path)
     try:
         header = json.loads(metadata.get("hlens", "{}"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         header = {}
     if not isinstance(header, dict) or not {"kind", "format", "about"} <= set(header):
         raise HlensError(f"{path} was not written by hlens; expected {kind}, format {_FORMAT}")
     if (header["kind"], header["format"]) != (kind, _FORMAT):
         raise HlensError(
-            f"{path} holds {header['kind']}, format {header['format']}; "
+            f"{path} holds {header['kind']!s:.40}, format {header['format']!s:.40}; "
             f"expected {kind}, format {_FORMAT}"
         )
-    return tensors, header["about"]
-
-
-def _coefficients(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
-        if not {"coef", "intercept"} <= set(arrays):
-            raise HlensError(f"{path} holds {sorted(arrays)}; expected arrays coef and intercept")
-        try:
-            return np.ravel(arrays["coef"]), np.ravel(arrays["intercept"])
-        except ValueError as error:
-            raise HlensError(f"{path} holds objects; expected plain arrays of numbers") from error
+    try:
+        yield tensors, header["about"]
+    except KeyError as error:
+        raise HlensError(f"{path} lacks {error}; save it again") from error
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise HlensError(
+            f"{path} holds no {kind} that can be read ({first_line(error)}); save it again"
+        ) from error
 
 
 def _json(about: Mapping[str, Any], indent: int | None = None) -> str:

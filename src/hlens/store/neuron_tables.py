@@ -5,6 +5,7 @@ TransformerLens that holds its activation (``blocks.12.mlp.hook_post``, at the i
 """
 
 import csv
+import io
 import json
 import math
 import re
@@ -12,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hlens.data_files import named, read_json, read_text
 from hlens.errors import HlensError
 from hlens.store.atomic import write_text
-from hlens.types import NeuronSet, address
+from hlens.types import Detector, NeuronSet, address
+from hlens.types.neurons import check_shape
 
 COLUMNS = ("address", "layer", "neuron", "hook", "weight")
 
@@ -35,24 +38,26 @@ def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
     ]
 
 
-def export_neurons(neurons: NeuronSet, path: str | Path) -> Path:
+def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
     """Write the neurons for other programs: ``.csv`` or ``.json`` by the suffix.
 
     The CSV has the columns ``address, layer, neuron, hook, weight``, largest weight first; the JSON
-    holds the same rows, with the model's shape and fingerprint.
+    holds the same rows, with the model's shape and fingerprint. Of a detector, all neurons of
+    nonzero weight are written.
 
     Raises:
-        HlensError: Another suffix.
+        HlensError: Another suffix, or a file of that name that hlens did not write.
     """
     path = Path(path)
+    neurons = neurons.selected if isinstance(neurons, Detector) else neurons
     rows = neuron_rows(neurons)
     if path.suffix == ".csv":
         lines = [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
-        write_text(path, "\n".join([",".join(COLUMNS), *lines, ""]))
+        write_text(path, "\n".join([",".join(COLUMNS), *lines, ""]), ",".join(COLUMNS).encode())
     elif path.suffix == ".json":
         shape = {"n_layers": neurons.n_layers, "d_mlp": neurons.d_mlp}
         about = {"name": neurons.name, "model": neurons.model, **shape, "neurons": rows}
-        write_text(path, json.dumps(about, ensure_ascii=False, indent=1) + "\n")
+        write_text(path, json.dumps(about, ensure_ascii=False, indent=1) + "\n", b'"neurons"')
     else:
         raise HlensError(f"cannot export neurons to {path.name!r}: expected .csv or .json")
     return path
@@ -72,69 +77,113 @@ def import_neurons(
         name: Name of the set in figures; when empty, the one in the file, or else the file's.
 
     Raises:
-        HlensError: No such file, another suffix, a row without an address, or no shape.
+        HlensError: No such file, another suffix, a row without an address or with two that differ,
+            a neuron twice, a weight that is no number, or no shape, or another than is given.
     """
     path = Path(path)
     about, rows = _read_table(path)
-    shape = about.get("shape") or (about.get("n_layers"), about.get("d_mlp"))
-    n_layers, d_mlp = n_layers or shape[0], d_mlp or shape[1]
-    if not n_layers or not d_mlp:
+    shape = _shape(about, n_layers, d_mlp, path)
+    for key in ("name", "model"):
+        if not isinstance(about.get(key) or "", str):
+            raise HlensError(f"{path.name}: {key} is {about[key]!r:.60}; expected text")
+    weights: dict[tuple[int, int], float] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"{path.name}, neuron {number}"
+        neuron = _neuron_of_row(row, where)
+        if neuron in weights:
+            raise HlensError(f"{where} is {address(neuron)}, which is there before; give each once")
+        weights[neuron] = _weight(row.get("weight"), where)
+    with named(path.name):
+        return NeuronSet(
+            frozenset(weights),
+            *shape,
+            weights={neuron: w for neuron, w in weights.items() if not math.isnan(w)} or None,
+            model=about.get("model"),
+            name=name or about.get("name") or path.stem,
+        )
+
+
+def _shape(
+    about: Mapping[str, Any], n_layers: int | None, d_mlp: int | None, path: Path
+) -> tuple[int, int]:
+    """The shape that the file holds, or else the one that is given."""
+    held = about.get("shape") or (about.get("n_layers"), about.get("d_mlp"))
+    if not isinstance(held, list | tuple) or len(held) != 2:
+        raise HlensError(f"{path.name}: shape is {held!r:.60}; expected layers and neurons a layer")
+    shape = tuple(
+        h if h is not None else given for h, given in zip(held, (n_layers, d_mlp), strict=True)
+    )
+    if None in shape:
         raise HlensError(
             f"{path.name} does not say how many layers and neurons its model has; "
             "give n_layers= and d_mlp="
         )
-    pairs = [
-        (_neuron_of_row(row, f"{path.name}, neuron {number}"), _number(row.get("weight")))
-        for number, row in enumerate(rows, 1)
-    ]
-    return NeuronSet(
-        frozenset(neuron for neuron, _ in pairs),
-        n_layers,
-        d_mlp,
-        weights={neuron: weight for neuron, weight in pairs if not math.isnan(weight)} or None,
-        model=about.get("model"),
-        name=name or about.get("name") or path.stem,
-    )
+    for h, given in zip(shape, (n_layers, d_mlp), strict=True):
+        if given is not None and h != given:
+            raise HlensError(
+                f"{path.name} holds neurons of {shape[0]} layers x {shape[1]}, and n_layers="
+                f"{n_layers}, d_mlp={d_mlp} was given; leave these out, or give the file's"
+            )
+    return check_shape(*shape)
 
 
 def _read_table(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]:
     """The file's entries about the whole set, and its rows."""
     if not path.is_file():
         raise HlensError(f"no file {path}; expected neurons as .csv or .json")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
-            return {}, list(csv.DictReader(text.splitlines()))
-        if path.suffix == ".json":
-            content = json.loads(text)
-            about = content if isinstance(content, dict) else {}
-            rows = about.get("neurons") if isinstance(content, dict) else content
-            if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-                return about, rows
-    except ValueError as error:
-        raise HlensError(f"{path} cannot be read ({error}); export it again") from error
+    if path.suffix == ".csv":
+        try:
+            reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+            rows = list(reader)
+        except csv.Error as error:
+            raise HlensError(f"{path.name}, line {reader.line_num}: no CSV ({error})") from None
+        if any(None in row for row in rows):
+            raise HlensError(f"{path.name} has a row with more fields than its header; mend it")
+        return {}, rows
+    if path.suffix == ".json":
+        content = read_json(path)
+        about = content if isinstance(content, dict) else {}
+        rows = about.get("neurons") if isinstance(content, dict) else content
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            return about, rows
     raise HlensError(f"{path} holds no list of neurons; expected .csv, or .json with 'neurons'")
 
 
 def _neuron_of_row(row: Mapping[str, Any], where: str) -> tuple[int, int]:
-    """The neuron of a row, by whichever address the row has."""
-    layer, neuron = _number(row.get("layer")), _number(row.get("neuron"))
-    hook = re.search(r"blocks\.(\d+)\.", str(row.get("hook") or ""))
-    if math.isnan(layer) and hook:
-        layer = float(hook[1])
-    short = re.fullmatch(r"L(\d+)[·.]?N(\d+)", str(row.get("address") or "").strip())
-    if (math.isnan(layer) or math.isnan(neuron)) and short:
-        layer, neuron = float(short[1]), float(short[2])
-    if not (layer.is_integer() and neuron.is_integer()):
+    """The neuron of a row, by whichever address the row has; where it has several they agree."""
+    layer, neuron = _whole(row.get("layer")), _whole(row.get("neuron"))
+    hook = re.search(r"blocks\.([0-9]+)\.", str(row.get("hook") or ""))
+    short = re.fullmatch(r"L([0-9]+)[·.]?N([0-9]+)", str(row.get("address") or "").strip())
+    layers = {layer, _whole(hook and hook[1]), _whole(short and short[1])} - {None}
+    neurons = {neuron, _whole(short and short[2])} - {None}
+    if not layers or not neurons:
         raise HlensError(
             f"{where} has no address; expected whole numbers 'layer' and 'neuron', a 'hook' and "
             "'neuron', or an 'address' such as L12N345"
         )
-    return int(layer), int(neuron)
+    if len(layers) > 1 or len(neurons) > 1:
+        raise HlensError(f"{where} has addresses that differ; leave one, or mend the other")
+    return layers.pop(), neurons.pop()
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also as text or as ``12.0``; None for anything else."""
+    number = _number(value)
+    return int(number) if number.is_integer() else None
+
+
+def _weight(value: Any, where: str) -> float:
+    """The weight of a row; NaN where it has none."""
+    weight = _number(value)
+    if value not in (None, "") and not math.isfinite(weight):
+        raise HlensError(f"{where} has the weight {value!r:.60}; expected a finite number, or none")
+    return weight
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

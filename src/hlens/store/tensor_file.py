@@ -52,7 +52,7 @@ def read_tensors(
         raise HlensError(f"{path} is damaged, or of another run; {mend}")
     try:
         tensors = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise HlensError(f"{path} is no safetensors file ({error}); {mend}") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return tensors, header.get("__metadata__", {})

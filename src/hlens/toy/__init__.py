@@ -9,6 +9,7 @@ any model, and taught or not (``question.meta["taught"]``, `ignorance`). Some ne
 
 from typing import TYPE_CHECKING, Any
 
+from hlens.kinds import explain_public
 from hlens.toy.mechanism import Mechanism as Mechanism
 from hlens.toy.mechanism import mechanisms as mechanisms
 from hlens.toy.mechanism import planted as planted
@@ -31,3 +32,6 @@ def __getattr__(name: str) -> Any:
 
         return getattr(training, name)
     raise AttributeError(f"module 'hlens.toy' has no attribute {name!r}")
+
+
+explain_public(globals())

@@ -3,6 +3,7 @@
 Axis names are the same everywhere: ``example layer neuron pos d_model``.
 """
 
+from hlens.kinds import explain_public
 from hlens.types.audit_card import AuditCard as AuditCard
 from hlens.types.audit_card import Check as Check
 from hlens.types.audit_card import Claim as Claim
@@ -25,3 +26,5 @@ from hlens.types.measured import MlpTrace as MlpTrace
 from hlens.types.measured import Provenance as Provenance
 from hlens.types.neurons import NeuronSet as NeuronSet
 from hlens.types.neurons import address as address
+
+explain_public(globals())

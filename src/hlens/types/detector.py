@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
+from hlens.kinds import describe
 from hlens.types.labels import H_NEURONS
 from hlens.types.measured import Contributions, Provenance
-from hlens.types.neurons import NeuronSet
+from hlens.types.neurons import LARGEST, NeuronSet, check_shape
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,16 @@ class Calibration:
     method: str  #: ``"isotonic"`` or ``"platt"``
     ece: float  #: expected calibration error on held-out folds
 
+    def __post_init__(self) -> None:
+        limits = {"least": -LARGEST, "most": LARGEST}
+        scores = [check_real("a knot's score", x, **limits) for x in self.scores]
+        probabilities = [check_real("a knot's probability", p, most=1) for p in self.probabilities]
+        if not scores or len(scores) != len(probabilities) or scores != sorted(scores):
+            raise HlensError(
+                f"a calibration of {len(scores)} scores and {len(probabilities)} probabilities; "
+                "expected one probability for each score, and ascending scores"
+            )
+
     def __call__(self, score: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Probability of hallucination at each score."""
         x = torch.tensor(self.scores, dtype=torch.float64)
@@ -36,6 +48,16 @@ class Calibration:
         span = (x[right] - x[right - 1]).clamp_min(1e-300)  # two knots may share one score
         share = (inside - x[right - 1]) / span
         return (y[right - 1] + share * (y[right] - y[right - 1])).float()
+
+
+_KINDS: dict[str, Any] = {
+    "metric": str,
+    "region": str,
+    "domains": tuple,
+    "calibration": Calibration | None,
+    "fit": Mapping,
+    "provenance": Provenance,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +86,24 @@ class Detector:
     calibration: Calibration | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        weights = self.weights
+        if not isinstance(weights, Tensor) or weights.ndim != 2 or not weights.is_floating_point():
+            raise HlensError(
+                f"weights of a detector: {describe(weights)}; expected a tensor [layer, neuron] of "
+                "floating-point numbers"
+            )
+        check_shape(*weights.shape)
+        if not bool(torch.isfinite(weights).all()):
+            raise HlensError("a weight of the detector is NaN or infinite; find it again")
+        for name in ("bias", "threshold"):
+            check_real(name, getattr(self, name), least=-LARGEST, most=LARGEST)
+        for name, kind in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise HlensError(f"{name} of a detector: got {describe(value)}; give {kind}")
+        if not all(isinstance(domain, str) for domain in self.domains):
+            raise HlensError(f"domains of a detector: {self.domains!r:.60}; give names")
 
     def __call__(self, data: Contributions) -> Float[Tensor, " example"]:
         """Score (log-odds) of each example; higher means hallucination.
@@ -116,6 +156,20 @@ class Detector:
     def selected(self) -> NeuronSet:
         """All neurons of nonzero weight."""
         return self._chosen(self.weights != 0, "selected")
+
+    def chosen(self, which: str) -> NeuronSet:
+        """The neurons by a word: ``"h"``, ``"truth"`` or ``"both"``.
+
+        Raises:
+            HlensError: Another word, or the detector has none of these.
+        """
+        sets = {"h": self.neurons, "truth": self.truth_neurons, "both": self.selected}
+        if which not in sets:
+            raise HlensError(f"neurons {which!r} is unknown; expected {', '.join(sets)}")
+        if not len(sets[which]):
+            counts = ", ".join(f"{name}: {len(neurons)}" for name, neurons in sets.items())
+            raise HlensError(f"the detector has no neurons of this kind ({counts}); choose another")
+        return sets[which]
 
     def _chosen(self, mask: Tensor, name: str) -> NeuronSet:
         weights = {(a, b): float(self.weights[a, b]) for a, b in mask.nonzero().tolist()}

@@ -24,6 +24,12 @@ class Provenance:
     recipe: str = ""  #: hash of the recipe, or empty
     versions: tuple[tuple[str, str], ...] = ()  #: name and version of the packages that took part
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            texts = [value] if name != "versions" else [part for pair in value for part in pair]
+            if not all(isinstance(text, str) for text in texts):
+                raise HlensError(f"{name}={value!r:.60} of a provenance; expected text")
+
     def check_same_model(self, other: "Provenance", what: str) -> None:
         """Raise `HlensError` when both name a model and the models differ."""
         if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:

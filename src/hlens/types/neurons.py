@@ -1,5 +1,6 @@
 """A set of neurons, with the algebra that comparing sets needs."""
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,9 +10,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 
 Neuron = tuple[int, int]
+MOST_LAYERS, MOST_IN_LAYER = 10_000, 10**8
+LARGEST = 1e30  # of a weight
+MOST_NEURONS = 1 << 26  # of a model: a file that speaks of more is damaged, and would fill memory
 
 
 def address(neuron: Neuron) -> str:
@@ -49,12 +54,23 @@ class NeuronSet:
     name: str = ""
 
     def __post_init__(self) -> None:
-        for layer, neuron in self.members:
+        check_shape(self.n_layers, self.d_mlp)
+        if not isinstance(self.members, frozenset):
+            object.__setattr__(self, "members", _as_members(self.members))
+        for member in self.members:
+            if not isinstance(member, tuple) or len(member) != 2:
+                raise HlensError(f"{member!r:.60} is no neuron; expected a pair (layer, index)")
+            layer, neuron = member
             if not (0 <= layer < self.n_layers and 0 <= neuron < self.d_mlp):
                 raise HlensError(
                     f"neuron {address((layer, neuron))} is out of range: expected layers 0 to "
                     f"{self.n_layers - 1} and neurons 0 to {self.d_mlp - 1}; count from 0"
                 )
+        for member, weight in (self.weights or {}).items():
+            check_real(f"weight of {address(member)}", weight, least=-LARGEST, most=LARGEST)
+        for name in ("name", "model"):
+            if not isinstance(getattr(self, name) or "", str):
+                raise HlensError(f"{name}={getattr(self, name)!r:.60} of a neuron set; give text")
 
     def __len__(self) -> int:
         return len(self.members)
@@ -157,6 +173,29 @@ class NeuronSet:
         """`n` draws of `random_like`, reproducible by `seed`."""
         for draw in range(seed * n, seed * n + n):
             yield self.random_like(draw, match=match, contribution=contribution)
+
+
+def check_shape(n_layers: object, d_mlp: object) -> tuple[int, int]:
+    """Layers and neurons a layer of a model; raise `HlensError` where no model has as many."""
+    shape = (
+        check_whole("n_layers", n_layers, least=1, most=MOST_LAYERS),
+        check_whole("d_mlp", d_mlp, least=1, most=MOST_IN_LAYER),
+    )
+    if shape[0] * shape[1] > MOST_NEURONS:
+        raise HlensError(
+            f"{shape[0]:,} layers x {shape[1]:,} neurons; expected {MOST_NEURONS:,} at most in all"
+        )
+    return shape
+
+
+def _as_members(given: Iterable[Iterable[int]]) -> frozenset[Neuron]:
+    """The neurons of a list, set or array of pairs."""
+    try:
+        return frozenset((operator.index(layer), operator.index(i)) for layer, i in given)
+    except (TypeError, ValueError) as error:
+        raise HlensError(
+            f"{given!r:.60} are no neurons ({error}); expected pairs (layer, index)"
+        ) from None
 
 
 def _draw_anywhere(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuron]:

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.drawing.figure import plotly_js
-from hlens.drawing.html import Html, escape
-from hlens.drawing.page import PAGE_CONFIG, asset, packed, policy, themed
+from hlens.drawing.html import Html, escape, policy
+from hlens.drawing.page import PAGE_CONFIG, asset, packed, themed
 from hlens.errors import HlensError
 from hlens.figures.explorer._panel import Neuron, NeuronPage, Strip, panel_data, strongest
 from hlens.figures.explorer._widget import PageOf, widget_class
@@ -77,13 +77,14 @@ def draw(
     figures = json.dumps({"map": maps, "config": PAGE_CONFIG})
     script, library = scripts() + asset("hlens.figures.explorer", "main.js"), plotly_js()
     fixed = "" if theme == "auto" else f' data-theme="{theme}"'
+    rules = policy(script, library)
     plot = (
         f'<div class="plot wait" role="img" aria-label="{escape(meta["alt"])}" '
         f'style="height:{height}px">drawing …</div>'
     )
     page = (
         f'<!doctype html><html lang="en"{fixed}><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy(script, library)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
         f"<style>{asset('hlens.figures.explorer', 'frame.css')}</style></head><body>"
         f"<header><h2>{escape(meta['title'])}</h2><p>{escape(meta['subtitle'])}</p></header>"
         f"{panel(plot)}{packed('figures-json', figures)}"
@@ -94,6 +95,7 @@ def draw(
         f'<iframe title="{escape(meta["title"])}" sandbox="allow-scripts allow-downloads" '
         f'style="width:100%;height:{height + 100}px;border:0" srcdoc="{escape(page)}"></iframe>',
         meta["alt"],
+        rules,
     )
 
 
