@@ -304,6 +304,14 @@ def test_neurons_of_a_bad_json_are_one_line(tmp_path: Path, text: str, said: str
         load_neurons(tmp_path / "n.json", **given)
 
 
+def test_half_of_a_character_in_a_header_is_refused(tmp_path: Path) -> None:
+    path = save_detector(Detector(torch.eye(2), 0.0, region="answer"), tmp_path / "d")
+    about = read_tensors(path)[1]["hlens"].replace('"answer"', '"answe\\ud800"')
+    write_tensors(path, read_tensors(path)[0], metadata={"hlens": about})
+    with pytest.raises(HlensError, match="was not written by hlens"):
+        load_detector(path)
+
+
 def npy(header: str, data: bytes = b"") -> bytes:
     text = header.encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
@@ -319,6 +327,7 @@ ARRAYS = {
         "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", struct.pack("<d", 1e300)
     ),
     "no literal": npy("{'descr': __import__('os').getcwd()}"),
+    "no Python": npy("{'descr': '<f8', (\n\x0c"),
     "empty": b"",
 }
 

@@ -20,7 +20,7 @@ class HlensError(ValueError):
 
 
 def one_line(text: str) -> str:
-    r"""Any text as one line that a terminal shows and does not obey; a very long one without middle.
+    r"""Any text as one line that a terminal shows and does not obey; a long one loses its middle.
 
     >>> one_line("two\nlines, \x1b[31mred\u202e")
     'two lines, \\x1b[31mred\\u202e'
