@@ -49,7 +49,7 @@ def main() -> None:
     show.warnings_to_stderr()
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; hlens draws its own
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False) or 0
     except HlensError as error:
         show.error(str(error))
         sys.exit(2)
@@ -57,9 +57,19 @@ def main() -> None:
         reason = error.strerror or type(error).__name__
         show.error(f"{error.filename}: {reason}" if error.filename else str(error) or reason)
         sys.exit(2)
+    except Exception as error:
+        # Usage errors are of a class of typer's own, and take four lines there. Without any
+        # arguments the help is the error, and was shown.
+        if not hasattr(error, "format_message"):
+            raise
+        if type(error).__name__ != "NoArgsIsHelpError":
+            show.error(f"{error.format_message()} (see hlens --help)")
+        sys.exit(2)
     except KeyboardInterrupt:
+        code = 130
+    if code == 130:  # what typer makes of an interrupt
         show.error("interrupted; the same command goes on where it stopped")
-        sys.exit(130)
+    sys.exit(code)
 
 
 @app.command()

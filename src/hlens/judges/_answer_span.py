@@ -7,7 +7,7 @@ and around the whole sentence where it does not, would reveal the label to a pro
 import re
 import unicodedata
 
-from hlens.judges._normal_words import LISTS, split_words, word_keys
+from hlens.judges._normal_words import LISTS, has_words, split_words, word_keys
 
 _LEAD = re.compile(
     r"""
@@ -26,7 +26,7 @@ _LEAD = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _MARKUP = re.compile(r"[\s*_#>\"“”‘'`\-–•]+")
-_END = re.compile(r"[.!?。！？]+[\"'”’)\]*_]*(?=\s|$)")
+_END = re.compile(r"(?<![.!?。！？])[.!?。！？]+[\"'”’)\]*_]*(?=\s|$)")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|mt|jr|sr|prof|vs|v|inc|ltd|co|corp|gen|lt|col|capt|rev|hon|etc|no)"
     r"|\b[^\W\d_]|\b(?:[^\W\d_]\.)+[^\W\d_])$",
@@ -54,7 +54,7 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     start, stop = sentence
     start, stop = _without_echo(text, start, stop, question)
     start, stop = _without_ends(text, start, stop)
-    return (start, stop) if word_keys(text[start:stop]) else None
+    return (start, stop) if has_words(text[start:stop]) else None
 
 
 def first_sentence(text: str) -> tuple[int, int] | None:
@@ -72,7 +72,7 @@ def _first_line(text: str) -> tuple[int, int] | None:
         begin = _after_lead(text, start, stop)
         is_heading = text[start:stop].rstrip().endswith(":") and start != 0
         is_heading |= bool(re.search(r"\banswer\b.{0,30}:\s*\W*$", text[begin:stop], re.IGNORECASE))
-        if split_words(text[begin:stop]) and not is_heading:
+        if has_words(text[begin:stop]) and not is_heading:
             return start, stop
     return None
 
@@ -82,7 +82,7 @@ def _after_lead(text: str, start: int, stop: int) -> int:
     while match := _MARKUP.match(plain, start, stop) or _LEAD.match(plain, start, stop):
         end = match.end()
         is_minus = match.group() in "-–" and text[end : end + 1].isdigit()
-        if is_minus or not split_words(text[end:stop]):
+        if is_minus or not has_words(text[end:stop]):
             break
         start = end
     return start
@@ -94,7 +94,9 @@ def _sentence_end(text: str, start: int, stop: int) -> int:
         rest = text[match.end() : stop].strip()
         if not rest:
             return stop
-        if is_dot and _ABBREVIATION.search(text[start : match.start()]):
+        if is_dot and _ABBREVIATION.search(
+            text[max(start, match.start() - 20) : match.start()]  # no abbreviation is longer
+        ):
             continue
         return match.end()
     return stop

@@ -34,6 +34,7 @@ _CLAUSE_END = re.compile(
     r"[,;:(\n]|\b(?:which|who|whose|where|when|while|because|since|although|but)\b",
     re.IGNORECASE,
 )
+LONGEST = 20_000  # characters; some rules take the square of the length
 NAME = 3  # words that are no filler: what is longer is a remark and no answer
 _QUOTED = re.compile(r"[\"“`*]([^\"“”`*]+)[\"”`*]")
 _NUMBER = re.compile(r"\d")
@@ -65,6 +66,14 @@ _ASKS = re.compile(
     rf"(?:what|which|who|whom|whose|when|where|why|how|{_AUXILIARIES})\b",
     re.IGNORECASE,
 )
+
+
+def judge_unread(response: Response) -> Judgement | None:
+    """The judgement of a response that no rule reads: empty, or far longer than any answer."""
+    n = len(response.text)
+    if n > LONGEST:
+        return Judgement(response, Verdict.UNSCORED, f"too long to read ({n:,} characters)")
+    return None if response.text.strip() else Judgement(response, Verdict.UNSCORED, "empty")
 
 
 def judge_false(

@@ -16,7 +16,7 @@ import torch
 from hlens.errors import HlensError
 from hlens.judges import abstain
 from hlens.judges._answer_span import answer_span
-from hlens.judges._attempt import judge_false
+from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Response, Verdict
 
@@ -44,8 +44,8 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
         question, text = response.question, response.text
         if not question.answers:
             return abstain.judge(response)
-        if not text.strip():
-            return Judgement(response, Verdict.UNSCORED, "empty")
+        if unread := judge_unread(response):
+            return unread
         if refused := judge_refusal(response):
             return refused
         span = answer_span(text, question.text)
