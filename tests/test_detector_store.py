@@ -197,6 +197,7 @@ CHECKED = "|Type-check error"  # which tests alone raise, before hlens looks
         (put("provenance", {"versions": [], "model": 5}), "model=5 of a provenance"),
         (put("provenance", None), "no detector that can be read"),
         (put("calibration", {"scores": []}), "lacks 'probabilities'"),
+        (put("calibration", FALLING | {"scores": [0.0, 1.0], "probabilities": [1.0, 0.0]}), "falls"),
         (put("calibration", FALLING), "ascending scores"),
         (lambda about, tensors: about.pop("region"), "lacks 'region'"),
         (lambda about, tensors: tensors.pop("weight"), "lacks 'weight'"),
@@ -294,6 +295,7 @@ def test_neurons_of_a_csv_with_a_byte_order_mark_are_read(tmp_path: Path) -> Non
         ('{"neurons": [], "shape": [2, 4], "name": 5}', "name is 5; expected text"),
         ('{"neurons": [], "shape": [2, 5]}', "holds neurons of 2 layers x 5, and n_layers=2"),
         ("[" * 100_000, "no JSON"),
+        ('{"neurons": [], "shape": [2, 4], "model": []}', "model is \\[\\]; expected text"),
         ('{"neurons": 3}', "holds no list of neurons"),
     ],
 )

@@ -126,6 +126,7 @@ def check(question: Question) -> None:
         ("arc", {"choices": {"text": "ab", "label": ["A", "B"]}}),
         ("finqa", {"pre_text": "a text"}),
         ("devign", {"target": 0.5}),
+        ("simpleqa", {"metadata": "{'topic': 'a"}),
     ],
 )
 def test_a_text_is_no_list_of_its_characters_and_half_an_index_is_none(
