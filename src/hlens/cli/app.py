@@ -60,10 +60,11 @@ def main() -> None:
     except Exception as error:
         # Usage errors are of a class of typer's own, and take four lines there. Without any
         # arguments the help is the error, and was shown.
-        if not hasattr(error, "format_message"):
+        said = getattr(error, "format_message", None)
+        if said is None:
             raise
         if type(error).__name__ != "NoArgsIsHelpError":
-            show.error(f"{error.format_message()} (see hlens --help)")
+            show.error(f"{said()} (see hlens --help)")
         sys.exit(2)
     except KeyboardInterrupt:
         code = 130
@@ -201,6 +202,24 @@ def report(
     with show.progress() as progress:
         path = studies.open_study(str(study), None, None, progress).report(to)
     show.result({"report": str(path)}, as_json)
+
+
+@app.command("verify-study")
+def verify_study(
+    study: Annotated[Path, typer.Argument(help="Folder of a study.")], as_json: Json = False
+) -> None:
+    """Is every file of a study as hlens wrote it? All are read; exit code 2 if one is not."""
+    from hlens.store.stamps import NO_HASH
+    from hlens.study import Study
+
+    states = Study(study).verify()
+    show.result({name: state or "as it was written" for name, state in states.items()}, as_json)
+    differing = [name for name, state in states.items() if state not in ("", NO_HASH)]
+    if differing:
+        raise HlensError(
+            f"{len(differing)} of {len(states)} artefacts differ from what was written: "
+            f"{', '.join(differing)}; restore their files, or remove them to have them made anew"
+        )
 
 
 @app.command("list")

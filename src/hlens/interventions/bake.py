@@ -15,9 +15,9 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
-from hlens.model import Edit, Model, Pairs, fingerprint_weights, load, pair_up
+from hlens.model import Edit, Model, Pairs, load, pair_up
 from hlens.store.checkpoints import load_edit_record, save_checkpoint
-from hlens.types import NeuronSet, address
+from hlens.types import NeuronSet, address, same_fingerprint
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def bake(
     for layer, factor in fold_factors(model, pairs).items():
         table[layer] = factor
         tensors[f"rows.{layer}"] = model.w_out(layer)[edited_neurons(factor)].cpu().contiguous()
+    base = model.fingerprint
     with folded(model, pairs):
         record = {
             "base": model.name,
             "base_revision": model.revision,
-            "base_fingerprint": model.fingerprint,
-            # `model.fingerprint` is cached from before the edit.
-            "edited_fingerprint": fingerprint_weights(model.hf),
+            "base_fingerprint": base,
+            "edited_fingerprint": model.fingerprint,
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
         card = _model_card(record, table)
@@ -92,7 +92,7 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
         rows = model.w_out(layer)
         expected = scale_rows(original, factors[layer][edited]).to(rows)
         rows_agree &= bool(torch.equal(rows[edited], expected))
-    if base is not None and base.fingerprint != record["base_fingerprint"]:
+    if base is not None and not same_fingerprint(base.fingerprint, record["base_fingerprint"]):
         raise HlensError(
             f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
             f"from {base.name} ({base.fingerprint[:12]}); compare with its own base model"
@@ -100,7 +100,7 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
     return Verification(
         neurons=int(factors.ne(1.0).sum()),
         rows_agree=rows_agree,
-        fingerprint_agrees=fingerprint_weights(model.hf) == record["edited_fingerprint"],
+        fingerprint_agrees=same_fingerprint(model.fingerprint, record["edited_fingerprint"]),
         rest_agrees=None if base is None else _rest_agrees(model, base, factors),
     )
 
@@ -116,7 +116,7 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
     model = _open(folder, tensors)
     for layer, edited, original in _originals(tensors):
         model.w_out(layer)[edited] = original.to(model.w_out(layer))
-    if fingerprint_weights(model.hf) != record["base_fingerprint"]:
+    if not same_fingerprint(model.fingerprint, record["base_fingerprint"]):
         raise HlensError(
             f"{folder}: with the original rows put back its weights are not those of "
             f"{record['base']}; something else in it was changed, start from the base model"

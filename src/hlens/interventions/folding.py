@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.model import Edit, Model, Pairs, check_edit, pair_up
+from hlens.model import Edit, Model, Pairs, check_edit, pair_up, widen
 from hlens.types import NeuronSet
 
 Factors = dict[int, Float[Tensor, " neuron"]]  # for each layer with edited neurons
@@ -33,8 +33,6 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
             that are quantised.
     """
     factors = fold_factors(model, pair_up(neurons, edit))
-    # Both are cached on first use, which must not be while the weights are edited.
-    _ = model.fingerprint, model.w_norms
     saved: dict[int, tuple[Tensor, Tensor]] = {}
     try:
         for layer, factor in factors.items():
@@ -81,4 +79,5 @@ def scale_rows(
     rows: Float[Tensor, "neuron d_model"], factors: Float[Tensor, " neuron"]
 ) -> Float[Tensor, "neuron d_model"]:
     """Rows of W_out times their factors, rounded once to the dtype of the rows."""
-    return (rows.double() * factors.to(rows.device)[:, None]).to(rows.dtype)
+    wide = widen(rows)
+    return (wide * factors.to(wide.device)[:, None]).to(rows)

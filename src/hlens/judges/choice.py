@@ -40,7 +40,7 @@ _LETTER = re.compile(
 _NAMED = re.compile(
     r"(?i:answer|option|choice|choose|pick|select)\W*(?:is\W*)?\s*[\(\[*]*"
     # A and I may begin what follows ("the answer is A bat"); other letters alone are no words.
-    r"((?i:[A-Z])(?=\s*(?:[).,:;*\]]|$))|(?i:[B-HJ-Z])(?!['’\w]))"
+    r"((?i:[A-Z])(?=[^\S\n]*(?:[).,:;*\]\n]|$))|(?i:[B-HJ-Z])(?!['’\w]))"
 )
 # How mathematics marks an answer: \boxed{B}, \boxed{\text{(B)}}.
 _BOXED = re.compile(r"\\boxed\s?\{\s?(?:\\[a-z]+\s?\{\s?)?\(?([A-Za-z])\)?\s?\}")
@@ -139,10 +139,7 @@ def option_logprobs(
 
     def score(question: Question) -> list[float]:
         head = list(ask(question))
-        options = [
-            model.tokenizer.encode(gap + choice, add_special_tokens=False)
-            for choice in question.choices
-        ]
+        options = [model.encode_words(gap + choice) for choice in question.choices]
         return _scores(model, head, options)
 
     return score

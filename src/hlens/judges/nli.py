@@ -89,9 +89,8 @@ def entailment(model: Any, tokenizer: Any, *, batch_size: int = 16) -> Entails:
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             premises, hypotheses = (list(texts) for texts in zip(*batch, strict=True))
-            encoded = tokenizer(
-                premises, hypotheses, padding=True, truncation=True, return_tensors="pt"
-            )
+            options = {"padding": True, "truncation": True, "split_special_tokens": True}
+            encoded = tokenizer(premises, hypotheses, return_tensors="pt", **options)
             with torch.inference_mode():
                 logits = model(**encoded.to(model.device)).logits
             probabilities += logits.float().softmax(dim=-1)[:, column].tolist()

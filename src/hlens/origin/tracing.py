@@ -19,7 +19,7 @@ from hlens.evaluation.fitting import refit_scores
 from hlens.evaluation.folded import count_rarer_groups, delong_folded, logit_interval
 from hlens.evaluation.significance import permutation_p
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types import Contributions, Detector, Estimate, NeuronSet, same_fingerprint
 from hlens.types.labels import OriginControl
 
 Row = dict[str, object]
@@ -117,7 +117,7 @@ def _move_to_base(detector: Detector, base: Contributions) -> Detector:
     if len(detector.selected) == 0:
         raise HlensError("the detector selected no neuron; find one with a larger C first")
     fingerprint = detector.provenance.fingerprint
-    if fingerprint and fingerprint == base.provenance.fingerprint:
+    if fingerprint and same_fingerprint(fingerprint, base.fingerprint):
         raise HlensError(
             "the contributions are of the model that the detector was found on; measure the base "
             "model that it was tuned from"

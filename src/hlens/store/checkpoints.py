@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from hlens.errors import HlensError, first_line
+from hlens.locks import sweep, using
 from hlens.store.atomic import PARTIAL, write_text
 from hlens.store.tensor_file import read_tensors, write_tensors
 
@@ -33,13 +34,16 @@ def save_checkpoint(
         raise HlensError(f"{folder} exists; choose a new folder, nothing is overwritten")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
+    sweep(folder.parent.glob(f".{folder.name}.*{PARTIAL}"))  # which a kill left
+    aside.mkdir()
     try:
-        _save_pretrained(hf, tokenizer, aside)
-        write_text(aside / "README.md", card)
-        if tensors:
-            metadata = {"record": json.dumps(dict(record or {}))}
-            write_tensors(aside / RECORD, tensors, metadata=metadata)
-        aside.rename(folder)
+        with using(aside):
+            _save_pretrained(hf, tokenizer, aside)
+            write_text(aside / "README.md", card)
+            if tensors:
+                metadata = {"record": json.dumps(dict(record or {}))}
+                write_tensors(aside / RECORD, tensors, metadata=metadata)
+            aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
