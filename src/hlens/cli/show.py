@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from hlens.errors import one_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,7 +28,7 @@ out = Console()
 
 def error(message: str) -> None:
     """One clear line on stderr."""
-    err.print(f"[bold red]hlens:[/] {escape(message)}", soft_wrap=True)
+    err.print(f"[bold red]hlens:[/] {escape(one_line(message))}", soft_wrap=True)
 
 
 def warnings_to_stderr() -> None:
