@@ -194,7 +194,7 @@ def test_one_command_bakes_one_verifies_one_undoes(
     model: Model, neurons: NeuronSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def study(folder: str) -> SimpleNamespace:
-        found = SimpleNamespace(neurons=neurons)
+        found = SimpleNamespace(neurons=neurons, chosen=lambda which: neurons)
         recipe = SimpleNamespace(model="tiny")
         return SimpleNamespace(model=model, recipe=recipe, detector=lambda: found)
 
