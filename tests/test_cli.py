@@ -1,6 +1,7 @@
 """The command line: answers without torch, one clear line for a mistake, JSON on stdout."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from hlens.cli import show
+from hlens.cli import show, watching
 from tiny_study import question_file, saved_model, tiny_recipe
 
 
@@ -164,3 +165,67 @@ def test_a_narrow_terminal_gets_whole_columns_and_the_names_of_the_rest(
     said = capsys.readouterr().out
     assert said.count("1.25") == 4
     assert "not shown for want of width: a_long_name_4, " in said
+
+
+HOSTILE = "[/bold]x [link=http://a] \x1b[31mred\x1b]0;t\x07 \x9b2J \u202eback :smile:"
+
+
+def test_no_terminal_sequence_is_sent_and_no_markup_obeyed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("out", "err"):
+        screen = show.Screen(
+            stderr=name == "err", force_terminal=True, color_system=None, width=200
+        )
+        monkeypatch.setattr(show, name, screen)
+        monkeypatch.setattr(watching, name, screen)
+    shown = (
+        HOSTILE.replace("\x1b", "\\u001b").replace("\x9b", "\\u009b").replace("\u202e", "\\u202e")
+    )
+    shown = shown.replace("\x07", "")  # which the library for terminals leaves out
+    token = {"token": HOSTILE, "probability": 0.9}
+    one = {
+        "question": HOSTILE,
+        "tokens": [token],
+        "probability": 0.9,
+        "finish": "x",
+        "flagged_at": 0,
+    }
+    show.error(HOSTILE)
+    show.result({HOSTILE: HOSTILE}, False)
+    show.say(HOSTILE, HOSTILE)
+    show.table(HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE]}))
+    watching.show_answers(
+        {"answers": [one], "calibrated": False, "neurons": 1, "tokens x neurons read": 1}
+    )
+    with show.progress() as progress:
+        progress(HOSTILE, 1, 2)
+    with watching.show_tokens(1) as on_token:
+        on_token(0, HOSTILE, 0.9)
+    show.warnings_to_stderr()
+    logging.getLogger("hlens").warning(HOSTILE)
+    printed = capsys.readouterr()
+    assert "\x1b[31m" not in printed.out + printed.err
+    assert not set("\x9b\u202e\x07") & set(printed.out + printed.err)
+    assert "\x1b]" not in printed.out + printed.err
+    assert printed.out.count(shown) == 7
+    assert shown in printed.err
+    show.write({"text": HOSTILE})
+    written = capsys.readouterr().out
+    assert not set("\x1b\x9b\u202e") & set(written)
+    assert json.loads(written) == {"text": HOSTILE}
+
+
+def test_a_mistake_in_the_command_line_is_one_line(tmp_path: Path) -> None:
+    for words in (["\x1b[31mno"], ["list", "--no\x1b[31m"], ["report"], ["list", HOSTILE]):
+        done = hlens(*words)
+        assert done.returncode == 2
+        assert "\x1b" not in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith("hlens: ")
+    figure = tmp_path / "x.docx"
+    done = hlens("overlap", "nowhere", "--figure", str(figure))
+    assert (done.returncode, figure.exists()) == (2, False)
+    assert "cannot save a figure as 'x.docx'; expected one of .html, .png" in done.stderr
+    done = hlens("report", "nowhere", "--to", "/dev/null")
+    assert "/dev/null is a device" in done.stderr

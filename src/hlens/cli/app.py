@@ -49,6 +49,7 @@ def main() -> None:
     show.warnings_to_stderr()
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; hlens draws its own
     try:
+        # Not standalone: typer would print a mistake itself, control characters and all.
         code = app(standalone_mode=False) or 0
     except HlensError as error:
         show.error(str(error))

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from hlens import behaviours
-from hlens.cli.show import out, rows, write
+from hlens.cli.show import out, rows, say, write
 from hlens.effects import (
     describe_patches,
     describe_slopes,
@@ -64,8 +63,9 @@ def show_slopes(study: Study, as_json: bool) -> None:
     )
     table: Any = slope_table(steepness, words).groupby(["outcome", "grader"], sort=False)
     for (outcome, grader), own in table:
-        by = f", by {grader}" if grader else ""
-        out.print(f"\n[bold]{escape(str(outcome))}[/]{escape(by)}", soft_wrap=True)
+        by = f"by {grader}" if grader else ""
+        out.print()
+        say(str(outcome), by)
         cells: Any = own[["neurons", "slope", "less_random", "as_steep"]]
         out.print(
             _plain(
@@ -95,7 +95,7 @@ def _plain(cells: pd.DataFrame, columns: Mapping[str, int]) -> Table:
     for name, width in columns.items():
         shown.add_column(name, justify="right", min_width=width, no_wrap=True)
     for row in cells.itertuples(index=False):
-        shown.add_row(*(escape(str(cell)) for cell in row))
+        shown.add_row(*(str(cell) for cell in row))
     return shown
 
 
@@ -103,5 +103,5 @@ def _print_sentences(sentences: Sequence[str], more: str, folder: Path) -> None:
     """Print the conclusions, and the command that draws the figures behind them."""
     out.print()
     for line in sentences:
-        out.print(f"• {escape(line)}", soft_wrap=True)
-    out.print(f"[bold]{more}[/]  hlens report {folder}", soft_wrap=True)
+        out.print(f"• {line}", soft_wrap=True)
+    say(more, f"hlens report {folder}")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from hlens.errors import one_line
+from hlens.visible import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +24,31 @@ if TYPE_CHECKING:
     from hlens.steps.audit import Audit
     from hlens.study import Study
 
-err = Console(stderr=True)
-out = Console()
+
+class Screen(Console):
+    """A console that obeys nothing in the text that it shows: no markup, no terminal sequence."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=harmless(segment.text))
+
+
+err = Screen(stderr=True)
+out = Screen()
+
+
+def say(label: str, words: object = "", style: str = "bold", *, to: Console = out) -> None:
+    """One line: a label in a style, and words."""
+    gap = "  " if label and words != "" else ""
+    to.print(Text.assemble((label, style), gap, str(words)), soft_wrap=True)
 
 
 def error(message: str) -> None:
     """One clear line on stderr."""
-    err.print(f"[bold red]hlens:[/] {escape(one_line(message))}", soft_wrap=True)
+    err.print(Text.assemble(("hlens:", "bold red"), " ", one_line(message)), soft_wrap=True)
 
 
 def warnings_to_stderr() -> None:
@@ -43,7 +63,7 @@ def warnings_to_stderr() -> None:
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A callback (label, done, total) that draws a bar a step; plain lines when not a terminal."""
     columns = (
-        TextColumn("{task.description:<26}"),
+        TextColumn("{task.description:<26}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -53,9 +73,9 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def update(step: str, done: int, total: int) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(escape(step), total=total)
+                tasks[step] = bars.add_task(step, total=total)
                 if not err.is_terminal:
-                    err.print(f"{escape(step)} …")
+                    err.print(f"{step} …")
             bars.update(tasks[step], completed=done, total=max(total, done))
 
         yield update
@@ -68,7 +88,7 @@ def result(facts: Mapping[str, Any], as_json: bool) -> None:
         return
     for name, value in facts.items():
         words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        out.print(f"[bold]{escape(str(name))}[/]  {escape(str(words))}", soft_wrap=True)
+        say(str(name), words)
 
 
 def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bool) -> None:
@@ -91,9 +111,9 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bo
     if "accuracy" in table:  # scores of an earlier version hold none
         out.print(_accuracies(table))
     for line in study.in_words():
-        out.print(f"• {escape(line)}", soft_wrap=True)
+        out.print(f"• {line}", soft_wrap=True)
     if path:
-        out.print(f"[bold]report[/]  {path}", soft_wrap=True)
+        say("report", path)
 
 
 def _accuracies(table: "pd.DataFrame") -> Table:
@@ -129,7 +149,7 @@ def tables(
             table(name.replace("_", " "), frame)
     if changed is not None:
         words = f"changed: {', '.join(changed)}" if changed else "the numbers are the same"
-        out.print(f"[bold]recomputed[/]  {words}", soft_wrap=True)
+        say("recomputed", words)
 
 
 def rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -143,21 +163,22 @@ def audit(audited: "Audit", path: Path, as_json: bool) -> None:
         facts = {**audited.to_dict(), "page": str(path)}
         write(facts)
         return
-    shown = Table(title=f"Audit of {escape(audited.card.model)}", show_lines=True)
+    shown = Table(title=f"Audit of {audited.card.model}", show_lines=True)
     for name in ("claim", "verdict", "because"):
         shown.add_column(name)
     for claim in audited.card.claims:
         style = {"supported": "bold blue", "not supported": "bold red"}.get(claim.verdict, "dim")
-        words = f"[{style}]{claim.verdict}[/]"
-        under = f"\n[dim]under {escape(claim.under)}[/]" if claim.under else ""
-        shown.add_row(claim.name, words, f"{escape(claim.because)}{under}")
+        under = f"\nunder {claim.under}" if claim.under else ""
+        because = Text.assemble(claim.because, (under, "dim"))
+        shown.add_row(claim.name, Text(claim.verdict, style), because)
     out.print(shown)
-    out.print(f"[bold]card[/]  {path}", soft_wrap=True)
+    say("card", path)
 
 
 def write(facts: Mapping[str, Any]) -> None:
-    """JSON on stdout."""
-    sys.stdout.write(json.dumps(facts, indent=1, default=str, ensure_ascii=False) + "\n")
+    """JSON on stdout; what would steer a terminal stands in it as JSON escapes it."""
+    text = json.dumps(facts, indent=1, default=str, ensure_ascii=False)
+    sys.stdout.write(harmless(text) + "\n")
 
 
 def table(name: str, frame: "pd.DataFrame") -> None:
@@ -166,15 +187,15 @@ def table(name: str, frame: "pd.DataFrame") -> None:
     Where a terminal is too narrow, the last columns are left out and named; a file gets all.
     """
     columns = _columns(frame)
-    wide = Console(width=10_000)
+    wide = Screen(width=10_000)
     left_out: list[str] = []
     while out.is_terminal and len(columns) > 2 and _width(wide, columns) > out.width:
         left_out.insert(0, columns.popitem()[0])
-    page = out if out.is_terminal else Console(width=max(80, _width(wide, columns)))
+    page = out if out.is_terminal else Screen(width=max(80, _width(wide, columns)))
     page.print(_drawn(columns, name))
     if left_out:
         said = f"not shown for want of width: {', '.join(left_out)}; --json has all"
-        out.print(f"[dim]{escape(said)}[/]", soft_wrap=True)
+        say(said, style="dim")
 
 
 def _columns(frame: "pd.DataFrame") -> dict[str, list[str]]:
@@ -197,7 +218,7 @@ def _drawn(columns: Mapping[str, list[str]], title: str | None = None) -> Table:
     drawn = Table(title=title)
     for name, values in columns.items():
         words = any(value and not _is_number(value) for value in values)
-        drawn.add_column(escape(name), justify="left" if words else "right", no_wrap=True)
+        drawn.add_column(name, justify="left" if words else "right", no_wrap=True)
     for row in zip(*columns.values(), strict=True):
         drawn.add_row(*row)
     return drawn
@@ -214,4 +235,4 @@ def _is_number(cell: str) -> bool:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.3g}"
-    return "" if value is None else escape(str(value))
+    return "" if value is None else str(value)

@@ -7,10 +7,9 @@ from typing import Any
 
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
-from hlens.cli.show import err, out
+from hlens.cli.show import err, out, say
 from hlens.errors import HlensError
 from hlens.monitor import Monitored, Policy, Risk, at_probability, monitor, watch_only
 from hlens.steps import answers
@@ -113,16 +112,14 @@ def show_tokens(n: int) -> Iterator[Callable[[int, str, float], None]]:
 def show_answers(watched: Mapping[str, Any]) -> None:
     """What was watched: each answer, its risk and its end, and how much was read."""
     for one in watched["answers"]:
-        out.print(f"[bold]{escape(one['question'])}[/]", soft_wrap=True)
+        say(one["question"])
         tokens = [_token(token["token"], token["probability"]) for token in one["tokens"]]
         out.print(Text.assemble("  ", *tokens) if tokens else "  (an empty answer)", soft_wrap=True)
         out.print(f"  {_fate(one)}\n", soft_wrap=True)
     calibration = "calibrated on held-out folds" if watched["calibrated"] else "not calibrated"
-    shades = "[green]below 0.5[/], [yellow]from 0.5[/], [red]from 0.75[/]"
-    out.print(
-        f"risk: probability of hallucination, read up to each token, {calibration}: {shades}",
-        soft_wrap=True,
-    )
+    read = f"risk: probability of hallucination, read up to each token, {calibration}: "
+    shades = ("below 0.5", "green"), ", ", ("from 0.5", "yellow"), ", ", ("from 0.75", "red")
+    out.print(Text.assemble(read, *shades), soft_wrap=True)
     read = (
         f"{watched['neurons']} neurons at each token, {watched['tokens x neurons read']:,} in all"
     )

@@ -4,15 +4,14 @@ import base64
 import hashlib
 import html
 import re
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from hlens.errors import HlensError
 from hlens.store import check_replaceable, write_text
+from hlens.visible import visible as visible
 
 MARK = b"hlens"  # every page that hlens writes holds it in its head
-_JOINERS = {"\u200c", "\u200d"}  # Persian, Hindi and emoji need them, and they hide nothing
 _SPECIAL = re.compile(r"^\s*(<[^<>]+>|\[[A-Z_]+\])\s*$")
 
 
@@ -94,29 +93,6 @@ def escape(text: object) -> str:
     '&lt;/script&gt;&lt;b title=&quot;x&quot;&gt;'
     """
     return html.escape(str(text), quote=True)
-
-
-def visible(text: str) -> str:
-    r"""Text without hidden characters: line ends, tabs and control characters become signs.
-
-    Characters that switch the direction of writing are shown by number too, since they could make
-    text read in another order than it was written. Right-to-left letters are kept.
-
-    >>> visible("a\nb\u202e")
-    'a↵\nb\\u202e'
-    """
-    return "".join(map(_sign, text))
-
-
-def _sign(character: str) -> str:
-    if character == "\n":
-        return "↵\n"
-    if character == "\t":
-        return "⇥\t"
-    hidden = unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Co", "Cn", "Cs"}
-    if not hidden or character in _JOINERS:
-        return character
-    return f"\\u{ord(character):04x}"
 
 
 def is_special(token: str) -> bool:
