@@ -21,7 +21,8 @@ from jaxtyping import Float
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc
-from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
+from hlens.evaluation.bootstrap import summarise_repeats
+from hlens.evaluation.intervals import estimate_auroc
 from hlens.spans import LABELS, answer_text, by_question
 from hlens.types import Estimate, Example, Judgement, Verdict
 from hlens.types.labels import Answers
