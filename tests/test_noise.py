@@ -1,12 +1,10 @@
 """What the statistics promise where there is little, or nothing; the long form is a campaign."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from campaign import noise
 from hlens.audit import Findings, leaderboard, score_all
 from hlens.audit.views import alike_pairs, estimate_over_pairs
 from hlens.baselines import Rival
@@ -21,9 +19,6 @@ from hlens.evaluation.scores import estimate_accuracy
 from hlens.probe import SparseProbe
 from hlens.types import Estimate, Support
 from planted import evidence
-
-sys.path.insert(0, str(Path(__file__).parent / "campaign"))
-import noise
 
 GOOD, LOW = Estimate(0.8, 0.7, 0.9, 100), Estimate(0.55, 0.45, 0.65, 100)
 
@@ -65,16 +60,15 @@ def test_pairs_of_all_have_the_interval_of_the_auroc() -> None:
     assert (pairs.low, pairs.high) == pytest.approx((whole.low, whole.high), abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("scores", "value"), [([1.0] * 20, 0.5), ([0.0] * 10 + [1.0] * 10, 1.0)], ids=["tied", "apart"]
-)
-def test_tied_and_separated_scores_are_not_sure(scores: list[float], value: float) -> None:
+def test_separated_scores_are_not_sure_and_one_score_for_all_tells_nothing() -> None:
     label = np.arange(20) >= 10
-    found = estimate_auroc(scores, label)
-    assert found.value == value
-    assert found.high - found.low > 0.2
-    copies = estimate_auroc(np.repeat(scores, 5), label.repeat(5), groups=np.arange(20).repeat(5))
-    assert (copies.low, copies.high) == pytest.approx((found.low, found.high), abs=0.03)
+    found = estimate_auroc(label * 1.0, label)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.746, abs=0.001)
+    copies = estimate_auroc(label.repeat(5), label.repeat(5), groups=np.arange(20).repeat(5))
+    assert copies.low == pytest.approx(found.low, abs=0.03)
+    tied = estimate_auroc(np.ones(20), label)
+    assert (tied.value, tied.low, tied.high) == (0.5, 0.5, 0.5)
 
 
 def test_one_group_tells_nothing_of_others() -> None:

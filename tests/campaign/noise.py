@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from scipy.stats import binom, norm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hlens import audit
+from hlens.audit import Scored, added_value, confounds, gain
 from hlens.audit.leaderboard import compare_auroc
 from hlens.claims import collect_findings, decide
 from hlens.evaluation import (
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("Verdicts on Readout", verdicts(worlds)),
     ):
         sys.stdout.write(f"\n{title}\n\n{table.to_string(index=False)}\n")
-        broken += int((~table["kept"]).sum())
+        broken += sum(not kept for kept in table["kept"].tolist())
     seconds = time.monotonic() - begun
     sys.stdout.write(f"\nseed {SEED}, {seconds:.0f} s, promises broken: {broken}\n")
     return int(broken > 0)
@@ -125,7 +126,7 @@ def difference_coverage(runs: int) -> pd.DataFrame:
             found = compare_auroc(one, other, labels=label, groups=list(map(str, group)))
             true = first - second
             missed.append(not found["difference_low"] <= true <= found["difference_high"])
-        share = np.mean(missed)
+        share = float(np.mean(missed))
         rows.append({"n": n, "per group": size, "AUROCs": f"{first}, {second}",
                      "missed %": 100 * share, "kept": _is_kept(share, len(missed))})  # fmt: skip
     return pd.DataFrame(rows).round(2)
@@ -150,25 +151,24 @@ def p_values(runs: int) -> pd.DataFrame:
         if run % 10:  # what fits probes takes longer
             continue
         groups = list(map(str, group))
-        _, p = audit.gain((score, score), (other, other), labels=(label, label),
+        _, p = gain((score, score), (other, other), labels=(label, label),
                           groups=(groups, groups), permutations=39, n_boot=10)  # fmt: skip
         add("added value", p)
         noise = made(80, per_group=1, seed=run)
         add("one neuron alone", float(univariate(noise, permutations=0)["p"].iloc[0]))
         add("best neuron, max-T",
-            float(univariate(noise, permutations=39)["p_max"].min()))  # fmt: skip
+            min(univariate(noise, permutations=39)["p_max"].tolist()))  # fmt: skip
         train, test = split_by_group(made(120, per_group=2, seed=run), 0.4, seed=run)
         table = controls(train, test, probe=SparseProbe(C=1.0), shuffles=19, draws=19, n_boot=10)
-        ps = table.set_index("control")["p"]
-        add("probe, shuffled labels", float(ps["probe"] or 1))
-        p = ps["selected neurons, refit"]
-        add("selected, random neurons", 1.0 if p is None or p != p else float(p))
+        ps: dict[str, float] = dict(zip(table["control"], table["p"], strict=True))
+        for control in ("probe", "selected neurons, refit"):
+            add(control, ps[control] if ps[control] is not None else 1.0)  # it selected none
     return pd.DataFrame(
         [
             {"p": name, "runs": len(values),
              "at most .05 %": 100 * np.mean(np.array(values) <= 0.05),
              "at most .2 %": 100 * np.mean(np.array(values) <= 0.2),
-             "kept": _is_kept(np.mean(np.array(values) <= 0.05), len(values))}
+             "kept": _is_kept(float(np.mean(np.array(values) <= 0.05)), len(values))}
             for name, values in found.items()
         ]
     ).round(1)  # fmt: skip
@@ -200,7 +200,7 @@ def verdicts(worlds: int) -> pd.DataFrame:
 def judge_world(kind: str, seed: int, n: int = 250) -> Claim:
     """The claim Readout of one made study: 10 of 60 neurons read the signal, or the covariate."""
     draw = np.random.default_rng([SEED, seed, len(kind)])
-    table = pd.DataFrame(
+    table: Any = pd.DataFrame(
         {
             "length": draw.integers(1, 9, n),
             "position": draw.integers(0, 5, n),
@@ -231,11 +231,11 @@ def judge_world(kind: str, seed: int, n: int = 250) -> Claim:
         values[:, 0, :10] += 1.5 * read[:, None]
     data = Contributions(
         values=torch.from_numpy(values),
-        labels=torch.from_numpy(label),
+        labels=torch.tensor(label.tolist()),
         groups=tuple(f"g{i}" for i in range(n)),
         domains=("general",) * n,
         question_ids=tuple(f"q{i}" for i in range(n)),
-        n_tokens=torch.from_numpy(table["length"].to_numpy()),
+        n_tokens=torch.tensor(table["length"].tolist()),
     )
     train, test = split_by_group(data, 0.4, seed=seed)
     detector = fit_detector(train, PROBE)
@@ -245,11 +245,11 @@ def judge_world(kind: str, seed: int, n: int = 250) -> Claim:
         (detector(test).double().numpy(), test, held_out),
     )
     parts = [
-        audit.Scored(scores, part.labels.numpy(), part.groups, table[mask].reset_index(drop=True))
+        Scored(scores, part.labels.numpy(), part.groups, table[mask].reset_index(drop=True))
         for scores, part, mask in both
     ]
     rivals = {name: draw.normal(size=n) for name in ("perplexity", "text")}
-    added = audit.added_value(
+    added = added_value(
         {H_NEURONS: parts[0].scores} | {name: score[~held_out] for name, score in rivals.items()},
         {H_NEURONS: parts[1].scores} | {name: score[held_out] for name, score in rivals.items()},
         labels=(parts[0].labels, parts[1].labels),
@@ -263,14 +263,14 @@ def judge_world(kind: str, seed: int, n: int = 250) -> Claim:
         n_selected=len(detector.selected),
         n_neurons=60,
         added=added,
-        confounds=audit.confounds(*parts),
+        confounds=confounds(*parts),
     )
     return next(claim for claim in decide(findings) if claim.name == ClaimName.READOUT)
 
 
 def _is_kept(share: float, runs: int, promised: float = 0.05) -> bool:
     """Whether so many misses are no surprise (once in a thousand) where 5 % are promised."""
-    return binom.sf(round(share * runs) - 1, runs, promised) > 0.001
+    return bool(binom.sf(round(share * runs) - 1, runs, promised) > 0.001)
 
 
 if __name__ == "__main__":

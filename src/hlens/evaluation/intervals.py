@@ -23,7 +23,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from hlens.evaluation.auroc import Groups, delong, paired_difference
+from hlens.evaluation.auroc import Groups, auroc, delong, paired_difference
 from hlens.types import Estimate
 
 _HALVINGS = 40  # of the search for an end: beyond single precision
@@ -80,8 +80,8 @@ class Sizes:
         expected = self.expected_variance(area)
         ratio = np.divide(variance, expected, out=np.ones_like(area), where=expected > 0)
         doubt = 1 + 2 * (2 / self.freedom) ** 0.5
-        # Scores that separate the classes, or are all tied, show no scatter to count groups by:
-        # there the answers of one group are taken to be copies of each other.
+        # Scores that separate the classes show no scatter to count groups by: there the
+        # answers of one group are taken to be copies of each other.
         copies = max(self.positive / self.positive_groups, self.negative / self.negative_groups)
         return np.where(
             variance > _NO_SCATTER, np.maximum(ratio, (ratio * doubt).clip(max=1)), copies
@@ -111,7 +111,7 @@ def estimate_auroc(
     0.889 [0.139, 0.997] (n=6)
     """
     one = delong(scores, labels, groups=groups)
-    area, variance = float(one.auroc[0]), float(one.covariance[0, 0])
+    area, variance = auroc(scores, labels), float(one.covariance[0, 0])
     return auroc_interval(area, variance, sizes=Sizes.of(labels, groups), level=level)
 
 
@@ -143,7 +143,9 @@ def interval_ends(
             inside, outside = np.where(holds, middle, inside), np.where(holds, outside, middle)
         return outside
 
-    return search(0.0), search(1.0)
+    # A score that is one and the same for all has an AUROC of 0.5 on whatever answers.
+    constant = (variance < _NO_SCATTER) & (area == 0.5)
+    return np.where(constant, 0.5, search(0.0)), np.where(constant, 0.5, search(1.0))
 
 
 def chance_p(area: float, variance: float, *, sizes: Sizes) -> float:
