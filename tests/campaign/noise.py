@@ -150,9 +150,15 @@ def p_values(runs: int) -> pd.DataFrame:
         add("overlap, within layers", float(overlap(sets)["p"].iloc[0]))
         if run % 10:  # what fits probes takes longer
             continue
-        groups = list(map(str, group))
-        _, p = gain((score, score), (other, other), labels=(label, label),
-                          groups=(groups, groups), permutations=39, n_boot=10)  # fmt: skip
+        held_out, truth, names = draw_answers(draw, 60, 0.4, size=2, area=0.5, spread=1)
+        _, p = gain(
+            (score, held_out),
+            (other, draw.normal(size=60)),
+            labels=(label, truth),
+            groups=(list(map(str, group)), list(map(str, names))),
+            permutations=39,
+            n_boot=10,
+        )
         add("added value", p)
         noise = made(80, per_group=1, seed=run)
         add("one neuron alone", float(univariate(noise, permutations=0)["p"].iloc[0]))
