@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from hlens.locks import mark_used, sweep
-
 from hlens.errors import HlensError
+from hlens.locks import mark_used, sweep
 
 PARTIAL = ".partial"
 _MARKED_WITHIN = 1 << 20  # bytes from the start of a file in which its mark stands
