@@ -4,8 +4,11 @@ Such a checkpoint is served by stock engines at no cost while generating. It car
 the original rows, so that `verify` can check it and `unbake` restore the original.
 """
 
+import html
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
-from hlens.model import Edit, Model, Pairs, load, pair_up
+from hlens.model import Edit, Model, Pairs, load, pair_up, save_pretrained
 from hlens.store.checkpoints import load_edit_record, save_checkpoint
 from hlens.types import NeuronSet, address, same_fingerprint
 
@@ -47,7 +50,7 @@ def bake(
 ) -> Path:
     """Save the edited model as a Hugging Face checkpoint whose card says so; its folder.
 
-    Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.safetensors``: the
+    Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.record``: the
     factors and the original rows, which `verify` and `unbake` read.
 
     The model itself is left unchanged. `neurons` and `edit` are as in `folded`.
@@ -71,9 +74,8 @@ def bake(
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
         card = _model_card(record, table)
-        return save_checkpoint(
-            model.hf, model.tokenizer, Path(folder), card=card, tensors=tensors, record=record
-        )
+        save_model = partial(save_pretrained, model.hf, model.tokenizer)
+        return save_checkpoint(save_model, Path(folder), card=card, tensors=tensors, record=record)
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
@@ -121,8 +123,11 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
             f"{folder}: with the original rows put back its weights are not those of "
             f"{record['base']}; something else in it was changed, start from the base model"
         )
-    card = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
-    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=card)
+    name = html.escape(" ".join(record["base"].split()))
+    card = f"# {name}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
+    return save_checkpoint(
+        partial(save_pretrained, model.hf, model.tokenizer), Path(into), card=card
+    )
 
 
 def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
@@ -160,8 +165,11 @@ def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"
     edited = factors.ne(1.0).nonzero().tolist()
     rows = [f"| {address((i, j))} | {float(factors[i, j]):g} |" for i, j in edited]
     card = files("hlens.interventions").joinpath("card.md").read_text(encoding="utf-8")
+    # A name may hold line breaks or markup of its own, and the card's head is YAML.
+    name = " ".join(record["base"].split())
+    shown = {**record, "base": html.escape(name), "base_in_yaml": json.dumps(name)}
     return card.format(
-        **record,
+        **shown,
         n_edited=len(edited),
         n_neurons=factors.numel(),
         share=len(edited) / factors.numel(),

@@ -29,8 +29,8 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
     tokens: `scale`, or `ablate` to zero.
 
     Raises:
-        HlensError: An edit that is not a constant factor on all tokens, no neurons, or weights
-            that are quantised.
+        HlensError: An edit that is not a constant factor on all tokens, no neurons, weights that
+            are quantised, or a factor that takes them out of the range of their dtype.
     """
     factors = fold_factors(model, pair_up(neurons, edit))
     saved: dict[int, tuple[Tensor, Tensor]] = {}
@@ -40,6 +40,11 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
             edited = edited_neurons(factor).to(rows.device)
             saved[layer] = edited, rows[edited].clone()
             rows[edited] = scale_rows(rows[edited], factor[edited.cpu()])
+            if not rows[edited].isfinite().all():
+                raise HlensError(
+                    f"scaled so, weights of layer {layer} do not fit {rows.dtype}; choose a "
+                    "smaller factor"
+                )
         yield
     finally:
         for layer, (edited, original) in saved.items():

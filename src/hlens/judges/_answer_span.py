@@ -33,6 +33,7 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _FILLER = frozenset(LISTS["filler"])
+_ASKED = re.compile(r"(?:you(?:'ve| have)? asked|the question (?:is|was|asks))\b:?", re.IGNORECASE)
 
 
 def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
@@ -49,7 +50,7 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     >>> text[slice(*answer_span(text, "What is the capital city of France?"))]
     'Paris'
     """
-    if (sentence := first_sentence(text)) is None:
+    if (sentence := first_sentence(text, question)) is None:
         return None
     start, stop = sentence
     start, stop = _without_echo(text, start, stop, question)
@@ -57,17 +58,42 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     return (start, stop) if has_words(text[start:stop]) else None
 
 
-def first_sentence(text: str) -> tuple[int, int] | None:
-    """Characters of the first sentence with words, without lead-ins and markup before it."""
-    if (line := _first_line(text)) is None:
+def first_sentence(text: str, question: str = "") -> tuple[int, int] | None:
+    """Characters of the first sentence with words, without lead-ins and markup before it.
+
+    One that only asks the question again is passed over where another follows.
+
+    >>> text = "Which river flows through Paris? The Seine."
+    >>> text[slice(*first_sentence(text, "Which river flows through Paris?"))]
+    'The Seine.'
+    """
+    if (sentence := _sentence_after(text, 0)) is None or not _asks_again(
+        text[slice(*sentence)], question
+    ):
+        return sentence
+    return _sentence_after(text, sentence[1]) or sentence
+
+
+def _asks_again(sentence: str, question: str) -> bool:
+    """Whether a sentence is the question in its own words, with or without "You asked" before."""
+    plain = sentence.replace("’", "'")
+    told = _ASKED.match(plain)
+    if not told and not plain.rstrip(" \"'*_").endswith("?"):
+        return False
+    words = word_keys(plain[told.end() :] if told else plain)
+    return bool(words) and {*words} <= {*word_keys(question), *_FILLER}
+
+
+def _sentence_after(text: str, begin: int) -> tuple[int, int] | None:
+    if (line := _first_line(text, begin)) is None:
         return None
     start = _after_lead(text, *line)
     return start, _sentence_end(text, start, line[1])
 
 
-def _first_line(text: str) -> tuple[int, int] | None:
-    """The first line that has more than a lead-in."""
-    for match in re.finditer(r"[^\n]+", text):
+def _first_line(text: str, begin: int) -> tuple[int, int] | None:
+    """The first line from a character on that has more than a lead-in."""
+    for match in re.compile(r"[^\n]+").finditer(text, begin):
         start, stop = match.span()
         begin = _after_lead(text, start, stop)
         is_heading = text[start:stop].rstrip().endswith(":") and start != 0

@@ -97,7 +97,7 @@ def non_answer(response: Response) -> str:
     'no attempt: offers help'
     """
     text, question = response.text, response.question
-    sentence = first_sentence(text)
+    sentence = first_sentence(text, question.text)
     if sentence is None:
         return "no attempt: empty"
     start, stop = sentence

@@ -9,6 +9,7 @@ proves that the neurons hlens measures are those that make the MLP's output. The
 
     pretrained, checkpoint     open a model, whose weights must be whole
     loading                    bridge its twin, prove its neurons
+    saving                     write one that other software reads alike
     chat_template, user_text   its options; a user's text stays text
     network                    modules, weights and tokens of the loaded model
     own_thread, widening       hooks of one thread; float64 where a device has it
@@ -59,6 +60,7 @@ from hlens.model.prefix import Prefix as Prefix
 from hlens.model.prefix import can_share_prefixes as can_share_prefixes
 from hlens.model.prefix import run_with_prefixes as run_with_prefixes
 from hlens.model.pretrained import ALIASES as ALIASES
+from hlens.model.saving import save_pretrained as save_pretrained
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch
 from hlens.model.token_batch import tracking_tokens as tracking_tokens

@@ -29,6 +29,7 @@ from hlens import lookup
 from hlens.errors import HlensError, first_line
 from hlens.locks import sweep, using
 from hlens.model.checkpoint import check_config, check_report
+from hlens.model.saving import save_pretrained
 
 WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
 SHIPPED = ("toy", "toy-base")
@@ -125,14 +126,6 @@ def gguf_folder(path: Path) -> Path:
     It is known by the file's content: a file that changed is converted anew, one that moved is not.
     """
     return _converted_once("gguf", _sha256(path), lambda _: path)
-
-
-def save_pretrained(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
-    """Write model and tokenizer as a folder that `hlens.load` takes."""
-    hf.save_pretrained(folder)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
-    return Path(folder)
 
 
 def verify_checksum(path: Path, expected: str) -> None:

@@ -117,7 +117,7 @@ def _move_to_base(detector: Detector, base: Contributions) -> Detector:
     if len(detector.selected) == 0:
         raise HlensError("the detector selected no neuron; find one with a larger C first")
     fingerprint = detector.provenance.fingerprint
-    if fingerprint and same_fingerprint(fingerprint, base.fingerprint):
+    if fingerprint and same_fingerprint(fingerprint, base.provenance.fingerprint):
         raise HlensError(
             "the contributions are of the model that the detector was found on; measure the base "
             "model that it was tuned from"
