@@ -197,14 +197,10 @@ CHECKED = "|Type-check error"  # which tests alone raise, before hlens looks
         (put("provenance", {"versions": [], "model": 5}), "model=5 of a provenance"),
         (put("provenance", None), "no detector that can be read"),
         (put("calibration", {"scores": []}), "lacks 'probabilities'"),
-<<<<<<< HEAD
-        (put("calibration", FALLING | {"scores": [2.0, 3.0], "probabilities": [1, 0]}), "falls"),
-=======
         (
             put("calibration", FALLING | {"scores": [0.0, 1.0], "probabilities": [1.0, 0.0]}),
             "falls",
         ),
->>>>>>> main
         (put("calibration", FALLING), "ascending scores"),
         (lambda about, tensors: about.pop("region"), "lacks 'region'"),
         (lambda about, tensors: tensors.pop("weight"), "lacks 'weight'"),
