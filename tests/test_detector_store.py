@@ -227,6 +227,7 @@ def test_an_altered_detector_is_one_line(tmp_path: Path, change: Any, said: str)
         (put("shape", [2]), "no neurons that can be read"),
         (put("name", {}), "name={} of a neuron set"),
         (put("model", 5), "model=5 of a neuron set"),
+        (put("model", 0), "model=0 of a neuron set"),
         (tensor("members", [[0, 1], [0, 1]]), "or one is there twice"),
         (tensor("members", [[0.5, 1], [0, 1]]), "no whole numbers"),
         (tensor("members", [[0, 1, 2], [0, 1, 3]]), "expected a pair"),

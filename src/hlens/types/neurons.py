@@ -70,7 +70,7 @@ class NeuronSet:
         for member, weight in (self.weights or {}).items():
             check_real(f"weight of {address(member)}", weight, least=-LARGEST, most=LARGEST)
         for name in ("name", "model"):
-            if not isinstance(getattr(self, name) or "", str):
+            if not isinstance(getattr(self, name), str | None):
                 raise HlensError(f"{name}={getattr(self, name)!r:.60} of a neuron set; give text")
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ from campaign.originals import Called, call, check_called, copy_study, recipe, s
 from campaign.trials import Plan, WrongError, contents
 from hlens.cli import app
 
-SHARE = 0.4
+SHARE = 0.2
 KEEPS_INPUT = False
 IN_A_PROCESS = 0.01  # share of the command lines that a shell would run
 NOT_RUN = ("demo",)  # ten minutes

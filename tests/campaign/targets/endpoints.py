@@ -22,7 +22,7 @@ from campaign.trials import RIGHT, Plan, WrongError
 from hlens.judges import llm
 from hlens.types import Question, Response, Verdict
 
-SHARE = 0.4
+SHARE = 0.3
 KEEPS_INPUT = True
 KEY = "sk-very-secret-0123456789"
 LONGEST = 20  # seconds of one response: the time-out and the retries below take two

@@ -20,7 +20,7 @@ from campaign.trials import RIGHT, Plan, WrongError
 from hlens.model import Model
 from tiny_study import saved_model
 
-SHARE = 0.6
+SHARE = 0.4
 KEEPS_INPUT = True
 GENERATION: dict[str, Any] = {
     "repetition_penalty": 1.3,

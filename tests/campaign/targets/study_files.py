@@ -14,7 +14,7 @@ from campaign.originals import PAGES, another_study, call, check_called, copy_st
 from campaign.trials import REFUSED, RIGHT, Plan, WrongError
 from hlens.cli import app
 
-SHARE = 0.6
+SHARE = 0.3
 KEEPS_INPUT = False
 VERBS: tuple[tuple[str, ...], ...] = (
     ("evaluate",),
