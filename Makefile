@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := demo,dev,docs,hub,widget,export
 
-.PHONY: demo test check format bench docs notebooks clean help
+.PHONY: demo test campaign check format bench docs notebooks clean help
 
 help:
 	@echo "make demo   find H-neurons in the embedded model, to a report (about ten minutes)"
 	@echo "make test   the tests"
+	@echo "make campaign   10,000 hostile inputs, kills and noise (some hours); ARGS=\"--inputs 500\" for fewer"
 	@echo "make check  ruff, pyright, import-linter"
 	@echo "make bench  the benchmarks behind every figure in README and docs"
 	@echo "make docs   the documentation with its notebooks run, into docs/_build/html"
@@ -20,6 +21,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
+campaign: $(STAMP)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m campaign $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

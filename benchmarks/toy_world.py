@@ -20,7 +20,7 @@ import hlens.interventions
 from hlens import effects, toy
 from hlens.evaluation import auroc, estimate_auroc, overlap, shared_neurons, transfer, univariate
 from hlens.interventions import scale
-from hlens.model.pretrained import save_pretrained
+from hlens.model import save_pretrained
 from hlens.origin import trace_origin
 from hlens.prompts import prompt_text
 from hlens.selection import stability

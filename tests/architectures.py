@@ -36,7 +36,11 @@ _GATED: dict[str, Any] = {
 
 def _build(kind: str, seed: int = 0, **fields: Any) -> nn.Module:
     config = getattr(hf, f"{kind}Config")(**fields)
-    model = getattr(hf, _CAUSAL.get(kind, f"{kind}ForCausalLM"))(config)
+    return draw_weights(getattr(hf, _CAUSAL.get(kind, f"{kind}ForCausalLM"))(config), seed)
+
+
+def draw_weights(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The model with weights drawn anew, the same for every seed, in eval mode."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -91,6 +92,16 @@ def test_the_card_says_what_was_changed(model: Model, neurons: NeuronSet, tmp_pa
         assert member in text
     assert {p.name for p in folder.iterdir()} >= {"config.json", "model.safetensors", RECORD}
     assert [p.name for p in tmp_path.iterdir()] == ["baked"]  # nothing half-written beside it
+    # Whatever else ends so is taken for weights by vLLM.
+    assert [p.name for p in folder.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_a_record_under_its_former_name_is_read(
+    model: Model, neurons: NeuronSet, tmp_path: Path
+) -> None:
+    folder = iv.bake(model, neurons, iv.scale(0.5), folder=tmp_path / "baked")
+    (folder / RECORD).rename(folder / "hlens_edit.safetensors")
+    assert iv.verify(folder, model).ok
 
 
 def test_verify_sees_a_changed_weight_and_undo_refuses_it(
@@ -127,6 +138,50 @@ def test_wrong_arguments_are_refused(model: Model, neurons: NeuronSet, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_cannot_be_written_leaves_nothing(
+    model: Model, neurons: NeuronSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, said in [
+        ("file", "exists"),
+        ("link", "exists"),
+        ("file/below", "cannot write"),
+        ("x" * 300, "name too long"),
+    ]:
+        with pytest.raises(HlensError, match=said):
+            iv.bake(model, neurons, iv.scale(0.0), folder=tmp_path / name)
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(model.hf, "save_pretrained", full)
+    with pytest.raises(HlensError, match="No space left"):
+        iv.bake(model, neurons, iv.scale(0.0), folder=tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_factor_too_large_for_the_weights_is_refused(
+    model: Model, neurons: NeuronSet, tmp_path: Path
+) -> None:
+    plain = logits(model)
+    with pytest.raises(HlensError, match=r"do not fit torch\.float32"):
+        iv.bake(model, neurons, iv.scale(1e39), folder=tmp_path / "new")
+    assert torch.equal(logits(model), plain)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_brings_no_markup_of_its_own_into_the_card(
+    neurons: NeuronSet, tmp_path: Path
+) -> None:
+    model = load((architectures.llama(), None), name='a: "b"\n---\n# <script>')
+    folder = iv.bake(model, neurons, iv.scale(0.5), folder=tmp_path / "baked")
+    head, _, rest = (folder / "README.md").read_text().removeprefix("---\n").partition("\n---\n")
+    assert head.splitlines()[0] == r'base_model: "a: \"b\" --- # <script>"'
+    assert "<script>" not in rest
+
+
 def test_a_failure_inside_leaves_the_weights_as_they_were(model: Model, neurons: NeuronSet) -> None:
     before = {key: value.clone() for key, value in model.hf.state_dict().items()}
     with pytest.raises(IndexError), iv.folded(model, neurons, iv.scale(0.3)):
@@ -139,7 +194,7 @@ def test_one_command_bakes_one_verifies_one_undoes(
     model: Model, neurons: NeuronSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def study(folder: str) -> SimpleNamespace:
-        found = SimpleNamespace(neurons=neurons)
+        found = SimpleNamespace(neurons=neurons, chosen=lambda which: neurons)
         recipe = SimpleNamespace(model="tiny")
         return SimpleNamespace(model=model, recipe=recipe, detector=lambda: found)
 

@@ -19,6 +19,31 @@ def hlens(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluat"], "No such command 'evaluat'"),
+        (["evaluate"], "Missing argument"),
+        (["evaluate", "nowhere"], "unknown study folder, recipe file or shipped recipe 'nowhere'"),
+        (["evaluate", "."], "no study at .: it holds no recipe.toml"),
+        (["intervene", ".", "--items", "-1"], "Invalid value for '--items'"),
+        (["intervene", ".", "--alpha", "much"], "Invalid value for '--alpha'"),
+        (["monitor", ".", "Who?", "--flag-at", "2"], "expected a probability"),
+        (["bake", ".", "out", "--alpha", "nan"], "expected a finite number"),
+        (["list", "domain"], "did you mean 'domains'"),
+        (["run", "demo", "--template", "x"], "expected KEY=VALUE"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hlens", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("hlens: ")
+    assert done.stderr.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
 def test_help_imports_no_torch() -> None:
     code = (
         "import sys, hlens, hlens.cli\n"

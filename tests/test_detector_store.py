@@ -197,6 +197,10 @@ CHECKED = "|Type-check error"  # which tests alone raise, before hlens looks
         (put("provenance", {"versions": [], "model": 5}), "model=5 of a provenance"),
         (put("provenance", None), "no detector that can be read"),
         (put("calibration", {"scores": []}), "lacks 'probabilities'"),
+        (
+            put("calibration", FALLING | {"scores": [0.0, 1.0], "probabilities": [1.0, 0.0]}),
+            "falls",
+        ),
         (put("calibration", FALLING), "ascending scores"),
         (lambda about, tensors: about.pop("region"), "lacks 'region'"),
         (lambda about, tensors: tensors.pop("weight"), "lacks 'weight'"),
@@ -223,6 +227,7 @@ def test_an_altered_detector_is_one_line(tmp_path: Path, change: Any, said: str)
         (put("shape", [2]), "no neurons that can be read"),
         (put("name", {}), "name={} of a neuron set"),
         (put("model", 5), "model=5 of a neuron set"),
+        (put("model", 0), "model=0 of a neuron set"),
         (tensor("members", [[0, 1], [0, 1]]), "or one is there twice"),
         (tensor("members", [[0.5, 1], [0, 1]]), "no whole numbers"),
         (tensor("members", [[0, 1, 2], [0, 1, 3]]), "expected a pair"),
@@ -294,6 +299,7 @@ def test_neurons_of_a_csv_with_a_byte_order_mark_are_read(tmp_path: Path) -> Non
         ('{"neurons": [], "shape": [2, 4], "name": 5}', "name is 5; expected text"),
         ('{"neurons": [], "shape": [2, 5]}', "holds neurons of 2 layers x 5, and n_layers=2"),
         ("[" * 100_000, "no JSON"),
+        ('{"neurons": [], "shape": [2, 4], "model": []}', "model is \\[\\]; expected text"),
         ('{"neurons": 3}', "holds no list of neurons"),
     ],
 )
@@ -302,6 +308,14 @@ def test_neurons_of_a_bad_json_are_one_line(tmp_path: Path, text: str, said: str
     given = {"n_layers": 2, "d_mlp": 4} if "[2, 5]" in text else {}
     with pytest.raises(HlensError, match=said):
         load_neurons(tmp_path / "n.json", **given)
+
+
+def test_half_of_a_character_in_a_header_is_refused(tmp_path: Path) -> None:
+    path = save_detector(Detector(torch.eye(2), 0.0, region="answer"), tmp_path / "d")
+    about = read_tensors(path)[1]["hlens"].replace('"answer"', '"answe\\ud800"')
+    write_tensors(path, read_tensors(path)[0], metadata={"hlens": about})
+    with pytest.raises(HlensError, match="was not written by hlens"):
+        load_detector(path)
 
 
 def npy(header: str, data: bytes = b"") -> bytes:
@@ -319,6 +333,7 @@ ARRAYS = {
         "{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", struct.pack("<d", 1e300)
     ),
     "no literal": npy("{'descr': __import__('os').getcwd()}"),
+    "no Python": npy("{'descr': '<f8', (\n\x0c"),
     "empty": b"",
 }
 

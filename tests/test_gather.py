@@ -10,7 +10,7 @@ from torch import nn
 import architectures
 import hlens
 from hlens import metrics
-from hlens.baselines import gather
+from hlens.baselines import gather, p_true
 from hlens.baselines._reading import Readings, in_one_pass, middle_layer, read
 from hlens.contributions import Ask, measure
 from hlens.errors import HlensError
@@ -331,6 +331,18 @@ def test_the_examples_own_answer_is_not_among_its_samples(model: Model) -> None:
         assert found.sample_logprobs[row] == tuple(sum(r.logprobs) for r in others)
     assert found.p_true is None
     assert "was not asked" in found.why_not["p_true"]
+
+
+def test_a_model_that_cannot_be_asked_costs_that_rival_alone(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(p_true, "FALSE", p_true.TRUE)  # as if both words began alike
+    responses = sample(model, questions(3), n=3, settings=SETTINGS)
+    examples, data = located(model, responses)
+    found = gather(model, examples, responses, data, samples=1)
+    assert found.p_true is None
+    assert "begins 'True' and 'False' with one token" in found.why_not["p_true"]
+    assert found.residual is not None
 
 
 def test_greedy_samples_are_none(model: Model) -> None:

@@ -116,6 +116,38 @@ def check(question: Question) -> None:
     assert judged.verdict is Verdict.CORRECT, judged.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("casehold", {"endings": "['a', 'b', 'c', 'd', 'e']"}),  # as CSV holds a list of Python
+        ("casehold", {"endings": "abcde"}),
+        ("casehold", {"endings": ["a", "b", "c", "", "e"]}),
+        ("casehold", {"label": 1.7}),
+        ("arc", {"choices": {"text": "ab", "label": ["A", "B"]}}),
+        ("finqa", {"pre_text": "a text"}),
+        ("devign", {"target": 0.5}),
+        ("simpleqa", {"metadata": "{'topic': 'a"}),
+    ],
+)
+def test_a_text_is_no_list_of_its_characters_and_half_an_index_is_none(
+    name: str, changed: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = (tmp_path / next(iter(lookup.member("domains", name).EXAMPLE))).with_suffix(".jsonl")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**example(name), **changed}) + "\n")
+    with pytest.raises(HlensError, match="holds no question"):
+        domains.load(f"{name}:{tmp_path}")
+    assert "; expected" in caplog.text or "no JSON" in caplog.text
+
+
+def test_lists_and_indices_are_read_as_csv_holds_them(tmp_path: Path) -> None:
+    row = {**example("casehold"), "endings": '["a", "b", "c", "d", "e"]', "label": "3"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(row) + "\n")
+    [question] = domains.load(f"casehold:{tmp_path}")
+    assert question.choices == tuple("abcde")
+    assert question.answers == ("d",)
+
+
 # Laws of every domain that reads the hub
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -461,3 +463,36 @@ def test_modules_outside_a_model_cannot_be_edited(llama: Model) -> None:
     neurons, edit = chosen(llama), iv.scale(2.0)
     with pytest.raises(HlensError, match="outside of its model"), llama.editing(neurons, edit):
         layer(torch.ones(1, 1, llama.d_mlp))
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        {"n_prompt": -1},
+        {"n_prompt": 2.5},
+        {"n_prompt": "2"},
+        {"n_prompt": [[1, 2]]},
+        {"answer": (3,)},
+        {"answer": (5, 2)},
+        {"answer": (-2, 2)},
+        {"answer": "ab"},
+    ],
+)
+def test_spans_that_are_none_are_refused_before_the_model_runs(spans, llama: Model, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside of tests
+    (name,) = spans
+    with pytest.raises(HlensError, match=rf"^{name}=.*; expected "):
+        llama.editing(chosen(llama), iv.scale(0.0), **spans)
+
+
+def test_numbers_of_numpy_are_positions_and_lengths(llama: Model, monkeypatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    assert iv.scale(np.float32(0.5)).name == "scale(0.5)"
+    with pytest.raises(HlensError, match="alpha is 'x'; expected a finite number"):
+        iv.scale("x")
+    ids = torch.arange(3, 12)[None]
+    two, plain = iv.at_positions([np.int64(2), np.int64(4)]), iv.at_positions([2, 4])
+    with llama.editing(chosen(llama), iv.scale(0.0).on(two), n_prompt=np.int64(3)):
+        edited = llama.hf(ids).logits
+    with llama.editing(chosen(llama), iv.scale(0.0).on(plain), n_prompt=3):
+        assert torch.equal(llama.hf(ids).logits, edited)

@@ -534,3 +534,27 @@ def test_a_label_or_an_option_that_is_named_is_an_answer_whatever_follows() -> N
     )  # fmt: skip
     picked = Response(asked, "B. Peace of Westphalia", (), 0)
     assert judges.judge([picked])[0].verdict is Verdict.HALLUCINATED
+
+
+RESTATED = [
+    ("The comparative form of thick is {}.", "{}"),
+    ("{} is the comparative form of thick.", "{}"),
+    ('"{}" is the comparative form of "thick".', "{}"),
+    ("What is the comparative form of thick? {}.", "{}"),
+    ("What is the comparative form of thick?\n\nIt is {}.", "{}"),
+    ("You asked: what is the comparative form of thick? It is {}.", "{}"),
+    ("The question is what is the comparative form of thick. It is {}.", "{}"),
+]
+
+
+@pytest.mark.parametrize(("form", "span"), RESTATED)
+def test_a_restated_question_has_one_span_whatever_the_label(form: str, span: str) -> None:
+    question = Question("1", "general", 'What is the comparative form of "thick"?', ("thicker",))
+    for word, verdict in (("thicker", Verdict.CORRECT), ("thinner", Verdict.HALLUCINATED)):
+        text = form.format(word)
+        judged = alias.judge(Response(question, text, (), 0))
+        assert (judged.verdict, judged.answer is None) == (verdict, False)
+        assert text[slice(*judged.answer)] == span.format(word)
+    echo = form.format("thick")
+    if not form.startswith(("What", "You", "The question")):
+        assert alias.judge(Response(question, echo, (), 0)).verdict is Verdict.UNSCORED

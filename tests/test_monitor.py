@@ -200,7 +200,7 @@ def test_detectors_that_cannot_be_read(model: Model, detector: Detector) -> None
         monitor(model, detector, [])
     with pytest.raises(HlensError, match="leaves no prompt"):
         risks(model, detector, [3, 4], 2)
-    with pytest.raises(HlensError, match="expected a probability"):
+    with pytest.raises(HlensError, match="expected a number from 0 to 1"):
         at_probability(1.5)
 
 

@@ -186,6 +186,31 @@ def test_other_tokens_are_true_examples_of_the_same_groups(folder: Path) -> None
     assert data.groups[:3] == data.groups[3:]
 
 
+def test_other_tokens_stay_where_an_answer_was_not_found(folder: Path) -> None:
+    (folder / "answer" / "act_qw_3.npy").unlink()
+    with pytest.warns(UserWarning, match="1 of 3 answers have no file"):
+        data = import_thunlp(folder / "answer", folder / "ids.json", other_folder=folder / "other")
+    assert data.question_ids == ("tc_1", "tc_2", "tc_1", "qw_3", "tc_2")
+    assert data.labels.tolist() == [False, True, False, False, False]
+    for row, part in enumerate(["answer", "answer", "other", "other", "other"]):
+        expected = np.load(folder / part / f"act_{data.question_ids[row]}.npy")
+        assert torch.equal(data.values[row], torch.from_numpy(expected))
+
+
+def test_folders_that_do_not_match_are_refused(folder: Path) -> None:
+    ids, both = folder / "ids.json", {"other_folder": folder / "other"}
+    with pytest.raises(HlensError, match="cannot hold both"):
+        import_thunlp(folder / "other", ids, **both)
+    with pytest.raises(HlensError, match="3 of 6 files are missing"):  # no answer: not this folder
+        import_thunlp(folder / "elsewhere", ids, **both)
+    np.save(folder / "other" / "act_tc_1.npy", np.ones((3, 6), np.float32))
+    with pytest.raises(HlensError, match=r"act_tc_1\.npy has shape"):
+        import_thunlp(folder / "answer", ids, **both)
+    (folder / "other" / "act_tc_1.npy").unlink()
+    with pytest.raises(HlensError, match=r"1 of 6 files are missing .*other/act_tc_1"):
+        import_thunlp(folder / "answer", ids, **both)
+
+
 def test_missing_and_mixed_files_are_named(folder: Path) -> None:
     np.save(folder / "answer" / "act_qw_3.npy", np.zeros((3, 6), np.float32))
     with pytest.raises(HlensError, match=r"act_qw_3.npy has shape \(3, 6\)"):
@@ -206,6 +231,18 @@ def spoil(folder: Path) -> None:
     np.save(folder / "act_b.npy", np.full((2, 3), np.nan, np.float32))
 
 
+def repeat(folder: Path) -> None:
+    (folder / "ids.json").write_text(json.dumps({"t": ["a", "a"], "f": ["b"]}))
+
+
+def join(folder: Path) -> None:
+    (folder / "ids.json").write_text(json.dumps({"t": "ab", "f": []}))
+
+
+def turn(folder: Path) -> None:
+    np.save(folder / "act_b.npy", np.ones((2, 3), np.complex64))
+
+
 def confuse(folder: Path) -> None:
     (folder / "ids.json").write_text(json.dumps({"t": ["a", "b"], "f": ["b"]}))
 
@@ -215,6 +252,9 @@ def confuse(folder: Path) -> None:
     [
         (garble, r"act_b.npy is not an array of numbers"),
         (spoil, r"act_b.npy holds values that are not finite"),
+        (turn, r"act_b.npy is not an array of numbers \(it holds complex64"),
+        (repeat, r"lists 'a' twice"),
+        (join, r"cannot read the id list"),
         (confuse, r"1 ids of .* are both true and hallucinated \(first: 'b'\)"),
     ],
 )

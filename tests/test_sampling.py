@@ -2,6 +2,8 @@
 
 from itertools import chain, pairwise
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ import architectures
 import hlens
 from hlens import sampling
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, generate_batch
+from hlens.model import Model, Settings, generate_batch, widening
 from hlens.types import Question
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -123,7 +125,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(model: Model, monkeypatch, c
 def test_nothing_to_ask_is_an_error(model: Model) -> None:
     with pytest.raises(HlensError, match="no questions"):
         hlens.sample(model, [])
-    with pytest.raises(HlensError, match="at least 1"):
+    with pytest.raises(HlensError, match="n=0; expected a whole number from 1"):
         hlens.sample(model, QUESTIONS, n=0)
 
 
@@ -150,3 +152,184 @@ def test_equal_prompts_share_all_but_their_last_token(model: Model) -> None:
     assert [[one.token_ids for one in row] for row in shared] == [
         [one.token_ids for one in row] for row in apart
     ]
+
+
+HOSTILE = {
+    "repetition_penalty": 1.7,
+    "no_repeat_ngram_size": 1,
+    "min_p": 0.9,
+    "typical_p": 0.1,
+    "suppress_tokens": list(range(3, 60)),
+    "begin_suppress_tokens": [5, 6, 7],
+    "forced_bos_token_id": 4,
+    "forced_eos_token_id": 5,
+    "bad_words_ids": [[8]],
+    "sequence_bias": [[[9], 5.0]],
+    "num_beams": 3,
+    "num_return_sequences": 2,
+    "num_beam_groups": 3,
+    "penalty_alpha": 0.6,
+    "guidance_scale": 1.5,
+    "min_new_tokens": 5,
+    "min_length": 40,
+    "max_length": 4,
+    "max_time": 0.0,
+    "stop_strings": ["e"],
+    "do_sample": True,
+    "temperature": 3.0,
+    "top_k": 2,
+    "exponential_decay_length_penalty": [0, 3.0],
+    "remove_invalid_values": True,
+    "renormalize_logits": True,
+    "return_dict_in_generate": True,
+    "output_scores": True,
+    "output_attentions": True,
+    "output_hidden_states": True,
+    "cache_implementation": "static",
+    "use_cache": False,
+    "prompt_lookup_num_tokens": 3,
+    "watermarking_config": {"greenlist_ratio": 0.1},
+    "a_field_of_tomorrow": 3,
+}
+
+
+@pytest.mark.parametrize("field", [*HOSTILE, "all"])
+def test_no_generation_default_of_a_model_but_its_stop_tokens_takes_part(field: str) -> None:
+    """A shipped ``generation_config.json`` would change answers and their log-probabilities."""
+    plain, hostile = (hlens.load((architectures.llama(), None)) for _ in range(2))
+    fields = HOSTILE if field == "all" else {field: HOSTILE[field]}
+    for name, value in fields.items():
+        setattr(hostile.hf.generation_config, name, value)
+    before = hostile.hf.generation_config.to_dict()
+    prompts = [[3, 4, 5, 6, 7], [3, 4, 9]]
+    for settings in (Settings(8, temperature=0.0), hlens.Settings(8)):
+        expected = plain.generate_many(prompts, settings)
+        assert hostile.generate_many(prompts, settings) == expected
+        seeds = [[1, 2], [3, 4]]
+        share = {"settings": settings, "share_beginning": True}
+        several = generate_batch(hostile, prompts, seeds, **share)
+        assert several == generate_batch(plain, prompts, seeds, **share)
+    assert hostile.hf.generation_config.to_dict() == before  # the user's own stays as it was
+
+
+def test_generation_defaults_in_a_models_config_take_no_part() -> None:
+    plain, hostile = (hlens.load((architectures.llama(), None)) for _ in range(2))
+    for name, value in {"use_cache": False, "repetition_penalty": 2.0, "num_beams": 2}.items():
+        setattr(hostile.hf.config, name, value)
+    settings = Settings(8, temperature=0.0)
+    assert hostile.generate_many([[3, 4, 5]], settings) == plain.generate_many(
+        [[3, 4, 5]], settings
+    )
+
+
+def test_stop_tokens_are_inherited_and_those_that_the_model_has_not_are_none() -> None:
+    model = hlens.load((architectures.llama(), None))
+    settings = Settings(8, temperature=0.0)
+    tokens = model.generate_many([[3, 4, 5]], settings)[0].token_ids
+    model = hlens.load((architectures.llama(), None))
+    model.hf.generation_config.eos_token_id = [-1, 10**6, tokens[3]]
+    assert model.stop_ids == {tokens[3]}
+    stopped = model.generate_many([[3, 4, 5]], settings)[0]
+    assert stopped.token_ids == tokens[: tokens.index(tokens[3])]
+    assert stopped.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"top_p": 0},
+        {"top_p": 1.5},
+        {"top_p": float("nan")},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"temperature": 1e-30},
+        {"top_k": -1},
+        {"top_k": 2.5},
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 10**30},
+        {"max_new_tokens": "8"},
+    ],
+)
+def test_a_setting_out_of_its_limits_is_one_line(fields: dict, monkeypatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside of tests
+    (name,) = fields
+    with pytest.raises(HlensError, match=rf"^{name}=.*; expected ") as error:
+        Settings(**fields)
+    assert "\n" not in str(error.value)
+
+
+def test_scalars_of_numpy_are_settings(model: Model, monkeypatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    own = Settings(np.int64(4), np.float32(0.5), np.int32(5), np.float64(0.5))
+    plain = Settings(4, 0.5, 5, 0.5)
+    assert own == plain
+    assert repr(own) == repr(plain)  # a part of finished work is known by it
+    how = {"seed": np.int64(3), "n": np.int64(2), "settings": own}
+    said = hlens.sample(model, QUESTIONS[:1], **how)
+    assert said == hlens.sample(model, QUESTIONS[:1], n=2, seed=3, settings=plain)
+
+
+@pytest.mark.parametrize("fields", [{"n": 0}, {"n": 10**30}, {"seed": -1}, {"rows": 0}])
+def test_numbers_of_a_run_are_checked(model: Model, fields: dict) -> None:
+    (name,) = fields
+    with pytest.raises(HlensError, match=rf"^{name}=.*; expected a whole number"):
+        hlens.sample(model, QUESTIONS[:1], **fields)
+
+
+def test_prompts_beyond_the_models_positions_are_named_before_anything_runs() -> None:
+    model = hlens.load((architectures.gpt2(), None))
+    assert model.n_positions == 256
+    prompts = [[3] * 230, [4] * 20]
+    said = r"^1 of 2 prompts are too long for the 256 positions of .*: up to 230 tokens, and 50 new"
+    with pytest.raises(HlensError, match=said):
+        model.generate_many(prompts, Settings(50))
+    assert len(model.generate_many([[3] * 206], Settings(50, 0.0))[0].token_ids) <= 50
+
+
+def test_rotary_positions_do_not_end_but_where_training_did_is_said_once(caplog) -> None:
+    model = hlens.load((architectures.llama(), None))
+    assert (model.n_positions, model.n_trained_positions) == (None, 256)
+    for _ in range(2):
+        assert model.generate_many([[3] * 254], Settings(4, 0.0))[0].token_ids
+    said = "1 of 1 prompts are too long for the 256 positions of LlamaForCausalLM"
+    assert caplog.text.count(said) == 1
+
+
+@pytest.mark.parametrize("prompt", [[], "text", [3, 96], [-1], ["a"]])
+def test_what_is_no_prompt_of_this_model_is_one_line(prompt, monkeypatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    model = hlens.load((architectures.llama(), None))
+    with pytest.raises(HlensError, match=r"^prompt 1 "):
+        model.generate_many([[3], prompt], Settings(2))
+
+
+@pytest.mark.parametrize("pad", [96, 10**6])
+def test_a_pad_token_that_the_model_has_not_is_no_error(pad: int) -> None:
+    hf = architectures.llama()
+
+    class Padding:
+        pad_token_id, eos_token_id, chat_template = pad, None, None
+
+        def decode(self, ids, **_):
+            return " ".join(map(str, ids))
+
+    plain = hlens.load((hf, None)).generate_many([[3, 4, 5], [3]], Settings(4, 0.0))
+    model = hlens.load((hf, None))
+    model.tokenizer = Padding()
+    assert 0 <= model.pad_id < 96
+    padded = model.generate_many([[3, 4, 5], [3]], Settings(4, 0.0))
+    assert [one.token_ids for one in padded] == [one.token_ids for one in plain]
+
+
+def test_logits_that_are_nan_are_said_at_the_token_where_they_are() -> None:
+    model = hlens.load((architectures.llama(), None))
+    with torch.no_grad():
+        model.hf.lm_head.weight[7] = float("nan")
+    with pytest.raises(HlensError, match="logits that are NaN at token 0 of a reply"):
+        model.generate_many([[3, 4, 5]], Settings(4))
+
+
+def test_draws_are_the_same_where_the_device_has_no_float64(model: Model, monkeypatch) -> None:
+    plain = model.generate_many([model.encode("Who?")], Settings(6), seed=5)
+    monkeypatch.setattr(widening, "WITHOUT_FLOAT64", {"cpu"})
+    assert model.generate_many([model.encode("Who?")], Settings(6), seed=5) == plain

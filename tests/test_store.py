@@ -24,7 +24,8 @@ from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.probe import design
 from hlens.store import write_text
-from hlens.store.jsonl import load_rows, save_rows
+from hlens.store.checked import read_rows
+from hlens.store.jsonl import save_rows
 from hlens.types import Contributions, Example, MlpTrace, Provenance
 from test_measure import example, several, sharing, tiny
 
@@ -334,7 +335,7 @@ def test_what_hlens_did_not_write_is_kept(tmp_path: Path) -> None:
 
 def test_half_a_surrogate_pair_is_written_as_json_escapes_it(tmp_path: Path) -> None:
     save_rows([{"text": "a\ud800b"}], tmp_path / "rows.jsonl")
-    assert load_rows(tmp_path / "rows.jsonl") == [{"text": "a\ud800b"}]
+    assert read_rows(tmp_path / "rows.jsonl", dict) == [{"text": "a\ud800b"}]
 
 
 # Tables for other programs

@@ -1,6 +1,8 @@
 """The audit of a whole study: made once, kept, shown on the command line and in the report."""
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 import hlens
 from hlens import baselines
 from hlens.baselines import p_true
+from hlens.claims import describe_claim
 from hlens.cli.app import app
 from hlens.errors import HlensError
 from hlens.model import Model, next_token_logprobs
@@ -115,6 +118,25 @@ def test_the_report_shows_an_audit_where_one_stands(study: hlens.Study, audited:
     )
     assert "Is it truth, or what comes with it?</h2>" in page
     assert "No audit was made" not in page
+
+
+@pytest.mark.parametrize("with_audit", [True, False])
+def test_page_terminal_and_words_of_one_study_are_the_same(
+    study: hlens.Study, audited: Audit, tmp_path: Path, with_audit: bool
+) -> None:
+    folder = Path(shutil.copytree(study.folder, tmp_path / "study"))
+    if not with_audit:
+        shutil.rmtree(folder / "audit")
+    own = hlens.Study(folder)
+    words = own.in_words()
+    page = html.unescape(re.sub(r"<[^>]+>", "", own.report().read_text(encoding="utf-8")))
+    assert words[0] in page
+    terminal = CliRunner().invoke(app, ["evaluate", str(folder)], env={"COLUMNS": "100000"})
+    facts = json.loads(CliRunner().invoke(app, ["evaluate", str(folder), "--json"]).stdout)
+    assert facts["in_words"] == words
+    assert [line for line in words if line not in terminal.stdout] == []
+    if with_audit:
+        assert words[0] == describe_claim(audited.card.claims[0])
 
 
 def test_the_command_line_tells_it(study: hlens.Study, audited: Audit) -> None:

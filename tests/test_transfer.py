@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from hlens.errors import HlensError
 from hlens.evaluation import fit_detector, transfer
-from hlens.evaluation.auroc import delong_test
 from hlens.evaluation.crossfit import CrossFit
+from hlens.evaluation.intervals import delong_test
 from hlens.evaluation.transfer import tabulate_transfer
 from hlens.types import Contributions
 from hlens.types.labels import Pool

@@ -8,7 +8,6 @@ and what is out of its limits would end deep inside torch, or not at all.
 """
 
 import math
-from numbers import Integral, Real
 from typing import Any
 
 from hlens.errors import HlensError
@@ -25,9 +24,9 @@ def check_whole(name: str, value: Any, *, least: int = 0, most: int = MOST) -> i
     hlens.errors.HlensError: n=0; expected a whole number from 1 to 100
     """
     plain = _plain(value)
-    if not isinstance(plain, Integral) or isinstance(plain, bool) or not least <= plain <= most:
+    if not isinstance(plain, int) or isinstance(plain, bool) or not least <= plain <= most:
         raise HlensError(f"{name}={_shown(plain)}; expected a whole number from {least} to {most}")
-    return int(plain)
+    return plain
 
 
 def check_real(
@@ -47,7 +46,7 @@ def check_real(
     hlens.errors.HlensError: top_p=0; expected a number above 0, at most 1
     """
     plain = _plain(value)
-    number = isinstance(plain, Real) and not isinstance(plain, bool)
+    number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if not number or not (plain > above if above is not None else plain >= least) or plain > most:
         limits = f"from {least:g} to" if above is None else f"above {above:g}, at most"
         raise HlensError(f"{name}={_shown(plain)}; expected a number {limits} {most:g}")
@@ -66,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     """A value as it is written, cut: Python refuses to write an integer of thousands of digits."""
-    if isinstance(value, Integral) and abs(value) > 10**30:
+    if isinstance(value, int) and abs(value) > 10**30:
         return f"about {'-' if value < 0 else ''}1e{math.log10(abs(value)):.0f}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

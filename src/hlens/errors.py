@@ -1,12 +1,36 @@
 """The one exception that is the user's to mend."""
 
+LONGEST = 1500  # characters of a message
+
 
 class HlensError(ValueError):
-    """A mistake in what was given: says what came, what was expected and how to mend it.
+    r"""A mistake in what was given: says what came, what was expected and how to mend it.
 
     The command line prints its one line and exits with code 2; anything else is a bug of hlens
     and shows its traceback. A `ValueError`, so that scikit-learn's own checks accept it.
+
+    >>> raise HlensError("no file 'a\x1b[31m'\nis here")
+    Traceback (most recent call last):
+    hlens.errors.HlensError: no file 'a\x1b[31m' is here
     """
+
+    def __init__(self, message: str) -> None:
+        # Messages quote what was given, which may be of any length and hold anything.
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    r"""Any text as one line that a terminal shows and does not obey; a long one loses its middle.
+
+    >>> one_line("two\nlines, \x1b[31mred\u202e")
+    'two lines, \\x1b[31mred\\u202e'
+    >>> len(one_line("x" * 100_000))
+    1500
+    """
+    line = " ".join(part.strip() for part in text.strip().splitlines())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[: half - 3]} … {line[-half:]}"
 
 
 def first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from hlens.checks import check_seed, check_whole
 from hlens.domains import choose_worked
 from hlens.errors import HlensError
 from hlens.kinds import explain_public
@@ -21,6 +22,7 @@ from hlens.types import Question, Response
 
 log = logging.getLogger("hlens")
 
+MOST_SAMPLES = 100_000  # of one question
 ROWS = 96  # sequences at a time: past this, two cores gain nothing
 Progress = Callable[[int, int], None]
 
@@ -67,12 +69,12 @@ def sample(
         The responses, in the order of the questions, the samples of a question together.
 
     Raises:
-        HlensError: No questions, `n` below 1, or fewer worked examples than `shots`.
+        HlensError: No questions, a number out of its limits, fewer worked examples than `shots`,
+            or prompts that the model cannot read.
     """
     if not questions:
         raise HlensError("no questions to sample; load a domain that holds some")
-    if n < 1:
-        raise HlensError(f"n={n} samples of each question; ask for at least 1")
+    n, seed, rows = _checked(n=n, seed=seed, rows=rows)
     settings = replace(settings or Settings(), until_newline=style == "completion")
     prompts = [
         encode_prompt(
@@ -84,6 +86,7 @@ def sample(
         )
         for question in questions
     ]
+    model.check_prompts(prompts, new=settings.max_new_tokens)
     batches = _batches(questions, prompts, max(1, rows // n))
     parts = None
     if folder is not None:
@@ -128,6 +131,7 @@ def sample_more(
         The new responses alone; empty where every question has enough.
     """
     settings = settings or Settings()
+    n, seed, rows = _checked(n=n, seed=seed, rows=rows)
     generate = partial(generate_batch, model, settings=settings, share_beginning=True)
     first: dict[tuple[str, str], Response] = {}
     counts: dict[tuple[str, str], int] = {}
@@ -148,6 +152,12 @@ def sample_more(
             if progress:
                 progress(len(new), sum(n - counts[key] for key in short))
     return new
+
+
+def _checked(*, n: int, seed: int, rows: int) -> tuple[int, int, int]:
+    """Samples of each question, seed and rows of a batch, once they are within their limits."""
+    rows = check_whole("rows", rows, least=1)
+    return check_whole("n", n, least=1, most=MOST_SAMPLES), check_seed(seed), rows
 
 
 def _batches(

@@ -23,9 +23,11 @@ from hlens.steps.audit import Audit
 from hlens.steps.neuron_pages import pages, token_risks
 from hlens.steps.second_judge import second_judge
 from hlens.store import write_text
+from hlens.store.stamps import verify_stamped
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+STAMPED = ("stamps.json", "steps.json")  # one of them is in every study that holds something
 
 
 class Artefact(Generic[T]):
@@ -73,11 +75,18 @@ class Study:
     ) -> None:
         self.folder = Path(folder)
         given = Given(model=model, opened=recipe is None)
-        if recipe is None:
-            recipe = Recipe.read(_existing(self.folder) / "recipe.toml")
-        else:
-            write_text(self.folder / "recipe.toml", recipe.to_toml())
-        self.runner = Runner(self.folder, recipe, given, progress)
+        kept = _kept_recipe(self.folder)
+        if recipe is not None and kept not in (None, recipe):
+            _check_replaceable(self.folder / "recipe.toml", kept)
+        current = recipe or kept
+        if current is None:
+            raise HlensError(
+                f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`"
+            )
+        self.runner = Runner(self.folder, current, given, progress)
+        self._check_given()
+        if current != kept:
+            self._write_recipe()
         doubtful = adopt(self.runner)
         if doubtful:
             log.warning(
@@ -103,10 +112,11 @@ class Study:
 
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
-        for step in (detection.scores, pages, token_risks):
-            self.runner.ensure(step)
-        if self.recipe.labels.second:  # which may ask an endpoint
-            self.runner.ensure(second_judge)
+        with self.runner.working():
+            for step in (detection.scores, pages, token_risks):
+                self.runner.ensure(step)
+            if self.recipe.labels.second:  # which may ask an endpoint
+                self.runner.ensure(second_judge)
 
     def __getitem__(self, step: Step[T]) -> T:
         """The artefact of any step, read if it is current and made otherwise."""
@@ -120,7 +130,17 @@ class Study:
     def revise(self, recipe: Recipe) -> None:
         """Switch to another recipe; artefacts whose options did not change stay current."""
         self.runner.revise(recipe)
-        write_text(self.folder / "recipe.toml", recipe.to_toml())
+        self._check_given()
+        self._write_recipe()
+
+    def _check_given(self) -> None:
+        """Refuse a model with other weights than those that the study was made with."""
+        if self.runner.given.model is not None:
+            self.runner.value(sources.model)
+
+    def _write_recipe(self) -> None:
+        with self.runner.working():  # not under the feet of another process
+            write_text(self.folder / "recipe.toml", self.recipe.to_toml())
 
     @property
     def model(self) -> Model:
@@ -181,6 +201,8 @@ class Study:
         self.runner.given.base_model = model
         self.runner.revise(replace(self.recipe, base=base))
         self._recipe_is_written = False
+        if model is not None:  # refused where the study was traced to other weights of that name
+            self.runner.value(origin_steps.base_model)
 
     def base_line(self) -> "Study":
         """The base model's own study, on the held-out questions: the detector has seen none."""
@@ -255,13 +277,43 @@ class Study:
         """Names of the artefacts that were made."""
         return list(self.runner.stamps.read())
 
+    def verify(self) -> dict[str, str]:
+        """What differs from what hlens wrote, by artefact; all files are read.
+
+        Returns:
+            For each stamped artefact, those of the base model's line included, the file that
+            differs and how; empty where every file is as it was written. `NO_HASH` where a version
+            without hashes wrote it, and it has not been read since.
+        """
+        found = verify_stamped(self.folder)
+        base = verify_stamped(self.folder / "origin")
+        return found | {f"origin/{name}": state for name, state in base.items()}
+
     def seconds(self, cpu: bool = False) -> dict[str, float]:
         """How long each artefact took to make, in wall-clock or with `cpu` in processor seconds."""
         return self.runner.seconds(cpu)
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, where a study is in it."""
-    if not (folder / "recipe.toml").is_file():
-        raise HlensError(f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`")
-    return folder
+def _kept_recipe(folder: Path) -> Recipe | None:
+    """The recipe of the study in a folder; None where there is no study."""
+    path = folder / "recipe.toml"
+    if not path.is_file():
+        return None
+    kept = Recipe.read(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if all(not line.strip() or line.lstrip().startswith("#") for line in lines):
+        raise HlensError(
+            f"{path} is empty: it names no model and no questions; restore it, or write the "
+            "options into it"
+        )
+    return kept
+
+
+def _check_replaceable(path: Path, kept: Recipe) -> None:
+    """Raise `HlensError` where a recipe is the user's own: no study goes with it."""
+    is_study = any((path.parent / name).exists() for name in STAMPED)
+    if not is_study and path.read_text(encoding="utf-8") != kept.to_toml():
+        raise HlensError(
+            f"{path} holds another recipe, which hlens did not write, so it is not replaced; open "
+            "the study by its folder, or give this recipe another folder"
+        )

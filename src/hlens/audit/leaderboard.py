@@ -13,14 +13,15 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 
-from hlens.baselines import NotAvailableError, Rival
+from hlens.baselines import Rival
 from hlens.errors import HlensError
 from hlens.evaluation import estimate_auroc
 from hlens.evaluation.auroc import paired_difference
-from hlens.evaluation.significance import holm, normal_p
+from hlens.evaluation.intervals import Sizes, difference_interval
+from hlens.evaluation.significance import holm
 from hlens.probe import SparseProbe
 from hlens.selection.nested import nested_scores
-from hlens.types import Detector, Estimate, Evidence
+from hlens.types import Detector, Evidence
 from hlens.types.labels import H_NEURONS, NOT_AVAILABLE, Part
 
 COLUMNS = [
@@ -29,7 +30,6 @@ COLUMNS = [
 ]  # fmt: skip
 FOLDS = 5
 OWN_COST = (1, 0)  # the pass in which neurons are read, as rivals that read the inside are charged
-_Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 Scores = Mapping[str, Float[np.ndarray, " example"]]
 
@@ -48,7 +48,8 @@ def leaderboard(
 
     `scores` has those of each detector by its name; ``"H-neurons"`` is compared with all others.
     `costs` are extra forward passes and further samples for one new answer, `missing` says why a
-    detector could not be run. Intervals of the AUROC are over `n_boot` resamples of whole groups.
+    detector could not be run. Intervals are those of `estimate_auroc`:
+    `n_boot` and `seed` change nothing.
 
     Returns:
         Columns ``detector, auroc, low, high, n, difference, difference_low, difference_high, p,
@@ -82,10 +83,8 @@ def compare_auroc(
 ) -> dict[str, float | int]:
     """AUROC of the first less that of the second, its 95 % interval and two-sided p, as columns."""
     value, variance = paired_difference(first, second, labels=labels, groups=np.asarray(groups))
-    half = _Z * max(variance, 0.0) ** 0.5
-    difference = Estimate(value, value - half, value + half, len(labels))
-    row = difference.to_row("difference", ends="difference_")
-    return row | {"p": normal_p(value, variance)}
+    difference, p = difference_interval(value, variance, sizes=Sizes.of(labels, groups))
+    return difference.to_row("difference", ends="difference_") | {"p": p}
 
 
 def score_all(
@@ -145,7 +144,7 @@ class _Scorer:
             try:
                 if rival.name not in self.missing:
                     scores[rival.name] = rival(train, test, self.seed).double().numpy()
-            except NotAvailableError as error:
+            except HlensError as error:  # one that fails must not take the audit with it
                 self.missing[rival.name] = str(error)
             self.done += 1
             if self.progress is not None:

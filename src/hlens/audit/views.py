@@ -1,7 +1,6 @@
 """Ways to hold a covariate fixed: strata, alike pairs, a matched subset, a fitted adjustment."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 
 from hlens.audit.covariates import Scored
 from hlens.evaluation.auroc import check_scores
-from hlens.evaluation.bootstrap import Weights, estimate_statistic
+from hlens.evaluation.intervals import Sizes, auroc_interval
 from hlens.types import Estimate
 
 MOST_STRATA = 8
@@ -67,13 +66,15 @@ def estimate_over_pairs(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """AUROC over chosen pairs, with its percentile interval over resamples of whole groups.
+    """AUROC over chosen pairs, with its 95 % interval over samples of groups.
 
     The AUROC is a mean over pairs of a hallucinated and a true answer. Taken over the pairs that
     agree in length, domain or whatever else could be read in place of truth, it says what is left
     when that is held fixed; with strata as the pairs it is the stratified AUROC. One formula serves
     counts, amounts and categories. Its ``n`` counts the examples of at least one pair; NaN where no
-    pair counts.
+    pair counts. The interval is that of `estimate_auroc`, of the examples of a pair and their
+    groups; its variance is the infinitesimal jackknife's (how far the mean moves with the weight of
+    each group). `n_boot` and `seed` change nothing.
 
     >>> score, label = [1, 2, 3, 4], [False, True, False, True]
     >>> same_length = np.array([[True, False], [False, True]])
@@ -81,19 +82,21 @@ def estimate_over_pairs(
     1.0
     """
     score, label = check_scores(scores, labels)
+    if not alike.any():
+        return Estimate.missing(0)
     # 1 where the hallucinated one scores higher, one half for a tie.
     wins = (np.sign(score[label][:, None] - score[~label][None, :]) + 1) / 2 * alike
-    counted = alike.astype(np.float64)
-
-    def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
-        positive, negative = weights[:, label], weights[:, ~label]
-        won = (positive @ wins * negative).sum(axis=1)
-        pairs = (positive @ counted * negative).sum(axis=1)
-        return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-
-    involved = int(alike.any(axis=1).sum() + alike.any(axis=0).sum())
-    estimate = estimate_statistic(statistic, len(score), groups=groups, n_boot=n_boot, seed=seed)
-    return replace(estimate, n=involved)
+    area = float(wins.sum() / alike.sum())
+    excess = wins - area * alike
+    pull = np.empty(len(score))  # of each example on the mean
+    pull[label], pull[~label] = excess.sum(axis=1) / alike.sum(), excess.sum(axis=0) / alike.sum()
+    paired = np.empty(len(score), dtype=bool)
+    paired[label], paired[~label] = alike.any(axis=1), alike.any(axis=0)
+    group = np.arange(len(score)) if groups is None else np.asarray(groups)
+    code = np.unique(group[paired], return_inverse=True)[1]
+    of_group = np.bincount(code, weights=pull[paired])
+    variance = float((of_group**2).sum() * len(of_group) / max(len(of_group) - 1, 1))
+    return auroc_interval(area, variance, sizes=Sizes.of(label[paired], group[paired]))
 
 
 def alike_pairs(values: ArrayLike, labels: ArrayLike) -> Alike:

@@ -105,15 +105,19 @@ def gather(
         "answers": tuple(model.decode(span).strip() for span in spans),
         "responses": tuple(response.text for response in own),
     }
+    why_not = _why_not(lookback=lookback, ask=ask, samples=samples)
     if ask:
-        texts["p_true"] = probability_true(
-            model,
-            texts["questions"],
-            texts["contexts"],
-            texts["answers"],
-            style=style,
-            progress=partial(report, "ask"),
-        )
+        try:
+            texts["p_true"] = probability_true(
+                model,
+                texts["questions"],
+                texts["contexts"],
+                texts["answers"],
+                style=style,
+                progress=partial(report, "ask"),
+            )
+        except HlensError as error:  # a tokenizer that begins "True" and "False" alike
+            why_not["p_true"] = str(error)
     if samples:
         texts |= evidence_fields(others, readings.sample_states[index])
     return Evidence(
@@ -128,7 +132,7 @@ def gather(
         residual_last=readings.residual_last,
         lookback=readings.lookback,
         measured={name: measured[name] for name in also},
-        why_not=_why_not(lookback=lookback, ask=ask, samples=samples),
+        why_not=why_not,
         **texts,
     )
 

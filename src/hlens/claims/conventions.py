@@ -5,7 +5,7 @@ MARGIN = 0.05  # AUROC that a sparse set may lose against all neurons
 FEW = 0.01  # share of the model's neurons that is still few
 COMES_BACK = 0.5  # share of a set that must be found again
 KEEPS = 0.5  # share of what is above chance that must carry over
-ENOUGH = 20  # answers of either label in alike pairs, below which only the adjustment counts
+ENOUGH = 20  # answers of either label in alike pairs, below which it may not be held fixed
 FEWEST_DRAWS = 19  # draws of a null, below which no permutation p reaches 5 %
 
 ABSENT = "not measured"

@@ -127,7 +127,7 @@ def collect_findings(
     return Findings(
         auroc=_estimate(probe),
         shuffled=_estimate(shuffled),
-        shuffled_p=_p_against(shuffled, probe),
+        shuffled_p=p_against(shuffled, probe),
         held_fixed=() if confounds is None else tuple(read_held_fixed(confounds)),
         confidence=tuple(_added_value(gained[name]) for name in CONFIDENCE if name in gained),
         text=tuple(_added_value(gained[name]) for name in TEXT if name in gained),
@@ -136,7 +136,7 @@ def collect_findings(
         over_dense=_difference(board[DENSE]) if DENSE in board else None,
         refit=_estimate(selected),
         random=_estimate(random),
-        random_p=_p_against(random, selected),
+        random_p=p_against(random, selected),
         halves=_estimate(agreement.get(Agreement.HALVES, unmade), "shared"),
         chance=_estimate(agreement.get(Agreement.CHANCE, unmade), "shared"),
         other_split=again and replace(again, low=again.value, high=again.value),
@@ -166,10 +166,10 @@ def _difference(row: Row) -> Estimate | None:
     return _estimate(row, "difference", "difference_")
 
 
-def _p_against(null: Row, row: Row) -> float | None:
+def p_against(null: Row, row: Row) -> float | None:
     """The p against a null; None where too few draws were made for any p to reach 5 %."""
-    p = row["p"]
-    return None if p is None or p != p or null["repeats"] < FEWEST_DRAWS else float(p)
+    p = row.get("p")
+    return None if p is None or p != p or null.get("repeats", 0) < FEWEST_DRAWS else float(p)
 
 
 def read_held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:

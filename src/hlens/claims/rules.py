@@ -26,7 +26,8 @@ ABOVE_CHANCE = "above chance"
 _UNEDITED = "no neuron was edited; run hlens intervene first"
 _HELD_FIXED = (
     "with it held fixed the AUROC stays above 0.5: adjusted for it, and over pairs of answers that "
-    "are alike in it, where 20 answers of either label stand in one"
+    "are alike in it; where fewer than 20 answers of a label stand in one, the adjustment decides, "
+    "and must leave more than it reads alone; where no two are alike it cannot be held fixed"
 )
 
 
@@ -51,17 +52,22 @@ def _say_under_whom(claim: Claim, findings: Findings) -> Claim:
 def readout(findings: Findings) -> Claim:
     """Do the neurons tell wrong from right, beyond surface and confidence?"""
     own = findings.auroc
-    rule = "the interval of the held-out AUROC lies above 0.5"
+    rule = (
+        "the interval of the held-out AUROC lies above 0.5, and fits on shuffled labels, where "
+        f"{FEWEST_DRAWS} or more were made, do not do as well"
+    )
     above_chance = _check_interval(
         ABOVE_CHANCE, rule, own, reads=lambda auroc: f"held-out AUROC {auroc:.2f} (chance 0.5)"
     )
+    if own is not None:
+        above_chance = replace(above_chance, holds=is_above_chance(own, findings.shuffled_p))
     rule = (
         f"at most 5 % of {FEWEST_DRAWS} or more fits on shuffled labels do as well (permutation p)"
     )
     null, p = findings.shuffled, findings.shuffled_p
     reads = "shuffled labels reach {null:.2f} (p = {p:.3f})"
     beyond_shuffled = _check_null("beyond shuffled labels", rule, own, null=null, p=p, reads=reads)
-    reads_at_all = own is not None and lies_above(own)
+    reads_at_all = bool(above_chance.holds)
     held_fixed = [check_held_fixed(one, reads_at_all) for one in findings.held_fixed]
     none_fixed = Check("at equal surface", _HELD_FIXED, None, reads=ABSENT)
     beyond_rivals = (
@@ -149,7 +155,7 @@ def identity(findings: Findings) -> Claim:
         "needed",
         "a probe that may not use them reads worse: the interval of the loss lies above 0",
         findings.over_without,
-        reads=lambda loss: f"without them it loses {loss.signed()} of AUROC",
+        reads=lambda loss: f"without them the AUROC {loss.change('falls by', 'rises by')}",
         unit=Unit.AUROC_DIFFERENCE,
         line=0.0,
     )
@@ -220,6 +226,14 @@ def control(findings: Findings) -> Claim:
 def lies_above(estimate: Estimate, line: float = 0.5) -> bool:
     """Whether the whole interval lies above a line, such as chance."""
     return estimate.low > line
+
+
+def is_above_chance(auroc: Estimate, p: float | None) -> bool:
+    """Whether a detector is shown to read: by its interval and, where it is known, permutation p.
+
+    Either is wrong by luck once in a while; who says that it reads asks both.
+    """
+    return lies_above(auroc) and (p is None or p <= LEVEL)
 
 
 def is_beaten(rival: RivalGap) -> bool:
@@ -311,17 +325,21 @@ def check_held_fixed(one: HeldFixed, reads_at_all: bool) -> Check:
 
     `reads_at_all`: it is above chance with nothing held fixed, so that something is lost here.
     """
-    enough_pairs = one.fewest >= conventions.ENOUGH
-    shown = one.pairs if enough_pairs else one.adjusted
-    holds = lies_above(one.adjusted) and lies_above(shown)
-    lower = min((one.adjusted, shown), key=lambda estimate: estimate.low)
-    few = "" if enough_pairs else " (too few alike pairs)"
-    explained = f": {one.name} may explain it" if reads_at_all and not holds else ""
-    name = f"at equal {one.name}"
+    name, enough_pairs = f"at equal {one.name}", one.fewest >= conventions.ENOUGH
     alone = f" ({one.name} alone {one.alone.value:.2f})" if one.alone.known else ""
-    reads = f"{name} {lower:.2f}{alone}{few}{explained}"
+    explained = f": {one.name} may explain it" if reads_at_all else ""
+    if one.fewest == 0:  # it separates the labels: an adjustment rests on its model alone
+        reads = f"{name}: no two answers are alike in it{alone}{explained}"
+        return Check(name, _HELD_FIXED, False, one.adjusted, one.alone, reads)
+    shown = one.pairs if enough_pairs else one.adjusted
     if not (one.adjusted.known and shown.known):
         return Check(name, _HELD_FIXED, None, one.adjusted, one.alone, f"{name}: {ABSENT}")
+    holds = lies_above(one.adjusted) and lies_above(shown)
+    if not enough_pairs and one.alone.value > one.adjusted.value:
+        holds = False  # what reads better by itself may leave a trace that no adjustment takes off
+    lower = min((one.adjusted, shown), key=lambda estimate: estimate.low)
+    few = "" if enough_pairs else " (too few alike pairs)"
+    reads = f"{name} {lower:.2f}{alone}{few}{'' if holds else explained}"
     return Check(name, _HELD_FIXED, holds, lower, one.alone, reads)
 
 
@@ -335,7 +353,8 @@ def _check_added(name: str, to: str, rivals: Sequence[RivalGap]) -> Check:
         return Check(name, rule, None, reads=ABSENT, unit=unit)
     least, p = min(rivals, key=lambda rival: rival.gap.low), max(rival.p for rival in rivals)
     holds = all(rival.gap.low > 0 and rival.p <= LEVEL for rival in rivals)
-    reads = f"over {spaced(least.name)} they add {least.gap.signed('.0f')} {unit}"
+    change = least.gap.change("they add", "they take away", ".0f")
+    reads = f"over {spaced(least.name)} {change} {unit}"
     return Check(name, rule, holds, least.gap, reads=reads, unit=unit, line=0.0, p=p)
 
 

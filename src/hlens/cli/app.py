@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -50,7 +50,7 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; hlens draws its own
     try:
         # Not standalone: typer would print a mistake itself, control characters and all.
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False) or 0
     except HlensError as error:
         show.error(str(error))
         sys.exit(2)
@@ -58,24 +58,20 @@ def main() -> None:
         reason = error.strerror or type(error).__name__
         show.error(f"{error.filename}: {reason}" if error.filename else str(error) or reason)
         sys.exit(2)
-    except KeyboardInterrupt:
-        _interrupted()
     except Exception as error:
-        if type(error).__name__ == "Abort":  # which typer makes of an interrupt
-            _interrupted()
+        # Usage errors are of a class of typer's own, and take four lines there. Without any
+        # arguments the help is the error, and was shown.
         said = getattr(error, "format_message", None)
-        if said is None:  # no mistake in the command line, but a bug
+        if said is None:
             raise
-        if type(error).__name__ == "NoArgsIsHelpError":
-            error.show()  # type: ignore[attr-defined]
-        else:
-            show.error(f"{said()} (hlens --help lists what there is)")
+        if type(error).__name__ != "NoArgsIsHelpError":
+            show.error(f"{said()} (see hlens --help)")
         sys.exit(2)
-
-
-def _interrupted() -> NoReturn:
-    show.error("interrupted; the same command goes on where it stopped")
-    sys.exit(130)
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:  # what typer makes of an interrupt
+        show.error("interrupted; the same command goes on where it stopped")
+    sys.exit(code)
 
 
 @app.command()
@@ -207,6 +203,24 @@ def report(
     with show.progress() as progress:
         path = studies.open_study(str(study), None, None, progress).report(to)
     show.result({"report": str(path)}, as_json)
+
+
+@app.command("verify-study")
+def verify_study(
+    study: Annotated[Path, typer.Argument(help="Folder of a study.")], as_json: Json = False
+) -> None:
+    """Is every file of a study as hlens wrote it? All are read; exit code 2 if one is not."""
+    from hlens.store.stamps import NO_HASH
+    from hlens.study import Study
+
+    states = Study(study).verify()
+    show.result({name: state or "as it was written" for name, state in states.items()}, as_json)
+    differing = [name for name, state in states.items() if state not in ("", NO_HASH)]
+    if differing:
+        raise HlensError(
+            f"{len(differing)} of {len(states)} artefacts differ from what was written: "
+            f"{', '.join(differing)}; restore their files, or remove them to have them made anew"
+        )
 
 
 @app.command("list")

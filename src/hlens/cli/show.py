@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from hlens.errors import one_line
 from hlens.visible import harmless
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def say(label: str, words: object = "", style: str = "bold", *, to: Console = ou
 
 def error(message: str) -> None:
     """One clear line on stderr."""
-    err.print(Text.assemble(("hlens:", "bold red"), " ", message), soft_wrap=True)
+    err.print(Text.assemble(("hlens:", "bold red"), " ", one_line(message)), soft_wrap=True)
 
 
 def warnings_to_stderr() -> None:

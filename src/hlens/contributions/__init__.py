@@ -156,6 +156,7 @@ def measure_many(
     job = Job(model, examples, asks, dtype, batch_size, progress)
     if store is not None:
         return measure_stored(job, Path(store))
+    _ = model.fingerprint  # hashing takes memory of its own: not while the values lie there, too
     memory = InMemory(model, examples, asks)
     for chunk in job.run(job.batches(auto_tokens(model))):
         memory.take(*chunk)

@@ -17,7 +17,7 @@ from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.contributions.rows import Piece, Readout, Row, all_needs, lay_out
 from hlens.errors import HlensError
-from hlens.model import Model
+from hlens.model import Model, hook_output
 from hlens.types.norms import NormGain, post_mlp_norm
 
 _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
@@ -38,8 +38,8 @@ def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
     with ExitStack() as stack:
         for module in model.down_projections:
             # A gradient is taken by the whole activation, so that all positions are held.
-            hook = module.register_forward_hook(_hold(held, None if with_gradient else readout))
-            stack.callback(hook.remove)
+            hook = _hold(held, None if with_gradient else readout)
+            stack.enter_context(hook_output(module, hook))
         if with_gradient:
             stack.enter_context(_differentiable(model.hf))
         direction = stack.enter_context(_final_direction(model, ids, readout, reducer.asks))
@@ -103,13 +103,11 @@ def _final_direction(
         before, after = readout.gather(args[0].detach()), readout.gather(output.detach())
         inverse = gain.inverse_scale(before, after)
         rows = unembedding[targets.to(unembedding.device)].to(before.device)
-        direction.append(gain.pull_back(rows) * inverse[..., None] * scale)
+        # The last call counts: NanoChat runs the same norm behind its embedding.
+        direction[:] = [gain.pull_back(rows) * inverse[..., None] * scale]
 
-    handle = norm.register_forward_hook(hook)
-    try:
+    with hook_output(norm, hook):
         yield direction
-    finally:
-        handle.remove()
 
 
 def _logit_scale(model: Model) -> float:
@@ -149,13 +147,11 @@ def _differentiable(hf: Any) -> Iterator[None]:
     def start(module: Any, args: Any, output: Tensor) -> Tensor:
         return output.detach().requires_grad_()
 
-    handle = hf.get_input_embeddings().register_forward_hook(start)
     try:
         for parameter, _ in flags:
             parameter.requires_grad_(False)
-        with torch.enable_grad():
+        with torch.enable_grad(), hook_output(hf.get_input_embeddings(), start):
             yield
     finally:
-        handle.remove()
         for parameter, flag in flags:
             parameter.requires_grad_(flag)

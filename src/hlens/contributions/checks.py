@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hlens.contributions.regions import Ask
 from hlens.errors import HlensError
@@ -60,19 +60,14 @@ def check_measurable(model: Model) -> None:
 
 def check_tokens(model: Model, examples: Sequence[Example]) -> None:
     """Raise `HlensError` for tokens that the model does not have, or more than it can place."""
-    embedding = model.hf.get_input_embeddings()
-    vocabulary, config = int(embedding.weight.shape[0]), model.hf.config
-    # Learned positions end; rotary ones do not. (OPT's table begins with two unused rows.)
-    limit = int(getattr(config, "max_position_embeddings", None) or 0)
-    tables = [m for m in model.body.modules() if isinstance(m, nn.Embedding) and m is not embedding]
-    learned = limit > 0 and any(table.num_embeddings in (limit, limit + 2) for table in tables)
+    vocabulary, limit = model.n_tokens, model.n_positions
     for example in examples:
         if int(example.token_ids.max()) >= vocabulary or int(example.token_ids.min()) < 0:
             raise HlensError(
                 f"example {example.question_id!r} holds token {int(example.token_ids.max())}, and "
                 f"{model.name} has {vocabulary} tokens; locate the examples with this model"
             )
-        if learned and len(example.token_ids) > limit:
+        if limit is not None and len(example.token_ids) > limit:
             raise HlensError(
                 f"example {example.question_id!r} has {len(example.token_ids)} tokens, and "
                 f"{model.name} has {limit} positions; ask shorter questions"

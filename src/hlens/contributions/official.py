@@ -7,6 +7,8 @@ header and leaves out the very last token, ``answer_tokens`` is the answer, and
 bfloat16 means.
 """
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -113,29 +115,43 @@ def import_thunlp(
         folder: Folder of ``act_<qid>.npy``, one ``[layer, neuron]`` array a question.
         ids: JSON file of the question ids, ``{"t": [...], "f": [...]}`` (true, hallucinated).
         other_folder: Folder of the same questions' other tokens; they are added as examples
-            labelled true ("3-vs-1"), in the same groups.
+            labelled true ("3-vs-1"), in the same groups. A question whose answer the official code
+            did not find has a file here alone: that row stays, and a warning counts the answers.
         region: What the files hold, in the official code's words.
 
     Raises:
-        HlensError: A missing file (the first is named, all are counted), or arrays of several
-            shapes.
+        HlensError: A missing file (the first is named, all are counted), arrays of several shapes,
+            an id listed twice, or one folder for both kinds of tokens.
     """
-    lists = _id_lists(Path(ids))
+    folder, lists = Path(folder), _id_lists(Path(ids))
     if both := {*lists["t"]} & {*lists["f"]}:
         raise HlensError(
             f"{len(both)} ids of {ids} are both true and hallucinated (first: {min(both)!r}); "
             "leave each in one list"
         )
-    rows = [(Path(folder), qid, key == "f") for key in "tf" for qid in lists[key]]
+    answers = [(folder / f"act_{qid}.npy", qid, key == "f") for key in "tf" for qid in lists[key]]
+    rows, n_listed = answers, len(answers)
     if other_folder is not None:
-        rows += [(Path(other_folder), qid, False) for _, qid, _ in rows]
-    paths = [inside / f"act_{qid}.npy" for inside, qid, _ in rows]
+        if Path(other_folder).resolve() == folder.resolve():
+            raise HlensError(f"{folder} cannot hold both the answers and the other tokens")
+        others = [(Path(other_folder) / path.name, qid, False) for path, qid, _ in answers]
+        found = [row for row in answers if row[0].is_file()]
+        if found and len(found) < n_listed:
+            warnings.warn(
+                f"{n_listed - len(found)} of {n_listed} answers have no file in {folder}; the "
+                "other tokens of these questions stay",
+                stacklevel=2,
+            )
+            answers = found
+        rows = answers + others
+    paths = [path for path, *_ in rows]
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         raise HlensError(
             f"{len(missing)} of {len(paths)} files are missing (first: "
             f"{missing[0] if missing else 'no ids'}); the official code leaves out questions whose "
-            "answer it did not find: take them out of the id list"
+            "answer it did not find: take them out of the id list (with other_folder= their other "
+            "tokens stay)"
         )
     values = torch.from_numpy(_neuron_major(paths)).permute(2, 0, 1)
     qids = tuple(qid for _, qid, _ in rows)
@@ -154,12 +170,18 @@ def import_thunlp(
 def _id_lists(path: Path) -> dict[str, list[str]]:
     try:
         lists = read_json(path)
-        return {key: [str(qid) for qid in lists[key]] for key in ("t", "f")}
+        if not all(isinstance(lists[key], list) for key in "tf"):
+            raise TypeError("'t' and 'f' are no lists")
+        lists = {key: [str(qid) for qid in lists[key]] for key in "tf"}
     except (HlensError, KeyError, TypeError) as error:
         raise HlensError(
             f"cannot read the id list {path} ({error}); expected JSON like "
             '{"t": ["id", ...], "f": ["id", ...]}'
         ) from None
+    for qids in lists.values():
+        if twice := [qid for qid, n in Counter(qids).items() if n > 1]:
+            raise HlensError(f"{path} lists {twice[0]!r} twice; leave each id once")
+    return lists
 
 
 def _neuron_major(paths: Sequence[Path]) -> np.ndarray:

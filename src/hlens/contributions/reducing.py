@@ -10,7 +10,7 @@ from torch import Tensor
 from hlens.contributions.regions import Ask
 from hlens.contributions.rows import Readout
 from hlens.metrics import Factors, factors_of
-from hlens.model import Model
+from hlens.model import Model, hook_output
 from hlens.types import MlpTrace
 from hlens.types.norms import post_mlp_norm
 
@@ -30,7 +30,7 @@ class Reducer:
         # [ask, layer, sequence, member, neuron] of the last pass, on the CPU.
         self.results = torch.empty(0)
         self._pinned = False
-        self._norms = [model.w_norms[i].to(model.w_out(i).device) for i in range(model.n_layers)]
+        self._norms = [norm.to(model.w_out(i).device) for i, norm in enumerate(model.w_norms)]
         self._gains = [post_gain(model, layer) for layer in range(model.n_layers)]
 
     @contextmanager
@@ -38,7 +38,7 @@ class Reducer:
         """Read the down projections for the length of a block."""
         with ExitStack() as stack:
             for layer, module in enumerate(self.model.down_projections):
-                stack.callback(module.register_forward_hook(self._hook(layer)).remove)
+                stack.enter_context(hook_output(module, self._hook(layer)))
             yield
 
     def begin(self, readout: Readout | None) -> None:

@@ -1,6 +1,6 @@
 """Read the rows of a data file, and turn their fields into the parts of a question."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,34 @@ def unique_texts(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(v).strip() for v in values if str(v).strip()))
 
 
+def items_of(value: Any) -> Sequence[Any]:
+    """The items of a list, or of one written as JSON; of a text, they would be its characters.
+
+    >>> items_of('["a", "b"]')
+    ['a', 'b']
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = parse_json(value)
+    if not isinstance(value, list | tuple):
+        raise HlensError(f"{value!r:.60}; expected a list")
+    return value
+
+
+def index_of(value: Any) -> int:
+    """A whole number, true (1) or false (0), or a number written as text, as CSV holds it.
+
+    >>> index_of(2), index_of("2"), index_of(2.0)
+    (2, 2, 2)
+    >>> index_of(1.7)
+    Traceback (most recent call last):
+    hlens.errors.HlensError: 1.7; expected a whole number
+    """
+    number = float(value) if isinstance(value, str) else value
+    if not isinstance(number, int | float) or number % 1 != 0:  # also of what is not finite
+        raise HlensError(f"{value!r:.60}; expected a whole number")
+    return int(number)
+
+
 def id_of(row: Row, field: str, number: int) -> str:
     """What a row holds as its id, which may be 0; its number where it holds none.
 
@@ -118,23 +146,26 @@ def alias_fields(answers: Any, **more: Any) -> dict[str, Any]:
     return {"answers": unique_texts(answers), "meta": meta}
 
 
-def choice_meta(index: int, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:
-    """The meta of a multiple-choice question.
+def choice_meta(index: Any, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:
+    """The meta of a multiple-choice question; its index as `index_of` reads it.
 
     Raises:
-        HlensError: The index matches none of the options.
+        HlensError: The index matches none of the options, or an option is no text.
     """
+    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+        raise HlensError(f"options {choices!r:.60}; expected texts")
+    index = index_of(index)
     if not 0 <= index < len(choices):
         raise HlensError(f"answer {index} is none of {len(choices)} options")
     return {"format": "mcq", "judge": "choice", "answer_index": index, **more}
 
 
-def choice_fields(index: int, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:
+def choice_fields(index: Any, choices: tuple[str, ...], **more: Any) -> dict[str, Any]:
     """The fields ``answers``, ``choices`` and ``meta`` of a multiple-choice question."""
     meta = choice_meta(index, choices, **more)
-    return {"answers": (choices[index],), "choices": choices, "meta": meta}
+    return {"answers": (choices[meta["answer_index"]],), "choices": choices, "meta": meta}
 
 
-def label_fields(index: int, labels: tuple[str, ...], **more: Any) -> dict[str, Any]:
+def label_fields(index: Any, labels: tuple[str, ...], **more: Any) -> dict[str, Any]:
     """The same fields of a question whose answer is a label; a withheld label (-1) raises."""
     return choice_fields(index, labels, format="label", judge="label", **more)

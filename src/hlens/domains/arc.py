@@ -5,7 +5,7 @@ Clark et al. 2018, arXiv 1803.05457. Multiple choice; the config is kept in meta
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, choice_fields, group_name
+from hlens.domains._rows import Row, choice_fields, group_name, items_of
 from hlens.types import Question
 
 HUB = Hub("arc", "allenai/ai2_arc", "test", ("ARC-Easy", "ARC-Challenge"))
@@ -15,8 +15,8 @@ EXAMPLE = {"ARC-Easy/test-00000-of-00001.parquet": ROW}
 
 
 def _to_question(row: Row, config: str, number: int) -> Question:
-    choices = tuple(row["choices"]["text"])
-    index = list(row["choices"]["label"]).index(row["answerKey"])
+    choices = tuple(items_of(row["choices"]["text"]))
+    index = items_of(row["choices"]["label"]).index(row["answerKey"])
     return Question(
         id=row["id"],
         domain="arc",

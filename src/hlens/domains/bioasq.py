@@ -9,7 +9,7 @@ for registration). Tsatsaronis et al. 2015. Short answers. The hub's rows hold t
 import re
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, alias_fields, group_name, id_of, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, id_of, items_of, unique_texts
 from hlens.types import Question
 
 HUB = Hub("bioasq", "kroshan/BioASQ", "train", aliases=("golden",))
@@ -32,7 +32,7 @@ def _to_question(row: Row, config: str, number: int) -> Question | None:
 
 def _answers(row: Row) -> tuple[str, ...]:
     if "exact_answer" in row:
-        nested = [[a] if isinstance(a, str) else a for a in row["exact_answer"]]
+        nested = [[a] if isinstance(a, str) else a for a in items_of(row["exact_answer"])]
         return unique_texts([alias for aliases in nested for alias in aliases])
     match = re.match(r"<answer>(.*?)<context>", row["text"], re.DOTALL)
     return unique_texts([match.group(1)] if match else [])

@@ -6,7 +6,7 @@ arXiv 2104.08671; Chalkidis et al. 2022, arXiv 2110.00976. Multiple choice with 
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, choice_fields, group_name, id_of
+from hlens.domains._rows import Row, choice_fields, group_name, id_of, items_of
 from hlens.types import Question
 
 HUB = Hub("casehold", "coastalcph/lex_glue", "test", ("case_hold",))
@@ -17,15 +17,16 @@ EXAMPLE = {"case_hold/test-00000-of-00001.parquet": ROW}
 
 def _to_question(row: Row, config: str, number: int) -> Question:
     excerpt = row["context"] if "context" in row else row["citing_prompt"]
-    endings = row["endings"] if "endings" in row else [row[f"holding_{i}"] for i in range(5)]
-    choices = tuple(str(ending).strip() for ending in endings)
+    whole = "endings" in row
+    endings = items_of(row["endings"]) if whole else [row[f"holding_{i}"] for i in range(5)]
+    choices = tuple(ending.strip() for ending in endings)
     return Question(
         id=id_of(row, "example_id", number),
         domain="casehold",
         text=PROMPT,
         context=excerpt,
         group=group_name("casehold", excerpt),
-        **choice_fields(int(row["label"]), choices),
+        **choice_fields(row["label"], choices),
     )
 
 

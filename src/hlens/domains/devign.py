@@ -23,7 +23,7 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         text=PROMPT,
         context=row["func"],
         group=group_name("devign", row["project"], row["commit_id"]),
-        **label_fields(int(row["target"]), LABELS),
+        **label_fields(row["target"], LABELS),
     )
 
 

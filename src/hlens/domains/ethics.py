@@ -39,7 +39,7 @@ def _to_question(row: Row, config: str, number: int) -> Question | None:
         domain="ethics",
         text=PROMPT[config].format(*(text.strip() for text in texts)),
         group=group_name("ethics", config, " ".join(head)),
-        **label_fields(int(row["label"]), LABELS[config], config=config),
+        **label_fields(row["label"], LABELS[config], config=config),
     )
 
 

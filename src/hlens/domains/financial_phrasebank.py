@@ -21,7 +21,7 @@ EXAMPLE = {"sentences_allagree/train/0000.parquet": {"sentence": "Profit rose.",
 
 def _to_question(row: Row, config: str, number: int) -> Question:
     label = row["label"]
-    index = LABELS.index(label) if isinstance(label, str) else int(label)
+    index = LABELS.index(label) if label in LABELS else label
     return Question(
         id=str(number),
         domain="financial_phrasebank",

@@ -6,7 +6,7 @@ arXiv 2109.00122. Numeric answers; the group is the page of the report.
 """
 
 from hlens.domains._hub import PARQUET, Hub, readers
-from hlens.domains._rows import Row, alias_fields, group_name, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, items_of, unique_texts
 from hlens.types import Question
 
 HUB = Hub("finqa", "dreamerdeo/finqa", "test", revision=PARQUET)
@@ -22,8 +22,10 @@ def _to_question(row: Row, config: str, number: int) -> Question:
     answers = unique_texts([one for one in given if one is not None])
     has_digit = any(char.isdigit() for char in answers[0])
     numeric = {"format": "numeric", "judge": "numeric"} if has_digit else {}
-    table = "\n".join(" | ".join(map(str, cells)) for cells in row["table"])
-    parts = (" ".join(row["pre_text"]), table, " ".join(row["post_text"]))
+    rows = map(items_of, items_of(row["table"]))
+    table = "\n".join(" | ".join(map(str, cells)) for cells in rows)
+    before, after = (" ".join(items_of(row[part])) for part in ("pre_text", "post_text"))
+    parts = (before, table, after)
     page = str(row["id"]).rsplit("-", 1)[0]  # "AAL/2018/page_13.pdf-2"
     return Question(
         id=str(row["id"]),

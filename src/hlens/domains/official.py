@@ -25,6 +25,7 @@ from hlens.domains._groups import SPLITS
 from hlens.domains._rows import BAD_ROW, explain_bad_row, unique_texts
 from hlens.domains.jsonl import BadLine, read_lines
 from hlens.errors import HlensError
+from hlens.model import encode_text, encode_turns
 from hlens.types import Judgement, Question, Response, Verdict
 from hlens.undecoded import check_decoded
 
@@ -211,16 +212,15 @@ def _token_ids(row: Row, model: Any) -> tuple[tuple[int, ...], int]:
     ids = tokenizer.convert_tokens_to_ids(list(row.pieces))
     is_known = None not in ids and tokenizer.unk_token_id not in ids
     if not is_known or tokenizer.decode(ids).strip() != row.response.strip():
-        ids = tokenizer.encode(row.response, add_special_tokens=False)
+        ids = encode_text(tokenizer, row.response, add_special_tokens=False)
     return (*prompt, *ids), len(prompt)
 
 
 def _encode_prompt(row: Row, tokenizer: Any) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
-        return list(tokenizer(row.question).input_ids)
+        return encode_text(tokenizer, row.question)
     turns = [{"role": "user", "content": row.question}]
-    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
-    return list(encoded["input_ids"])
+    return encode_turns(tokenizer, turns, "the tokenizer", {})
 
 
 def _read_labels(prefix: Path, split: str) -> tuple[dict[str, str], list[str]]:
@@ -242,9 +242,10 @@ def _parse(line: str, _number: int, *, split: str, labels: dict[str, str]) -> li
     for qid, row in parse_object(line).items():
         if not isinstance(row, dict) or not all(field in row for field in FIELDS):
             raise HlensError(f"{qid!r}: expected an object with {', '.join(FIELDS)}")
-        texts = [_typed(row, qid, name, str) for name in FIELDS[:2]]
-        tokens = [tuple(_typed(row, qid, name, list)) for name in FIELDS[2:]]
-        rows.append(Row(qid, *texts, *tokens, labels.get(qid, ""), split))
+        question, response = (_typed(row, qid, name, str) for name in FIELDS[:2])
+        pieces, answer = (tuple(_typed(row, qid, name, list)) for name in FIELDS[2:])
+        label = labels.get(qid, "")
+        rows.append(Row(qid, question, response, pieces, answer, label, split))
     return rows
 
 

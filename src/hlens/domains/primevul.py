@@ -25,7 +25,7 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         text=PROMPT,
         context=row["func"],
         group=group_name("primevul", row["project"], row["commit_id"]),
-        **label_fields(int(row["target"]), LABELS, cwe=weaknesses, cve=row.get("cve") or ""),
+        **label_fields(row["target"], LABELS, cwe=weaknesses, cve=row.get("cve") or ""),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name
+from hlens.errors import HlensError
 from hlens.types import Question
 
 HUB = Hub("simpleqa", "basicv8vc/SimpleQA", "test")
@@ -31,7 +32,10 @@ def _to_question(row: Row, config: str, number: int) -> Question:
 
 def _parse_metadata(value: Any) -> dict[str, Any]:
     """The set writes its metadata as a Python literal."""
-    parsed = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value
+    try:
+        parsed = ast.literal_eval(value) if isinstance(value, str) and value.strip() else value
+    except (SyntaxError, MemoryError, RecursionError):  # Python's own, of which no row may speak
+        raise HlensError(f"metadata is {value!r:.60}; expected a literal of Python") from None
     return parsed if isinstance(parsed, dict) else {}
 
 

@@ -27,7 +27,7 @@ from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.interventions import Activations, Edit, Scope, Site, patch
 from hlens.interventions.patches import Positions
-from hlens.model import Columns, Model
+from hlens.model import Columns, Model, hook_input
 from hlens.types import NeuronSet, PatchKind, address
 
 BATCH = 32  # patched copies of a prompt in one batch
@@ -201,7 +201,7 @@ def _attribute(run: PairRun) -> Float[Tensor, "layer neuron"]:
 
     with ExitStack() as stack:
         for layer, module in enumerate(model.down_projections):
-            stack.callback(module.register_forward_pre_hook(partial(keep, layer)).remove)
+            stack.enter_context(hook_input(module, partial(keep, layer)))
         ids = torch.tensor([pair.corrupted], device=model.device)
         with torch.enable_grad():
             logits = model.hf(input_ids=ids, use_cache=False).logits[0, -1]

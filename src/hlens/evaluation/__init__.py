@@ -2,8 +2,6 @@
 
 from hlens.evaluation.auroc import auroc as auroc
 from hlens.evaluation.auroc import delong as delong
-from hlens.evaluation.auroc import delong_test as delong_test
-from hlens.evaluation.bootstrap import estimate_auroc as estimate_auroc
 from hlens.evaluation.confident import agreed_samples as agreed_samples
 from hlens.evaluation.confident import confidently_wrong as confidently_wrong
 from hlens.evaluation.controls import controls as controls
@@ -12,6 +10,8 @@ from hlens.evaluation.designs import one_vs_one as one_vs_one
 from hlens.evaluation.designs import three_vs_one as three_vs_one
 from hlens.evaluation.fitting import fit_detector as fit_detector
 from hlens.evaluation.formats import transfer_by_format as transfer_by_format
+from hlens.evaluation.intervals import delong_test as delong_test
+from hlens.evaluation.intervals import estimate_auroc as estimate_auroc
 from hlens.evaluation.overlap import overlap as overlap
 from hlens.evaluation.overlap import shared_neurons as shared_neurons
 from hlens.evaluation.published import published_row as published_row

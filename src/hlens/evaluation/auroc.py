@@ -24,7 +24,6 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 from hlens.errors import HlensError
-from hlens.evaluation.significance import normal_p
 
 Groups = Sequence[str] | np.ndarray
 
@@ -83,18 +82,6 @@ def delong(scores: ArrayLike, labels: ArrayLike, *, groups: Groups | None = None
     if groups is None:
         return Placements(area, _scatter(v10) / v10.shape[1] + _scatter(v01) / v01.shape[1])
     return Placements(area, _clustered(v10, v01, area, label, np.asarray(groups)))
-
-
-def delong_test(
-    first: ArrayLike, second: ArrayLike, *, labels: ArrayLike, groups: Groups | None = None
-) -> tuple[float, float]:
-    """``(auroc(first) - auroc(second), p)``, two-sided, on the same examples.
-
-    >>> delong_test([1, 2, 3, 4], [1, 2, 3, 4], labels=[False, False, True, True])
-    (0.0, 1.0)
-    """
-    difference, variance = paired_difference(first, second, labels=labels, groups=groups)
-    return difference, normal_p(difference, variance)
 
 
 def paired_difference(

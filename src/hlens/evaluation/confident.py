@@ -21,7 +21,8 @@ from jaxtyping import Float
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc
-from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
+from hlens.evaluation.bootstrap import summarise_repeats
+from hlens.evaluation.intervals import estimate_auroc
 from hlens.spans import LABELS, answer_text, by_question
 from hlens.types import Estimate, Example, Judgement, Verdict
 from hlens.types.labels import Answers
@@ -35,6 +36,8 @@ Scores = Mapping[str, Float[np.ndarray, "*draw example"]]
 
 def agreed_samples(judgements: Iterable[Judgement]) -> set[Key]:
     """The samples whose answer more than half of all samples of their question give.
+
+    All samples are counted, also those that `labels.per_question` keeps out of the examples.
 
     Named by domain, question and sample. Refused and unscored samples agree with nothing, and
     count among all. Of a question with one sample nothing is known, so it has none.

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
-from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
+from hlens.evaluation.bootstrap import summarise_repeats
 from hlens.evaluation.fitting import (
     fit_detector,
     fix_C,
@@ -25,6 +25,7 @@ from hlens.evaluation.fitting import (
     refit_scores,
     refit_threshold,
 )
+from hlens.evaluation.intervals import estimate_auroc
 from hlens.evaluation.scores import estimate_accuracy
 from hlens.evaluation.significance import permutation_p, permute_labels
 from hlens.types import Contributions, Detector, Estimate
@@ -55,7 +56,7 @@ def controls(
 
     Rows (column ``control``):
 
-    - ``probe``: the probe itself, interval by bootstrap of whole groups; its ``p`` is the share
+    - ``probe``: the probe itself, interval by group; its ``p`` is the share
       of shuffled fits that do as well (permutation p).
     - ``selected neurons, refit``: L2 logistic regression on the neurons that the probe selected;
       its ``p`` is the share of random draws that do as well.

@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements
 from hlens.evaluation.crossfit import CrossFit, Progress
-from hlens.evaluation.significance import Z95, holm, normal_p
+from hlens.evaluation.intervals import Sizes, auroc_interval, difference_interval
+from hlens.evaluation.significance import holm
 from hlens.evaluation.split import folds_by_group
 from hlens.evaluation.transfer import tabulate_transfer
 from hlens.probe import SparseProbe
@@ -52,8 +53,9 @@ def transfer_by_format(
         ``"domain and format"``. Then one row for each of these that occurs: ``changed, auroc,
         low, high, auroc_drop, drop_low, drop_high, p, p_corrected, n_pairs, n_tested``. The AUROC
         is the mean over tested cells, each the mean over its training cells; the drop is from
-        within the same tested cells. Intervals and p are of the tested groups (DeLong, clustered)
-        given the probes, as if no group were in two cells; p is corrected by Holm.
+        within the same tested cells. Intervals and p are of the tested groups (as of
+        `estimate_auroc`) given the probes, as if no group were in two cells; p is corrected by
+        Holm.
 
     Raises:
         HlensError: Formats of another number of examples, fewer than two cells, or one label
@@ -76,7 +78,12 @@ def transfer_by_format(
     able = [k for k in range(len(cells)) if k not in fitted.failed]
     tested = [list(cells)[k] for k in able]
     areas = [fitted.placements(able, names == name) for name in tested]
-    means = [_mean_of(relation, [cells[name] for name in tested], areas) for relation in Changed]
+    sizes = [
+        Sizes.of(data.labels.numpy()[own], np.asarray(data.groups)[own])
+        for own in (names == name for name in tested)
+    ]
+    of_cells = [cells[name] for name in tested]
+    means = [_mean_of(relation, of_cells, areas=areas, sizes=sizes) for relation in Changed]
     summary = pd.DataFrame([row for row in means if row]).reindex(columns=COLUMNS)
     summary["p_corrected"] = holm(summary["p"].to_numpy(dtype=float))
     return table, summary
@@ -102,7 +109,13 @@ def changed(train: Cell, test: Cell) -> Changed:
     return Changed.DOMAIN if train[1] == test[1] else Changed.BOTH
 
 
-def _mean_of(relation: Changed, cells: Sequence[Cell], areas: Sequence[Placements]) -> Row | None:
+def _mean_of(
+    relation: Changed,
+    cells: Sequence[Cell],
+    *,
+    areas: Sequence[Placements],
+    sizes: Sequence[Sizes],
+) -> Row | None:
     """The mean of one relation over the tested cells, each a column of the transfer matrix.
 
     A mean of AUROCs is a linear combination of them, so its variance follows from the covariance
@@ -127,13 +140,10 @@ def _mean_of(relation: Changed, cells: Sequence[Cell], areas: Sequence[Placement
         drop_variance += float((own - mean) @ area.covariance @ (own - mean))
     row: Row = {"changed": relation, "n_pairs": sum(map(len, trained))}
     row |= {"n_tested": len(columns), "auroc": value}
-    row |= _ends(value, value_variance)
+    tested = sum((sizes[column] for column in columns[1:]), start=sizes[columns[0]])
+    mean_area = auroc_interval(value, value_variance, sizes=tested)
+    row |= {"low": mean_area.low, "high": mean_area.high}
     if relation != Changed.NOTHING:
-        row |= {"auroc_drop": drop, "p": normal_p(drop, drop_variance)}
-        row |= _ends(drop, drop_variance, "drop_")
+        estimate, p = difference_interval(drop, drop_variance, sizes=tested)
+        row |= {"auroc_drop": drop, "drop_low": estimate.low, "drop_high": estimate.high, "p": p}
     return row
-
-
-def _ends(value: float, variance: float, prefix: str = "") -> Row:
-    half = Z95 * max(variance, 0.0) ** 0.5
-    return {f"{prefix}low": value - half, f"{prefix}high": value + half}

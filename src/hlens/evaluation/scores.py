@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from hlens.evaluation.auroc import Groups, check_both_classes
-from hlens.evaluation.bootstrap import Weights, estimate_auroc, estimate_statistic
+from hlens.evaluation.bootstrap import Weights, estimate_statistic
+from hlens.evaluation.intervals import estimate_auroc
 from hlens.types import Contributions, Detector, Estimate
 
 
@@ -13,7 +14,7 @@ def evaluate(
 ) -> Estimate:
     """AUROC of a detector on contributions that it was not found on.
 
-    The interval is the central 95 % of `n_boot` resamples of whole groups.
+    The interval is that of `estimate_auroc`, by group; `n_boot` and `seed` change nothing.
 
     Raises:
         HlensError: One class only, or contributions that the detector does not read.

@@ -1,16 +1,13 @@
-"""P-values: permutation by whole groups, the normal p of a difference, and Holm's correction."""
+"""P-values: permutation by whole groups, and Holm's correction."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import norm
 from torch import Tensor
 
 from hlens.types import Contributions
-
-Z95 = 1.959964  # 97.5 % point of the normal distribution
 
 
 def deal_by_group(groups: Sequence[str], draw: np.random.Generator) -> Int[np.ndarray, " example"]:
@@ -41,14 +38,6 @@ def permutation_p(value: float, null: Sequence[float]) -> float | None:
     if len(null) == 0 or not np.isfinite(value):
         return None
     return (1 + int(np.sum(np.asarray(null) >= value))) / (1 + len(null))
-
-
-def normal_p(difference: float, variance: float) -> float:
-    """Two-sided normal p of a difference with the given variance (1 for 0 over 0)."""
-    if abs(difference) < 1e-12:
-        return 1.0
-    # A variance below rounding is none: separated classes have no spread to test against.
-    return 0.0 if variance < 1e-16 else float(2 * norm.sf(abs(difference) / np.sqrt(variance)))
 
 
 def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

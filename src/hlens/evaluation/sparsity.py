@@ -16,10 +16,11 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements
-from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
+from hlens.evaluation.bootstrap import summarise_repeats
 from hlens.evaluation.controls import check_split
 from hlens.evaluation.fitting import fit_detector, refit_random_sets, refit_scores
 from hlens.evaluation.folded import delong_folded
+from hlens.evaluation.intervals import estimate_auroc
 from hlens.evaluation.split import folds_by_group
 from hlens.evaluation.univariate import univariate
 from hlens.probe import SparseProbe

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements, check_both_classes
 from hlens.evaluation.crossfit import CrossFit, Progress, smallest_counts
-from hlens.evaluation.folded import count_rarer_groups, logit_interval
-from hlens.evaluation.significance import holm, normal_p
+from hlens.evaluation.intervals import Sizes, auroc_interval, chance_p, difference_interval
+from hlens.evaluation.significance import holm
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
 from hlens.types import Contributions
@@ -54,8 +53,8 @@ def transfer(
 
     Returns:
         One row per pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
-        p_chance, n_train``. ``low`` and ``high`` are the 95 % interval by DeLong's error
-        clustered by group. ``auroc_drop`` is the AUROC within the tested domain less this one,
+        p_chance, n_train``. ``low`` and ``high`` are the 95 % interval of
+        `estimate_auroc`, by group. ``auroc_drop`` is the AUROC within the tested domain less this,
         ``p`` its paired DeLong test, ``p_corrected`` Holm's over the matrix; the diagonal,
         cross-validated within its domain, has none. The test is of these very probes: it leaves
         out what another training sample would change, and between two small domains that are alike
@@ -126,38 +125,33 @@ def _rows_of_tested(
 ) -> list[Row]:
     """All rows of one tested domain, each compared with the probe of that domain itself."""
     inside = np.asarray(data.domains) == domain
-    n = int(inside.sum())
     trained = [k for k, (_, tested) in enumerate(sources) if tested in (None, domain)]
     able = [k for k in trained if k not in fitted.failed]
     own = next(k for k in trained if sources[k][0] == domain)
-    least = count_rarer_groups(data.labels.numpy()[inside], np.asarray(data.groups)[inside])
+    sizes = Sizes.of(data.labels.numpy()[inside], np.asarray(data.groups)[inside])
     areas = fitted.placements(able, inside) if able else None
     rows: list[Row] = []
     for source in trained:
         n_train = int(fitted.n_train[source])
-        key: Row = {"train": sources[source][0], "test": domain, "n": n, "n_train": n_train}
+        key: Row = {"train": sources[source][0], "test": domain, "n": sizes.n, "n_train": n_train}
         if source in fitted.failed or areas is None:
             rows.append(key | {"note": fitted.failed[source]})
             continue
         within = able.index(own) if own in able and source != own else None
-        rows.append(key | _cell(areas, able.index(source), within=within, n=n, least=least))
+        rows.append(key | _cell(areas, able.index(source), within=within, sizes=sizes))
     return rows
 
 
-def _cell(areas: Placements, k: int, *, within: int | None, n: int, least: int) -> Row:
+def _cell(areas: Placements, k: int, *, within: int | None, sizes: Sizes) -> Row:
     auroc, covariance = areas.auroc, areas.covariance
-    se = float(np.sqrt(max(covariance[k, k], 0)))
-    area = logit_interval(float(auroc[k]), se, n=n, least=least)
+    own = float(auroc[k]), float(covariance[k, k])
+    area = auroc_interval(*own, sizes=sizes)
     drop = p = float("nan")
     if within is not None:
         drop = float(auroc[within] - auroc[k])
         both = covariance[within, within] + covariance[k, k] - 2 * covariance[within, k]
-        p = normal_p(drop, float(both))
-    distance = abs(area.value - 0.5)
-    # Separated classes have no standard error: the p is the chance that all groups of the rarer
-    # class are on one side, whichever it is.
-    by_luck = 0.5 ** (least - 1)
-    p_chance = 1.0 if distance < 1e-12 else float(2 * norm.sf(distance / se)) if se > 0 else by_luck
+        _, p = difference_interval(drop, float(both), sizes=sizes)
+    p_chance = chance_p(*own, sizes=sizes)
     note = _note(area.value, area.high, within is None)
     return {**area.to_row(), "p": p, "auroc_drop": drop, "p_chance": p_chance, "note": note}
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import check_both_classes
+from hlens.evaluation.intervals import Sizes, interval_ends
 from hlens.evaluation.ordering import TieBlocks, label_keys
-from hlens.evaluation.significance import Z95, permute_labels
+from hlens.evaluation.significance import permute_labels
 from hlens.types import Contributions
 
 _CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped again at every use
@@ -40,7 +41,7 @@ def univariate(
 
     Returns:
         Columns ``layer, neuron, auroc, se, low, high, effect, mean, p, p_bh`` and, with
-        permutations, ``p_max``. ``se`` is DeLong's, ``low`` and ``high`` its 95 % interval,
+        permutations, ``p_max``. ``se`` is DeLong's, ``low`` and ``high`` end the 95 % interval,
         ``effect`` Cohen's d (positive: larger in hallucinated examples), ``mean`` the mean
         contribution, ``p_bh`` the Benjamini-Hochberg adjusted p, ``p_max`` the max-T adjusted p.
 
@@ -90,7 +91,7 @@ def _ranked(values: Shaped[np.ndarray, "row n"], label: np.ndarray) -> dict[str,
     ties = blocks.ties() / ((m + n) * (m + n - 1))
     null = np.sqrt(((m + n + 1 - ties) / (12 * m * n)).clip(0))
     z = np.divide(np.abs(auroc - 0.5), null, out=np.zeros_like(null), where=null > 0)
-    low, high = (auroc - Z95 * se).clip(0, 1), (auroc + Z95 * se).clip(0, 1)
+    low, high = interval_ends(auroc, variance, sizes=Sizes.of(label))
     return {"auroc": auroc, "se": se, "low": low, "high": high, "p": 2 * norm.sf(z)}
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.claims.rules import lies_above
+from hlens.claims.findings import p_against
+from hlens.claims.rules import is_above_chance
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_value, auroc_points, chance_line, named_rows
 from hlens.drawing.table import check_columns
@@ -88,9 +89,13 @@ def _title(table: pd.DataFrame, own: pd.Series) -> str:
     others = table.loc[~own & table.auroc.notna()]
     if not own.any():
         return f"Controls alone reach an AUROC of {table.auroc.max():.2f}"
-    claim = Estimate.from_row(table.loc[own].to_dict("records")[0])
-    if not lies_above(claim):
-        return f"The detector is not shown to be above chance: AUROC {claim:.2f}"
+    headline = table.loc[own].to_dict("records")[0]
+    claim = Estimate.from_row(headline)
+    null = table.loc[table.control == Control.SHUFFLED_LABELS].to_dict("records")
+    p = p_against(null[0], headline) if null else None
+    if not is_above_chance(claim, p):
+        beside = "" if p is None else f", p = {p:.3f} against shuffled labels"
+        return f"The detector is not shown to be above chance: AUROC {claim:.2f}{beside}"
     start = f"The detector reaches an AUROC of {claim.value:.2f}"
     if others.empty:
         return f"{start}; no control was run"

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
-from hlens.model import Model, Site
+from hlens.model import Model, Site, hook_input
 from hlens.types import NeuronSet, address
 
 
@@ -95,7 +95,7 @@ def record(model: Model, token_ids: Sequence[int]) -> dict[int, Float[Tensor, "p
 
     with ExitStack() as stack:
         for layer, module in enumerate(model.down_projections):
-            stack.callback(module.register_forward_pre_hook(partial(keep, layer)).remove)
+            stack.enter_context(hook_input(module, partial(keep, layer)))
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)], device=model.device)
             model.body(input_ids=ids, use_cache=False)

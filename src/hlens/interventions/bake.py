@@ -4,8 +4,11 @@ Such a checkpoint is served by stock engines at no cost while generating. It car
 the original rows, so that `verify` can check it and `unbake` restore the original.
 """
 
+import html
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,9 +18,9 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
-from hlens.model import Edit, Model, Pairs, fingerprint_weights, load, pair_up
+from hlens.model import Edit, Model, Pairs, load, pair_up, save_pretrained
 from hlens.store.checkpoints import load_edit_record, save_checkpoint
-from hlens.types import NeuronSet, address
+from hlens.types import NeuronSet, address, same_fingerprint
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def bake(
 ) -> Path:
     """Save the edited model as a Hugging Face checkpoint whose card says so; its folder.
 
-    Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.safetensors``: the
+    Beside weights, configuration and tokenizer, the folder holds ``hlens_edit.record``: the
     factors and the original rows, which `verify` and `unbake` read.
 
     The model itself is left unchanged. `neurons` and `edit` are as in `folded`.
@@ -61,19 +64,18 @@ def bake(
     for layer, factor in fold_factors(model, pairs).items():
         table[layer] = factor
         tensors[f"rows.{layer}"] = model.w_out(layer)[edited_neurons(factor)].cpu().contiguous()
+    base = model.fingerprint
     with folded(model, pairs):
         record = {
             "base": model.name,
             "base_revision": model.revision,
-            "base_fingerprint": model.fingerprint,
-            # `model.fingerprint` is cached from before the edit.
-            "edited_fingerprint": fingerprint_weights(model.hf),
+            "base_fingerprint": base,
+            "edited_fingerprint": model.fingerprint,
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
         card = _model_card(record, table)
-        return save_checkpoint(
-            model.hf, model.tokenizer, Path(folder), card=card, tensors=tensors, record=record
-        )
+        save_model = partial(save_pretrained, model.hf, model.tokenizer)
+        return save_checkpoint(save_model, Path(folder), card=card, tensors=tensors, record=record)
 
 
 def verify(folder: str | Path, base: Model | None = None) -> Verification:
@@ -92,7 +94,7 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
         rows = model.w_out(layer)
         expected = scale_rows(original, factors[layer][edited]).to(rows)
         rows_agree &= bool(torch.equal(rows[edited], expected))
-    if base is not None and base.fingerprint != record["base_fingerprint"]:
+    if base is not None and not same_fingerprint(base.fingerprint, record["base_fingerprint"]):
         raise HlensError(
             f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
             f"from {base.name} ({base.fingerprint[:12]}); compare with its own base model"
@@ -100,7 +102,7 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
     return Verification(
         neurons=int(factors.ne(1.0).sum()),
         rows_agree=rows_agree,
-        fingerprint_agrees=fingerprint_weights(model.hf) == record["edited_fingerprint"],
+        fingerprint_agrees=same_fingerprint(model.fingerprint, record["edited_fingerprint"]),
         rest_agrees=None if base is None else _rest_agrees(model, base, factors),
     )
 
@@ -116,13 +118,16 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
     model = _open(folder, tensors)
     for layer, edited, original in _originals(tensors):
         model.w_out(layer)[edited] = original.to(model.w_out(layer))
-    if fingerprint_weights(model.hf) != record["base_fingerprint"]:
+    if not same_fingerprint(model.fingerprint, record["base_fingerprint"]):
         raise HlensError(
             f"{folder}: with the original rows put back its weights are not those of "
             f"{record['base']}; something else in it was changed, start from the base model"
         )
-    card = f"# {record['base']}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
-    return save_checkpoint(model.hf, model.tokenizer, Path(into), card=card)
+    name = html.escape(" ".join(record["base"].split()))
+    card = f"# {name}\n\nRestored by hlens from a checkpoint with edited neurons.\n"
+    return save_checkpoint(
+        partial(save_pretrained, model.hf, model.tokenizer), Path(into), card=card
+    )
 
 
 def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
@@ -160,8 +165,11 @@ def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"
     edited = factors.ne(1.0).nonzero().tolist()
     rows = [f"| {address((i, j))} | {float(factors[i, j]):g} |" for i, j in edited]
     card = files("hlens.interventions").joinpath("card.md").read_text(encoding="utf-8")
+    # A name may hold line breaks or markup of its own, and the card's head is YAML.
+    name = " ".join(record["base"].split())
+    shown = {**record, "base": html.escape(name), "base_in_yaml": json.dumps(name)}
     return card.format(
-        **record,
+        **shown,
         n_edited=len(edited),
         n_neurons=factors.numel(),
         share=len(edited) / factors.numel(),

@@ -45,7 +45,7 @@ def mean_difference(
         acts = record(model, example.token_ids.tolist())
         for layer, act in acts.items():
             mean = act[example.start : example.stop].float().mean(dim=0)
-            sums[int(example.hallucinated), layer] += mean.double().cpu()
+            sums[int(example.hallucinated), layer] += mean.cpu().double()
         counts[int(example.hallucinated)] += 1
     if not all(counts):
         raise HlensError(

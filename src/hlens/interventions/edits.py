@@ -1,6 +1,7 @@
 """The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -167,6 +168,6 @@ def _draw_rows(site: Site, seed: int, n: int) -> Tensor:
 
 
 def _finite(value: float, name: str) -> float:
-    if not math.isfinite(value):
-        raise HlensError(f"{name} is {value}; expected a finite number, such as 0, 0.5 or 2")
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise HlensError(f"{name} is {value!r}; expected a finite number, such as 0, 0.5 or 2")
     return float(value)

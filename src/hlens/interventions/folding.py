@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.model import Edit, Model, Pairs, check_edit, pair_up
+from hlens.model import Edit, Model, Pairs, check_edit, pair_up, widen
 from hlens.types import NeuronSet
 
 Factors = dict[int, Float[Tensor, " neuron"]]  # for each layer with edited neurons
@@ -29,12 +29,10 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
     tokens: `scale`, or `ablate` to zero.
 
     Raises:
-        HlensError: An edit that is not a constant factor on all tokens, no neurons, or weights
-            that are quantised.
+        HlensError: An edit that is not a constant factor on all tokens, no neurons, weights that
+            are quantised, or a factor that takes them out of the range of their dtype.
     """
     factors = fold_factors(model, pair_up(neurons, edit))
-    # Both are cached on first use, which must not be while the weights are edited.
-    _ = model.fingerprint, model.w_norms
     saved: dict[int, tuple[Tensor, Tensor]] = {}
     try:
         for layer, factor in factors.items():
@@ -42,6 +40,11 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
             edited = edited_neurons(factor).to(rows.device)
             saved[layer] = edited, rows[edited].clone()
             rows[edited] = scale_rows(rows[edited], factor[edited.cpu()])
+            if not rows[edited].isfinite().all():
+                raise HlensError(
+                    f"scaled so, weights of layer {layer} do not fit {rows.dtype}; choose a "
+                    "smaller factor"
+                )
         yield
     finally:
         for layer, (edited, original) in saved.items():
@@ -81,4 +84,5 @@ def scale_rows(
     rows: Float[Tensor, "neuron d_model"], factors: Float[Tensor, " neuron"]
 ) -> Float[Tensor, "neuron d_model"]:
     """Rows of W_out times their factors, rounded once to the dtype of the rows."""
-    return (rows.double() * factors.to(rows.device)[:, None]).to(rows.dtype)
+    wide = widen(rows)
+    return (wide * factors.to(wide.device)[:, None]).to(rows)

@@ -1,12 +1,14 @@
 """Scopes: which tokens an edit acts on. Each is a value; `find_scope` looks one up by name."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from hlens import lookup
+from hlens.checks import check_whole
 from hlens.errors import HlensError
 from hlens.model import ALL, Scope, TokenBatch
 
@@ -26,8 +28,7 @@ def first_generated(k: int) -> Scope:
     >>> first_generated(3).name
     'first_3'
     """
-    if k < 1:
-        raise HlensError(f"the first {k} generated tokens are none; ask for at least 1")
+    k = check_whole("k", k, least=1)
 
     def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
         return (batch.generated >= 0) & (batch.generated < k)
@@ -41,7 +42,7 @@ def at_positions(positions: Sequence[int] | Sequence[Sequence[int]]) -> Scope:
     Raises:
         HlensError: No position, or a negative one.
     """
-    rows = [positions] if not positions or isinstance(positions[0], int) else positions
+    rows = [positions] if not positions or isinstance(positions[0], Integral) else positions
     flat = [int(p) for row in rows for p in row]  # type: ignore[union-attr]
     if not flat or min(flat) < 0:
         raise HlensError(f"positions {positions}: expected one or more tokens, counted from 0")

@@ -67,6 +67,8 @@ def find_runs(alias: Sequence[str], words: Sequence[Word]) -> list[Run]:
     target, seams = _joined(alias)
     runs: list[Run] = []
     for first in range(len(words)):
+        if not target.startswith(words[first].key):
+            continue
         length, last = 0, first
         while last < len(words) and length < len(target):
             length += len(words[last].key)

@@ -7,7 +7,7 @@ and around the whole sentence where it does not, would reveal the label to a pro
 import re
 import unicodedata
 
-from hlens.judges._normal_words import LISTS, split_words, word_keys
+from hlens.judges._normal_words import LISTS, has_words, split_words, word_keys
 
 _LEAD = re.compile(
     r"""
@@ -26,13 +26,14 @@ _LEAD = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _MARKUP = re.compile(r"[\s*_#>\"“”‘'`\-–•]+")
-_END = re.compile(r"[.!?。！？]+[\"'”’)\]*_]*(?=\s|$)")
+_END = re.compile(r"(?<![.!?。！？])[.!?。！？]+[\"'”’)\]*_]*(?=\s|$)")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|mt|jr|sr|prof|vs|v|inc|ltd|co|corp|gen|lt|col|capt|rev|hon|etc|no)"
     r"|\b[^\W\d_]|\b(?:[^\W\d_]\.)+[^\W\d_])$",
     re.IGNORECASE,
 )
 _FILLER = frozenset(LISTS["filler"])
+_ASKED = re.compile(r"(?:you(?:'ve| have)? asked|the question (?:is|was|asks))\b:?", re.IGNORECASE)
 
 
 def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
@@ -49,30 +50,55 @@ def answer_span(text: str, question: str = "") -> tuple[int, int] | None:
     >>> text[slice(*answer_span(text, "What is the capital city of France?"))]
     'Paris'
     """
-    if (sentence := first_sentence(text)) is None:
+    if (sentence := first_sentence(text, question)) is None:
         return None
     start, stop = sentence
     start, stop = _without_echo(text, start, stop, question)
     start, stop = _without_ends(text, start, stop)
-    return (start, stop) if word_keys(text[start:stop]) else None
+    return (start, stop) if has_words(text[start:stop]) else None
 
 
-def first_sentence(text: str) -> tuple[int, int] | None:
-    """Characters of the first sentence with words, without lead-ins and markup before it."""
-    if (line := _first_line(text)) is None:
+def first_sentence(text: str, question: str = "") -> tuple[int, int] | None:
+    """Characters of the first sentence with words, without lead-ins and markup before it.
+
+    One that only asks the question again is passed over where another follows.
+
+    >>> text = "Which river flows through Paris? The Seine."
+    >>> text[slice(*first_sentence(text, "Which river flows through Paris?"))]
+    'The Seine.'
+    """
+    if (sentence := _sentence_after(text, 0)) is None or not _asks_again(
+        text[slice(*sentence)], question
+    ):
+        return sentence
+    return _sentence_after(text, sentence[1]) or sentence
+
+
+def _asks_again(sentence: str, question: str) -> bool:
+    """Whether a sentence is the question in its own words, with or without "You asked" before."""
+    plain = sentence.replace("’", "'")
+    told = _ASKED.match(plain)
+    if not told and not plain.rstrip(" \"'*_").endswith("?"):
+        return False
+    words = word_keys(plain[told.end() :] if told else plain)
+    return bool(words) and {*words} <= {*word_keys(question), *_FILLER}
+
+
+def _sentence_after(text: str, begin: int) -> tuple[int, int] | None:
+    if (line := _first_line(text, begin)) is None:
         return None
     start = _after_lead(text, *line)
     return start, _sentence_end(text, start, line[1])
 
 
-def _first_line(text: str) -> tuple[int, int] | None:
-    """The first line that has more than a lead-in."""
-    for match in re.finditer(r"[^\n]+", text):
+def _first_line(text: str, begin: int) -> tuple[int, int] | None:
+    """The first line from a character on that has more than a lead-in."""
+    for match in re.compile(r"[^\n]+").finditer(text, begin):
         start, stop = match.span()
         begin = _after_lead(text, start, stop)
         is_heading = text[start:stop].rstrip().endswith(":") and start != 0
         is_heading |= bool(re.search(r"\banswer\b.{0,30}:\s*\W*$", text[begin:stop], re.IGNORECASE))
-        if split_words(text[begin:stop]) and not is_heading:
+        if has_words(text[begin:stop]) and not is_heading:
             return start, stop
     return None
 
@@ -82,7 +108,7 @@ def _after_lead(text: str, start: int, stop: int) -> int:
     while match := _MARKUP.match(plain, start, stop) or _LEAD.match(plain, start, stop):
         end = match.end()
         is_minus = match.group() in "-–" and text[end : end + 1].isdigit()
-        if is_minus or not split_words(text[end:stop]):
+        if is_minus or not has_words(text[end:stop]):
             break
         start = end
     return start
@@ -94,7 +120,9 @@ def _sentence_end(text: str, start: int, stop: int) -> int:
         rest = text[match.end() : stop].strip()
         if not rest:
             return stop
-        if is_dot and _ABBREVIATION.search(text[start : match.start()]):
+        if is_dot and _ABBREVIATION.search(
+            text[max(start, match.start() - 20) : match.start()]  # no abbreviation is longer
+        ):
             continue
         return match.end()
     return stop

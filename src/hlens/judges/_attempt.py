@@ -34,6 +34,7 @@ _CLAUSE_END = re.compile(
     r"[,;:(\n]|\b(?:which|who|whose|where|when|while|because|since|although|but)\b",
     re.IGNORECASE,
 )
+LONGEST = 20_000  # characters; some rules take the square of the length
 NAME = 3  # words that are no filler: what is longer is a remark and no answer
 _QUOTED = re.compile(r"[\"“`*]([^\"“”`*]+)[\"”`*]")
 _NUMBER = re.compile(r"\d")
@@ -67,6 +68,14 @@ _ASKS = re.compile(
 )
 
 
+def judge_unread(response: Response) -> Judgement | None:
+    """The judgement of a response that no rule reads: empty, or far longer than any answer."""
+    n = len(response.text)
+    if n > LONGEST:
+        return Judgement(response, Verdict.UNSCORED, f"too long to read ({n:,} characters)")
+    return None if response.text.strip() else Judgement(response, Verdict.UNSCORED, "empty")
+
+
 def judge_false(
     response: Response, reason: str, answer: tuple[int, int] | None = None
 ) -> Judgement:
@@ -88,7 +97,7 @@ def non_answer(response: Response) -> str:
     'no attempt: offers help'
     """
     text, question = response.text, response.question
-    sentence = first_sentence(text)
+    sentence = first_sentence(text, question.text)
     if sentence is None:
         return "no attempt: empty"
     start, stop = sentence

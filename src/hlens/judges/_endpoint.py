@@ -100,12 +100,12 @@ class Endpoint:
             raise HlensError(f"no key for {parts.hostname}; set {self.key_variable}")
 
     def _parts(self) -> SplitResult:
-        try:
-            parts = urlsplit(self.url)
-            is_right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # a port that is none
-            is_right = False
-        if not is_right or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
+        parts = None
+        with contextlib.suppress(ValueError):  # a port that is none
+            found = urlsplit(self.url)
+            is_right = found.scheme in ("http", "https") and found.hostname and found.port != 0
+            parts = found if is_right else None
+        if parts is None or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
             # Without what stands before an @, which may be a key.
             shown = self.url.rpartition("@")[2].partition("?")[0]
             raise HlensError(f"endpoint {shown!r}; expected https://HOST/v1 or http://localhost")

@@ -83,8 +83,14 @@ def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
                 words.append(Word(key, *part.span()))
     if case_sensitive:
         return words
-    kept = [w for i, w in enumerate(words) if not _is_article(w, words[i + 1 :], text)]
+    followers = [*words[1:], None]
+    kept = [w for w, then in zip(words, followers, strict=False) if not _is_article(w, then, text)]
     return _join_compounds(kept or words, text)
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has any word; most have one where they begin."""
+    return bool(split_words(text[:200]) or split_words(text))
 
 
 def word_keys(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
@@ -123,12 +129,17 @@ def _without_accents(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _is_article(word: Word, rest: list[Word], text: str) -> bool:
+def _is_article(word: Word, then: Word | None, text: str) -> bool:
     # "a" is an article before a word; the A of "hepatitis A" and of "Vitamin A deficiency" is not.
-    if word.key != "a" or not rest or text[word.stop : rest[0].start].strip():
+    if word.key != "a" or then is None or text[word.stop : then.start].strip():
         return word.key in ("an", "the")
-    before = text[: word.start].rstrip(" \t\"'“‘(*_")
-    return text[word.start] == "a" or not before or before[-1] in ".!?:;\n,"
+    if text[word.start] == "a":
+        return True
+    # Only so far back as there are blanks and quotes: the whole head, each time, takes for ever.
+    place = word.start - 1
+    while place >= 0 and text[place] in " \t\"'“‘(*_":
+        place -= 1
+    return place < 0 or text[place] in ".!?:;\n,"
 
 
 def date_forms(alias: tuple[str, ...]) -> list[tuple[str, ...]]:

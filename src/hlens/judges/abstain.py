@@ -6,7 +6,7 @@ sure, but I think it is in France") is a hallucination too.
 """
 
 from hlens.judges._answer_span import answer_span
-from hlens.judges._attempt import judge_false
+from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._refusal import abstention
 from hlens.types import Judgement, Response, Verdict
 
@@ -22,8 +22,8 @@ def judge(response: Response) -> Judgement:
     'hallucinated'
     """
     text = response.text
-    if not text.strip():
-        return Judgement(response, Verdict.UNSCORED, "empty")
+    if unread := judge_unread(response):
+        return unread
     place = abstention(text)
     if place:
         return Judgement(response, Verdict.CORRECT, f'abstained: "{text[slice(*place)].strip()}"')

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from hlens.judges import abstain
 from hlens.judges._alias_matching import NEGATORS, Run, find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
-from hlens.judges._attempt import judge_false
+from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._normal_words import LISTS, Word, date_forms, number_forms, split_words, word_keys
 from hlens.judges._refusal import refusal, refused
 from hlens.types import Judgement, Response, Verdict
@@ -60,8 +60,8 @@ def judge(response: Response) -> Judgement:
     question, text = response.question, response.text
     if not question.answers:
         return abstain.judge(response)
-    if not text.strip():
-        return Judgement(response, Verdict.UNSCORED, "empty")
+    if unread := judge_unread(response):
+        return unread
     words = split_words(text, case_sensitive=bool(question.meta.get("case_sensitive")))
     matches = _find_matches(response, words)
     span = answer_span(text, question.text)

@@ -1,8 +1,9 @@
-"""For multiple choice: the option that a response picks, by letter or by text.
+r"""For multiple choice: the option that a response picks, by letter or by text.
 
-A letter counts alone, in brackets, before ")", "." or ":", or after "answer is"; the A of "A bat"
-is an article. Otherwise the option whose text is in the response as whole words, not negated,
-counts; if several are, or letter and text disagree, the response is unscored.
+A letter counts alone, in brackets, in ``\boxed{}``, before ")", "." or ":", or after "answer is";
+the A of "A bat" is an article. Several letters ("A or B") are several options. Otherwise the option
+whose text is in the response as whole words, not negated, counts; if several are, or letter and
+text disagree, the response is unscored.
 
 A response that names no option is a hallucination where it was asked without options (a wrong
 short answer), and unscored where the question listed the options (``meta.options_in_question``).
@@ -15,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from inspect import signature
+from string import ascii_uppercase
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ import torch
 from hlens.errors import HlensError
 from hlens.judges._alias_matching import find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
-from hlens.judges._attempt import judge_false
+from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
@@ -36,10 +38,15 @@ _LETTER = re.compile(
     r"|(?P<marked>[A-Za-z])\s*[\).:](?=\s|$|\W)|(?P<alone>[A-Za-z])\W*$)"
 )
 _NAMED = re.compile(
-    r"(?i:answer|option|choice)\W*(?:is\W*)?\s*[\(\[*]*"
+    r"(?i:answer|option|choice|choose|pick|select)\W*(?:is\W*)?\s*[\(\[*]*"
     # A and I may begin what follows ("the answer is A bat"); other letters alone are no words.
-    r"([A-Z](?=\s*(?:[).,:;*\]]|$))|[B-HJ-Z](?!['’\w]))"
+    r"((?i:[A-Z])(?=[^\S\n]*(?:[).,:;*\]\n]|$))|(?i:[B-HJ-Z])(?!['’\w]))"
 )
+# How mathematics marks an answer: \boxed{B}, \boxed{\text{(B)}}.
+_BOXED = re.compile(r"\\boxed\s?\{\s?(?:\\[a-z]+\s?\{\s?)?\(?([A-Za-z])\)?\s?\}")
+_DENIED = re.compile(r"(?:\bnot|n't|\brather than)\s+(?:the\s+)?$", re.IGNORECASE)
+_JOINERS = {"both", "either", "neither", "nor", "or", "and", "are", "is"}
+_JOINERS |= {"option", "options", "answer", "answers"}
 
 
 def judge(response: Response) -> Judgement:
@@ -61,8 +68,8 @@ def judge(response: Response) -> Judgement:
     """
     question, text = response.question, response.text
     gold = gold_index(question)
-    if not text.strip():
-        return Judgement(response, Verdict.UNSCORED, "empty")
+    if unread := judge_unread(response):
+        return unread
     named = _exactly(text, question) or _by_text(text, question, gold)
     # A letter inside the text of a named option ("vitamin B") picks nothing.
     letter = [
@@ -132,10 +139,7 @@ def option_logprobs(
 
     def score(question: Question) -> list[float]:
         head = list(ask(question))
-        options = [
-            model.tokenizer.encode(gap + choice, add_special_tokens=False)
-            for choice in question.choices
-        ]
+        options = [model.encode_words(gap + choice) for choice in question.choices]
         return _scores(model, head, options)
 
     return score
@@ -160,24 +164,45 @@ def gold_index(question: Question) -> int:
 
 
 def by_letter(text: str, n_options: int) -> list[tuple[int, Span]]:
-    """The option that a response picks by its letter, as a list of none or one."""
+    """The option that a response picks by its letter; several where it names several."""
     begin = (answer_span(text) or (0, 0))[0]
     rest = text[begin:]
     line = rest.split("\n", 1)[0]  # a letter, and its reason on further lines
-    candidates = (
-        (_LETTER.match(text), 0),
-        (_LETTER.match(rest), begin),
-        (_LETTER.match(line), begin),
-        (_NAMED.search(text), 0),
-    )
-    for match, shift in candidates:
-        if match is None:
-            continue
-        name = match.lastgroup or 1
-        index = ord(match.group(name).upper()) - ord("A")
-        if 0 <= index < n_options:
-            return [(index, (match.start(name) + shift, match.end(name) + shift))]
+    if several := _only_letters(line, n_options):
+        return [(index, (begin + at, begin + at + 1)) for index, at in several]
+    boxed = [(match, 0) for match in _BOXED.finditer(text)]
+    alone = ((_LETTER.match(text), 0), (_LETTER.match(rest), begin), (_LETTER.match(line), begin))
+    named = [(m, 0) for m in _NAMED.finditer(text) if not _is_denied(text, m.start())]
+    answers = [(m, 0) for m, _ in named if m.group()[:6].casefold() == "answer"]
+    is_twofold = len({match.group(1).upper() for match, _ in answers}) > 1
+    # One that stands alone is the answer, whatever is said behind it but another answer.
+    for candidates in (boxed, *([answers] if is_twofold else []), *([one] for one in alone), named):
+        picked: dict[int, Span] = {}
+        for match, shift in candidates:
+            name = match.lastgroup or 1 if match else 1
+            index = ord(match.group(name).upper()) - ord("A") if match else -1
+            if match and 0 <= index < n_options:
+                picked.setdefault(index, (match.start(name) + shift, match.end(name) + shift))
+        if picked:
+            return list(picked.items())
     return []
+
+
+def _is_denied(text: str, start: int) -> bool:
+    return _DENIED.search(text, max(0, start - 20), start) is not None
+
+
+def _only_letters(line: str, n_options: int) -> list[tuple[int, int]]:
+    """Index and place of the letters of a line that names several and says nothing else."""
+    words = [(match.group(), match.start()) for match in re.finditer(r"[^\W_]+", line[:200])]
+    known = ascii_uppercase[:n_options]
+    letters = {word: at for word, at in words if len(word) == 1 and word in known}
+    others = {word.casefold() for word, _ in words} - {letter.casefold() for letter in letters}
+    return (
+        [(known.index(a), at) for a, at in letters.items()]
+        if (len(letters) > 1 and others <= _JOINERS)
+        else []
+    )
 
 
 def _exactly(text: str, question: Question) -> list[tuple[int, Span]]:

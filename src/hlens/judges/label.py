@@ -8,6 +8,7 @@ no"), is unscored: that is a failure to parse, not a hallucination.
 
 from hlens.errors import HlensError
 from hlens.judges._alias_matching import find_objection, find_runs
+from hlens.judges._attempt import judge_unread
 from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
@@ -30,8 +31,8 @@ def judge(response: Response) -> Judgement:
     """
     question, text = response.question, response.text
     gold = _gold(question)
-    if not text.strip():
-        return Judgement(response, Verdict.UNSCORED, "empty")
+    if unread := judge_unread(response):
+        return unread
     named = first_label(text, question.choices)
     if named is None:
         return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no label")

@@ -16,7 +16,7 @@ import torch
 from hlens.errors import HlensError
 from hlens.judges import abstain
 from hlens.judges._answer_span import answer_span
-from hlens.judges._attempt import judge_false
+from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Response, Verdict
 
@@ -44,8 +44,8 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
         question, text = response.question, response.text
         if not question.answers:
             return abstain.judge(response)
-        if not text.strip():
-            return Judgement(response, Verdict.UNSCORED, "empty")
+        if unread := judge_unread(response):
+            return unread
         if refused := judge_refusal(response):
             return refused
         span = answer_span(text, question.text)
@@ -89,9 +89,8 @@ def entailment(model: Any, tokenizer: Any, *, batch_size: int = 16) -> Entails:
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
             premises, hypotheses = (list(texts) for texts in zip(*batch, strict=True))
-            encoded = tokenizer(
-                premises, hypotheses, padding=True, truncation=True, return_tensors="pt"
-            )
+            options = {"padding": True, "truncation": True, "split_special_tokens": True}
+            encoded = tokenizer(premises, hypotheses, return_tensors="pt", **options)
             with torch.inference_mode():
                 logits = model(**encoded.to(model.device)).logits
             probabilities += logits.float().softmax(dim=-1)[:, column].tolist()

@@ -7,8 +7,12 @@ Idea: one set of parameters under two sets of modules. The plain Hugging Face mo
 measured, with a few hooks of our own; a `TransformerBridge` serves notebooks and caches. Loading
 proves that the neurons hlens measures are those that make the MLP's output. The path, file by file:
 
-    pretrained -> loading      open a model, bridge its twin, prove its neurons
+    pretrained, checkpoint     open a model, whose weights must be whole
+    loading                    bridge its twin, prove its neurons
+    saving                     write one that other software reads alike
+    chat_template, user_text   its options; a user's text stays text
     network                    modules, weights and tokens of the loaded model
+    own_thread, widening       hooks of one thread; float64 where a device has it
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
     generation -> model        sample repeatably; `Model` is what users hold
@@ -37,6 +41,7 @@ from hlens.model.editing import Scope as Scope
 from hlens.model.editing import Site as Site
 from hlens.model.editing import check_edit as check_edit
 from hlens.model.editing import pair_up as pair_up
+from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
 from hlens.model.generation import Generation as Generation
 from hlens.model.generation import SeededSampler as SeededSampler
 from hlens.model.generation import Settings as Settings
@@ -49,13 +54,18 @@ from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
 from hlens.model.model import Model as Model
-from hlens.model.network import fingerprint_weights as fingerprint_weights
+from hlens.model.own_thread import hook_input as hook_input
+from hlens.model.own_thread import hook_output as hook_output
 from hlens.model.prefix import Prefix as Prefix
 from hlens.model.prefix import can_share_prefixes as can_share_prefixes
 from hlens.model.prefix import run_with_prefixes as run_with_prefixes
 from hlens.model.pretrained import ALIASES as ALIASES
+from hlens.model.saving import save_pretrained as save_pretrained
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch
 from hlens.model.token_batch import tracking_tokens as tracking_tokens
+from hlens.model.user_text import encode_text as encode_text
+from hlens.model.user_text import encode_turns as encode_turns
+from hlens.model.widening import widen as widen
 
 explain_public(globals())

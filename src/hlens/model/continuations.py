@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hlens.model.network import Network
+from hlens.model.prefix import repeat_rows
 
 BATCH = 16  # texts at a time, each with all of its continuations
 
@@ -38,7 +39,12 @@ class Continuations:
 def continuation_logprobs(
     model: Network, texts: Sequence[Continuations]
 ) -> list[Float[Tensor, " continuation"]]:
-    """Log-probability (nats) of every continuation, summed over its tokens, text by text."""
+    """Log-probability (nats) of every continuation, summed over its tokens, text by text.
+
+    Raises:
+        HlensError: More tokens than the model has positions, or tokens that it has not.
+    """
+    model.check_prompts([row for text in texts for row in text.rows])
     # A batch holds texts of as many continuations and of like length.
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i].rows), texts[i].shared))
     found: dict[int, Tensor] = {}
@@ -64,7 +70,7 @@ def _batch_logprobs(
     with reading_as(model, -1):
         out = _forward(model, heads, mask=seen, last=True)
     first = out.logits[:, -1:].float().log_softmax(-1).repeat_interleave(n, 0)
-    out.past_key_values.batch_repeat_interleave(n)
+    repeat_rows(out.past_key_values, len(texts), n)
     mask = torch.cat([seen.repeat_interleave(n, 0), real], dim=1)
     with reading_as(model, rests.shape[1] - 1):
         out = _forward(model, rests, mask=mask, past=out.past_key_values)

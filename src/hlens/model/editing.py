@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.network import Network
+from hlens.model.own_thread import hook_input
 from hlens.model.token_batch import RowSpans, TokenBatch, TokenTracker, tracking_tokens
-from hlens.types import NeuronSet
+from hlens.types import NeuronSet, same_fingerprint
 
 Columns = Float[Tensor, "row pos neuron"]
 
@@ -131,14 +132,14 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
             for layer in sorted({layer for layer, _ in neurons.members}):
                 hook = _EditHook(model, tracker, entry, edit, neurons, layer)
                 for module in _down_projection_modules(model, layer):
-                    stack.callback(module.register_forward_pre_hook(hook).remove)
+                    stack.enter_context(hook_input(module, hook))
         yield receipt
     # An edit that touched nothing would be reported as an effect of zero.
     for entry in receipt.entries:
         if entry.n_neurons and not entry.touched:
             raise HlensError(
                 f"{entry.edit}: {entry.n_neurons} neurons and not one token touched; run the model "
-                "inside the block, on tokens of the edit's scope"
+                "inside the block, in its thread, on tokens of the edit's scope"
             )
 
 
@@ -159,10 +160,10 @@ def check_edit(model: Network, neurons: NeuronSet, edit: Edit) -> None:
             f"the neurons are of a model with {neurons.n_layers} layers x {neurons.d_mlp} neurons; "
             f"{model.name} has {shape[0]} x {shape[1]}: edit the model that they were found on"
         )
-    if neurons.model and neurons.model != model.fingerprint:
+    if neurons.model and not same_fingerprint(neurons.model, fingerprint := model.fingerprint):
         raise HlensError(
-            f"the neurons were found on another model ({neurons.model[:12]}), {model.name} is "
-            f"{model.fingerprint[:12]}; edit the model that they were found on"
+            f"the neurons were found on another model ({neurons.model[-12:]}), {model.name} is "
+            f"{fingerprint[-12:]}; edit the model that they were found on"
         )
     if edit.shape is not None and edit.shape != shape:
         raise HlensError(

@@ -1,5 +1,6 @@
 """Repeatable sampling: every sample draws from a seed of its own, whatever its batch."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,15 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from hlens.checks import check_real, check_whole
+from hlens.errors import HlensError
 from hlens.model.network import Network
-from hlens.model.prefix import can_share_prefixes, common_length
+from hlens.model.prefix import can_share_prefixes, common_length, repeat_rows
+from hlens.model.widening import widen
 from hlens.types import Thought
+
+MOST_NEW_TOKENS = 100_000
+LEAST_TEMPERATURE = 1e-3  # below, float32 has no probabilities left
 
 
 @dataclass(frozen=True)
@@ -19,19 +26,38 @@ class Settings:
     """How to sample; the defaults are those of arXiv 2512.01797.
 
     Attributes:
-        max_new_tokens: Where to cut a response.
-        temperature: 0 decodes greedily.
+        max_new_tokens: Where to cut a response; 1 or more.
+        temperature: 0 decodes greedily; else from 0.001 to 100.
         top_k: Keep the k likeliest tokens; 0 keeps all.
-        top_p: Keep the smallest set of tokens with this mass.
+        top_p: Keep the smallest set of tokens with this mass, above 0 and at most 1.
         until_newline: End a response at its first newline, as text to be continued ends; the
             token that holds the newline is left out, as an end-of-turn token is.
+
+    Raises:
+        HlensError: A setting that is no number, or out of its limits.
     """
 
     max_new_tokens: int = 50
-    temperature: float = 1.0
+    temperature: float | int = 1.0
     top_k: int = 50
-    top_p: float = 0.9
+    top_p: float | int = 0.9
     until_newline: bool = False
+
+    def __post_init__(self) -> None:
+        limits = {"least": 1, "most": MOST_NEW_TOKENS}
+        checked = {
+            "max_new_tokens": check_whole("max_new_tokens", self.max_new_tokens, **limits),
+            "temperature": check_real("temperature", self.temperature, most=100),
+            "top_k": check_whole("top_k", self.top_k),
+            "top_p": check_real("top_p", self.top_p, above=0, most=1),
+        }
+        if 0 < checked["temperature"] < LEAST_TEMPERATURE:
+            raise HlensError(
+                f"temperature={self.temperature!r}; expected 0, which is greedy, or a number from "
+                f"{LEAST_TEMPERATURE:g} to 100"
+            )
+        for name, value in checked.items():  # a scalar of numpy as the number that it is
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -98,6 +124,7 @@ class SeededSampler:
 
     def __init__(self, settings: Settings, seeds: Sequence[int], model: Network) -> None:
         self.settings = settings
+        self.model = model
         self.clock = model.clock
         self.ends = EndOfReply(model, settings.until_newline)
         own = (torch.Generator().manual_seed(seed) for seed in seeds)
@@ -108,6 +135,12 @@ class SeededSampler:
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = len(self.logprobs)
         logprobs = torch.log_softmax(scores.float(), dim=-1)
+        # One logit that is NaN makes them all NaN; else the first token would be drawn for ever.
+        if bool(logprobs[:, 0].isnan().any()):
+            raise HlensError(
+                f"{self.model.name} gives logits that are NaN at token {step} of a reply: it "
+                f"overflows in {self.model.dtype}; load it with dtype='bfloat16' or 'float32'"
+            )
         token = self._pick(logprobs, step)
         self.logprobs.append(logprobs.gather(1, token).squeeze(1).cpu())
         self.clock.generated = step
@@ -120,7 +153,7 @@ class SeededSampler:
             return logprobs.argmax(dim=-1, keepdim=True)
         k = min(settings.top_k or logprobs.shape[-1], logprobs.shape[-1])
         top = torch.topk(logprobs / settings.temperature, k, dim=-1)
-        mass = torch.softmax(top.values.double(), dim=-1)
+        mass = torch.softmax(widen(top.values), dim=-1)
         before = mass.cumsum(dim=-1) - mass
         mass = torch.where(before < settings.top_p, mass, 0.0)  # always keeps the first
         edges = mass.cumsum(dim=-1)
@@ -128,7 +161,7 @@ class SeededSampler:
         rank = torch.searchsorted(edges, draw, right=True)
         # Rounding can put a draw past the last token that is kept.
         rank = torch.minimum(rank, (mass > 0).sum(dim=-1, keepdim=True) - 1)
-        return top.indices.gather(1, rank)
+        return top.indices.gather(1, rank.to(top.indices.device))
 
 
 def generate_batch(
@@ -144,28 +177,23 @@ def generate_batch(
     `seeds` are one for each sample of each prompt, as many for every prompt. With
     `share_beginning`, what all prompts begin with is read once; not for edits given row by row.
     """
-    from transformers import GenerationConfig, StoppingCriteriaList
+    from transformers import StoppingCriteriaList
 
+    model.check_prompts(prompts, new=settings.max_new_tokens)
     n = len(seeds[0])
     longest = max(map(len, prompts)) + settings.max_new_tokens
     common = _shareable_beginning(model, prompts, longest) if share_beginning else 0
     ids, mask = _left_pad(model, prompts, common)
     sampler = SeededSampler(settings, [seed for row in seeds for seed in row], model)
-    config = GenerationConfig(
-        max_new_tokens=settings.max_new_tokens,
-        do_sample=False,  # the sampler draws; see SeededSampler
-        use_cache=True,
-        eos_token_id=list(model.stop_ids) or None,
-        pad_token_id=model.pad_id,
-    )
     model.clock.generated = -1
     try:
         with torch.inference_mode():
             past = _prefill(model, ids, mask, common, n)
-            out = model.hf.generate(
+            bare = _without_defaults(model, settings.max_new_tokens)
+            out = bare.generate(
                 input_ids=ids.repeat_interleave(n, 0),
                 attention_mask=mask.repeat_interleave(n, 0),
-                generation_config=config,
+                generation_config=bare.generation_config,
                 logits_processor=[sampler],
                 stopping_criteria=StoppingCriteriaList([sampler.ends]),
                 **({} if past is None else {"past_key_values": past}),
@@ -177,6 +205,26 @@ def generate_batch(
     rows = enumerate(zip(tokens.tolist(), logprobs, strict=True))
     flat = [_finish(model, prompts[i // n], row, lp, sampler.ends) for i, (row, lp) in rows]
     return [flat[i * n : (i + 1) * n] for i in range(len(prompts))]
+
+
+def _without_defaults(model: Network, max_new_tokens: int) -> Any:
+    """The Hugging Face model with a generation config of ours, of which it inherits no field.
+
+    What a config that is passed to ``generate`` leaves open is filled from the model's own, and
+    with it penalties, forced tokens, beams, caches, time limits: all but the stop tokens goes. A
+    shallow copy shares modules and hooks, so that neither user nor other threads see a change.
+    """
+    from transformers import GenerationConfig
+
+    bare = copy.copy(model.hf)
+    bare.generation_config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,  # the sampler draws; see SeededSampler
+        use_cache=True,
+        eos_token_id=list(model.stop_ids) or None,
+        pad_token_id=model.pad_id,
+    )
+    return bare
 
 
 def _left_pad(
@@ -207,11 +255,11 @@ def _prefill(model: Network, ids: Tensor, mask: Tensor, common: int, n: int) -> 
     past = None
     if common:
         past = _extend_cache(model, ids[:1, :common], mask[:1, :common], None)
-        past.batch_repeat_interleave(len(ids))
+        repeat_rows(past, 1, len(ids))
     if n > 1 and ids.shape[1] > common + 1 and bool(mask[:, -2].all()):
         past = _extend_cache(model, ids[:, :-1], mask[:, :-1], past)
     if past is not None and n > 1:
-        past.batch_repeat_interleave(n)
+        repeat_rows(past, len(ids), n)
     return past
 
 

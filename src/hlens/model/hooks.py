@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from threading import RLock
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.network import Network
+from hlens.model.own_thread import hook_input, hook_output
 from hlens.model.prefix import Prefix, can_share_prefixes, common_length, run_with_prefixes
 
 # Called with a layer and its output [row, pos, d_model], or weights [row, head, pos, key].
 Listener = Callable[[int, Tensor], None]
+_EAGER = RLock()  # a thread that found another's "eager" would put that back in the end
 
 
 def layer_blocks(model: Network) -> list[nn.Module]:
@@ -45,16 +48,17 @@ def capturing(
     """
     with ExitStack() as stack:
         if attention is not None:
+            stack.enter_context(_EAGER)
             stack.callback(model.hf.set_attn_implementation, model.hf.config._attn_implementation)
             model.hf.set_attn_implementation("eager")
         for layer, block in enumerate(layer_blocks(model)):
             if residual is not None:
                 hook = partial(_pass_output, residual, layer)
-                stack.callback(block.register_forward_hook(hook).remove)
+                stack.enter_context(hook_output(block, hook))
             if attention is not None:
                 hook = partial(_pass_weights, attention, layer)
                 for child in block.children():
-                    stack.callback(child.register_forward_hook(hook).remove)
+                    stack.enter_context(hook_output(child, hook))
         yield
 
 
@@ -72,7 +76,7 @@ def stopping_after(model: Network, layer: int, residual: Listener) -> Iterator[N
     with ExitStack() as stack:
         # Hooks run in order of registration.
         for hook in (partial(_pass_output, residual, layer), end):
-            stack.callback(layer_blocks(model)[layer].register_forward_hook(hook).remove)
+            stack.enter_context(hook_output(layer_blocks(model)[layer], hook))
         with suppress(_EnoughError):
             yield
 
@@ -92,11 +96,8 @@ def unembedding_at(
         chosen = hidden[rows.to(hidden.device), positions.to(hidden.device)]
         return (chosen[None], *args[1:])
 
-    handle = model.hf.get_output_embeddings().register_forward_pre_hook(gather)
-    try:
+    with hook_input(model.hf.get_output_embeddings(), gather):
         yield
-    finally:
-        handle.remove()
 
 
 def next_token_logprobs(
@@ -108,7 +109,11 @@ def next_token_logprobs(
 
     Yields:
         Indices of the prompts of a batch, and ``[prompt, token]``, float32.
+
+    Raises:
+        HlensError: More tokens than the model has positions, or tokens that it has not.
     """
+    model.check_prompts(prompts)
     prefixes = _common_prefix(model, prompts) if prompts else []
     start = prefixes[0].width if prefixes else 0
     # By length, so that a batch has little padding.

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hlens.errors import HlensError, first_line
+from hlens.model.checkpoint import check_head, check_weights
 from hlens.model.model import Model
 from hlens.model.pretrained import open_pretrained
+from hlens.model.widening import widen
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -95,6 +97,10 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
 def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
     """A model over a plain Hugging Face model: its twin is bridged, not the model itself."""
     hf.eval()
+    check_head(hf, name)
+    check_weights(hf, name)
+    for config in (hf.config, hf.config.get_text_config()):
+        config.return_dict = True  # outputs are read by name
     # Bridging twice would fire every hook twice.
     if any(type(module).__module__.startswith("transformer_lens") for module in hf.modules()):
         raise HlensError(
@@ -113,6 +119,7 @@ def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
 def _from_bridge(bridge: Any, name: str | None) -> Model:
     """A model the caller bridged: there is no plain twin, so all runs pass through its modules."""
     hf = bridge.original_model
+    check_weights(hf, name or type(hf).__name__)
     model = Model(
         hf,
         bridge,
@@ -133,7 +140,7 @@ def _bridge(hf: nn.Module, name: str) -> Any:
             return build_bridge_from_module(
                 hf, type(hf).__name__, hf_config=hf.config, tokenizer=None, model_name=name
             )
-    except (ValueError, KeyError, NotImplementedError, AttributeError) as error:
+    except Exception as error:  # an architecture from outside raises anything
         raise HlensError(
             f"TransformerLens cannot bridge {type(hf).__name__}: {first_line(error)}; "
             "use an architecture that it supports"
@@ -147,18 +154,27 @@ def _down_projections(bridge: Any) -> list[nn.Module]:
         if f"blocks.{layer}.mlp.out.hook_in" not in bridge.hook_dict:
             raise HlensError(
                 f"layer {layer} has no MLP neurons that hlens can verify (no hook "
-                f"'blocks.{layer}.mlp.out.hook_in'); mixtures of experts are not supported: "
-                "use a model whose MLPs have one down projection each"
+                f"'blocks.{layer}.mlp.out.hook_in'): {_kind_without_neurons(bridge)}; "
+                "use a decoder whose MLPs have one down projection each"
             )
         modules.append(bridge.blocks[layer].mlp.out.original_component)
     return modules
+
+
+def _kind_without_neurons(bridge: Any) -> str:
+    """What kind of model has layers in which hlens finds no neurons."""
+    paths = [path for path, _ in bridge.original_model.named_modules()]
+    if any(path.rpartition(".")[2] in ("experts", "router") for path in paths):
+        return "mixtures of experts are not supported"
+    return "its layers are of other kinds (recurrent, or of several MLPs)"
 
 
 def prove_neurons(model: Model) -> Model:
     """Check on a few tokens that activation x W_out (+ bias) is the MLP output, in every layer.
 
     All measures of hlens rest on this identity. It fails where an architecture normalises or gates
-    after the hook, or where a hook sees another tensor than its name says.
+    after the hook, or where a hook sees another tensor than its name says. They also rest on no
+    token seeing what follows it, and on numbers: both are proven by the same tokens.
     """
     seen: dict[str, Tensor] = {}
 
@@ -170,21 +186,68 @@ def prove_neurons(model: Model) -> Model:
     vocabulary = int(getattr(model.bridge.cfg, "d_vocab", 0) or 0)
     tokens = (torch.arange(3, 11) % max(vocabulary, 11))[None].to(model.w_out(0).device)
     with torch.inference_mode():
-        model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
+        try:
+            model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
+        except Exception as error:  # an architecture from outside raises anything
+            raise HlensError(
+                f"TransformerLens cannot run {type(model.hf).__name__} as it is configured: "
+                f"{first_line(error)}; use a model that it can run"
+            ) from error
     for layer, name in enumerate(outs):
         act, out = seen.get(f"{name}.hook_in"), seen.get(f"{name}.hook_out")
         if act is None or out is None:
             raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")
-        expected = act.double() @ model.w_out(layer).to(act.device).double()
+        if not bool(act.any()):
+            raise HlensError(
+                f"layer {layer}: all of its neurons are silent on every token, as behind a norm of "
+                "zeros; the checkpoint is damaged: fetch it again"
+            )
+        act, expected, limit = widen(act), widen(out), 1e-4 if out.dtype == torch.float32 else 3e-2
+        made = act @ widen(model.w_out(layer)).to(act.device)
         bias: Any = getattr(model.down_projections[layer], "bias", None)
         if bias is not None:
-            expected = expected + bias.to(act.device).double()
-        error = (expected - out.double()).abs().max() / out.double().abs().max().clamp_min(1e-30)
-        limit = 1e-4 if out.dtype == torch.float32 else 3e-2
+            made = made + widen(bias).to(act.device)
+        error = (made - expected).abs().max() / expected.abs().max().clamp_min(1e-30)
         if not error <= limit:  # also when it is NaN
             raise HlensError(
                 f"layer {layer}: activation x W_out misses the MLP output by {float(error):.1e} "
                 f"(relative, limit {limit:g}); this model's neurons are not what hlens measures, "
                 "so it refuses to load it"
             )
+    _prove_causal(model, tokens)
+    _prove_cache(model, tokens)
     return model
+
+
+def _prove_cache(model: Model, tokens: Tensor) -> None:
+    """Check that the model hands out what it remembers, which all writing goes on from."""
+    with torch.inference_mode():
+        out = model.hf(input_ids=tokens, use_cache=True)
+    if getattr(out, "past_key_values", None) is None:
+        raise HlensError(
+            f"{model.name} keeps no keys and values of what it has read ({type(model.hf).__name__} "
+            "gives none), and hlens goes on from them: use a model that keeps them"
+        )
+
+
+def _prove_causal(model: Model, tokens: Tensor) -> None:
+    """Check that logits are numbers, and that another last token leaves those before it alone."""
+    other = tokens.clone()
+    other[0, -1] = tokens[0, 0]
+    with torch.inference_mode():
+        one, two = (
+            model.hf(input_ids=ids, use_cache=False).logits.float() for ids in (tokens, other)
+        )
+    if not bool(one.isfinite().all()):
+        raise HlensError(
+            f"{model.name} gives logits that are NaN or infinite: it overflows in {model.dtype}; "
+            "load it with dtype='bfloat16' or 'float32'"
+        )
+    moved = (one - two)[:, :-1].abs().max() / one.abs().max().clamp_min(1e-30)
+    limit = 1e-5 if model.dtype == torch.float32 else 1e-2
+    if not moved <= limit:
+        raise HlensError(
+            f"{model.name} attends ahead: another last token moves the logits before it by "
+            f"{float(moved):.1e} (relative); it is an encoder and no decoder, so hlens refuses to "
+            "load it"
+        )

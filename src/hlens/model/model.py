@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+from hlens.checks import check_seed, check_whole
 from hlens.model.editing import Edit, Pairs, Receipt, editing, pair_up
 from hlens.model.generation import Generation, Settings, generate_batch, mix_seed
 from hlens.model.network import Network
@@ -20,15 +21,18 @@ class Model(Network):
         prompt: str,
         *,
         max_new_tokens: int = 50,
-        temperature: float = 0.0,
+        temperature: float | int = 0.0,
         top_k: int = 50,
-        top_p: float = 0.9,
+        top_p: float | int = 0.9,
         seed: int = 0,
     ) -> Generation:
         """Answer one prompt; greedy unless a temperature is given (see `Settings`).
 
         The prompt is the user's turn or, without a chat template, the text to be continued. The
         same seed draws the same sample.
+
+        Raises:
+            HlensError: A setting out of its limits, or a prompt that the model cannot read.
         """
         settings = Settings(max_new_tokens, temperature, top_k, top_p)
         return self.generate_many([self.encode(prompt)], settings, seed=seed)[0]
@@ -46,7 +50,13 @@ class Model(Network):
 
         With `share_beginning`, what all prompts of a batch begin with (a chat template) is read
         once, in a row of its own; not for edits that are given row by row.
+
+        Raises:
+            HlensError: A setting out of its limits, a token that the model has not, or more tokens
+                than it has positions.
         """
+        seed, batch_size = check_seed(seed), check_whole("batch_size", batch_size, least=1)
+        self.check_prompts(prompts, new=settings.max_new_tokens)
         out: list[Generation] = []
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]
@@ -79,7 +89,7 @@ class Model(Network):
 
         Generation, ``model.hf(...)``, measuring and the bridge with its caches all see the edit.
         Blocks nest: an inner edit acts on the result of the outer one. Within one block, edits act
-        in their order.
+        in their order. They act in the thread that opens the block, and in no other.
 
         Args:
             neurons: The neurons; or several (neurons, edit) pairs.

@@ -3,13 +3,15 @@
 `hlens.model.Model` adds what is done with it: generating and editing.
 """
 
-import hashlib
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from threading import local
 from typing import Any
 
 import torch
@@ -18,15 +20,19 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.chat_template import check_options
+from hlens.model.fingerprints import Remembered, fingerprint_tokenizer, fingerprint_weights
+from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
 from hlens.types import Provenance, Thought
+
+log = logging.getLogger("hlens")
 
 PACKAGES = ("hlens", "torch", "transformers", "transformer-lens", "scikit-learn")
 
 
 @dataclass
-class PrefixTrials:
-    """What was found out about rows that share keys and values.
+class PrefixTrials(local):
+    """What was found out about rows that share keys and values, in each thread for itself.
 
     Attributes:
         known: For each row length tried, whether they may.
@@ -38,8 +44,11 @@ class PrefixTrials:
 
 
 @dataclass
-class Clock:
-    """Which token is being read while an answer is generated; edits of some tokens look here."""
+class Clock(local):
+    """Which token is being read while an answer is generated; edits of some tokens look here.
+
+    Each thread has its own.
+    """
 
     generated: int | None = None  # -1 in the prompt, then index in the answer; None: not generating
     ended: Tensor | None = None  # True at rows whose answer has ended and which now read padding
@@ -82,6 +91,7 @@ class Network:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     prefix_trials: PrefixTrials = field(default_factory=PrefixTrials)
+    _remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def __post_init__(self) -> None:
         if self.template_options:
@@ -123,40 +133,133 @@ class Network:
         # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
         return weight if type(module).__name__ == "Conv1D" else weight.T
 
-    @cached_property
+    @property
     def w_norms(self) -> Float[Tensor, "layer neuron"]:
-        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; computed once."""
+        """Euclidean norm of each neuron's row of W_out, float32, on the CPU; of the weights now."""
+        return self._remembered.value_of("w_norms", self._state_of_weights(), self._norm_rows)
+
+    def _norm_rows(self) -> Float[Tensor, "layer neuron"]:
         matrices = map(self.w_out, range(self.n_layers))
         return torch.stack([torch.linalg.vector_norm(w.float(), dim=1).cpu() for w in matrices])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash over the weights as they were when first asked for."""
-        return fingerprint_weights(self.hf)
+        """Hash over all weights as they are now; computed anew only when they have changed.
 
-    @cached_property
+        A write through ``.data``, of which torch keeps no count, is seen in W_out alone.
+        """
+        make = partial(fingerprint_weights, self.hf)
+        return self._remembered.value_of("fingerprint", self._state_of_weights(), make)
+
+    def _state_of_weights(self) -> tuple[object, ...]:
+        """Differs when a weight was written in place, or exchanged."""
+        held = [
+            (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+            for weight in self.hf.parameters()
+        ]
+        sums = [float(self.w_out(i).sum(dtype=torch.float32)) for i in range(self.n_layers)]
+        return (*held, *sums)
+
+    @property
     def provenance(self) -> Provenance:
         return Provenance(
             model=self.name,
             fingerprint=self.fingerprint,
             revision=self.revision,
-            tokenizer=fingerprint_tokenizer(self.tokenizer),
+            tokenizer=self._remembered.value_of(
+                "tokenizer",
+                (id(self.tokenizer), str(getattr(self.tokenizer, "chat_template", ""))),
+                partial(fingerprint_tokenizer, self.tokenizer),
+            ),
             versions=package_versions(),
         )
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens the model has an embedding of; a tokenizer may know more."""
+        return int(self.hf.get_input_embeddings().weight.shape[0])
+
+    @property
+    def n_trained_positions(self) -> int | None:
+        """How many tokens of a row the model was made for, or None where its config says none."""
+        config = self.hf.config.get_text_config()
+        names = ["max_position_embeddings", "max_seq_len"]  # the second is MPT's
+        limits = [getattr(config, name, None) for name in names]
+        if _rotates_by_length(config):
+            limits.append(config.rope_parameters.get("original_max_position_embeddings"))
+        return min((n for n in limits if isinstance(n, int) and n > 0), default=None)
+
+    @cached_property
+    def n_positions(self) -> int | None:
+        """How many tokens of a row the model can read; None where its positions do not end.
+
+        Those that are looked up in a table end, and MPT's; rotary ones do not, but where their
+        frequencies change with the length of a batch.
+        """
+        limit, tokens = self.n_trained_positions, self.hf.get_input_embeddings().weight
+        config = self.hf.config.get_text_config()
+        if hasattr(config, "max_seq_len") or _rotates_by_length(config):
+            return limit
+        for name, table in chain(self.body.named_parameters(), self.body.named_buffers()):
+            looked_up = table.dim() == 2 and ("pos" in name or "wpe" in name)
+            # OPT's table begins with two unused rows.
+            if limit and looked_up and table is not tokens and len(table) in (limit, limit + 2):
+                return limit
+        return None
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end a response."""
         config = getattr(self.hf, "generation_config", None)
         ends = getattr(config, "eos_token_id", None)
-        known = [ends] if isinstance(ends, int) else list(ends or [])
         own = getattr(self.tokenizer, "eos_token_id", None)
-        return frozenset(known if own is None else [*known, own])
+        known = [*(ends if isinstance(ends, list | tuple) else [ends]), own]
+        # Some configs write -1 for none, some tokenizers name a token that the model has not.
+        return frozenset(id for id in known if isinstance(id, int) and 0 <= id < self.n_tokens)
 
-    @cached_property
+    @property
     def pad_id(self) -> int:
-        """Token that pads a batch; always masked, so any token will do."""
-        return int(getattr(self.tokenizer, "pad_token_id", None) or min(self.stop_ids, default=0))
+        """Token that pads a batch; always masked, so any token will do that has an embedding."""
+        own = getattr(self.tokenizer, "pad_token_id", None) or self.n_tokens
+        return own if 0 <= own < self.n_tokens else min(self.stop_ids, default=0)
+
+    def check_prompts(self, prompts: Sequence[Sequence[int]], *, new: int = 0) -> None:
+        """Check that the model can read these rows of token ids, and `new` tokens after each.
+
+        Where it can but was not made for so many, that is said in the log, once.
+
+        Raises:
+            HlensError: A row that is empty or no token ids, a token that the model has not, or more
+                tokens than it has positions.
+        """
+        n_tokens = self.n_tokens
+        for number, prompt in enumerate(prompts):
+            if isinstance(prompt, str) or not len(prompt) or isinstance(prompt[0], str):
+                raise HlensError(
+                    f"prompt {number} is {prompt!r:.60}; expected one or more token ids, as "
+                    "model.encode(text) gives them"
+                )
+            low, high = min(prompt), max(prompt)
+            if low < 0 or high >= n_tokens:
+                raise HlensError(
+                    f"prompt {number} holds token {low if low < 0 else high}, {self.name} has an "
+                    f"embedding of tokens 0 to {n_tokens - 1}; use the tokenizer that the model "
+                    "was trained with"
+                )
+        longest, limit = max(map(len, prompts), default=0), self.n_trained_positions
+        if limit is None or longest + new <= limit:
+            return
+        n_long = sum(len(prompt) + new > limit for prompt in prompts)
+        said = (
+            f"{n_long} of {len(prompts)} prompts are too long for the {limit} positions of "
+            f"{self.name} (max_position_embeddings): up to {longest} tokens"
+            f"{f', and {new} new ones' if new else ''}; shorten them"
+            f"{', or ask for fewer new tokens' if new else ''}"
+        )
+        if self.n_positions is not None:
+            raise HlensError(said)
+        warn = partial(log.warning, "%s: past them it was not trained", said)
+        self._remembered.value_of("positions", limit, warn)
 
     @cached_property
     def _takes_positions(self) -> bool:
@@ -169,13 +272,17 @@ class Network:
     def encode(self, text: str, system: str | None = None, chat: bool | None = None) -> list[int]:
         """Token ids of a prompt.
 
+        What stands for a control token in a text, such as the template's end of a turn, stays text;
+        to write a template by hand, ask the tokenizer itself.
+
         Args:
             text: The user's turn, or the text to be continued.
             system: A system message, for a chat prompt.
             chat: Use the chat template; None uses it where the tokenizer has one.
 
         Raises:
-            HlensError: No tokenizer, or a chat prompt without a chat template.
+            HlensError: No tokenizer, a chat prompt without a chat template, or one that the
+                template refuses.
         """
         tokenizer = self._need_tokenizer()
         has_template = bool(getattr(tokenizer, "chat_template", None))
@@ -184,16 +291,21 @@ class Network:
                 f"{self.name} has no chat template; use chat=False for a completion prompt"
             )
         if chat is False or not has_template:
-            return list(tokenizer(text).input_ids)
+            return encode_text(tokenizer, text)
         turns = [{"role": "system", "content": system}] if system else []
         return self.encode_chat([*turns, {"role": "user", "content": text}])
 
     def encode_chat(self, turns: Sequence[dict[str, str]]) -> list[int]:
-        """Token ids of a conversation, open for the assistant's next turn."""
-        encoded = self._need_tokenizer().apply_chat_template(
-            list(turns), add_generation_prompt=True, return_dict=True, **self.template_options
-        )
-        return list(encoded["input_ids"])
+        """Token ids of a conversation, open for the assistant's next turn.
+
+        Raises:
+            HlensError: No tokenizer, or the chat template refuses these turns.
+        """
+        return encode_turns(self._need_tokenizer(), turns, self.name, self.template_options)
+
+    def encode_words(self, text: str) -> list[int]:
+        """Token ids of a text alone, without what the tokenizer puts around every text."""
+        return encode_text(self._need_tokenizer(), text, add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of tokens, special tokens left out."""
@@ -212,33 +324,17 @@ class Network:
         return self.tokenizer
 
 
-def fingerprint_weights(hf: nn.Module) -> str:
-    """Hash over all weights at bfloat16 precision, so that the dtype of loading does not matter.
+def _rotates_by_length(config: Any) -> bool:
+    """Whether rotary frequencies change beyond a length, for all rows of a batch by the longest.
 
-    For each parameter a sum over every bit pattern (exact, so neither order nor thread count
-    matters) and a strided sample: an edited row changes the first, a permutation the second.
+    There a token's numbers would depend on what it is run beside, and after.
     """
-    hashed = hashlib.sha256()
-    for name, parameter in sorted(hf.named_parameters()):
-        bits = parameter.detach().reshape(-1)
-        if bits.is_floating_point():
-            bits = bits.to(torch.bfloat16).view(torch.int16)
-        stride = max(1, bits.numel() // 1024)
-        sample = bits[::stride].cpu().numpy().tobytes()
-        total = int(bits.sum(dtype=torch.int64))
-        hashed.update(f"{name}{tuple(parameter.shape)}{total}".encode() + sample)
-    return hashed.hexdigest()[:32]
+    rope = getattr(config, "rope_parameters", None) or {}
+    of_layers = [of_kind for of_kind in rope.values() if isinstance(of_kind, dict)]
+    return any(one.get("rope_type") in ("dynamic", "longrope") for one in [rope, *of_layers])
 
 
-def fingerprint_tokenizer(tokenizer: Any) -> str:
-    """Hash over the vocabulary and the chat template; empty without a tokenizer."""
-    if tokenizer is None:
-        return ""
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    template = getattr(tokenizer, "chat_template", None)
-    return hashlib.sha256(repr((vocabulary, template)).encode()).hexdigest()[:32]
-
-
+@cache
 def package_versions() -> tuple[tuple[str, str], ...]:
     """Versions of the packages that every number depends on."""
     versions = []

@@ -155,6 +155,15 @@ def _layer_class() -> type:
     return PrefixLayer
 
 
+def repeat_rows(past: Any, rows: int, times: int) -> None:
+    """Repeat each row of a cache of transformers, in place: row 0 `times` times, then row 1.
+
+    As beam search reorders rows, which every kind of layer does for all that it holds;
+    ``batch_repeat_interleave`` forgets the states of linear attention.
+    """
+    past.reorder_cache(torch.arange(rows).repeat_interleave(times))
+
+
 def can_share_prefixes(model: Network, longest: int) -> bool:
     """Whether rows that read prefixes give the same results as rows run whole.
 
@@ -168,43 +177,50 @@ def can_share_prefixes(model: Network, longest: int) -> bool:
         return True
     if any(not can and length <= longest for length, can in known.items()):
         return False
-    config = getattr(model.hf.config, "text_config", None) or model.hf.config
-    window = getattr(config, "sliding_window", None)
     # The architecture is on trial, and not the edits of a block around this call.
     trials.running = True
     try:
         with torch.inference_mode():
-            known[longest] = (
-                (window is None or longest <= window)
-                and _caches_keys(model)
-                and _agrees_in_parts(model, max(longest, 4))
+            known[longest] = _caches_keys(model, longest) and _agrees_in_parts(
+                model, max(longest, 6)
             )
     finally:
         trials.running = False
     return known[longest]
 
 
-def _caches_keys(model: Network) -> bool:
-    """Whether every layer's memory of two tokens is a key and a value for each."""
+def _caches_keys(model: Network, longest: int) -> bool:
+    """Whether every layer remembers a key and a value of each token, and no more, for so many."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
     two = torch.zeros(1, 2, dtype=torch.long, device=model.device)
     if not model.position_kwargs(two):
         return False
     past = getattr(model.body(input_ids=two, use_cache=True), "past_key_values", None)
-    keys = [getattr(layer, "keys", None) for layer in getattr(past, "layers", None) or []]
-    return len(keys) == model.n_layers and all(
-        key is not None and key.shape[-2] == 2 for key in keys
+    layers = getattr(past, "layers", None) or []
+    # Other kinds hold a state or an index beside, and some hold it beside keys and values.
+    return len(layers) == model.n_layers and all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+        and layer.keys.shape[-2] == 2
+        and longest <= getattr(layer, "sliding_window", longest)
+        for layer in layers
     )
 
 
 def _agrees_in_parts(model: Network, length: int) -> bool:
-    """Whether a row run in two parts, the first of them padded, gives the output of the whole."""
+    """Whether a row run in two parts, the first of them padded, gives the output of the whole.
+
+    The padding is a third of the length: a window that counts it loses enough to be seen in half
+    precision, too.
+    """
     draw = torch.Generator().manual_seed(0)
-    vocabulary = int(model.hf.get_input_embeddings().weight.shape[0])
-    row = torch.randint(vocabulary, (1, length), generator=draw).to(model.device)
-    cut = length // 2
+    third = length // 3  # of the length, which may be more than a row has positions
+    size = min(length - third, model.n_positions or length)
+    row = torch.randint(model.n_tokens, (1, size), generator=draw).to(model.device)
+    cut = size // 2
     whole = model.body(input_ids=row, use_cache=False)[0][:, cut:].float()
-    padded = torch.nn.functional.pad(row[:, :cut], (0, 3))
+    padded = torch.nn.functional.pad(row[:, :cut], (0, third))
     _, first = run_with_prefixes(model, padded, torch.tensor([cut]), keep=True)
-    out, _ = run_with_prefixes(model, row[:, cut:], torch.tensor([length - cut]), [first])
+    out, _ = run_with_prefixes(model, row[:, cut:], torch.tensor([size - cut]), [first])
     error = torch.linalg.vector_norm(out[0].float() - whole) / torch.linalg.vector_norm(whole)
     return bool(error < (1e-4 if model.dtype in (torch.float32, torch.float64) else 3e-2))

@@ -7,13 +7,15 @@ seconds.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -25,9 +27,13 @@ from platformdirs import user_cache_path
 
 from hlens import lookup
 from hlens.errors import HlensError, first_line
+from hlens.locks import sweep, using
+from hlens.model.checkpoint import check_config, check_report
+from hlens.model.saving import save_pretrained
 
 WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
 SHIPPED = ("toy", "toy-base")
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 @dataclass(frozen=True)
@@ -122,14 +128,6 @@ def gguf_folder(path: Path) -> Path:
     return _converted_once("gguf", _sha256(path), lambda _: path)
 
 
-def save_pretrained(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
-    """Write model and tokenizer as a folder that `hlens.load` takes."""
-    hf.save_pretrained(folder)
-    if tokenizer is not None:
-        tokenizer.save_pretrained(folder)
-    return Path(folder)
-
-
 def verify_checksum(path: Path, expected: str) -> None:
     """Raise `HlensError` unless the SHA-256 of a file is the expected one."""
     digest = _sha256(path)
@@ -157,7 +155,11 @@ def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) ->
         return folder
     try:
         models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch:
+        sweep(models.glob("making-*"))  # which a kill left
+        with (
+            tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch,
+            using(Path(scratch)),
+        ):
             gguf = get_gguf(Path(scratch))
             sys.stderr.write(f"converting {gguf.name} (a minute or so, once), kept in {folder}\n")
             # Dequantised to float32, bit-equal to what the GGUF loader gives.
@@ -206,20 +208,77 @@ def _from_transformers(
     source: str, dtype: torch.dtype, *, revision: str | None = None, gguf_file: str | None = None
 ) -> tuple[Any, Any]:
     """Model and tokenizer from a local folder, a GGUF file in it, or a hub id."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    place: dict[str, Any] = {"revision": revision, "gguf_file": gguf_file}
+    where = gguf_file or source
+    # Code that comes with a model is not run; unasked, transformers would ask on the terminal.
+    place: dict[str, Any] = {
+        "revision": revision,
+        "gguf_file": gguf_file,
+        "trust_remote_code": False,
+    }
+    with _opening(f"the config of {where!r}"):
+        config = AutoConfig.from_pretrained(source, **place)
+    check_config(config, where)
+    if gguf_file is None:
+        # Other weights are pickles, which can hold code.
+        place["use_safetensors"] = True
+        _check_not_pickled(Path(source))
+        _check_stop_tokens(Path(source))
+    with _opening(f"the model {where!r}"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **place
+        )
+    model, report = loaded
+    check_report(model, report, where)
+    place.pop("use_safetensors", None)
+    folder = Path(source)
+    if not gguf_file and folder.is_dir() and not any(map(_is_of_tokenizer, folder.iterdir())):
+        return model, None  # token ids still work; what needs text says so
+    with _opening(f"the tokenizer of {where!r}"):
+        return model, AutoTokenizer.from_pretrained(source, **place)
+
+
+@contextmanager
+def _opening(what: str) -> Iterator[None]:
+    """Say in one line what transformers could not read; files from outside raise anything."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **place)
-    except (OSError, ValueError, KeyError) as error:
+        yield
+    except HlensError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise HlensError(f"cannot load {what}: {said[:300]}") from error
+
+
+def _check_not_pickled(folder: Path) -> None:
+    """Raise `HlensError` for a local folder whose weights are all in pickles."""
+    if not folder.is_dir() or any(folder.glob("*.safetensors*")):
+        return
+    pickled = next((path.name for end in PICKLES for path in sorted(folder.glob(end))), None)
+    if pickled:
         raise HlensError(
-            f"cannot load the model {gguf_file or source!r}: {first_line(error)}"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **place)
-    except (OSError, ValueError, KeyError):
-        tokenizer = None  # token ids still work; what needs text says so
-    return model, tokenizer
+            f"{str(folder)!r} holds its weights as a pickle ({pickled}), which can hold code; "
+            "convert it where you trust it: AutoModelForCausalLM.from_pretrained(folder)"
+            ".save_pretrained(new_folder) writes safetensors"
+        )
+
+
+def _check_stop_tokens(folder: Path) -> None:
+    """Raise `HlensError` for a generation config that is no JSON: transformers would pass over it.
+
+    The tokens that end a reply are in it.
+    """
+    path = folder / "generation_config.json"
+    if path.is_file():
+        with _opening(f"{str(path)!r}"):
+            json.loads(path.read_text(encoding="utf-8"))
+
+
+def _is_of_tokenizer(path: Path) -> bool:
+    return path.name.startswith(
+        ("tokenizer", "vocab", "merges", "spiece", "sentencepiece", "tekken")
+    )
 
 
 def _from_gguf(path: Path) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.network import Network
+from hlens.model.own_thread import hook_input, hook_output
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,39 @@ class RowSpans:
     Attributes:
         n_prompt: Length of the prompt of each row, or one for all rows.
         answer: Answer span ``[start, stop)`` of each row, or one for all rows.
+
+    Raises:
+        HlensError: Lengths or spans that are none.
     """
 
     n_prompt: int | Sequence[int] | None = None
     answer: tuple[int, int] | Sequence[tuple[int, int]] | None = None
+
+    def __post_init__(self) -> None:
+        lengths, spans = map(_as_whole, (self.n_prompt, self.answer))
+        if self.n_prompt is not None and (lengths is None or lengths.dim() > 1):
+            raise HlensError(
+                f"n_prompt={self.n_prompt!r:.60}; expected the length of the prompt in tokens, or "
+                "one for each row"
+            )
+        ends = None if spans is None or spans.dim() not in (1, 2) else spans.unbind(-1)
+        if self.answer is not None and not (
+            ends and len(ends) == 2 and bool((ends[0] <= ends[1]).all())
+        ):
+            raise HlensError(
+                f"answer={self.answer!r:.60}; expected (start, stop) in tokens, start not behind "
+                "stop, or one such pair for each row"
+            )
+
+
+def _as_whole(given: object) -> Tensor | None:
+    """Whole numbers, none of them negative, as a tensor; None for anything else."""
+    try:
+        numbers = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    whole = not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
+    return numbers if whole and not bool((numbers < 0).any()) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,12 +189,11 @@ def tracking_tokens(model: Network, spans: RowSpans) -> Iterator[TokenTracker]:
     """Follow which tokens the model, or its bridge, is reading."""
     tracker = TokenTracker(model, spans)
     twin = model.bridge.original_model
-    bodies = {id(body): body for body in (model.body, getattr(twin, "base_model", twin))}
+    # Some models (OPT) run their decoder past the body; the body is run without them, too.
+    ways = [model.hf, model.body, twin, getattr(twin, "base_model", twin)]
     with ExitStack() as stack:
-        for body in bodies.values():
-            enter = body.register_forward_pre_hook(tracker.enter, with_kwargs=True)
+        for way in {id(way): way for way in ways}.values():
+            stack.enter_context(hook_input(way, tracker.enter, with_kwargs=True))
             # Called even when the pass fails, so that no later pass sees tokens of this one.
-            leave = body.register_forward_hook(tracker.leave, always_call=True)
-            for handle in (enter, leave):
-                stack.callback(handle.remove)
+            stack.enter_context(hook_output(way, tracker.leave, always_call=True))
         yield tracker

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 
 Action = Literal["go", "flag", "stop"]
@@ -58,16 +59,15 @@ def at_probability(limit: float, action: Action = "flag", after: int = 1) -> Pol
         after: Tokens to wait for first: a mean over one token is a poor mean.
 
     Raises:
-        HlensError: A limit that is no probability, or `after` below 1.
+        HlensError: A limit that is no probability, `after` below 1, or another action.
 
     >>> policy = at_probability(0.8, "stop", after=2)
     >>> [policy(Risk(0, i, 5, "", 2.0, 2.0, 0.9)) for i in (0, 1)]
     ['go', 'stop']
     """
-    if not 0.0 <= limit <= 1.0:
-        raise HlensError(f"a limit of {limit:g}; expected a probability, between 0 and 1")
-    if after < 1:
-        raise HlensError(f"after={after}; expected 1 token or more to wait for")
+    limit, after = check_real("limit", limit, most=1), check_whole("after", after, least=1)
+    if action not in ("flag", "stop"):
+        raise HlensError(f"action={action!r}; expected 'flag' or 'stop'")
 
     def policy(risk: Risk) -> Action:
         n_answer = risk.index + 1 - risk.n_thought  # none within a thought, which is not calibrated

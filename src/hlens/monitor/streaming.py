@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from hlens.checks import check_seed, check_whole
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Generation, Model, SeededSampler, Settings, mix_seed
@@ -93,11 +94,14 @@ def monitor(
         metric: The detector's formula, where it is not one of `hlens.metrics`.
 
     Raises:
-        HlensError: No prompts, or a detector that cannot be read here.
+        HlensError: No prompts or such as the model cannot read, a number out of its limits, or a
+            detector that cannot be read here.
     """
     if not prompts:
         raise HlensError("no prompts to monitor; give one or more, from model.encode(text)")
     settings = settings or Settings(temperature=0.0)
+    seed, batch_size = check_seed(seed), check_whole("batch_size", batch_size, least=1)
+    model.check_prompts(prompts, new=settings.max_new_tokens)
     monitored: list[Monitored] = []
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
@@ -136,6 +140,7 @@ def risks(
         raise HlensError(
             f"n_prompt={n_prompt} of {len(token_ids)} tokens leaves no prompt or no answer to read"
         )
+    model.check_prompts([token_ids])
     seen: list[TokenScores] = []
     ids = torch.tensor([list(token_ids)], device=model.device)
     watch = watching(model, detector, on_scores=seen.append, n_prompt=n_prompt, metric=metric)

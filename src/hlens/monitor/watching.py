@@ -13,7 +13,7 @@ from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
 from hlens.metrics import Metric, factors_of, name_of, needs_of
-from hlens.model import Model, RowSpans, TokenBatch, tracking_tokens
+from hlens.model import Model, RowSpans, TokenBatch, hook_output, tracking_tokens
 from hlens.monitor.token_sum import LayerNeurons, TokenSum
 from hlens.types import Detector
 
@@ -83,8 +83,9 @@ def watching(
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
         tracker = stack.enter_context(tracking_tokens(model, RowSpans(n_prompt)))
+        norms = model.w_norms
         layers = {
-            layer: _layer_neurons(model, detector, layer)
+            layer: _layer_neurons(model, detector, layer, norms[layer])
             for layer in range(model.n_layers)
             if bool((detector.weights[layer] != 0).any())
         }
@@ -96,7 +97,7 @@ def watching(
         reader = _Reader(metric, layers, lambda: tracker.batch, finish)
         for layer in layers:
             for module in _modules(model, layer):
-                stack.callback(module.register_forward_hook(reader.hook(layer)).remove)
+                stack.enter_context(hook_output(module, reader.hook(layer)))
         yield watch
     if not watch.tokens and not may_be_empty:
         raise HlensError("the monitor read no generated token; generate inside the block")
@@ -172,11 +173,13 @@ class _Reader:
         return read
 
 
-def _layer_neurons(model: Model, detector: Detector, layer: int) -> LayerNeurons:
+def _layer_neurons(
+    model: Model, detector: Detector, layer: int, w_norms: Float[Tensor, " neuron"]
+) -> LayerNeurons:
     columns, w_out = detector.weights[layer].nonzero().flatten(), model.w_out(layer)
     there = columns.to(w_out.device)
     weights = detector.weights[layer][columns].to(w_out.device, torch.float32)
-    norms = model.w_norms[layer][columns].to(w_out.device)
+    norms = w_norms[columns].to(w_out.device)
     return LayerNeurons(there, weights, w_out[there], norms, post_gain(model, layer))
 
 

@@ -136,7 +136,7 @@ def _check_pair(base: Model, tuned: Model) -> None:
 
 def _cosine_distance(before: Tensor, after: Tensor) -> np.ndarray:
     """1 - cos of each pair of rows; 1 where a row is zero in one model only, 0 in both."""
-    one, two = before.double().cpu(), after.double().cpu()
+    one, two = before.cpu().double(), after.cpu().double()
     norms = torch.linalg.vector_norm(one, dim=1), torch.linalg.vector_norm(two, dim=1)
     # Half the squared chord of unit vectors is 1 - cos, and keeps its digits where the angle is
     # tiny and 1 - cos would cancel.

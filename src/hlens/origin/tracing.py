@@ -14,12 +14,13 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate, fit_detector, folds_by_group
 from hlens.evaluation.auroc import auroc, check_both_classes
-from hlens.evaluation.bootstrap import estimate_auroc, summarise_repeats
+from hlens.evaluation.bootstrap import summarise_repeats
 from hlens.evaluation.fitting import refit_scores
-from hlens.evaluation.folded import count_rarer_groups, delong_folded, logit_interval
+from hlens.evaluation.folded import delong_folded
+from hlens.evaluation.intervals import Sizes, auroc_interval, estimate_auroc
 from hlens.evaluation.significance import permutation_p
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types import Contributions, Detector, Estimate, NeuronSet, same_fingerprint
 from hlens.types.labels import OriginControl
 
 Row = dict[str, object]
@@ -60,8 +61,8 @@ def trace_origin(
         probe: What to train on the base model; ``SparseProbe(C="cv")`` when None.
         draws: Random sets.
         folds: Folds by group of the base model's examples.
-        n_boot: Resamples of whole groups.
-        seed: Seed of draws, folds and resamples.
+        n_boot: Not read: intervals are not resampled.
+        seed: Seed of draws and folds.
 
     Returns:
         Columns ``control, auroc, low, high, n, neurons, repeats, p, note``; ``p`` is the share of
@@ -117,7 +118,7 @@ def _move_to_base(detector: Detector, base: Contributions) -> Detector:
     if len(detector.selected) == 0:
         raise HlensError("the detector selected no neuron; find one with a larger C first")
     fingerprint = detector.provenance.fingerprint
-    if fingerprint and fingerprint == base.provenance.fingerprint:
+    if fingerprint and same_fingerprint(fingerprint, base.provenance.fingerprint):
         raise HlensError(
             "the contributions are of the model that the detector was found on; measure the base "
             "model that it was tuned from"
@@ -163,8 +164,8 @@ def _out_of_fold_auroc(score: Score, base: Contributions, fold: Folds) -> Estima
         held_out = fold == part
         scores[held_out.numpy()] = score(base.select(~held_out), base.select(held_out))
     placed = delong_folded(scores, labels, fold=fold.numpy(), groups=base.groups)
-    least = count_rarer_groups(labels, base.groups)
-    return logit_interval(float(placed.auroc[0]), float(placed.se[0]), n=len(base), least=least)
+    area, variance = float(placed.auroc[0]), float(placed.covariance[0, 0])
+    return auroc_interval(area, variance, sizes=Sizes.of(labels, base.groups))
 
 
 def _random_row(control: OriginControl, aurocs: list[float], neurons: int, n: int) -> Row:

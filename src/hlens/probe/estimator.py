@@ -216,7 +216,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             _check_matrix(X)
             if X.shape[1] != self.n_features_in_:
                 raise HlensError(f"X has {X.shape[1]} features; expected {self.n_features_in_}")
-            picked = X[:, torch.from_numpy(chosen).to(X.device)].double().cpu().numpy()
+            picked = X[:, torch.from_numpy(chosen).to(X.device)].cpu().double().numpy()
             if not (finite := np.isfinite(picked)).all():
                 row, column = np.argwhere(~finite)[0]
                 raise HlensError(

@@ -194,7 +194,7 @@ def solve_liblinear(training: TrainingSet, C: float, *, seed: int) -> Solution:
     """
     training.design.check_finite()
     factors = training.penalty_factors(training.everyone)
-    shrink = 1.0 if factors is None else 1.0 / factors[0].double().cpu().numpy()
+    shrink = 1.0 if factors is None else 1.0 / factors[0].cpu().double().numpy()
     intercept = training.options.fit_intercept
     model = LogisticRegression(
         C=C, solver="liblinear", max_iter=1000, fit_intercept=intercept, random_state=seed

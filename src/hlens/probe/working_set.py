@@ -121,7 +121,7 @@ class Problem:
         X = CentredRows(matrix, mean)
         if self.factors is not None:
             index = torch.from_numpy(self.features).to(self.factors.device)
-            v = self.factors[index].double().cpu().numpy()
+            v = self.factors[index].cpu().double().numpy()
         w, b = self.w, self.b + float(self.w @ mean)
         self.rounds += 1
         cache = newton.CurvatureCache()  # neighbouring penalties have nearly the same curvature

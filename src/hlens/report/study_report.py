@@ -29,14 +29,13 @@ def report_data(run: Runner) -> ReportData:
     if shown is not None and run.first_to_run_model(domains.transfer) is None:
         audit.make_transfer(run)  # which the card reads
     card = shown_card(run)
-    claims = run.value(audit.first_claims) if card is None else card.claims
     drawn, left_out = sections.draw_sections(run, sections.names(), shown or {})
     missing = draw_left_out(left_out, str(run.folder))
     return ReportData(
         title=f"H-neurons in {detector.provenance.model}",
         model=detector.provenance.model,
         summary=summarise(run.recipe, detector, run.value_without_model(answers.questions)),
-        finding=describe_study(scores, claims, audited=card is not None)[0],
+        finding=in_words(run)[0],
         cards=number_cards(scores, detector, run.value_without_model(answers.examples)),
         audit=card,
         sections=[*drawn, *([missing] if missing else [])],

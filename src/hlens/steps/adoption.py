@@ -5,15 +5,15 @@ An artefact whose old key matches the folder's recipe gets a new stamp; every ot
 remade when next asked for. The old file and all artefacts are left untouched.
 """
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from hlens import baselines
 from hlens.errors import HlensError
 from hlens.recipe import key_of
+from hlens.steps import all_steps
 from hlens.steps.answers import judgements, located, questions, responses
 from hlens.steps.audit import TABLES, evidence, other_asks, rival_scores
 from hlens.steps.detection import alone, detector, measured, path, scores, sparsity, stability
@@ -23,6 +23,7 @@ from hlens.steps.origin import base_runner, drift, origin
 from hlens.steps.runner import Runner
 from hlens.steps.sources import asked
 from hlens.steps.step import Step
+from hlens.store.checked import parse_json
 from hlens.store.jsonl import load_questions, question_to_row
 from hlens.store.stamps import Stamp, Stamps
 
@@ -73,7 +74,8 @@ def adopt(run: Runner) -> list[str]:
                 run.stamps.remove(step.name)
             else:
                 vouched[name] = key
-        kept.write(run.stamps.read())
+        # What no stamp vouches for is hlens's own all the same, and may be replaced.
+        kept.write({step.name: Stamp("") for step in _old_steps(old)} | run.stamps.read())
     finally:
         run.stamps = kept
         run.forget_keys()
@@ -90,8 +92,8 @@ class _InMemory(Stamps):
         super().__init__(folder)
         self._stamps: dict[str, Stamp] = {}
 
-    def read(self) -> dict[str, Stamp]:
-        return dict(self._stamps)
+    def _all(self) -> dict[str, Stamp]:
+        return self._stamps
 
     def write(self, stamps: Mapping[str, Stamp]) -> None:
         self._stamps = dict(stamps)
@@ -106,15 +108,27 @@ def _read(run: Runner, step: Step[T]) -> T | None:
         return None
 
 
+class _OldStamp(TypedDict):
+    key: str
+
+
 def _old_stamps(folder: Path) -> dict[str, str]:
     path = folder / "steps.json"
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return {name: row["key"] for name, row in rows.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise HlensError(
-            f"{path} is damaged ({error}); remove it, and what it vouched for is made anew"
-        ) from None
+    if not path.exists():
+        return {}
+    mend = "remove it, and what it vouched for is made anew"
+    rows = parse_json(
+        path.read_bytes(), f"{path} is damaged", shape=dict[str, _OldStamp], mend=mend
+    )
+    return {name: row["key"] for name, row in rows.items()}
+
+
+def _old_steps(old: Iterable[str]) -> list[Step[Any]]:
+    """The steps whose artefacts may lie in an old folder."""
+    pairs = [name.partition(" ") for name in old]
+    by_domain = {"find": detector_of, "halves": halves_of}
+    own = [by_domain[verb](domain) for verb, _, domain in pairs if domain and verb in by_domain]
+    return [*all_steps(), *own]
 
 
 def _old_keys(run: Runner, vouched: dict[str, str]) -> Iterator[tuple[str, Step[Any], str]]:

@@ -16,12 +16,13 @@ from hlens.recipe import SamplingRecipe
 from hlens.sampling import sample
 from hlens.steps.sources import asked, judge_of, model, worked_examples
 from hlens.steps.step import Storage, file_of, step
+from hlens.store.checked import read_rows
 from hlens.store.jsonl import (
+    ResponseRow,
     load_examples,
     load_judgements,
     load_questions,
     load_responses,
-    load_rows,
     response_from_row,
     save_examples,
     save_judgements,
@@ -32,6 +33,7 @@ from hlens.store.tables import load_table, save_table
 from hlens.types import Example, Judgement, Question, Response
 
 JSONL = ".jsonl"
+LOSSES = "losses.parquet"
 QUESTIONS: Storage[list[Question]] = Storage(
     JSONL,
     lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
@@ -135,7 +137,7 @@ def _answered(
     """The earlier responses to each question that has all its samples, from the same prompt."""
     by_key = {(q.domain, q.id): q for q in questions}
     answers: dict[tuple[str, str], list[Response]] = defaultdict(list)
-    for row in load_rows(file_of(earlier, JSONL)):
+    for row in read_rows(file_of(earlier, JSONL), dict, ResponseRow):
         if (row["domain"], row["question_id"]) in by_key:
             response = response_from_row(row, by_key)
             answers[response.question.domain, response.question.id].append(response)
@@ -186,12 +188,12 @@ class Located:
 
 
 def _save_located(located: Located, stem: Path) -> None:
-    save_table(located.losses, stem.with_name("losses.parquet"))
+    save_table(located.losses, stem.with_name(LOSSES))
     save_examples(located.examples, file_of(stem, JSONL))
 
 
 def _load_located(stem: Path) -> Located:
-    losses = load_table(stem.with_name("losses.parquet"))
+    losses = load_table(stem.with_name(LOSSES))
     return Located(load_examples(file_of(stem, JSONL)), losses)
 
 
@@ -207,7 +209,7 @@ def _located_facts(located: Located) -> dict[str, Any]:
 @step(
     needs=(judgements, model),
     options=("labels.keep", "labels.span", "labels.per_question"),
-    storage=Storage(JSONL, _save_located, _load_located),
+    storage=Storage(JSONL, _save_located, _load_located, also=(LOSSES,)),
     name="examples",
     verb="locate",
     facts=_located_facts,

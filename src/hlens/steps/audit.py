@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hlens.baselines import Rival
 from hlens.claims import collect_findings, decide
 from hlens.contributions import Ask
 from hlens.effects import slopes
+from hlens.errors import HlensError, first_line
 from hlens.evaluation.fitting import fix_C
 from hlens.model import Model
 from hlens.probe import SparseProbe
@@ -50,6 +52,7 @@ from hlens.steps.second_judge import Judges, labels_of_both_parts, named_judges
 from hlens.steps.sources import ask_of, model, rivals
 from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
 from hlens.store import write_text
+from hlens.store.checked import MEND, read_json
 from hlens.store.evidence import load_evidence, save_evidence
 from hlens.types import (
     AuditCard,
@@ -87,7 +90,9 @@ def other_asks(examples: list[Example], *, measure: MeasureRecipe) -> dict[str, 
 @step(
     needs=(examples, responses, contributions, other_asks, model),
     options=("sampling", "seed"),
-    storage=Storage("", save_evidence, load_evidence, beside=(contributions,)),
+    storage=Storage(
+        "", save_evidence, partial(load_evidence, check=False), beside=(contributions,)
+    ),
     name="audit/evidence",
     verb="audit",
 )
@@ -318,7 +323,11 @@ def _save_card(card: AuditCard, stem: Path) -> None:
 
 
 def _load_card(stem: Path) -> AuditCard:
-    return AuditCard.from_dict(json.loads(file_of(stem, ".json").read_text(encoding="utf-8")))
+    file = file_of(stem, ".json")
+    try:
+        return AuditCard.from_dict(read_json(file, shape=dict))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise HlensError(f"{file} holds no card ({first_line(error)}); {MEND}") from None
 
 
 @step()
@@ -359,7 +368,7 @@ TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
     needs=(scores, detector, contributions, rows, remark, named_judges, *TABLES),
     options=("seed",),
     optional=(transfer, outcomes),
-    storage=Storage(".json", _save_card, _load_card),
+    storage=Storage(".json", _save_card, _load_card, also=(".md",)),
     name="audit/card",
 )
 def card(

@@ -33,8 +33,10 @@ from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, file_of, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
-from hlens.types import Contributions, Detector, Example, Judgement
+from hlens.types import Contributions, Detector, Example, Judgement, same_fingerprint
 from hlens.types.labels import Control, Covariate
+
+DIGESTS = ".digests.txt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +68,12 @@ class Measured:
 def _save_measured(measured: Measured, stem: Path) -> None:
     save_contributions(measured.contributions, stem)
     lines = "".join(f"{digest}\n" for digest in measured.digests)
-    store.write_text(file_of(stem, ".digests.txt"), lines)
+    store.write_text(file_of(stem, DIGESTS), lines)
 
 
 def _load_measured(stem: Path) -> Measured:
-    digests = file_of(stem, ".digests.txt").read_text(encoding="utf-8").split()
-    return Measured(load_contributions(stem), tuple(digests))
+    digests = file_of(stem, DIGESTS).read_text(encoding="utf-8").split()
+    return Measured(load_contributions(stem, check=False), tuple(digests))
 
 
 def _measured_facts(measured: Measured) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def _measured_facts(measured: Measured) -> dict[str, Any]:
 @step(
     needs=(examples, model),
     options=("measure",),
-    storage=Storage(".safetensors", _save_measured, _load_measured),
+    storage=Storage(".safetensors", _save_measured, _load_measured, also=(DIGESTS, ".index.jsonl")),
     name="contributions",
     verb="measure",
     facts=_measured_facts,
@@ -114,7 +116,9 @@ def measured(
 
     wanted = [digest_of(example) for example in examples]
     before = _load_measured(earlier) if earlier else None
-    if before is None or before.contributions.provenance.fingerprint != model.fingerprint:
+    if before is None or not same_fingerprint(
+        before.contributions.provenance.fingerprint, model.fingerprint
+    ):
         return Measured(run(examples, wanted), tuple(wanted))
     known = {digest: column for column, digest in enumerate(before.digests)}
     missing = [digest for digest in wanted if digest not in known]
@@ -223,7 +227,7 @@ def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int
 # Options of the tables that compare the detector with random neurons.
 DRAWS = ("draws=evaluation.random_sets", "evaluation.n_boot", "seed")
 
-DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, read_detector)
+DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, read_detector, also=(".json",))
 
 
 @step(

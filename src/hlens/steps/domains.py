@@ -155,20 +155,23 @@ class FormatTransfer:
     effect: pd.DataFrame
 
 
+EFFECT = "format_effect.parquet"
+
+
 def _save_format_transfer(transfer: FormatTransfer, stem: Path) -> None:
-    save_table(transfer.effect, stem.with_name("format_effect.parquet"))
+    save_table(transfer.effect, stem.with_name(EFFECT))
     save_table(transfer.pairs, file_of(stem, ".parquet"))
 
 
 def _load_format_transfer(stem: Path) -> FormatTransfer:
     pairs = load_table(file_of(stem, ".parquet"))
-    return FormatTransfer(pairs, load_table(stem.with_name("format_effect.parquet")))
+    return FormatTransfer(pairs, load_table(stem.with_name(EFFECT)))
 
 
 @step(
     needs=(contributions, format_of, cells, probe),
     options=("evaluation.folds", "seed"),
-    storage=Storage(".parquet", _save_format_transfer, _load_format_transfer),
+    storage=Storage(".parquet", _save_format_transfer, _load_format_transfer, also=(EFFECT,)),
     name="transfer_by_format",
 )
 def format_transfer(

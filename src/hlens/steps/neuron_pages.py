@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.metrics import cett
-from hlens.model import Model
+from hlens.model import Model, hook_output
 from hlens.monitor import risks
 from hlens.spans import token_span
 from hlens.steps.answers import examples, questions
@@ -22,6 +22,7 @@ from hlens.steps.detection import Split, contributions, detector, split
 from hlens.steps.sources import model
 from hlens.steps.step import Storage, file_of, step
 from hlens.store import write_text
+from hlens.store.checked import read_json
 from hlens.types import Contributions, Detector, Example, MlpTrace, Question
 
 PROMPT_TOKENS = 24  # how much of a long prompt a strip shows
@@ -111,12 +112,10 @@ def _watching(model: Model, layers: set[int], kept: dict[int, MlpTrace]) -> Iter
 
         return hook
 
-    handles = [model.down_projections[layer].register_forward_hook(keep(layer)) for layer in layers]
-    try:
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(hook_output(model.down_projections[layer], keep(layer)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> None:
@@ -176,13 +175,34 @@ def _word(model: Model, token: int) -> str:
     return model.tokenizer.decode([token], skip_special_tokens=False)
 
 
+class _StripRow(TypedDict):
+    tokens: list[str]
+    values: list[float | None]
+    caption: str
+
+
+class _PageRow(TypedDict):
+    neuron: tuple[int, int]
+    strongest: list[_StripRow]
+    weakest: list[_StripRow]
+    promotes: list[tuple[str, float]]
+    suppresses: list[tuple[str, float]]
+
+
+class _TokenRow(TypedDict):
+    tokens: list[str]
+    risk: list[float | None]
+    n_prompt: int
+    verdict: str
+
+
 def _save_pages(pages: Mapping[Neuron, NeuronPage], stem: Path) -> None:
     rows = [{"neuron": neuron, **asdict(page)} for neuron, page in pages.items()]
     write_text(file_of(stem, ".json"), json.dumps(rows, ensure_ascii=False) + "\n")
 
 
 def _load_pages(stem: Path) -> dict[Neuron, NeuronPage]:
-    rows = json.loads(file_of(stem, ".json").read_text(encoding="utf-8"))
+    rows = read_json(file_of(stem, ".json"), shape=list[_PageRow])
     return {(row["neuron"][0], row["neuron"][1]): _page_from(row) for row in rows}
 
 
@@ -217,7 +237,7 @@ def _save_strips(strips: list[dict[str, Any]], stem: Path) -> None:
 
 
 def _load_strips(stem: Path) -> list[dict[str, Any]]:
-    return json.loads(file_of(stem, ".json").read_text(encoding="utf-8"))
+    return read_json(file_of(stem, ".json"), shape=list[_TokenRow])
 
 
 @step(

@@ -2,12 +2,14 @@
 
 A step's key is a hash of its name, the keys of its inputs and the options that it reads. The key
 follows from the recipe and the declarations alone, so checking whether an artefact is current makes
-nothing.
+nothing. What is read is the file that was stamped, and what is replaced was written by hlens: see
+`hlens.store.stamps`. One process at a time makes artefacts in a folder; any may read beside it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -15,14 +17,17 @@ from typing import Any, TypeVar, overload
 import pandas as pd
 
 from hlens.errors import HlensError
+from hlens.locks import holding
 from hlens.model import Model
 from hlens.recipe import Recipe, key_of
 from hlens.steps.step import Each, Node, Source, Step, file_of, keyword_of
-from hlens.store import remove_folder
+from hlens.store import remove_folder, remove_partial_files, write_text
 from hlens.store.stamps import Stamp, Stamps
 from hlens.types import Question
 
 T = TypeVar("T")
+PARTS = ".parts"  # suffix of the folder of a step's unfinished work
+SAVED = "saved"  # in that folder: the artefact has been written, and only its stamp is missing
 Progress = Callable[[str, int, int], None]
 
 
@@ -106,7 +111,10 @@ class Runner:
             )
         if isinstance(node, Source):
             if node not in self._sources:
-                self._sources[node] = node.load(self)
+                source = node.load(self)
+                if isinstance(source, Model):
+                    self._check_model(node, source)
+                self._sources[node] = source
             return self._sources[node]
         if isinstance(node, Each):
             return {name: self.value(node.of(name)) for name in self.value(node.over)}
@@ -118,10 +126,22 @@ class Runner:
         key, value = self._held.get(step, ("", None))
         if key != self.key(step):
             beside = [self.value(other) for other in step.storage.beside]
+            self.stamps.check(step.name)
             value = step.storage.load(self.path(step), *beside)
+            self._seal(step)
             self._held[step] = (self.key(step), value)
         # Whoever alters a table shall not alter what others are given.
         return value.copy() if isinstance(value, pd.DataFrame) else value
+
+    def _seal(self, step: Step[Any]) -> None:
+        """Keep the content of an artefact that an earlier version stamped, now that it was read."""
+        stamp = self.stamps.get(step.name)
+        assert step.storage is not None  # only what is kept is read
+        if stamp is None or stamp.files:
+            return
+        files = [file for file in step.storage.files(self.path(step)) if file.exists()]
+        with suppress(OSError, HlensError), self.working():  # not while another process works here
+            self.stamps.set(step.name, replace(stamp, files=self.stamps.seal(files)))
 
     def value_without_model(self, node: Step[T]) -> T:
         """The artefact of a step, provided that no model has to run to get it.
@@ -145,15 +165,33 @@ class Runner:
         node = self._actual(node)
         if self.is_current(node):
             return
-        for need in self._below(node):
-            self.ensure(need)
-        if isinstance(node, Each):
-            for name in self.value(node.over):
-                self.ensure(node.of(name))
-        # What has just been made may have content on which this key depends.
-        self.forget_keys()
-        if isinstance(node, Step) and node.storage is not None and not self.is_current(node):
-            self._make(node)
+        with self.working():
+            for need in self._below(node):
+                self.ensure(need)
+            if isinstance(node, Each):
+                for name in self.value(node.over):
+                    self.ensure(node.of(name))
+            # What has just been made may have content on which this key depends.
+            self.forget_keys()
+            if isinstance(node, Step) and node.storage is not None and not self.is_current(node):
+                self._make(node)
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the folder while artefacts are made in it.
+
+        Raises:
+            HlensError: Another process is making some.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with holding(self.folder) as outermost:
+            if outermost:  # what a killed run left
+                remove_partial_files(self.folder)
+                for mark in self.folder.rglob(f"*{PARTS}/{SAVED}"):
+                    name = mark.parent.relative_to(self.folder).as_posix().removesuffix(PARTS)
+                    if self.stamps.get(name):
+                        remove_folder(mark.parent)
+            yield
 
     def is_current(self, node: Node) -> bool:
         """Whether an artefact on disk was made from today's inputs and options.
@@ -163,11 +201,17 @@ class Runner:
         node = self._actual(node)
         if isinstance(node, Step) and node.storage is not None:
             stamp = self.stamps.get(node.name)
-            exists = file_of(self.path(node), node.storage.suffix).exists()
-            return stamp is not None and exists and stamp.key == self.key(node)
+            return stamp is not None and self._is_whole(node) and stamp.key == self.key(node)
         if not all(self.is_current(need) for need in self._below(node)):
             return False
         return not isinstance(node, Each) or all(map(self.is_current, self._members(node)))
+
+    def _is_whole(self, step: Step[Any]) -> bool:
+        """Whether all files of an artefact are there; their content is checked when it is read."""
+        stamp = self.stamps.get(step.name)
+        assert step.storage is not None  # only what is kept has files
+        exists = file_of(self.path(step), step.storage.suffix).exists()
+        return exists and stamp is not None and self.stamps.has_files(stamp)
 
     def first_to_run_model(self, node: Node) -> Step[Any] | None:
         """The first step that would run the model to get this artefact; None if none would."""
@@ -244,25 +288,58 @@ class Runner:
 
     def _make(self, step: Step[Any]) -> None:
         assert step.storage is not None  # `ensure` makes only steps that are stored
+        path = self.path(step)
+        # Before the work, not after hours of it.
+        self.stamps.check_may_write(step.name, step.storage.files(path))
         arguments, keywords = self._arguments(step), self._keywords(step)
+        parts: Path | None = keywords.get("parts")
+        if parts is not None:
+            (parts / SAVED).unlink(missing_ok=True)
         report = self.reporter(step)
         report(0, 1)
         wall, cpu = time.monotonic(), time.process_time()
         value = step.make(*arguments, **keywords)
         # Wall time grows when the machine is busy with other work; CPU time does not.
         spent = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
-        # A kill between these lines leaves an artefact without a stamp, which is made again.
+        # A kill between these lines leaves an artefact that nothing vouches for: it is made again.
         self.stamps.remove(step.name)
-        step.storage.save(value, self.path(step))
+        if not step.storage.suffix:
+            remove_folder(path)
+        step.storage.save(value, path)
+        used = parts if parts and parts.exists() and not step.keeps_parts else None
+        if used is not None:  # from here on the parts are litter, also after a kill
+            write_text(used / SAVED, "")
         note: dict[str, Any] = {name: round(seconds, 2) for name, seconds in spent.items()}
         note["options"] = self.options_of(step)
-        key = self.key(step)
-        self.stamps.set(step.name, Stamp(key, self.options_key(step), note))
-        if "parts" in keywords and not step.keeps_parts:
-            remove_folder(keywords["parts"])
+        given = {need: self._sources.get(need) for need in step.needs if isinstance(need, Source)}
+        note["models"] = {
+            source.name: model.fingerprint
+            for source, model in given.items()
+            if isinstance(model, Model)
+        }
+        key, files = self.key(step), self.stamps.seal(step.storage.files(path))
+        self.stamps.set(step.name, Stamp(key, self.options_key(step), note, files))
+        if used is not None:
+            remove_folder(used)
         self._held[step] = (key, value)
         self.forget_keys()  # steps that read this one optionally now have other keys
         report(1, 1)
+
+    def _check_model(self, source: Source[Any], model: Model) -> None:
+        """Refuse other weights than those that what is kept here was made with.
+
+        The recipe names a model, and names stay when weights change.
+        """
+        options = self._plain_options(source)
+        for name, stamp in self.stamps.read().items():
+            kept = stamp.note.get("models", {}).get(source.name, model.fingerprint)
+            own = {option: stamp.note.get("options", {}).get(option) for option in options}
+            if kept != model.fingerprint and key_of(own) == key_of(options):
+                raise HlensError(
+                    f"{self.folder}: {name} was made with other weights ({kept[:12]}) than those "
+                    f"of {model.name} now ({model.fingerprint[:12]}); open the study with the "
+                    "model that it was made with, or give this one another folder"
+                )
 
     def _arguments(self, step: Step[Any]) -> list[Any]:
         return [self.value(need) for need in step.needs]
@@ -274,23 +351,25 @@ class Runner:
         further: dict[str, Callable[[], Any]] = {
             "progress": lambda: self.reporter(step),
             "report": lambda: partial(self._report_stage, step),
-            "parts": lambda: file_of(self.path(step), ".parts"),
+            "parts": lambda: file_of(self.path(step), PARTS),
             "earlier": lambda: self._earlier(step),
         }
         return keywords | {name: give() for name, give in further.items() if step.takes(name)}
 
     def _earlier(self, step: Step[Any]) -> Path | None:
         """Path of the stored artefact if only its inputs have changed since, not its options."""
-        stamp, path = self.stamps.get(step.name), self.path(step)
-        assert step.storage is not None  # only what is kept has an earlier state
-        same = stamp is not None and stamp.options == self.options_key(step)
-        return path if same and file_of(path, step.storage.suffix).exists() else None
+        stamp = self.stamps.get(step.name)
+        if stamp is None or stamp.options != self.options_key(step) or not self._is_whole(step):
+            return None
+        self.stamps.check(step.name)
+        return self.path(step)
 
     def remake(self, steps: Iterable[Step[Any]]) -> None:
         """Make these artefacts again when they are next asked for; what they need is kept."""
-        for step in steps:
-            self.stamps.remove(step.name)
-            self._held.pop(step, None)
+        with self.working():
+            for step in steps:
+                self.stamps.doubt(step.name)
+                self._held.pop(step, None)
         self.forget_keys()
 
     def seconds(self, cpu: bool = False) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What a study is given from outside."""
 
 from collections import Counter
+from pathlib import Path
 
 from hlens import baselines, domains, judges, metrics
 from hlens.baselines import Rival
@@ -27,10 +28,11 @@ def _load_questions(run: Runner) -> list[Question]:
     if run.given.questions is not None:
         return run.given.questions
     kept, stamp = run.folder / "questions.jsonl", run.stamps.get("questions")
-    if run.given.opened and kept.exists() and (stamp or not run.stamps.path.exists()):
+    if run.given.opened and kept.exists() and (stamp or is_from_before(run.folder)):
         # Kept although a domain may have changed since; other options ask for other questions.
         wanted = {name: getattr(run.recipe, name) for name in ASKED_BY}
         if key_of(stamp.note.get("options", wanted) if stamp else wanted) == key_of(wanted):
+            run.stamps.check("questions")
             questions = load_questions(kept)
             _check_judges(questions, run.recipe.labels)
             return questions
@@ -45,6 +47,11 @@ def _load_questions(run: Runner) -> list[Question]:
     _check_judges(questions, recipe.labels)
     check_measured(recipe.measure)
     return questions
+
+
+def is_from_before(folder: Path) -> bool:
+    """Whether a study was written before there were stamps, and has not been adopted yet."""
+    return (folder / "steps.json").exists() and not (folder / "stamps.json").exists()
 
 
 def _check_judges(questions: list[Question], labels: LabelsRecipe) -> None:
@@ -73,7 +80,10 @@ def _load_worked(run: Runner) -> list[Question]:
     if not shots:
         return []
     kept = run.folder / "worked.jsonl"
-    own = load_questions(kept) if run.given.opened and kept.exists() else []
+    own = []
+    if run.given.opened and kept.exists() and run.stamps.get("worked"):
+        run.stamps.check("worked")
+        own = load_questions(kept)
     own += [one for name in run.recipe.domains for one in domains.load_worked(name)]
     shown = {
         (one.domain, one.id): one

@@ -73,12 +73,25 @@ class Storage(Generic[T]):
         save: Writes it to a path without this suffix.
         load: Reads it from there, given the artefacts of `beside`.
         beside: Steps whose artefacts reading needs.
+        also: Further files of the artefact: a suffix such as ".json", or the name of a file in the
+            same folder.
     """
 
     suffix: str
     save: Callable[[T, Path], object]
     load: Callable[..., T]
     beside: "tuple[Step[Any], ...]" = ()
+    also: tuple[str, ...] = ()
+
+    def files(self, stem: Path) -> list[Path]:
+        """The files of an artefact: those that it has, and those that are in its folder."""
+        if not self.suffix:
+            return sorted(path for path in stem.rglob("*") if path.is_file())
+        further = (
+            file_of(stem, name) if name.startswith(".") else stem.with_name(name)
+            for name in self.also
+        )
+        return [file_of(stem, self.suffix), *further]
 
 
 def file_of(stem: Path, suffix: str) -> Path:

@@ -8,6 +8,7 @@ model or run is refused by name. Work too long to be lost is stored in parts (`r
 from hlens.kinds import explain_public
 from hlens.store.atomic import check_replaceable as check_replaceable
 from hlens.store.atomic import remove_folder as remove_folder
+from hlens.store.atomic import remove_partial_files as remove_partial_files
 from hlens.store.atomic import write_bytes as write_bytes
 from hlens.store.atomic import write_text as write_text
 from hlens.store.contributions import contributions_metadata as contributions_metadata

@@ -9,11 +9,13 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 from hlens.errors import HlensError
+from hlens.locks import mark_used, sweep
 
 PARTIAL = ".partial"
 _MARKED_WITHIN = 1 << 20  # bytes from the start of a file in which its mark stands
@@ -94,6 +96,7 @@ def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
     aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
         with aside.open("w+b") as file:
+            mark_used(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -118,17 +121,22 @@ def write_text(path: str | Path, text: str, mark: bytes = b"") -> None:
 
 
 def remove_partial_files(folder: str | Path) -> None:
-    """Remove what a killed writer left; only where no other process writes into the folder."""
-    for left in Path(folder).glob(f".*{PARTIAL}"):
-        left.unlink(missing_ok=True)
+    """Remove what killed writers left in a folder and below it; what is being written stays."""
+    sweep(Path(folder).rglob(f".*{PARTIAL}"))
 
 
 def remove_folder(folder: str | Path, but: str = "") -> None:
-    """Remove a folder, or with `but` all folders in it except that one; it may be absent."""
+    """Remove a folder, or with `but` all folders in it except that one; it may be absent.
+
+    It loses its name first, so that a kill leaves no half of it under that name.
+    """
     folder = Path(folder)
     for path in folder.glob("*") if but else [folder]:
-        if path.name != but:
-            shutil.rmtree(path, ignore_errors=True)
+        if path.name != but and path.is_dir():
+            aside = path.with_name(f".{path.name}.{uuid4().hex}{PARTIAL}")
+            with suppress(OSError):
+                path.rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush_folder(folder: Path) -> None:

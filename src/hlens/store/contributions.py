@@ -10,11 +10,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.store.checked import MEND, parse_json
 from hlens.store.jsonl import save_rows
 from hlens.store.tensor_file import (
     map_tensor,
@@ -27,6 +29,14 @@ from hlens.store.tensor_file import (
 from hlens.types import Contributions
 
 KIND = "contributions"
+
+
+class _IndexRow(TypedDict):
+    question_id: str
+    group: str
+    domain: str
+    hallucinated: bool
+    n_tokens: int
 
 
 def save_contributions(data: Contributions, path: str | Path) -> Path:
@@ -81,12 +91,12 @@ def write_contributions(
     return path
 
 
-def load_contributions(path: str | Path, *, check: bool = False) -> Contributions:
+def load_contributions(path: str | Path, *, check: bool = True) -> Contributions:
     """Read contributions; the values stay on disk until they are touched.
 
     Args:
         path: ``NAME.safetensors``; the suffix may be left out.
-        check: Also read all values and compare their checksum.
+        check: Read all values once and compare their checksum (a second and a half a gigabyte).
 
     Raises:
         HlensError: A missing, truncated, foreign or damaged file, named.
@@ -95,9 +105,16 @@ def load_contributions(path: str | Path, *, check: bool = False) -> Contribution
     metadata = contributions_metadata(path)
     if check:
         verify_checksum(path)
-    rows = json.loads(metadata["examples"])
+    text = metadata["examples"]
+    rows = parse_json(text, f"{path}, examples of its header", shape=list[_IndexRow])
+    values = map_tensor(path)
+    if values.ndim != 3 or values.shape[2] != len(rows):
+        raise HlensError(
+            f"{path} holds values of shape {list(values.shape)} and {len(rows)} examples, expected "
+            f"[layer, neuron, example]; {MEND}"
+        )
     return Contributions(
-        values=map_tensor(path).permute(2, 0, 1),
+        values=values.permute(2, 0, 1),
         labels=torch.tensor([row["hallucinated"] for row in rows], dtype=torch.bool),
         groups=tuple(row["group"] for row in rows),
         domains=tuple(row["domain"] for row in rows),
@@ -105,7 +122,9 @@ def load_contributions(path: str | Path, *, check: bool = False) -> Contribution
         n_tokens=torch.tensor([row["n_tokens"] for row in rows], dtype=torch.long),
         region=metadata["region"],
         metric=metadata["metric"],
-        provenance=provenance_from_json(json.loads(metadata["provenance"])),
+        provenance=provenance_from_json(
+            parse_json(metadata["provenance"], f"{path}, provenance of its header")
+        ),
     )
 
 
@@ -120,4 +139,6 @@ def contributions_metadata(path: str | Path) -> dict[str, str]:
     kind = metadata.get("hlens", "something else")
     if kind != KIND:
         raise HlensError(f"{path} holds {kind}, not contributions")
+    if missing := {"examples", "metric", "provenance", "region"} - set(metadata):
+        raise HlensError(f"{path}: its header names no {', '.join(sorted(missing))}; {MEND}")
     return metadata

@@ -194,6 +194,7 @@ def _reading(path: str | Path, kind: str) -> Iterator[tuple[dict[str, Tensor], M
     tensors, metadata = read_tensors(path)
     try:
         header = json.loads(metadata.get("hlens", "{}"))
+        json.dumps(header, ensure_ascii=False).encode()  # half a character could not be saved again
     except (ValueError, RecursionError):
         header = {}
     if not isinstance(header, dict) or not {"kind", "format", "about"} <= set(header):

@@ -6,13 +6,14 @@ checksum of the tensors, so that a folder whose writing was cut short is never t
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
 from hlens.errors import HlensError
+from hlens.store.checked import MEND, read_rows, require
 from hlens.store.contributions import load_contributions, save_contributions
-from hlens.store.jsonl import load_rows, save_rows
+from hlens.store.jsonl import save_rows
 from hlens.store.tensor_file import read_tensors, write_tensors
 from hlens.types import Contributions, Evidence
 
@@ -22,6 +23,29 @@ _TEXTS = {f"{name}s": name for name in ("question", "context", "answer", "respon
 _COUNTS = ("n_prompt", "n_response", "starts")
 _RAGGED = ("logprobs", "entropies", "samples", "sample_logprobs")
 _TENSORS = ("residual", "residual_last", "lookback", "p_true", "sample_states")
+
+
+class _Head(TypedDict):
+    hlens: str
+    sha256: str
+    activations: bool
+    measured: list[str]
+    why_not: dict
+
+
+class _EvidenceRow(TypedDict):
+    question_id: str
+    question: str
+    context: str
+    answer: str
+    response: str
+    n_prompt: int
+    n_response: int
+    starts: int
+    logprobs: NotRequired[list[float]]
+    entropies: NotRequired[list[float]]
+    samples: NotRequired[list[str]]
+    sample_logprobs: NotRequired[list[float]]
 
 
 def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
@@ -55,16 +79,27 @@ def save_evidence(evidence: Evidence, folder: str | Path) -> Path:
     return folder
 
 
-def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
+def load_evidence(
+    folder: str | Path, contributions: Contributions, *, check: bool = True
+) -> Evidence:
     """Read what `save_evidence` wrote, given the contributions that it was gathered for.
+
+    With `check`, what is stored as contributions is read once to compare checksums.
 
     Raises:
         HlensError: A missing, foreign or damaged file, or evidence on other examples.
     """
     folder = Path(folder)
-    head, *rows = load_rows(folder / "evidence.jsonl") or [{}]
+    file = folder / "evidence.jsonl"
+    head, *rows = read_rows(file, dict) or [{}]
     if head.get("hlens") != KIND:
-        raise HlensError(f"{folder / 'evidence.jsonl'} holds no evidence; gather it again")
+        raise HlensError(f"{file} holds no evidence; gather it again")
+    require(head, _Head, f"{file}, line 1")
+    ragged = [name for name in _RAGGED if rows and name in rows[0]]
+    for number, row in enumerate(rows, 2):
+        require(row, _EvidenceRow, f"{file}, line {number}")
+        if missing := set(ragged) - set(row):
+            raise HlensError(f"{file}, line {number}: {min(missing)} is missing; {MEND}")
     if [row["question_id"] for row in rows] != list(contributions.question_ids):
         raise HlensError(
             f"{folder} holds evidence on {len(rows)} examples, not on these {len(contributions)} "
@@ -74,16 +109,15 @@ def load_evidence(folder: str | Path, contributions: Contributions) -> Evidence:
         name: tuple(row[single] for row in rows) for name, single in _TEXTS.items()
     }
     fields |= {name: torch.tensor([row[name] for row in rows]) for name in _COUNTS}
-    ragged = [name for name in _RAGGED if rows and name in rows[0]]
     fields |= {name: tuple(tuple(row[name]) for row in rows) for name in ragged}
     # Checked against the JSONL, so that the files of two runs are never mixed.
     fields |= read_tensors(
         folder / "evidence.safetensors", sha256=head["sha256"], mend="gather the evidence again"
     )[0]
     if head["activations"]:
-        fields["activations"] = load_contributions(folder / "activations")
+        fields["activations"] = load_contributions(folder / "activations", check=check)
     measured = {
-        name: load_contributions(folder / f"measured-{number}")
+        name: load_contributions(folder / f"measured-{number}", check=check)
         for number, name in enumerate(head["measured"])
     }
     return Evidence(contributions, **fields, measured=measured, why_not=head["why_not"])

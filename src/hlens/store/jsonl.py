@@ -4,43 +4,78 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
 from hlens.errors import HlensError
 from hlens.store.atomic import write_text
+from hlens.store.checked import Row, read_rows
 from hlens.types import Example, Judgement, Question, Response, Thought, Verdict
 from hlens.undecoded import check_decoded
 
-Row = dict[str, Any]
 _QUESTION = {"text": "question"}  # fields that have another name in a row
 _RESPONSE = ("sample", "text", "token_ids", "n_prompt", "logprobs", "finish_reason", "seed")
 _EXAMPLE = ("question_id", "domain", "group", "sample", "hallucinated", "n_prompt", "start", "stop")
 
 
+class _QuestionRow(TypedDict):
+    id: str
+    domain: str
+    question: str
+    answers: list[str]
+    choices: list[str]
+    context: str
+    group: str
+    meta: dict
+
+
+class _ThoughtRow(TypedDict):
+    text: str
+    n_tokens: int
+    finished: bool
+
+
+class ResponseRow(TypedDict):
+    """A line of ``responses.jsonl``."""
+
+    question_id: str
+    domain: str
+    sample: int
+    text: str
+    token_ids: list[int]
+    n_prompt: int
+    logprobs: list[float]
+    finish_reason: str
+    seed: int
+    thought: NotRequired[_ThoughtRow | None]
+
+
+class _JudgementRow(TypedDict):
+    question_id: str
+    domain: str
+    sample: int
+    verdict: str
+    reason: str
+    answer: tuple[int, int] | None
+
+
+class _ExampleRow(TypedDict):
+    question_id: str
+    domain: str
+    group: str
+    sample: int
+    hallucinated: bool
+    n_prompt: int
+    start: int
+    stop: int
+    token_ids: list[int]
+    n_thought: NotRequired[int]
+
+
 def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
     """Write rows as JSONL, whole or not at all."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def load_rows(path: str | Path) -> list[Row]:
-    """Rows of a JSONL file; an error names the line that is not a JSON object."""
-    path = Path(path)
-    if not path.is_file():
-        raise HlensError(f"no file {path}; run the step that makes it first")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise HlensError(
-                f"{path}, line {number}: not JSON ({error.msg}); mend it or make the file again"
-            ) from None
-        if not isinstance(row, dict):
-            raise HlensError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r}")
-        rows.append(row)
-    return rows
 
 
 def save_questions(questions: Iterable[Question], path: str | Path) -> None:
@@ -50,7 +85,7 @@ def save_questions(questions: Iterable[Question], path: str | Path) -> None:
 
 def load_questions(path: str | Path) -> list[Question]:
     """Read what `save_questions` wrote."""
-    return [question_from_row(row) for row in load_rows(path)]
+    return read_rows(path, question_from_row, _QuestionRow)
 
 
 def question_to_row(question: Question) -> Row:
@@ -82,7 +117,12 @@ def response_from_row(
     values: Row = {name: row[name] for name in _RESPONSE}
     values |= {name: tuple(row[name]) for name in ("token_ids", "logprobs")}
     thought = Thought(**row["thought"]) if row.get("thought") else None
-    return Response(questions[row["domain"], row["question_id"]], thought=thought, **values)
+    key = row["domain"], row["question_id"]
+    if key not in questions:
+        raise HlensError(f"question_id is {key[1]!r}, no question of domain {key[0]!r} has it")
+    if not 0 <= row["n_prompt"] <= len(row["token_ids"]):
+        raise HlensError(f"n_prompt is {row['n_prompt']}, of {len(row['token_ids'])} token_ids")
+    return Response(questions[key], thought=thought, **values)
 
 
 def questions_by_id(questions: Iterable[Question]) -> dict[tuple[str, str], Question]:
@@ -98,7 +138,7 @@ def save_responses(responses: Iterable[Response], path: str | Path) -> None:
 def load_responses(path: str | Path, questions: Sequence[Question]) -> list[Response]:
     """Read what `save_responses` wrote."""
     known = questions_by_id(questions)
-    responses = [response_from_row(row, known) for row in load_rows(path)]
+    responses = read_rows(path, lambda row: response_from_row(row, known), ResponseRow)
     check_decoded((response.text for response in responses), f"responses of {path}")
     return responses
 
@@ -123,15 +163,17 @@ def save_judgements(judgements: Iterable[Judgement], path: str | Path) -> None:
 def load_judgements(path: str | Path, responses: Sequence[Response]) -> list[Judgement]:
     """Read what `save_judgements` wrote."""
     known = {(r.question.domain, r.question.id, r.sample): r for r in responses}
-    return [
-        Judgement(
-            response=known[row["domain"], row["question_id"], row["sample"]],
-            verdict=Verdict(row["verdict"]),
-            reason=row["reason"],
-            answer=tuple(row["answer"]) if row["answer"] else None,
-        )
-        for row in load_rows(path)
-    ]
+
+    def build(row: Row) -> Judgement:
+        key = row["domain"], row["question_id"], row["sample"]
+        if key not in known:
+            raise HlensError(f"there is no sample {key[2]} of question_id {key[1]!r} to judge")
+        if row["verdict"] not in list(Verdict):
+            raise HlensError(f"verdict is {row['verdict']!r}, expected {', '.join(Verdict)}")
+        answer = tuple(row["answer"]) if row["answer"] else None
+        return Judgement(known[key], Verdict(row["verdict"]), row["reason"], answer)
+
+    return read_rows(path, build, _JudgementRow)
 
 
 def save_examples(examples: Iterable[Example], path: str | Path) -> None:
@@ -147,6 +189,10 @@ def save_examples(examples: Iterable[Example], path: str | Path) -> None:
 
 def load_examples(path: str | Path) -> list[Example]:
     """Read what `save_examples` wrote."""
-    return [
-        Example(**{**row, "token_ids": torch.tensor(row["token_ids"])}) for row in load_rows(path)
-    ]
+    names = (*_EXAMPLE, "n_thought")
+
+    def build(row: Row) -> Example:
+        values = {name: row[name] for name in names if name in row}
+        return Example(token_ids=torch.tensor(row["token_ids"], dtype=torch.long), **values)
+
+    return read_rows(path, build, _ExampleRow)

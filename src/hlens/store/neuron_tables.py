@@ -84,7 +84,7 @@ def import_neurons(
     about, rows = _read_table(path)
     shape = _shape(about, n_layers, d_mlp, path)
     for key in ("name", "model"):
-        if not isinstance(about.get(key) or "", str):
+        if not isinstance(about.get(key), str | None):  # an empty list is no text either
             raise HlensError(f"{path.name}: {key} is {about[key]!r:.60}; expected text")
     weights: dict[tuple[int, int], float] = {}
     for number, row in enumerate(rows, 1):

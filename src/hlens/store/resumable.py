@@ -6,18 +6,26 @@ JSON rows, thrown away when they belong to other work; `Shards` are tensors, whi
 be thrown away: what does not fit is an error that names the file.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.store.atomic import remove_folder, remove_partial_files, write_text
+from hlens.store.checked import parse_json, read_json
 from hlens.store.tensor_file import map_tensor, read_metadata, verify_checksum, writing_tensor
 
 _KIND = "shard"
+_MEND = "remove it, and this part of the work is done again"
+
+
+class _Run(TypedDict):
+    identity: str
+    tokens: int
 
 
 class RowParts:
@@ -38,13 +46,27 @@ class RowParts:
             write_text(key_file, key)
 
     def load(self, name: int | str) -> list[dict[str, Any]] | None:
-        """The rows of a finished part, or None."""
+        """The rows of a finished part, or None.
+
+        Raises:
+            HlensError: The part is not what was written.
+        """
         path = self._path(name)
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        data = path.read_bytes()
+        digest, newline, rows = data.partition(b"\n")
+        if not newline:  # of a version that kept no checksum
+            return parse_json(data, str(path), shape=list[dict], mend=_MEND)
+        if hashlib.sha256(rows).hexdigest().encode() != digest:
+            raise HlensError(f"{path} is damaged; {_MEND}")
+        return json.loads(rows)
 
     def save(self, name: int | str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a finished part."""
-        write_text(self._path(name), json.dumps(list(rows), ensure_ascii=False))
+        """Write a finished part: its checksum, and in the next line the rows."""
+        text = json.dumps(list(rows))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        write_text(self._path(name), f"{digest}\n{text}")
 
     def _path(self, name: int | str) -> Path:
         text = f"{name:06d}" if isinstance(name, int) else name
@@ -69,7 +91,7 @@ class Shards:
         path = self.folder / "run.json"
         if not path.exists():
             write_text(path, json.dumps({"identity": identity, "tokens": tokens}) + "\n")
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_json(path, shape=_Run, mend=f"remove {self.folder} and measure again")
         if run["identity"] != identity:
             raise HlensError(
                 f"{self.folder} holds shards of another run (other examples, model, metrics or "

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import ArrowException
 
 from hlens.data_files import read_text
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 from hlens.store.atomic import write_bytes, write_text
+from hlens.store.checked import MEND
 
 # A spreadsheet runs a text that begins with one of these as a formula; names of models, domains and
 # answers come from outside. A quote before it is the spreadsheet's own sign for text.
@@ -40,13 +42,16 @@ def load_table(path: str | Path) -> pd.DataFrame:
     """Read what `save_table` wrote.
 
     Raises:
-        HlensError: No such file, or one that cannot be read.
+        HlensError: No such file, or one that holds no table.
     """
     path = Path(path)
     if not path.is_file():
         raise HlensError(f"no table at {path}; run the step that makes it first")
     if path.suffix.lower() != ".csv":
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except (ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            raise HlensError(f"{path} holds no table ({first_line(error)}); {MEND}") from None
     text = read_text(path)
     try:
         table = pd.read_csv(io.StringIO(text, newline=""), keep_default_na=False, na_values=[""])

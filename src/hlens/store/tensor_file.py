@@ -104,7 +104,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         expected = 8 + length + header[NAME]["data_offsets"][1]
         metadata = dict(header["__metadata__"])
         int(metadata["sha256"], 16)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise HlensError(f"{path} is not a tensor file of hlens; remove it") from None
     size = path.stat().st_size
     if size != expected:
@@ -135,8 +135,11 @@ def verify_checksum(path: Path) -> None:
 def map_tensor(path: Path) -> Tensor:
     """The tensor of a file, memory-mapped: read from disk where it is touched."""
     read_metadata(path)
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(NAME)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(NAME)
+    except SafetensorError as error:
+        raise HlensError(f"{path} is not a tensor file of hlens ({error}); remove it") from None
 
 
 def safetensors_path(path: str | Path) -> Path:
@@ -152,8 +155,13 @@ def safetensors_path(path: str | Path) -> Path:
 
 def provenance_from_json(values: Mapping[str, Any]) -> Provenance:
     """The provenance whose fields a header holds as JSON, where tuples are lists."""
-    versions = tuple((name, version) for name, version in values["versions"])
-    return Provenance(**{**values, "versions": versions})
+    try:
+        versions = tuple((name, version) for name, version in values["versions"])
+        return Provenance(**{**values, "versions": versions})
+    except (KeyError, TypeError, ValueError) as error:
+        raise HlensError(
+            f"a header's provenance does not fit ({error}); make the file again"
+        ) from None
 
 
 def _header(entry: Mapping[str, Any], metadata: Mapping[str, str], checksum: str) -> bytes:

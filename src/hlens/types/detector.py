@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ class Calibration:
                 f"a calibration of {len(scores)} scores and {len(probabilities)} probabilities; "
                 "expected one probability for each score, and ascending scores"
             )
+        if any(after < before - 1e-9 for before, after in pairwise(probabilities)):  # rounding
+            raise HlensError("a calibration that falls; expected one that no higher score lowers")
 
     def __call__(self, score: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Probability of hallucination at each score."""

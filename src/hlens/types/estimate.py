@@ -62,6 +62,8 @@ class Estimate:
 
     def interval(self, number: str | Callable[[float], str] = ".3f") -> str:
         """The interval in brackets; `number` is a format, or a function that writes a number."""
+        if self.low != self.low or self.high != self.high:
+            return "[interval not known]"
         write = number if callable(number) else lambda end: format(end, number)
         return f"[{write(self.low)}, {write(self.high)}]"
 
@@ -72,6 +74,16 @@ class Estimate:
         '+0.05 [−0.01, +0.10]'
         """
         return format(self, f"+{form}").replace("-", "−")
+
+    def change(self, up: str = "rises by", down: str = "falls by", form: str = ".2f") -> str:
+        """A difference in words, and its interval in the direction that they say.
+
+        >>> Estimate(-0.07, -0.16, 0.02, 90).change()
+        'falls by 0.07 [−0.02, +0.16]'
+        """
+        along = self if self.value >= 0 else Estimate(-self.value, -self.high, -self.low, self.n)
+        ends = along.interval(f"+{form}").replace("-", "−")
+        return f"{up if along is self else down} {along.value:{form}} {ends}"
 
     def __format__(self, spec: str) -> str:
         return f"{self.value:{spec}} {self.interval(spec)}" if spec else str(self)

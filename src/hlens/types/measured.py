@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.types.fingerprints import same_fingerprint
 from hlens.types.norms import post_mlp_norm
 
 
@@ -32,11 +33,19 @@ class Provenance:
 
     def check_same_model(self, other: "Provenance", what: str) -> None:
         """Raise `HlensError` when both name a model and the models differ."""
-        if self.fingerprint and other.fingerprint and self.fingerprint != other.fingerprint:
+        one, two = self.fingerprint, other.fingerprint
+        if one and two and not same_fingerprint(one, two):
             raise HlensError(
-                f"{what}: measured on {other.model or 'another model'} ({other.fingerprint[:12]}), "
-                f"expected {self.model or 'the same model'} ({self.fingerprint[:12]}); "
+                f"{what}: measured on {other.model or 'another model'} "
+                f"({two[-12:]}), expected {self.model or 'the same model'} ({one[-12:]}); "
                 "measure again with the model that the detector was found on"
+            )
+        one, two = self.tokenizer, other.tokenizer
+        if one and two and not same_fingerprint(one, two):
+            raise HlensError(
+                f"{what}: the weights are those of {self.model or 'the same model'}, but its "
+                "tokenizer or chat template is another; load the one that the detector was found "
+                "with"
             )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
+from hlens.types.fingerprints import same_fingerprint
 
 Neuron = tuple[int, int]
 MOST_LAYERS, MOST_IN_LAYER = 10_000, 10**8
@@ -69,7 +70,7 @@ class NeuronSet:
         for member, weight in (self.weights or {}).items():
             check_real(f"weight of {address(member)}", weight, least=-LARGEST, most=LARGEST)
         for name in ("name", "model"):
-            if not isinstance(getattr(self, name) or "", str):
+            if not isinstance(getattr(self, name), str | None):
                 raise HlensError(f"{name}={getattr(self, name)!r:.60} of a neuron set; give text")
 
     def __len__(self) -> int:
@@ -92,14 +93,15 @@ class NeuronSet:
 
     def _combine(self, other: "NeuronSet", members: frozenset[Neuron]) -> "NeuronSet":
         shapes = (self.n_layers, self.d_mlp), (other.n_layers, other.d_mlp)
-        if shapes[0] != shapes[1] or (self.model and other.model and self.model != other.model):
+        one, two = self.model, other.model
+        if shapes[0] != shapes[1] or (one and two and not same_fingerprint(one, two)):
             raise HlensError(
                 f"neuron sets of different models do not combine: {shapes[0]} layers x neurons "
-                f"({self.model}) and {shapes[1]} ({other.model}); use sets of one model"
+                f"({one}) and {shapes[1]} ({two}); use sets of one model"
             )
         known = {**(other.weights or {}), **(self.weights or {})}
         weights = {n: known[n] for n in members if n in known} or None
-        return replace(self, members=members, weights=weights, model=self.model or other.model)
+        return replace(self, members=members, weights=weights, model=one or two)
 
     @classmethod
     def from_mask(cls, mask: Bool[Tensor, "layer neuron"], **fields: object) -> "NeuronSet":

@@ -47,9 +47,9 @@ def describe_formats(effect: pd.DataFrame) -> Iterator[str]:
         if row["changed"] == Changed.NOTHING:
             yield f"Where nothing changes the mean AUROC is {row['auroc']:.3f}."
             continue
-        drops = row["p_corrected"] <= LEVEL and row["auroc_drop"] > 0
         drop = Estimate.from_row(row, "auroc_drop", ends="drop_")
+        sure = "" if row["p_corrected"] <= LEVEL else ", which is not sure"
         yield (
             f"Where the {row['changed']} changes it is {row['auroc']:.3f}: "
-            f"{'a drop' if drops else 'no sure drop'} of {drop:.3f} ({row['n_pairs']} pairs)."
+            f"{drop.change('a drop of', 'a rise of', '.3f')}{sure} ({row['n_pairs']} pairs)."
         )

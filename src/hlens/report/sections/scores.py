@@ -44,7 +44,7 @@ def draw(scores: pd.DataFrame, published: pd.DataFrame | None = None) -> Section
             *further,
         ),
         "The interval of random neurons and of shuffled labels is the spread of repeats; all "
-        "others are bootstrap intervals over whole groups of questions.",
+        "others are intervals over samples of groups of questions.",
     )
 
 

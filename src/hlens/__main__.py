@@ -1,0 +1,5 @@
+"""``python -m hlens``: the command line."""
+
+from hlens.cli.app import main
+
+main()

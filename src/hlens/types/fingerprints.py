@@ -1,0 +1,29 @@
+"""Fingerprints of weights and tokenizers: when two are of the same."""
+
+import logging
+
+log = logging.getLogger("hlens")
+
+OLDER = 32  # characters that older versions stored: of a sample of the weights, of a vocabulary
+
+
+def same_fingerprint(one: str, other: str) -> bool:
+    """Whether two fingerprints are of the same weights or tokenizer, as far as both tell.
+
+    A fingerprint begins with that of older versions, so that what they stored is read; with a
+    warning, since weights may differ where none was sampled, tokenizers where no word does.
+
+    >>> same_fingerprint("a" * 72, "a" * 72), same_fingerprint("a" * 72, "a" * 71 + "b")
+    (True, False)
+    """
+    if one == other:
+        return True
+    short, long = sorted((one, other), key=len)
+    if len(short) != OLDER or not long.startswith(short):
+        return False
+    log.warning(
+        "a fingerprint of an older version (%s) covers a part of the model alone; make its file "
+        "again to bind it to the whole",
+        short[:12],
+    )
+    return True

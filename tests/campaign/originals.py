@@ -1,0 +1,131 @@
+"""The undamaged things: a study of the toy model with all its artefacts, made once.
+
+Paths inside them are relative to the folder in which the campaign runs, so that a kept failure is
+read alike on every machine.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from campaign.trials import CONTROLS, REFUSED, RIGHT, WrongError, check_line
+from hlens import Study, cli
+from hlens.recipe import Recipe
+
+RECIPE = {
+    "model": "toy",
+    "domains": ["toy_towns", "toy_beasts"],
+    "questions": 40,
+    "sampling": {"n": 2, "max_new_tokens": 12},
+    "evaluation": {
+        "shuffles": 3,
+        "n_boot": 50,
+        "random_sets": 20,
+        "stability_pairs": 3,
+        "folds": 2,
+        "halves": 2,
+    },
+    "intervene": {
+        "behaviours": ["false_premises"],
+        "second_grader": "",
+        "items": 2,
+        "alphas": [0.0, 2.0],
+        "capability": False,
+    },
+}
+PAGES = (".html",)  # drawn anew by each command; large
+
+
+def recipe(**changed: object) -> Recipe:
+    """The recipe of the study."""
+    return Recipe.from_dict({**RECIPE, **changed})
+
+
+def study(home: Path, *, full: bool = True) -> Path:
+    """The folder of the finished study; with `full`, its audit and interventions too."""
+    folder = home / ("study" if full else "small")
+    if not (folder / "report.html").is_file():
+        made = Study(folder, recipe())
+        made.make_report_data()
+        if full:
+            for artefact in (made.transfer, made.overlap, made.outcomes, made.stability):
+                artefact()
+            made.audit(quick=True)
+        made.report()
+    return folder
+
+
+def another_study(home: Path) -> Path:
+    """A study of the same shape under another seed, whose files are swapped for the first's."""
+    folder = home / "other"
+    if not (folder / "report.html").is_file():
+        made = Study(folder, recipe(seed=1))
+        made.make_report_data()
+        made.report()
+    return folder
+
+
+def copy_study(source: Path, to: Path) -> None:
+    """A copy of a study without its pages."""
+    shutil.copytree(source, to, ignore=lambda _, names: [n for n in names if n.endswith(PAGES)])
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a command line gave: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*words: str) -> Called:
+    """Run a command line in this process; what hlens would show a traceback for is raised."""
+    out, err = io.StringIO(), io.StringIO()
+    with _redirected(out, err), patch.object(sys, "argv", ["hlens", *words]):
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+    return Called(code, out.getvalue(), err.getvalue())
+
+
+def check_called(called: Called, *, as_json: bool = False, negative: bool = False) -> str:
+    """`RIGHT` or `REFUSED`; raises `WrongError` unless a command line ended as all must.
+
+    With `negative`, exit code 1 is a result too: the command checked something and says no.
+    """
+    for text in (called.out, called.err):
+        if any(control in text for control in CONTROLS):
+            at = min(text.find(control) for control in CONTROLS if control in text)
+            raise WrongError(
+                f"control characters in the terminal: {text[max(0, at - 60) : at + 20]!r}"
+            )
+    if called.code == 2:
+        _, is_ours, refusal = called.err.rpartition("hlens: ")
+        if is_ours:
+            check_line(refusal)
+        elif "─ Error ─" not in called.err:  # as typer frames it
+            raise WrongError(f"exit code 2 without a reason: {called.err[-300:]!r}")
+        return REFUSED
+    if called.code != 0 and not (called.code == 1 and negative):
+        raise WrongError(f"exit code {called.code}: {called.err[-300:]!r}")
+    if as_json:
+        try:
+            json.loads(called.out)
+        except ValueError:
+            raise WrongError(f"no JSON on stdout: {called.out[:200]!r}") from None
+    return RIGHT
+
+
+@contextlib.contextmanager
+def _redirected(out: io.StringIO, err: io.StringIO) -> Iterator[None]:
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield

@@ -1,0 +1,1 @@
+"""One thing that hlens reads a file: the folder is the registry."""
