@@ -111,7 +111,7 @@ def test_the_report_tells_the_confidently_wrong_or_why_not() -> None:
     drawn = section.draw(confidently_wrong(scores, examples, judgements, n_boot=50))
     assert drawn.content[0] == (
         "20 of 40 held-out answers on which most samples agree are hallucinated. Among them the "
-        "probe's AUROC is 1.000 [1.000, 1.000]."
+        "probe's AUROC is 1.000 [0.885, 1.000]."
     )
     once = confidently_wrong(scores, *world(80, samples=1), n_boot=50)
     said = "Not available: one sample a question: whether samples agree is not known."
