@@ -32,6 +32,7 @@ from hlens.store.jsonl import (
     load_judgements,
     load_questions,
     load_responses,
+    save_responses,
     save_rows,
 )
 from hlens.store.resumable import RowParts
@@ -355,6 +356,12 @@ def test_a_damaged_part_of_unfinished_work_is_named(tmp_path: Path) -> None:
     flip(tmp_path / "x.parts" / "part-000001.json", 0.99)
     with pytest.raises(HlensError, match=r"part-000001\.json is damaged"):
         parts.load(1)
+
+
+def test_responses_that_are_read_are_those_that_were_sampled(made: Study, tmp_path: Path) -> None:
+    sampled = replace(made.responses()[0], logprobs=(-0.123456789012345, -1e-12))
+    save_responses([sampled], tmp_path / "responses.jsonl")
+    assert load_responses(tmp_path / "responses.jsonl", made.questions()) == [sampled]
 
 
 # --- What is replaced is hlens's own ---------------------------------------------------------

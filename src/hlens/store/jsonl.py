@@ -106,8 +106,8 @@ def response_to_row(response: Response) -> Row:
     """A response as plain JSON values; its question by id."""
     row: Row = {"question_id": response.question.id, "domain": response.question.domain}
     row |= {name: getattr(response, name) for name in _RESPONSE}
-    row |= {"thought": asdict(response.thought)} if response.thought else {}
-    return row | {"logprobs": [round(value, 6) for value in response.logprobs]}
+    # Nothing is rounded: what is made of responses that were read is then what is made of new ones.
+    return row | ({"thought": asdict(response.thought)} if response.thought else {})
 
 
 def response_from_row(
