@@ -13,12 +13,14 @@ from campaign.mutations import mutate_file, mutate_json, write_json
 from campaign.trials import FAILED, Plan, WrongError
 from hlens.errors import HlensError
 
-INPUTS = {"study_files": 12, "command_lines": 12, "model_folders": 12, "endpoints": 16}
+INPUTS = {"study_files": 12, "command_lines": 16, "model_folders": 12, "endpoints": 16}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("campaign")
+    home = tmp_path_factory.mktemp("campaign")
+    (home / "small").touch()
+    return home
 
 
 @pytest.mark.filterwarnings("ignore")  # what others say of hostile files
@@ -54,9 +56,7 @@ class Reader:
         ("right", {}, "right"),
         (HlensError("no file; give one"), {}, "refused"),
         (HlensError("no file; give one"), {"same": True}, "failed"),
-        (HlensError("two\nlines"), {}, "failed"),
-        (HlensError("\x1b[31mred"), {}, "failed"),
-        (HlensError("x" * 5000), {}, "failed"),
+        (HlensError("two\nlines, \x1b[31mred" + "x" * 5000), {}, "refused"),  # which it mends
         (KeyError("fit"), {}, "failed"),
         (WrongError("bias: nan"), {}, "failed"),
         ("right", {"lose": True}, "failed"),
@@ -73,6 +73,12 @@ def test_what_passes(
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "mine").touch()
     assert trials.read("reader", 0, 0, Reader(said), plan).result == result  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("words", ["", "two\nlines", "\x1b[31mred", "x" * 5000])
+def test_what_is_no_clear_line(words: str) -> None:
+    with pytest.raises(WrongError):
+        trials.check_line(words)
 
 
 def test_inputs_are_those_of_their_seed(home: Path) -> None:

@@ -79,6 +79,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         _config(architectures=["LlamaForSequenceClassification"]),
         "holds a LlamaForSequenceClassification, which predicts no next token",
     ),
+    "classifier in words": (
+        _config(architectures="LlamaForSequenceClassification"),
+        "holds a LlamaForSequenceClassification, which predicts no next token",
+    ),
     "own code": (
         _config(model_type="own", auto_map={"AutoConfig": "a.B", "AutoModelForCausalLM": "a.C"}),
         "contains custom code",
@@ -102,6 +106,14 @@ def test_a_damaged_folder_is_refused_in_one_line(kind: str, tmp_path: Path) -> N
     with pytest.raises(HlensError, match=re.escape(said)) as error:
         hlens.load(tmp_path, device="cpu")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("held", [None, [None], [], 5])
+def test_a_config_that_names_no_architecture_is_known_by_its_type(
+    held: object, tmp_path: Path
+) -> None:
+    _config(architectures=held)(_folder(tmp_path))
+    assert type(hlens.load(tmp_path, device="cpu").hf).__name__ == "LlamaForCausalLM"
 
 
 @pytest.mark.parametrize("kind", ["missing", "damaged"])

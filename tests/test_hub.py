@@ -126,6 +126,7 @@ def check(question: Question) -> None:
         ("arc", {"choices": {"text": "ab", "label": ["A", "B"]}}),
         ("finqa", {"pre_text": "a text"}),
         ("devign", {"target": 0.5}),
+        ("popqa", {"s_pop": "inf"}),
         ("simpleqa", {"metadata": "{'topic': 'a"}),
     ],
 )

@@ -239,6 +239,14 @@ def join(folder: Path) -> None:
     (folder / "ids.json").write_text(json.dumps({"t": "ab", "f": []}))
 
 
+def lengthen(folder: Path) -> None:
+    (folder / "ids.json").write_text(json.dumps({"t": ["a" * 5000], "f": ["b"]}))
+
+
+def climb(folder: Path) -> None:
+    (folder / "ids.json").write_text(json.dumps({"t": ["../a"], "f": ["b"]}))
+
+
 def turn(folder: Path) -> None:
     np.save(folder / "act_b.npy", np.ones((2, 3), np.complex64))
 
@@ -254,6 +262,8 @@ def confuse(folder: Path) -> None:
         (spoil, r"act_b.npy holds values that are not finite"),
         (turn, r"act_b.npy is not an array of numbers \(it holds complex64"),
         (repeat, r"lists 'a' twice"),
+        (lengthen, r"lists 'aaa.*, after which no file is called"),
+        (climb, r"lists '../a', after which no file is called"),
         (join, r"cannot read the id list"),
         (confuse, r"1 ids of .* are both true and hallucinated \(first: 'b'\)"),
     ],

@@ -176,12 +176,13 @@ def mutate_json(draw: random.Random, value: Any) -> tuple[Any, str]:
         del holder[path[-1]]
         return changed, f"{where} dropped"
     if way == "add" and isinstance(inside, dict):
-        key = draw.choice(("__class__", "extra", "", *TEXTS[:9]))
-        inside[key] = hostile_value(draw)
-        return changed, f"{where}: a key {key!r:.20} more"
+        key, more = draw.choice(("__class__", "extra", "", *TEXTS[:9])), hostile_value(draw)
+        inside[key] = more
+        return changed, f"{where}: a key {key!r:.20} more, {more!r:.40}"
     if way == "add" and isinstance(inside, list):
-        inside.append(hostile_value(draw, inside[-1] if inside else None))
-        return changed, f"{where}: one more"
+        more = hostile_value(draw, inside[-1] if inside else None)
+        inside.append(more)
+        return changed, f"{where}: one more, {more!r:.40}"
     if way == "twice" and isinstance(inside, dict) and inside:
         key = draw.choice(sorted(inside))
         text = write_json(inside)

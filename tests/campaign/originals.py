@@ -47,13 +47,18 @@ def recipe(**changed: object) -> Recipe:
     return Recipe.from_dict({**RECIPE, **changed})
 
 
-def study(home: Path, *, full: bool = True) -> Path:
-    """The folder of the finished study; with `full`, its audit and interventions too."""
-    folder = home / ("study" if full else "small")
+def is_small(home: Path) -> bool:
+    """Whether only what takes seconds is to be made, and read: in `make test`."""
+    return (home / "small").exists()
+
+
+def study(home: Path) -> Path:
+    """The folder of the finished study; unless all is small, its audit and interventions too."""
+    folder = home / "study"
     if not (folder / "report.html").is_file():
         made = Study(folder, recipe())
         made.make_report_data()
-        if full:
+        if not is_small(home):
             for artefact in (made.transfer, made.overlap, made.outcomes, made.stability):
                 artefact()
             made.audit(quick=True)

@@ -29,6 +29,7 @@ from hlens.model import Model
 from hlens.store.arrays import read_array
 from hlens.types import Contributions, Example, MlpTrace
 
+_LONGEST_ID = 200  # bytes; file systems take names of 255
 # Our name of a region, and that of the official code; both are accepted.
 OFFICIAL_NAMES = {
     "prompt": "input",
@@ -181,6 +182,8 @@ def _id_lists(path: Path) -> dict[str, list[str]]:
     for qids in lists.values():
         if twice := [qid for qid, n in Counter(qids).items() if n > 1]:
             raise HlensError(f"{path} lists {twice[0]!r} twice; leave each id once")
+        if odd := [qid for qid in qids if "/" in qid or len(qid.encode()) > _LONGEST_ID]:
+            raise HlensError(f"{path} lists {odd[0]!r:.60}, after which no file is called")
     return lists
 
 

@@ -6,7 +6,7 @@ the subject, since several questions ask about one entity.
 """
 
 from hlens.domains._hub import Hub, readers
-from hlens.domains._rows import Row, alias_fields, group_name, id_of, unique_texts
+from hlens.domains._rows import Row, alias_fields, group_name, id_of, index_of, unique_texts
 from hlens.types import Question
 
 HUB = Hub("popqa", "akariasai/PopQA", "test")
@@ -25,8 +25,8 @@ def _to_question(row: Row, config: str, number: int) -> Question:
         **alias_fields(
             [row["obj"], *unique_texts(row["possible_answers"])],
             relation=row["prop"],
-            s_pop=int(row["s_pop"]),
-            o_pop=int(row["o_pop"]),
+            s_pop=index_of(row["s_pop"]),
+            o_pop=index_of(row["o_pop"]),
         ),
     )
 

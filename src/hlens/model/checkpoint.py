@@ -32,7 +32,9 @@ def check_config(config: Any, where: str) -> None:
             f"{where!r} is an encoder-decoder ({config.model_type}); hlens reads decoders that "
             "continue a text: use such a model"
         )
-    other = next(filter(_OTHER_HEADS.search, getattr(config, "architectures", None) or ()), None)
+    held = getattr(config, "architectures", None)  # whatever a config holds there
+    named = held if isinstance(held, list | tuple) else [held]
+    other = next(filter(_OTHER_HEADS.search, map(str, named)), None)
     if other:
         raise HlensError(
             f"{where!r} holds a {other}, which predicts no next token; use the model of causal "

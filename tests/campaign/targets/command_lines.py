@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from campaign.mutations import NUMBERS, TEXTS
-from campaign.originals import Called, call, check_called, copy_study, recipe, study
+from campaign.originals import Called, call, check_called, copy_study, is_small, recipe, study
 from campaign.trials import Plan, WrongError, contents
 from hlens.cli import app
 
@@ -23,6 +23,7 @@ SHARE = 0.2
 KEEPS_INPUT = False
 IN_A_PROCESS = 0.01  # share of the command lines that a shell would run
 NOT_RUN = ("demo",)  # ten minutes
+LARGE = ("audit", "intervene", "overlap", "patch", "second-judge", "trace-origin", "transfer")
 NAMES = ("study", "[/bold]x", "\x1b[31mred", "a b", "=cmd()", "ünï", "-x", "\u202eabc", "a\nb")
 WORDS = tuple(text for text in TEXTS if "\0" not in text and len(text) < 4000)
 ARGUMENTS = (
@@ -64,7 +65,8 @@ def make(draw: random.Random, home: Path, folder: Path) -> Plan:
     (folder / "toy.toml").write_text(recipe().to_toml())
     (folder / "questions.jsonl").write_text('{"question": "Who?", "answers": ["I"]}\n')
     group: Any = typer.main.get_command(app)
-    verb = draw.choice([verb for verb in sorted(group.commands) if verb not in NOT_RUN])
+    not_run = (*NOT_RUN, *LARGE) if is_small(home) else NOT_RUN
+    verb = draw.choice([verb for verb in sorted(group.commands) if verb not in not_run])
     words = _words(draw, group.commands[verb], name)
     if draw.random() < 0.1:
         words = draw.sample(words, len(words))

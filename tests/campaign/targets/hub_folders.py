@@ -109,7 +109,9 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
         if not question.answers:
             raise WrongError(f"no gold answer: {question!r:.200}")
         json.dumps(dict(question.meta))
-        if any(answer.casefold() in ("nan", "none", "inf") for answer in question.answers):
+        # A text of that name is an answer like others; a value that is none is not.
+        none = [one for one in question.answers if one.casefold() in ("nan", "none", "inf")]
+        if any(f"'{answer}'" not in plan["said"] for answer in none):
             raise WrongError(f"no answer: {question.answers!r:.100} is taken for one")
     if alike is not None and [vars(one) for one in alike] != [vars(one) for one in questions]:
         raise WrongError("other questions: what must not matter changed them")

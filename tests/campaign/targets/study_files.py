@@ -10,7 +10,15 @@ import shutil
 from pathlib import Path
 
 from campaign.mutations import Mutated, mutate_file
-from campaign.originals import PAGES, another_study, call, check_called, copy_study, study
+from campaign.originals import (
+    PAGES,
+    another_study,
+    call,
+    check_called,
+    copy_study,
+    is_small,
+    study,
+)
 from campaign.trials import REFUSED, RIGHT, Plan, WrongError
 from hlens.cli import app
 
@@ -32,17 +40,20 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("verify-study",),
 )
+LARGE = (("evaluate", "--again"), ("transfer",), ("overlap",), ("audit", "--quick"), ("intervene",))
 UNHASHED = ("recipe.toml", ".md", ".html")  # what people may write, and pages
+PARTS = ".parts/"  # of unfinished work: their checksums are asked when they are read
 
 
 def prepare(home: Path) -> None:
     """Two studies, and what every command says of the first."""
     whole = study(home)
-    another_study(home)
+    if not is_small(home):
+        another_study(home)
     said = home / "said.json"
     if not said.is_file():
         facts = {}
-        for verb in _verbs():
+        for verb in _verbs(home):
             trial = home / "trial" / "study"
             shutil.rmtree(trial, ignore_errors=True)
             copy_study(whole, trial)
@@ -53,11 +64,11 @@ def prepare(home: Path) -> None:
         said.write_text(json.dumps(facts))
 
 
-def _verbs() -> list[tuple[str, ...]]:
+def _verbs(home: Path) -> list[tuple[str, ...]]:
     known = {command.name for command in app.registered_commands} | {
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
-    return [verb for verb in VERBS if verb[0] in known]
+    return [verb for verb in VERBS if verb[0] in known and not (is_small(home) and verb in LARGE)]
 
 
 def make(draw: random.Random, home: Path, folder: Path) -> Plan:
@@ -78,7 +89,7 @@ def make(draw: random.Random, home: Path, folder: Path) -> Plan:
         path.write_bytes(mutated.data)
     else:
         mutated = _replace(draw, path)
-    verb = draw.choice(_verbs())
+    verb = draw.choice(_verbs(home))
     changed = path.exists() and path.is_file() and path.read_bytes() != kept
     return {
         "said": f"{inside}: {mutated.said}",
@@ -123,7 +134,8 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
         raise WrongError("lost: a file that is not hlens's")
     before = json.loads((home / "said.json").read_text())[" ".join(verb)]
     if verb[0] == "verify-study":
-        if called.code == 0 and plan["changed"] and not plan["file"].endswith(UNHASHED):
+        is_sealed = not plan["file"].endswith(UNHASHED) and PARTS not in plan["file"]
+        if called.code == 0 and plan["changed"] and is_sealed:
             raise WrongError(f"not noticed: {plan['said']}")
         return RIGHT if called.code == 0 else REFUSED
     if result == RIGHT and called.out != before and not plan["file"].endswith(UNHASHED):
