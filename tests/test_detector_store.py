@@ -272,9 +272,9 @@ def test_a_file_that_is_no_safetensors_file_is_one_line(tmp_path: Path) -> None:
         ("layer,neuron\n0,1e400\n", "has no address"),
         ("layer,neuron\n0,99\n", "L0N99 is out of range"),
         ("layer,address\n0,L1N1\n", "addresses that differ"),
-        ('layer,neuron\n0,"1\n', "no CSV"),
-        (f"layer,neuron\n0,{'1' * 200_000}\n", "no CSV \\(field larger"),
-        ("layer,neuron\n0,1\udcff\n", "no UTF-8"),
+        ('layer,neuron\n0,"1\n', "not CSV"),
+        (f"layer,neuron\n0,{'1' * 200_000}\n", "not CSV \\(field larger"),
+        ("layer,neuron\n0,1\udcff\n", "not UTF-8"),
     ],
 )
 def test_neurons_of_a_bad_csv_are_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -298,7 +298,7 @@ def test_neurons_of_a_csv_with_a_byte_order_mark_are_read(tmp_path: Path) -> Non
         ('{"neurons": [], "shape": 5}', "shape is 5"),
         ('{"neurons": [], "shape": [2, 4], "name": 5}', "name is 5; expected text"),
         ('{"neurons": [], "shape": [2, 5]}', "holds neurons of 2 layers x 5, and n_layers=2"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "not JSON"),
         ('{"neurons": [], "shape": [2, 4], "model": []}', "model is \\[\\]; expected text"),
         ('{"neurons": 3}', "holds no list of neurons"),
     ],

@@ -89,7 +89,7 @@ def test_a_users_own_file(tmp_path: Path) -> None:
 
 
 BAD = [
-    ("{", "no JSON"),
+    ("{", "not JSON"),
     ("[1]", "a JSON list"),
     ('{"answers": ["x"]}', "no question"),
     ('{"question": "  "}', "no question"),

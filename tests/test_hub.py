@@ -138,7 +138,7 @@ def test_a_text_is_no_list_of_its_characters_and_half_an_index_is_none(
     file.write_text(json.dumps({**example(name), **changed}) + "\n")
     with pytest.raises(HlensError, match="holds no question"):
         domains.load(f"{name}:{tmp_path}")
-    assert "; expected" in caplog.text or "no JSON" in caplog.text
+    assert "; expected" in caplog.text or "not JSON" in caplog.text
 
 
 def test_lists_and_indices_are_read_as_csv_holds_them(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ def check_whole(name: str, value: Any, *, least: int = 0, most: int = MOST) -> i
     """
     plain = _plain(value)
     if not isinstance(plain, int) or isinstance(plain, bool) or not least <= plain <= most:
-        raise HlensError(f"{name}={_shown(plain)}; expected a whole number from {least} to {most}")
+        raise HlensError(
+            f"{name}={show_value(plain)}; expected a whole number from {least} to {most}"
+        )
     return plain
 
 
@@ -49,7 +51,7 @@ def check_real(
     number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if not number or not (plain > above if above is not None else plain >= least) or plain > most:
         limits = f"from {least:g} to" if above is None else f"above {above:g}, at most"
-        raise HlensError(f"{name}={_shown(plain)}; expected a number {limits} {most:g}")
+        raise HlensError(f"{name}={show_value(plain)}; expected a number {limits} {most:g}")
     return float(plain)
 
 
@@ -63,8 +65,11 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def _shown(value: Any) -> str:
-    """A value as it is written, cut: Python refuses to write an integer of thousands of digits."""
+def show_value(value: Any) -> str:
+    """A value as it is written, cut short; an integer of thousands of digits as its magnitude.
+
+    Python refuses to write such an integer.
+    """
     if isinstance(value, int) and abs(value) > 10**30:
         return f"about {'-' if value < 0 else ''}1e{math.log10(abs(value)):.0f}"
     text = repr(value)

@@ -5,8 +5,8 @@ U+2028 within a text, a byte order mark becomes part of the first column's name,
 text that nobody wrote, and a JSON parser keeps the second of two equal keys and reads NaN as a
 number.
 
-Idea: one reader. Only ``\n`` and ``\r\n`` end a line; marks are taken off; what is no UTF-8 is
-named with its line, and what JSON has no value for with its key.
+Idea: one reader. Only ``\n`` and ``\r\n`` end a line; marks are taken off; what is not UTF-8
+is named with its line, and what JSON has no value for with its key.
 
 >>> parse_object('{"answer": NaN}')
 Traceback (most recent call last):
@@ -27,7 +27,7 @@ from typing import Any
 from hlens.errors import HlensError
 
 log = logging.getLogger("hlens")
-# How files begin that are no UTF-8 text, and what to do about each. UTF-32 before UTF-16, whose
+# How files begin that are not UTF-8 text, and what to do about each. UTF-32 before UTF-16, whose
 # mark its own begins with.
 _OTHERS = {
     codecs.BOM_UTF32_LE: "UTF-32; save it as UTF-8",
@@ -55,19 +55,19 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and JSON object of each line; an error names the line that holds none."""
     for number, line in read_lines(path):
-        with named(f"{path.name}, line {number}"):
+        with naming(f"{path.name}, line {number}"):
             row = parse_object(decode(line))
         yield number, row
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, without a byte order mark; an error names the line that is no UTF-8."""
+    """The text of a file, without a byte order mark; an error names the line that is not UTF-8."""
     data = _read(path).removeprefix(codecs.BOM_UTF8)
     try:
         return decode(data)
     except HlensError:
         for number, line in enumerate(data.split(b"\n"), start=1):
-            with named(f"{path.name}, line {number}"):
+            with naming(f"{path.name}, line {number}"):
                 decode(line)
         raise
 
@@ -79,7 +79,7 @@ def read_json(path: Path) -> Any:
         HlensError: It cannot be read; the file is named.
     """
     text = read_text(path)
-    with named(path.name):
+    with naming(path.name):
         return parse_json(text)
 
 
@@ -99,7 +99,7 @@ def read_csv(path: Path) -> Iterator[dict[str, str]]:
     try:
         rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
-        raise HlensError(f"{path.name}, line {reader.line_num}: no CSV ({error})") from None
+        raise HlensError(f"{path.name}, line {reader.line_num}: not CSV ({error})") from None
     finally:
         csv.field_size_limit(limit)
     header = [name.strip() for name in rows[0][1]] if rows else []
@@ -119,13 +119,13 @@ def decode(data: bytes) -> str:
     """The text of bytes.
 
     Raises:
-        HlensError: They are no UTF-8, or hold a NUL.
+        HlensError: They are not UTF-8, or hold a NUL.
     """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise HlensError(
-            f"byte {data[error.start]:#04x} at position {error.start + 1} is no UTF-8; "
+            f"byte {data[error.start]:#04x} at position {error.start + 1} is not UTF-8; "
             "save the file as UTF-8"
         ) from None
     if "\0" in text:
@@ -145,7 +145,7 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        HlensError: No JSON, a key twice in one object, a number that JSON has not (NaN, Infinity),
+        HlensError: Not JSON, a key twice in one object, a number that JSON has not (NaN, Infinity),
             half of a character, or values nested too deep.
     """
     try:
@@ -154,15 +154,15 @@ def parse_json(text: str) -> Any:
             # JSON can write half of a character, which no file of a study could store.
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise HlensError(f"no JSON ({error.msg} at character {error.colno})") from None
+        raise HlensError(f"not JSON ({error.msg} at character {error.colno})") from None
     except UnicodeEncodeError:
         raise HlensError("half of a character (\\ud800 to \\udfff alone)") from None
     except RecursionError:
-        raise HlensError("no JSON that can be read (nested too deep)") from None
+        raise HlensError("not JSON that can be read (nested too deep)") from None
     except HlensError:
         raise
     except ValueError as error:  # a whole number of thousands of digits
-        raise HlensError(f"no JSON that can be read ({error})") from None
+        raise HlensError(f"not JSON that can be read ({error})") from None
     return value
 
 
@@ -181,7 +181,7 @@ def build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def named(where: str) -> Iterator[None]:
+def naming(where: str) -> Iterator[None]:
     """Put the file, or the line, before the error of what is read there."""
     try:
         yield

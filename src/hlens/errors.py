@@ -1,4 +1,6 @@
-"""The one exception that is the user's to mend."""
+"""The exception for a user's mistakes, and any message as one line."""
+
+from hlens.visible import harmless
 
 LONGEST = 1500  # characters of a message
 
@@ -11,7 +13,7 @@ class HlensError(ValueError):
 
     >>> raise HlensError("no file 'a\x1b[31m'\nis here")
     Traceback (most recent call last):
-    hlens.errors.HlensError: no file 'a\x1b[31m' is here
+    hlens.errors.HlensError: no file 'a\u001b[31m' is here
     """
 
     def __init__(self, message: str) -> None:
@@ -23,12 +25,11 @@ def one_line(text: str) -> str:
     r"""Any text as one line that a terminal shows and does not obey; a long one loses its middle.
 
     >>> one_line("two\nlines, \x1b[31mred\u202e")
-    'two lines, \\x1b[31mred\\u202e'
+    'two lines, \\u001b[31mred\\u202e'
     >>> len(one_line("x" * 100_000))
     1500
     """
-    line = " ".join(part.strip() for part in text.strip().splitlines())
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    line = harmless(" ".join(part.strip() for part in text.strip().splitlines()), signs={})
     half = LONGEST // 2
     return line if len(line) <= LONGEST else f"{line[: half - 3]} … {line[-half:]}"
 

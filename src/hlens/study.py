@@ -77,7 +77,7 @@ class Study:
         given = Given(model=model, opened=recipe is None)
         kept = _kept_recipe(self.folder)
         if recipe is not None and kept not in (None, recipe):
-            _check_replaceable(self.folder / "recipe.toml", kept)
+            _check_recipe_replaceable(self.folder / "recipe.toml", kept)
         current = recipe or kept
         if current is None:
             raise HlensError(
@@ -309,7 +309,7 @@ def _kept_recipe(folder: Path) -> Recipe | None:
     return kept
 
 
-def _check_replaceable(path: Path, kept: Recipe) -> None:
+def _check_recipe_replaceable(path: Path, kept: Recipe) -> None:
     """Raise `HlensError` where a recipe is the user's own: no study goes with it."""
     is_study = any((path.parent / name).exists() for name in STAMPED)
     if not is_study and path.read_text(encoding="utf-8") != kept.to_toml():

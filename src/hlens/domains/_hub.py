@@ -20,7 +20,7 @@ from typing import Any
 
 from hlens.domains._groups import by_split, select_split
 from hlens.domains._rows import BAD_ROW, SUFFIXES, Row, explain_bad_row, read_rows
-from hlens.errors import HlensError
+from hlens.errors import HlensError, first_line
 from hlens.types import Question
 
 log = logging.getLogger("hlens")
@@ -107,8 +107,8 @@ def _download(hub: Hub, config: str) -> Iterator[Row]:
             hub.id, config or None, split=hub.split, revision=hub.revision
         )
     except Exception as error:  # the hub's client raises many kinds; each means: unavailable
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise HlensError(f"{hub.id} cannot be read from the hub ({reason[0]}); {mend}") from error
+        reason = first_line(error)
+        raise HlensError(f"{hub.id} cannot be read from the hub ({reason}); {mend}") from error
     return iter(rows)
 
 

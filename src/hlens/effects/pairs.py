@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from hlens.data_files import named, read_objects
+from hlens.data_files import naming, read_objects
 from hlens.errors import HlensError
 from hlens.interventions import Activations, align, capture
 from hlens.model import Model
@@ -67,7 +67,7 @@ def load_pairs(model: Model, path: str | Path | None = None) -> list[Pair]:
                 f"{file.name}, line {number}: {bad[0]} is {row.get(bad[0])!r:.60}; expected texts "
                 f"under {', '.join(FIELDS)}"
             )
-        with named(f"{file.name}, line {number}"):
+        with naming(f"{file.name}, line {number}"):
             pairs.append(make_pair(model, **{name: str(row[name]) for name in FIELDS}))
     if not pairs:
         raise HlensError(f"{file} holds no pair; expected one JSON object a line")

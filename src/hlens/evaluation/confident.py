@@ -37,10 +37,9 @@ Scores = Mapping[str, Float[np.ndarray, "*draw example"]]
 def agreed_samples(judgements: Iterable[Judgement]) -> set[Key]:
     """The samples whose answer more than half of all samples of their question give.
 
-    All samples are counted, also those that `labels.per_question` keeps out of the examples.
-
-    Named by domain, question and sample. Refused and unscored samples agree with nothing, and
-    count among all. Of a question with one sample nothing is known, so it has none.
+    Named by domain, question and sample. All samples count, also those that `labels.per_question`
+    keeps out of the examples; refused and unscored ones agree with nothing. A question with one
+    sample has no agreed ones, since nothing is known of it.
     """
     agreed: set[Key] = set()
     for samples in by_question(judgements):

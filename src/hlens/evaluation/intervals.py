@@ -75,7 +75,7 @@ class Sizes:
     def scatter(self, area: Areas, variance: Areas) -> Areas:
         """How many times more the scores scatter than those of independent examples.
 
-        Less than once counts only as far as twice the error of the variance: so little may be luck.
+        A ratio below one is raised by twice its standard error, up to one: so little may be luck.
         """
         expected = self.expected_variance(area)
         ratio = np.divide(variance, expected, out=np.ones_like(area), where=expected > 0)

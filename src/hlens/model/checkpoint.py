@@ -16,7 +16,7 @@ from torch import nn
 
 from hlens.errors import HlensError
 
-MOST_LAYERS = 10_000  # more could only be built of nothing, for hours
+MOST_LAYERS = 10_000  # a damaged config that asks for more would build layers for hours
 # Heads that predict no next token; what ends in CausalLM or LMHeadModel, or generates under a
 # condition (an image), does.
 _OTHER_HEADS = re.compile(

@@ -1,4 +1,7 @@
-"""What a model is known by: hashes over all weights, and over what its tokenizer does."""
+"""Making the fingerprints of a model: hashes over all weights, and over what its tokenizer does.
+
+`hlens.types.fingerprints` says when two of them are of the same.
+"""
 
 import hashlib
 from collections.abc import Callable

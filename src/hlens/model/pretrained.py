@@ -26,7 +26,7 @@ import torch
 from platformdirs import user_cache_path
 
 from hlens import lookup
-from hlens.errors import HlensError, first_line
+from hlens.errors import HlensError, first_line, one_line
 from hlens.locks import sweep, using
 from hlens.model.checkpoint import check_config, check_report
 from hlens.model.saving import save_pretrained
@@ -47,7 +47,7 @@ class Embedded:
         sha256: Checksum of the whole GGUF file.
         megabytes: Size of the download.
         licence: Name and place of the model's licence, said before the download.
-        hub_id: The same model on the hub, for who reaches no package index.
+        hub_id: The same model on the hub, for those who reach no package index.
     """
 
     name: str
@@ -247,7 +247,7 @@ def _opening(what: str) -> Iterator[None]:
     except HlensError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = one_line(str(error)) or type(error).__name__
         raise HlensError(f"cannot load {what}: {said[:300]}") from error
 
 
@@ -265,7 +265,7 @@ def _check_not_pickled(folder: Path) -> None:
 
 
 def _check_stop_tokens(folder: Path) -> None:
-    """Raise `HlensError` for a generation config that is no JSON: transformers would pass over it.
+    """Raise `HlensError` for a generation config that is not JSON: transformers would ignore it.
 
     The tokens that end a reply are in it.
     """

@@ -1,8 +1,8 @@
 """Folders of models that other software reads as hlens does.
 
-transformers 5 writes names that transformers 4, and engines grown beside it, do not know. They pass
-over them without a word: a model whose `rope_theta` they miss runs on 10,000, and talks nonsense.
-So every name that moved is written in both spellings, and the older one is proved: transformers 5
+transformers 5 writes names that transformers 4, and engines grown beside it, do not know. They
+ignore them in silence: a model whose `rope_theta` they miss runs on 10,000, and writes nonsense. So
+every name that moved is written in both spellings, and the older one is proved: transformers 5
 still reads it, and must find the same in it.
 """
 
@@ -24,8 +24,8 @@ OLDER_NAMES = (
     ("rotary_emb_base", "rotary_pct", ""),
     ("global_rope_theta", "", "local_rope_theta"),
 )
-# Of the tokenizer's configuration: how it was opened on this machine, and by what.
-NOT_TO_TELL = ("backend", "is_local", "local_files_only")
+# Fields of the tokenizer's configuration that say how it was opened here, not what it is.
+OF_THIS_MACHINE = ("backend", "is_local", "local_files_only")
 
 
 def save_pretrained(hf: Any, tokenizer: Any, folder: str | Path) -> Path:
@@ -131,7 +131,7 @@ def _known(rope: Any) -> Any:
 
 def _tokenizer_fields(tokenizer: Any, fields: Fields) -> Fields:
     """The tokenizer's configuration in names that transformers 4 and 5 both know."""
-    fields = {name: value for name, value in fields.items() if name not in NOT_TO_TELL}
+    fields = {name: value for name, value in fields.items() if name not in OF_THIS_MACHINE}
     if tokenizer.is_fast:
         # tokenizer.json holds all of it; other classes may put their own rules over that file.
         fields["tokenizer_class"] = "PreTrainedTokenizerFast"

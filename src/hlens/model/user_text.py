@@ -16,14 +16,13 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from hlens.errors import HlensError
+from hlens.errors import HlensError, one_line
 from hlens.model.time_limit import limiting_time
 
 SECONDS = 10.0  # that a chat template may take
 _ENDING: set[str] = set()  # chat templates that ended
-FIRST_PLACEHOLDER = (
-    0xE000  # characters of private use, which no template treats in a way of its own
-)
+# Placeholders are characters of private use, to which no template gives a meaning.
+FIRST_PLACEHOLDER = 0xE000
 
 
 def encode_text(tokenizer: Any, text: str, *, add_special_tokens: bool = True) -> list[int]:
@@ -91,7 +90,7 @@ def _apply(tokenizer: Any, turns: Sequence[Mapping[str, str]], name: str, **opti
         with limit:
             made = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, **options)
     except Exception as error:  # a template from outside raises anything
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = one_line(str(error)) or type(error).__name__
         if isinstance(error, TimeoutError):
             said = f"it has not ended after {SECONDS:g} seconds"
         roles = ", ".join(turn["role"] for turn in turns)

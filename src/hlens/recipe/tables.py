@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from hlens.checks import MOST, check_real, check_whole
+from hlens.checks import MOST, check_real, check_whole, show_value
 from hlens.errors import HlensError
 from hlens.lookup import unknown
 
@@ -87,9 +87,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         check = check_whole if kind is int else check_real
         try:
             number = check("", value, least=-_WIDEST, most=_WIDEST)
-        except HlensError as error:  # ``=VALUE; expected ...``, and a value that can be shown
-            shown = str(error).partition(";")[0]
-            raise HlensError(f"{where} {shown[:1]} {shown[1:]}; expected {kind.__name__}") from None
+        except HlensError:
+            raise HlensError(f"{where} = {show_value(value)}; expected {kind.__name__}") from None
         if not limits.hold(number):
             raise HlensError(f"{where} is {value!r:.60}; it must be {limits}")
         return number

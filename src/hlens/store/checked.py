@@ -1,5 +1,6 @@
-"""JSON that is read with every value checked: what does not fit is named by file, line and field.
+"""The JSON of a study, every value checked: what does not fit is named by file, line and field.
 
+What people write, with its encodings and line ends, is read by `hlens.data_files`.
 The shape of a row is a `TypedDict`; a field that it does not name is ignored, so that rows may hold
 a copy of something for people.
 """
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
+from hlens.data_files import naming
 from hlens.errors import HlensError
 
 T = TypeVar("T")
@@ -56,7 +58,7 @@ def parse_json(data: bytes | str, where: str, *, shape: Any = Any, mend: str = M
         mend: What an error tells the user to do.
 
     Raises:
-        HlensError: It is no UTF-8, no JSON, too deep, or holds a value of another type.
+        HlensError: It is not UTF-8, not JSON, too deep, or holds a value of another type.
 
     >>> parse_json(b'[1, 2]', "a.json", shape=list[int])
     [1, 2]
@@ -99,15 +101,13 @@ def read_rows(path: str | Path, build: Callable[[Row], T], shape: Any = dict) ->
     for number, line in enumerate(lines[:-1] if not lines[-1] else lines, 1):
         where = f"{path}, line {number}"
         row = parse_json(line, where, shape=shape)
-        try:
+        with naming(where):
             built.append(build(row))
-        except HlensError as error:
-            raise HlensError(f"{where}: {error}") from None
     return built
 
 
 def misfit(value: Any, shape: Any) -> str:
-    """Where a value leaves its shape, as " is ..., expected ..." behind its place; or nothing."""
+    """What does not fit its shape (" answer[0] is 'x', expected a text"); empty where all does."""
     if is_typeddict(shape):
         if type(value) is not dict:
             return _unlike(value, "an object")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hlens.data_files import named, read_json, read_text
+from hlens.data_files import naming, read_json, read_text
 from hlens.errors import HlensError
 from hlens.store.atomic import write_text
 from hlens.types import Detector, NeuronSet, address
@@ -78,7 +78,7 @@ def import_neurons(
 
     Raises:
         HlensError: No such file, another suffix, a row without an address or with two that differ,
-            a neuron twice, a weight that is no number, or no shape, or another than is given.
+            a neuron twice, a weight that is not a number, or no shape, or another than is given.
     """
     path = Path(path)
     about, rows = _read_table(path)
@@ -93,7 +93,7 @@ def import_neurons(
         if neuron in weights:
             raise HlensError(f"{where} is {address(neuron)}, which is there before; give each once")
         weights[neuron] = _weight(row.get("weight"), where)
-    with named(path.name):
+    with naming(path.name):
         return NeuronSet(
             frozenset(weights),
             *shape,
@@ -136,7 +136,7 @@ def _read_table(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, An
         try:
             rows = list(reader)
         except csv.Error as error:
-            raise HlensError(f"{path.name}, line {reader.line_num}: no CSV ({error})") from None
+            raise HlensError(f"{path.name}, line {reader.line_num}: not CSV ({error})") from None
         if any(None in row for row in rows):
             raise HlensError(f"{path.name} has a row with more fields than its header; mend it")
         return {}, rows

@@ -75,7 +75,7 @@ class Stamps:
 
     A stamp loses its key before its artefact is written and gets one again afterwards, so that a
     run that is killed in between leaves an artefact that is made again, and never one artefact
-    under the stamp of another. A file without a stamp is none of hlens's.
+    under the stamp of another. A file without a stamp is not hlens's own.
     """
 
     def __init__(self, folder: Path) -> None:

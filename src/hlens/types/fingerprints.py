@@ -1,4 +1,4 @@
-"""Fingerprints of weights and tokenizers: when two are of the same."""
+"""When two fingerprints, which `hlens.model.fingerprints` makes, are of the same model."""
 
 import logging
 
