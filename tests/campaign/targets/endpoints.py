@@ -119,7 +119,7 @@ class _Server(ThreadingTCPServer):
 
 
 class _Handler(BaseRequestHandler):
-    server: _Server
+    server: _Server  # type: ignore[assignment]
 
     def handle(self) -> None:
         with suppress(OSError):

@@ -4,6 +4,7 @@ import io
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
         if plan["same"] and sorted(detector.selected.members) != [(0, 3), (1, 1), (2, 5)]:
             raise WrongError("other neurons: what must not matter changed them")
         return RIGHT
-    shape = {"n_layers": LAYERS, "d_mlp": NEURONS} if path.suffix == ".csv" else {}
+    shape: dict[str, Any] = {"n_layers": LAYERS, "d_mlp": NEURONS} if path.suffix == ".csv" else {}
     neurons = store.load_neurons(path, **shape)
     check_neurons(neurons)
     for suffix in ("csv", "json", "safetensors"):
@@ -88,7 +89,7 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
     return RIGHT
 
 
-def _shape(neurons: NeuronSet, suffix: str) -> dict[str, int]:
+def _shape(neurons: NeuronSet, suffix: str) -> dict[str, Any]:
     known = {"n_layers": neurons.n_layers, "d_mlp": neurons.d_mlp}
     return known if suffix == "csv" else {}
 
