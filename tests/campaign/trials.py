@@ -75,11 +75,10 @@ def target(name: str) -> Target:
 def run(name: str, seed: int, number: int, *, home: Path, failures: Path | None) -> Outcome:
     """Make one input and read it; the input of a failure is kept under `failures`."""
     chosen = target(name)
-    folder = home / "trial"
-    _empty(folder)
     draw = random.Random(f"{name}/{seed}/{number}")
     with inside(home):
         chosen.prepare(Path())
+        _empty(Path("trial"))
         plan = chosen.make(draw, Path(), Path("trial"))
         kept = failures / f"{name}-{seed}-{number}" if failures else None
         if kept:  # before it is read: what kills the process is kept, too
@@ -99,10 +98,11 @@ def replay(kept: Path, *, home: Path) -> Outcome:
     """Read the input of a kept failure again."""
     about = json.loads((kept / "plan.json").read_text())
     chosen = target(about["target"])
+    with inside(home):
+        chosen.prepare(Path())  # first, since it makes trials of its own
     _empty(home / "trial")
     shutil.copytree(kept / "trial", home / "trial", dirs_exist_ok=True, symlinks=True)
     with inside(home):
-        chosen.prepare(Path())
         return read(about["target"], about["seed"], about["number"], chosen, about["plan"])
 
 
