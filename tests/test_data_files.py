@@ -167,7 +167,7 @@ def test_falsy_values_are_values(tmp_path: Path) -> None:
     assert {q.group for q in sides["train"]} & {"0"} in ({"0"}, set())
     assert [id_of({"id": value}, "id", 7) for value in (0, "0", None, "", 5)] == list("00775")
     assert unique_texts(0) == ("0",)
-    for value in ([None], [float("nan")], [{}], [True], {"a": 1}):
+    for value in ([None], [float("nan")], [float("inf")], float("-inf"), [{}], [True], {"a": 1}):
         with pytest.raises(HlensError, match="expected texts"):
             unique_texts(value)
 

@@ -1,5 +1,6 @@
 """Read the rows of a data file, and turn their fields into the parts of a question."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def unique_texts(value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     for one in values:
         # str() would make texts of them: "None", "nan", "{}".
-        if isinstance(one, bool) or not isinstance(one, str | int | float) or one != one:
+        is_text = isinstance(one, str | int | float) and not isinstance(one, bool)
+        if not is_text or (isinstance(one, float) and not math.isfinite(one)):
             raise HlensError(f"{one!r:.60} among {value!r:.60}; expected texts")
     return tuple(dict.fromkeys(str(v).strip() for v in values if str(v).strip()))
 

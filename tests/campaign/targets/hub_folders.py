@@ -77,7 +77,7 @@ def _written(rows: list[dict[str, Any]], suffix: str) -> bytes:
         try:
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out)
         except (pyarrow.ArrowException, OverflowError):  # values that no column holds
-            texts = [{key: str(value) for key, value in row.items()} for row in rows]
+            texts = [{key: f"text {value}" for key, value in row.items()} for row in rows]
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(texts), out)
         return out.getvalue()
     if suffix in (".csv", ".tsv"):
