@@ -28,7 +28,7 @@ def hlens(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
         (["evaluate", "."], "no study at .: it holds no recipe.toml"),
         (["intervene", ".", "--items", "-1"], "Invalid value for '--items'"),
         (["intervene", ".", "--alpha", "much"], "Invalid value for '--alpha'"),
-        (["monitor", ".", "Who?", "--flag-at", "2"], "expected a number from 0 to 1"),
+        (["monitor", ".", "Who?", "--flag-at", "2"], "limit=2.0; expected a number from 0 to 1"),
         (["bake", ".", "out", "--alpha", "nan"], "expected a finite number"),
         (["list", "domain"], "did you mean 'domains'"),
         (["run", "demo", "--template", "x"], "expected KEY=VALUE"),

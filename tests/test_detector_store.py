@@ -248,6 +248,7 @@ def test_a_file_that_is_no_safetensors_file_is_one_line(tmp_path: Path) -> None:
     for header in (
         b"",
         b"{",
+        b'{"__metadata__":null}',
         deep,
         b'{"x":{"dtype":"F32","shape":[2000000000000],"data_offsets":[0,8]}}',
     ):

@@ -206,6 +206,20 @@ def test_what_was_altered_is_not_replaced_when_options_change(study: Study) -> N
     assert len(study.scores())
 
 
+def test_an_artefact_that_is_a_link_is_refused_before_the_work(study: Study) -> None:
+    """People link large files elsewhere. Refused after the work, the old one lost its stamp."""
+    path, elsewhere = study.folder / "scores.parquet", study.folder.parent / "elsewhere.parquet"
+    want = study.scores()
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    pd.testing.assert_frame_equal(Study(study.folder).scores(), want)
+    recipe = study.recipe
+    other = Study(study.folder, replace(recipe, evaluation=replace(recipe.evaluation, n_boot=21)))
+    with pytest.raises(HlensError, match="is a link, and only plain files are written"):
+        other.scores()
+    pd.testing.assert_frame_equal(Study(study.folder, recipe).scores(), want)
+
+
 def test_again_does_not_replace_what_was_altered(study: Study) -> None:
     path = study.folder / "scores.parquet"
     flip(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from hlens.errors import HlensError
-from hlens.store.atomic import write_text
+from hlens.store.atomic import check_replaceable, write_text
 from hlens.store.checked import parse_json
 
 NO_HASH = "written by a version that kept no hashes; it is hashed when it is read"
@@ -147,11 +147,12 @@ class Stamps:
                 raise _altered(self.folder / place, difference)
 
     def check_may_write(self, name: str, files: Iterable[Path]) -> None:
-        """Raise `HlensError` where writing an artefact would replace what hlens did not write."""
+        """Raise `HlensError` where an artefact would replace a link or what is not hlens's."""
         self.check(name)
         stamp = self._all().get(name)
         known = stamp.files if stamp else {}
         for file in files:
+            check_replaceable(file)  # a link: it would be refused after the work, its stamp gone
             # An empty stamp is of an artefact that was being written, or of an earlier version.
             if file.exists() and (stamp is None or (known and self._place(file) not in known)):
                 raise HlensError(

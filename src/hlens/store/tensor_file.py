@@ -55,7 +55,8 @@ def read_tensors(
     except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise HlensError(f"{path} is no safetensors file ({error}); {mend}") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return tensors, header.get("__metadata__", {})
+    # The library reads a metadata of null as none.
+    return tensors, header.get("__metadata__") or {}
 
 
 @contextmanager
