@@ -162,7 +162,7 @@ def test_the_shipped_pairs_and_those_of_a_file(model: Model, tmp_path: Path) -> 
     assert all(b - a >= 0 for b, a in (effects.logit_differences(model, one) for one in few))
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"id": 1, "clean": "a", "corrupted": "b", "answer": "x"}')
-    with pytest.raises(HlensError, match="line 1: no field 'foil'"):
+    with pytest.raises(HlensError, match="line 1: foil is None; expected texts under"):
         effects.load_pairs(model, path)
     path.write_text("")
     with pytest.raises(HlensError, match="holds no pair"):
