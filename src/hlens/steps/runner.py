@@ -331,13 +331,14 @@ class Runner:
         The recipe names a model, and names stay when weights change.
         """
         options = self._plain_options(source)
+        now = model.fingerprint  # asked once: to see that no weight changed reads every W_out
         for name, stamp in self.stamps.read().items():
-            kept = stamp.note.get("models", {}).get(source.name, model.fingerprint)
+            kept = stamp.note.get("models", {}).get(source.name, now)
             own = {option: stamp.note.get("options", {}).get(option) for option in options}
-            if kept != model.fingerprint and key_of(own) == key_of(options):
+            if kept != now and key_of(own) == key_of(options):
                 raise HlensError(
                     f"{self.folder}: {name} was made with other weights ({kept[:12]}) than those "
-                    f"of {model.name} now ({model.fingerprint[:12]}); open the study with the "
+                    f"of {model.name} now ({now[:12]}); open the study with the "
                     "model that it was made with, or give this one another folder"
                 )
 
