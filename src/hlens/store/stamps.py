@@ -85,7 +85,8 @@ class Stamps:
 
     def get(self, name: str) -> Stamp | None:
         """The stamp of an artefact; None where nothing vouches for it."""
-        return self.read().get(name)
+        stamp = self._all().get(name)
+        return stamp if stamp and stamp.key else None
 
     def read(self) -> dict[str, Stamp]:
         """All stamps that vouch for something, by the name of the artefact."""
