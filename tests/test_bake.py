@@ -1,6 +1,7 @@
 """A baked checkpoint is an ordinary one, equal to the hook, checked and undone."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from hlens.cli import app, baking
 from hlens.errors import HlensError
 from hlens.model import Model, load
 from hlens.store.checkpoints import RECORD
+from hlens.store.tensor_file import read_tensors, write_tensors
 from hlens.types import NeuronSet
 
 IDS = torch.tensor([[3, 14, 15, 9, 26, 5, 35, 8]])
@@ -121,6 +123,32 @@ def test_verify_sees_a_changed_weight_and_undo_refuses_it(
     assert not iv.verify(tmp_path / "worse").rows_agree
     with pytest.raises(HlensError, match="something else"):
         iv.unbake(tmp_path / "worse", tmp_path / "never")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda tensors, record: record.clear(), "not JSON"),
+        (lambda tensors, record: record.update(record='{"base": 3}'), "base is 3, expected a text"),
+        (lambda tensors, record: record.update(record='{"base": "x"}'), "fingerprint is missing"),
+        (lambda tensors, record: tensors.pop("factors"), "of another model"),
+        (lambda tensors, record: tensors.pop("rows.2"), "of another model"),
+        (lambda tensors, record: tensors.update(factors=torch.ones(9, 9)), "of another model"),
+        (lambda tensors, record: tensors.update({"rows.2": torch.ones(1, 3)}), "of another model"),
+    ],
+)
+def test_a_damaged_record_is_refused(
+    damage: Callable, said: str, model: Model, neurons: NeuronSet, tmp_path: Path
+) -> None:
+    folder = iv.bake(model, neurons, iv.scale(0.5), folder=tmp_path / "baked")
+    tensors, record = read_tensors(folder / RECORD)
+    damage(tensors, record)
+    write_tensors(folder / RECORD, tensors, metadata=record)
+    with pytest.raises(HlensError, match=said):
+        iv.verify(folder)
+    with pytest.raises(HlensError, match=said):
+        iv.unbake(folder, tmp_path / "never")
+    assert not (tmp_path / "never").exists()
 
 
 def test_wrong_arguments_are_refused(model: Model, neurons: NeuronSet, tmp_path: Path) -> None:

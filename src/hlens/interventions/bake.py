@@ -19,7 +19,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
 from hlens.model import Edit, Model, Pairs, load, pair_up, save_pretrained
-from hlens.store.checkpoints import load_edit_record, save_checkpoint
+from hlens.store.checkpoints import MEND, load_edit_record, save_checkpoint
 from hlens.types import NeuronSet, address, same_fingerprint
 
 
@@ -132,8 +132,25 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
 
 def _open(folder: str | Path, tensors: Mapping[str, Tensor]) -> Model:
     """The checkpoint in the dtype that it was baked in: in another its rows round differently."""
-    kept = next(tensor for name, tensor in tensors.items() if name.startswith("rows."))
-    return load(str(folder), dtype=kept.dtype)
+    rows = [tensor.dtype for name, tensor in tensors.items() if name.startswith("rows.")]
+    model = load(str(folder), dtype=next(iter(rows), None))
+    if not _fits(tensors, model):
+        raise HlensError(
+            f"{folder}: the record of its edit is of another model than its weights; {MEND}"
+        )
+    return model
+
+
+def _fits(tensors: Mapping[str, Tensor], model: Model) -> bool:
+    """Whether there is a factor for each neuron, and a row for each that was edited."""
+    if "factors" not in tensors or tensors["factors"].shape != (model.n_layers, model.d_mlp):
+        return False
+    return all(
+        f"rows.{layer}" in tensors
+        and tensors[f"rows.{layer}"].shape == (len(edited), model.w_out(layer).shape[1])
+        for layer, factors in enumerate(tensors["factors"])
+        if len(edited := edited_neurons(factors))
+    )
 
 
 def _originals(tensors: Mapping[str, Tensor]) -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 from safetensors import SafetensorError
 from torch import Tensor
@@ -12,11 +13,13 @@ from torch import Tensor
 from hlens.errors import HlensError, first_line
 from hlens.locks import sweep, using
 from hlens.store.atomic import PARTIAL, write_text
+from hlens.store.checked import parse_json
 from hlens.store.tensor_file import read_tensors, write_tensors
 
 # Its format is safetensors; under that suffix engines such as vLLM take it for weights, and stop.
 RECORD = "hlens_edit.record"
 _FORMER_RECORD = "hlens_edit.safetensors"
+MEND = "bake the edit again"
 
 
 def save_checkpoint(
@@ -54,12 +57,25 @@ def save_checkpoint(
     return folder
 
 
-def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Factors and original rows of a baked checkpoint, and what was baked from what."""
+class EditRecord(TypedDict):
+    """What was baked from what."""
+
+    base: str
+    base_fingerprint: str
+    edited_fingerprint: str
+
+
+def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], EditRecord]:
+    """Factors and original rows of a baked checkpoint, and what was baked from what.
+
+    Raises:
+        HlensError: No record, or one that `save_checkpoint` did not write.
+    """
     path = folder / RECORD
     if not path.is_file():
         path = folder / _FORMER_RECORD
     if not path.is_file():
         raise HlensError(f"{folder} is no baked checkpoint of hlens: it holds no {RECORD}")
-    tensors, metadata = read_tensors(path, mend="bake the edit again")
-    return tensors, json.loads(metadata["record"])
+    tensors, metadata = read_tensors(path, mend=MEND)
+    record = parse_json(metadata.get("record", ""), str(path), shape=EditRecord, mend=MEND)
+    return tensors, record
