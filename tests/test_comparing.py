@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +17,7 @@ from hlens.errors import HlensError
 from hlens.report.study_report import report_data
 from hlens.steps import Step, answers, detection, domains
 from hlens.steps import origin as origin_steps
+from hlens.store.stamps import Stamps
 from hlens.study import Study
 from tiny_study import tiny_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
@@ -155,17 +157,27 @@ def test_a_recomputation_names_what_has_changed(study: Study) -> None:
     altered = pd.read_parquet(path)
     altered["auroc"] += 0.01
     altered.to_parquet(path)
+    with pytest.raises(HlensError, match="not the file that hlens wrote"):
+        tables.make(Study(study.folder, None, study.model), domains.transfer, again=True)
+    # As if an earlier version had written it so.
+    stamps = Stamps(study.folder)
+    stamp = stamps.get("transfer")
+    assert stamp is not None
+    stamps.set("transfer", replace(stamp, files=stamps.seal([path])))
     opened = Study(study.folder, None, study.model)
     _, changed = tables.make(opened, domains.transfer, again=True)
     assert changed == ["transfer"]
 
 
 def test_another_judge_is_put_beside_the_studys(study: Study) -> None:
-    found = tables.agreement(study, "substring")
-    assert found["agreement"].set_index("measure").value["agreement"] == 1.0
+    found = tables.agreement(study, "alias")
     counts = found["confusion"].set_index("substring")
     assert int(counts.to_numpy().sum()) == len(study.responses())
     assert list(counts.index) == list(counts.columns)
+    equal = np.trace(counts.to_numpy()) / counts.to_numpy().sum()
+    assert found["agreement"].set_index("measure").value["agreement"] == pytest.approx(equal)
+    with pytest.raises(HlensError, match="substring is the study's own judge"):
+        tables.agreement(study, "substring")
     with pytest.raises(HlensError, match="unknown judge 'alas'; did you mean 'alias'"):
         tables.agreement(study, "alas")
 

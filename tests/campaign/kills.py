@@ -27,6 +27,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.recipe import Recipe
@@ -282,6 +284,7 @@ def _wait(child: int) -> int:
         if time.monotonic() > until:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+            print(f"hung for {PATIENCE} s", file=sys.stderr)
             return 1
         time.sleep(0.01)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -298,6 +301,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="scores alone, no audit")
     given = parser.parse_args(argv)
     started = time.monotonic()
+    torch.set_num_threads(1)  # a fork does not carry OpenMP's threads over: a child waits for ever
     with tempfile.TemporaryDirectory(prefix="kills-") as home:
         campaign = Campaign(Path(home), small=given.small, seed=given.seed)
         for number, first in enumerate(range(0, given.kills, IN_A_ROW)):

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from hlens.model.network import Network
 
-KeyValues = tuple[Float[Tensor, "row head pos d_head"], Float[Tensor, "row head pos d_head"]]
+# Anonymous axes: layers may differ in heads and widths (Gemma 4), keys in width from values (MLA).
+KeyValues = tuple[Float[Tensor, "row _ pos _"], Float[Tensor, "row _ pos _"]]
 
 
 @dataclass(frozen=True, eq=False)

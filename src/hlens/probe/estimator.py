@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from hlens.checks import check_real, check_seed, check_whole
-from hlens.errors import HlensError, first_line
+from hlens.errors import HlensError
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
 from hlens.probe.resources import one_thread
@@ -299,7 +299,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
                 sample_weight, np.empty((len(y), 1)), dtype=np.float64, ensure_non_negative=True
             )
         except ValueError as error:
-            raise HlensError(first_line(error)) from error
+            raise HlensError(str(error)) from error
         if not all(weight[codes == code].sum() > 0 for code in (0, 1)):
             raise HlensError(
                 "all sample weights of a class are 0, which leaves only one class; a probe needs "
@@ -321,4 +321,4 @@ def _validated(probe: SparseProbe, *arrays: Any, **options: Any) -> Any:
     try:
         return validate_data(probe, *arrays, **options)
     except ValueError as error:
-        raise HlensError(first_line(error)) from error
+        raise HlensError(str(error)) from error
