@@ -1,17 +1,18 @@
 """The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
-from numbers import Real
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
 from hlens.model import ALL, Columns, Edit, Model, Scope, Site
 from hlens.types import NeuronSet
+from hlens.types.neurons import LARGEST
 
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer hashes
 
@@ -22,12 +23,12 @@ def scale(alpha: float, scope: Scope = ALL) -> Edit:
     At 1 nothing changes, 0 silences, above 1 amplifies.
 
     Raises:
-        HlensError: `alpha` is not finite.
+        HlensError: `alpha` is no number from -1e30 to 1e30.
 
     >>> scale(0.5).name
     'scale(0.5)'
     """
-    factor = _finite(alpha, "alpha")
+    factor = check_real("alpha", alpha, least=-LARGEST, most=LARGEST)
     return Edit(f"scale({factor:g})", lambda old, site: old * factor, scope, factor=factor)
 
 
@@ -94,9 +95,9 @@ def steer(
     """Add ``alpha x direction`` to the activations (see `hlens.interventions.directions`).
 
     Raises:
-        HlensError: `alpha` or the direction is not finite.
+        HlensError: `alpha` is no number from -1e30 to 1e30, or the direction is not finite.
     """
-    factor = _finite(alpha, "alpha")
+    factor = check_real("alpha", alpha, least=-LARGEST, most=LARGEST)
     if not bool(torch.isfinite(direction).all()):
         raise HlensError("the direction has values that are not finite; repair it before steering")
 
@@ -165,9 +166,3 @@ def _draw_rows(site: Site, seed: int, n: int) -> Tensor:
     mixed = (mixed ^ (mixed >> 15)) * _MIX[0]
     mixed = (mixed ^ (mixed >> 13)) * _MIX[1]
     return (mixed ^ (mixed >> 16)).remainder(n)
-
-
-def _finite(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise HlensError(f"{name} is {value!r}; expected a finite number, such as 0, 0.5 or 2")
-    return float(value)
