@@ -1,6 +1,7 @@
 """The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
+import sys
 from typing import Literal
 
 import torch
@@ -12,8 +13,8 @@ from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
 from hlens.model import ALL, Columns, Edit, Model, Scope, Site
 from hlens.types import NeuronSet
-from hlens.types.neurons import LARGEST
 
+_FINITE = {"least": -sys.float_info.max, "most": sys.float_info.max}
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer hashes
 
 
@@ -23,12 +24,12 @@ def scale(alpha: float, scope: Scope = ALL) -> Edit:
     At 1 nothing changes, 0 silences, above 1 amplifies.
 
     Raises:
-        HlensError: `alpha` is no number from -1e30 to 1e30.
+        HlensError: `alpha` is not finite.
 
     >>> scale(0.5).name
     'scale(0.5)'
     """
-    factor = check_real("alpha", alpha, least=-LARGEST, most=LARGEST)
+    factor = check_real("alpha", alpha, **_FINITE)
     return Edit(f"scale({factor:g})", lambda old, site: old * factor, scope, factor=factor)
 
 
@@ -95,9 +96,9 @@ def steer(
     """Add ``alpha x direction`` to the activations (see `hlens.interventions.directions`).
 
     Raises:
-        HlensError: `alpha` is no number from -1e30 to 1e30, or the direction is not finite.
+        HlensError: `alpha` or the direction is not finite.
     """
-    factor = check_real("alpha", alpha, least=-LARGEST, most=LARGEST)
+    factor = check_real("alpha", alpha, **_FINITE)
     if not bool(torch.isfinite(direction).all()):
         raise HlensError("the direction has values that are not finite; repair it before steering")
 

@@ -120,7 +120,8 @@ class EvaluationRecipe(Checked):
 
     Attributes:
         test: Share of the groups that is held out.
-        n_boot: Bootstrap samples of an interval.
+        n_boot: Bootstrap samples of the intervals of accuracies, of added likelihood, of truth
+            against length and of the judges' agreement; AUROCs need none.
         shuffles: Refits on shuffled labels; 200 of them tell p = .005 from p = .05.
         random_sets: Draws of random neurons (at least 20). Where only their spread is shown (the
             sparsity curve, random directions) 20 are drawn.
