@@ -8,12 +8,17 @@ and what is out of its limits would end deep inside torch, or not at all.
 """
 
 import math
+import sys
 from typing import Any
 
 from hlens.errors import HlensError
 
 MOST = 10**9  # more of anything is a slip of the hand
 LARGEST_SEED = 2**32 - 1  # of numpy and scikit-learn
+FINITE: dict[str, Any] = {
+    "least": -sys.float_info.max,
+    "most": sys.float_info.max,
+}  # limits of `check_real`
 
 
 def check_whole(
@@ -61,7 +66,8 @@ def check_real(
     if not fits:
         low = f"from {least:g} to" if above is None else f"above {above:g}, at most"
         limits = f"{low} {most:g}" if below is None else f"between {above:g} and {below:g}"
-        raise _refused(name, plain, f"a number {limits}", or_zero)
+        expected = "a finite number" if most == FINITE["most"] else f"a number {limits}"
+        raise _refused(name, plain, expected, or_zero)
     return float(plain)
 
 

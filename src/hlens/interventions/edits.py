@@ -1,20 +1,18 @@
 """The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
-import sys
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.checks import check_real
+from hlens.checks import FINITE, check_real
 from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
 from hlens.model import ALL, Columns, Edit, Model, Scope, Site
 from hlens.types import NeuronSet
 
-_FINITE = {"least": -sys.float_info.max, "most": sys.float_info.max}
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer hashes
 
 
@@ -29,7 +27,7 @@ def scale(alpha: float, scope: Scope = ALL) -> Edit:
     >>> scale(0.5).name
     'scale(0.5)'
     """
-    factor = check_real("alpha", alpha, **_FINITE)
+    factor = check_real("alpha", alpha, **FINITE)
     return Edit(f"scale({factor:g})", lambda old, site: old * factor, scope, factor=factor)
 
 
@@ -98,7 +96,7 @@ def steer(
     Raises:
         HlensError: `alpha` or the direction is not finite.
     """
-    factor = check_real("alpha", alpha, **_FINITE)
+    factor = check_real("alpha", alpha, **FINITE)
     if not bool(torch.isfinite(direction).all()):
         raise HlensError("the direction has values that are not finite; repair it before steering")
 

@@ -51,7 +51,7 @@ from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
 from hlens.steps.second_judge import Judges, labels_of_both_parts, named_judges
 from hlens.steps.sources import ask_of, model, rivals
-from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
+from hlens.steps.step import TABLE, Step, Storage, step, substitute
 from hlens.store import write_text
 from hlens.store.checked import MEND, read_json
 from hlens.store.evidence import load_evidence, save_evidence
@@ -316,14 +316,13 @@ class Audit:
         return {"card": self.card.to_dict(), **tables}
 
 
-def _save_card(card: AuditCard, stem: Path) -> None:
+def _save_card(card: AuditCard, file: Path) -> None:
     text = json.dumps(card.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    write_text(file_of(stem, ".md"), markdown(card))
-    write_text(file_of(stem, ".json"), text)
+    write_text(file.with_suffix(".md"), markdown(card))
+    write_text(file, text)
 
 
-def _load_card(stem: Path) -> AuditCard:
-    file = file_of(stem, ".json")
+def _load_card(file: Path) -> AuditCard:
     try:
         return AuditCard.from_dict(read_json(file, shape=dict))
     except (AttributeError, KeyError, TypeError) as error:

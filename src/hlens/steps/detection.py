@@ -30,7 +30,7 @@ from hlens.selection import path as regularisation_path
 from hlens.selection import stability as select_stable
 from hlens.steps.answers import examples, judgements
 from hlens.steps.sources import model
-from hlens.steps.step import TABLE, Storage, file_of, step
+from hlens.steps.step import TABLE, Storage, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
 from hlens.types import Contributions, Detector, Example, Judgement, same_fingerprint
@@ -65,15 +65,15 @@ class Measured:
         return [*measured, self.digests]
 
 
-def _save_measured(measured: Measured, stem: Path) -> None:
-    save_contributions(measured.contributions, stem)
+def _save_measured(measured: Measured, file: Path) -> None:
+    save_contributions(measured.contributions, file)
     lines = "".join(f"{digest}\n" for digest in measured.digests)
-    store.write_text(file_of(stem, DIGESTS), lines)
+    store.write_text(file.with_suffix(DIGESTS), lines)
 
 
-def _load_measured(stem: Path) -> Measured:
-    digests = file_of(stem, DIGESTS).read_text(encoding="utf-8").split()
-    return Measured(load_contributions(stem, check=False), tuple(digests))
+def _load_measured(file: Path) -> Measured:
+    digests = file.with_suffix(DIGESTS).read_text(encoding="utf-8").split()
+    return Measured(load_contributions(file, check=False), tuple(digests))
 
 
 def _measured_facts(measured: Measured) -> dict[str, Any]:
