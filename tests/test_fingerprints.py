@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -16,6 +17,7 @@ from hlens.effects import Pair, patching
 from hlens.errors import HlensError
 from hlens.interventions import capture_reference, folded, mean_difference, norm_matched, scale
 from hlens.model import Model, fingerprint_weights
+from hlens.model.fingerprints import sum_words
 from hlens.monitor import monitor
 from hlens.selection import correlated_groups
 from hlens.types import Detector, Example, NeuronSet, Provenance, same_fingerprint, warn_unbound
@@ -51,6 +53,51 @@ def test_weights_that_changed_are_measured_as_they_are(change: Callable) -> None
     assert not torch.equal(_cett(model), before)
     assert model.fingerprint == fresh.fingerprint == model.provenance.fingerprint != known
     torch.testing.assert_close(model.w_norms[1, 5], fresh.w_out(1)[5].norm())
+
+
+def _write_one_through_data(weight: nn.Parameter) -> None:
+    weight.data[3, 5] = torch.nextafter(weight.data[3, 5], torch.tensor(9.0))
+
+
+def _write_through_a_view(weight: nn.Parameter) -> None:
+    weight.detach().view(-1)[7:9].zero_()
+
+
+def _round_elsewhere(weight: nn.Parameter) -> None:
+    with torch.no_grad():
+        weight.copy_(weight.half())
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (_write_one_through_data, "model.layers.2.mlp.down_proj"),
+        (_write_through_a_view, "model.layers.0.mlp.up_proj"),
+        (_round_elsewhere, "model.embed_tokens"),
+    ],
+)
+def test_the_least_change_is_seen(change: Callable, place: str) -> None:
+    """One bit of one weight: a sum of floating-point numbers would round it away."""
+    hf = architectures.llama()
+    model = hlens.load((hf, None))
+    known, state = model.fingerprint, model._state_of_weights()
+    assert model._state_of_weights() == state
+    change(hf.get_submodule(place).weight)
+    assert model._state_of_weights() != state
+    if change is not _write_one_through_data:  # fingerprints are at bfloat16 precision
+        assert model.fingerprint != known
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("shape", [(8, 4), (5, 3), (1, 1), (3, 7)])
+def test_every_value_counts_in_the_sum_of_words(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    weight = torch.arange(shape[0] * shape[1]).reshape(shape).to(dtype)
+    known = int(sum_words(weight))
+    for row, column in np.ndindex(*shape):
+        other = weight.clone()
+        other[row, column] += 1
+        assert int(sum_words(other)) != known
+        assert int(sum_words(other.T)) == int(sum_words(other.T.clone()))
 
 
 def test_what_was_found_before_weights_changed_is_of_another_model() -> None:
