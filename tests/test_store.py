@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -380,7 +380,7 @@ def test_a_csv_carries_no_formula_and_is_read_back_the_same(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder in which nothing can be written; also for root, whom no mode stops."""
     folder = tmp_path / "kept"
     folder.mkdir()
