@@ -28,7 +28,7 @@ from hlens.types import NeuronSet, address
 
 Null = Literal["hypergeometric", "layer", "contribution"]
 Row = dict[str, object]
-_PER_BIN = 10  # of 50, where contributions differ as those of models do, one set in five shares
+_PER_BIN = 50  # as many as NeuronSet.random_like draws a matched neuron from
 
 
 def overlap(
@@ -96,7 +96,7 @@ def null_strata(
 ) -> Int[np.ndarray, " feature"]:
     """Stratum of each neuron of the model under a null, layers end to end.
 
-    ``"contribution"`` makes bins of about 10 neurons in each layer, by mean contribution.
+    ``"contribution"`` makes bins of about 50 neurons in each layer, by mean contribution.
     """
     layer = np.repeat(np.arange(like.n_layers), like.d_mlp)
     if null == "hypergeometric":
