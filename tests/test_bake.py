@@ -18,7 +18,7 @@ from hlens.errors import HlensError
 from hlens.model import Model, load
 from hlens.store.checkpoints import RECORD
 from hlens.store.tensor_file import read_tensors, write_tensors
-from hlens.types import NeuronSet
+from hlens.types import Detector, NeuronSet
 
 IDS = torch.tensor([[3, 14, 15, 9, 26, 5, 35, 8]])
 MEMBERS = frozenset({(0, 1), (0, 7), (2, 20), (2, 55)})
@@ -222,7 +222,7 @@ def test_one_command_bakes_one_verifies_one_undoes(
     model: Model, neurons: NeuronSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def study(folder: str) -> SimpleNamespace:
-        found = SimpleNamespace(neurons=neurons, chosen=lambda which: neurons)
+        found = Detector(neurons.mask.float(), 0.0, provenance=model.provenance)
         recipe = SimpleNamespace(model="tiny")
         return SimpleNamespace(model=model, recipe=recipe, detector=lambda: found)
 

@@ -161,9 +161,10 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 
 
 def altered(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
-    """A saved file after a change of its tensors and of what its header says."""
+    """A saved file after a change of its tensors and of what its header says, without its hash."""
     tensors, metadata = read_tensors(path)
     header = json.loads(metadata["hlens"])
+    del header["sha256"]  # as in a file of an earlier version
     change(header["about"], tensors)
     write_tensors(path, tensors, metadata={"hlens": json.dumps(header)})
     return path
@@ -388,3 +389,26 @@ def test_a_detector_does_not_take_the_place_of_another_file(tmp_path: Path) -> N
             export_neurons(detector.neurons, tmp_path / name)
         export_neurons(detector, tmp_path / f"new-{name}")
         export_neurons(detector, tmp_path / f"new-{name}")
+
+
+@pytest.mark.parametrize("what", ["detector", "neurons"])
+def test_any_byte_that_changed_is_seen(tmp_path: Path, what: str) -> None:
+    """A shared file has no stamp beside it: what it holds is bound to what was written."""
+    if what == "detector":
+        path, load = save_detector(found(), tmp_path / what), load_detector
+    else:
+        path, load = save_neurons(found().neurons, tmp_path / what), load_neurons
+    whole = path.read_bytes()
+    load(path)
+    begin = 8 + struct.unpack("<Q", whole[:8])[0]  # of the values, behind the header
+    values, digit = range(begin, len(whole)), whole.index(b"abc" if what == "neurons" else b"0.123")
+    for place in (*values, digit + 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(HlensError, match="is not what was written") as raised:
+            load(path)
+        assert "\n" not in str(raised.value)
+
+
+def test_a_file_of_before_there_were_hashes_is_read(tmp_path: Path) -> None:
+    path = altered(save_detector(found(), tmp_path / "d"), lambda about, tensors: None)
+    assert torch.equal(load_detector(path).weights, found().weights)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -457,6 +458,8 @@ def test_wrong_arguments_are_refused(model: Model, target: NeuronSet, tmp_path: 
         effects.intervene(model, target, [suite], alphas=(0.0, float("nan")))
     with pytest.raises(HlensError, match="at least one of each"):
         effects.intervene(model, NeuronSet(frozenset(), LAYERS, D_MLP), [suite])
+    with pytest.raises(HlensError, match="called 'random 3', as one of their controls is"):
+        effects.intervene(model, replace(target, name="random 3"), [suite], alphas=(0.0,))
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     with pytest.raises(HlensError, match="holds no question"):

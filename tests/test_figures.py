@@ -134,6 +134,46 @@ def test_a_figure_is_a_pure_function(name: str) -> None:
     assert again.to_json() == drawn(name).to_json()
 
 
+TABLES = [
+    (name, argument)
+    for name in NAMES
+    for argument, value in (
+        member(name).example() if not missing_from(member(name)) else {}
+    ).items()
+    if isinstance(value, pd.DataFrame)
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), TABLES)
+def test_the_tables_of_two_studies_do_not_become_one_figure(name: str, argument: str) -> None:
+    """A title is a sentence about one study: of two joined it would be false of both."""
+    example = member(name).example()
+    joined = pd.concat([example[argument], example[argument].iloc[::-1]], ignore_index=True)
+    numbers = [column for column in joined if joined[column].dtype.kind == "f" and column != "C"]
+    other = joined.index >= len(example[argument])
+    joined.loc[other, [c for c in numbers if c != "alpha"]] *= 0.9
+    with pytest.raises(HlensError, match="stands twice") as raised:
+        member(name).draw(**{**example, argument: joined})
+    assert "\n" not in str(raised.value), f"call check_one_study in src/hlens/figures/{name}.py"
+
+
+@pytest.mark.parametrize("name", ["overlap", "reliability"])
+def test_a_pair_named_the_other_way_round_is_the_same_pair(name: str) -> None:
+    table = member(name).example()["table"]
+    turned = table.loc[table.a != table.b].rename(
+        columns={"a": "b", "b": "a", "n_a": "n_b", "n_b": "n_a"}
+    )
+    with pytest.raises(HlensError, match="stands twice"):
+        member(name).draw(pd.concat([table, turned], ignore_index=True))
+
+
+def test_studies_of_other_domains_share_a_matrix_without_a_clash() -> None:
+    """No row stands twice, so every cell keeps its own number and the title speaks of cells."""
+    table = member("transfer").example()["table"]
+    renamed = table.assign(train="b " + table.train, test="b " + table.test)
+    assert figures.transfer(pd.concat([table, renamed], ignore_index=True)).layout.meta["title"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_theme_is_an_error(name: str) -> None:
     with pytest.raises(HlensError, match="theme 'sepia'"):

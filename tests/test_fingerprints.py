@@ -1,7 +1,10 @@
 """Weights and tokenizers are known whole, and as they are now."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -10,11 +13,14 @@ from transformers import PreTrainedTokenizerFast
 
 import architectures
 import hlens
+from hlens.effects import Pair, patching
 from hlens.errors import HlensError
-from hlens.interventions import folded, scale
+from hlens.interventions import capture_reference, folded, mean_difference, norm_matched, scale
 from hlens.model import Model, fingerprint_weights
+from hlens.model.fingerprints import sum_words
 from hlens.monitor import monitor
-from hlens.types import Detector, Example, Provenance, same_fingerprint
+from hlens.selection import correlated_groups
+from hlens.types import Detector, Example, NeuronSet, Provenance, same_fingerprint, warn_unbound
 
 EXAMPLES = [Example(torch.arange(3, 15), 4, 4, 12, h, "q", "g", "d") for h in (True, False)]
 
@@ -47,6 +53,51 @@ def test_weights_that_changed_are_measured_as_they_are(change: Callable) -> None
     assert not torch.equal(_cett(model), before)
     assert model.fingerprint == fresh.fingerprint == model.provenance.fingerprint != known
     torch.testing.assert_close(model.w_norms[1, 5], fresh.w_out(1)[5].norm())
+
+
+def _write_one_through_data(weight: nn.Parameter) -> None:
+    weight.data[3, 5] = torch.nextafter(weight.data[3, 5], torch.tensor(9.0))
+
+
+def _write_through_a_view(weight: nn.Parameter) -> None:
+    weight.detach().view(-1)[7:9].zero_()
+
+
+def _round_elsewhere(weight: nn.Parameter) -> None:
+    with torch.no_grad():
+        weight.copy_(weight.half())
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (_write_one_through_data, "model.layers.2.mlp.down_proj"),
+        (_write_through_a_view, "model.layers.0.mlp.up_proj"),
+        (_round_elsewhere, "model.embed_tokens"),
+    ],
+)
+def test_the_least_change_is_seen(change: Callable, place: str) -> None:
+    """One bit of one weight: a sum of floating-point numbers would round it away."""
+    hf = architectures.llama()
+    model = hlens.load((hf, None))
+    known, state = model.fingerprint, model._state_of_weights()
+    assert model._state_of_weights() == state
+    change(hf.get_submodule(place).weight)
+    assert model._state_of_weights() != state
+    if change is not _write_one_through_data:  # fingerprints are at bfloat16 precision
+        assert model.fingerprint != known
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("shape", [(8, 4), (5, 3), (1, 1), (3, 7)])
+def test_every_value_counts_in_the_sum_of_words(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    weight = torch.arange(shape[0] * shape[1]).reshape(shape).to(dtype)
+    known = int(sum_words(weight))
+    for row, column in np.ndindex(*shape):
+        other = weight.clone()
+        other[row, column] += 1
+        assert int(sum_words(other)) != known
+        assert int(sum_words(other.T)) == int(sum_words(other.T.clone()))
 
 
 def test_what_was_found_before_weights_changed_is_of_another_model() -> None:
@@ -122,3 +173,60 @@ def test_the_same_weights_with_another_tokenizer_are_another_model() -> None:
         monitor(two, detector, [[3, 4]])
     older = Provenance(fingerprint=one.fingerprint[:32], tokenizer=one.provenance.tokenizer[:32])
     older.check_same_model(one.provenance, "contributions")
+
+
+MODEL = hlens.load((architectures.llama(), None))
+PAIR = Pair("p", (3, 4, 5), (3, 6, 5), 7, 8)
+UNBOUND = NeuronSet(frozenset({(0, 1)}), 3, 56)
+
+
+def edited(block: AbstractContextManager[object], model: Model) -> None:
+    with block:
+        model.hf(torch.tensor([[3, 4]]))
+
+
+USES: dict[str, Callable[[Model, NeuronSet], object]] = {
+    "editing": lambda model, neurons: edited(model.editing(neurons, scale(0.0)), model),
+    "folding": lambda model, neurons: edited(folded(model, neurons, scale(0.0)), model),
+    "a reference": lambda model, neurons: capture_reference(model, [[3, 4]], neurons),
+    "a direction": lambda model, neurons: mean_difference(model, EXAMPLES, neurons=neurons),
+    "a matched push": lambda model, neurons: norm_matched(model, neurons, scale(0.0), seed=0),
+    "patching": lambda model, neurons: patching(model, [PAIR], neurons, random=0),
+    "groups": lambda model, neurons: correlated_groups(hlens.measure(model, EXAMPLES), neurons),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_neurons_of_another_model_are_refused_and_without_a_fingerprint_it_is_said(
+    use: str, caplog
+) -> None:
+    warn_unbound.cache_clear()
+    with pytest.raises(HlensError, match=r"another model|measured on") as raised:
+        USES[use](MODEL, replace(UNBOUND, model="f" * 72))
+    assert "\n" not in str(raised.value)
+    with pytest.raises(HlensError, match=r"layers|of a model of"):
+        USES[use](MODEL, NeuronSet(frozenset({(0, 1)}), 3, 55))
+    assert not caplog.records
+    bound = replace(UNBOUND, model=MODEL.fingerprint)
+    for neurons, said in ((bound, 0), (UNBOUND, 1), (UNBOUND, 1)):
+        USES[use](hlens.load((architectures.llama(), None)), neurons)
+        assert [r.message for r in caplog.records if "no fingerprint" in r.message] == said * [
+            f"a set of neurons: no fingerprint says of which model; taken for {MODEL.name}, whose "
+            "shape fits, unchecked"
+        ]
+
+
+def test_a_detector_without_a_fingerprint_is_read_with_a_word(caplog) -> None:
+    warn_unbound.cache_clear()
+    loose = Detector(torch.ones(3, 56), 0.0)
+    bound = replace(loose, provenance=MODEL.provenance)
+    for data, detector, said in (
+        (hlens.measure(MODEL, EXAMPLES), bound, 0),
+        (hlens.measure(MODEL, EXAMPLES), loose, 1),
+        (replace(hlens.measure(MODEL, EXAMPLES), provenance=Provenance()), bound, 2),
+    ):
+        detector(data)
+        assert len([r for r in caplog.records if "no fingerprint" in r.message]) == said
+    warn_unbound.cache_clear()
+    monitor(MODEL, loose, [[3, 4]])
+    assert "a detector or contributions: no fingerprint" in caplog.records[-1].message

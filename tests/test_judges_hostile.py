@@ -127,7 +127,7 @@ def test_an_option_is_picked_or_several_are(text: str) -> None:
     assert choice.judge(Response(question, text, (), 0)).verdict is PICKS[text]
 
 
-ENDLESS = [" ", "a ", "1,", ".", "a. ", "["]
+ENDLESS = [" ", "\n", "a ", "1,", ".", "a. ", "[", "Paris "]
 
 
 @pytest.mark.parametrize("unit", ENDLESS)
@@ -147,3 +147,26 @@ def test_no_text_holds_a_judge_up(unit: str) -> None:
             if n > 20_000:
                 assert verdict.verdict is Verdict.UNSCORED
                 assert verdict.reason.startswith("too long to read (100,001 characters)")
+
+
+@pytest.mark.parametrize(
+    ("unit", "verdict"),
+    [
+        ("Paris ", Verdict.CORRECT),
+        ("Paris, ", Verdict.CORRECT),
+        ("not Paris. ", Verdict.HALLUCINATED),
+        ("New Paris ", Verdict.HALLUCINATED),
+        ("anything but Paris, ", Verdict.HALLUCINATED),
+        ("Paris or Lyon. ", Verdict.UNSCORED),
+        ("Lyon vs. Paris; ", Verdict.HALLUCINATED),
+    ],
+)
+def test_a_gold_answer_that_is_repeated_for_ever_is_judged_as_once(
+    unit: str, verdict: Verdict
+) -> None:
+    question = Question("1", "d", "Capital of France?", ("Paris", "City of Light"))
+    for n in (1, 2, 19_000 // len(unit)):
+        begun = time.process_time()
+        judged = alias.judge(Response(question, unit * n, (), 0))
+        assert (judged.verdict, n) == (verdict, n), judged.reason
+        assert time.process_time() - begun < 4  # of a rule that reads the whole text each time: 20

@@ -1,6 +1,7 @@
 """Sampling repeats, whatever the batch; it goes on where it was interrupted."""
 
 from itertools import chain, pairwise
+from types import SimpleNamespace
 
 import jaxtyping
 import numpy as np
@@ -319,6 +320,14 @@ def test_a_pad_token_that_the_model_has_not_is_no_error(pad: int) -> None:
     assert 0 <= model.pad_id < 96
     padded = model.generate_many([[3, 4, 5], [3]], Settings(4, 0.0))
     assert [one.token_ids for one in padded] == [one.token_ids for one in plain]
+
+
+@pytest.mark.parametrize("pad", [0, 7, None, -1, 96])
+def test_a_pad_token_of_id_0_is_one(pad: int | None) -> None:
+    model = hlens.load((architectures.llama(), None))
+    model.tokenizer = SimpleNamespace(pad_token_id=pad, eos_token_id=5)
+    assert min(model.stop_ids) > 0
+    assert model.pad_id == (pad if pad in (0, 7) else min(model.stop_ids))
 
 
 def test_logits_that_are_nan_are_said_at_the_token_where_they_are() -> None:

@@ -1,12 +1,13 @@
 """The store: whole or not at all, the same to the bit after a kill, and no file mistaken."""
 
 import csv
+import errno
 import multiprocessing
 import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hlens import metrics, store
+from hlens import figures, metrics, store
 from hlens.contributions import measure, measure_many, results
 from hlens.contributions.engine import Job
 from hlens.contributions.regions import Ask
@@ -23,10 +24,13 @@ from hlens.contributions.results import identity_of
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.probe import design
+from hlens.report.data import ReportData
+from hlens.report.page import report as write_report
 from hlens.store import write_text
 from hlens.store.checked import read_rows
+from hlens.store.checkpoints import save_checkpoint
 from hlens.store.jsonl import save_rows
-from hlens.types import Contributions, Example, MlpTrace, Provenance
+from hlens.types import Contributions, Example, MlpTrace, NeuronSet, Provenance
 from test_measure import example, several, sharing, tiny
 
 
@@ -373,3 +377,59 @@ def test_a_csv_carries_no_formula_and_is_read_back_the_same(tmp_path: Path) -> N
     (tmp_path / "t.csv").write_text("of another\n1\n")
     with pytest.raises(HlensError, match="hlens did not write it"):
         store.save_table(table, tmp_path / "t.csv")
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which nothing can be written; also for root, whom no mode stops."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "old.txt").write_text("old")
+    folder.chmod(0o555)
+    plain_open, plain_mkdir = Path.open, Path.mkdir
+
+    def refuse(path: Path) -> None:
+        if folder in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def open_(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if set(mode) & set("wax+"):
+            refuse(self)
+        return plain_open(self, mode, *args, **kwargs)
+
+    def mkdir(self: Path, *args: Any, **kwargs: Any) -> None:
+        if not self.exists():
+            refuse(self)
+        plain_mkdir(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    yield folder
+    folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: write_text(folder / "a.txt", "new"),
+        lambda folder: write_text(folder / "old.txt", "new"),
+        lambda folder: write_text(folder / "below" / "a.txt", "new"),
+        lambda folder: store.save_table(pd.DataFrame({"a": [1]}), folder / "a.parquet"),
+        lambda folder: store.save_contributions(data(), folder / "values"),
+        lambda folder: store.save_neurons(NeuronSet(frozenset({(0, 1)}), 2, 3), folder / "n"),
+        lambda folder: write_report(ReportData("t"), folder / "r.html"),
+        lambda folder: save_checkpoint(lambda where: None, folder / "model", card=""),
+        lambda folder: figures.losses(**figures.losses.example()).save(folder / "f.html"),
+    ],
+)
+def test_a_folder_that_may_not_be_written_is_named_and_no_file_written_aside(
+    write: Callable[[Path], object], read_only: Path
+) -> None:
+    with pytest.raises(HlensError, match=r"Permission denied") as raised:
+        write(read_only)
+    said = str(raised.value)
+    assert str(read_only) in said
+    assert "partial" not in said
+    assert "\n" not in said
+    assert [path.name for path in read_only.iterdir()] == ["old.txt"]
+    assert (read_only / "old.txt").read_text() == "old"

@@ -1,14 +1,25 @@
 """What a study asks of its finding: two domains compared, an edit beside random neurons."""
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import hlens
+from hlens.claims import collect_findings, decide
 from hlens.cli import app
+from hlens.cli.editing import choose_intervention
+from hlens.errors import HlensError
+from hlens.steps.audit import slopes_of_finding
+from hlens.steps.chosen import choose_neurons
+from hlens.steps.effects import outcomes
+from hlens.store import export_neurons, save_neurons
 from hlens.study import Study
+from hlens.types import NeuronSet
 from tiny_study import question_file, tiny_model, tiny_recipe
 
 
@@ -71,6 +82,115 @@ def test_the_command_line_tells_what_edits_and_patches_did(study: Study) -> None
     assert "every neuron" in told
     assert "of the difference, over" in told
     assert json.loads(said("patch", "--json"))["patching"]
+
+
+@pytest.fixture
+def own(study: Study, tmp_path: Path) -> Study:
+    """A copy of the study, which edits on one question and one dose, without capability."""
+    study.scores()
+    shutil.copytree(study.folder, tmp_path / "own")
+    copy = Study(tmp_path / "own", model=study.model)
+    few = replace(copy.recipe.intervene, capability=False, alphas=(0.0,), perturbations=0, items=1)
+    copy.revise(replace(copy.recipe, intervene=few))
+    return copy
+
+
+def _target(study: Study) -> tuple[set[str], int]:
+    """Names of the edited sets, and how many of their neurons were edited, over all tokens."""
+    rows = study.outcomes()
+    target = rows.loc[(rows["kind"] == "target") & (rows["alpha"] == 0.0)]
+    random = rows.loc[(rows["set"] == "random 0") & (rows["alpha"] == 0.0)]
+    assert len(random) == len(target)
+    return set(target["set"]), int(target["touched"].iloc[0])
+
+
+def _intervene(study: Study, *words: str) -> tuple[int, str]:
+    """Exit code and what is said by the verb, on a study whose model cannot be loaded by name."""
+    asked = {"--neurons": None} | dict(zip(words[::2], words[1::2], strict=True))
+    try:
+        choose_intervention(study, None, None, None, None, None, asked["--neurons"])
+    except HlensError as error:
+        return 2, str(error)
+    return 0, ""
+
+
+def test_other_neurons_are_edited_where_they_are_asked_for(own: Study, tmp_path: Path) -> None:
+    detector = own.detector()
+    assert len(detector.truth_neurons) != len(detector.neurons) > 0
+    file = export_neurons(detector.neurons, tmp_path / "some.csv")
+    for which, name, n in (
+        ("truth", "truth neurons", len(detector.truth_neurons)),
+        (str(file), "neurons of some.csv", len(detector.neurons)),
+    ):
+        assert _intervene(own, "--neurons", which) == (0, "")
+        assert Study(own.folder, model=own.model).recipe.intervene.neurons == which
+        names, touched = _target(own)
+        assert names == {name}
+        assert touched % n == 0 < touched
+    assert _intervene(own, "--neurons", "h") == (0, "")
+    assert _target(own) == ({"H-neurons"}, touched)  # the file held the same
+
+
+def test_the_claim_control_is_about_the_h_neurons_alone(study: Study) -> None:
+    edited = study.outcomes()
+    assert len(slopes_of_finding(edited)) > 0
+    assert slopes_of_finding(edited.replace({"set": {"H-neurons": "truth neurons"}})) is None
+    claims = decide(collect_findings(scores=study.scores(), n_selected=1, n_neurons=9))
+    control = next(claim for claim in claims if claim.name == "Control")
+    assert "H-neurons were not edited" in control.checks[0].reads
+
+
+def test_a_file_of_neurons_that_changed_is_another_edit(own: Study, tmp_path: Path) -> None:
+    file = export_neurons(own.detector().neurons, tmp_path / "some.csv")
+    assert _intervene(own, "--neurons", str(file)) == (0, "")
+    own.outcomes()
+    assert own.has(outcomes)
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:2]) + "\n")  # the header and one neuron
+    again = Study(own.folder, model=own.model)
+    assert not again.has(outcomes)
+    file.unlink()
+    gone = Study(own.folder, model=own.model)
+    assert not gone.has(outcomes)
+    with pytest.raises(HlensError, match="unknown set of neurons, or file"):
+        gone.outcomes()
+
+
+def test_neurons_that_are_not_there_are_one_line_and_the_recipe_stays(
+    own: Study, tmp_path: Path
+) -> None:
+    shape = own.model.n_layers, own.model.d_mlp
+    other = NeuronSet(frozenset({(0, 1)}), *shape, model="f" * 72, name="theirs")
+    wide = NeuronSet(frozenset({(0, 1)}), shape[0], shape[1] + 1)
+    none = own.detector().neurons - own.detector().neurons
+    (tmp_path / "empty.csv").write_text("layer,neuron\n")
+    before = (own.folder / "recipe.toml").read_bytes()
+    for which, said in (
+        ("H", "unknown set of neurons, or file, 'H'. Known: h, truth"),
+        (str(tmp_path / "no.csv"), "unknown set of neurons, or file"),
+        (str(tmp_path / "empty.csv"), "there are none to edit"),
+        (str(save_neurons(none, tmp_path / "none")), "there are none to edit"),
+        (str(save_neurons(wide, tmp_path / "wide")), "of different models"),
+        (str(export_neurons(wide, tmp_path / "wide.json")), "was given"),
+        (str(save_neurons(other, tmp_path / "other")), "of different models"),
+        ("", "give h, truth, both or a file"),
+        (str(tmp_path), "no|none"),
+    ):
+        code, line = _intervene(own, "--neurons", which)
+        assert (code, "\n" in line) == (2, False), which
+        assert re.search(said, line), (which, line)
+        assert (own.folder / "recipe.toml").read_bytes() == before
+    done = CliRunner().invoke(app, ["bake", str(own.folder), str(tmp_path / "b"), "--neurons", "H"])
+    assert "unknown set of neurons" in str(done.exception)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_detector_of_truth_neurons_alone_says_which_to_choose(own: Study) -> None:
+    found = own.detector()
+    truths = replace(found, weights=-found.weights.abs())
+    with pytest.raises(HlensError, match=r"H-neurons: there are none .*--neurons h, truth, both"):
+        choose_neurons(truths, "h")
+    assert len(choose_neurons(truths, "truth")) == len(found.selected)
 
 
 def test_an_opened_study_speaks_of_what_it_asked(study: Study, tmp_path: Path) -> None:

@@ -145,3 +145,15 @@ def test_one_domain_or_one_class_is_an_error_in_words() -> None:
     single = made(40, d_mlp=30, rate=0.0, domains=("b",), seed=5)
     with pytest.raises(HlensError, match="domain 'b' needs hallucinated and true"):
         transfer(joined(domain("a", {}), single), PROBE)
+
+
+def test_where_nothing_is_read_a_probe_of_the_tested_domain_is_no_surer_than_another() -> None:
+    """Two folds that are alike by chance are so as training and as tested part."""
+    probe, alarms = LogisticRegression(C=0.1), dict.fromkeys(("within", "across", "pooled"), 0)
+    for seed in range(100):
+        noise = made(160, d_mlp=5, domains=("a", "b"), seed=seed)
+        for row in transfer(noise, probe, folds=4, seed=seed).to_dict("records"):
+            kind = "within" if row["train"] == row["test"] else "across"
+            alarms[kind if row["train"] in "ab" else "pooled"] += row["p_chance"] <= 0.05
+    for kind, n in alarms.items():  # taken as held-out answers: 14 % within, 9 % pooled
+        assert n <= 0.05 * 200 + 2 * np.sqrt(200 * 0.05 * 0.95), kind

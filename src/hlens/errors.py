@@ -37,3 +37,12 @@ def one_line(text: str) -> str:
 def first_line(error: Exception) -> str:
     """The first line of an error's message; its type where the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file operation failed, without the name of the file: it may be one written aside.
+
+    >>> reason_of(PermissionError(13, "Permission denied", "/tmp/.a.17.partial"))
+    'Permission denied'
+    """
+    return (isinstance(error, OSError) and error.strerror) or first_line(error)

@@ -23,7 +23,7 @@ from hlens.types.estimate import percent
 from hlens.types.labels import ClaimName, Heading, Unit, spaced
 
 ABOVE_CHANCE = "above chance"
-_UNEDITED = "no neuron was edited; run hlens intervene first"
+_UNEDITED = "the H-neurons were not edited; run hlens intervene first"
 _HELD_FIXED = (
     "with it held fixed the AUROC stays above 0.5: adjusted for it, and over pairs of answers that "
     "are alike in it; where fewer than 20 answers of a label stand in one, the adjustment decides, "

@@ -5,24 +5,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hlens.errors import HlensError
 from hlens.interventions import bake as fold
 from hlens.interventions import scale
 from hlens.interventions import unbake as restore
 from hlens.interventions import verify as check
 from hlens.model import load
+from hlens.steps.chosen import choose_neurons
 from hlens.study import Study
-
-SETS = {"h": "neurons", "truth": "truth_neurons", "both": "selected"}
 
 
 def bake(study: str, to: Path, alpha: float, which: str) -> dict[str, Any]:
     """Save the study's model with some of its neurons scaled, and say what was written."""
     edit = scale(alpha)  # raises before a model is loaded, where alpha is a mistake
-    if which not in SETS:
-        raise HlensError(f"neurons {which!r} is unknown; expected {', '.join(SETS)}")
     opened = Study(study)
-    neurons = getattr(opened.detector(), SETS[which])
+    neurons = choose_neurons(opened.detector(), which)
     folder = fold(opened.model, neurons, edit, folder=to)
     facts = {"checkpoint": str(folder), "neurons": len(neurons), "of": neurons.name, "alpha": alpha}
     return facts | {"base": opened.recipe.model}

@@ -19,6 +19,7 @@ from hlens.effects import (
     slopes,
     summarise_patching,
 )
+from hlens.steps.chosen import choose_neurons
 from hlens.study import Study
 
 
@@ -29,15 +30,16 @@ def choose_intervention(
     items: int | None,
     matched: int | None,
     second_grader: str | None,
+    neurons: str | None,
 ) -> None:
     """Put what the command line says of an intervention into the study's recipe.
 
     Raises:
-        HlensError: An unknown behaviour or one that this model cannot be asked for, or a value that
-            no recipe takes.
+        HlensError: An unknown behaviour or one that this model cannot be asked for, no such
+            neurons or none among them, or a value that no recipe takes.
     """
     asked = {"behaviours": tuple(names or ()) or None, "alphas": tuple(alphas or ()) or None}
-    asked |= {"items": items, "matched_sets": matched}
+    asked |= {"items": items, "matched_sets": matched, "neurons": neurons}
     asked["second_grader"] = "" if second_grader == "none" else second_grader
     chosen = {key: value for key, value in asked.items() if value is not None}
     if not chosen:
@@ -47,6 +49,8 @@ def choose_intervention(
     # Before the recipe is written.
     for name in names or (recipe.intervene.behaviours if second_grader else ()):
         behaviours.load(name, second=recipe.intervene.second_grader).check(study.model)
+    if neurons is not None:
+        choose_neurons(study.detector(), neurons)
     study.revise(recipe)
 
 

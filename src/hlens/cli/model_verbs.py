@@ -9,6 +9,8 @@ from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
 
+NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
+
 
 @app.command()
 def intervene(
@@ -31,10 +33,11 @@ def intervene(
         str | None,
         typer.Option(help="Beside the rules: likelihood, llm:MODEL, llm:MODEL@URL or none."),
     ] = None,
+    neurons: Annotated[str | None, typer.Option(help=f"Which are scaled. {NEURONS}")] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Scale the H-neurons and see what the model does, beside random neurons.
+    """Scale the H-neurons, or others, and see what the model does, beside random neurons.
 
     Options are kept in the study's recipe, so that its report shows what was run. What was run
     before is not run again: a further dose, set or behaviour costs only itself.
@@ -42,7 +45,9 @@ def intervene(
     from hlens.cli import editing
 
     with opening(study, out) as opened:
-        editing.choose_intervention(opened, behaviour, alpha, items, matched, second_grader)
+        editing.choose_intervention(
+            opened, behaviour, alpha, items, matched, second_grader, neurons
+        )
         opened.outcomes()
     editing.show_slopes(opened, as_json)
 
@@ -62,9 +67,7 @@ def bake(
     study: StudyFolder,
     to: Annotated[Path, typer.Argument(help="Folder of the new checkpoint.")],
     alpha: Annotated[float, typer.Option(help="Factor of the neurons; 0 silences them.")] = 0.0,
-    neurons: Annotated[
-        str, typer.Option(help="h: those of positive weight; truth: of negative weight; both.")
-    ] = "h",
+    neurons: Annotated[str, typer.Option(help=f"Which are scaled. {NEURONS}")] = "h",
     as_json: Json = False,
 ) -> None:
     """Fold the scaled neurons into the weights: an ordinary checkpoint with a model card."""

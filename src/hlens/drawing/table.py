@@ -1,6 +1,7 @@
 """Checks of a figure's table, and words for its numbers."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -18,6 +19,30 @@ def check_columns(table: pd.DataFrame, columns: Sequence[str], *, figure: str, s
         )
     if table.empty:
         raise HlensError(f"{figure} has no rows to draw; give what {source} returns, with rows")
+
+
+def check_one_study(
+    table: pd.DataFrame, key: Sequence[str], *, figure: str, unordered: bool = False
+) -> None:
+    """Refuse a table in which a row stands twice, as where the tables of two studies were joined.
+
+    Its title would be a sentence about both that is true of neither.
+
+    Args:
+        table: One study's table.
+        key: Columns of which a study has each combination once; those that are absent are left out.
+        figure: What is drawn.
+        unordered: Whether the columns of `key` may change places, as the two sets of a pair may.
+    """
+    rows = table[[name for name in key if name in table.columns]]
+    keys = [tuple(row) for row in rows.itertuples(index=False, name=None)]
+    counts = Counter(frozenset(row) if unordered else row for row in keys)
+    twice = [row for row in keys if counts[frozenset(row) if unordered else row] > 1]
+    if twice:
+        raise HlensError(
+            f"{figure}: the row {', '.join(map(str, twice[0]))!r:.80} stands twice; expected the "
+            "table of one study, and of one grader or pair: draw each by itself"
+        )
 
 
 def distinct(*columns: pd.Series) -> list[str]:

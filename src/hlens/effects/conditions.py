@@ -109,4 +109,10 @@ def compared_sets(
         sets.append((f"matched {seed}", SetKind.MATCHED, alike))
     if controls.truth is not None and len(controls.truth):
         sets.append((controls.truth.name or "truth neurons", SetKind.TRUTH, controls.truth))
+    names = [name for name, _, _ in sets]
+    if len({*names}) < len(names):  # their rows would be one set's
+        raise HlensError(
+            f"the neurons are called {names[0]!r}, as one of their controls is; give them another "
+            "name with dataclasses.replace(neurons, name=...)"
+        )
     return sets

@@ -27,7 +27,7 @@ from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.interventions import Activations, Edit, Scope, Site, patch
 from hlens.interventions.patches import Positions
-from hlens.model import Columns, Model, hook_input
+from hlens.model import Columns, Model, check_neurons, hook_input
 from hlens.types import NeuronSet, PatchKind, address
 
 BATCH = 32  # patched copies of a prompt in one batch
@@ -51,12 +51,15 @@ def patching(
         `summarise_patching` averages over pairs.
 
     Raises:
-        HlensError: No pairs, no neurons, or a pair whose prompts give the same logit difference.
+        HlensError: No pairs, no neurons or those of another model, or a pair whose prompts give the
+            same logit difference.
     """
     if not pairs or not len(neurons):
         raise HlensError(f"{len(pairs)} pairs and {len(neurons)} neurons; give one or more of each")
     groups = _groups(neurons, range(seed, seed + random))
-    everything = NeuronSet.from_mask(torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool))
+    check_neurons(model, neurons)
+    mask = torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool)
+    everything = NeuronSet.from_mask(mask, model=model.fingerprint)
     whole = (_head(PatchKind.EVERYTHING, "every neuron"), everything)
     rows: list[dict[str, Any]] = []
     for pair in pairs:
@@ -133,7 +136,11 @@ def patching_map(
     Returns:
         Columns ``pair, layer, pos, token_id, token, effect, random_low, random_high, n_random``;
         `pos` counts in the corrupted prompt; the random columns are NaN without random sets.
+
+    Raises:
+        HlensError: Neurons of another model, or prompts that give the same logit difference.
     """
+    check_neurons(model, neurons)
     run = PairRun.start(model, pair)
     sets = [neurons, *(neurons.random_like(s) for s in range(seed, seed + random))]
     rows = []

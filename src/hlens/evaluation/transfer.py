@@ -5,6 +5,11 @@ examples of its tested domain out of fold, also where training and tested domain
 group that occurs in two domains never leaks, every cell of a column holds the same examples, and
 the drop from within to across is a paired comparison.
 
+Where the tested domain is among those trained on, its folds are scored by probes that were fitted
+to each other's answers: two folds that are alike by chance are so twice, as training and as tested
+part. Where nothing is read, the variance of such an AUROC is therefore that of held-out answers
+times one and the tested domain's share of the training set; intervals and `p_chance` take it so.
+
 Source of the question: arXiv 2604.19765 (within .783, across .563). Its caveat is kept here:
 where domains differ in answer format too, a drop may be one of format.
 """
@@ -53,15 +58,15 @@ def transfer(
 
     Returns:
         One row per pair: ``train, test, auroc, low, high, n, p, p_corrected, note, auroc_drop,
-        p_chance, n_train``. ``low`` and ``high`` are the 95 % interval of
-        `estimate_auroc`, by group. ``auroc_drop`` is the AUROC within the tested domain less this,
-        ``p`` its paired DeLong test, ``p_corrected`` Holm's over the matrix; the diagonal,
-        cross-validated within its domain, has none. The test is of these very probes: it leaves
-        out what another training sample would change, and between two small domains that are alike
-        it calls about one pair in ten different at .05. ``p_chance`` tests the AUROC against 0.5.
-        ``n_train`` is the smallest number of examples that a fold trained on. An AUROC below 0.5
-        is noted as inverse transfer; a pair that could not be fitted has no AUROC and the reason
-        as note.
+        p_chance, n_train``. ``low`` and ``high`` are the 95 % interval of `estimate_auroc`, by
+        group, wider where the tested domain was trained on. ``auroc_drop`` is the AUROC within
+        the tested domain less this, ``p`` its paired DeLong test, ``p_corrected`` Holm's over the
+        matrix; the diagonal, cross-validated within its domain, has none. The test is of these
+        very probes: it leaves out what another training sample would change, and between two
+        small domains that are alike it calls about one pair in ten different at .05.
+        ``p_chance`` tests the AUROC against 0.5. ``n_train`` is the smallest number of examples
+        that a fold trained on. An AUROC below 0.5 is noted as inverse transfer; a pair that could
+        not be fitted has no AUROC and the reason as note.
 
     Raises:
         HlensError: Fewer than two domains, one class only in one, or fewer groups than folds.
@@ -138,13 +143,16 @@ def _rows_of_tested(
             rows.append(key | {"note": fitted.failed[source]})
             continue
         within = able.index(own) if own in able and source != own else None
-        rows.append(key | _cell(areas, able.index(source), within=within, sizes=sizes))
+        members = _members(data, *sources[source])
+        twice = 1 + float((members & inside).sum() / members.sum())
+        one = able.index(source)
+        rows.append(key | _cell(areas, one, within=within, sizes=sizes, scatter=twice))
     return rows
 
 
-def _cell(areas: Placements, k: int, *, within: int | None, sizes: Sizes) -> Row:
+def _cell(areas: Placements, k: int, *, within: int | None, sizes: Sizes, scatter: float) -> Row:
     auroc, covariance = areas.auroc, areas.covariance
-    own = float(auroc[k]), float(covariance[k, k])
+    own = float(auroc[k]), scatter * float(covariance[k, k])
     area = auroc_interval(*own, sizes=sizes)
     drop = p = float("nan")
     if within is not None:

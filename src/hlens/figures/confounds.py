@@ -16,7 +16,7 @@ from hlens.claims.findings import read_held_fixed
 from hlens.claims.rules import check_held_fixed
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
-from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import palette, see_through
 from hlens.types.labels import View
 
@@ -40,9 +40,10 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or no covariate varies.
+        HlensError: A column is missing, a row stands twice, or no covariate varies.
     """
     check_columns(table, COLUMNS, figure="confounds", source="audit.confounds")
+    check_one_study(table, ("covariate", "view", "stratum"), figure="confounds")
     held: Any = table.loc[table["auroc"].notna()]
     check_columns(held, COLUMNS, figure="confounds", source="audit.confounds")
     colours, figure = palette(theme), Figure()

@@ -14,7 +14,7 @@ import pandas as pd
 from hlens.claims.slopes import SlopeVerdict, judge_slope
 from hlens.drawing.curves import add_curve, mark_x, panels
 from hlens.drawing.figure import Figure, escape, finish
-from hlens.drawing.table import check_columns, distinct, n_range, uncapitalized
+from hlens.drawing.table import check_columns, check_one_study, distinct, n_range, uncapitalized
 from hlens.drawing.theme import Palette, palette
 from hlens.types import SetKind
 
@@ -44,9 +44,12 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="dose_response", source="effects.intervene")
+    check_one_study(table, ("outcome", "grader", "neurons", "alpha"), figure="dose_response")
+    if slopes is not None:  # of one behaviour: it is the title's
+        check_one_study(slopes, ("grader", "set"), figure="dose_response")
     colours = palette(theme)
     outcomes, sets = distinct(table.outcome), distinct(table.neurons)
     shown = _panels(table)

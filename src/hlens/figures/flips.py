@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from hlens.drawing.curves import panels
 from hlens.drawing.figure import Figure, count, escape, finish
-from hlens.drawing.table import check_columns, distinct, n_range
+from hlens.drawing.table import check_columns, check_one_study, distinct, n_range
 from hlens.drawing.theme import Palette, palette
 from hlens.types import SetKind
 
@@ -37,9 +37,10 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="flips", source="effects.flips")
+    check_one_study(table, ("behaviour", "set", "alpha"), figure="flips")
     colours = palette(theme)
     names = distinct(table.behaviour)
     titles = [escape((labels or {}).get(name, name)) for name in names]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hlens.drawing.curves import add_curve
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
-from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
 from hlens.types.labels import Sweep
@@ -31,9 +31,10 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="k_sweep", source="evaluation.k_sweep")
+    check_one_study(table, ("neurons", "k"), figure="k_sweep")
     colours = palette(theme)
     whole = table.loc[table.neurons == Sweep.ALL]
     if len(whole):

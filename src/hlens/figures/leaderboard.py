@@ -16,7 +16,7 @@ from hlens.claims.findings import RivalGap
 from hlens.claims.rules import is_beaten, is_better
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
 from hlens.drawing.forest import add_forest, add_value, hover_interval, intervals
-from hlens.drawing.table import check_columns
+from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
 from hlens.types.labels import H_NEURONS, Unit
@@ -44,9 +44,12 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or no detector was run.
+        HlensError: A column is missing, a row stands twice, or no detector was run.
     """
     check_columns(table, COLUMNS, figure="leaderboard", source="audit.leaderboard")
+    check_one_study(table, ("detector",), figure="leaderboard")
+    if added is not None:
+        check_one_study(added, ("detector",), figure="leaderboard")
     run: Any = table.loc[table["auroc"].notna()].sort_values("auroc", ascending=False)
     check_columns(run, COLUMNS, figure="leaderboard", source="audit.leaderboard")
     colours, figure = palette(theme), Figure()

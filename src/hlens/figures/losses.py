@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, add_note, escape, finish
-from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import ink_on, palette
 
 COLUMNS = ("verdict", "reason", "n")
@@ -27,9 +27,10 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="losses", source="spans.locate_with_losses")
+    check_one_study(table, ("verdict", "reason"), figure="losses")
     colours = palette(theme)
     steps, labels = distinct(table.reason), distinct(table.verdict)
     steps.sort(key=lambda step: step != KEPT)

@@ -15,7 +15,7 @@ import pandas as pd
 from hlens.claims.conventions import LEVEL
 from hlens.drawing.figure import Figure, count, escape, finish
 from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell, even_ticks
-from hlens.drawing.table import check_columns, corrected_p, distinct
+from hlens.drawing.table import check_columns, check_one_study, corrected_p, distinct
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 from hlens.types import NeuronSet
 
@@ -31,9 +31,10 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="overlap", source="evaluation.overlap")
+    check_one_study(table, ("a", "b"), figure="overlap", unordered=True)
     colours = palette(theme)
     names = distinct(table.a, table.b)
     pairs = table.loc[table.a != table.b].to_dict("records")

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, escape, finish
-from hlens.drawing.table import check_columns, uncapitalized
+from hlens.drawing.table import check_columns, check_one_study, uncapitalized
 from hlens.drawing.theme import Palette, palette
 from hlens.types import SetKind
 
@@ -45,9 +45,10 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="pareto", source="effects.pareto")
+    check_one_study(table, ("set", "alpha"), figure="pareto")
     colours = palette(theme)
     figure = Figure()
     front = table.loc[~table.dominated.astype(bool)].sort_values("cost_change")

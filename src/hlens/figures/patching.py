@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.html import visible
-from hlens.drawing.table import check_columns
+from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import palette
 
 COLUMNS = ("layer", "pos", "effect")
@@ -31,9 +31,10 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="patching", source="effects.patching_map")
+    check_one_study(table, ("layer", "pos"), figure="patching")
     colours = palette(theme)
     layers, positions = sorted(set(table.layer)), sorted(set(table.pos))
     tokens = _tokens(table, positions)

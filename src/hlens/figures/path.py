@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from hlens.drawing.curves import mark_x
 from hlens.drawing.figure import Figure, add_note, count, finish
-from hlens.drawing.table import check_columns
+from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import address
 
@@ -48,9 +48,10 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(path, ("C", "layer", "neuron", "weight"), figure="path", source="selection.path")
+    check_one_study(path, ("C", "layer", "neuron"), figure="path")
     colours = palette(theme)
     wide = path.pivot_table(index="C", columns=["layer", "neuron"], values="weight", fill_value=0.0)
     stable = _stable(wide, stability, chosen, threshold)
@@ -119,6 +120,7 @@ def _stable(
         check_columns(
             stability, ("layer", "neuron", "frequency"), figure="path", source="selection.stability"
         )
+        check_one_study(stability, ("layer", "neuron"), figure="path")
         kept = stability.loc[stability.frequency >= threshold]
         return [(int(a), int(b)) for a, b in zip(kept.layer, kept.neuron, strict=True)]
     if chosen is None:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_forest
-from hlens.drawing.table import check_columns
+from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette, see_through
 from hlens.types.labels import Agreement, Refit
 
@@ -36,9 +36,12 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or no refit was run.
+        HlensError: A column is missing, a row stands twice, or no refit was run.
     """
     check_columns(table, COLUMNS, figure="refits", source="audit.refits")
+    check_one_study(table, ("control",), figure="refits")
+    if halves is not None:
+        check_one_study(halves, ("what",), figure="refits")
     run: Any = table.loc[table["auroc"].notna()]
     check_columns(run, COLUMNS, figure="refits", source="audit.refits")
     colours, figure = palette(theme), Figure()

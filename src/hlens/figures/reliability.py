@@ -11,7 +11,7 @@ import pandas as pd
 
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, even_ticks
-from hlens.drawing.table import check_columns, distinct
+from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import Palette, colour_at, palette
 from hlens.types import Estimate
 
@@ -27,9 +27,10 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="reliability", source="evaluation.reliability")
+    check_one_study(table, ("a", "b"), figure="reliability", unordered=True)
     colours = palette(theme)
     names = distinct(table.a, table.b)
     top = max(0.1, float(table.jaccard.max()))

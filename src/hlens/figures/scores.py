@@ -17,7 +17,7 @@ from hlens.claims.findings import p_against
 from hlens.claims.rules import is_above_chance
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_value, auroc_points, chance_line, named_rows
-from hlens.drawing.table import check_columns
+from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import palette
 from hlens.types import Estimate
 from hlens.types.labels import Control
@@ -36,9 +36,10 @@ def draw(table: pd.DataFrame, *, claims: Sequence[str] = CLAIMS, theme: str = "l
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="scores", source="evaluation.controls")
+    check_one_study(table, ("control",), figure="scores")
     table = table.loc[table["control"] != Control.COMMONER_LABEL]  # it is the line of chance
     colours = palette(theme)
     figure = Figure()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell
-from hlens.drawing.table import check_columns, corrected_p, distinct, n_range
+from hlens.drawing.table import check_columns, check_one_study, corrected_p, distinct, n_range
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 
 COLUMNS = ("train", "test", "auroc", "low", "high", "n")
@@ -29,9 +29,10 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, or there is no row.
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="transfer", source="evaluation.transfer")
+    check_one_study(table, ("train", "test"), figure="transfer")
     colours = palette(theme)
     trained, tested = distinct(table.train), distinct(table.test)
     # Pooled training sets are tested on no domain of their own and come last.

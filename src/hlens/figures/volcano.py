@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control, norm
 
 from hlens.drawing.figure import Figure, add_note, finish
 from hlens.drawing.forest import chance_line
-from hlens.drawing.table import check_columns
+from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import NeuronSet, address
 
@@ -47,8 +47,12 @@ def draw(
     Returns:
         The figure: marks for the strongest neurons beyond the level and for the selected ones,
         a density of all others.
+
+    Raises:
+        HlensError: A column is missing, there is no row, or one stands twice.
     """
     check_columns(table, COLUMNS, figure="volcano", source="evaluation.univariate")
+    check_one_study(table, ("layer", "neuron"), figure="volcano")
     colours = palette(theme)
     known = table.loc[table.p.notna() & table.auroc.notna()].copy()
     known["height"] = -np.log10(known.p.clip(lower=10**-HIGHEST))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
-from hlens.model import Model, Site, hook_input
+from hlens.model import Model, Site, check_neurons, hook_input
 from hlens.types import NeuronSet, address
 
 
@@ -69,8 +69,9 @@ def capture_reference(
     """Activations of `neurons` on all tokens of some prompts, from token `start` of each.
 
     Raises:
-        HlensError: No prompt has a token from `start` on.
+        HlensError: Neurons of another model, or no prompt has a token from `start` on.
     """
+    check_neurons(model, neurons)
     wanted = {layer: neurons.in_layer(layer) for layer, _ in sorted(neurons.members)}
     kept: dict[int, list[Tensor]] = {layer: [] for layer in wanted}
     for token_ids in prompts:

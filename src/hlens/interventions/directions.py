@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.interventions.activations import record
-from hlens.model import Model
+from hlens.model import Model, check_neurons
 from hlens.types import Example, NeuronSet
 
 
@@ -37,8 +37,10 @@ def mean_difference(
     The answer spans are read. With `neurons` the direction is zero elsewhere.
 
     Raises:
-        HlensError: Examples of one class only.
+        HlensError: Examples of one class only, or neurons of another model.
     """
+    if neurons is not None:
+        check_neurons(model, neurons)
     sums = torch.zeros(2, model.n_layers, model.d_mlp, dtype=torch.float64)
     counts = [0, 0]
     for example in examples:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hlens.checks import FINITE, check_real
 from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
-from hlens.model import ALL, Columns, Edit, Model, Scope, Site
+from hlens.model import ALL, Columns, Edit, Model, Scope, Site, check_neurons
 from hlens.types import NeuronSet
 
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer hashes
@@ -122,8 +122,9 @@ def norm_matched(
     its sign.
 
     Raises:
-        HlensError: No neurons.
+        HlensError: No neurons, or those of another model.
     """
+    check_neurons(model, neurons)
     layers = sorted({layer for layer, _ in neurons.members})
     if not layers:
         raise HlensError("no neurons to match a perturbation to; give a set with members")

@@ -20,7 +20,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from hlens.judges import abstain
-from hlens.judges._alias_matching import NEGATORS, Run, find_objection, find_runs, span_of
+from hlens.judges._alias_matching import NEGATORS, Reading, Run, find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
 from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._normal_words import LISTS, Word, date_forms, number_forms, split_words, word_keys
@@ -106,6 +106,10 @@ def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
     asked_keys = {word.key for word in asked}
     repeated = {i for i, word in enumerate(words) if word.key in asked_keys}
     offers = "or" in asked_keys
+    reading = Reading(text, words, golds)
+    leniently = reading.having(golds | repeated)
+    others = {alias: _other_option(alias, asked) for alias in aliases}
+    first_of = {word.key: i for i, word in reversed(list(enumerate(words)))}
     is_plain_word = _is_sentence_word if exact else _is_common_word
     matches: list[_Match] = []
     polar = _find_polar(text, words, asked_keys, golds={a for a, *_ in aliases})
@@ -118,15 +122,15 @@ def _find_matches(response: Response, words: list[Word]) -> list[_Match]:
             objection = "not the first yes or no"
         elif is_plain_word(run, text, words):
             objection = "a word of a sentence"
-        elif _comes_second(alias, run, words, asked):
+        elif _comes_second(others[alias], run, first_of):
             objection = "after the other option"
         elif _is_pronoun(run, words):
             continue
         else:
-            objection = find_objection(run, text, words, golds=golds)
+            objection = find_objection(run, reading)
             if objection == "hedged" and not offers:
                 # "Profit and loss", for "profit and ...?", is no second answer.
-                objection = find_objection(run, text, words, golds=golds | repeated)
+                objection = find_objection(run, leniently)
         matches.append(_Match(aliases[alias], span_of(run, words), objection))
     return matches
 
@@ -152,7 +156,7 @@ def _find_polar(
     if after[:1] in (["and"], ["or"]) and after[1:] and after[1] in POLAR - {says}:
         return position, says, "hedged"
     if says in CONTRARY:
-        objection = find_objection((position, position + 1), text, words, golds={position})
+        objection = find_objection((position, position + 1), Reading(text, words, {position}))
         says = CONTRARY[says] if objection == "negated" else says
     return position, says, ""
 
@@ -169,10 +173,14 @@ def _is_common_word(run: Run, text: str, words: list[Word]) -> bool:
     return not raw[0].isupper() or not before or before[-1] in ".!?\n"
 
 
-def _comes_second(alias: tuple[str, ...], run: Run, words: list[Word], asked: list[Word]) -> bool:
-    """Of two options that the question offers, the response names the other one first."""
-    before = {word.key for word in words[: run[0]]}
-    return _other_option(alias, asked) in before and not before & NEGATORS
+def _comes_second(other: str | None, run: Run, first_of: dict[str, int]) -> bool:
+    """Of two options that the question offers, the response names the `other` one first.
+
+    `first_of` says where each word first stands.
+    """
+    if other is None or first_of.get(other, run[0]) >= run[0]:
+        return False
+    return all(first_of.get(negator, run[0]) >= run[0] for negator in NEGATORS)
 
 
 def _other_option(alias: tuple[str, ...], asked: list[Word]) -> str | None:

@@ -16,13 +16,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from inspect import signature
+from itertools import accumulate
 from string import ascii_uppercase
 from typing import Any
 
 import torch
 
 from hlens.errors import HlensError
-from hlens.judges._alias_matching import find_objection, find_runs, span_of
+from hlens.judges._alias_matching import Reading, find_objection, find_runs, span_of
 from hlens.judges._answer_span import answer_span
 from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._normal_words import split_words, word_keys
@@ -240,11 +241,15 @@ def _by_text(text: str, question: Question, gold: int) -> list[tuple[int, Span]]
     aliases += [(gold, word_keys(answer)) for answer in question.answers]
     places = [(i, run) for i, alias in aliases if alias for run in find_runs(alias, words)]
     named: dict[int, Span] = {}
+    ends: dict[int, int] = {}  # of the longest place that begins at a word
+    for _, (first, last) in places:
+        ends[first] = max(last, ends.get(first, 0))
+    reach = [0, *accumulate((ends.get(i, 0) for i in range(len(words))), max)]
+    # Every word counts as gold: an option beside another is no hedge but a second pick.
+    reading = Reading(text, words, set(range(len(words))))
     for i, run in places:
-        inside = any(o[0] <= run[0] and run[1] <= o[1] and o != run for _, o in places)
-        # Every word counts as gold: an option beside another is no hedge but a second pick.
-        objection = find_objection(run, text, words, golds=set(range(len(words))))
-        if not inside and not objection:
+        is_inside = reach[run[0]] >= run[1] or ends[run[0]] > run[1]
+        if not is_inside and not find_objection(run, reading):
             named.setdefault(i, span_of(run, words))
     return list(named.items())
 

@@ -7,7 +7,7 @@ no"), is unscored: that is a failure to parse, not a hallucination.
 """
 
 from hlens.errors import HlensError
-from hlens.judges._alias_matching import find_objection, find_runs
+from hlens.judges._alias_matching import Reading, find_objection, find_runs
 from hlens.judges._attempt import judge_unread
 from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
@@ -50,11 +50,11 @@ def first_label(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[int, int
         for label in labels
         for first, last in find_runs(word_keys(label), words)
     ]
+    reading = Reading(text, words, frozenset())
     for first, _, last, label in sorted(places):
         start, stop = words[first].start, words[last - 1].stop
         before = words[max(0, first - 1)]
-        golds = set(range(first, last))
-        objection = find_objection((first, last), text, words, golds=golds)
+        objection = find_objection((first, last), reading.having({*range(first, last)}))
         if objection == "negated" or before.key == "nothing":
             negation = ("not", *word_keys(label))
             other = next((other for other in labels if word_keys(other) == negation), None)

@@ -40,6 +40,7 @@ from hlens.model.editing import Receipt as Receipt
 from hlens.model.editing import Scope as Scope
 from hlens.model.editing import Site as Site
 from hlens.model.editing import check_edit as check_edit
+from hlens.model.editing import check_neurons as check_neurons
 from hlens.model.editing import pair_up as pair_up
 from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
 from hlens.model.generation import Generation as Generation

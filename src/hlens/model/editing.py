@@ -17,7 +17,7 @@ from hlens.errors import HlensError
 from hlens.model.network import Network
 from hlens.model.own_thread import hook_input
 from hlens.model.token_batch import RowSpans, TokenBatch, TokenTracker, tracking_tokens
-from hlens.types import NeuronSet, same_fingerprint
+from hlens.types import NeuronSet, same_fingerprint, warn_unbound
 
 Columns = Float[Tensor, "row pos neuron"]
 
@@ -154,21 +154,29 @@ def check_edit(model: Network, neurons: NeuronSet, edit: Edit) -> None:
             f"{neurons.name}: there are none to edit; choose others, such as detector.selected or "
             "detector.truth_neurons"
         )
+    check_neurons(model, neurons)
+    shape = (model.n_layers, model.d_mlp)
+    if edit.shape is not None and edit.shape != shape:
+        raise HlensError(
+            f"{edit.name} holds values of {edit.shape[0]} layers x {edit.shape[1]} neurons; "
+            f"{model.name} has {shape[0]} x {shape[1]}: make it with this model"
+        )
+
+
+def check_neurons(model: Network, neurons: NeuronSet) -> None:
+    """Raise `HlensError` unless the neurons are of this model; without a fingerprint, say so."""
     shape = (model.n_layers, model.d_mlp)
     if (neurons.n_layers, neurons.d_mlp) != shape:
         raise HlensError(
             f"the neurons are of a model with {neurons.n_layers} layers x {neurons.d_mlp} neurons; "
             f"{model.name} has {shape[0]} x {shape[1]}: edit the model that they were found on"
         )
-    if neurons.model and not same_fingerprint(neurons.model, fingerprint := model.fingerprint):
+    if not neurons.model:
+        warn_unbound("a set of neurons", model.name)
+    elif not same_fingerprint(neurons.model, fingerprint := model.fingerprint):
         raise HlensError(
             f"the neurons were found on another model ({neurons.model[-12:]}), {model.name} is "
             f"{fingerprint[-12:]}; edit the model that they were found on"
-        )
-    if edit.shape is not None and edit.shape != shape:
-        raise HlensError(
-            f"{edit.name} holds values of {edit.shape[0]} layers x {edit.shape[1]} neurons; "
-            f"{model.name} has {shape[0]} x {shape[1]}: make it with this model"
         )
 
 

@@ -20,7 +20,12 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.chat_template import check_options
-from hlens.model.fingerprints import Remembered, fingerprint_tokenizer, fingerprint_weights
+from hlens.model.fingerprints import (
+    Remembered,
+    fingerprint_tokenizer,
+    fingerprint_weights,
+    sum_words,
+)
 from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
 from hlens.types import Provenance, Thought
@@ -146,19 +151,23 @@ class Network:
     def fingerprint(self) -> str:
         """Hash over all weights as they are now; computed anew only when they have changed.
 
-        A write through ``.data``, of which torch keeps no count, is seen in W_out alone.
+        A write in place, also through a view, and a parameter that was exchanged are always seen.
+        Of a write through ``.data`` torch keeps no count: it is seen in W_out, which is read for
+        that (a few per cent of one token's pass), unless it only exchanges values; not elsewhere.
         """
         make = partial(fingerprint_weights, self.hf)
         return self._remembered.value_of("fingerprint", self._state_of_weights(), make)
 
     def _state_of_weights(self) -> tuple[object, ...]:
-        """Differs when a weight was written in place, or exchanged."""
+        """Differs when a weight was written in place, or exchanged; see `fingerprint`."""
         held = [
             (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
             for weight in self.hf.parameters()
         ]
-        sums = [float(self.w_out(i).sum(dtype=torch.float32)) for i in range(self.n_layers)]
-        return (*held, *sums)
+        projections: list[Any] = self.down_projections
+        sums = [sum_words(module.weight) for module in projections]
+        # Brought together first: one wait for a device, not one a layer.
+        return (*held, *torch.stack([one.to(sums[0].device) for one in sums]).tolist())
 
     @property
     def provenance(self) -> Provenance:
@@ -220,8 +229,10 @@ class Network:
     @property
     def pad_id(self) -> int:
         """Token that pads a batch; always masked, so any token will do that has an embedding."""
-        own = getattr(self.tokenizer, "pad_token_id", None) or self.n_tokens
-        return own if 0 <= own < self.n_tokens else min(self.stop_ids, default=0)
+        own = getattr(self.tokenizer, "pad_token_id", None)
+        if isinstance(own, int) and 0 <= own < self.n_tokens:
+            return own
+        return min(self.stop_ids, default=0)
 
     def check_prompts(self, prompts: Sequence[Sequence[int]], *, new: int = 0) -> None:
         """Check that the model can read these rows of token ids, and `new` tokens after each.

@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 
 from hlens import lookup
 from hlens.data_files import hash_file
-from hlens.errors import HlensError, first_line, one_line
+from hlens.errors import HlensError, one_line, reason_of
 from hlens.locks import sweep, using
 from hlens.model.checkpoint import check_config, check_report
 from hlens.model.saving import save_pretrained
@@ -166,7 +166,7 @@ def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) ->
                     raise
     except OSError as error:
         raise HlensError(
-            f"cannot write the converted model to {folder}: {first_line(error)}; "
+            f"cannot write the converted model to {folder}: {reason_of(error)}; "
             "set HLENS_CACHE to a folder with room"
         ) from error
     return folder

@@ -105,13 +105,13 @@ def watching(
 
 def _readable_metric(model: Model, detector: Detector, metric: Metric | None) -> Metric:
     """The detector's metric; raises `HlensError` unless it can be read while this model writes."""
-    detector.provenance.check_same_model(model.provenance, "monitored model")
     shape = (model.n_layers, model.d_mlp)
     if tuple(detector.weights.shape) != shape:
         raise HlensError(
             f"the detector reads {tuple(detector.weights.shape)} layers x neurons, {model.name} "
             f"has {shape}; monitor the model that it was found on"
         )
+    detector.provenance.check_same_model(model.provenance, "monitored model")
     if detector.region not in REGIONS:
         raise HlensError(
             f"the detector reads {detector.region!r}; while the model writes only a mean over "

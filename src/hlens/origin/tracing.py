@@ -20,7 +20,7 @@ from hlens.evaluation.folded import delong_folded
 from hlens.evaluation.intervals import Sizes, auroc_interval, estimate_auroc
 from hlens.evaluation.significance import permutation_p
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Detector, Estimate, NeuronSet, same_fingerprint
+from hlens.types import Contributions, Detector, Estimate, NeuronSet, same_fingerprint, warn_unbound
 from hlens.types.labels import OriginControl
 
 Row = dict[str, object]
@@ -116,7 +116,9 @@ def _move_to_base(detector: Detector, base: Contributions) -> Detector:
     if len(detector.selected) == 0:
         raise HlensError("the detector selected no neuron; find one with a larger C first")
     fingerprint = detector.provenance.fingerprint
-    if fingerprint and same_fingerprint(fingerprint, base.provenance.fingerprint):
+    if not fingerprint:
+        warn_unbound("a detector", f"a model other than {base.provenance.model or 'the base'}")
+    elif same_fingerprint(fingerprint, base.provenance.fingerprint):
         raise HlensError(
             "the contributions are of the model that the detector was found on; measure the base "
             "model that it was tuned from"

@@ -177,7 +177,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         design, labels, weight = self._check_input(X, y, sample_weight)
         cost = self.class_weight
         if isinstance(cost, Mapping):
-            first, second = self.classes_
+            first, second = self.classes_.tolist()
             if unknown := [label for label in cost if label not in (first, second)]:
                 raise HlensError(
                     f"class_weight has {unknown[0]!r:.60}, which is no label here; the labels are "

@@ -144,6 +144,9 @@ class InterveneRecipe(Checked):
     """What `hlens intervene` runs; `hlens run` leaves it out.
 
     Attributes:
+        neurons: Which are edited: ``"h"``, the H-neurons; ``"truth"``, those of negative weight;
+            ``"both"``; or a file that `hlens.store.load_neurons` reads. The card's Control is
+            about the H-neurons alone.
         behaviours: Members of `hlens.behaviours`, or ``"NAME:PATH"`` for a published set.
         second_grader: A grader of the replies beside the rules of each behaviour, of another kind:
             ``"likelihood"``, ``"llm:MODEL"`` or ``"llm:MODEL@URL"`` (see `hlens.behaviours.load`).
@@ -156,6 +159,7 @@ class InterveneRecipe(Checked):
         capability: Also measure perplexity, KL and multiple choice.
     """
 
+    neurons: str = "h"
     behaviours: tuple[str, ...] = ("false_premises", "misleading_context", "plain_qa")
     second_grader: str = "likelihood"
     items: Annotated[int, check_whole] = 40
@@ -167,6 +171,10 @@ class InterveneRecipe(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.neurons.strip():
+            raise HlensError(
+                f"recipe: intervene.neurons is {self.neurons!r}; give h, truth, both or a file"
+            )
         for name in ("behaviours", "alphas"):
             given = getattr(self, name)
             if not given or len({*given}) < len(given):

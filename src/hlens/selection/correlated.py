@@ -16,7 +16,7 @@ from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.probe.design import Design
 from hlens.probe.resources import one_thread
-from hlens.types import Contributions, NeuronSet
+from hlens.types import Contributions, NeuronSet, Provenance, warn_unbound
 
 RIDGE = 1e-2  # on standardised neurons: keeps a separable fit finite
 
@@ -45,7 +45,7 @@ def correlated_groups(
         carry the same information.
 
     Raises:
-        HlensError: No neurons, or another shape of model.
+        HlensError: No neurons, or those of another model.
     """
     if not len(neurons):
         raise HlensError("no neurons to group; give a NeuronSet that is not empty")
@@ -55,6 +55,11 @@ def correlated_groups(
             f"{data.n_layers} x {data.d_mlp}; use those of one model"
         )
     min_correlation = check_real("min_correlation", min_correlation, above=0, most=1)
+    if not neurons.model and data.provenance.fingerprint:
+        warn_unbound("a set of neurons", data.provenance.model)
+    Provenance(fingerprint=neurons.model or data.provenance.fingerprint).check_same_model(
+        data.provenance, "contributions"
+    )
     given = np.array([layer * data.d_mlp + neuron for layer, neuron in neurons])
     design = Design(data.neuron_major)
     members = np.union1d(given, find_neighbours(design, given, min_correlation))

@@ -64,6 +64,7 @@ from hlens.types import (
     Example,
     Judgement,
     Response,
+    SetKind,
 )
 from hlens.types.labels import H_NEURONS, Covariate, Part
 
@@ -341,6 +342,14 @@ def quick_remark() -> str:
     return " Quick: the model was not run any further."
 
 
+def slopes_of_finding(outcomes: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The slopes that the claim Control is about; None where other neurons were edited."""
+    if outcomes is None:
+        return None
+    names = set(outcomes.loc[outcomes["kind"] == SetKind.TARGET, "set"])
+    return slopes(outcomes) if names == {H_NEURONS} else None
+
+
 @step(needs=(scores, detector), optional=(transfer, outcomes))
 def first_claims(
     scores: pd.DataFrame,
@@ -355,7 +364,7 @@ def first_claims(
         n_selected=len(detector.selected),
         n_neurons=detector.weights.numel(),
         transfer=transfer,
-        slopes=None if outcomes is None else slopes(outcomes),
+        slopes=slopes_of_finding(outcomes),
     )
     return decide(numbers)
 
@@ -394,7 +403,7 @@ def card(
         n_selected=len(detector.selected),
         n_neurons=detector.weights.numel(),
         transfer=transfer,
-        slopes=None if outcomes is None else slopes(outcomes),
+        slopes=slopes_of_finding(outcomes),
         judge=named.first,
         second_judge=named.second,
     )

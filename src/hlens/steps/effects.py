@@ -19,6 +19,7 @@ from hlens.effects import patching_map as apply_patching_map
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.recipe import InterveneRecipe
+from hlens.steps.chosen import choose_neurons, chosen
 from hlens.steps.detection import Split, detector, split
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, step
@@ -37,7 +38,7 @@ def _with_graders(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 @step(
-    needs=(split, detector, model),
+    needs=(split, detector, model, chosen),
     options=("intervene", "seed"),
     storage=Storage(TABLE.suffix, TABLE.save, lambda stem: _with_graders(TABLE.load(stem))),
     verb="intervene",
@@ -47,26 +48,30 @@ def outcomes(
     split: Split,
     detector: Detector,
     model: Model,
+    chosen: str,
     *,
     intervene: InterveneRecipe,
     seed: int,
     parts: Path,
     progress: Callable[[int, int], None],
 ) -> pd.DataFrame:
-    """Scale the H-neurons and see what the model does, beside random neurons."""
-    options = intervene
+    """Scale the H-neurons and see what the model does, beside random neurons.
+
+    The recipe's `intervene.neurons` may choose others.
+    """
+    options, neurons = intervene, choose_neurons(detector, chosen)
     matched = split.train.values.float().mean(dim=0) if options.matched_sets else None
     controls = ControlSets(
         random=options.random_sets,
         matched=options.matched_sets,
         contribution=matched,
-        truth=detector.truth_neurons,
+        truth=None if chosen in ("truth", "both") else detector.truth_neurons,
         norm_matched=options.perturbations,
         seed=seed,
     )
     return run_interventions(
         model,
-        detector.neurons,
+        neurons,
         [
             behaviours.load(name, options.items or None, seed, second=options.second_grader)
             for name in options.behaviours

@@ -334,7 +334,7 @@ class Runner:
         The recipe names a model, and names stay when weights change.
         """
         options = self._plain_options(source)
-        now = model.fingerprint  # asked once: to see that no weight changed reads every W_out
+        now = model.fingerprint  # asked once: to see that no weight changed, every W_out is read
         for name, stamp in self.stamps.read().items():
             kept = stamp.note.get("models", {}).get(source.name, now)
             own = {option: stamp.note.get("options", {}).get(option) for option in options}

@@ -4,6 +4,7 @@ Only plain files are replaced. Where a user names the file, only those that hlen
 kind has a mark by which it is known.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ from hlens.errors import HlensError
 from hlens.locks import mark_used, sweep
 
 PARTIAL = ".partial"
+_MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MARKED_WITHIN = 1 << 20  # bytes from the start of a file in which its mark stands
 
 _KINDS = {
@@ -78,7 +80,7 @@ def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
     """Open a binary file that takes its name only when the block ends without an exception.
 
     Until then an older file of that name is unchanged, also through a kill or a power cut. What
-    `check_replaceable` refuses stays.
+    `check_replaceable` refuses stays; a folder that may not be written is a `HlensError`.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -91,11 +93,10 @@ def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
     """
     path = Path(path)
     check_replaceable(path, mark)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Two threads may write the same file: each has a name of its own, and the last one stays.
     aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
-        with aside.open("w+b") as file:
+        with _open_aside(aside, path) as file:
             mark_used(file.fileno())
             yield file
             file.flush()
@@ -104,6 +105,21 @@ def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
     finally:
         aside.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def _open_aside(aside: Path, path: Path) -> BinaryIO:
+    """The file that will be `path`, in a folder that is made where there is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return aside.open("w+b")
+    except OSError as error:
+        if error.errno not in _MAY_NOT_WRITE:
+            raise
+        # Its own message names the file that is written aside, of which its reader knows nothing.
+        raise HlensError(
+            f"{path.parent} cannot be written ({error.strerror}), so {path.name} was not; make it "
+            "writable, or choose another place"
+        ) from error
 
 
 def write_bytes(path: str | Path, data: bytes, mark: bytes = b"") -> None:

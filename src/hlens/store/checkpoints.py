@@ -10,7 +10,7 @@ from typing import TypedDict
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hlens.errors import HlensError, first_line
+from hlens.errors import HlensError, reason_of
 from hlens.locks import sweep, using
 from hlens.store.atomic import PARTIAL, write_text
 from hlens.store.checked import parse_json
@@ -49,7 +49,7 @@ def save_checkpoint(
             aside.rename(folder)
     except (OSError, SafetensorError) as error:
         raise HlensError(
-            f"cannot write {folder} ({first_line(error)}), and nothing of it was left; choose a "
+            f"cannot write {folder} ({reason_of(error)}), and nothing of it was left; choose a "
             "folder with room that may be written"
         ) from error
     finally:

@@ -4,6 +4,7 @@ Files are written whole or not at all, and one file holding everything can never
 runs. A detector has a JSON copy beside it for people and other programs; it is never read back.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -172,7 +173,9 @@ def import_coefficients(
 
 def _save(path: Path, kind: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Path:
     # One entry: safetensors writes several in an order that differs from run to run.
-    header = {"hlens": _json({"kind": kind, "format": _FORMAT, "about": about})}
+    plain = json.loads(_json(about))
+    content = {"kind": kind, "format": _FORMAT, "about": plain, "sha256": _digest(tensors, plain)}
+    header = {"hlens": _json(content)}
     check_replaceable(path, b'"hlens"')
     write_tensors(path, tensors, metadata=header)
     return path
@@ -204,6 +207,11 @@ def _reading(path: str | Path, kind: str) -> Iterator[tuple[dict[str, Tensor], M
             f"{path} holds {header['kind']!s:.40}, format {header['format']!s:.40}; "
             f"expected {kind}, format {_FORMAT}"
         )
+    # Without one in files of earlier versions.
+    if header.get("sha256") not in (None, _digest(tensors, header["about"])):
+        raise HlensError(
+            f"{path} is not what was written (SHA-256); fetch it again, or save it again"
+        )
     try:
         yield tensors, header["about"]
     except KeyError as error:
@@ -212,6 +220,15 @@ def _reading(path: str | Path, kind: str) -> Iterator[tuple[dict[str, Tensor], M
         raise HlensError(
             f"{path} holds no {kind} that can be read ({first_line(error)}); save it again"
         ) from error
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Any) -> str:
+    """Hash over values and header: such a file leaves its study, and the study's stamps."""
+    hashed = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(tensor.contiguous().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _json(about: Mapping[str, Any], indent: int | None = None) -> str:

@@ -20,6 +20,7 @@ from hlens.types.examples import Response as Response
 from hlens.types.examples import Thought as Thought
 from hlens.types.examples import Verdict as Verdict
 from hlens.types.fingerprints import same_fingerprint as same_fingerprint
+from hlens.types.fingerprints import warn_unbound as warn_unbound
 from hlens.types.labels import PatchKind as PatchKind
 from hlens.types.labels import SetKind as SetKind
 from hlens.types.measured import Contributions as Contributions

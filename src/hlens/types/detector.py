@@ -53,6 +53,8 @@ class Calibration:
         return (y[right - 1] + share * (y[right] - y[right - 1])).float()
 
 
+# The sets of a detector's neurons, by what the command line and recipes call them.
+SETS = {"h": "neurons", "truth": "truth_neurons", "both": "selected"}
 _KINDS: dict[str, Any] = {
     "metric": str,
     "region": str,
@@ -159,6 +161,16 @@ class Detector:
     def selected(self) -> NeuronSet:
         """All neurons of nonzero weight."""
         return self._chosen(self.weights != 0, "selected")
+
+    def chosen(self, which: str) -> NeuronSet:
+        """A set by its short name: ``"h"``, ``"truth"`` or ``"both"``.
+
+        Raises:
+            HlensError: Another name.
+        """
+        if which not in SETS:
+            raise HlensError(f"unknown set of neurons {which!r:.60}; expected {', '.join(SETS)}")
+        return getattr(self, SETS[which])
 
     def _chosen(self, mask: Tensor, name: str) -> NeuronSet:
         weights = {(a, b): float(self.weights[a, b]) for a, b in mask.nonzero().tolist()}

@@ -1,6 +1,7 @@
 """When two fingerprints, which `hlens.model.fingerprints` makes, are of the same model."""
 
 import logging
+from functools import cache
 
 log = logging.getLogger("hlens")
 
@@ -27,3 +28,13 @@ def same_fingerprint(one: str, other: str) -> bool:
         short[:12],
     )
     return True
+
+
+@cache  # once is enough: an intervention asks of every set at every dose
+def warn_unbound(what: str, model: str) -> None:
+    """Say in the log, once, that `what` has no fingerprint and is taken by its shape alone."""
+    log.warning(
+        "%s: no fingerprint says of which model; taken for %s, whose shape fits, unchecked",
+        what,
+        model,
+    )

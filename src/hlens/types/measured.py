@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.types.fingerprints import same_fingerprint
+from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
 
 
@@ -32,8 +32,15 @@ class Provenance:
                 raise HlensError(f"{name}={value!r:.60} of a provenance; expected text")
 
     def check_same_model(self, other: "Provenance", what: str) -> None:
-        """Raise `HlensError` when both name a model and the models differ."""
+        """Raise `HlensError` when both name a model and the models differ.
+
+        Where one of them alone names its model, that is said in the log.
+        """
         one, two = self.fingerprint, other.fingerprint
+        if two and not one:
+            warn_unbound("a detector or contributions", other.model or "the other's model")
+        elif one and not two:
+            warn_unbound(what, self.model or "the detector's model")
         if one and two and not same_fingerprint(one, two):
             raise HlensError(
                 f"{what}: measured on {other.model or 'another model'} "

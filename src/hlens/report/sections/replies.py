@@ -18,7 +18,7 @@ def section(tables: Tables) -> Section | None:
     """The section of a study whose neurons were edited."""
     return Section(
         HEADING,
-        "How the H-neurons' replies could be read, at each dose, by grader (of a scale from 0 to 1 "
+        "How replies could be read under the edit, at each dose, by grader (of a scale from 0 to 1 "
         "the rate is the mean in percent), and the edit's receipt: on how "
         "many tokens x neurons it acted.",
         (_replies(tables[effects.outcomes]),),
