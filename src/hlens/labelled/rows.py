@@ -16,7 +16,7 @@ Nothing is guessed: a column of another name is mapped, or it is an error.
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -254,9 +254,7 @@ class _Words:
             )
 
 
-def _answer_of(
-    row: Mapping[str, Any], where: str, number: int, stem: str, words: _Words
-) -> Answer:
+def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words: _Words) -> Answer:
     text = row.get("response")
     if not isinstance(text, str):
         raise HlensError(f"response is {text!r:.60}; expected a text")
@@ -276,9 +274,7 @@ def _answer_of(
     ids, n_prompt = _tokens(row)
     verdict = _verdict(row, words) if given else None
     named, grouped = "id" in row, "group" in row
-    return Answer(
-        where, question, text, named, grouped, ids, n_prompt, verdict, marks, judgeable
-    )
+    return Answer(where, question, text, named, grouped, ids, n_prompt, verdict, marks, judgeable)
 
 
 def _question_of(row: Mapping[str, Any], number: int, stem: str) -> Question:
@@ -337,7 +333,7 @@ def _verdict(row: Mapping[str, Any], words: _Words) -> Verdict | None:
 
 def _plain(row: Mapping[str, Any], name: str) -> Any:
     """A value, or what a cell of text holds as JSON where the column holds lists or objects."""
-    value = row.get(name)
+    value: Any = row.get(name)
     if isinstance(value, str) and (name in _JSON or (name == "answers" and value[:1] == "[")):
         with naming(name):
             return data_files.parse_json(value)
@@ -357,6 +353,7 @@ def _spans(value: Any) -> list[tuple[int, int, Any]]:
 def _span(value: Any) -> tuple[int, int, Any]:
     if isinstance(value, Mapping) and {*value} >= {"start", "stop", "label"}:
         value = [value["start"], value["stop"], value["label"]]
+    value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise HlensError(f"a span is {value!r:.60}; expected [start, stop, label]")
     start, stop, label = value
@@ -390,5 +387,3 @@ def _tokens(row: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
         if not isinstance(n_prompt, bool) and 0 < int(n_prompt) == float(n_prompt) <= len(ids):
             return tuple(ids), int(n_prompt)
     raise HlensError(f"n_prompt is {n_prompt!r:.20}; expected 1 to {len(ids)}, of its token_ids")
-
-
