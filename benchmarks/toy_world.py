@@ -190,7 +190,7 @@ def moved(table: pd.DataFrame) -> str:
 def origin(detector: hlens.Detector) -> None:
     base = hlens.load("toy-base")
     data = answers(base, instruction="\nAnswer:")
-    print(trace_origin(detector, data, folds=3, n_boot=200)[["control", "auroc", "low", "high"]])
+    print(trace_origin(detector, data, folds=3)[["control", "auroc", "low", "high"]])
     for name, neurons in (
         ("shared", toy.planted("")),
         ("specific", toy.planted() - toy.planted("")),

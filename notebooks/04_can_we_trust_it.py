@@ -144,9 +144,7 @@ print(f"Exercise 3: right. {before} of {len(alone)} uncorrected, {after} correct
 # finding.
 
 # %%
-sweep = hlens.evaluation.k_sweep(
-    train, test, probe=probe, ks=(1, 2, 4, 8, 16, 64), draws=10, n_boot=200
-)
+sweep = hlens.evaluation.k_sweep(train, test, probe=probe, ks=(1, 2, 4, 8, 16, 64), draws=10)
 hlens.figures.k_sweep(sweep)
 
 # %% [markdown]

@@ -144,7 +144,7 @@ base = hlens.load("toy-base")
 questions = study.questions()
 said = hlens.sample(base, questions, n=2, seed=0, instruction="\nAnswer:")
 there = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(said), base))
-origin = trace_origin(study.detector(), hlens.measure(base, there), n_boot=200, folds=3)
+origin = trace_origin(study.detector(), hlens.measure(base, there), folds=3)
 origin[["control", "auroc", "low", "high", "n"]]
 
 # %% [markdown]

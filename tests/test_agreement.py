@@ -89,7 +89,7 @@ def test_the_share_of_flipped_labels_is_the_rate() -> None:
     assert drawn[0].equals(drawn[1])
     assert not drawn[0].equals(drawn[2])
     assert float(drawn[0].loc[0, "low"]) < float(drawn[0].loc[0, "high"])
-    with pytest.raises(HlensError, match=r"flip rate 0\.9"):
+    with pytest.raises(HlensError, match=r"flip rate=0\.9"):
         judges.flip_sensitivity(truth, score, rates=(0.9,))
     with pytest.raises(HlensError, match="0 labels"):
         judges.flip_sensitivity([], score)

@@ -79,7 +79,7 @@ def test_a_score_that_follows_length_is_rarely_above_chance_at_equal_length() ->
         length = draw.integers(1, 9, 300)
         label = draw.random(300) < 1 / (1 + np.exp(4.5 - length))
         score = length + draw.normal(size=300)
-        found = estimate_over_pairs(score, label, alike=alike_pairs(length, label), n_boot=100)
+        found = estimate_over_pairs(score, label, alike=alike_pairs(length, label))
         assert roc_auc_score(label, score) > 0.7
         alarms.append(found.low > 0.5)
     assert np.mean(alarms) <= 0.08
@@ -92,14 +92,14 @@ def test_all_pairs_are_the_auroc_and_strata_are_the_stratified_one() -> None:
     draw, label, groups = noise(200, 1)
     score, stratum = draw.normal(size=200).round(1) + label, draw.integers(0, 3, 200)
     every = np.ones((int(label.sum()), int((~label).sum())), dtype=bool)
-    whole = estimate_over_pairs(score, label, alike=every, groups=groups, n_boot=50)
+    whole = estimate_over_pairs(score, label, alike=every, groups=groups)
     assert whole.value == pytest.approx(auroc(score, label))
     assert whole.n == 200
     own = [(auroc(score[s], label[s]), label[s].sum() * (~label[s]).sum())
            for s in (stratum == k for k in range(3))]  # fmt: skip
     expected = sum(a * pairs for a, pairs in own) / sum(pairs for _, pairs in own)
     found = estimate_over_pairs(
-        score, label, alike=alike_pairs(stratum.astype(str), label), groups=groups, n_boot=50
+        score, label, alike=alike_pairs(stratum.astype(str), label), groups=groups
     )
     assert found.value == pytest.approx(expected)
 
@@ -153,7 +153,6 @@ def test_the_leaderboard_pairs_and_corrects() -> None:
         groups=groups,
         costs={"poor": (0, 4)},
         missing={"gone": "no context"},
-        n_boot=50,
     )
     row = table.set_index("detector").loc["poor"]
     difference, p = delong_test(scores["H-neurons"], scores["poor"], labels=label, groups=groups)
@@ -170,7 +169,7 @@ def test_a_constant_covariate_is_said_and_not_judged() -> None:
     draw, label, groups = noise(120, 4)
     table = pd.DataFrame({"length": draw.integers(1, 5, 120), "domain": "one"})
     part = audit.Scored(draw.normal(size=120) + label, label, groups, table)
-    found = audit.confounds(part, part, n_boot=50)
+    found = audit.confounds(part, part)
     domain = found[found.covariate == "domain"]
     assert domain.note.tolist() == ["has one value only"]
     assert domain.auroc.isna().all()
@@ -184,7 +183,7 @@ def test_what_no_true_answer_is_like_is_not_adjusted_but_left_out() -> None:
     part = audit.Scored(draw.normal(size=200), label, groups, pd.DataFrame({"attempted": kind}))
     left = adjust_scores(part, part, columns=["attempted"])
     assert (np.isnan(left) == (kind == "no")).all()
-    found = audit.confounds(part, part, n_boot=50).set_index("view")
+    found = audit.confounds(part, part).set_index("view")
     adjusted = found[found.covariate == "attempted"].loc["adjusted"]
     assert (adjusted.n, adjusted.hallucinated) == (
         200 - (kind == "no").sum(),
@@ -225,7 +224,7 @@ def test_without_its_neuron_nothing_is_left_and_flips_cost() -> None:
     given[1][0][:4] = -1
     table = audit.refits(
         train, test, probe=probe, detector=detector, others={"measured again": data},
-        second=(given[0][0], given[1][0]), draws=3, flip_draws=1, n_boot=50,
+        second=(given[0][0], given[1][0]), draws=3, flip_draws=1,
     ).set_index("control")  # fmt: skip
     assert table.loc["as found", "shared"] == 1
     assert table.loc["without its neurons", "difference_low"] > 0.2

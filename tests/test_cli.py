@@ -29,7 +29,7 @@ def hlens(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
         (["intervene", ".", "--items", "-1"], "Invalid value for '--items'"),
         (["intervene", ".", "--alpha", "much"], "Invalid value for '--alpha'"),
         (["monitor", ".", "Who?", "--flag-at", "2"], "limit=2.0; expected a number from 0 to 1"),
-        (["bake", ".", "out", "--alpha", "nan"], "expected a finite number"),
+        (["bake", ".", "out", "--alpha", "nan"], "alpha=nan; expected a finite number"),
         (["list", "domain"], "did you mean 'domains'"),
         (["run", "demo", "--template", "x"], "expected KEY=VALUE"),
     ],

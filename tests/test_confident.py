@@ -62,7 +62,7 @@ def test_a_detector_of_wavering_tells_nothing_of_the_confidently_wrong() -> None
     label = np.array([e.hallucinated for e in examples])
     wavers = np.arange(40) % 4 == 2
     scores = {"truth": 1.0 * label, "wavering": 1.0 * wavers, "draws": np.stack([label, ~label])}
-    found = confidently_wrong(scores, examples, judgements, n_boot=50)
+    found = confidently_wrong(scores, examples, judgements)
     cells = found.set_index(["answers", "detector"])
     assert cells.auroc["most samples agree", "truth"] == 1
     assert cells.auroc["most samples agree", "wavering"] == 0.5
@@ -78,14 +78,14 @@ def test_a_detector_of_wavering_tells_nothing_of_the_confidently_wrong() -> None
 def test_what_cannot_be_said_is_said_plainly() -> None:
     examples, judgements = world(samples=1)
     scores = {"truth": np.array([1.0 * e.hallucinated for e in examples])}
-    found = confidently_wrong(scores, examples, judgements, n_boot=50).set_index("answers")
+    found = confidently_wrong(scores, examples, judgements).set_index("answers")
     assert found.auroc["all answers"] == 1
     assert np.isnan(found.auroc["most samples agree"])
     said = "one sample a question: whether samples agree is not known"
     assert found.note["most samples agree"] == said
     few = world(36)
     scores = {"truth": np.zeros(36)}
-    found = confidently_wrong(scores, *few, n_boot=50).set_index("answers")
+    found = confidently_wrong(scores, *few).set_index("answers")
     assert found.note["most samples agree"] == "fewer than 10 of a label"
 
 
@@ -108,11 +108,11 @@ def test_a_study_is_a_row_of_the_published_table() -> None:
 def test_the_report_tells_the_confidently_wrong_or_why_not() -> None:
     examples, judgements = world(80)
     scores = {"probe": np.array([1.0 * e.hallucinated for e in examples])}
-    drawn = section.draw(confidently_wrong(scores, examples, judgements, n_boot=50))
+    drawn = section.draw(confidently_wrong(scores, examples, judgements))
     assert drawn.content[0] == (
         "20 of 40 held-out answers on which most samples agree are hallucinated. Among them the "
         "probe's AUROC is 1.000 [0.885, 1.000]."
     )
-    once = confidently_wrong(scores, *world(80, samples=1), n_boot=50)
+    once = confidently_wrong(scores, *world(80, samples=1))
     said = "Not available: one sample a question: whether samples agree is not known."
     assert section.draw(once).content[0] == said

@@ -164,5 +164,5 @@ def test_fewer_groups_than_folds_is_an_error_in_words() -> None:
     data = made(40, per_group=10, rate=0.5, seed=3)
     with pytest.raises(HlensError, match=r"groups with .* examples for 5 parts"):
         folds_by_group(data, k=5)
-    with pytest.raises(HlensError, match="not between 0 and 1"):
+    with pytest.raises(HlensError, match="between 0 and 1"):
         split_by_group(data, test=1.5)

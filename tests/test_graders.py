@@ -203,8 +203,8 @@ def test_outcomes_from_before_were_graded_by_the_rules(tmp_path: Path) -> None:
     before = pd.DataFrame({"behaviour": ["plain_qa", "perplexity"], "value": [1.0, 2.0]})
     storage = effect_steps.outcomes.storage
     assert storage is not None
-    storage.save(before, tmp_path / "outcomes")
-    assert storage.load(tmp_path / "outcomes").grader.tolist() == ["rules", ""]
+    storage.save(before, tmp_path / "outcomes.parquet")
+    assert storage.load(tmp_path / "outcomes.parquet").grader.tolist() == ["rules", ""]
 
 
 # --- Judges -----------------------------------------------------------------------------------

@@ -401,9 +401,9 @@ def test_an_edit_that_touched_nothing_is_an_error(llama: Model) -> None:
 
 @pytest.mark.parametrize("alpha", [float("nan"), float("inf")])
 def test_an_alpha_that_is_not_finite(alpha: float) -> None:
-    with pytest.raises(HlensError, match="finite"):
+    with pytest.raises(HlensError, match=r"^alpha=(nan|inf); expected a finite number"):
         iv.scale(alpha)
-    with pytest.raises(HlensError, match="finite"):
+    with pytest.raises(HlensError, match=r"^alpha=(nan|inf); expected a finite number"):
         iv.steer(torch.ones(2, 2), alpha)
 
 
@@ -488,7 +488,7 @@ def test_spans_that_are_none_are_refused_before_the_model_runs(spans, llama: Mod
 def test_numbers_of_numpy_are_positions_and_lengths(llama: Model, monkeypatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     assert iv.scale(np.float32(0.5)).name == "scale(0.5)"
-    with pytest.raises(HlensError, match="alpha is 'x'; expected a finite number"):
+    with pytest.raises(HlensError, match="alpha='x'; expected a finite number"):
         iv.scale("x")
     ids = torch.arange(3, 12)[None]
     two, plain = iv.at_positions([np.int64(2), np.int64(4)]), iv.at_positions([2, 4])

@@ -399,7 +399,7 @@ def test_an_empty_region_is_counted_and_named() -> None:
         ({"position": "reed"}, "did you mean 'read'"),
         ({"compat": "official"}, "unknown compat"),
         ({"dtype": torch.bfloat16}, "float32 or"),
-        ({"batch_size": 0}, "expected 1 or more"),
+        ({"batch_size": 0}, "expected a whole number from 1"),
     ],
 )
 def test_a_mistaken_option_is_named(wrong: dict[str, Any], said: str) -> None:

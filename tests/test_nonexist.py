@@ -122,7 +122,7 @@ def test_the_domains_come_in_turn() -> None:
 
 @pytest.mark.parametrize("n", [0, -1, nonexist.LIMIT + 1])
 def test_a_number_out_of_range_is_refused(n: int) -> None:
-    with pytest.raises(HlensError, match=f"n={n} .*expected 1 to {nonexist.LIMIT}"):
+    with pytest.raises(HlensError, match=f"n={n}; .*number from 1 to {nonexist.LIMIT}"):
         nonexist.generate(n)
 
 

@@ -111,9 +111,7 @@ def of_model(name: str, planted: dict[tuple[int, int], float], seed: int) -> Con
 def test_neurons_that_knew_before_tuning_carry_over() -> None:
     own = of_model("chat", PLANTED, 1)
     detector = fit_detector(own, PROBE)
-    same = trace_origin(
-        detector, of_model("base", PLANTED, 2), own=own, probe=PROBE, folds=3, n_boot=100
-    )
+    same = trace_origin(detector, of_model("base", PLANTED, 2), own=own, probe=PROBE, folds=3)
     same = same.set_index("control")
     assert same.auroc["detector on base model"] > 0.8
     assert same.p["detector on base model"] == pytest.approx(1 / 21)
@@ -129,7 +127,7 @@ def test_random_neurons_bear_the_detectors_own_weights(monkeypatch: pytest.Monke
     assert float(detector.weights.min()) < 0 < float(detector.weights.max())
     monkeypatch.setattr(NeuronSet, "random_like", lambda self, seed, **options: self)
     base = of_model("base", PLANTED, 2)
-    rows = trace_origin(detector, base, probe=PROBE, folds=3, draws=2, n_boot=10)
+    rows = trace_origin(detector, base, probe=PROBE, folds=3, draws=2)
     found = rows.set_index("control").auroc
     assert found["random neurons"] == found["detector on base model"]
 
@@ -137,7 +135,7 @@ def test_random_neurons_bear_the_detectors_own_weights(monkeypatch: pytest.Monke
 def test_neurons_that_learned_in_tuning_do_not_carry_over() -> None:
     detector = fit_detector(of_model("chat", PLANTED, 1), PROBE)
     base = of_model("base", {(0, 40): 2.0}, 2)
-    other = trace_origin(detector, base, probe=PROBE, folds=3, n_boot=100).set_index("control")
+    other = trace_origin(detector, base, probe=PROBE, folds=3).set_index("control")
     assert other.low["detector on base model"] < 0.5 < other.high["detector on base model"]
     assert other.p["detector on base model"] > 0.05
     assert other.auroc["probe found on base"] > 0.8

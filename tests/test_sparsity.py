@@ -21,7 +21,7 @@ RIDGE = LogisticRegression(C=0.01, max_iter=1000)
 
 def sweep(data: Contributions, ks: tuple[int, ...] = (1, 5, 20)):
     train, test = split_by_group(data)
-    return k_sweep(train, test, probe=PROBE, ks=ks, draws=20, ceiling=RIDGE, n_boot=50)
+    return k_sweep(train, test, probe=PROBE, ks=ks, draws=20, ceiling=RIDGE)
 
 
 def test_five_planted_neurons_are_enough_and_no_random_ones_are() -> None:

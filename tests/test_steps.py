@@ -26,6 +26,7 @@ from hlens.steps import (
     Source,
     all_steps,
     answers,
+    audit,
     detection,
     domains,
     effects,
@@ -344,6 +345,19 @@ def test_an_option_of_folds_leaves_an_audit_current(study: hlens.Study, tmp_path
     folds = study.recipe.evaluation.folds + 1
     other = copied(study, tmp_path / "x", evaluation=replace(study.recipe.evaluation, folds=folds))
     assert other.has_audit(quick=True)
+
+
+def test_more_resamples_leave_what_is_not_resampled_current(
+    study: hlens.Study, tmp_path: Path
+) -> None:
+    study.audit(quick=True)
+    more = replace(study.recipe.evaluation, n_boot=study.recipe.evaluation.n_boot + 1)
+    other = copied(study, tmp_path / "x", evaluation=more)
+    resampled = (detection.scores, audit.INSTEAD[audit.added])  # accuracies, added likelihood
+    tables = (audit.leaderboard, audit.confounds, audit.refits)
+    kept = (detection.sparsity, *(audit.INSTEAD[table] for table in tables))
+    assert all(study.has(one) for one in (*resampled, *kept))
+    assert [one.name for one in (*resampled, *kept) if other.has(one)] == [o.name for o in kept]
 
 
 # --- A folder from before ---------------------------------------------------------------------

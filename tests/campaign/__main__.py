@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from campaign import trials, workers
 from campaign.trials import FAILED, REFUSED, RIGHT, Outcome
 
-OTHER_PARTS = ("kills", "noise")  # modules of this folder with `main(argv)`, run with the inputs
+# Modules of this folder with `main(argv)` that run after the inputs, and what asks for all of each.
+OTHER_PARTS = {"kills": ["--kills", "100"], "noise": ["--full"]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             return int(outcome.result == FAILED)
         failed = _fuzz(options, home) if "inputs" in options.parts else 0
-    for part in OTHER_PARTS:
-        if part in options.parts and find_spec(f"campaign.{part}"):
+    for part, everything in OTHER_PARTS.items():
+        if part in options.parts:
             print(f"\n== {part}", flush=True)
-            failed += bool(import_module(f"campaign.{part}").main([]))
+            failed += bool(import_module(f"campaign.{part}").main(everything))
     return int(failed > 0)
 
 

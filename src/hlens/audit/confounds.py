@@ -24,11 +24,11 @@ FEWEST = 10  # examples of a class below which a stratum is counted, not judged
 Row = dict[str, Any]
 
 
-def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+def confounds(train: Scored, test: Scored, *, seed: int = 0) -> pd.DataFrame:
     """AUROC of a detector with each covariate held fixed, on held-out examples.
 
     Scores of `train` are out of fold; all that is learned is learned there. `seed` is that of
-    matching and of the `n_boot` resamples of whole groups.
+    matching.
 
     Returns:
         Columns ``covariate, view, stratum, auroc, low, high, n, hallucinated, note``. Views:
@@ -45,7 +45,7 @@ def confounds(train: Scored, test: Scored, *, n_boot: int = 1000, seed: int = 0)
         alike pairs agree in the log-odds of hallucination that they predict. A covariate without
         variation has one row that says so.
     """
-    rows = _Rows(train, test, n_boot, seed)
+    rows = _Rows(train, test, seed)
     table = [row for name in test.covariates for row in rows.of_covariate(str(name))]
     return pd.DataFrame([*table, *rows.of_surface()], columns=COLUMNS)
 
@@ -56,7 +56,6 @@ class _Rows:
 
     train: Scored
     test: Scored
-    n_boot: int
     seed: int
 
     def of_covariate(self, name: str) -> Iterator[Row]:
@@ -93,13 +92,13 @@ class _Rows:
             yield row | {"stratum": str(stratum)}
 
     def _held_fixed(self, name: str, columns: Sequence[str], alike: views.Alike) -> Iterator[Row]:
-        test, n_boot, seed = self.test, self.n_boot, self.seed
+        test = self.test
         over_pairs = views.estimate_over_pairs(
-            test.scores, test.labels, alike=alike, groups=test.groups, n_boot=n_boot, seed=seed
+            test.scores, test.labels, alike=alike, groups=test.groups
         )
         row = self._row(name, View.ALIKE_PAIRS, over_pairs, note=f"{int(alike.sum()):,} pairs")
         yield row | {"hallucinated": int(alike.any(axis=1).sum())}
-        chosen = test.select(views.match_alike(alike, test.labels, seed=seed))
+        chosen = test.select(views.match_alike(alike, test.labels, seed=self.seed))
         yield self._row(name, View.MATCHED, self._auroc(chosen.scores, chosen), part=chosen)
         left = views.adjust_scores(self.train, test, columns=columns)
         kept = test.select(np.isfinite(left))
@@ -113,9 +112,7 @@ class _Rows:
     def _auroc(self, score: Float[np.ndarray, " example"], part: Scored) -> Estimate:
         if part.labels.all() or not part.labels.any():
             return Estimate.missing(len(part))
-        return estimate_auroc(
-            score, part.labels, groups=part.groups, n_boot=self.n_boot, seed=self.seed
-        )
+        return estimate_auroc(score, part.labels, groups=part.groups)
 
     def _row(
         self, name: str, view: View, auroc: Estimate, *, part: Scored | None = None, note: str = ""

@@ -41,15 +41,12 @@ def leaderboard(
     groups: Sequence[str],
     costs: Mapping[str, tuple[int, int]] | None = None,
     missing: Mapping[str, str] | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """All detectors on the same held-out examples, best first.
 
     `scores` has those of each detector by its name; ``"H-neurons"`` is compared with all others.
     `costs` are extra forward passes and further samples for one new answer, `missing` says why a
-    detector could not be run. Intervals are those of `estimate_auroc`:
-    `n_boot` and `seed` change nothing.
+    detector could not be run. Intervals are those of `estimate_auroc`.
 
     Returns:
         Columns ``detector, auroc, low, high, n, difference, difference_low, difference_high, p,
@@ -64,7 +61,7 @@ def leaderboard(
         raise HlensError(f"no scores of {H_NEURONS!r} among {', '.join(scores) or 'none'}")
     rows: list[dict[str, Any]] = []
     for name, score in scores.items():
-        auroc = estimate_auroc(score, labels, groups=groups, n_boot=n_boot, seed=seed)
+        auroc = estimate_auroc(score, labels, groups=groups)
         passes, samples = (costs or {}).get(name, (None, None))
         row = {"detector": name, **auroc.to_row(), "passes": passes, "samples": samples, "note": ""}
         if name != H_NEURONS:

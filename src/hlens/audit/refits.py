@@ -42,7 +42,6 @@ def refits(
     second: tuple[Tensor, Tensor] | None = None,
     draws: int = 20,
     flip_draws: int = 3,
-    n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """AUROC and neurons of the probe when one thing at a time is changed.
@@ -62,7 +61,7 @@ def refits(
     Raises:
         HlensError: A fit that fails on these data, such as for want of one label.
     """
-    rows = _Refits(train, test, probe, detector, n_boot, seed)
+    rows = _Refits(train, test, probe, detector, seed)
     table = [rows.row(Refit.AS_FOUND, detector), *rows.other_settings(), rows.other_split()]
     table += [rows.without_neurons(), rows.random_directions(draws)]
     table += [rows.other_measure(name, data) for name, data in (others or {}).items()]
@@ -79,7 +78,6 @@ def under_second_judge(
     probe: SparseProbe,
     detector: Detector,
     second: tuple[Tensor, Tensor],
-    n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """The rows of `refits` that say what becomes of the finding under a second judge's labels.
@@ -88,7 +86,7 @@ def under_second_judge(
         Columns as of `refits`; rows as found, the same detector scored by the second judge's
         labels, and a detector fitted to these labels and scored by them.
     """
-    rows = _Refits(train, test, probe, detector, n_boot, seed)
+    rows = _Refits(train, test, probe, detector, seed)
     table = [rows.row(Refit.AS_FOUND, detector), *rows.second_judge(second)]
     return pd.DataFrame(table).reindex(columns=COLUMNS)
 
@@ -101,7 +99,6 @@ class _Refits:
     test: Contributions
     probe: SparseProbe
     as_found: Detector
-    n_boot: int
     seed: int
 
     def __post_init__(self) -> None:
@@ -119,12 +116,11 @@ class _Refits:
     ) -> Row:
         test = self.test if test is None else test
         scores, labels = detector(test).double().numpy(), test.labels.numpy()
-        groups, n_boot = test.groups, self.n_boot
-        own = estimate_auroc(scores, labels, groups=groups, n_boot=n_boot, seed=self.seed)
+        own = estimate_auroc(scores, labels, groups=test.groups)
         row: Row = {"control": name, **own.to_row(), "neurons": len(detector.selected)}
         row |= {"shared": shared_part(self.as_found.neurons, detector.neurons), "note": note}
         if paired and detector is not self.as_found:
-            row |= compare_auroc(self.scores, scores, labels=labels, groups=groups)
+            row |= compare_auroc(self.scores, scores, labels=labels, groups=test.groups)
         return row
 
     def other_settings(self) -> Iterator[Row]:

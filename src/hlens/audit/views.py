@@ -63,8 +63,6 @@ def estimate_over_pairs(
     *,
     alike: Alike,
     groups: Sequence[str] | np.ndarray | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
 ) -> Estimate:
     """AUROC over chosen pairs, with its 95 % interval over samples of groups.
 
@@ -74,11 +72,11 @@ def estimate_over_pairs(
     counts, amounts and categories. Its ``n`` counts the examples of at least one pair; NaN where no
     pair counts. The interval is that of `estimate_auroc`, of the examples of a pair and their
     groups; its variance is the infinitesimal jackknife's (how far the mean moves with the weight of
-    each group). `n_boot` and `seed` change nothing.
+    each group).
 
     >>> score, label = [1, 2, 3, 4], [False, True, False, True]
     >>> same_length = np.array([[True, False], [False, True]])
-    >>> estimate_over_pairs(score, label, alike=same_length, n_boot=10).value
+    >>> estimate_over_pairs(score, label, alike=same_length).value
     1.0
     """
     score, label = check_scores(scores, labels)

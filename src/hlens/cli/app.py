@@ -17,6 +17,7 @@ from hlens.cli.step_verbs import (
     StudyFolder,
     facts_command,
     help_of,
+    opening,
     show_tables,
     step_at,
     table_command,
@@ -95,10 +96,7 @@ def run(
 def _run(
     recipe: str, out: Path | None, model: str | None, template: list[str] | None, as_json: bool
 ) -> None:
-    from hlens.cli import studies
-
-    with show.progress() as progress:
-        study = studies.open_study(recipe, out, model, progress, template or ())
+    with opening(recipe, out, model, template or ()) as study:
         study.make_report_data()
         scores = study.scores()
         path = study.report()
@@ -121,10 +119,9 @@ def judge(
     if beside is None:
         facts_command("answers.judgements")(study, out, as_json)
         return
-    from hlens.cli import studies, tables
+    from hlens.cli import tables
 
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
+    with opening(study, out) as opened:
         compared = tables.agreement(opened, beside)
     show.tables(compared, None, None, as_json)
 
@@ -180,10 +177,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Audit a study."""
-    from hlens.cli import studies
-
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
+    with opening(study, out) as opened:
         audited = opened.audit(quick)
     show.audit(audited, opened.audit_page_path(quick), as_json)
 
@@ -195,13 +189,12 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Draw all that the study holds into one HTML file. The model is not run."""
-    from hlens.cli import studies
     from hlens.drawing.html import check_page
 
     if to is not None:
         check_page(to)
-    with show.progress() as progress:
-        path = studies.open_study(str(study), None, None, progress).report(to)
+    with opening(study) as opened:
+        path = opened.report(to)
     show.result({"report": str(path)}, as_json)
 
 

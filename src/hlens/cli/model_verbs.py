@@ -7,7 +7,7 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.app import app
-from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of
+from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
 
 
 @app.command()
@@ -39,10 +39,9 @@ def intervene(
     Options are kept in the study's recipe, so that its report shows what was run. What was run
     before is not run again: a further dose, set or behaviour costs only itself.
     """
-    from hlens.cli import editing, studies
+    from hlens.cli import editing
 
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
+    with opening(study, out) as opened:
         editing.choose_intervention(opened, behaviour, alpha, items, matched, second_grader)
         opened.outcomes()
     editing.show_slopes(opened, as_json)
@@ -51,10 +50,9 @@ def intervene(
 @app.command(help=help_of("effects.patching"))
 def patch(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
     """Patch the H-neurons."""
-    from hlens.cli import editing, studies
+    from hlens.cli import editing
 
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
+    with opening(study, out) as opened:
         opened.patching_map()  # which the report draws; it takes the patching table
     editing.show_patches(opened, as_json)
 

@@ -5,7 +5,8 @@ command line answers ``--help`` without loading a model library. Their help is r
 """
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from hlens.cli import show
 
 if TYPE_CHECKING:
     from hlens.steps import Step
+    from hlens.study import Study
 
 StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study, or a recipe (.toml).")]
 Out = Annotated[
@@ -33,6 +35,20 @@ FigureFile = Annotated[
 Base = Annotated[str | None, typer.Option(help="The base model; the recipe's where it names one.")]
 
 
+@contextmanager
+def opening(
+    study: str | Path,
+    out: Path | None = None,
+    model: str | None = None,
+    template: Sequence[str] = (),
+) -> Iterator["Study"]:
+    """The study that a command line names; the block's progress on it is shown."""
+    from hlens.cli import studies
+
+    with show.progress() as progress:
+        yield studies.open_study(str(study), out, model, progress, template)
+
+
 def facts_command(place: str) -> Callable[..., None]:
     """A command that makes the artefact at a place such as ``"answers.responses"``.
 
@@ -40,11 +56,8 @@ def facts_command(place: str) -> Callable[..., None]:
     """
 
     def command(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
-        from hlens.cli import studies
-
         step = step_at(place)
-        with show.progress() as progress:
-            opened = studies.open_study(str(study), out, None, progress)
+        with opening(study, out) as opened:
             value = opened[step]
         facts = step.facts(value) if step.facts else {}
         show.result({"study": str(opened.folder), **facts}, as_json)
@@ -80,13 +93,12 @@ def show_tables(
     base: str | None = None,
 ) -> None:
     """Make the tables of a step, or make them again, and show them."""
-    from hlens.cli import studies, tables
+    from hlens.cli import tables
     from hlens.drawing.figure import check_figure_file
 
     if figure is not None:
         check_figure_file(figure)  # before the study is worked on
-    with show.progress() as progress:
-        opened = studies.open_study(str(study), out, None, progress)
+    with opening(study, out) as opened:
         if base is not None:
             opened.trace_to(base)
             opened.drift()  # which names the base in the recipe, unless its shape is another

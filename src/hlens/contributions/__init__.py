@@ -32,6 +32,7 @@ from pathlib import Path
 import torch
 
 from hlens import lookup, metrics
+from hlens.checks import check_whole
 from hlens.contributions.checks import (
     check_measurable,
     check_not_empty,
@@ -146,8 +147,8 @@ def measure_many(
     if not examples or not asks:
         raise HlensError("nothing to measure: give at least one example, metric and region")
     asks = distinct_asks(asks)
-    if batch_size is not None and batch_size < 1:
-        raise HlensError(f"batch_size={batch_size}; expected 1 or more, or None")
+    if batch_size is not None:
+        check_whole("batch_size", batch_size, least=1)
     if dtype not in (torch.float32, torch.float16):
         raise HlensError(f"cannot keep contributions as {dtype}; use torch.float32 or float16")
     check_measurable(model)

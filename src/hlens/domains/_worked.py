@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hlens.checks import check_whole
 from hlens.domains.jsonl import read_worked, words_of
 from hlens.errors import HlensError
 from hlens.types import Question
@@ -47,9 +48,7 @@ def choose_worked(
     >>> len(choose_worked(asked, 4))
     4
     """
-    if shots < 0:
-        raise HlensError(f"shots={shots}; give 0 or more worked examples")
-    if not shots:
+    if not check_whole("shots", shots):
         return ()
     ranked = sorted(own, key=lambda example: example.domain != question.domain)
     of_others = {question.domain, ANY_DOMAIN}

@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Iterator
 from itertools import product
 
+from hlens.checks import check_whole
 from hlens.domains._bank import BANKS
 from hlens.domains._groups import by_split
-from hlens.errors import HlensError
 from hlens.types import Question
 
 SIZE = 300
@@ -47,9 +47,7 @@ def generate(n: int, seed: int = 0) -> Iterator[Question]:
     >>> [q.text for q in generate(2)][1]
     'What is the boiling point of tulvalide?'
     """
-    if not 1 <= n <= LIMIT:
-        raise HlensError(f"n={n} questions about nonexistent things; expected 1 to {LIMIT}")
-    return _generate(n, seed)
+    return _generate(check_whole("n", n, least=1, most=LIMIT), seed)
 
 
 questions = by_split(lambda: generate(SIZE))

@@ -1,7 +1,7 @@
 """What the replies amount to: rates, flips, and behaviour against capability."""
 
 from collections.abc import Mapping, Sequence
-from math import exp, sqrt
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from hlens.types import Estimate, SetKind
 from hlens.types.labels import Scale
 
 KEYS = ["behaviour", "grader", "set", "kind", "alpha"]
-_Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
 def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
@@ -166,10 +165,8 @@ def wilson(hits: int, n: int) -> Estimate:
     """
     if not n:
         return Estimate.missing(0)
-    share, z2 = hits / n, _Z**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n)
+    ends = binomtest(hits, n).proportion_ci(method="wilson")
+    return Estimate(hits / n, float(ends.low), float(ends.high), n)
 
 
 def _estimate_rate(behaviour: str, rows: pd.DataFrame, n_boot: int) -> Estimate:

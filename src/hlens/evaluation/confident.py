@@ -53,12 +53,7 @@ def agreed_samples(judgements: Iterable[Judgement]) -> set[Key]:
 
 
 def confidently_wrong(
-    scores: Scores,
-    examples: Sequence[Example],
-    judgements: Sequence[Judgement],
-    *,
-    n_boot: int = 1000,
-    seed: int = 0,
+    scores: Scores, examples: Sequence[Example], judgements: Sequence[Judgement]
 ) -> pd.DataFrame:
     """AUROC of detectors among the answers that most samples of their question give.
 
@@ -67,8 +62,6 @@ def confidently_wrong(
             repeats of one control, such as draws of random neurons.
         examples: Held-out examples.
         judgements: Those of all samples of their questions.
-        n_boot: Resamples of whole groups for each interval.
-        seed: Of the resamples.
 
     Returns:
         Columns ``answers, detector, auroc, low, high, n, hallucinated, note``; ``answers`` is
@@ -99,9 +92,7 @@ def confidently_wrong(
                 )
             estimate = Estimate.missing(n)
             if not note and score.ndim == 1:
-                estimate = estimate_auroc(
-                    score[part], label[part], groups=groups[part], n_boot=n_boot, seed=seed
-                )
+                estimate = estimate_auroc(score[part], label[part], groups=groups[part])
             elif not note:
                 estimate = summarise_repeats([auroc(s[part], label[part]) for s in score], n)
             row = {"answers": answers, "detector": name, **estimate.to_row()}

@@ -94,7 +94,7 @@ def controls(
     selected, label = detector.selected, test.labels.numpy()
 
     def estimate(scores: ArrayLike) -> Estimate:
-        return estimate_auroc(scores, label, groups=test.groups, n_boot=n_boot, seed=seed)
+        return estimate_auroc(scores, label, groups=test.groups)
 
     def accuracies(said: np.ndarray) -> Accuracies:
         accuracy, balanced = (

@@ -93,16 +93,13 @@ def estimate_auroc(
     labels: ArrayLike,
     *,
     groups: Groups | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
     level: float = 0.95,
 ) -> Estimate:
     """AUROC with its interval over samples of groups.
 
     Labels are True where the example is a hallucination; without groups every example is its own.
     Where all examples of a class are of one group, nothing is known of other groups: the interval
-    is all of 0 to 1. Nothing is resampled: `n_boot` and `seed`, of the bootstrap that this was
-    before, change nothing.
+    is all of 0 to 1.
 
     Raises:
         HlensError: One class only, or a score that is not finite.

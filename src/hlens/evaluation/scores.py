@@ -9,18 +9,16 @@ from hlens.evaluation.intervals import estimate_auroc
 from hlens.types import Contributions, Detector, Estimate
 
 
-def evaluate(
-    detector: Detector, data: Contributions, *, n_boot: int = 1000, seed: int = 0
-) -> Estimate:
+def evaluate(detector: Detector, data: Contributions) -> Estimate:
     """AUROC of a detector on contributions that it was not found on.
 
-    The interval is that of `estimate_auroc`, by group; `n_boot` and `seed` change nothing.
+    The interval is that of `estimate_auroc`, by group.
 
     Raises:
         HlensError: One class only, or contributions that the detector does not read.
     """
     scores, labels = detector(data).numpy(), data.labels.numpy()
-    return estimate_auroc(scores, labels, groups=data.groups, n_boot=n_boot, seed=seed)
+    return estimate_auroc(scores, labels, groups=data.groups)
 
 
 def accuracy(

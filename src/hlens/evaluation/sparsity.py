@@ -41,7 +41,6 @@ def k_sweep(
     draws: int = 20,
     folds: int = 3,
     ceiling: BaseEstimator | None = None,
-    n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """AUROC of the top k neurons, of k random ones and of all neurons, on held-out examples.
@@ -74,8 +73,7 @@ def k_sweep(
     cv = _cross_validate(train, probe, ceiling=ceiling, ks=ks, folds=folds, seed=seed)
 
     def estimate(scores: Float[np.ndarray, " example"]) -> Estimate:
-        label, groups = test.labels.numpy(), test.groups
-        return estimate_auroc(scores, label, groups=groups, n_boot=n_boot, seed=seed)
+        return estimate_auroc(scores, test.labels.numpy(), groups=test.groups)
 
     order = rank_neurons(train, probe, n=ks[-1])
     rows: list[Row] = []

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 from hlens.types import Contributions
 
@@ -22,8 +23,7 @@ def split_by_group(
     Raises:
         HlensError: A share outside (0, 1), or a class with fewer than two groups.
     """
-    if not 0 < test < 1:
-        raise HlensError(f"test={test} is not between 0 and 1; expected a share, such as 0.3")
+    test = check_real("test", test, above=0, below=1)
     part = _parts(data, [1 - test, test], seed)
     return data.select(part == 0), data.select(part == 1)
 
@@ -34,8 +34,7 @@ def folds_by_group(data: Contributions, k: int = 5, *, seed: int = 0) -> Int[Ten
     Raises:
         HlensError: Fewer groups with hallucinated, or with true, examples than folds.
     """
-    if k < 2:
-        raise HlensError(f"k={k} folds; expected at least 2")
+    k = check_whole("k", k, least=2)
     return _parts(data, [1 / k] * k, seed)
 
 

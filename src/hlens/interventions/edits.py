@@ -1,13 +1,13 @@
 """The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
-from numbers import Real
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.checks import FINITE, check_real
 from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
 from hlens.model import ALL, Columns, Edit, Model, Scope, Site
@@ -27,7 +27,7 @@ def scale(alpha: float, scope: Scope = ALL) -> Edit:
     >>> scale(0.5).name
     'scale(0.5)'
     """
-    factor = _finite(alpha, "alpha")
+    factor = check_real("alpha", alpha, **FINITE)
     return Edit(f"scale({factor:g})", lambda old, site: old * factor, scope, factor=factor)
 
 
@@ -96,7 +96,7 @@ def steer(
     Raises:
         HlensError: `alpha` or the direction is not finite.
     """
-    factor = _finite(alpha, "alpha")
+    factor = check_real("alpha", alpha, **FINITE)
     if not bool(torch.isfinite(direction).all()):
         raise HlensError("the direction has values that are not finite; repair it before steering")
 
@@ -165,9 +165,3 @@ def _draw_rows(site: Site, seed: int, n: int) -> Tensor:
     mixed = (mixed ^ (mixed >> 15)) * _MIX[0]
     mixed = (mixed ^ (mixed >> 13)) * _MIX[1]
     return (mixed ^ (mixed >> 16)).remainder(n)
-
-
-def _finite(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise HlensError(f"{name} is {value!r}; expected a finite number, such as 0, 0.5 or 2")
-    return float(value)

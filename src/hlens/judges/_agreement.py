@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.types import Judgement, Verdict
 
@@ -97,9 +98,7 @@ def flip_sensitivity(
     rng = np.random.default_rng(seed)
     rows: list[dict[str, float]] = []
     for rate in rates:
-        if not 0 <= rate <= 0.5:
-            raise HlensError(f"flip rate {rate}; expected a share from 0 to 0.5")
-        n = round(rate * len(truth))
+        n = round(check_real("flip rate", rate, most=0.5) * len(truth))
         values = [score(_flipped(truth, n, rng)) for _ in range(draws if n else 1)]
         summary = {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
         rows.append({"rate": float(rate), **summary, "n": n})

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.judges import abstain
 from hlens.judges._answer_span import answer_span
@@ -37,8 +38,7 @@ def judge_by(entails: Entails, threshold: float = 0.5) -> Callable[[Response], J
     >>> [same(Response(q, text, (), 0)).verdict.value for text in ("Paris.", "Lyon")]
     ['correct', 'hallucinated']
     """
-    if not 0 < threshold < 1:
-        raise HlensError(f"threshold={threshold}; expected a probability between 0 and 1")
+    threshold = check_real("threshold", threshold, above=0, below=1)
 
     def judge_by_entailment(response: Response) -> Judgement:
         question, text = response.question, response.text

@@ -44,7 +44,7 @@ class Settings:
     until_newline: bool = False
 
     def __post_init__(self) -> None:
-        limits = {"least": 1, "most": MOST_NEW_TOKENS}
+        limits: dict[str, Any] = {"least": 1, "most": MOST_NEW_TOKENS}
         checked = {
             "max_new_tokens": check_whole("max_new_tokens", self.max_new_tokens, **limits),
             "temperature": check_real("temperature", self.temperature, most=100),

@@ -6,7 +6,6 @@ its weights converted once to safetensors in the user's cache folder; from then 
 seconds.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ import torch
 from platformdirs import user_cache_path
 
 from hlens import lookup
+from hlens.data_files import hash_file
 from hlens.errors import HlensError, first_line, one_line
 from hlens.locks import sweep, using
 from hlens.model.checkpoint import check_config, check_report
@@ -125,22 +125,17 @@ def gguf_folder(path: Path) -> Path:
 
     It is known by the file's content: a file that changed is converted anew, one that moved is not.
     """
-    return _converted_once("gguf", _sha256(path), lambda _: path)
+    return _converted_once("gguf", hash_file(path), lambda _: path)
 
 
 def verify_checksum(path: Path, expected: str) -> None:
     """Raise `HlensError` unless the SHA-256 of a file is the expected one."""
-    digest = _sha256(path)
+    digest = hash_file(path)
     if digest != expected:
         raise HlensError(
             f"{path.name}: checksum {digest[:16]}…, expected {expected[:16]}…; the download is "
             "damaged or not the published file: try again, or load another model"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) -> Path:

@@ -36,7 +36,6 @@ def trace_origin(
     probe: BaseEstimator | None = None,
     draws: int = 20,
     folds: int = 5,
-    n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """AUROC of a tuned model's detector on its base model, beside what others reach there.
@@ -61,7 +60,6 @@ def trace_origin(
         probe: What to train on the base model; ``SparseProbe(C="cv")`` when None.
         draws: Random sets.
         folds: Folds by group of the base model's examples.
-        n_boot: Not read: intervals are not resampled.
         seed: Seed of draws and folds.
 
     Returns:
@@ -80,7 +78,7 @@ def trace_origin(
     others = list(moved.selected.random_sets(draws, seed=seed))
 
     # Nothing is fitted: the detector, and its weights on other neurons.
-    detected = evaluate(moved, base, n_boot=n_boot, seed=seed)
+    detected = evaluate(moved, base)
     random = [auroc(_move_weights(moved, other)(base).numpy(), labels) for other in others]
 
     # Fitted on the base model, out of fold: the same neurons, others, and a probe of its own.
@@ -90,7 +88,7 @@ def trace_origin(
     probed, n_probed = _auroc_of_probe(probe, base, fold)
 
     lengths = base.n_tokens.double().numpy()
-    length = estimate_auroc(lengths, labels, groups=base.groups, n_boot=n_boot, seed=seed)
+    length = estimate_auroc(lengths, labels, groups=base.groups)
     n, kind = len(moved.selected), OriginControl
     refit_p = permutation_p(refit.value, random_refit)
     rows = [
@@ -102,7 +100,7 @@ def trace_origin(
         _control_row(kind.LENGTH, length, 0),
     ]
     if own is not None:
-        before = evaluate(detector, own, n_boot=n_boot, seed=seed)
+        before = evaluate(detector, own)
         rows.append(_control_row(kind.OWN_MODEL, before, n))
     return pd.DataFrame(rows)
 

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from hlens.checks import check_whole
 from hlens.errors import HlensError
 from hlens.probe.solution import Solution
 from hlens.probe.training import TrainingSet, at_C, decision_scores
@@ -56,8 +57,7 @@ def assign_folds(
     y: np.ndarray, groups: Sequence[object] | np.ndarray | None, *, n_folds: int, seed: int | None
 ) -> np.ndarray:
     """The fold that holds out each example; whole groups only, classes kept in balance."""
-    if n_folds < 2:
-        raise HlensError(f"cv={n_folds} folds; cross-validation needs at least 2")
+    check_whole("cv", n_folds, least=2)
     rarest = int(min(np.sum(y == 0), np.sum(y == 1)))
     if rarest < n_folds:
         raise HlensError(

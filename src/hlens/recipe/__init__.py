@@ -6,10 +6,11 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from hlens.checks import LARGEST_SEED
+from hlens.checks import LARGEST_SEED, check_whole
 from hlens.data_files import read_text
 from hlens.errors import HlensError
 from hlens.recipe.sections import (
@@ -21,7 +22,7 @@ from hlens.recipe.sections import (
     ProbeRecipe,
     SamplingRecipe,
 )
-from hlens.recipe.tables import Checked, Limits, build, toml
+from hlens.recipe.tables import Checked, build, toml
 
 __all__ = [
     "EvaluationRecipe",
@@ -52,8 +53,8 @@ class Recipe(Checked):
 
     model: str = "smollm2-135m"
     domains: tuple[str, ...] = ("general", "science")
-    questions: Annotated[int, Limits(0)] = 0
-    seed: Annotated[int, Limits(0, LARGEST_SEED)] = 0
+    questions: Annotated[int, check_whole] = 0
+    seed: Annotated[int, partial(check_whole, most=LARGEST_SEED)] = 0
     dtype: str = ""
     base: str = ""
     labelled: LabelledRecipe = field(default_factory=LabelledRecipe)

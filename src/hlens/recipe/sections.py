@@ -1,17 +1,20 @@
 """The sections of a recipe: each with its defaults, which are the paper's where it has any.
 
-Each checks itself, however it is made: every field is of its type and within its limits.
+Each checks itself, however it is made: every field is of its type, and a number passes the check
+that is a part of its type.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
+from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 from hlens.prompts import INSTRUCTION, Style
-from hlens.recipe.tables import Checked, Limits
+from hlens.recipe.tables import Checked
 
-ANY_NUMBER = Limits(0)  # 0 takes all
+Alpha = Annotated[float, partial(check_real, least=-1000, most=1000)]
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,16 @@ class SamplingRecipe(Checked):
         rows: Sequences in a batch.
     """
 
-    n: Annotated[int, Limits(1, 1000)] = 5
-    max_new_tokens: Annotated[int, Limits(1, 100_000)] = 24
-    temperature: Annotated[float, Limits(0, 100)] = 1.0
-    top_k: Annotated[int, Limits(0)] = 50
-    top_p: Annotated[float, Limits(0, 1, above=True)] = 0.9
+    n: Annotated[int, partial(check_whole, least=1, most=1000)] = 5
+    max_new_tokens: Annotated[int, partial(check_whole, least=1, most=100_000)] = 24
+    temperature: Annotated[float, partial(check_real, most=100)] = 1.0
+    top_k: Annotated[int, check_whole] = 50
+    top_p: Annotated[float, partial(check_real, above=0, most=1)] = 0.9
     instruction: str = INSTRUCTION
     style: Style = "chat"
-    shots: Annotated[int, Limits(0, 100)] = 0
+    shots: Annotated[int, partial(check_whole, most=100)] = 0
     template: Mapping[str, Any] = field(default_factory=dict)
-    rows: Annotated[int, Limits(1, 100_000)] = 96
+    rows: Annotated[int, partial(check_whole, least=1, most=100_000)] = 96
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class LabelsRecipe(Checked):
     second: str = ""
     keep: Literal["all", "consistent"] = "all"
     span: Literal["response", "answer"] = "answer"
-    per_question: Annotated[int, ANY_NUMBER] = 1
+    per_question: Annotated[int, check_whole] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,8 +150,8 @@ class ProbeRecipe(Checked):
         calibration: Map scores to probabilities by ``"platt"``, ``"isotonic"`` or ``"none"``.
     """
 
-    C: Annotated[float, Limits(1e-9, or_zero="cross-validated")] = 0.0
-    l1_ratio: Annotated[float, Limits(0, 1)] = 1.0
+    C: Annotated[float, partial(check_real, least=1e-9, or_zero="cross-validated")] = 0.0
+    l1_ratio: Annotated[float, partial(check_real, most=1)] = 1.0
     scale: Literal["none", "feature", "layer"] = "none"
     class_weight: Literal["balanced", "none"] = "balanced"
     calibration: Literal["none", "platt", "isotonic"] = "platt"
@@ -160,7 +163,8 @@ class EvaluationRecipe(Checked):
 
     Attributes:
         test: Share of the groups that is held out.
-        n_boot: Bootstrap samples of an interval.
+        n_boot: Bootstrap samples of the intervals of accuracies, of added likelihood, of truth
+            against length and of the judges' agreement; AUROCs need none.
         shuffles: Refits on shuffled labels; 200 of them tell p = .005 from p = .05.
         random_sets: Draws of random neurons (at least 20). Where only their spread is shown (the
             sparsity curve, random directions) 20 are drawn.
@@ -169,13 +173,13 @@ class EvaluationRecipe(Checked):
         halves: Splits of each domain in two halves, for the reliability of its neurons.
     """
 
-    test: Annotated[float, Limits(0, 1, above=True, below=True)] = 0.3
-    n_boot: Annotated[int, Limits(20, 1_000_000)] = 1000
-    shuffles: Annotated[int, Limits(1, 100_000)] = 200
-    random_sets: Annotated[int, Limits(20, 100_000)] = 200
-    stability_pairs: Annotated[int, Limits(1, 10_000)] = 50
-    folds: Annotated[int, Limits(2, 1000)] = 5
-    halves: Annotated[int, Limits(2, 1000)] = 10
+    test: Annotated[float, partial(check_real, above=0, below=1)] = 0.3
+    n_boot: Annotated[int, partial(check_whole, least=20, most=1_000_000)] = 1000
+    shuffles: Annotated[int, partial(check_whole, least=1, most=100_000)] = 200
+    random_sets: Annotated[int, partial(check_whole, least=20, most=100_000)] = 200
+    stability_pairs: Annotated[int, partial(check_whole, least=1, most=10_000)] = 50
+    folds: Annotated[int, partial(check_whole, least=2, most=1000)] = 5
+    halves: Annotated[int, partial(check_whole, least=2, most=1000)] = 10
 
 
 @dataclass(frozen=True)
@@ -197,11 +201,11 @@ class InterveneRecipe(Checked):
 
     behaviours: tuple[str, ...] = ("false_premises", "misleading_context", "plain_qa")
     second_grader: str = "likelihood"
-    items: Annotated[int, ANY_NUMBER] = 40
-    alphas: tuple[Annotated[float, Limits(-1000, 1000)], ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-    random_sets: Annotated[int, Limits(8, 1000)] = 8
-    matched_sets: Annotated[int, Limits(8, 1000, or_zero="none")] = 0
-    perturbations: Annotated[int, Limits(0, 1000)] = 1
+    items: Annotated[int, check_whole] = 40
+    alphas: tuple[Alpha, ...] = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    random_sets: Annotated[int, partial(check_whole, least=8, most=1000)] = 8
+    matched_sets: Annotated[int, partial(check_whole, least=8, most=1000, or_zero="none")] = 0
+    perturbations: Annotated[int, partial(check_whole, most=1000)] = 1
     capability: bool = True
 
     def __post_init__(self) -> None:

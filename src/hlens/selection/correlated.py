@@ -12,6 +12,7 @@ from scipy.spatial.distance import squareform
 from scipy.special import expit
 from torch import Tensor
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.probe.design import Design
 from hlens.probe.resources import one_thread
@@ -53,8 +54,7 @@ def correlated_groups(
             f"neurons of a model of {neurons.n_layers} x {neurons.d_mlp}, contributions of "
             f"{data.n_layers} x {data.d_mlp}; use those of one model"
         )
-    if not 0 < min_correlation <= 1:
-        raise HlensError(f"min_correlation={min_correlation}; expected a number in (0, 1]")
+    min_correlation = check_real("min_correlation", min_correlation, above=0, most=1)
     given = np.array([layer * data.d_mlp + neuron for layer, neuron in neurons])
     design = Design(data.neuron_major)
     members = np.union1d(given, find_neighbours(design, given, min_correlation))

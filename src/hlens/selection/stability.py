@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.checks import check_real
 from hlens.errors import HlensError
 from hlens.probe.estimator import SparseProbe
 from hlens.probe.solution import Schedule, Solution
@@ -105,8 +106,7 @@ def stability(
     """
     probe = SparseProbe(scale="feature") if probe is None else probe
     training, probe = training_set_of(data, probe)
-    if not 0.5 < threshold <= 1:
-        raise HlensError(f"threshold={threshold}; expected more than 0.5, at most 1")
+    threshold = check_real("threshold", threshold, above=0.5, most=1)
     if training.penalty == "l2":
         raise HlensError("an L2 probe selects all neurons; stability selection needs penalty='l1'")
     groups = np.unique(np.asarray(data.groups), return_inverse=True)[1]

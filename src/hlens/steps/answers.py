@@ -15,7 +15,7 @@ from hlens.prompts import encode_prompt
 from hlens.recipe import SamplingRecipe
 from hlens.sampling import sample
 from hlens.steps.sources import asked, judge_of, model, worked_examples
-from hlens.steps.step import Storage, file_of, step
+from hlens.steps.step import Storage, step
 from hlens.store.checked import read_rows
 from hlens.store.jsonl import (
     ResponseRow,
@@ -34,11 +34,7 @@ from hlens.types import Example, Judgement, Question, Response
 
 JSONL = ".jsonl"
 LOSSES = "losses.parquet"
-QUESTIONS: Storage[list[Question]] = Storage(
-    JSONL,
-    lambda questions, stem: save_questions(questions, file_of(stem, JSONL)),
-    lambda stem: load_questions(file_of(stem, JSONL)),
-)
+QUESTIONS: Storage[list[Question]] = Storage(JSONL, save_questions, load_questions)
 
 
 @step(needs=(asked,), storage=QUESTIONS)
@@ -56,12 +52,7 @@ def worked(worked_examples: list[Question]) -> list[Question]:
 @step(
     needs=(questions, model, worked),
     options=("sampling", "seed"),
-    storage=Storage(
-        JSONL,
-        lambda responses, stem: save_responses(responses, file_of(stem, JSONL)),
-        lambda stem, questions: load_responses(file_of(stem, JSONL), questions),
-        beside=(questions,),
-    ),
+    storage=Storage(JSONL, save_responses, load_responses, beside=(questions,)),
     verb="sample",
     facts=lambda responses: {"n": len(responses)},
 )
@@ -137,7 +128,7 @@ def _answered(
     """The earlier responses to each question that has all its samples, from the same prompt."""
     by_key = {(q.domain, q.id): q for q in questions}
     answers: dict[tuple[str, str], list[Response]] = defaultdict(list)
-    for row in read_rows(file_of(earlier, JSONL), dict, ResponseRow):
+    for row in read_rows(earlier, dict, ResponseRow):
         if (row["domain"], row["question_id"]) in by_key:
             response = response_from_row(row, by_key)
             answers[response.question.domain, response.question.id].append(response)
@@ -152,10 +143,7 @@ def _answered(
 
 
 JUDGED: Storage[list[Judgement]] = Storage(
-    JSONL,
-    lambda judgements, stem: save_judgements(judgements, file_of(stem, JSONL)),
-    lambda stem, responses: load_judgements(file_of(stem, JSONL), responses),
-    beside=(responses,),
+    JSONL, save_judgements, load_judgements, beside=(responses,)
 )
 
 
@@ -187,14 +175,13 @@ class Located:
     losses: pd.DataFrame
 
 
-def _save_located(located: Located, stem: Path) -> None:
-    save_table(located.losses, stem.with_name(LOSSES))
-    save_examples(located.examples, file_of(stem, JSONL))
+def _save_located(located: Located, file: Path) -> None:
+    save_table(located.losses, file.with_name(LOSSES))
+    save_examples(located.examples, file)
 
 
-def _load_located(stem: Path) -> Located:
-    losses = load_table(stem.with_name(LOSSES))
-    return Located(load_examples(file_of(stem, JSONL)), losses)
+def _load_located(file: Path) -> Located:
+    return Located(load_examples(file), load_table(file.with_name(LOSSES)))
 
 
 def _located_facts(located: Located) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from hlens.probe import SparseProbe
 from hlens.recipe import MeasureRecipe, SamplingRecipe
 from hlens.steps.answers import examples, judgements, responses, settings_of
 from hlens.steps.detection import (
+    DRAWS,
     SPREAD,
     Split,
     contributions,
@@ -50,7 +51,7 @@ from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
 from hlens.steps.second_judge import Judges, labels_of_both_parts, named_judges
 from hlens.steps.sources import ask_of, model, rivals
-from hlens.steps.step import TABLE, Step, Storage, file_of, step, substitute
+from hlens.steps.step import TABLE, Step, Storage, step, substitute
 from hlens.store import write_text
 from hlens.store.checked import MEND, read_json
 from hlens.store.evidence import load_evidence, save_evidence
@@ -160,7 +161,7 @@ def rows(contributions: Contributions, in_test: np.ndarray, covariates: pd.DataF
 
 # --- The tables ------------------------------------------------------------------------------
 
-DRAWS = ("evaluation.n_boot", "seed")
+RESAMPLES = ("evaluation.n_boot", "seed")
 
 
 @step(
@@ -211,8 +212,8 @@ def own_scores(table: pd.DataFrame, rows: Rows) -> tuple[Scored, Scored]:
     return scored(0, Part.TRAIN, ~rows.in_test), scored(1, Part.TEST, rows.in_test)
 
 
-@step(needs=(rival_scores, rows), options=DRAWS, storage=TABLE, name="audit/leaderboard")
-def leaderboard(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
+@step(needs=(rival_scores, rows), storage=TABLE, name="audit/leaderboard")
+def leaderboard(table: pd.DataFrame, rows: Rows) -> pd.DataFrame:
     """The detector among its rivals."""
     once: Any = table.drop_duplicates("detector").set_index("detector")
     notes = once["note"]
@@ -224,24 +225,23 @@ def leaderboard(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
         groups=rows.groups[1],
         costs=costs,
         missing=notes[notes != ""].astype(str).to_dict(),
-        **draws,
     )
 
 
-@step(needs=(rival_scores, rows), options=DRAWS, storage=TABLE, name="audit/added")
+@step(needs=(rival_scores, rows), options=RESAMPLES, storage=TABLE, name="audit/added")
 def added(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
     """What the detector adds to each of its rivals."""
     train, test = _by_detector(table, Part.TRAIN), _by_detector(table, Part.TEST)
     return added_value(train, test, labels=rows.labels, groups=rows.groups, **draws)
 
 
-@step(needs=(own_scores,), options=DRAWS, storage=TABLE, name="audit/confounds")
-def confounds(own_scores: tuple[Scored, Scored], **draws: int) -> pd.DataFrame:
+@step(needs=(own_scores,), options=("seed",), storage=TABLE, name="audit/confounds")
+def confounds(own_scores: tuple[Scored, Scored], *, seed: int) -> pd.DataFrame:
     """The detector's AUROC with each covariate held fixed."""
-    return hold_covariates_fixed(*own_scores, **draws)
+    return hold_covariates_fixed(*own_scores, seed=seed)
 
 
-@step(needs=(own_scores,), options=DRAWS, storage=TABLE, name="audit/factorial")
+@step(needs=(own_scores,), options=RESAMPLES, storage=TABLE, name="audit/factorial")
 def factorial(own_scores: tuple[Scored, Scored], **draws: int) -> pd.DataFrame:
     """Truth against length."""
     test = own_scores[1]
@@ -251,7 +251,7 @@ def factorial(own_scores: tuple[Scored, Scored], **draws: int) -> pd.DataFrame:
 
 @step(
     needs=(split, probe, detector, evidence, labels_of_both_parts),
-    options=("draws=evaluation.random_sets", *DRAWS),
+    options=DRAWS,
     storage=TABLE,
     name="audit/refits",
 )
@@ -263,12 +263,12 @@ def refits(
     second: tuple[Tensor, Tensor],
     *,
     draws: int,
-    **options: int,
+    seed: int,
 ) -> pd.DataFrame:
     """The same finding made in other ways."""
     others, few = evidence.measured, min(draws, SPREAD)
     return refit(
-        *split, probe=probe, detector=detector, others=others, second=second, draws=few, **options
+        *split, probe=probe, detector=detector, others=others, second=second, draws=few, seed=seed
     )
 
 
@@ -316,14 +316,13 @@ class Audit:
         return {"card": self.card.to_dict(), **tables}
 
 
-def _save_card(card: AuditCard, stem: Path) -> None:
+def _save_card(card: AuditCard, file: Path) -> None:
     text = json.dumps(card.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    write_text(file_of(stem, ".md"), markdown(card))
-    write_text(file_of(stem, ".json"), text)
+    write_text(file.with_suffix(".md"), markdown(card))
+    write_text(file, text)
 
 
-def _load_card(stem: Path) -> AuditCard:
-    file = file_of(stem, ".json")
+def _load_card(file: Path) -> AuditCard:
     try:
         return AuditCard.from_dict(read_json(file, shape=dict))
     except (AttributeError, KeyError, TypeError) as error:

@@ -30,7 +30,7 @@ from hlens.selection import path as regularisation_path
 from hlens.selection import stability as select_stable
 from hlens.steps.answers import examples, judgements
 from hlens.steps.sources import model
-from hlens.steps.step import TABLE, Storage, file_of, step
+from hlens.steps.step import TABLE, Storage, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
 from hlens.types import Contributions, Detector, Example, Judgement, same_fingerprint
@@ -65,15 +65,15 @@ class Measured:
         return [*measured, self.digests]
 
 
-def _save_measured(measured: Measured, stem: Path) -> None:
-    save_contributions(measured.contributions, stem)
+def _save_measured(measured: Measured, file: Path) -> None:
+    save_contributions(measured.contributions, file)
     lines = "".join(f"{digest}\n" for digest in measured.digests)
-    store.write_text(file_of(stem, DIGESTS), lines)
+    store.write_text(file.with_suffix(DIGESTS), lines)
 
 
-def _load_measured(stem: Path) -> Measured:
-    digests = file_of(stem, DIGESTS).read_text(encoding="utf-8").split()
-    return Measured(load_contributions(stem, check=False), tuple(digests))
+def _load_measured(file: Path) -> Measured:
+    digests = file.with_suffix(DIGESTS).read_text(encoding="utf-8").split()
+    return Measured(load_contributions(file, check=False), tuple(digests))
 
 
 def _measured_facts(measured: Measured) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int
 
 
 # Options of the tables that compare the detector with random neurons.
-DRAWS = ("draws=evaluation.random_sets", "evaluation.n_boot", "seed")
+DRAWS = ("draws=evaluation.random_sets", "seed")
 
 DETECTOR: Storage[Detector] = Storage(".safetensors", save_detector, read_detector, also=(".json",))
 
@@ -249,7 +249,7 @@ def detector(split: Split, probe: SparseProbe, *, calibration: str) -> Detector:
 
 @step(
     needs=(split, probe, detector, covariates, in_test),
-    options=("evaluation.shuffles", *DRAWS),
+    options=("evaluation.shuffles", "evaluation.n_boot", *DRAWS),
     storage=TABLE,
     verb="evaluate",
     figure=figures.scores,
@@ -289,7 +289,6 @@ def confident(
     judgements: list[Judgement],
     *,
     draws: int,
-    n_boot: int,
     seed: int,
 ) -> pd.DataFrame:
     """The detector and its controls among answers that most samples of their question give."""
@@ -307,7 +306,7 @@ def confident(
         given |= {Control.SELECTED_REFIT: refit, Control.RANDOM_NEURONS: np.array(drawn)}
     known = {name: score for name, score in given.items() if np.isfinite(score).all()}
     own = [example for example, held in zip(examples, in_test, strict=True) if held]
-    return confidently_wrong(known, own, judgements, n_boot=n_boot, seed=seed)
+    return confidently_wrong(known, own, judgements)
 
 
 @step(needs=(split,), storage=TABLE)
@@ -346,6 +345,6 @@ SPREAD = 20  # draws that show a spread; only a p asks for more
 
 
 @step(needs=(split, probe), options=DRAWS, storage=TABLE)
-def sparsity(split: Split, probe: SparseProbe, *, draws: int, **options: Any) -> pd.DataFrame:
+def sparsity(split: Split, probe: SparseProbe, *, draws: int, seed: int) -> pd.DataFrame:
     """AUROC of the top k neurons beside k random ones and all of them."""
-    return k_sweep(*split, probe=probe, draws=min(draws, SPREAD), **options)
+    return k_sweep(*split, probe=probe, draws=min(draws, SPREAD), seed=seed)

@@ -27,7 +27,7 @@ from hlens.recipe import key_of
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import DETECTOR, Measured, contributions, measured, probe
 from hlens.steps.sources import model_options
-from hlens.steps.step import TABLE, Each, Step, Storage, file_of, step
+from hlens.steps.step import TABLE, Each, Step, Storage, step
 from hlens.store.tables import load_table, save_table
 from hlens.types import Contributions, Detector, Example, NeuronSet, Question
 
@@ -158,14 +158,13 @@ class FormatTransfer:
 EFFECT = "format_effect.parquet"
 
 
-def _save_format_transfer(transfer: FormatTransfer, stem: Path) -> None:
-    save_table(transfer.effect, stem.with_name(EFFECT))
-    save_table(transfer.pairs, file_of(stem, ".parquet"))
+def _save_format_transfer(transfer: FormatTransfer, file: Path) -> None:
+    save_table(transfer.effect, file.with_name(EFFECT))
+    save_table(transfer.pairs, file)
 
 
-def _load_format_transfer(stem: Path) -> FormatTransfer:
-    pairs = load_table(file_of(stem, ".parquet"))
-    return FormatTransfer(pairs, load_table(stem.with_name(EFFECT)))
+def _load_format_transfer(file: Path) -> FormatTransfer:
+    return FormatTransfer(load_table(file), load_table(file.with_name(EFFECT)))
 
 
 @step(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -20,7 +21,7 @@ from hlens.spans import token_span
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import Split, contributions, detector, split
 from hlens.steps.sources import model
-from hlens.steps.step import Storage, file_of, step
+from hlens.steps.step import Storage, step
 from hlens.store import write_text
 from hlens.store.checked import read_json
 from hlens.types import Contributions, Detector, Example, MlpTrace, Question
@@ -196,13 +197,16 @@ class _TokenRow(TypedDict):
     verdict: str
 
 
-def _save_pages(pages: Mapping[Neuron, NeuronPage], stem: Path) -> None:
-    rows = [{"neuron": neuron, **asdict(page)} for neuron, page in pages.items()]
-    write_text(file_of(stem, ".json"), json.dumps(rows, ensure_ascii=False) + "\n")
+def _save_pages(pages: Mapping[Neuron, NeuronPage], file: Path) -> None:
+    _save_json([{"neuron": neuron, **asdict(page)} for neuron, page in pages.items()], file)
 
 
-def _load_pages(stem: Path) -> dict[Neuron, NeuronPage]:
-    rows = read_json(file_of(stem, ".json"), shape=list[_PageRow])
+def _save_json(rows: list[dict[str, Any]], file: Path) -> None:
+    write_text(file, json.dumps(rows, ensure_ascii=False) + "\n")
+
+
+def _load_pages(file: Path) -> dict[Neuron, NeuronPage]:
+    rows = read_json(file, shape=list[_PageRow])
     return {(row["neuron"][0], row["neuron"][1]): _page_from(row) for row in rows}
 
 
@@ -232,17 +236,9 @@ def pages(
     return neuron_pages(model, detector, contributions, examples)
 
 
-def _save_strips(strips: list[dict[str, Any]], stem: Path) -> None:
-    write_text(file_of(stem, ".json"), json.dumps(strips, ensure_ascii=False) + "\n")
-
-
-def _load_strips(stem: Path) -> list[dict[str, Any]]:
-    return read_json(file_of(stem, ".json"), shape=list[_TokenRow])
-
-
 @step(
     needs=(detector, split, examples, questions, model),
-    storage=Storage(".json", _save_strips, _load_strips),
+    storage=Storage(".json", _save_json, partial(read_json, shape=list[_TokenRow])),
     verb="run",
 )
 def token_risks(

@@ -130,7 +130,7 @@ class Runner:
         if key != self.key(step):
             beside = [self.value(other) for other in step.storage.beside]
             self.stamps.check(step.name)
-            value = step.storage.load(self.path(step), *beside)
+            value = step.storage.load(self.file(step), *beside)
             self._seal(step)
             self._held[step] = (self.key(step), value)
         # Whoever alters a table shall not alter what others are given.
@@ -212,9 +212,7 @@ class Runner:
     def _is_whole(self, step: Step[Any]) -> bool:
         """Whether all files of an artefact are there; their content is checked when it is read."""
         stamp = self.stamps.get(step.name)
-        assert step.storage is not None  # only what is kept has files
-        exists = file_of(self.path(step), step.storage.suffix).exists()
-        return exists and stamp is not None and self.stamps.has_files(stamp)
+        return self.file(step).exists() and stamp is not None and self.stamps.has_files(stamp)
 
     def first_to_run_model(self, node: Node) -> Step[Any] | None:
         """The first step that would run the model to get this artefact; None if none would."""
@@ -289,6 +287,11 @@ class Runner:
         """Where an artefact is kept, without its suffix."""
         return self.folder / step.name
 
+    def file(self, step: Step[Any]) -> Path:
+        """The file, or the folder, of an artefact that is kept."""
+        assert step.storage is not None  # only what is kept has files
+        return file_of(self.path(step), step.storage.suffix)
+
     def _make(self, step: Step[Any]) -> None:
         assert step.storage is not None  # `ensure` makes only steps that are stored
         path = self.path(step)
@@ -308,7 +311,7 @@ class Runner:
         self.stamps.remove(step.name)
         if not step.storage.suffix:
             remove_folder(path)
-        step.storage.save(value, path)
+        step.storage.save(value, self.file(step))
         used = parts if parts and parts.exists() and not step.keeps_parts else None
         if used is not None:  # from here on the parts are litter, also after a kill
             write_text(used / SAVED, "")
@@ -361,12 +364,12 @@ class Runner:
         return keywords | {name: give() for name, give in further.items() if step.takes(name)}
 
     def _earlier(self, step: Step[Any]) -> Path | None:
-        """Path of the stored artefact if only its inputs have changed since, not its options."""
+        """The file of an artefact of which only the inputs have changed since, not the options."""
         stamp = self.stamps.get(step.name)
         if stamp is None or stamp.options != self.options_key(step) or not self._is_whole(step):
             return None
         self.stamps.check(step.name)
-        return self.path(step)
+        return self.file(step)
 
     def remake(self, steps: Iterable[Step[Any]]) -> None:
         """Make these artefacts again when they are next asked for; what they need is kept."""

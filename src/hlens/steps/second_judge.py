@@ -106,7 +106,7 @@ def labels_of_both_parts(
 
 @step(
     needs=(split, probe, detector, labels_of_both_parts),
-    options=("evaluation.n_boot", "seed"),
+    options=("seed",),
     storage=TABLE,
     verb="second-judge",
     figure=figures.refits,
@@ -117,7 +117,6 @@ def second_judge(
     detector: Detector,
     labels: tuple[Tensor, Tensor],
     *,
-    n_boot: int,
     seed: int,
 ) -> pd.DataFrame:
     """The detector under a second judge's labels, beside what it is under the first's.
@@ -125,6 +124,4 @@ def second_judge(
     As found and scored by the second judge's labels, and fitted to these anew. The second judge is
     the recipe's `labels.second`, or the substring rule.
     """
-    return compare_judges(
-        *split, probe=probe, detector=detector, second=labels, n_boot=n_boot, seed=seed
-    )
+    return compare_judges(*split, probe=probe, detector=detector, second=labels, seed=seed)

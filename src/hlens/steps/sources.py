@@ -48,7 +48,7 @@ def _load_questions(run: Runner) -> list[Question]:
     # Before the model is asked, not after hours of sampling.
     check_ids(questions)
     _check_judges(questions, recipe.labels)
-    check_measured(recipe.measure)
+    ask_of(recipe.measure)  # which refuses a metric or region that does not exist
     return questions
 
 
@@ -179,13 +179,12 @@ def check_judged(questions: list[Question], judge: judges.Judge | None) -> None:
         )
 
 
-def check_measured(measure: MeasureRecipe) -> None:
-    """Raise `HlensError` where a metric or region does not exist, or the two do not go together."""
-    ask_of(measure)
-
-
 def ask_of(measure: MeasureRecipe) -> Ask:
-    """The metric, region, reduction and position of a recipe."""
+    """The metric, region, reduction and position of a recipe.
+
+    Raises:
+        HlensError: A metric or region does not exist, or the two do not go together.
+    """
     return Ask(
         metrics.by_name(measure.metric),
         measure.region,

@@ -70,7 +70,7 @@ class Storage(Generic[T]):
 
     Attributes:
         suffix: Of its file; empty for a folder.
-        save: Writes it to a path without this suffix.
+        save: Writes it to its file.
         load: Reads it from there, given the artefacts of `beside`.
         beside: Steps whose artefacts reading needs.
         also: Further files of the artefact: a suffix such as ".json", or the name of a file in the
@@ -99,11 +99,7 @@ def file_of(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-TABLE: Storage[pd.DataFrame] = Storage(
-    ".parquet",
-    lambda table, stem: save_table(table, file_of(stem, ".parquet")),
-    lambda stem: load_table(file_of(stem, ".parquet")),
-)
+TABLE: Storage[pd.DataFrame] = Storage(".parquet", save_table, load_table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +111,8 @@ class Step(Generic[T]):
         make: The function. It takes the artefacts of `needs` by position, those of `optional` and
             the options by keyword. Further keywords are passed where it names them: ``progress``
             (a callback of done and total), ``report`` (the same of name, done and total, for work
-            in several stages), ``parts`` (a folder for unfinished work) and ``earlier`` (path,
-            without suffix, of an artefact made under the same options from other inputs, or None).
+            in several stages), ``parts`` (a folder for unfinished work) and ``earlier`` (the file
+            of an artefact made under the same options from other inputs, or None).
         needs: Steps and sources that it is made from.
         options: Dotted names of the recipe's options that it reads, or of whole sections. The last
             part of the name is the keyword; ``"draws=evaluation.random_sets"`` gives another one.
@@ -173,37 +169,9 @@ def keyword_of(option: str) -> str:
 Node = Step[Any] | Source[Any] | Each[Any]
 
 
-def step(
-    *,
-    needs: "tuple[Node, ...]" = (),
-    options: tuple[str, ...] = (),
-    optional: tuple[Step[Any], ...] = (),
-    storage: Storage[Any] | None = None,
-    name: str = "",
-    verb: str = "",
-    content: Callable[[Any], Any] | None = None,
-    keeps_parts: bool = False,
-    figure: Callable[[Any], Any] | None = None,
-    facts: Callable[[Any], dict[str, Any]] | None = None,
-) -> Callable[[Callable[..., T]], Step[T]]:
+def step(*, name: str = "", **declared: Any) -> Callable[[Callable[..., T]], Step[T]]:
     """Declare a function as a step; see `Step` for the options. Its name is the function's."""
-
-    def declare(make: Callable[..., T]) -> Step[T]:
-        return Step(
-            name=name or make.__name__,
-            make=make,
-            needs=needs,
-            options=options,
-            optional=optional,
-            storage=storage,
-            verb=verb,
-            content=content,
-            keeps_parts=keeps_parts,
-            figure=figure,
-            facts=facts,
-        )
-
-    return declare
+    return lambda make: Step(name or make.__name__, make, **declared)
 
 
 def substitute(

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
-from hlens.data_files import naming
+from hlens import data_files
+from hlens.data_files import decode, naming
 from hlens.errors import HlensError
 
 T = TypeVar("T")
@@ -67,13 +68,10 @@ def parse_json(data: bytes | str, where: str, *, shape: Any = Any, mend: str = M
     hlens.errors.HlensError: a.json: [1] is 'x', expected a whole number; restore the file, ...
     """
     try:
-        value = json.loads(data.decode() if isinstance(data, bytes) else data)
-    except UnicodeDecodeError as error:
-        raise HlensError(f"{where}: not UTF-8 ({error.reason}); {mend}") from None
-    except json.JSONDecodeError as error:
-        raise HlensError(f"{where}: not JSON ({error.msg}); {mend}") from None
-    except (ValueError, RecursionError):  # a number of more digits than Python reads
-        raise HlensError(f"{where}: not JSON (too deep, or too long a number); {mend}") from None
+        text = decode(data) if isinstance(data, bytes) else data
+        value = data_files.parse_json(text, written_here=True)
+    except HlensError as error:
+        raise HlensError(f"{where}: {error}; {mend}") from None
     require(value, shape, where, mend)
     return value
 

@@ -4,8 +4,6 @@ Each neuron has three addresses: ``L12N345``, its layer and index counted from 0
 TransformerLens that holds its activation (``blocks.12.mlp.hook_post``, at the index).
 """
 
-import csv
-import io
 import json
 import math
 import re
@@ -13,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hlens.data_files import naming, read_json, read_text
+from hlens.data_files import naming, read_csv, read_json
 from hlens.errors import HlensError
 from hlens.store.atomic import write_text
 from hlens.types import Detector, NeuronSet, address
@@ -132,14 +130,7 @@ def _read_table(path: Path) -> tuple[Mapping[str, Any], Iterable[Mapping[str, An
     if not path.is_file():
         raise HlensError(f"no file {path}; expected neurons as .csv or .json")
     if path.suffix == ".csv":
-        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-        try:
-            rows = list(reader)
-        except csv.Error as error:
-            raise HlensError(f"{path.name}, line {reader.line_num}: not CSV ({error})") from None
-        if any(None in row for row in rows):
-            raise HlensError(f"{path.name} has a row with more fields than its header; mend it")
-        return {}, rows
+        return {}, read_csv(path, every_row=True)
     if path.suffix == ".json":
         content = read_json(path)
         about = content if isinstance(content, dict) else {}

@@ -1,12 +1,12 @@
 """The stamps of a study: for each artefact what it was made from, and the content of its files."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from hlens.data_files import hash_file
 from hlens.errors import HlensError
 from hlens.store.atomic import check_replaceable, write_text
 from hlens.store.checked import parse_json
@@ -37,7 +37,7 @@ class Seal:
             return f"{about.st_size} bytes, {self.size} were written"
         if not whole and self.touched == (about.st_mtime_ns, about.st_ctime_ns):
             return ""
-        found = _sha256(path)
+        found = hash_file(path)
         return "" if found == self.sha256 else f"SHA-256 {found[:12]}, written {self.sha256[:12]}"
 
 
@@ -196,12 +196,7 @@ def _altered(file: Path, difference: str) -> HlensError:
 def _seal_of(file: Path) -> Seal:
     about = file.stat()
     touched = (about.st_mtime_ns, about.st_ctime_ns) if about.st_size > LARGE else ()
-    return Seal(about.st_size, _sha256(file), touched)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Seal(about.st_size, hash_file(file), touched)
 
 
 def _stamp_of(row: Mapping[str, Any]) -> Stamp:

@@ -31,7 +31,7 @@ class Calibration:
     ece: float  #: expected calibration error on held-out folds
 
     def __post_init__(self) -> None:
-        limits = {"least": -LARGEST, "most": LARGEST}
+        limits: dict[str, Any] = {"least": -LARGEST, "most": LARGEST}
         scores = [check_real("a knot's score", x, **limits) for x in self.scores]
         probabilities = [check_real("a knot's probability", p, most=1) for p in self.probabilities]
         if not scores or len(scores) != len(probabilities) or scores != sorted(scores):
