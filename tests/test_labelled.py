@@ -342,6 +342,9 @@ def test_files_that_cannot_be_read_are_one_line(model, tmp_path):
     assert "answers.jsonl, line 3: correct is 7" in reading(
         "answers.jsonl", f"{good}\n\n{json.dumps(row(correct=7))}\n"
     )
+    assert "answers.csv, line 3 has 2 fields, its header 3" in reading(
+        "answers.csv", "question,response,correct\nA?,B,true\nC?,D\n"
+    )
     assert "unknown suffix '.txt'" in reading("answers.txt", good)
     assert "has no column 'q'" in reading("answers.jsonl", good, columns={"question": "q"})
     assert "unknown column 'questoin'" in reading("answers.jsonl", good, columns={"questoin": "q"})

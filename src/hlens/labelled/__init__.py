@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from hlens import judges
+from hlens.data_files import hash_file
 from hlens.errors import HlensError
 from hlens.judges import Judge
 from hlens.kinds import explain_public, explains_kinds
@@ -151,9 +152,7 @@ def content_of(path: str | Path) -> str:
     digest = hashlib.sha256()
     inside = sorted(path.rglob("*")) if path.is_dir() else [path]
     for file in filter(Path.is_file, inside):
-        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+        digest.update(f"{file.relative_to(path).as_posix()}\0{hash_file(file)}".encode())
     return digest.hexdigest()
 
 

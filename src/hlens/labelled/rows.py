@@ -129,6 +129,8 @@ def _located(
     elif path.suffix == ".jsonl":
         yield from ((f"{path.name}, line {n}", row) for n, row in data_files.read_objects(path))
         return
+    elif path.suffix in (".csv", ".tsv"):
+        read = data_files.read_csv(path, every_row=True)
     elif path.suffix in SUFFIXES:
         read = read_rows(path)
     else:
