@@ -16,6 +16,7 @@ from hlens.errors import HlensError
 from hlens.recipe.sections import (
     EvaluationRecipe,
     InterveneRecipe,
+    LabelledRecipe,
     LabelsRecipe,
     MeasureRecipe,
     ProbeRecipe,
@@ -26,6 +27,7 @@ from hlens.recipe.tables import Checked, build, toml
 __all__ = [
     "EvaluationRecipe",
     "InterveneRecipe",
+    "LabelledRecipe",
     "LabelsRecipe",
     "MeasureRecipe",
     "ProbeRecipe",
@@ -55,6 +57,7 @@ class Recipe(Checked):
     seed: Annotated[int, partial(check_whole, most=LARGEST_SEED)] = 0
     dtype: str = ""
     base: str = ""
+    labelled: LabelledRecipe = field(default_factory=LabelledRecipe)
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
     labels: LabelsRecipe = field(default_factory=LabelsRecipe)
     measure: MeasureRecipe = field(default_factory=MeasureRecipe)
