@@ -1,0 +1,166 @@
+"""Scoring answers that are written already: as one at a time, and as measuring them."""
+
+import numpy as np
+import pytest
+import torch
+
+import architectures
+import hlens
+from hlens.errors import HlensError
+from hlens.model import Model, load
+from hlens.monitor import risks, score
+from hlens.spans import token_texts
+from hlens.types import Detector, Example, Judgement, MarkedSpan, Question, Response, Verdict
+from tiny_tokenizer import VOCAB, byte_tokenizer
+
+TOLERANCE = 1e-4  # of log-odds in float32: padding changes the order of sums
+MEMBERS = {(0, 3): 2.0, (0, 50): -1.5, (2, 7): 3.0, (2, 8): -0.5}
+ROWS = (([3, 14, 15, 9, 26], 11), ([5, 35, 8], 1), ([9, 79, 32, 38], 30), ([6, 7], 17))
+
+
+def detector_of(model: Model, metric: str = "cett", region: str = "answer") -> Detector:
+    weights = torch.zeros(model.n_layers, model.d_mlp)
+    for (layer, neuron), weight in MEMBERS.items():
+        weights[layer, neuron] = weight
+    return Detector(weights, -0.3, metric, region, provenance=model.provenance)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load((architectures.llama(vocab_size=VOCAB), byte_tokenizer()), name="tiny")
+
+
+def responses_of(model: Model) -> list[Response]:
+    """Answers of several lengths; the tokens are those of no text in particular."""
+    draw = torch.Generator().manual_seed(1)
+    rows = []
+    for i, (prompt, n) in enumerate(ROWS):
+        tokens = (*prompt, *torch.randint(3, 90, (n,), generator=draw).tolist())
+        text = "" if model.tokenizer is None else model.decode(tokens[len(prompt) :])
+        rows.append(Response(Question(f"q{i}", "d", "Why?", ()), text, tokens, len(prompt)))
+    return rows
+
+
+def example_of(response: Response, start: int, stop: int, wrong: bool) -> Example:
+    n, question = response.n_prompt, response.question
+    ids = torch.tensor(response.token_ids)
+    return Example(
+        ids, n, n + start, n + stop, wrong, question.id, question.group, "d", response.sample
+    )
+
+
+@pytest.mark.parametrize("name", sorted(architectures.DENSE))
+def test_a_batch_is_one_at_a_time_and_is_measuring(name: str) -> None:
+    """Token, answer and span agree with `risks` and with the detector on `measure`."""
+    model = load((architectures.DENSE[name](), None), name=name)
+    detector, responses = detector_of(model), responses_of(model)
+    spans = {0: (2, 5), 2: (10, 30), 3: (0, 1)}
+    examples = [example_of(responses[i], *span, i % 2 == 0) for i, span in spans.items()]
+    found = score(model, detector, responses, examples=examples)
+    for one, response in zip(found, responses, strict=True):
+        alone = risks(model, detector, response.token_ids, response.n_prompt)
+        assert one.scores == pytest.approx([risk.token_score for risk in alone], abs=TOLERANCE)
+        assert one.score == pytest.approx(alone[-1].score, abs=TOLERANCE)
+    measured = detector(hlens.measure(model, examples)).tolist()
+    of_spans = [value for one in found for value in one.span_scores]
+    assert of_spans == pytest.approx(measured, abs=TOLERANCE)
+    whole = [example_of(r, 0, len(r.token_ids) - r.n_prompt, True) for r in responses]
+    assert [one.score for one in found] == pytest.approx(
+        detector(hlens.measure(model, whole)).tolist(), abs=TOLERANCE
+    )
+    assert len({round(one.score, 3) for one in found}) == len(responses)
+
+
+@pytest.mark.parametrize("metric", ["signed_cett", "activation_norm", "post_norm"])
+def test_every_local_metric_is_read(metric: str) -> None:
+    model = load((architectures.gemma2(), None), name="gemma2")
+    detector, responses = detector_of(model, metric, "response"), responses_of(model)
+    whole = [example_of(r, 0, len(r.token_ids) - r.n_prompt, True) for r in responses]
+    formula = hlens.metrics.by_name(metric)
+    measured = detector(hlens.measure(model, whole, metric=formula, region="response"))
+    found = score(model, detector, responses)
+    assert [one.score for one in found] == pytest.approx(measured.tolist(), abs=TOLERANCE)
+
+
+def test_the_size_of_the_batch_changes_nothing(model: Model) -> None:
+    detector, responses = detector_of(model), responses_of(model)
+    heard: list[tuple[int, int]] = []
+    one = score(model, detector, responses, batch_size=1, progress=lambda *n: heard.append(n))
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    two = score(model, detector, responses, batch_size=3)
+    for a, b in zip(one, two, strict=True):
+        assert a.scores == pytest.approx(b.scores, abs=TOLERANCE)
+
+
+def test_each_answer_is_run_once_whatever_its_spans(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    responses, passes = responses_of(model), []
+    examples = [example_of(responses[2], i, i + 5, i > 10) for i in range(0, 25, 5)]
+    body = model.body.forward
+    monkeypatch.setattr(model.body, "forward", lambda **k: passes.append(k) or body(**k))
+    found = score(model, detector_of(model), responses, examples=examples)
+    assert sum(len(run["input_ids"]) for run in passes) == len(responses)
+    assert [len(one.spans) for one in found] == [0, 0, 5, 0]
+    assert found[2].spans[0] == MarkedSpan(0, 5, False)
+
+
+def test_labels_are_the_judges_and_else_those_of_spans(model: Model) -> None:
+    responses = responses_of(model)
+    answers = [
+        Judgement(responses[0], Verdict.CORRECT),
+        Judgement(responses[1], Verdict.UNSCORED),
+        responses[2],
+        Judgement(responses[3], Verdict.REFUSED),
+    ]
+    examples = [
+        example_of(responses[0], 0, 2, True),
+        example_of(responses[2], 0, 2, False),
+        example_of(responses[2], 4, 6, True),
+    ]
+    found = score(model, detector_of(model), answers, examples=examples)
+    assert [one.hallucinated for one in found] == [False, None, True, None]
+    assert (found[0].question, found[0].question_id, found[0].group) == ("Why?", "q0", "d/q0")
+
+
+def test_a_thought_is_no_part_of_the_answer(model: Model) -> None:
+    thought, said = model.encode("<think>no</think>", chat=False), [40, 41, 42]
+    question = Question("q", "d", "Why?", ())
+    tokens = (3, 4, 5, *thought, *said)
+    response = Response(question, model.decode([*thought, *said]), tokens, 3)
+    (found,) = score(model, detector_of(model), [response])
+    alone = risks(model, detector_of(model), tokens, 3)
+    assert len(found) == len(said)
+    assert found.score == pytest.approx(alone[-1].score, abs=TOLERANCE)
+    nothing = Response(question, "", (3, 4, 5), 3)
+    (empty,) = score(model, detector_of(model), [nothing])
+    assert len(empty) == 0
+    assert np.isnan(empty.score)
+
+
+def test_what_cannot_be_scored_is_one_line(model: Model) -> None:
+    responses = responses_of(model)
+    detector = detector_of(model)
+    with pytest.raises(HlensError, match="no answers to score"):
+        score(model, detector, [])
+    with pytest.raises(HlensError, match="1 of 5 answers have the domain, question and sample"):
+        score(model, detector, [*responses, responses[0]])
+    with pytest.raises(HlensError, match="is of no answer that was given"):
+        score(model, detector, responses[1:], examples=[example_of(responses[0], 0, 1, True)])
+    with pytest.raises(HlensError, match="reads 'prompt'"):
+        score(model, detector_of(model, region="prompt"), responses)
+    with pytest.raises(HlensError, match="batch_size=0"):
+        score(model, detector, responses, batch_size=0)
+
+
+class Words:
+    """A vocabulary of the SentencePiece kind: decoding strips the space of the first word."""
+
+    words = ("▁The", "▁capital", "s", "▁of")
+
+    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        return "".join(self.words[i] for i in ids).replace("▁", " ").removeprefix(" ")
+
+
+def test_the_space_before_a_word_is_kept() -> None:
+    assert token_texts(Words(), [0, 1, 2, 3]) == ["The", " capital", "s", " of"]
