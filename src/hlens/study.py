@@ -14,7 +14,17 @@ from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
 from hlens.report.study_report import audit_page, in_words, report_data
-from hlens.steps import Given, Progress, Runner, Step, answers, detection, effects, sources
+from hlens.steps import (
+    Given,
+    Progress,
+    Runner,
+    Step,
+    answers,
+    detection,
+    effects,
+    levels,
+    sources,
+)
 from hlens.steps import audit as audit_steps
 from hlens.steps import domains as domain_steps
 from hlens.steps import origin as origin_steps
@@ -115,6 +125,8 @@ class Study:
         with self.runner.working():
             for step in (detection.scores, pages, token_risks):
                 self.runner.ensure(step)
+            if self[levels.has_spans]:
+                self.runner.ensure(levels.levels)
             if self.recipe.labels.second:  # which may ask an endpoint
                 self.runner.ensure(second_judge)
 
@@ -164,6 +176,7 @@ class Study:
     path = Artefact(detection.path)
     stability = Artefact(detection.stability)
     sparsity = Artefact(detection.sparsity)
+    levels = Artefact(levels.levels)
 
     # Its domains side by side.
     domains = Artefact(domain_steps.domains)
