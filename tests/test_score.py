@@ -138,6 +138,23 @@ def test_a_thought_is_no_part_of_the_answer(model: Model) -> None:
     assert np.isnan(empty.score)
 
 
+def test_an_answer_that_the_model_cannot_read_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = load((architectures.gpt2(vocab_size=VOCAB), byte_tokenizer()), name="tiny")
+    assert model.n_positions is not None
+    long = Response(Question("long", "d", "Why?", ()), "", (5,) * (model.n_positions + 1), 3)
+    found = score(
+        model,
+        detector_of(model),
+        [*responses_of(model), long],
+        examples=[example_of(long, 1, 4, True)],
+    )
+    assert [len(one) for one in found] == [n for _, n in ROWS] + [0]
+    assert found[-1].hallucinated
+    assert "1 of 5 answers are longer than the 256 tokens" in caplog.text
+
+
 def test_what_cannot_be_scored_is_one_line(model: Model) -> None:
     responses = responses_of(model)
     detector = detector_of(model)

@@ -7,6 +7,7 @@ alone, gives that of every span and of the whole answer as a mean, so each answe
 batch of answers of about its length, whatever number of spans it holds.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -25,6 +26,7 @@ from hlens.spans import LABELS, token_texts
 from hlens.thoughts import count_tokens
 from hlens.types import Detector, Example, Judgement, MarkedSpan, Response, ScoredAnswer
 
+log = logging.getLogger("hlens")
 Key = tuple[str, str, int]  # domain, question and sample
 
 
@@ -52,7 +54,7 @@ def score(
 
     Returns:
         One `ScoredAnswer` for each answer, in order. An answer without tokens behind its thought
-        has no scores.
+        has no scores; nor has one that is longer than the model can read, which the log counts.
 
     Raises:
         HlensError: No answers, or such as the model cannot read; examples of other answers; or a
@@ -62,13 +64,15 @@ def score(
         raise HlensError("no answers to score; give responses, or their judgements")
     responses = [_response_of(answer) for answer in answers]
     own = _spans_of(examples, responses)
-    model.check_prompts([response.token_ids for response in responses])
+    read = _readable(model, responses)
+    model.check_prompts([responses[i].token_ids for i in read])
     if batch_size is not None:
         batch_size = check_whole("batch_size", batch_size, least=1)
-    behind = [response.n_prompt + count_tokens(response, model.tokenizer) for response in responses]
-    scores = _score_tokens(model, detector, responses, metric, batch_size, progress)
+    rows = [responses[i].token_ids for i in read]
+    told = _score_tokens(model, detector, rows, metric, batch_size, progress)
+    scores = dict(zip(read, told, strict=True))
     return [
-        _scored(answer, scores[i][behind[i] :], behind[i], own.get(_key(responses[i]), []), model)
+        _scored(answer, scores.get(i), own.get(_key(responses[i]), []), model)
         for i, answer in enumerate(answers)
     ]
 
@@ -104,37 +108,49 @@ def _spans_of(
     return own
 
 
+def _readable(model: Model, responses: Sequence[Response]) -> list[int]:
+    """Places of the answers that the model has positions for; how many are not is logged."""
+    most = model.n_positions
+    read = [i for i, one in enumerate(responses) if most is None or len(one.token_ids) <= most]
+    if len(read) < len(responses):
+        log.warning(
+            "%d of %d answers are longer than the %d tokens that %s can read; they are not scored",
+            len(responses) - len(read), len(responses), most, model.name,
+        )  # fmt: skip
+    return read
+
+
 def _score_tokens(
     model: Model,
     detector: Detector,
-    responses: Sequence[Response],
+    rows: Sequence[Sequence[int]],
     metric: Metric | None,
     batch_size: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[Float[np.ndarray, " pos"]]:
     """Log-odds of each token of each sequence, those of the prompt included."""
-    scores: list[np.ndarray] = [np.zeros(0)] * len(responses)
+    scores: list[np.ndarray] = [np.zeros(0)] * len(rows)
     seen: list[TokenScores] = []
     done = 0
+    if not rows:
+        return scores
     # Of the prompt, too: what is behind it is cut out afterwards, so that rows need no other mark.
     with (
         watching(model, detector, on_scores=seen.append, n_prompt=0, metric=metric),
         torch.inference_mode(),
     ):
-        for batch in _batches(
-            [len(r.token_ids) for r in responses], auto_tokens(model), batch_size
-        ):
-            ids = [torch.tensor(responses[i].token_ids, dtype=torch.long) for i in batch]
+        for batch in _batches(list(map(len, rows)), auto_tokens(model), batch_size):
+            ids = [torch.tensor(rows[i], dtype=torch.long) for i in batch]
             # Attention is causal: no token reads the padding behind it.
             padded = pad_sequence(ids, batch_first=True).to(model.device)
             model.body(input_ids=padded, use_cache=False)
-            rows = seen.pop().score.double().cpu().numpy()
-            for i, row in zip(batch, rows, strict=True):
-                scores[i] = row[: len(responses[i].token_ids)]
+            read = seen.pop().score.double().cpu().numpy()
+            for i, row in zip(batch, read, strict=True):
+                scores[i] = row[: len(rows[i])]
             _check_finite(model, [scores[i] for i in batch])
             done += len(batch)
             if progress is not None:
-                progress(done, len(responses))
+                progress(done, len(rows))
     return scores
 
 
@@ -157,31 +173,34 @@ def _check_finite(model: Model, scores: Sequence[np.ndarray]) -> None:
 
 def _scored(
     answer: Response | Judgement,
-    scores: Float[np.ndarray, " token"],
-    behind: int,
+    scores: Float[np.ndarray, " pos"] | None,
     examples: Sequence[Example],
     model: Model,
 ) -> ScoredAnswer:
-    """An answer with its marks; `behind` is its first token behind prompt and thought."""
+    """An answer with its marks, from the scores of all its tokens; None where it was not read."""
     response = _response_of(answer)
-    ids, question = list(response.token_ids[behind:]), response.question
-    spans = sorted(MarkedSpan(e.start - behind, e.stop - behind, e.hallucinated) for e in examples)
+    question, behind = response.question, len(response.token_ids)
+    spans: list[MarkedSpan] = []
+    if scores is not None:
+        behind = response.n_prompt + count_tokens(response, model.tokenizer)
+        spans += [MarkedSpan(e.start - behind, e.stop - behind, e.hallucinated) for e in examples]
+    ids = list(response.token_ids[behind:])
     texts = [""] * len(ids) if model.tokenizer is None else token_texts(model.tokenizer, ids)
     return ScoredAnswer(
         question_id=question.id,
         domain=question.domain,
         group=question.group,
         tokens=tuple(texts),
-        scores=scores,
-        spans=tuple(spans),
-        hallucinated=_label(answer, spans),
+        scores=np.zeros(0) if scores is None else scores[behind:],
+        spans=tuple(sorted(spans)),
+        hallucinated=_label(answer, examples),
         sample=response.sample,
         question=question.text,
     )
 
 
-def _label(answer: Response | Judgement, spans: Sequence[MarkedSpan]) -> bool | None:
+def _label(answer: Response | Judgement, examples: Sequence[Example]) -> bool | None:
     """The judge's label; where there is none, whether a span is hallucinated."""
     if isinstance(answer, Judgement) and answer.verdict in LABELS:
         return LABELS[answer.verdict]
-    return any(span.hallucinated for span in spans) if spans else None
+    return any(example.hallucinated for example in examples) if examples else None

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ def _load_answers(stem: Path) -> list[ScoredAnswer]:
     return read_rows(file_of(stem, JSONL), _answer_of, _AnswerRow)
 
 
-def _answer_of(row: _AnswerRow) -> ScoredAnswer:
+def _answer_of(row: dict[str, Any]) -> ScoredAnswer:
     return ScoredAnswer(
         question_id=row["question_id"],
         domain=row["domain"],
@@ -108,9 +108,7 @@ def scored_answers(
     def is_labelled(judged: Judgement) -> bool:
         response = judged.response
         key = response.question.domain, response.question.id, response.sample
-        return response.question.group not in seen and (
-            judged.verdict in LABELS or key in spanned
-        )
+        return response.question.group not in seen and (judged.verdict in LABELS or key in spanned)
 
     kept = [judged for judged in judgements if is_labelled(judged)]
     if not kept or not len(detector.selected):
