@@ -84,8 +84,8 @@ def test_controls_are_turned_to_their_better_side_and_say_so() -> None:
     length, position = (
         row(table, Level.SPAN, control) for control in (LevelScore.LENGTH, LevelScore.POSITION)
     )
-    assert (length["auroc"], length["note"]) == (1.0, "shorter means hallucinated")
-    assert (position["auroc"], position["note"]) == (1.0, "earlier means hallucinated")
+    assert (length["auroc"], length["note"]) == (1.0, "shorter is worse")
+    assert (position["auroc"], position["note"]) == (1.0, "earlier is worse")
     detector = row(table, Level.SPAN, LevelScore.DETECTOR)
     assert (detector["auroc"], detector["recall"], detector["note"]) == (0.5, 0.0, "")
     assert detector["average_precision"] == pytest.approx(0.5)  # their share

@@ -165,7 +165,7 @@ def test_the_words_give_both_sides() -> None:
     table = hlens.evaluation.evaluate_levels(made(), n_boot=20)
     response, span, token = long_answers.describe(table)
     assert response.startswith("6 of 12 responses are hallucinated. AUROC: ")
-    assert "(mean) and " in response
+    assert "(mean), " in response
     assert "(any span); best control length, 0.500." in response
     assert span.startswith("6 of 24 spans are hallucinated")
     assert "best control position, " in span

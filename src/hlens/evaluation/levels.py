@@ -39,9 +39,9 @@ COLUMNS = [
     "precision_high", "recall", "recall_low", "recall_high", "n", "hallucinated", "groups", "note",
 ]  # fmt: skip
 _FEWER = {
-    LevelScore.LENGTH: "shorter means hallucinated",
-    LevelScore.POSITION: "earlier means hallucinated",
-    LevelScore.SPANS: "fewer mean hallucinated",
+    LevelScore.LENGTH: "shorter is worse",
+    LevelScore.POSITION: "earlier is worse",
+    LevelScore.SPANS: "fewer is worse",
 }
 
 Scores = Mapping[LevelScore, Float[np.ndarray, " unit"]]

@@ -9,7 +9,7 @@ import torch
 from hlens import figures
 from hlens.drawing.html import Html
 from hlens.report.data import Section
-from hlens.report.html_table import auroc_column, estimate_column, table
+from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import detection, levels
 from hlens.types import Detector, Estimate, ScoredAnswer
@@ -72,7 +72,7 @@ def describe(evaluated: pd.DataFrame) -> Iterator[str]:
             yield f"{counts}: not enough of both labels for an AUROC."
             continue
         by_kind = {kind: [r for r in known if _is_control(r) is kind] for kind in (False, True)}
-        own = " and ".join(_name(row) for row in by_kind[False])
+        own = ", ".join(_name(row) for row in by_kind[False])
         best = max(by_kind[True], key=lambda row: row["auroc"])
         yield f"{counts}. AUROC: {own}; best control {best['score']}, {best['auroc']:.3f}."
 
@@ -97,14 +97,24 @@ def _is_control(row: dict) -> bool:
 
 
 def _shown(evaluated: pd.DataFrame) -> pd.DataFrame:
-    shown = auroc_column(evaluated)
-    for value, ends, name in (
-        ("average_precision", "precision_", "average precision"),
-        ("recall", "recall_", "recall at 10 %"),
-    ):
-        if value in shown:
-            shown = estimate_column(shown, value, f"{ends}low", f"{ends}high", name)
-    return shown
+    """The table as it is shown: intervals beside their numbers, counts and notes in words."""
+    rows = evaluated.to_dict("records")
+    shown = pd.DataFrame(
+        {
+            "level": evaluated["level"],
+            "score": [", ".join(filter(None, (row["score"], row["note"]))) for row in rows],
+            "AUROC": [_cell(row, "auroc", "") for row in rows],
+            "average precision": [_cell(row, "average_precision", "precision_") for row in rows],
+            "recall at 10 %": [_cell(row, "recall", "recall_") for row in rows],
+            "hallucinated": [f"{row['hallucinated']:,} of {row['n']:,}" for row in rows],
+        }
+    )
+    return shown.dropna(axis="columns", how="all")
+
+
+def _cell(row: dict, value: str, ends: str) -> Estimate | None:
+    estimate = Estimate.from_row(row, value, ends=ends)
+    return estimate if estimate.known else None
 
 
 def _strip(answer: ScoredAnswer, detector: Detector) -> Html:
