@@ -14,6 +14,7 @@ Published files are read in their authors' layout by `layouts`.
 """
 
 import hashlib
+import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ from hlens.labelled.units import LOCATED, Rest, Unit, examples_of
 from hlens.lookup import unknown
 from hlens.model import Model
 from hlens.prompts import Style
+from hlens.store.jsonl import question_to_row, response_to_row
 from hlens.types import Example, Judgement, Question, Response, Verdict
 
 log = logging.getLogger("hlens")
@@ -61,6 +63,18 @@ class Labelled:
     judgements: list[Judgement]
     examples: list[Example]
     losses: pd.DataFrame
+
+    @property
+    def digest(self) -> str:
+        """A hash of what was asked, answered and labelled."""
+        digest = hashlib.sha256(json.dumps(list(map(question_to_row, self.questions))).encode())
+        for judged in self.judgements:
+            row = response_to_row(judged.response)
+            digest.update(json.dumps([row, judged.verdict, judged.answer]).encode())
+        for one in self.examples:
+            place = one.domain, one.question_id, one.sample, one.start, one.stop, one.hallucinated
+            digest.update(json.dumps(place).encode())
+        return digest.hexdigest()
 
 
 def labelled(

@@ -271,6 +271,9 @@ def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words
     question = _question_of(row, number, stem)
     names_judge = isinstance(meta, Mapping) and "judge" in meta
     judgeable = names_judge or any(key in row for key in ("answers", "answer", "choices"))
+    if not judgeable:  # nothing says what is right, least of all that the model should abstain
+        rest = {key: value for key, value in question.meta.items() if key != "judge"}
+        question = replace(question, meta=rest)
     ids, n_prompt = _tokens(row)
     verdict = _verdict(row, words) if given else None
     named, grouped = "id" in row, "group" in row
