@@ -15,6 +15,9 @@ from hlens.monitor.scoring import score as score
 from hlens.monitor.streaming import Monitored as Monitored
 from hlens.monitor.streaming import monitor as monitor
 from hlens.monitor.streaming import risks as risks
+from hlens.monitor.tabulating import check_scores_file as check_scores_file
+from hlens.monitor.tabulating import save_scores as save_scores
+from hlens.monitor.tabulating import tabulate_scores as tabulate_scores
 from hlens.monitor.watching import TokenScores as TokenScores
 from hlens.monitor.watching import Watch as Watch
 from hlens.monitor.watching import watching as watching
