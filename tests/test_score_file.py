@@ -48,7 +48,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(home: Path, *words: str) -> str:
-    done = CliRunner().invoke(app, ["score", str(home / "found.safetensors"), *words])
+    own = () if "--model" in words else ("--model", str(home / "model"))
+    done = CliRunner().invoke(app, ["score", str(home / "found.safetensors"), *words, *own])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.stdout
@@ -135,6 +136,9 @@ def test_a_mistake_is_one_line(home: Path, tmp_path: Path) -> None:
     other = saved_other(tmp_path / "other")
     with pytest.raises(HlensError, match="measured on"):
         run(home, answers, "--model", str(other))
+    done = CliRunner().invoke(app, ["score", str(home / "found.safetensors"), answers])
+    assert isinstance(done.exception, HlensError)
+    assert str(done.exception).endswith("; name it: --model")
     nameless = Detector(torch.eye(3, 56), 0.0)
     save_detector(nameless, tmp_path / "nameless")
     command = ["score", str(tmp_path / "nameless.safetensors"), answers]

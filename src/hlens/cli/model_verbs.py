@@ -175,7 +175,7 @@ def score(
 
     Where the answers have labels, tokens, spans and responses are evaluated, too.
     """
-    from hlens.cli import scoring
+    from hlens.cli import scoring, studies
 
     with show.progress() as progress:
         scored = scoring.score_file(
@@ -185,7 +185,7 @@ def score(
             asked={"instruction": instruction, "style": style},
             reading={
                 "layout": layout, "columns": columns, "rest": rest, "judge": judge,
-                "labels": dict(map(scoring.label_option, label or ())),
+                "labels": dict(map(studies.label_option, label or ())),
             },
             to=to,
             batch_size=batch_size,

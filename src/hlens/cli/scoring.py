@@ -13,7 +13,7 @@ from hlens.cli import show
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
 from hlens.labelled import labelled
-from hlens.model import load
+from hlens.model import Model, load
 from hlens.monitor import check_scores_file, save_scores, score, tabulate_scores
 from hlens.recipe import Recipe
 from hlens.store import load_detector
@@ -75,7 +75,7 @@ def score_file(
     if to is not None:
         check_scores_file(to)
     detector, recipe = load_detector(source), _recipe_of(source)
-    opened = load(model or (recipe.model if recipe else detector.provenance.model) or _no_model())
+    opened = _open_model(model, recipe, detector)
     detector.provenance.check_same_model(opened.provenance, "the answers' model")
     read = labelled(
         file,
@@ -102,18 +102,6 @@ def judge_if_answered(response: Response) -> Judgement:
     if response.question.answers:
         return judges.judge([response])[0]
     return Judgement(response, Verdict.UNSCORED, "no label")
-
-
-def label_option(given: str) -> tuple[str, str]:
-    """Word and verdict of ``WORD=VERDICT``.
-
-    >>> label_option("a=b=hallucinated")
-    ('a=b', 'hallucinated')
-    """
-    word, is_pair, verdict = given.rpartition("=")
-    if not is_pair or not word:
-        raise HlensError(f"--label {given!r}; expected WORD=VERDICT, as in wrong=hallucinated")
-    return word, verdict
 
 
 def show_scored(scored: Scored, as_json: bool) -> None:
@@ -191,5 +179,17 @@ def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[st
     return {**study, **own}
 
 
-def _no_model() -> str:
-    raise HlensError("the detector names no model; name the one that gave the answers: --model")
+def _open_model(given: str | None, recipe: Recipe | None, detector: Detector) -> Model:
+    """The model that is named, else that of the study, else the one that the detector names."""
+    name = given or (recipe.model if recipe else detector.provenance.model)
+    if not name:
+        raise HlensError("the detector names no model; name the one that gave the answers: --model")
+    try:
+        return load(name)
+    except HlensError as error:
+        if given or recipe:
+            raise
+        # Of a model in a folder a detector knows the name, and not where it is.
+        raise HlensError(
+            f"the detector's model cannot be opened ({error}); name it: --model"
+        ) from None
