@@ -11,6 +11,7 @@ from hlens.model import Model, load
 from hlens.monitor import risks, score
 from hlens.spans import token_texts
 from hlens.types import Detector, Example, Judgement, MarkedSpan, Question, Response, Verdict
+from hlens.types.labels import Level, LevelScore
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 TOLERANCE = 1e-4  # of log-odds in float32: padding changes the order of sums
@@ -168,6 +169,47 @@ def test_what_cannot_be_scored_is_one_line(model: Model) -> None:
         score(model, detector_of(model, region="prompt"), responses)
     with pytest.raises(HlensError, match="batch_size=0"):
         score(model, detector, responses, batch_size=0)
+
+
+def planted_model(token: int) -> Model:
+    """A model whose neuron (0, 5) fires at one token, and hardly at any other."""
+    hf = architectures.llama()
+    with torch.no_grad():
+        layer = hf.model.layers[0]
+        layer.self_attn.o_proj.weight.mul_(1e-4)  # what the first MLP reads is the token alone
+        embedded = hf.model.embed_tokens.weight
+        read = layer.post_attention_layernorm(embedded)
+        own = torch.linalg.lstsq(read, torch.eye(len(read))[:, token : token + 1]).solution[:, 0]
+        layer.mlp.gate_proj.weight[5] = 40 * own
+        layer.mlp.up_proj.weight[5] = 40 * own
+    return load((hf, None), name="planted")
+
+
+def test_a_planted_neuron_is_found_in_spans_and_missed_in_the_mean_of_the_response() -> None:
+    """Every long answer holds the token three times: in the wrong span, or in none."""
+    model, token, draw = planted_model(50), 50, np.random.default_rng(0)
+    responses, examples = [], []
+    for i in range(60):
+        wrong, ids = bool(i % 2), draw.integers(3, 49, 90)
+        ids[[10, 12, 14] if wrong else [80, 83, 85]] = token
+        question = Question(f"q{i}", "d", "Why?", ())
+        responses.append(Response(question, "", (1, 2, *ids.tolist()), 2))
+        examples += [
+            example_of(responses[-1], start, start + 8, wrong and start == 9)
+            for start in (9, 30, 60)
+        ]
+    train = [example for example in examples if int(example.question_id[1:]) < 30]
+    detector = hlens.find(hlens.measure(model, train), hlens.SparseProbe(C=1.0))
+    assert (0, 5) in detector.neurons
+    found = score(model, detector, responses[30:], examples=examples[90:])
+    table = hlens.evaluation.evaluate_levels(found, calibration=detector.calibration, n_boot=50)
+    area = table.set_index(["level", "score"]).auroc
+    assert area[Level.SPAN, LevelScore.DETECTOR] == 1.0
+    assert area[Level.RESPONSE, LevelScore.CALIBRATED] == 1.0
+    assert area[Level.SPAN, LevelScore.LENGTH] == 0.5
+    mean = table.loc[table.score == LevelScore.MEAN].iloc[0]
+    assert mean["low"] < 0.5 < mean["high"]
+    assert mean["auroc"] < 0.8
 
 
 class Words:

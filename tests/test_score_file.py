@@ -179,6 +179,21 @@ def test_a_study_gives_detector_model_and_how_it_asked(home: Path, tmp_path: Pat
     )
 
 
+def test_answers_that_the_detector_was_found_on_are_named(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = home / "answers.jsonl"
+    own = {"file": str(file), "content": hlens.labelled.content_of(file)}
+    recipe = {"model": str(home / "model"), "domains": ["answers"], "labelled": own}
+    (tmp_path / "recipe.toml").write_text(hlens.Recipe.from_dict(recipe).to_toml())
+    (tmp_path / "detector.safetensors").write_bytes((home / "found.safetensors").read_bytes())
+    CliRunner().invoke(app, ["score", str(tmp_path), str(file), "--json"])
+    assert "answers.jsonl is what this detector was found on" in caplog.text
+    caplog.clear()
+    run(home, str(file))
+    assert "found on" not in caplog.text
+
+
 def test_many_answers_are_cut_on_a_terminal_and_said(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "many.jsonl"
     rows = [{"question": f"Q{i}?", "response": "Rome " * (1 + i)} for i in range(23)]

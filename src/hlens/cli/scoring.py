@@ -12,7 +12,7 @@ from hlens import judges
 from hlens.cli import show
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
-from hlens.labelled import labelled
+from hlens.labelled import content_of, labelled
 from hlens.model import Model, load
 from hlens.monitor import check_scores_file, save_scores, score, tabulate_scores
 from hlens.recipe import Recipe
@@ -75,6 +75,11 @@ def score_file(
     if to is not None:
         check_scores_file(to)
     detector, recipe = load_detector(source), _recipe_of(source)
+    if recipe and recipe.labelled.content and recipe.labelled.content == content_of(file):
+        log.warning(
+            "%s is what this detector was found on, so that its numbers here flatter it; those of "
+            "answers that it has not seen: hlens evaluate %s", file.name, source,
+        )  # fmt: skip
     opened = _open_model(model, recipe, detector)
     detector.provenance.check_same_model(opened.provenance, "the answers' model")
     read = labelled(
