@@ -13,6 +13,7 @@ alarm is right, the third makes two of three: an average precision of (1 + 2/3) 
 false alarm one of the two is found.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ def estimate_average_precision(
     0.8333
     """
     score, label = check_scores(scores, labels)
-    ranking = _Ranking.of(score, label)
+    ranking = _Ranking.of(score, label, groups)
 
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
         hits, alarms = ranking.count(weights)
@@ -58,9 +59,7 @@ def estimate_average_precision(
         return _share((np.diff(hits, axis=1, prepend=0.0) * precision).sum(axis=1), hits[:, -1])
 
     value = float(average_precision_score(label, score))
-    return estimate_statistic(
-        statistic, len(score), value=value, groups=groups, n_boot=n_boot, seed=seed
-    )
+    return ranking.estimate(statistic, value=value, n_boot=n_boot, seed=seed)
 
 
 def estimate_recall(
@@ -85,8 +84,7 @@ def estimate_recall(
     0.5
     """
     most = check_real("false_alarms", false_alarms, most=1)
-    score, label = check_scores(scores, labels)
-    ranking = _Ranking.of(score, label)
+    ranking = _Ranking.of(*check_scores(scores, labels), groups)
 
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
         hits, alarms = ranking.count(weights)
@@ -95,29 +93,50 @@ def estimate_recall(
         found = _share(np.where(allowed, hits, 0.0).max(axis=1), hits[:, -1])
         return np.where(false[:, -1] > 0, found, np.nan)
 
-    return estimate_statistic(statistic, len(score), groups=groups, n_boot=n_boot, seed=seed)
+    return ranking.estimate(statistic, n_boot=n_boot, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
     """Examples from the highest score down, and where each run of equal scores ends."""
 
-    order: Int[np.ndarray, " example"]
-    hallucinated: Float[np.ndarray, " example"]  # in that order, 1 or 0
+    hallucinated: Float[np.ndarray, " example"]  # 1 or 0
+    groups: np.ndarray | None
     ends: Int[np.ndarray, " threshold"]
 
     @classmethod
-    def of(cls, score: np.ndarray, label: np.ndarray) -> "_Ranking":
+    def of(cls, score: np.ndarray, label: np.ndarray, groups: Groups | None) -> "_Ranking":
         order = np.argsort(-score, kind="stable")
         ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
-        return cls(order, label[order].astype(np.float64), ends)
+        own = None if groups is None else np.asarray(groups)
+        if own is not None and len(own) == len(order):
+            own = own[order]  # of another length they are refused where they are used
+        return cls(label[order].astype(np.float64), own, ends)
 
     def count(self, weights: Weights) -> tuple[Alarms, Alarms]:
         """Weighted true alarms, and all alarms, from each threshold on."""
-        ranked = weights[:, self.order]
-        alarms = ranked.cumsum(axis=1)[:, self.ends]
-        ranked *= self.hallucinated
-        return ranked.cumsum(axis=1)[:, self.ends], alarms
+        hits, alarms = (weights * self.hallucinated).cumsum(axis=1), weights.cumsum(axis=1)
+        if len(self.ends) < len(self.hallucinated):
+            hits, alarms = hits[:, self.ends], alarms[:, self.ends]
+        return hits, alarms
+
+    def estimate(
+        self,
+        statistic: Callable[[Weights], Float[np.ndarray, " resample"]],
+        *,
+        value: float | None = None,
+        n_boot: int,
+        seed: int,
+    ) -> Estimate:
+        """A statistic of weights in the order of this ranking, with its interval."""
+        return estimate_statistic(
+            statistic,
+            len(self.hallucinated),
+            value=value,
+            groups=self.groups,
+            n_boot=n_boot,
+            seed=seed,
+        )
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Float[np.ndarray, " resample"]:
