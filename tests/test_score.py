@@ -1,5 +1,7 @@
 """Scoring answers that are written already: as one at a time, and as measuring them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -173,7 +175,7 @@ def test_what_cannot_be_scored_is_one_line(model: Model) -> None:
 
 def planted_model(token: int) -> Model:
     """A model whose neuron (0, 5) fires at one token, and hardly at any other."""
-    hf = architectures.llama()
+    hf: Any = architectures.llama()
     with torch.no_grad():
         layer = hf.model.layers[0]
         layer.self_attn.o_proj.weight.mul_(1e-4)  # what the first MLP reads is the token alone

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,19 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import architectures
 import hlens
 from hlens.cli import app
 from hlens.cli.columns import COLUMNS
 from hlens.errors import HlensError
+from hlens.labelled import content_of
 from hlens.labelled import rows as labelled_rows
 from hlens.monitor import check_scores_file, risks, save_scores, score, tabulate_scores
 from hlens.store import load_table, save_detector
 from hlens.types import Calibration, Detector, MarkedSpan, ScoredAnswer
 from hlens.types.labels import Level
 from tiny_study import saved_model
+from tiny_tokenizer import VOCAB, byte_tokenizer
 
 HOSTILE = "=cmd()\x1b[31m"  # a formula, and a sequence that colours a terminal
 ROWS = [
@@ -151,19 +155,15 @@ def test_a_mistake_is_one_line(home: Path, tmp_path: Path) -> None:
 
 
 def saved_other(folder: Path) -> Path:
-    import architectures
-    from tiny_tokenizer import VOCAB, byte_tokenizer
-
-    architectures.llama(seed=1, vocab_size=VOCAB, max_position_embeddings=512).save_pretrained(
-        folder
-    )
+    hf: Any = architectures.llama(seed=1, vocab_size=VOCAB, max_position_embeddings=512)
+    hf.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder
 
 
 def test_a_study_gives_detector_model_and_how_it_asked(home: Path, tmp_path: Path) -> None:
     recipe = {"model": str(home / "model"), "domains": ["general"]}
-    asked = {"instruction": "Be brief.", "style": "completion"}
+    asked: dict[str, Any] = {"instruction": "Be brief.", "style": "completion"}
     (tmp_path / "recipe.toml").write_text(
         hlens.Recipe.from_dict({**recipe, "sampling": asked}).to_toml()
     )
@@ -183,7 +183,7 @@ def test_answers_that_the_detector_was_found_on_are_named(
     home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = home / "answers.jsonl"
-    own = {"file": str(file), "content": hlens.labelled.content_of(file)}
+    own = {"file": str(file), "content": content_of(file)}
     recipe = {"model": str(home / "model"), "domains": ["answers"], "labelled": own}
     (tmp_path / "recipe.toml").write_text(hlens.Recipe.from_dict(recipe).to_toml())
     (tmp_path / "detector.safetensors").write_bytes((home / "found.safetensors").read_bytes())

@@ -1,12 +1,13 @@
 """Answers of a file under a detector: what is read, what is written, and what is shown."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from hlens import judges
 from hlens.cli import show
@@ -138,23 +139,27 @@ def show_scored(scored: Scored, as_json: bool) -> None:
 
 
 def _riskiest(scored: Scored) -> pd.DataFrame:
-    """A row an answer: its risk, and the highest of its tokens and spans."""
+    """A row an answer: its risk, and the highest of its spans and tokens."""
     words = {True: "hallucinated", False: "correct", None: ""}
-    keys = ["domain", "question_id", "sample"]
-    highest = scored.table.groupby([*keys, "level"])["risk"].max().unstack("level")
+
+    def risk(scores: Iterable[float]) -> float:
+        highest = max(scores, default=float("nan"))
+        if highest != highest:  # of no tokens there is no risk
+            return highest
+        return float(scored.detector.probability_of(torch.tensor(highest)))
+
     rows = [
         {
             "question": answer.question_id,
             "sample": answer.sample,
-            "risk": found.get(Level.RESPONSE, float("nan")),
-            "highest span": found.get(Level.SPAN, float("nan")),
-            "highest token": found.get(Level.TOKEN, float("nan")),
+            "risk": risk([answer.score]),
+            "highest span": risk(answer.span_scores),
+            "highest token": risk(answer.scores),
             "tokens": len(answer),
             "label": words[answer.hallucinated],
             "answer": _shorten("".join(answer.tokens)),
         }
         for answer in scored.answers
-        for found in [highest.loc[answer.domain, answer.question_id, answer.sample]]
     ]
     return pd.DataFrame(rows).sort_values("risk", ascending=False, kind="stable").head(SHOWN)
 
@@ -170,9 +175,9 @@ def _recipe_of(source: str) -> Recipe | None:
     return Recipe.read(path) if path.is_file() else None
 
 
-def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[str, str]:
+def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[str, Any]:
     """How the answers were asked for: as given, else as the study asked."""
-    own = {name: value for name, value in asked.items() if value is not None}
+    own: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if recipe is None:
         return own
     if recipe.sampling.shots:
