@@ -62,7 +62,7 @@ def _escape_shapes(app, what, name, obj, options, lines: list[str]) -> None:
 
 def _command_line(app) -> None:
     """Write what ``--help`` says of every verb, so that the page cannot fall behind the code."""
-    command = [sys.executable, "-m", "typer", "hlens.cli.app", "utils", "docs", "--name", "hlens"]
+    command = [sys.executable, "-m", "typer", "hlens.cli", "utils", "docs", "--name", "hlens"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     said = said.replace("# `hlens`", "# Command line", 1).replace("&#x27;", "'")
     page = Path(app.srcdir) / "reference" / "cli.md"

@@ -2,15 +2,18 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from hlens.cli import show, watching
+from scripts import script
 from tiny_study import question_file, saved_model, tiny_recipe
 
 
@@ -229,3 +232,17 @@ def test_a_mistake_in_the_command_line_is_one_line(tmp_path: Path) -> None:
     assert "cannot save a figure as 'x.docx'; expected one of .html, .png" in done.stderr
     done = hlens("report", "nowhere", "--to", "/dev/null")
     assert "/dev/null is a device" in done.stderr
+
+
+def test_the_reference_page_names_every_verb(tmp_path: Path) -> None:
+    pytest.importorskip("docutils")
+    from hlens.cli import app
+
+    (tmp_path / "reference").mkdir()
+    script("docs/conf.py", "docs_conf")._command_line(SimpleNamespace(srcdir=tmp_path))
+    page = (tmp_path / "reference" / "cli.md").read_text(encoding="utf-8")
+    verbs = {
+        one.name or str(getattr(one.callback, "__name__", "")) for one in app.registered_commands
+    }
+    assert {"monitor", "import", "score"} <= verbs
+    assert verbs == set(re.findall(r"^## `hlens ([a-z-]+)`", page, re.MULTILINE))

@@ -26,7 +26,7 @@ from hlens.drawing.figure import Figure
 from hlens.drawing.html import Html, visible
 from hlens.drawing.theme import DARK, LIGHT, colour_at, contrast, ink_on
 from hlens.errors import HlensError
-from hlens.types import Contributions, Detector, Estimate, NeuronSet
+from hlens.types import Contributions, Detector, Estimate, MarkedSpan, NeuronSet
 from scripts import script
 
 HOSTILE = "</script><script>alert(1)</script> <bos> \"q\" 'q' & $x$ שלום 👩‍🔬"
@@ -722,3 +722,45 @@ def test_a_page_or_picture_that_hlens_did_not_write_is_kept(
     for name in ("none", ".html", "x.htm"):
         with pytest.raises(HlensError, match=r"cannot save .* expected"):
             drawn("scores").save(tmp_path / name)
+
+
+def test_a_reader_s_spans_are_underlined_and_the_threshold_is_not() -> None:
+    spans = [MarkedSpan(0, 2, True), MarkedSpan(3, 4, False)]
+    strip = figures.tokens(
+        ["p", " a", " b", " c", " d"], [math.nan, 0.9, 0.1, 0.2, 0.3], n_prompt=1, spans=spans
+    )
+    assert strip.alt.endswith("1 of 4 tokens at or above 0.5; 1 span marked as hallucinated")
+    body = str(strip).partition('class="hl-marked">')[2]
+    marked = re.findall(r'<span class="hl-t([^"]*)"[^>]*>([^<]*)<', body)
+    assert marked == [
+        (" hl-prompt", "p"), (" hl-bold hl-wrong", "a"), (" hl-wrong", " b"), ("", " c"),
+        (" hl-right", "d"),
+    ]  # fmt: skip
+    assert body.count('tabindex="0"') == 2  # the first token of each span
+    assert body.count("marked as hallucinated") == 2
+    (band,) = re.findall(r'<svg class="hl-map" viewBox="0 0 4 25".*?</svg>', str(strip))
+    assert 'class="hl-wrong" x="0" y="20" width="2"' in band
+    assert 'class="hl-right" x="3" y="20" width="1"' in band
+    assert 'class="hl-bar" x="0" y="1.8" width="1" height="16.2"' in band  # 18 times 0.9
+
+
+def test_what_is_marked_twice_is_shown_as_hallucinated() -> None:
+    both = [MarkedSpan(0, 2, True), MarkedSpan(0, 3, False)]
+    strip = str(figures.tokens(["a", "b", "c"], [0.1, 0.1, 0.1], spans=both))
+    body = strip.partition('class="hl-marked">')[2]
+    assert re.findall(r'class="hl-t ([^"]*)"', body) == ["hl-wrong", "hl-wrong", "hl-right"]
+
+
+def test_a_long_answer_has_no_more_bars_than_a_screen_has_room_for() -> None:
+    n = 3001
+    strip = str(figures.tokens(["a"] * n, [0.5] * n, spans=[MarkedSpan(0, 1, True)]))
+    assert strip.count('class="hl-bar"') == 400
+    widths = re.findall(r'class="hl-bar" x="\d+" y="[\d.]+" width="(\d+)"', strip)
+    assert sum(map(int, widths)) == n
+
+
+def test_a_span_beyond_the_answer_is_refused() -> None:
+    with pytest.raises(HlensError, match=r"span \[1, 3\) of an answer of 2 tokens"):
+        figures.tokens(
+            ["p", "a", "b"], [math.nan, 0.1, 0.1], n_prompt=1, spans=[MarkedSpan(1, 3, True)]
+        )

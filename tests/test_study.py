@@ -10,7 +10,7 @@ import hlens
 from hlens.contributions import results
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.steps.neuron_pages import pieces
+from hlens.spans import token_texts
 from synthetic import made
 from tiny_study import question_file, tiny_model, tiny_recipe
 
@@ -136,6 +136,6 @@ def _sizes(trace) -> list[float]:  # type: ignore[no-untyped-def]
 
 def test_a_character_of_several_tokens_is_shown_once(model: Model) -> None:
     ids = model.tokenizer("中é!").input_ids
-    shown = pieces(model.tokenizer, ids)
+    shown = token_texts(model.tokenizer, ids)
     assert len(shown) == len(ids) == 6
     assert shown == ["·", "·", "中", "·", "é", "!"]

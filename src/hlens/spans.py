@@ -104,6 +104,25 @@ def token_span(
     return (start, stop) if 0 <= start < stop <= len(token_ids) else None
 
 
+def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
+    """Text of each token; a character of several tokens is shown at the last of them.
+
+    A token is decoded behind the one before it: by itself it would lose the space that begins it,
+    in vocabularies of the SentencePiece kind.
+    """
+    texts: list[str] = []
+    before: list[int] = []
+    held: list[int] = []
+    for token in token_ids:
+        held.append(token)
+        text = _raw(tokenizer, before + held)[len(_raw(tokenizer, before)) :]
+        incomplete = text.endswith(INCOMPLETE) and len(held) < 4
+        texts.append("·" if incomplete else text)
+        if not incomplete:
+            before, held = held, []
+    return texts
+
+
 def consistent(judgements: Iterable[Judgement], *, min_samples: int = 2) -> list[Judgement]:
     """Judgements of the questions that were always right or always wrong.
 
@@ -200,6 +219,10 @@ def _unscored_reason(reason: str) -> str:
 
 def _decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     return tokenizer.decode(list(token_ids), skip_special_tokens=True)
+
+
+def _raw(tokenizer: Any, token_ids: Sequence[int]) -> str:
+    return tokenizer.decode(list(token_ids), skip_special_tokens=False)
 
 
 def by_question(judgements: Iterable[Judgement]) -> list[list[Judgement]]:

@@ -15,7 +15,17 @@ from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
 from hlens.report.study_report import audit_page, in_words, report_data
-from hlens.steps import Given, Progress, Runner, Step, answers, detection, effects, sources
+from hlens.steps import (
+    Given,
+    Progress,
+    Runner,
+    Step,
+    answers,
+    detection,
+    effects,
+    levels,
+    sources,
+)
 from hlens.steps import audit as audit_steps
 from hlens.steps import domains as domain_steps
 from hlens.steps import origin as origin_steps
@@ -147,7 +157,8 @@ class Study:
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
         with self.runner.working():
-            for step in (detection.scores, pages, token_risks):
+            answers_shown = levels.levels if self[levels.has_spans] else token_risks
+            for step in (detection.scores, pages, answers_shown):
                 self.runner.ensure(step)
             if self.recipe.labels.second:  # which may ask an endpoint
                 self.runner.ensure(second_judge)
@@ -198,6 +209,7 @@ class Study:
     path = Artefact(detection.path)
     stability = Artefact(detection.stability)
     sparsity = Artefact(detection.sparsity)
+    levels = Artefact(levels.levels)
 
     # Its domains side by side.
     domains = Artefact(domain_steps.domains)

@@ -7,23 +7,17 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.app import app
+from hlens.cli.columns import takes_columns
 from hlens.cli.step_verbs import Json, Out
-
-Column = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="The file's column for it, where that has another name; '' leaves it out.",
-        rich_help_panel="Columns of the file",
-    ),
-]
 
 
 @app.command("import")
+@takes_columns
 def import_(
     file: Annotated[
         Path, typer.Argument(help="Labelled answers: .jsonl, .json, .csv, .tsv or .parquet.")
     ],
+    columns: dict[str, str],
     model: Annotated[
         str | None, typer.Option(help="Alias, hub id, folder or .gguf file; what is measured.")
     ] = None,
@@ -57,32 +51,6 @@ def import_(
     recipe: Annotated[
         Path | None, typer.Option(help="Further options of the study: a recipe (.toml).")
     ] = None,
-    question: Column = None,
-    messages: Column = None,
-    prompt: Column = None,
-    system: Column = None,
-    context: Column = None,
-    choices: Column = None,
-    answers: Column = None,
-    response: Column = None,
-    token_ids: Column = None,
-    n_prompt: Column = None,
-    verdict: Column = None,
-    correct: Column = None,
-    hallucinated: Column = None,
-    spans: Column = None,
-    row_id: Annotated[
-        str | None,
-        typer.Option(
-            "--id",
-            metavar="COLUMN",
-            help="Of each question.",
-            rich_help_panel="Columns of the file",
-        ),
-    ] = None,
-    group: Column = None,
-    domain: Column = None,
-    meta: Column = None,
     as_json: Json = False,
 ) -> None:
     """Your own labelled answers: from a file to a report. No question is asked.
@@ -93,13 +61,6 @@ def import_(
     from hlens.cli import studies
     from hlens.study import Study
 
-    columns = {
-        "question": question, "messages": messages, "prompt": prompt, "system": system,
-        "context": context, "choices": choices, "answers": answers, "response": response,
-        "token_ids": token_ids, "n_prompt": n_prompt, "verdict": verdict, "correct": correct,
-        "hallucinated": hallucinated, "spans": spans, "id": row_id, "group": group,
-        "domain": domain, "meta": meta,
-    }  # fmt: skip
     options = {
         "layout": layout, "unit": unit, "rest": rest, "instruction": instruction, "style": style,
     }  # fmt: skip
@@ -109,7 +70,7 @@ def import_(
         recipe=recipe,
         judge=judge,
         labels=label or (),
-        columns={name: column for name, column in columns.items() if column is not None},
+        columns=columns,
         options={name: value for name, value in options.items() if value is not None},
     )
     with show.progress() as progress:

@@ -1,4 +1,4 @@
-"""The verbs that edit or watch the model: intervene, patch, bake and its undoing, monitor."""
+"""The verbs that edit, watch or score: intervene, patch, bake and its undoing, monitor, score."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.app import app
+from hlens.cli.columns import takes_columns
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
 
 NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
@@ -126,3 +127,69 @@ def monitor(
     with watching.show_tokens(len(questions)) as on_token:
         watched = watching.watch(str(study), questions, policy, on_token)
     watching.show_answers(watched)
+
+
+@app.command()
+@takes_columns
+def score(
+    detector: Annotated[
+        str, typer.Argument(help="A detector: a file, a folder, a study or owner/name on the hub.")
+    ],
+    file: Annotated[Path, typer.Argument(help="Answers: .jsonl, .json, .csv, .tsv or .parquet.")],
+    columns: dict[str, str],
+    model: Annotated[
+        str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Read the file as its authors publish it (hlens list).")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD=VERDICT",
+            help="What a label word means: correct, hallucinated, refused or unscored; several "
+            "may be given.",
+        ),
+    ] = None,
+    rest: Annotated[
+        str, typer.Option(help="What is not marked: ignore, or correct (it is true).")
+    ] = "ignore",
+    judge: Annotated[
+        str | None, typer.Option(help="The judge of answers that have no label.")
+    ] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="What stood behind each question; a study's own by default.")
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="How questions were asked: chat or completion.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Write every answer, span and token: .csv, .jsonl or .parquet."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Answers at a time; fitted to the memory by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A detector on answers that are there already: the risk of each, of its spans and its tokens.
+
+    Where the answers have labels, tokens, spans and responses are evaluated, too.
+    """
+    from hlens.cli import scoring, studies
+
+    with show.progress() as progress:
+        scored = scoring.score_file(
+            detector,
+            file,
+            model=model,
+            asked={"instruction": instruction, "style": style},
+            reading={
+                "layout": layout, "columns": columns, "rest": rest, "judge": judge,
+                "labels": dict(map(studies.label_option, label or ())),
+            },
+            to=to,
+            batch_size=batch_size,
+            progress=progress,
+        )  # fmt: skip
+    scoring.show_scored(scored, as_json)

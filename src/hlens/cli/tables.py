@@ -10,7 +10,7 @@ import pandas as pd
 from hlens import judges
 from hlens.cli import show, studies
 from hlens.errors import HlensError
-from hlens.steps import Step, answers, detection, domains, origin, second_judge
+from hlens.steps import Step, answers, detection, domains, levels, origin, second_judge
 from hlens.study import Study
 
 Tables = dict[str, pd.DataFrame]
@@ -39,6 +39,11 @@ def _formats(study: Study) -> Tables:
     return shown
 
 
+def _evaluated(study: Study) -> Tables:
+    shown = {"confident": study.confident(), "losses": study[answers.losses]}
+    return {**shown, "levels": study.levels()} if study[levels.has_spans] else shown
+
+
 def _judges_agree(study: Study) -> Tables:
     agreed = study[second_judge.agreed]
     return {"agreement": agreed.agreement, "confusion": agreed.confusion}
@@ -46,11 +51,8 @@ def _judges_agree(study: Study) -> Tables:
 
 BESIDE: dict[Step[Any], Beside] = {
     detection.scores: Beside(
-        lambda study: {
-            "confident": study.confident(),
-            "losses": study[answers.losses],
-        },
-        lambda study: [detection.confident],
+        _evaluated,
+        lambda study: [detection.confident, levels.levels],
         compared=(detection.alone, detection.path, detection.stability, detection.sparsity),
     ),
     second_judge.second_judge: Beside(_judges_agree),

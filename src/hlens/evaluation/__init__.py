@@ -8,10 +8,13 @@ from hlens.evaluation.controls import controls as controls
 from hlens.evaluation.designs import class_balance as class_balance
 from hlens.evaluation.designs import one_vs_one as one_vs_one
 from hlens.evaluation.designs import three_vs_one as three_vs_one
+from hlens.evaluation.detections import estimate_average_precision as estimate_average_precision
+from hlens.evaluation.detections import estimate_recall as estimate_recall
 from hlens.evaluation.fitting import fit_detector as fit_detector
 from hlens.evaluation.formats import transfer_by_format as transfer_by_format
 from hlens.evaluation.intervals import delong_test as delong_test
 from hlens.evaluation.intervals import estimate_auroc as estimate_auroc
+from hlens.evaluation.levels import evaluate_levels as evaluate_levels
 from hlens.evaluation.overlap import overlap as overlap
 from hlens.evaluation.overlap import shared_neurons as shared_neurons
 from hlens.evaluation.published import published_row as published_row

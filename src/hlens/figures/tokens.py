@@ -2,12 +2,15 @@
 
 Question: where in this answer does the score rise?
 To read it: the darker, the riskier; tokens from the threshold on are bold and underlined. The
-prompt is grey and never scored. Hover, or move with the Tab key, for the numbers.
+prompt is grey and never scored. Hover, or move with the Tab key, for the numbers. Where a reader
+marked spans, the underlines are the reader's: a thick line is what was marked as hallucinated,
+dots what was marked as right; a band above the text shows the whole answer at a glance.
 It misleads when a threshold chosen on whole answers is read as a verdict on single words.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,9 @@ from hlens.drawing.html import Html, escape, is_special, visible
 from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, channels
 from hlens.errors import HlensError
+from hlens.types import MarkedSpan
+
+_BARS = 400  # of the band of a whole answer
 
 
 def draw(
@@ -29,6 +35,7 @@ def draw(
     label: str = "hallucination risk",
     facts: Sequence[Sequence[str]] | None = None,
     verdict: str = "",
+    spans: Sequence[MarkedSpan] = (),
     theme: str = "auto",
 ) -> Html:
     """Draw a token strip.
@@ -41,11 +48,13 @@ def draw(
         label: What the score is.
         facts: Further lines of each token's tooltip.
         verdict: The verdict of the judge, shown in the key.
+        spans: What a reader marked, counted from the first token behind the prompt. The Tab key
+            then visits the first token of each.
         theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's system, or as the page
             says with ``data-theme`` on its root.
 
     Raises:
-        HlensError: Tokens, scores and facts are not of one length.
+        HlensError: Tokens, scores and facts are not of one length, or a span is beyond the tokens.
     """
     if len(tokens) != len(risk) or (facts is not None and len(facts) != len(tokens)):
         raise HlensError(
@@ -56,23 +65,33 @@ def draw(
         None if i < n_prompt or math.isnan(value) else min(max(float(value), 0.0), 1.0)
         for i, value in enumerate(risk)
     ]
+    marks = _marks(spans, n_prompt, len(tokens))
     n_scored = sum(score is not None for score in scores)
     over = sum(score is not None and score >= threshold for score in scores)
     alt = f"{label}: {over} of {count(n_scored, 'token')} at or above {threshold:g}"
-    body = ""
+    if spans:
+        alt += f"; {count(sum(span.hallucinated for span in spans), 'span')} marked as hallucinated"
+    body, risky = "", "hl-bold" if spans else "hl-over"
     for i, (token, score) in enumerate(zip(tokens, scores, strict=True)):
         kinds = "hl-t" + " hl-prompt" * (i < n_prompt) + " hl-special" * is_special(token)
-        kinds += " hl-over" * (score is not None and score >= threshold)
+        kinds += f" {risky}" * (score is not None and score >= threshold) + marks[i].kinds
         lines = [] if score is None else [f"{token!r}", f"{label} {score:.2f}"]
-        body += _token(token, kinds, score, [*lines, *(facts[i] if facts else ())])
+        lines += [*marks[i].lines, *(facts[i] if facts else ())]
+        if marks[i].begins and token[:1] == " ":
+            token, body = token[1:], f"{body} "  # no line below the space before a span
+        body += _token(token, kinds, score, lines, is_stop=marks[i].begins or not spans)
     judged = f"<span>{escape(visible(verdict))}</span>" if verdict else ""
+    how = "bold" if spans else "underlined"
     key = (
         f'<p class="hl-key"><span>{escape(label)} 0<span class="hl-ramp"></span>1</span>'
-        f"<span>underlined: ≥ {threshold:g} ({over} of {count(n_scored, 'token')})</span>"
-        f"{judged}</p>"
+        f"<span>{how}: ≥ {threshold:g} ({over} of {count(n_scored, 'token')})</span>"
+        f"{_key(spans)}{judged}</p>"
     )
+    if spans:
+        key += _overview(scores[n_prompt:], spans)
     # One group, whose tokens screen readers read as text and the Tab key visits one by one.
-    markup = f'{key}<p dir="auto">{body}</p>'
+    kind = "hl-marked" if spans else "hl-text"
+    markup = f'{key}<p dir="auto" class="{kind}">{body}</p>'
     style = asset("hlens.figures", "tokens.css")
     return styled("tokens", style, markup, alt=alt, theme=theme, variables=_variables)
 
@@ -125,15 +144,80 @@ def example() -> dict[str, Any]:
     return {"tokens": tokens, "risk": risk, "n_prompt": 8, "verdict": "judged: hallucinated"}
 
 
-def _token(token: str, kinds: str, score: float | None, lines: Sequence[str]) -> str:
+@dataclass
+class _Mark:
+    """What a reader marked at one token."""
+
+    kinds: str = ""  # classes of its element
+    begins: bool = False  # whether a span begins here
+    lines: list[str] = field(default_factory=list)  # of its tooltip
+
+
+_LABELS = {True: ("hl-wrong", "hallucinated"), False: ("hl-right", "right")}
+
+
+def _marks(spans: Sequence[MarkedSpan], n_prompt: int, n: int) -> list[_Mark]:
+    """The mark of each token; what is marked as hallucinated goes before what is right."""
+    marks = [_Mark() for _ in range(n)]
+    for span in sorted(spans, key=lambda span: span.hallucinated):
+        if not 0 <= span.start < span.stop <= n - n_prompt:
+            raise HlensError(
+                f"span [{span.start}, {span.stop}) of an answer of {n - n_prompt} tokens; count "
+                "from the first token behind the prompt"
+            )
+        kind, word = _LABELS[span.hallucinated]
+        own = marks[n_prompt + span.start : n_prompt + span.stop]
+        for mark in own:
+            mark.kinds, mark.lines = f" {kind}", [f"marked as {word}"]
+        own[0].begins = True
+    return marks
+
+
+def _key(spans: Sequence[MarkedSpan]) -> str:
+    """What the underlines mean, as far as there are any."""
+    shown = [_LABELS[label] for label in sorted({span.hallucinated for span in spans})[::-1]]
+    return "".join(
+        f'<span><span class="hl-t {kind}">\u2003\u2002</span> marked as {word}</span>'
+        for kind, word in shown
+    )
+
+
+def _overview(scores: Sequence[float | None], spans: Sequence[MarkedSpan]) -> str:
+    """The whole answer as one band: the risk as bars, the reader's spans below them."""
+    n = len(scores)
+    values = np.array([0.0 if score is None else score for score in scores])
+    bars, start = "", 0
+    for part in np.array_split(values, min(n, _BARS)):
+        height, width = 18 * part.mean(), len(part)
+        bars += (
+            f'<rect class="hl-bar" x="{start}" y="{18 - height:.1f}" width="{width}" '
+            f'height="{height:.1f}" fill-opacity="{0.25 + 0.75 * part.mean():.2f}"/>'
+        )
+        start += width
+    for span in spans:
+        kind, top, height = ("hl-wrong", 20, 4) if span.hallucinated else ("hl-right", 20, 1.5)
+        bars += (
+            f'<rect class="{kind}" x="{span.start}" y="{top}" width="{len(span)}" '
+            f'height="{height}"/>'
+        )
+    return (
+        f'<svg class="hl-map" viewBox="0 0 {n} 25" preserveAspectRatio="none" aria-hidden="true">'
+        f"{bars}</svg>"
+    )
+
+
+def _token(
+    token: str, kinds: str, score: float | None, lines: Sequence[str], *, is_stop: bool
+) -> str:
     shown = escape(visible(token))
     for sign in ("↵", "⇥"):
         shown = shown.replace(sign, f'<span class="hl-sign">{sign}</span>')
     if score is None:
         return f'<span class="{kinds}">{shown}</span>'
+    stop = ' tabindex="0"' * is_stop
     tip = escape("\n".join(visible(line).replace("\n", "") for line in lines))
     return (
-        f'<span class="{kinds}" style="--r:{score:.3f}" tabindex="0">{shown}'
+        f'<span class="{kinds}" style="--r:{score:.3f}"{stop}>{shown}'
         f'<span class="hl-tip" role="tooltip" dir="ltr">{tip}</span></span>'
     )
 

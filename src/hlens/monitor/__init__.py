@@ -1,7 +1,8 @@
 """Monitor: the risk of a detector, token by token, while the model writes.
 
 Only the detector's own neurons are read. `monitor` writes under watch and stops where a policy says
-so; `watching` watches any generation; `risks` reads what is written already.
+so; `watching` watches any generation; `risks` reads an answer that is written already, `score` many
+of them.
 """
 
 from hlens.kinds import explain_public
@@ -10,9 +11,13 @@ from hlens.monitor.policies import Policy as Policy
 from hlens.monitor.policies import Risk as Risk
 from hlens.monitor.policies import at_probability as at_probability
 from hlens.monitor.policies import watch_only as watch_only
+from hlens.monitor.scoring import score as score
 from hlens.monitor.streaming import Monitored as Monitored
 from hlens.monitor.streaming import monitor as monitor
 from hlens.monitor.streaming import risks as risks
+from hlens.monitor.tabulating import check_scores_file as check_scores_file
+from hlens.monitor.tabulating import save_scores as save_scores
+from hlens.monitor.tabulating import tabulate_scores as tabulate_scores
 from hlens.monitor.watching import TokenScores as TokenScores
 from hlens.monitor.watching import Watch as Watch
 from hlens.monitor.watching import watching as watching

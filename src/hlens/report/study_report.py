@@ -13,7 +13,7 @@ from hlens.report.summary import (
     number_cards,
     summarise,
 )
-from hlens.steps import Runner, Step, answers, audit, detection, domains, effects
+from hlens.steps import Runner, Step, answers, audit, detection, domains, effects, levels
 from hlens.types import AuditCard
 
 
@@ -39,7 +39,12 @@ def report_data(run: Runner) -> ReportData:
         cards=number_cards(scores, detector, run.value_without_model(answers.examples)),
         audit=card,
         sections=[*drawn, *([missing] if missing else [])],
-        cautions=cautions_of(run.recipe, run.is_current(effects.outcomes), card is not None),
+        cautions=cautions_of(
+            run.recipe,
+            was_edited=run.is_current(effects.outcomes),
+            was_audited=card is not None,
+            has_spans=run.value_without_model(levels.has_spans),
+        ),
         recipe=run.recipe.to_toml(),
         versions=dict(detector.provenance.versions),
     )

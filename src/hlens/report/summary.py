@@ -95,7 +95,9 @@ def number_cards(
     ]
 
 
-def cautions_of(recipe: Recipe, was_edited: bool, was_audited: bool) -> list[str]:
+def cautions_of(
+    recipe: Recipe, *, was_edited: bool, was_audited: bool, has_spans: bool
+) -> list[str]:
     """What a study does not show, a sentence each."""
     cautions = [
         "Association is not cause; read the edits beside their controls."
@@ -109,6 +111,11 @@ def cautions_of(recipe: Recipe, was_edited: bool, was_audited: bool) -> list[str
     ]
     if len(recipe.domains) > 1:
         cautions.append("Domains differ in how often the model is wrong; see 'domain alone'.")
+    if not has_spans:
+        cautions.append(
+            "No answer has several labelled spans: where in a long answer the detector is right is "
+            "not known."
+        )
     if not was_audited:
         cautions.append(
             "No audit was made: what confidence, words or a dense probe would read here is not "

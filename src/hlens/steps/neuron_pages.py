@@ -17,7 +17,7 @@ from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.metrics import cett
 from hlens.model import Model, hook_output
 from hlens.monitor import risks
-from hlens.spans import token_span
+from hlens.spans import token_span, token_texts
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import Split, contributions, detector, split
 from hlens.steps.sources import model
@@ -276,7 +276,7 @@ def _token_risks(
     risk = detector.probability_of(token_scores).tolist()
     begin = _question_start(model.tokenizer, ids[:n_prompt], question)
     return {
-        "tokens": pieces(model.tokenizer, ids)[begin:],
+        "tokens": token_texts(model.tokenizer, ids)[begin:],
         "risk": [None] * (n_prompt - begin) + risk,
         "n_prompt": n_prompt - begin,
         "verdict": f"judged {'hallucinated' if example.hallucinated else 'true'}",
@@ -293,15 +293,3 @@ def _question_start(tokenizer: Any, prompt: list[int], question: str) -> int:
         else None
     )
     return span[0] if span else 0
-
-
-def pieces(tokenizer: Any, token_ids: list[int]) -> list[str]:
-    """Text of each token; a character of several tokens is shown at the last of them."""
-    texts, held = [], []
-    for token in token_ids:
-        held.append(token)
-        text = tokenizer.decode(held, skip_special_tokens=False)
-        incomplete = text.endswith("\ufffd") and len(held) < 4
-        texts.append("·" if incomplete else text)
-        held = held if incomplete else []
-    return texts

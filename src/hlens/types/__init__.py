@@ -28,5 +28,7 @@ from hlens.types.measured import MlpTrace as MlpTrace
 from hlens.types.measured import Provenance as Provenance
 from hlens.types.neurons import NeuronSet as NeuronSet
 from hlens.types.neurons import address as address
+from hlens.types.scored import MarkedSpan as MarkedSpan
+from hlens.types.scored import ScoredAnswer as ScoredAnswer
 
 explain_public(globals())

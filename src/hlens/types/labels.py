@@ -39,6 +39,31 @@ class Answers(StrEnum):
     OTHERS = "all others"
 
 
+class Level(StrEnum):
+    """Column ``level`` of `hlens.evaluation.evaluate_levels` and of a file of scored answers."""
+
+    TOKEN = "token"
+    SPAN = "span"
+    RESPONSE = "response"
+
+
+class LevelScore(StrEnum):
+    """Column ``score`` of `hlens.evaluation.evaluate_levels`."""
+
+    DETECTOR = "detector"  # of a token or a span
+    MEAN = "detector, mean"  # of the tokens of a response
+    MAXIMUM = "detector, highest token"
+    CALIBRATED = "detector, any span"  # 1 - product of (1 - probability) over its spans
+    LENGTH = "length"
+    POSITION = "position"
+    SPANS = "number of spans"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it reads no neuron."""
+        return self in (LevelScore.LENGTH, LevelScore.POSITION, LevelScore.SPANS)
+
+
 class OriginControl(StrEnum):
     """Column ``control`` of `hlens.trace_origin`."""
 

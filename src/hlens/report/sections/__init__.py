@@ -16,10 +16,10 @@ from hlens.report.tables import Tables
 from hlens.steps import NotMadeError, Runner, Step
 
 ORDER = (
-    "scores", "strips", "neuron_map", "controls", "confident", "second_judge", "rivals",
-    "confounds", "refits", "sparsity", "stability", "single_neurons", "domains", "transfer",
-    "formats", "overlap", "reliability", "origin", "dose_response", "flips", "cost", "replies",
-    "patching",
+    "scores", "long_answers", "strips", "neuron_map", "controls", "confident", "second_judge",
+    "rivals", "confounds", "refits", "sparsity", "stability", "single_neurons", "domains",
+    "transfer", "formats", "overlap", "reliability", "origin", "dose_response", "flips", "cost",
+    "replies", "patching",
 )  # fmt: skip
 LAST = ("losses", "neurons")  # behind all others
 

@@ -1,0 +1,46 @@
+"""Options that name the columns of a file of answers, such as ``--response output``."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+# Those of `hlens.labelled.rows`, which is not imported: ``--help`` loads no model library.
+COLUMNS = (
+    "question", "messages", "prompt", "system", "context", "choices", "answers", "answer",
+    "response", "token_ids", "n_prompt", "verdict", "correct", "hallucinated", "spans", "id",
+    "group", "domain", "meta",
+)  # fmt: skip
+
+_Column = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="The file's column for it, where that has another name; '' leaves it out.",
+        rich_help_panel="Columns of the file",
+    ),
+]
+
+
+def takes_columns(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with one option for each column, which it receives together as ``columns``.
+
+    They are ours to the file's, as `hlens.labelled.labelled` takes them.
+    """
+    signature = inspect.signature(command)
+    own = [one for name, one in signature.parameters.items() if name != "columns"]
+    further = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Column)
+        for name in COLUMNS
+    ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        columns = {name: given.pop(name) for name in COLUMNS}
+        command(columns={name: c for name, c in columns.items() if c is not None}, **given)
+
+    run.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in [*own, *further]}
+    return run

@@ -1,0 +1,205 @@
+"""Answers of a file under a detector: what is read, what is written, and what is shown."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from hlens import judges
+from hlens.cli import show
+from hlens.errors import HlensError
+from hlens.evaluation import evaluate_levels
+from hlens.labelled import content_of, labelled
+from hlens.model import Model, load
+from hlens.monitor import check_scores_file, save_scores, score, tabulate_scores
+from hlens.recipe import Recipe
+from hlens.store import load_detector
+from hlens.types import Detector, Judgement, Response, ScoredAnswer, Verdict
+from hlens.types.labels import Level
+
+log = logging.getLogger("hlens")
+SHOWN = 20  # answers on a terminal
+TEXT = 48  # characters of a text there
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scored answers of a file.
+
+    Attributes:
+        detector: The detector.
+        answers: The answers.
+        table: What `hlens.monitor.tabulate_scores` makes of them.
+        levels: What `hlens.evaluation.evaluate_levels` makes of them; None without labels.
+        to: Where the table was written, or None.
+    """
+
+    detector: Detector
+    answers: list[ScoredAnswer]
+    table: pd.DataFrame
+    levels: pd.DataFrame | None
+    to: Path | None
+
+
+def score_file(
+    source: str,
+    file: Path,
+    *,
+    model: str | None,
+    asked: Mapping[str, str | None],
+    reading: Mapping[str, Any],
+    to: Path | None,
+    batch_size: int | None,
+    progress: Callable[[str, int, int], None],
+) -> Scored:
+    """Score the answers of a file.
+
+    Args:
+        source: The detector: a file, a folder, a study, or ``owner/name`` on the hub.
+        file: The answers.
+        model: The model; None takes the study's, or the one that the detector names.
+        asked: ``instruction`` and ``style``, as `labelled` takes them; None takes the study's.
+        reading: Further options of `labelled`. Without a judge, an answer that has neither a label
+            nor gold answers stays without.
+        to: Where to write the table, or None.
+        batch_size: Answers at a time; None fits them to the memory.
+        progress: Called with what is done, and the number of answers done and of all.
+
+    Raises:
+        HlensError: No detector, model or answers that can be read, or a file that cannot be
+            written.
+    """
+    if to is not None:
+        check_scores_file(to)
+    detector, recipe = load_detector(source), _recipe_of(source)
+    if recipe and recipe.labelled.content and recipe.labelled.content == content_of(file):
+        log.warning(
+            "%s is what this detector was found on, so that its numbers here flatter it; those of "
+            "answers that it has not seen: hlens evaluate %s", file.name, source,
+        )  # fmt: skip
+    opened = _open_model(model, recipe, detector)
+    detector.provenance.check_same_model(opened.provenance, "the answers' model")
+    read = labelled(
+        file,
+        opened,
+        **{**reading, "judge": reading["judge"] or judge_if_answered},
+        **_asked_as(recipe, asked),
+    )
+    answers = score(
+        opened,
+        detector,
+        read.judgements,
+        examples=read.examples,
+        batch_size=batch_size,
+        progress=lambda done, n: progress("score", done, n),
+    )
+    table = tabulate_scores(answers, detector)
+    known = any(answer.hallucinated is not None for answer in answers if len(answer))
+    levels = evaluate_levels(answers, calibration=detector.calibration) if known else None
+    return Scored(detector, answers, table, levels, None if to is None else save_scores(table, to))
+
+
+def judge_if_answered(response: Response) -> Judgement:
+    """Judge a response whose question has gold answers; any other stays without a label."""
+    if response.question.answers:
+        return judges.judge([response])[0]
+    return Judgement(response, Verdict.UNSCORED, "no label")
+
+
+def show_scored(scored: Scored, as_json: bool) -> None:
+    """The riskiest answers, how well the detector tells them, and where all of it lies."""
+    responses = scored.table.loc[scored.table["level"] == Level.RESPONSE]
+    levels = [] if scored.levels is None else show.rows(scored.levels)
+    if as_json:
+        show.write(
+            {
+                "n": len(responses),
+                "calibrated": scored.detector.calibration is not None,
+                "answers": show.rows(responses.drop(columns=["level", "span", "start"])),
+                "levels": levels,
+                "to": None if scored.to is None else str(scored.to),
+            }
+        )
+        return
+    show.table("risk of answers, riskiest first", _riskiest(scored))
+    if len(responses) > SHOWN:
+        show.say(f"{len(responses) - SHOWN:,} further answers are not shown; --json has all")
+    how = "calibrated on held-out folds" if scored.detector.calibration else "not calibrated"
+    show.say("risk", f"probability of hallucination of the whole answer, {how}")
+    if scored.levels is None:
+        show.say("labels", "none, so nothing is evaluated")
+    else:
+        show.table("with the labels of the file", scored.levels)
+    if scored.to is not None:
+        show.say("scores", scored.to)
+
+
+def _riskiest(scored: Scored) -> pd.DataFrame:
+    """A row an answer: its risk, and the highest of its spans and tokens."""
+    words = {True: "hallucinated", False: "correct", None: ""}
+
+    def risk(scores: Iterable[float]) -> float:
+        highest = max(scores, default=float("nan"))
+        if highest != highest:  # of no tokens there is no risk
+            return highest
+        return float(scored.detector.probability_of(torch.tensor(highest)))
+
+    rows = [
+        {
+            "question": answer.question_id,
+            "sample": answer.sample,
+            "risk": risk([answer.score]),
+            "highest span": risk(answer.span_scores),
+            "highest token": risk(answer.scores),
+            "tokens": len(answer),
+            "label": words[answer.hallucinated],
+            "answer": _shorten("".join(answer.tokens)),
+        }
+        for answer in scored.answers
+    ]
+    return pd.DataFrame(rows).sort_values("risk", ascending=False, kind="stable").head(SHOWN)
+
+
+def _shorten(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= TEXT else f"{flat[:TEXT]}…"
+
+
+def _recipe_of(source: str) -> Recipe | None:
+    """The recipe of a study that holds the detector; None for any other detector."""
+    path = Path(source) / "recipe.toml"
+    return Recipe.read(path) if path.is_file() else None
+
+
+def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[str, Any]:
+    """How the answers were asked for: as given, else as the study asked."""
+    own: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if recipe is None:
+        return own
+    if recipe.sampling.shots:
+        log.warning(
+            "the study showed %d worked examples before each question; these answers are read "
+            "behind the question alone", recipe.sampling.shots,
+        )  # fmt: skip
+    study = {"instruction": recipe.sampling.instruction, "style": recipe.sampling.style}
+    return {**study, **own}
+
+
+def _open_model(given: str | None, recipe: Recipe | None, detector: Detector) -> Model:
+    """The model that is named, else that of the study, else the one that the detector names."""
+    name = given or (recipe.model if recipe else detector.provenance.model)
+    if not name:
+        raise HlensError("the detector names no model; name the one that gave the answers: --model")
+    try:
+        return load(name)
+    except HlensError as error:
+        if given or recipe:
+            raise
+        # Of a model in a folder a detector knows the name, and not where it is.
+        raise HlensError(
+            f"the detector's model cannot be opened ({error}); name it: --model"
+        ) from None

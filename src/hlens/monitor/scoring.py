@@ -1,0 +1,206 @@
+"""score: what a detector makes of answers that are written already, many at a time.
+
+Problem: `risks` reads one answer, and measuring reads every neuron for one number a span.
+
+Idea: a detector is linear in a mean over tokens. Its score of each token, from its own neurons
+alone, gives that of every span and of the whole answer as a mean, so each answer is run once, in a
+batch of answers of about its length, whatever number of spans it holds.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.nn.utils.rnn import pad_sequence
+
+from hlens.checks import check_whole
+from hlens.contributions.schedule import auto_tokens
+from hlens.errors import HlensError
+from hlens.metrics import Metric
+from hlens.model import Model
+from hlens.monitor.watching import TokenScores, watching
+from hlens.spans import LABELS, token_texts
+from hlens.thoughts import count_tokens
+from hlens.types import Detector, Example, Judgement, MarkedSpan, Response, ScoredAnswer
+
+log = logging.getLogger("hlens")
+Key = tuple[str, str, int]  # domain, question and sample
+
+
+def score(
+    model: Model,
+    detector: Detector,
+    answers: Sequence[Response | Judgement],
+    *,
+    examples: Sequence[Example] = (),
+    metric: Metric | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ScoredAnswer]:
+    """Score every token of answers that are written already; spans and answers are their means.
+
+    Args:
+        model: The model that the detector was found on.
+        detector: Reads a mean over answer or response.
+        answers: Responses, or their judgements, whose verdicts then are the labels.
+        examples: Labelled spans of these answers, from `hlens.locate`; an answer without a verdict
+            is hallucinated where one of its spans is. Without examples nothing is marked.
+        metric: The detector's formula, where it is not one of `hlens.metrics`.
+        batch_size: Answers at a time; None fits them to the memory.
+        progress: Called with the number of answers done and of all.
+
+    Returns:
+        One `ScoredAnswer` for each answer, in order. An answer without tokens behind its thought
+        has no scores; nor has one that is longer than the model can read, which the log counts.
+
+    Raises:
+        HlensError: No answers, or such as the model cannot read; examples of other answers; or a
+            detector that cannot be read token by token.
+    """
+    if not answers:
+        raise HlensError("no answers to score; give responses, or their judgements")
+    responses = [_response_of(answer) for answer in answers]
+    own = _spans_of(examples, responses)
+    read = _readable(model, responses)
+    model.check_prompts([responses[i].token_ids for i in read])
+    if batch_size is not None:
+        batch_size = check_whole("batch_size", batch_size, least=1)
+    rows = [responses[i].token_ids for i in read]
+    told = _score_tokens(model, detector, rows, metric, batch_size, progress)
+    scores = dict(zip(read, told, strict=True))
+    return [
+        _scored(answer, scores.get(i), own.get(_key(responses[i]), []), model)
+        for i, answer in enumerate(answers)
+    ]
+
+
+def _response_of(answer: Response | Judgement) -> Response:
+    return answer.response if isinstance(answer, Judgement) else answer
+
+
+def _key(response: Response) -> Key:
+    return response.question.domain, response.question.id, response.sample
+
+
+def _spans_of(
+    examples: Sequence[Example], responses: Sequence[Response]
+) -> Mapping[Key, list[Example]]:
+    """The examples of each answer; `HlensError` where one is of none, or of other tokens."""
+    by_key = {_key(response): response for response in responses}
+    if len(by_key) < len(responses):
+        raise HlensError(
+            f"{len(responses) - len(by_key)} of {len(responses)} answers have the domain, question "
+            "and sample of another; number the samples of each question"
+        )
+    own: defaultdict[Key, list[Example]] = defaultdict(list)
+    for example in examples:
+        key = example.domain, example.question_id, example.sample
+        response = by_key.get(key)
+        if response is None or tuple(example.token_ids.tolist()) != tuple(response.token_ids):
+            raise HlensError(
+                f"example of {example.question_id!r} (sample {example.sample}) is of no answer "
+                "that was given, or of other tokens; give the answers that it was located in"
+            )
+        own[key].append(example)
+    return own
+
+
+def _readable(model: Model, responses: Sequence[Response]) -> list[int]:
+    """Places of the answers that the model has positions for; how many are not is logged."""
+    most = model.n_positions
+    read = [i for i, one in enumerate(responses) if most is None or len(one.token_ids) <= most]
+    if len(read) < len(responses):
+        log.warning(
+            "%d of %d answers are longer than the %d tokens that %s can read; they are not scored",
+            len(responses) - len(read), len(responses), most, model.name,
+        )  # fmt: skip
+    return read
+
+
+def _score_tokens(
+    model: Model,
+    detector: Detector,
+    rows: Sequence[Sequence[int]],
+    metric: Metric | None,
+    batch_size: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[Float[np.ndarray, " pos"]]:
+    """Log-odds of each token of each sequence, those of the prompt included."""
+    scores: list[np.ndarray] = [np.zeros(0)] * len(rows)
+    seen: list[TokenScores] = []
+    done = 0
+    if not rows:
+        return scores
+    # Of the prompt, too: what is behind it is cut out afterwards, so that rows need no other mark.
+    with (
+        watching(model, detector, on_scores=seen.append, n_prompt=0, metric=metric),
+        torch.inference_mode(),
+    ):
+        for batch in _batches(list(map(len, rows)), auto_tokens(model), batch_size):
+            ids = [torch.tensor(rows[i], dtype=torch.long) for i in batch]
+            # Attention is causal: no token reads the padding behind it.
+            padded = pad_sequence(ids, batch_first=True).to(model.device)
+            model.body(input_ids=padded, use_cache=False)
+            read = seen.pop().score.double().cpu().numpy()
+            for i, row in zip(batch, read, strict=True):
+                scores[i] = row[: len(rows[i])]
+            _check_finite(model, [scores[i] for i in batch])
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(rows))
+    return scores
+
+
+def _batches(lengths: Sequence[int], tokens: int, size: int | None) -> Iterator[list[int]]:
+    """Places of rows of similar length, longest first, of about so many padded tokens a batch."""
+    waiting = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    while waiting:
+        n = size or max(1, tokens // lengths[waiting[0]])
+        yield waiting[:n]
+        waiting = waiting[n:]
+
+
+def _check_finite(model: Model, scores: Sequence[np.ndarray]) -> None:
+    if not all(np.isfinite(row).all() for row in scores):
+        raise HlensError(
+            f"scores that are not finite; in {model.dtype} the model overflows: load it in "
+            "bfloat16 or float32"
+        )
+
+
+def _scored(
+    answer: Response | Judgement,
+    scores: Float[np.ndarray, " pos"] | None,
+    examples: Sequence[Example],
+    model: Model,
+) -> ScoredAnswer:
+    """An answer with its marks, from the scores of all its tokens; None where it was not read."""
+    response = _response_of(answer)
+    question, behind = response.question, len(response.token_ids)
+    spans: list[MarkedSpan] = []
+    if scores is not None:
+        behind = response.n_prompt + count_tokens(response, model.tokenizer)
+        spans += [MarkedSpan(e.start - behind, e.stop - behind, e.hallucinated) for e in examples]
+    ids = list(response.token_ids[behind:])
+    texts = [""] * len(ids) if model.tokenizer is None else token_texts(model.tokenizer, ids)
+    return ScoredAnswer(
+        question_id=question.id,
+        domain=question.domain,
+        group=question.group,
+        tokens=tuple(texts),
+        scores=np.zeros(0) if scores is None else scores[behind:],
+        spans=tuple(sorted(spans)),
+        hallucinated=_label(answer, examples),
+        sample=response.sample,
+        question=question.text,
+    )
+
+
+def _label(answer: Response | Judgement, examples: Sequence[Example]) -> bool | None:
+    """The judge's label; where there is none, whether a span is hallucinated."""
+    if isinstance(answer, Judgement) and answer.verdict in LABELS:
+        return LABELS[answer.verdict]
+    return any(example.hallucinated for example in examples) if examples else None
