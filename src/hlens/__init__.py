@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hlens.errors import HlensError as HlensError
     from hlens.evaluation import evaluate as evaluate
     from hlens.judges import judge as judge
+    from hlens.labelled import labelled as labelled
     from hlens.model import Model as Model
     from hlens.model import Settings as Settings
     from hlens.model import load as load
@@ -76,8 +77,8 @@ _PACKAGES = {
     "NeuronSet Estimate",
     "errors": "HlensError",
     "": "audit baselines behaviours claims contributions domains effects evaluation figures "
-    "interventions judges metrics model monitor origin probe prompts sampling selection spans "
-    "steps store thoughts toy types",
+    "interventions judges labelled metrics model monitor origin probe prompts sampling selection "
+    "spans steps store thoughts toy types",
 }
 _MODULE_OF = {name: module for module, names in _PACKAGES.items() for name in names.split()}
 

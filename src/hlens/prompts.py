@@ -20,9 +20,9 @@ Worked example:
     ['Question: What is the capital of Kenya?', 'Answer: Nairobi']
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
-from typing import Literal
+from typing import Any, Literal
 
 from hlens.errors import HlensError
 from hlens.kinds import explain_public
@@ -54,17 +54,26 @@ def encode_prompt(
             continued, without an instruction.
         worked: Worked examples: questions whose first answer is shown as the reply.
 
+    A question may say itself how it was asked, in ``meta["asked_as"]`` (`asked_as`): that decides.
+
     Raises:
-        HlensError: Worked examples as a chat for a model without a chat template.
+        HlensError: Worked examples, turns or a system message for a model without a chat template.
     """
+    asked = asked_as(question)
+    if "prompt" in asked:
+        return model.encode(asked["prompt"], chat=False)
+    if asked:
+        _check_template(model, "turns or a system message", "a bare prompt")
+        turns = asked.get("messages") or [
+            {"role": "system", "content": asked["system"]},
+            {"role": "user", "content": prompt_text(question, instruction)},
+        ]
+        return model.encode_chat(turns)
     if style == "completion":
         return model.encode(completion_text(question, worked), chat=False)
     if not worked:
         return model.encode(prompt_text(question, instruction))
-    if not getattr(model.tokenizer, "chat_template", None):
-        raise HlensError(
-            f"{model.name} has no chat template to put worked examples in; use style='completion'"
-        )
+    _check_template(model, "worked examples", "style='completion'")
     turns: list[dict[str, str]] = []
     for example in worked:
         turns.append({"role": "user", "content": prompt_text(example, instruction)})
@@ -72,6 +81,56 @@ def encode_prompt(
     return model.encode_chat(
         [*turns, {"role": "user", "content": prompt_text(question, instruction)}]
     )
+
+
+def asked_as(question: Question) -> Mapping[str, Any]:
+    """How a question was put to the model, where it says so; empty where it does not.
+
+    Returns:
+        ``{"messages": [{"role": ..., "content": ...}, ...]}``, all turns before the response;
+        ``{"prompt": text}``, a text without a template; or ``{"system": text}``, a system message
+        before the question.
+
+    Raises:
+        HlensError: It is none of these.
+    """
+    asked = question.meta.get("asked_as")
+    if asked is None:
+        return {}
+    if not isinstance(asked, Mapping) or [*asked] not in (["messages"], ["prompt"], ["system"]):
+        raise HlensError(
+            f"asked_as of question {question.id!r} is {asked!r:.60}; expected one of messages, "
+            "prompt and system"
+        )
+    [(how, value)] = asked.items()
+    if how == "messages":
+        check_turns(value)
+    elif not isinstance(value, str):
+        raise HlensError(f"{how} is {value!r:.60}; expected a text")
+    return asked
+
+
+def check_turns(turns: Any) -> None:
+    """Raise `HlensError` unless these are turns of a chat, the last of them not the assistant's.
+
+    >>> check_turns([{"role": "assistant", "content": "Hello."}])
+    Traceback (most recent call last):
+    hlens.errors.HlensError: the last message is the assistant's; leave the response out of them
+    """
+    if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
+        raise HlensError(f"messages is {turns!r:.60}; expected a list of role and content")
+    for turn in turns:
+        if not isinstance(turn, Mapping) or not all(
+            isinstance(turn.get(key), str) for key in ("role", "content")
+        ):
+            raise HlensError(f"a message is {turn!r:.60}; expected texts under role and content")
+    if turns[-1]["role"] == "assistant":
+        raise HlensError("the last message is the assistant's; leave the response out of them")
+
+
+def _check_template(model: Model, what: str, instead: str) -> None:
+    if not getattr(model.tokenizer, "chat_template", None):
+        raise HlensError(f"{model.name} has no chat template to put {what} in; use {instead}")
 
 
 def prompt_text(question: Question, instruction: str = INSTRUCTION) -> str:

@@ -136,16 +136,17 @@ def one_per_question(judgements: Iterable[Judgement]) -> list[Judgement]:
 
 
 def first_of_each_label(examples: Iterable[Example], n: int = 1) -> list[Example]:
-    """At most the first n examples of each question and label; all of them when n is 0.
+    """At most the first n responses of each question and label; all of them when n is 0.
 
-    A question with many samples would otherwise count many times over.
+    A question with many samples would otherwise count many times over. All spans of a response
+    that is taken are.
     """
     kept: list[Example] = []
-    counts: Counter[tuple[str, str, bool]] = Counter()
+    taken: defaultdict[tuple[str, str, bool], set[int]] = defaultdict(set)
     for example in examples:
-        key = (example.domain, example.question_id, example.hallucinated)
-        counts[key] += 1
-        if n < 1 or counts[key] <= n:
+        samples = taken[example.domain, example.question_id, example.hallucinated]
+        if n < 1 or example.sample in samples or len(samples) < n:
+            samples.add(example.sample)
             kept.append(example)
     return kept
 

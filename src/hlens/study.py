@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import pandas as pd
 
 from hlens.errors import HlensError
+from hlens.labelled import Labelled
 from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
@@ -20,6 +21,7 @@ from hlens.steps import domains as domain_steps
 from hlens.steps import origin as origin_steps
 from hlens.steps.adoption import adopt
 from hlens.steps.audit import Audit
+from hlens.steps.given import INSTEAD, check_folder, seal
 from hlens.steps.neuron_pages import pages, token_risks
 from hlens.steps.second_judge import second_judge
 from hlens.store import write_text
@@ -58,6 +60,7 @@ class Study:
         recipe: The options; None opens the recipe in the folder.
         model: An open model, to be used in place of the recipe's.
         progress: Called with (label of the step, done, total).
+        labelled: Answers that are there already, in place of asking; see `from_labelled`.
 
     >>> study = Study("runs/mine", Recipe(domains=("general",)))  # doctest: +SKIP
     >>> study.scores()  # doctest: +SKIP
@@ -72,10 +75,16 @@ class Study:
         recipe: Recipe | None = None,
         model: Model | None = None,
         progress: Progress | None = None,
+        labelled: Labelled | None = None,
     ) -> None:
         self.folder = Path(folder)
-        given = Given(model=model, opened=recipe is None)
+        given = Given(model=model, labelled=labelled, opened=recipe is None)
         kept = _kept_recipe(self.folder)
+        if recipe is not None:
+            recipe = seal(recipe, labelled)
+            if recipe.labelled.is_given:
+                check_folder(self.folder, asked=kept is not None and not kept.labelled.is_given)
+                _say_what_changed(kept, recipe)
         if recipe is not None and kept not in (None, recipe):
             _check_recipe_replaceable(self.folder / "recipe.toml", kept)
         current = recipe or kept
@@ -83,6 +92,7 @@ class Study:
             raise HlensError(
                 f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`"
             )
+        given.instead = INSTEAD if current.labelled.is_given else {}
         self.runner = Runner(self.folder, current, given, progress)
         self._check_given()
         if current != kept:
@@ -109,6 +119,30 @@ class Study:
         study = cls(folder or Path("runs") / recipe.hash, recipe, model, progress)
         study.make_report_data()
         return study
+
+    @classmethod
+    def from_labelled(
+        cls,
+        labelled: Labelled,
+        folder: str | Path,
+        model: Model,
+        recipe: Recipe | None = None,
+        progress: Progress | None = None,
+    ) -> "Study":
+        """A study of labelled answers, whose first half is given.
+
+        Args:
+            labelled: What `hlens.labelled` read.
+            folder: Where the artefacts are kept; new, or that of an earlier study of such answers.
+            model: The model that the answers were tokenised for, and that is measured.
+            recipe: Further options; those of asking and sampling are not used.
+            progress: Called with (label of the step, done, total).
+
+        Raises:
+            HlensError: The folder holds what hlens did not write, or a study of another kind.
+        """
+        own = replace(recipe or Recipe(), model=model.name)
+        return cls(folder, own, model, progress, labelled)
 
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
@@ -307,6 +341,16 @@ def _kept_recipe(folder: Path) -> Recipe | None:
             "options into it"
         )
     return kept
+
+
+def _say_what_changed(kept: Recipe | None, recipe: Recipe) -> None:
+    """Warn where labelled answers are no longer those that a study was made of."""
+    if kept and kept.labelled.content != recipe.labelled.content:
+        what = recipe.labelled.file or "the labelled answers"
+        log.warning(
+            "%s: not what this study was made of before; read anew, and what was made of it is "
+            "made again", what,
+        )  # fmt: skip
 
 
 def _check_recipe_replaceable(path: Path, kept: Recipe) -> None:

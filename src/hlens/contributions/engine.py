@@ -12,13 +12,15 @@ from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
 from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Row, all_needs, row_of
+from hlens.contributions.rows import Row, Spans, all_needs, by_response, row_of
 from hlens.contributions.schedule import Schedule
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Example
 
 Progress = Callable[[int, int], None]
+# Spans that are read from one sequence: each takes memory for its results.
+_MOST_SPANS = 64
 # What a batch gives: indices of examples, and their values [ask, example, layer, neuron].
 Chunk = tuple[tuple[int, ...], Tensor]
 
@@ -44,8 +46,18 @@ class Job:
         return all_needs(self.asks)
 
     @cached_property
+    def responses(self) -> list[tuple[int, ...]]:
+        """What is run: the examples that are read from one sequence, the longest first."""
+        if self.needs:  # each example has a loss of its own
+            return [(index,) for index in range(len(self.rows))]
+        return by_response(self.rows, most=min(_MOST_SPANS, self.batch_size or _MOST_SPANS))
+
+    @cached_property
     def schedule(self) -> Schedule:
-        return Schedule(self.model, self.rows, self.batch_size, may_share=not self.needs)
+        """The longest row of each response, in batches."""
+        longest = [self.rows[own[0]] for own in self.responses]
+        size = self.batch_size and max(1, self.batch_size // max(map(len, self.responses)))
+        return Schedule(self.model, longest, size, may_share=not self.needs)
 
     @cached_property
     def trunk(self) -> Trunk:
@@ -55,9 +67,13 @@ class Job:
             return run_trunk(reducer, self.rows, self.schedule.common)
 
     def batches(self, tokens: int) -> list[Batch]:
-        """All examples in batches of about so many tokens."""
+        """All responses in batches of about so many tokens."""
         # A gradient's graph keeps every layer.
         return self.schedule.batches(max(128, tokens // 8) if "gradient" in self.needs else tokens)
+
+    def members(self, batch: Batch) -> tuple[int, ...]:
+        """Indices of a batch's examples, in the order of their results."""
+        return tuple(index for number in batch.members for index in self.responses[number])
 
     def kept(self, ask: Ask) -> list[int]:
         """Examples in which an ask has a token."""
@@ -71,20 +87,23 @@ class Job:
             for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
                 values = results.to(self.dtype)
                 self._check_finite(batch, results, values)
-                yield batch.members, values
-                done += len(batch.members)
+                yield self.members(batch), values
+                done += len(self.members(batch))
                 if self.progress is not None:
                     self.progress(done, len(self.examples))
 
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
-        groups = [[self.rows[index] for index in group] for group in batch.groups]
-        rows = [row for group in groups for row in group]
+        groups = [[self._spans(number) for number in group] for group in batch.groups]
+        responses = [own for group in groups for own in group]
         with torch.no_grad() if "gradient" in self.needs else torch.inference_mode():
             if batch.shared:
                 return run_groups(reducer, groups, self.trunk)
             if self.needs:
-                return run_attributed(reducer, rows)
-            return run_rows(reducer, rows, self.trunk)
+                return run_attributed(reducer, [own[0] for own in responses])
+            return run_rows(reducer, responses, self.trunk)
+
+    def _spans(self, number: int) -> Spans:
+        return tuple(self.rows[index] for index in self.responses[number])
 
     def _check_finite(self, batch: Batch, results: Tensor, values: Tensor) -> None:
         """Raise `HlensError` for values that are not finite: one of them would spoil every probe.
@@ -97,7 +116,7 @@ class Job:
             return
         bad = [
             place
-            for place, index in enumerate(batch.members)
+            for place, index in enumerate(self.members(batch))
             if any(
                 len(positions) and not values[number, place].isfinite().all()
                 for number, positions in enumerate(self.rows[index].positions)
@@ -108,7 +127,7 @@ class Job:
         mend = f"in {self.model.dtype} the model overflows: load it in bfloat16 or float32"
         if bool(results[:, bad].isfinite().all()):
             mend = f"they do not fit {self.dtype}: measure with dtype=torch.float32"
-        name = self.examples[batch.members[bad[0]]].question_id
+        name = self.examples[self.members(batch)[bad[0]]].question_id
         raise HlensError(
             f"contributions to example {name!r} and {len(bad) - 1} more are not finite; {mend}"
         )

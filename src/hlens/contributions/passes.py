@@ -8,9 +8,9 @@ prompt that several rows share is run once per prompt, and each answer on its ow
                                     ->  [answer b]
                   -> [question 2]   ->  [answer c]
 
-Each pass reads the keys and values of those to its left, and results add up along the way: if a
-region spans prompt and answer, one part of its mean comes from the prompt's pass, the rest from the
-answer's.
+Several spans of one response are rows that are read from one sequence. Each pass reads the keys and
+values of those to its left, and results add up along the way: if a region spans prompt and answer,
+one part of its mean comes from the prompt's pass, the rest from the answer's.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row, lay_out
+from hlens.contributions.rows import Piece, Row, Spans, lay_out
 from hlens.model import Model
 from hlens.model.prefix import Prefix, run_with_prefixes
 
 # Results of a batch: [ask, example, layer, neuron], float32, on the CPU.
 Results = Tensor
+_NONE = torch.zeros(0, dtype=torch.long)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,8 @@ def run_trunk(reducer: Reducer, rows: Sequence[Row], length: int) -> Trunk:
     """Run the first `length` tokens, which all rows share."""
     if length == 0:
         return Trunk()
-    distinct = {_positions_key(row, length): row for row in rows}
+    # The longest of those that ask alike: shorter rows may end before the trunk does.
+    distinct = {_positions_key(row, length): row for row in sorted(rows, key=len)}
     pieces = [Piece(row, 0, 0, length) for row in distinct.values()]
     # Summed, not averaged: rows that ask for the same positions may divide by different counts.
     prefix, results = _run(reducer, pieces, [], None, keep=True, summed=True)
@@ -72,23 +74,35 @@ def run_trunk(reducer: Reducer, rows: Sequence[Row], length: int) -> Trunk:
     return Trunk(length, [prefix], places, results)
 
 
-def run_rows(reducer: Reducer, rows: Sequence[Row], trunk: Trunk) -> Results:
-    """Run each row as a sequence of its own."""
-    pieces = [Piece(row, number, trunk.length, len(row)) for number, row in enumerate(rows)]
+def run_rows(reducer: Reducer, responses: Sequence[Spans], trunk: Trunk) -> Results:
+    """Run each response as a sequence of its own; results are of its rows, one after the other."""
+    rows = [row for own in responses for row in own]
+    pieces = [
+        Piece(row, number, trunk.length, len(row))
+        for number, own in enumerate(responses)
+        for row in own
+    ]
     results = _run(reducer, pieces, trunk.prefixes, None)[1]
     return trunk.add_to(or_empty(results, reducer, len(rows)), rows, reducer.asks)
 
 
-def run_groups(reducer: Reducer, groups: Sequence[Sequence[Row]], trunk: Trunk) -> Results:
-    """Run the prompt of each group once, then all answers upon its keys and values."""
-    members = [(number, row) for number, group in enumerate(groups) for row in group]
-    rows = [row for _, row in members]
-    # The prompts: one sequence a group, read by every row of the group.
-    prompts = [Piece(row, number, trunk.length, row.n_prefix) for number, row in members]
+def run_groups(reducer: Reducer, groups: Sequence[Sequence[Spans]], trunk: Trunk) -> Results:
+    """Run the prompt of each group once, then all responses upon its keys and values."""
+    members = [(number, own) for number, group in enumerate(groups) for own in group]
+    rows = [row for _, own in members for row in own]
+    # The prompts: one sequence a group, read by every row of the group. A response's rows are cut
+    # where its longest is, for they are run as that one.
+    prompts = [
+        Piece(row, number, trunk.length, own[0].n_prefix) for number, own in members for row in own
+    ]
     prefix, results = _run(reducer, prompts, trunk.prefixes, None, keep=True)
-    # The answers: one sequence a row, behind the trunk and the prompt of its group.
+    # The answers: one sequence a response, behind the trunk and the prompt of its group.
     before = [*trunk.prefixes, prefix.pick(torch.tensor([number for number, _ in members]))]
-    answers = [Piece(row, number, row.n_prefix, len(row)) for number, row in enumerate(rows)]
+    answers = [
+        Piece(row, number, own[0].n_prefix, len(row))
+        for number, (_, own) in enumerate(members)
+        for row in own
+    ]
     results = _run(reducer, answers, before, results)[1]
     return trunk.add_to(or_empty(results, reducer, len(rows)), rows, reducer.asks)
 
@@ -103,7 +117,9 @@ def _run(
     summed: bool = False,
 ) -> tuple[Prefix, Results | None]:
     """One forward pass over pieces, behind the prefixes that they read; results add to `begun`."""
-    tokens = {piece.sequence: piece.token_ids for piece in pieces}
+    tokens: dict[int, Tensor] = {}
+    for piece in pieces:  # of those that are read from one sequence, the longest is run
+        tokens[piece.sequence] = max(tokens.get(piece.sequence, _NONE), piece.token_ids, key=len)
     sequences = [tokens[number] for number in range(len(tokens))]
     ids = right_padded(sequences, reducer.model)
     reducer.begin(lay_out(pieces, ids, summed=summed))

@@ -111,8 +111,8 @@ def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contribution
 def _run_shards(job: Job, shards: store.Shards) -> list[Chunk]:
     """The shards' chunks, after running those that are not there."""
     parts = _cut(job, job.batches(shards.tokens))
-    waiting = [n for n, part in enumerate(parts) if not shards.has(n, _members(part))]
-    done = len(job.examples) - sum(len(_members(parts[number])) for number in waiting)
+    waiting = [n for n, part in enumerate(parts) if not shards.has(n, _members(job, part))]
+    done = len(job.examples) - sum(len(_members(job, parts[number])) for number in waiting)
     for number in waiting:
         chunks = list(job.run(parts[number], done))
         members = [index for part, _ in chunks for index in part]
@@ -138,14 +138,14 @@ def _cut(job: Job, batches: Sequence[Batch]) -> list[list[Batch]]:
     per_example = model.n_layers * model.d_mlp * len(job.asks) * job.dtype.itemsize
     parts: list[list[Batch]] = [[]]
     for batch in batches:
-        if len(_members([*parts[-1], batch])) * per_example > _SHARD_BYTES and parts[-1]:
+        if len(_members(job, [*parts[-1], batch])) * per_example > _SHARD_BYTES and parts[-1]:
             parts.append([])
         parts[-1].append(batch)
     return parts
 
 
-def _members(part: Sequence[Batch]) -> list[int]:
-    return [index for batch in part for index in batch.members]
+def _members(job: Job, part: Sequence[Batch]) -> list[int]:
+    return [index for batch in part for index in job.members(batch)]
 
 
 def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str) -> None:

@@ -36,6 +36,9 @@ class Row:
         return len(self.token_ids)
 
 
+Spans = tuple[Row, ...]  # rows of one response, the longest first: it is run once for all of them
+
+
 @dataclass(frozen=True, eq=False)
 class Piece:
     """The stretch ``[start, stop)`` of a row, run as one sequence of a forward pass."""
@@ -80,6 +83,23 @@ def row_of(
         for ask, of_ask in zip(asks, positions, strict=True)
     ]
     return Row(example, tokens, n_prefix, positions, weights)
+
+
+def by_response(rows: Sequence[Row], *, most: int) -> list[tuple[int, ...]]:
+    """Indices of the rows that are read from one sequence, at most `most`, the longest first.
+
+    They have the same tokens, prompt and response, up to where each is cut.
+    """
+    responses: dict[object, list[int]] = {}
+    for index, row in enumerate(rows):
+        example = row.example
+        key = example.n_prompt, example.token_ids.cpu().numpy().tobytes()
+        responses.setdefault(key, []).append(index)
+    found: list[tuple[int, ...]] = []
+    for members in responses.values():
+        members.sort(key=lambda index: len(rows[index]), reverse=True)
+        found += [tuple(members[at : at + most]) for at in range(0, len(members), most)]
+    return found
 
 
 def all_needs(asks: Sequence[Ask]) -> frozenset[str]:

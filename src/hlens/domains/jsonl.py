@@ -84,7 +84,7 @@ def read(path: str | Path) -> Read:
     def parse(line: str, number: int) -> tuple[Question, bool]:
         row = {k: v for k, v in data_files.parse_object(line).items() if v is not None}
         unread.update(set(row) - set(FIELDS))
-        question, is_worked = _to_question(row, number, path.stem)
+        question, is_worked = to_question(row, number, path.stem)
         if question.id in seen:
             raise HlensError(f"id {question.id!r} was used before; give every line its own")
         # Left out by mistake, they would make it a question to abstain from.
@@ -174,12 +174,12 @@ def worked_from(path: Path) -> tuple[Question, ...]:
 def read_worked(path: Path, domain: str) -> tuple[Question, ...]:
     """The worked examples that ship for a domain, one a line; a bad line is an error."""
     rows = data_files.read_objects(path)
-    shown = ((number, _to_question(row, number, domain)[0]) for number, row in rows)
+    shown = ((number, to_question(row, number, domain)[0]) for number, row in rows)
     # A group of its own: a user's questions of this domain may be numbered alike.
     return tuple(replace(one, group=f"worked/{domain}/{number}") for number, one in shown)
 
 
-def _to_question(row: Mapping[str, Any], number: int, stem: str) -> tuple[Question, bool]:
+def to_question(row: Mapping[str, Any], number: int, stem: str) -> tuple[Question, bool]:
     """The question of a line, and whether it is a worked example."""
     for key in set(row) - set(FIELDS):
         # A misspelt "group" would be no group at all.

@@ -1,1 +1,199 @@
-"""Labelled answers of your own: responses that are there already, with labels, as examples."""
+"""Labelled answers of your own: responses that are there already, with labels, as examples.
+
+Problem: whoever wants to look for neurons mostly has answers and labels: a labelled evaluation set,
+a benchmark with marked spans. Sampling and judging anew would answer another question.
+
+Idea: what is given takes the place of the first half of the line (ask, sample, judge, locate), and
+the rest goes on as ever. Nothing is guessed: a column, a label word or an offset that cannot be
+what it should be is an error or a counted loss.
+
+    file -> rows (`rows`) -> questions and tokenised responses (`responses`)
+         -> judgements; marks in characters (`marks`) -> examples (`units`)
+
+Published files are read in their authors' layout by `layouts`.
+"""
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, get_args
+
+import pandas as pd
+
+from hlens import judges
+from hlens.errors import HlensError
+from hlens.judges import Judge
+from hlens.kinds import explain_public, explains_kinds
+from hlens.labelled import layouts
+from hlens.labelled.responses import Read, read_responses
+from hlens.labelled.rows import COLUMNS, Answer, read_answers
+from hlens.labelled.units import LOCATED, Rest, Unit, examples_of
+from hlens.lookup import unknown
+from hlens.model import Model
+from hlens.prompts import Style
+from hlens.store.jsonl import question_to_row, response_to_row
+from hlens.types import Example, Judgement, Question, Response, Verdict
+
+log = logging.getLogger("hlens")
+
+__all__ = ["COLUMNS", "Labelled", "Rest", "Unit", "content_of", "labelled", "layouts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Labelled answers, as what a study would have made itself.
+
+    Attributes:
+        questions: What was asked.
+        responses: What was answered, tokenised.
+        judgements: One of each response. Of one with marked spans, it is hallucinated where any
+            span is, and correct where none is.
+        examples: Labelled token sequences; several of a response where it has several spans.
+        losses: What became of the labels: columns ``verdict``, ``reason`` (``located`` or why not),
+            ``n`` and ``share`` (of the verdict's).
+    """
+
+    questions: list[Question]
+    responses: list[Response]
+    judgements: list[Judgement]
+    examples: list[Example]
+    losses: pd.DataFrame
+
+    @property
+    def digest(self) -> str:
+        """A hash of what was asked, answered and labelled."""
+        digest = hashlib.sha256(json.dumps(list(map(question_to_row, self.questions))).encode())
+        for judged in self.judgements:
+            row = response_to_row(judged.response)
+            digest.update(json.dumps([row, judged.verdict, judged.answer]).encode())
+        for one in self.examples:
+            place = one.domain, one.question_id, one.sample, one.start, one.stop, one.hallucinated
+            digest.update(json.dumps(place).encode())
+        return digest.hexdigest()
+
+
+def labelled(
+    answers: str | Path | Iterable[Mapping[str, Any]],
+    model: Model,
+    *,
+    layout: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    unit: Unit = "span",
+    rest: Rest = "ignore",
+    judge: str | Judge | None = None,
+    domain: str | None = None,
+    instruction: str = "",
+    style: Style = "chat",
+) -> Labelled:
+    """Read labelled answers: from a file or rows to examples.
+
+    Args:
+        answers: A file (.jsonl, .json, .csv, .tsv, .parquet), or rows as mappings; what a row holds
+            is told in `hlens.labelled.rows`.
+        model: The model by whose template and tokenizer they are tokenised, and that is measured.
+        layout: Read the file as its authors publish it: a name of `hlens.labelled.layouts.names`.
+        columns: Where columns have other names: ours to the file's, such as ``{"response":
+            "output"}``; an empty name leaves a column out.
+        labels: What label words mean, each a word of `Verdict`: ``{"wrong": "hallucinated"}``.
+        unit: What one example is: ``"span"``, a labelled span, or the whole response where it has
+            no spans; ``"response"``, each response, hallucinated where any span is; or ``"token"``,
+            each token of a span, or of a response without spans.
+        rest: ``"correct"`` makes examples of the true class of what is not marked in responses with
+            spans; right where everything false is marked.
+        judge: Judges the responses without a label: a name, or a function of a response; None takes
+            the one that each question names, for which it needs answers.
+        domain: Domain of the rows that name none; by default the file's name.
+        instruction: Put behind each question (not behind messages and prompts), as it was asked.
+        style: How questions were asked: ``"chat"``, or ``"completion"`` as text to be continued.
+
+    Raises:
+        HlensError: What cannot be read, with its line and how to mend it: no labels at all, missing
+            or misspelt columns, unknown label words, tokens of another text, ...
+    """
+    for what, given, known in (("unit", unit, get_args(Unit)), ("rest", rest, get_args(Rest))):
+        if given not in known:
+            raise unknown(what, str(given), known)
+    read_from = "rows" if not isinstance(answers, str | Path) else Path(answers).name
+    rows = read_answers(answers, layout=layout, columns=columns, labels=labels, domain=domain)
+    _check_labelled(rows, judge, read_from)
+    read = read_responses(rows, model, instruction=instruction, style=style)
+    judgements = _judge(read, judges.named(judge) if isinstance(judge, str) else judge)
+    pairs = zip(read, judgements, strict=True)
+    examples, losses = examples_of(pairs, model, unit=unit, rest=rest)
+    lost = losses[losses["reason"] != LOCATED]
+    if len(lost):
+        rows = zip(lost["n"], lost["verdict"], lost["reason"], strict=True)
+        said = (f"{n} {verdict} ({reason})" for n, verdict, reason in rows)
+        log.warning("%s: %d examples; lost: %s", read_from, len(examples), ", ".join(said))
+    responses = [one.response for one in read]
+    questions = {(r.question.domain, r.question.id): r.question for r in responses}
+    return Labelled([*questions.values()], responses, judgements, examples, losses)
+
+
+def content_of(path: str | Path) -> str:
+    """A hash of a file, or of all files of a folder; what is read from it can change no other way.
+
+    Raises:
+        HlensError: There is no such file, or it cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise HlensError(f"no file {str(path)!r}; give the path of labelled answers")
+    digest = hashlib.sha256()
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in filter(Path.is_file, inside):
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _check_labelled(rows: list[Answer], judge: str | Judge | None, name: str) -> None:
+    """Raise `HlensError` where a row has no label, and nothing to be judged by."""
+    if judge is not None:
+        return
+    bare = [row for row in rows if not row.is_labelled and not row.judgeable]
+    if bare:
+        raise HlensError(
+            f"{name}: {len(bare)} of {len(rows)} rows have no label, such as {bare[0].where}; give "
+            "each verdict, correct, hallucinated or spans, or answers to judge it by, or a judge; "
+            "columns of other names are mapped: columns={'correct': ...}, --correct ..."
+        )
+
+
+def _judge(read: list[Read], judge: Judge | None) -> list[Judgement]:
+    """The judgement of each response: what its row says, or the judge's where it says nothing."""
+    bare = [one.response for one in read if not one.answer.is_labelled]
+    judged = iter(judges.judge(bare, judge))
+    return [_given(one) if one.answer.is_labelled else next(judged) for one in read]
+
+
+def _given(read: Read) -> Judgement:
+    if read.answer.verdict is not None:
+        return Judgement(read.response, read.answer.verdict, "given")
+    verdicts = [mark.verdict for mark in read.marks]
+    wrong = verdicts.count(Verdict.HALLUCINATED)
+    verdict = Verdict.HALLUCINATED if wrong else Verdict.CORRECT
+    if verdicts and not {*verdicts} & {Verdict.HALLUCINATED, Verdict.CORRECT}:
+        verdict = verdicts[0]
+    reason = f"given: {wrong} of {len(verdicts)} spans hallucinated"
+    return Judgement(read.response, verdict, reason)
+
+
+class _CallablePackage(ModuleType):
+    """Makes the package callable: ``hlens.labelled(...)`` beside ``hlens.labelled.layouts``."""
+
+    def __call__(self, *args: Any, **options: Any) -> Labelled:
+        return explains_kinds(labelled)(*args, **options)
+
+
+if not TYPE_CHECKING:
+    sys.modules[__name__].__class__ = _CallablePackage
+
+explain_public(globals())

@@ -15,6 +15,7 @@ from hlens.errors import HlensError
 from hlens.recipe.sections import (
     EvaluationRecipe,
     InterveneRecipe,
+    LabelledRecipe,
     LabelsRecipe,
     MeasureRecipe,
     ProbeRecipe,
@@ -25,6 +26,7 @@ from hlens.recipe.tables import Checked, Limits, build, toml
 __all__ = [
     "EvaluationRecipe",
     "InterveneRecipe",
+    "LabelledRecipe",
     "LabelsRecipe",
     "MeasureRecipe",
     "ProbeRecipe",
@@ -54,6 +56,7 @@ class Recipe(Checked):
     seed: Annotated[int, Limits(0, LARGEST_SEED)] = 0
     dtype: str = ""
     base: str = ""
+    labelled: LabelledRecipe = field(default_factory=LabelledRecipe)
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
     labels: LabelsRecipe = field(default_factory=LabelsRecipe)
     measure: MeasureRecipe = field(default_factory=MeasureRecipe)

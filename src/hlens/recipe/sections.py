@@ -45,6 +45,49 @@ class SamplingRecipe(Checked):
 
 
 @dataclass(frozen=True)
+class LabelledRecipe(Checked):
+    """Answers that are there already, with labels, in place of asking (`hlens.labelled`).
+
+    Attributes:
+        file: Where they are; empty where the questions of the domains are asked.
+        content: Hash of what was read, which hlens writes: another file is another study.
+        layout: A published layout (`hlens.labelled.layouts`); empty for rows of one's own.
+        columns: Names of columns that differ from ours, such as ``{response = "output"}``.
+        labels: What label words mean, such as ``{unsupported = "hallucinated"}``.
+        unit: What one example is: a labelled ``"span"``, the ``"response"`` or a ``"token"``.
+        rest: ``"correct"`` takes what is not marked for true; ``"ignore"`` leaves it out.
+        domain: Of the rows that name none; empty for the file's name.
+        instruction: Put behind each question, as it was asked.
+        style: How the questions were asked.
+    """
+
+    file: str = ""
+    content: str = ""
+    layout: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    unit: Literal["span", "response", "token"] = "span"
+    rest: Literal["ignore", "correct"] = "ignore"
+    domain: str = ""
+    instruction: str = ""
+    style: Style = "chat"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("columns", "labels"):
+            for key, value in getattr(self, name).items():
+                if not isinstance(value, str):
+                    raise HlensError(
+                        f"recipe: labelled.{name}.{key} is {value!r:.60}; expected a text"
+                    )
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the study's answers were there already."""
+        return bool(self.file or self.content)
+
+
+@dataclass(frozen=True)
 class LabelsRecipe(Checked):
     """Which responses become examples.
 

@@ -103,7 +103,9 @@ def cautions_of(recipe: Recipe, was_edited: bool, was_audited: bool) -> list[str
         else "Association is not cause: no neuron was edited here.",
         "An L1 fit picks one of several neurons that carry the same signal; another seed may pick "
         "its neighbour.",
-        "The labels are a rule's verdicts on short answers, not a person's.",
+        "The labels are those that the answers came with; they were taken as they are."
+        if recipe.labelled.is_given
+        else "The labels are a rule's verdicts on short answers, not a person's.",
     ]
     if len(recipe.domains) > 1:
         cautions.append("Domains differ in how often the model is wrong; see 'domain alone'.")

@@ -160,6 +160,7 @@ def digest_of(example: Example) -> str:
     return key_of([
         e.domain, e.question_id, e.group, e.sample, e.token_ids.tolist(), e.n_prompt, e.start,
         e.stop, e.hallucinated, *([e.n_thought] if e.n_thought else []),
+        *(["span", e.span] if e.span else []),
     ])  # fmt: skip
 
 

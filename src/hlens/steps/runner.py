@@ -17,6 +17,7 @@ from typing import Any, TypeVar, overload
 import pandas as pd
 
 from hlens.errors import HlensError
+from hlens.labelled import Labelled
 from hlens.locks import holding
 from hlens.model import Model
 from hlens.recipe import Recipe, key_of
@@ -51,6 +52,7 @@ class Given:
         model: The model, open; None loads the recipe's.
         base_model: The base model, open; None loads the recipe's.
         questions: What is asked; None loads the recipe's domains.
+        labelled: Labelled answers that take the place of asking; None reads the recipe's file.
         opened: Whether the recipe was read from the folder: the study then keeps to the questions
             that it asked, also when a domain has changed since.
         instead: Replacement for a step, such as one that returns the caller's own answers.
@@ -59,6 +61,7 @@ class Given:
     model: Model | None = None
     base_model: Model | None = None
     questions: list[Question] | None = None
+    labelled: Labelled | None = None
     opened: bool = False
     instead: Mapping[Step[Any], Step[Any]] = field(default_factory=dict)
 

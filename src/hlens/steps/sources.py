@@ -7,6 +7,7 @@ from hlens import baselines, domains, judges, metrics
 from hlens.baselines import Rival
 from hlens.contributions import Ask
 from hlens.errors import HlensError
+from hlens.labelled import Labelled, content_of, labelled
 from hlens.model import Model, load
 from hlens.recipe import LabelsRecipe, MeasureRecipe, key_of
 from hlens.steps.runner import Runner
@@ -27,6 +28,8 @@ def _load_model(run: Runner) -> Model:
 def _load_questions(run: Runner) -> list[Question]:
     if run.given.questions is not None:
         return run.given.questions
+    if run.recipe.labelled.is_given:
+        return run.value(given_answers).questions
     kept, stamp = run.folder / "questions.jsonl", run.stamps.get("questions")
     if run.given.opened and kept.exists() and (stamp or is_from_before(run.folder)):
         # Kept although a domain may have changed since; other options ask for other questions.
@@ -98,6 +101,46 @@ worked_examples: Source[list[Question]] = Source(
     _load_worked,
     (*ASKED_BY, "sampling.shots"),
     content=lambda run: [question_to_row(question) for question in run.value(worked_examples)],
+)
+
+
+def _load_labelled(run: Runner) -> Labelled:
+    """Labelled answers: those that the caller gave, or the recipe's file, which must be the one."""
+    options = run.recipe.labelled
+    if run.given.labelled is not None:
+        return run.given.labelled
+    if not options.file:
+        raise HlensError(
+            f"the answers of {run.folder} were given in Python, and are not kept whole; give them "
+            "again: hlens.Study.from_labelled(...)"
+        )
+    if content_of(options.file) != options.content:
+        raise HlensError(
+            f"{options.file} has changed since the study at {run.folder} was made of it; import "
+            "it anew (hlens import), or restore it"
+        )
+    return labelled(
+        options.file,
+        run.value(model),
+        layout=options.layout or None,
+        columns=options.columns,
+        labels=options.labels,
+        unit=options.unit,
+        rest=options.rest,
+        judge=judge_of(run.recipe.labels.judge),
+        domain=options.domain or None,
+        instruction=options.instruction,
+        style=options.style,
+    )
+
+
+# Not its path, which may change: the content decides.
+_READ_AS = ("content", "layout", "columns", "labels", "unit", "rest", "domain", "instruction")
+given_answers: Source[Labelled] = Source(
+    "labelled answers",
+    _load_labelled,
+    (*(f"labelled.{name}" for name in (*_READ_AS, "style")), "labels.judge"),
+    is_model=True,  # whose tokenizer reads them
 )
 
 rivals: Source[list[Rival]] = Source(

@@ -18,6 +18,8 @@ _QUESTION = {"text": "question"}  # fields that have another name in a row
 _RESPONSE = ("sample", "text", "token_ids", "n_prompt", "logprobs", "finish_reason", "seed")
 _EXAMPLE = ("question_id", "domain", "group", "sample", "hallucinated", "n_prompt", "start", "stop")
 
+_RARE = ("n_thought", "span")  # fields of an example that are written where they are not 0
+
 
 class _QuestionRow(TypedDict):
     id: str
@@ -71,6 +73,7 @@ class _ExampleRow(TypedDict):
     stop: int
     token_ids: list[int]
     n_thought: NotRequired[int]
+    span: NotRequired[int]
 
 
 def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
@@ -180,7 +183,7 @@ def save_examples(examples: Iterable[Example], path: str | Path) -> None:
     """Write examples as JSONL."""
     rows = (
         {name: getattr(example, name) for name in _EXAMPLE}
-        | ({"n_thought": example.n_thought} if example.n_thought else {})
+        | {name: getattr(example, name) for name in _RARE if getattr(example, name)}
         | {"token_ids": example.token_ids.tolist()}
         for example in examples
     )
@@ -189,7 +192,7 @@ def save_examples(examples: Iterable[Example], path: str | Path) -> None:
 
 def load_examples(path: str | Path) -> list[Example]:
     """Read what `save_examples` wrote."""
-    names = (*_EXAMPLE, "n_thought")
+    names = (*_EXAMPLE, *_RARE)
 
     def build(row: Row) -> Example:
         values = {name: row[name] for name in names if name in row}

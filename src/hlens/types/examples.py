@@ -130,6 +130,7 @@ class Example:
         domain: Domain of its question.
         sample: Index among the samples of its question.
         n_thought: How many tokens after the prompt are a thought.
+        span: Index among the examples of its response, where several spans of it are labelled.
     """
 
     token_ids: Int[Tensor, " pos"]
@@ -142,6 +143,7 @@ class Example:
     domain: str
     sample: int = 0
     n_thought: int = 0
+    span: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.token_ids)
@@ -149,6 +151,10 @@ class Example:
             raise HlensError(
                 f"example {self.question_id!r}: span [{self.start}, {self.stop}) with prompt "
                 f"length {self.n_prompt} does not fit {n} tokens; a span needs at least one token"
+            )
+        if self.span < 0:
+            raise HlensError(
+                f"example {self.question_id!r}: span is {self.span}; expected 0 or more"
             )
         if not 0 <= self.n_thought <= n - self.n_prompt:
             raise HlensError(
