@@ -13,11 +13,14 @@ import pandas as pd
 import pyarrow
 import pytest
 
+import hlens
 from hlens.errors import HlensError
 from hlens.labelled import layouts
 from hlens.labelled.layouts import _archive
 from hlens.labelled.layouts.factscore import place_of
+from hlens.model import Model
 from hlens.types import Verdict
+from tiny_study import tiny_model
 
 Row = dict[str, Any]
 
@@ -436,6 +439,7 @@ def test_inspect_ai(suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixtur
         sample(5, messages=[said("user", "Who?"), tool, said("assistant", "Bees")]),
         sample(6, messages=[image, said("assistant", "Bees")]),
         sample(7, messages=[said("user", "Who?")]),
+        sample(8, messages=[said("user", "Who?"), *[said("assistant", "Bees")] * 2]),
     )  # fmt: skip
     first, again, thought, bare = read("inspect_ai", path)
     assert first["messages"] == [
@@ -448,7 +452,8 @@ def test_inspect_ai(suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert (thought["response"], thought["verdict"]) == ("Bees do.", "C")
     assert (bare["question"], bare["choices"]) == ("Who dances?", ["bees", "wasps"])
     assert (bare["answers"], "verdict" in bare) == (["bees"], False)
-    for reason in ("an error", "tool calls", "what is no text", "no answer"):
+    reasons = ("an error", "tool calls", "what is no text", "no answer", "an answer that goes on")
+    for reason in reasons:
         assert f"1 ({reason})" in caplog.text
 
 
@@ -651,3 +656,61 @@ def test_warnings_are_of_hlens(caplog: pytest.LogCaptureFixture, tmp_path: Path)
     read("longfact", write(tmp_path / "a.jsonl", longfact(entity("Siena", 3))))
     assert [record.name for record in caplog.records] == ["hlens"]
     assert caplog.records[0].levelno == logging.WARNING
+
+
+# From each layout to examples of a model.
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model()
+
+
+def made(name: str, folder: Path) -> Path:
+    """A small file in each layout."""
+    if name == "ragtruth":
+        return ragtruth(folder, response(1, labels=[label("a mile")]), response(2))
+    if name == "lm_polygraph":
+        return write(folder / "man.json", MANAGER)
+    if name == "inspect_ai":
+        return log_file(folder / "log.eval", sample(1), sample(2, value="I"), sample(3, value="N"))
+    if name == "longfact":
+        notes = entity("Ann Oak", 0), entity("Rome", 31, "Not Supported")
+        return write(folder / "a.jsonl", longfact(*notes))
+    rows = [GOOD[name], {**GRADED, "grade": "B"}] if name == "simpleqa" else [GOOD[name]]
+    return write(folder / "a.jsonl", *rows)
+
+
+EXAMPLES = {
+    # the texts of the examples that each file gives, and whether they are hallucinated
+    "factscore": [("Danish", False)],
+    "halueval": [("bees", False), ("Wasps dance at dusk.", True)],
+    "inspect_ai": [("Bees", False), ("Bees", True)],
+    "lm_polygraph": [("bees", False), ("wasps", True), ("there", True)],
+    "longfact": [("Ann Oak", False), ("Rome", True)],
+    "ragtruth": [("a mile", True)],
+    "simpleqa": [("Bees", False), ("Bees", True)],
+    "truthfulqa": [
+        ("Bees do not sing", False), ("No; they hum", False), ("Bees sing at dawn", True),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", layouts.names())
+def test_a_layout_goes_all_the_way_to_examples(name: str, model: Model, tmp_path: Path) -> None:
+    held = hlens.labelled(made(name, tmp_path), model, layout=name)
+    found = [
+        (model.decode(one.token_ids[one.start : one.stop].tolist()), one.hallucinated)
+        for one in held.examples
+    ]
+    assert found == EXAMPLES[name]
+    prompts = [model.decode(list(one.token_ids[: one.n_prompt])) for one in held.responses]
+    asked = {"factscore": "Who?", "ragtruth": STORY, "halueval": "Bees dance.\n\nWho dances?"}
+    assert asked.get(name, "") in prompts[0]
+    assert prompts[0].endswith("assistant: ") == (name != "lm_polygraph")
+
+
+def test_a_grade_that_is_no_grade_is_named(model: Model, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {**GRADED, "grade": "D"})
+    with pytest.raises(HlensError, match=r"unknown label words 'D' \(1\)"):
+        hlens.labelled(path, model, layout="simpleqa")

@@ -128,6 +128,8 @@ def _conversation(sample: Record) -> list[Record]:
             raise _LeftOut("tool calls")
         if message.get("role") not in ROLES:
             raise HlensError(f"role is {shown(message, 'role')}; expected {', '.join(ROLES)}")
+    if messages[last - 1].get("role") == "assistant":
+        raise _LeftOut("an answer that goes on")
     return messages[: last + 1]
 
 
