@@ -230,7 +230,7 @@ def list_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What there is: models, domains, judges, behaviours, metrics, steps, figures, recipes."""
+    """What there is: models, domains, layouts, judges, behaviours, metrics, steps, recipes, ..."""
     from hlens.cli import families
 
     show.result(families.listed(family), as_json)

@@ -1,7 +1,7 @@
 """Opens the study that a command line names: a folder, a recipe file or a shipped recipe."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -48,6 +48,58 @@ def open_study(
         options = {**recipe.sampling.template, **dict(map(template_option, template))}
         recipe = replace(recipe, sampling=replace(recipe.sampling, template=options))
     return Study(out or Path("runs") / name, recipe, progress=progress)
+
+
+def labelled_recipe(
+    file: Path,
+    *,
+    model: str | None,
+    recipe: Path | None,
+    judge: str | None,
+    labels: Sequence[str],
+    columns: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> Recipe:
+    """The recipe of a study of labelled answers.
+
+    Args:
+        file: The answers.
+        model: What is measured; the recipe's where there is one.
+        recipe: Further options.
+        judge: The judge of answers without a label.
+        labels: Meanings of label words, each ``WORD=VERDICT``.
+        columns: Our names of columns with the file's.
+        options: Of the section ``[labelled]``.
+
+    Raises:
+        HlensError: No model, or an option that is not one.
+    """
+    if model is None and recipe is None:
+        raise HlensError("which model gave these answers? Name it: --model NAME")
+    own = Recipe.read(recipe) if recipe else Recipe()
+    table = own.to_dict()
+    table |= {"model": model} if model else {}
+    table["labels"] |= {"judge": judge} if judge else {}
+    table["labelled"] |= {
+        **options,
+        "file": str(file),
+        "content": "",
+        "columns": {**own.labelled.columns, **columns},
+        "labels": {**own.labelled.labels, **dict(map(label_option, labels))},
+    }
+    return Recipe.from_dict(table)
+
+
+def label_option(given: str) -> tuple[str, str]:
+    """Word and verdict of ``WORD=VERDICT``.
+
+    >>> label_option("a=b=hallucinated")
+    ('a=b', 'hallucinated')
+    """
+    word, is_pair, verdict = given.rpartition("=")
+    if not is_pair or not word:
+        raise HlensError(f"--label {given!r}; expected WORD=VERDICT, as in wrong=hallucinated")
+    return word, verdict
 
 
 def template_option(given: str) -> tuple[str, Any]:

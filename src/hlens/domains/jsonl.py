@@ -137,7 +137,8 @@ def _check_unlabelled(path: Path) -> None:
             unread = ", ".join(repr(key) for key in row if key not in FIELDS)
             raise HlensError(
                 f"{path.name} holds responses: answers that were given and labelled elsewhere are "
-                f"not read here, only questions to ask; leave out {unread}"
+                f"not read here, only questions to ask; hlens import {path.name} makes a study of "
+                f"them, or leave out {unread} to ask anew"
             )
         return
 

@@ -39,9 +39,10 @@ from hlens.prompts import Style
 from hlens.store.jsonl import question_to_row, response_to_row
 from hlens.types import Example, Judgement, Question, Response, Verdict
 
+GIVEN = "given"  # how the reason of a verdict begins that the row holds
 log = logging.getLogger("hlens")
 
-__all__ = ["COLUMNS", "Labelled", "Rest", "Unit", "content_of", "labelled", "layouts"]
+__all__ = ["COLUMNS", "GIVEN", "Labelled", "Rest", "Unit", "content_of", "labelled", "layouts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +177,13 @@ def _judge(read: list[Read], judge: Judge | None) -> list[Judgement]:
 
 def _given(read: Read) -> Judgement:
     if read.answer.verdict is not None:
-        return Judgement(read.response, read.answer.verdict, "given")
+        return Judgement(read.response, read.answer.verdict, GIVEN)
     verdicts = [mark.verdict for mark in read.marks]
     wrong = verdicts.count(Verdict.HALLUCINATED)
     verdict = Verdict.HALLUCINATED if wrong else Verdict.CORRECT
     if verdicts and not {*verdicts} & {Verdict.HALLUCINATED, Verdict.CORRECT}:
         verdict = verdicts[0]
-    reason = f"given: {wrong} of {len(verdicts)} spans hallucinated"
+    reason = f"{GIVEN}: {wrong} of {len(verdicts)} spans hallucinated"
     return Judgement(read.response, verdict, reason)
 
 

@@ -340,8 +340,12 @@ def _plain(row: Mapping[str, Any], name: str) -> Any:
     if isinstance(value, str) and (name in _JSON or (name == "answers" and value[:1] == "[")):
         with naming(name):
             return data_files.parse_json(value)
-    if hasattr(value, "tolist"):  # numpy's arrays, as data frames read Parquet
-        return value.tolist()
+    return _unpacked(value)
+
+
+def _unpacked(value: Any) -> Any:
+    """A list of what numpy (as data frames read Parquet) or Python holds as one otherwise."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -356,8 +360,8 @@ def _spans(value: Any) -> list[tuple[int, int, Any]]:
 def _span(value: Any) -> tuple[int, int, Any]:
     if isinstance(value, Mapping) and {*value} >= {"start", "stop", "label"}:
         value = [value["start"], value["stop"], value["label"]]
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(value, list | tuple) or len(value) != 3:
+    value = _unpacked(value)
+    if not isinstance(value, list) or len(value) != 3:
         raise HlensError(f"a span is {value!r:.60}; expected [start, stop, label]")
     start, stop, label = value
     whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (start, stop))

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hlens.errors import HlensError
-from hlens.labelled import Labelled, content_of
+from hlens.labelled import GIVEN, Labelled, content_of
 from hlens.labelled.rows import read_answers
 from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.steps import all_steps
 from hlens.steps.answers import Located, judgements, located, questions, responses
+from hlens.steps.second_judge import Judges, named_judges, names_of
 from hlens.steps.sources import given_answers, model
 from hlens.steps.step import Step
 from hlens.store.stamps import Stamps
@@ -38,6 +39,13 @@ def _located(judgements: list[Judgement], given: Labelled, model: Model) -> Loca
     return Located(given.examples, given.losses)
 
 
+def _named_judges(judgements: list[Judgement], *, judge: str, second: str) -> Judges:
+    """Who labelled the answers: the file, and a judge where it did not."""
+    asked = [one.response.question for one in judgements if not one.reason.startswith(GIVEN)]
+    names = ["the file"] if len(asked) < len(judgements) else []
+    return Judges(", ".join([*names, *([names_of(judge, asked)] if asked else [])]), second)
+
+
 # The steps that ask, and what runs in their place where the answers are given.
 INSTEAD: dict[Step[Any], Step[Any]] = {
     questions: replace(questions, make=_questions, needs=(given_answers,), options=()),
@@ -46,6 +54,7 @@ INSTEAD: dict[Step[Any], Step[Any]] = {
     ),
     judgements: replace(judgements, make=_judgements, needs=(responses, given_answers), options=()),
     located: replace(located, make=_located, needs=(judgements, given_answers, model), options=()),
+    named_judges: replace(named_judges, make=_named_judges, needs=(judgements,)),
 }
 
 
@@ -60,6 +69,11 @@ def seal(recipe: Recipe, given: Labelled | None = None) -> Recipe:
         HlensError: A file that cannot be read.
     """
     options = recipe.labelled
+    if (given or options.is_given) and recipe.labels.second and options.unit != "response":
+        raise HlensError(
+            f"labels.second is {recipe.labels.second!r}, and a judge reads whole responses; import "
+            'with unit = "response", or leave it out'
+        )
     if given is not None:
         options = replace(options, file="", content=given.digest)
         names: Iterable[str] = (question.domain for question in given.questions)

@@ -43,7 +43,7 @@ class Judges:
 @step(needs=(responses,), options=("labels.judge", "labels.second"))
 def named_judges(responses: list[Response], *, judge: str, second: str) -> Judges:
     """The judges of a study by name."""
-    first = _names(judge, (response.question for response in responses))
+    first = names_of(judge, (response.question for response in responses))
     if second and second == first:
         raise HlensError(
             f"labels.second is {second!r}, which judged every response already; name another judge"
@@ -51,7 +51,8 @@ def named_judges(responses: list[Response], *, judge: str, second: str) -> Judge
     return Judges(first, second)
 
 
-def _names(judge: str, questions: Iterable[Question]) -> str:
+def names_of(judge: str, questions: Iterable[Question]) -> str:
+    """The judge of a recipe, or those that the questions name."""
     if judge != "auto":
         return judge
     return ", ".join(sorted({str(one.meta.get("judge", "alias")) for one in questions}))
