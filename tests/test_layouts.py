@@ -14,12 +14,14 @@ import pyarrow
 import pytest
 
 import hlens
+from hlens import lookup
 from hlens.errors import HlensError
 from hlens.labelled import layouts
 from hlens.labelled.layouts import _archive
 from hlens.labelled.layouts.factscore import place_of
 from hlens.model import Model
 from hlens.types import Verdict
+from scripts import ROOT
 from tiny_study import tiny_model
 
 Row = dict[str, Any]
@@ -57,6 +59,17 @@ def test_a_layout_declares_what_its_words_mean(name: str) -> None:
     assert layout.name == name
     assert layout.labels
     assert set(layout.labels.values()) <= {verdict.value for verdict in Verdict}
+
+
+@pytest.mark.parametrize("name", layouts.names())
+def test_the_reference_page_has_a_layout_with_what_it_declares(name: str) -> None:
+    page = (ROOT / "docs/reference/layouts.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(lines) == 1, f"docs/reference/layouts.md needs one row for {name}"
+    layout = layouts.named(name)
+    assert layout.hub in lines[0]
+    assert layout.licence in lines[0]
+    assert lookup.member("labelled.layouts", name).__doc__, "a docstring is its reference"
 
 
 def test_an_unknown_layout_is_named_with_the_nearest() -> None:

@@ -34,7 +34,7 @@ _IDENTIFIER = re.compile(
     r"10\.\d{4,9}/[^\s\"“”<>,;]+|(?<![\d.])\d{4}\.\d{4,5}(?:v\d+)?(?!\d)"
     r"|\b[a-z-]{2,10}(?:\.[A-Z]{2})?/\d{7}(?:v\d+)?\b"
 )
-_YEAR = re.compile(r"(?<![\d.:–-])(?:1[6-9]|20)\d\d(?![\d–-]|\.\d)")
+_YEAR = re.compile(r"(?<![\d.:/–-])(?:1[6-9]|20)\d\d(?![\d–-]|\.\d)")
 _IN_BRACKETS = re.compile(r"\(\s*((?:1[6-9]|20)\d\d)[a-z]?\b[^)]{0,20}\)")
 _QUOTED = re.compile(
     r"“(?P<curly>[^“”]{3,400})”|\"(?P<straight>[^\"]{3,400})\"(?!\w)|``(?P<tex>[^`']{3,400})''"
@@ -50,6 +50,7 @@ _BY = re.compile(
 _VENUE_END = re.compile(r",?\s*(?:\d+\b|\bvol|\bno\b|\bpp?\.|\bpages\b|\()|[;.](?=\s|$)|,", re.I)
 _WORD = re.compile(r"\w")
 _SENTENCE_END = re.compile(r"[.?!](?=\s|$)")
+_ADDRESS = re.compile(r"https?\b|www\b|doi\b|url\b|available\b")
 _LOOSE = " \t,.;:()[]{}*_\"“”'‘’`|"
 
 
@@ -181,7 +182,7 @@ def _venue(text: str, start: int, stop: int) -> Span | None:
         end = _VENUE_END.search(text, end.end(), stop)
     place = _trimmed(text, start, end.start() if end else stop)
     bare = text[slice(*place)].casefold() if place else ""
-    return None if bare in ("", "doi", "arxiv preprint arxiv:") or not bare[0].isalpha() else place
+    return None if not bare[:1].isalpha() or _ADDRESS.match(bare) else place
 
 
 def _is_abbreviation(text: str, start: int, at: int) -> bool:

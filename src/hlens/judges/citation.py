@@ -113,16 +113,17 @@ def labelled_row(response: Response) -> dict[str, Any]:
         for name, judged in judge_fields(read).items()
         if judged.answer and judged.verdict in (Verdict.CORRECT, Verdict.HALLUCINATED)
     ]
-    return {
+    row = {
         "id": question.id,
         "group": question.group,
         "domain": question.domain,
         "question": question.text,
         "response": response.text,
-        "token_ids": list(response.token_ids),
-        "n_prompt": response.n_prompt,
         "spans": sorted(spans),
     }
+    if response.token_ids:
+        row |= {"token_ids": list(response.token_ids), "n_prompt": response.n_prompt}
+    return row
 
 
 def labels_of(*fields: str) -> dict[str, str]:
