@@ -149,8 +149,7 @@ def _title(text: str, start: int, stop: int) -> tuple[Span, int, int] | None:
 
 def _authors(text: str, head: Span, tail: Span) -> tuple[Span | None, int]:
     """The authors before the title, or behind it after "by"; and where the rest begins."""
-    year = _IN_BRACKETS.search(text, *head)
-    authors, rest = _trimmed(text, head[0], year.start() if year else head[1]), tail[0]
+    authors, rest = _trimmed(text, *_longest_part(text, head)), tail[0]
     if authors is None and (by := _BY.match(text, *tail)):
         # "by Ann, Bo and Cy, Nature": what follows the last name's comma is the venue.
         last = text.find(" and ", *by.span(1))
@@ -159,6 +158,17 @@ def _authors(text: str, head: Span, tail: Span) -> tuple[Span | None, int]:
         authors = _trimmed(text, by.start(1), rest)
     is_name = authors is not None and re.search(r"[^\W\d_]{2}", text[slice(*authors)])
     return (_with_et_al(text, authors) if authors and is_name else None), rest
+
+
+def _longest_part(text: str, span: Span) -> Span:
+    """The longest part of a stretch between years and identifiers."""
+    others = [
+        match.span()
+        for pattern in (_IN_BRACKETS, _YEAR, _IDENTIFIER)
+        for match in pattern.finditer(text, *span)
+    ]
+    edges = [span[0], *(edge for other in sorted(others) for edge in other), span[1]]
+    return max(zip(edges[::2], edges[1::2], strict=True), key=lambda part: part[1] - part[0])
 
 
 def _year(text: str, parts: tuple[Span, Span], identifier: Span) -> Span | None:
