@@ -93,8 +93,9 @@ def test_spans_and_turns_in_every_kind_of_file(suffix, model, tmp_path):
 
 def test_rows_of_a_data_frame(model):
     frame = pd.DataFrame([row(), {**row(), "correct": None, "hallucinated": 1.0}])
-    found = hlens.labelled(frame.to_dict("records"), model)
-    assert [e.hallucinated for e in found.examples] == [False, True]
+    for rows in (frame, frame.to_dict("records")):
+        found = hlens.labelled(rows, model)
+        assert [e.hallucinated for e in found.examples] == [False, True]
 
 
 def test_columns_and_label_words_are_mapped(model):

@@ -4,8 +4,8 @@ import json
 import logging
 import random
 import string
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 import architectures
 import hlens
+from hlens.cli import main
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.evaluation import split_by_group
@@ -27,7 +28,7 @@ from hlens.types import Judgement, Question, Response, Verdict
 from tiny_study import saved_model, tiny_model
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
-FAST = {"evaluation": {"shuffles": 3, "n_boot": 100}}
+FAST = {"shuffles": 3, "n_boot": 20, "random_sets": 20, "stability_pairs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -55,41 +56,55 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 
 def recipe_of(path: Path, **options: object) -> Recipe:
-    return Recipe.from_dict({"model": "tiny", "labelled": {"file": str(path), **options}, **FAST})
+    return Recipe.from_dict(
+        {"model": "tiny", "labelled": {"file": str(path), **options}, "evaluation": FAST}
+    )
 
 
-def hlens_import(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hlens.cli", "import", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+@pytest.fixture
+def hlens_import(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Runs ``hlens import`` in process: exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("hlens"), "handlers", [])
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hlens", "import", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, " ".join(said.err.split())
+
+    return run
 
 
 # --- From a file to a report ----------------------------------------------------------------------
 
 
-def test_one_command_makes_a_report(tmp_path: Path):
+def test_one_command_makes_a_report(hlens_import, tmp_path):
     rows = [{"q": row.pop("question"), **row} for row in labelled_rows()]
     write(tmp_path / "mine.jsonl", rows)
     saved_model(tmp_path / "model")
-    (tmp_path / "fast.toml").write_text("[evaluation]\nshuffles = 3\nn_boot = 100\n")
-    words = ("mine.jsonl", "--model", "model", "--recipe", "fast.toml", "--question", "q")
-    done = hlens_import(*words, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
+    options = "".join(f"{name} = {value}\n" for name, value in FAST.items())
+    (tmp_path / "fast.toml").write_text(f"[evaluation]\n{options}")
+    words = ("mine.jsonl", "--model", "model", "--recipe", "fast.toml", "--question", "q", "--json")
+    code, out, err = hlens_import(*words)
+    assert code == 0, err
+    facts = json.loads(out)
     assert facts["scores"][0]["control"] == "probe"
-    page = (tmp_path / facts["report"]).read_text()
     assert facts["report"] == "runs/mine/report.html"
-    assert "those that the answers came with" in page
-    # A model with other weights, a changed file and no change at all are told apart.
-    again = hlens_import(*words, "--json", cwd=tmp_path)
-    assert json.loads(again.stdout) == facts
-    assert "made of before" not in again.stderr
+    assert "those that the answers came with" in (tmp_path / facts["report"]).read_text()
+    # What has not changed is not made again, what has changed is said.
+    code, out, err = hlens_import(*words)
+    assert json.loads(out) == facts
+    assert "…" not in err
     write(tmp_path / "mine.jsonl", rows[:-4])
-    changed = hlens_import(*words, "--json", cwd=tmp_path)
-    assert "mine.jsonl: not what this study was made of before" in " ".join(changed.stderr.split())
-    assert json.loads(changed.stdout)["scores"][0]["n"] != facts["scores"][0]["n"]
+    code, out, err = hlens_import(*words)
+    assert "mine.jsonl: not what this study was made of before" in err
+    assert json.loads(out) != facts
 
 
-def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path):
+def test_mistakes_on_the_command_line_are_one_line(hlens_import, tmp_path):
     write(tmp_path / "mine.jsonl", labelled_rows(4))
     saved_model(tmp_path / "model")
     for words, said in (
@@ -100,10 +115,10 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path):
         (("--model", "model", "--response", "output"), "has no column 'output'"),
         (("--model", "model", "--layout", "none"), "unknown layout 'none'"),
     ):
-        done = hlens_import("mine.jsonl", *words, cwd=tmp_path)
-        assert done.returncode == 2
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+        code, _, err = hlens_import("mine.jsonl", *words)
+        assert code == 2
+        assert said in err
+        assert err.count("hlens: ") == 1
     assert not (tmp_path / "runs").exists()
 
 

@@ -51,6 +51,11 @@ def options_of(recipe: Recipe) -> Iterator[str]:
 
 
 OTHER: dict[str, Any] = {  # values that differ from the default where the type alone gives none
+    "labelled.columns": {"response": "output"},
+    "labelled.labels": {"wrong": "hallucinated"},
+    "labelled.unit": "token",
+    "labelled.rest": "correct",
+    "labelled.style": "completion",
     "sampling.top_p": 0.8,
     "sampling.style": "completion",
     "sampling.template": {"enable_thinking": False},

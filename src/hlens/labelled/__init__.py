@@ -79,7 +79,7 @@ class Labelled:
 
 
 def labelled(
-    answers: str | Path | Iterable[Mapping[str, Any]],
+    answers: str | Path | pd.DataFrame | Iterable[Mapping[str, Any]],
     model: Model,
     *,
     layout: str | None = None,
@@ -95,8 +95,8 @@ def labelled(
     """Read labelled answers: from a file or rows to examples.
 
     Args:
-        answers: A file (.jsonl, .json, .csv, .tsv, .parquet), or rows as mappings; what a row holds
-            is told in `hlens.labelled.rows`.
+        answers: A file (.jsonl, .json, .csv, .tsv, .parquet), a data frame, or rows as mappings;
+            what a row holds is told in `hlens.labelled.rows`.
         model: The model by whose template and tokenizer they are tokenised, and that is measured.
         layout: Read the file as its authors publish it: a name of `hlens.labelled.layouts.names`.
         columns: Where columns have other names: ours to the file's, such as ``{"response":
@@ -120,6 +120,8 @@ def labelled(
     for what, given, known in (("unit", unit, get_args(Unit)), ("rest", rest, get_args(Rest))):
         if given not in known:
             raise unknown(what, str(given), known)
+    if isinstance(answers, pd.DataFrame):
+        answers = answers.to_dict("records")
     read_from = "rows" if not isinstance(answers, str | Path) else Path(answers).name
     rows = read_answers(answers, layout=layout, columns=columns, labels=labels, domain=domain)
     _check_labelled(rows, judge, read_from)

@@ -101,8 +101,13 @@ def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Mode
     rest, thought = model.read_reply(prompt, ids)
     text, shift = answer.text, 0
     if thought:  # offsets are in the whole text
-        text = rest.strip() and answer.text[answer.text.rfind(rest.strip()) :]
-        shift = len(answer.text) - len(text)
+        shift = answer.text.rfind(rest.strip()) if rest.strip() else len(text)
+        if shift < 0:
+            raise HlensError(
+                "the tokenizer does not give back what stands behind the thought; leave the "
+                "thought out of the response"
+            )
+        text = answer.text[shift:]
     response = Response(question, text, (*prompt, *ids), len(prompt), thought=thought)
     marks = (replace(m, start=m.start - shift, stop=m.stop - shift) for m in answer.marks or ())
     return Read(answer, response, tuple(marks))

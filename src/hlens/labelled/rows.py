@@ -267,17 +267,20 @@ def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words
     marks = None
     if "spans" in row:
         marks = tuple(_mark(span, words) for span in _spans(row["spans"]))
-    meta = _plain(row, "meta")
     question = _question_of(row, number, stem)
-    names_judge = isinstance(meta, Mapping) and "judge" in meta
-    judgeable = names_judge or any(key in row for key in ("answers", "answer", "choices"))
-    if not judgeable:  # nothing says what is right, least of all that the model should abstain
-        rest = {key: value for key, value in question.meta.items() if key != "judge"}
-        question = replace(question, meta=rest)
     ids, n_prompt = _tokens(row)
-    verdict = _verdict(row, words) if given else None
-    named, grouped = "id" in row, "group" in row
-    return Answer(where, question, text, named, grouped, ids, n_prompt, verdict, marks, judgeable)
+    return Answer(
+        where,
+        question,
+        text,
+        named="id" in row,
+        grouped="group" in row,
+        token_ids=ids,
+        n_prompt=n_prompt,
+        verdict=_verdict(row, words),
+        marks=marks,
+        judgeable="judge" in question.meta,
+    )
 
 
 def _question_of(row: Mapping[str, Any], number: int, stem: str) -> Question:
@@ -313,9 +316,11 @@ def _question_of(row: Mapping[str, Any], number: int, stem: str) -> Question:
         if key in row
     }
     question, _ = to_question({"question": text, **fields}, number, stem)
-    if asked_as:
-        question = replace(question, meta={**question.meta, "asked_as": asked_as})
-    return question
+    meta = {**question.meta, **({"asked_as": asked_as} if asked_as else {})}
+    names_judge = "judge" in (fields.get("meta") or {})
+    if not names_judge and not {"answers", "answer", "choices"} & set(row):
+        del meta["judge"]  # nothing says what is right, least of all that the model should abstain
+    return replace(question, meta=meta)
 
 
 def _verdict(row: Mapping[str, Any], words: _Words) -> Verdict | None:

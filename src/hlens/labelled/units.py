@@ -26,6 +26,7 @@ from hlens.types import Example, Judgement, Response, Verdict
 Unit = Literal["span", "response", "token"]
 Rest = Literal["ignore", "correct"]
 LOCATED = "located"
+THOUGHT = "within the thought"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _marked(read: Read, model: Model, first: int) -> list[Place]:
     text, ids = read.response.text, read.response.token_ids[first:]
     places = []
     for mark, lost in zip(read.marks, losses_of(read.marks, text), strict=True):
-        lost = "within the thought" if mark.start < 0 else lost
+        lost = THOUGHT if mark.start < 0 else lost
         answer = mark.start, mark.stop
         span = None if lost else token_span(text, ids, answer=answer, tokenizer=model.tokenizer)
         if span is None:
@@ -107,7 +108,7 @@ def _marked(read: Read, model: Model, first: int) -> list[Place]:
 
 def _unmarked(places: Sequence[Place], read: Read, model: Model, first: int) -> list[Place]:
     """The stretches between places that hold a word; none where a place is not known."""
-    if any(place.stop == 0 and place.reason != TWICE for place in places):
+    if any(place.stop == 0 and place.reason not in (TWICE, THOUGHT) for place in places):
         return [Place(Verdict.CORRECT, "unmarked, beside a lost span")]
     ids = read.response.token_ids
     marked = {at for place in places for at in range(place.start, place.stop)}
