@@ -121,6 +121,54 @@ from hlens.domains._bank import bank_questions
 questions = bank_questions("NAME")
 '''
 
+REFERENCES = '''"""References to made-up papers.
+
+Written for hlens; the rows are in `references/NAME.jsonl`.
+"""
+
+from hlens.domains._references import reference_questions
+
+questions = reference_questions("NAME")
+'''
+
+PAPERS = "".join(
+    json.dumps(
+        {
+            "id": f"NAME-{i}",
+            "about": f"found the moon of Zanta{chr(97 + i)}",
+            "titles": [f"A NAME of Orbit {chr(97 + i)}{i}"],
+            "authors": ["Ann Bo"],
+            "years": [1950 + i],
+            "venues": ["Nature"],
+            "identifiers": [],
+            "difficulty": i % 5 + 1,
+        }
+    )
+    + "\n"
+    for i in range(25)
+)
+
+LAYOUT = '''"""Answers of a team, one a line; the layout was looked up at their desk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hlens.labelled.layouts import layout
+from hlens.labelled.layouts._reading import Record, read_each, text_of
+
+
+@layout(hub="somebody/NAME", licence="MIT", labels={"good": "correct", "bad": "hallucinated"})
+def read_answers(path: Path) -> Iterator[dict[str, Any]]:
+    """One row for each answer."""
+
+    def to_rows(record: Record, number: int) -> Iterator[dict[str, Any]]:
+        asked, said = text_of(record, "asked"), text_of(record, "said")
+        yield {"question": asked, "response": said, "verdict": text_of(record, "mark")}
+
+    yield from read_each(path, to_rows)
+'''
+
 HUB = '''"""Riddles of the hub.
 
 Hub: ``somebody/riddles``, split test. MIT. Somebody et al. 2026. Short answers.
@@ -220,6 +268,23 @@ ADDITIONS = [
             "domains/banks/NAME.jsonl",
             rows(60, "In which land is NAME {}?", group="town {}", kind="place"),
         ),
+    ),
+    Addition(
+        kind="references",
+        file="domains/citations_NAME.py",
+        text=REFERENCES,
+        laws=("test_citations.py", "test_domains.py", "test_laws.py"),
+        fault=('"difficulty": 5', '"difficulty": 1'),
+        complaint="each difficulty occurs",
+        bank=("domains/references/NAME.jsonl", PAPERS),
+    ),
+    Addition(
+        kind="layout",
+        file="labelled/layouts/NAME.py",
+        text=LAYOUT,
+        laws=("test_layouts.py",),
+        fault=('"bad": "hallucinated"', '"bad": "wrong"'),
+        complaint="its labels mean one of",
     ),
     Addition(
         kind="hub_domain",

@@ -1,10 +1,12 @@
 """Sphinx directives that read a family's folder, so that a new member needs no line in the docs.
 
 ``.. family:: judges`` documents every member as ``automodule`` does, and passes on the options of
-``automodule`` that it is given. ``.. rivals::`` is the table of the rival detectors.
+``automodule`` that it is given. ``.. rivals::`` is the table of the rival detectors,
+``.. layouts::`` that of the layouts of labelled answers.
 """
 
 import re
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -14,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import nested_parse_with_titles
 
 from hlens import baselines, lookup
+from hlens.labelled import layouts
 
 K = 7  # samples of a made study, written as "k" in the table
 
@@ -32,7 +35,27 @@ def rivals_table() -> list[str]:
     """The rivals as a list-table: what each reads, costs and learns, and where it comes from."""
     heads = ("rival", "sign of hallucination", "reads", "forward passes", "further samples",
              "learns", "source")  # fmt: skip
-    rows = [heads, *(_rival_row(name) for name in baselines.names())]
+    return _table([heads, *(_rival_row(name) for name in baselines.names())])
+
+
+def layouts_table() -> list[str]:
+    """The layouts of labelled answers as a list-table: whose, where, and what their words mean."""
+    heads = ("layout", "what it holds", "hub", "licence", "what its label words mean")
+    return _table([heads, *(_layout_row(name) for name in layouts.names())])
+
+
+def _layout_row(name: str) -> tuple[str, ...]:
+    own = layouts.named(name)
+    title = (lookup.member("labelled.layouts", name).__doc__ or "").split("\n")[0]
+    words = {
+        meant: [w for w, v in own.labels.items() if v == meant] for meant in own.labels.values()
+    }
+    said = (f"{meant}: " + ", ".join(f"``{w}``" for w in ws) for meant, ws in words.items())
+    hub = f"``{own.hub}``" if own.hub else ""
+    return f"``{name}``", title, hub, own.licence, "; ".join(said)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in rows:
         first, *others = row
@@ -81,8 +104,14 @@ class _Rivals(_Generated):
         return self.parse_lines(rivals_table())
 
 
+class _Layouts(_Generated):
+    def run(self) -> list[nodes.Node]:
+        return self.parse_lines(layouts_table())
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Register both directives."""
+    """Register the directives."""
     app.add_directive("family", _Family)
+    app.add_directive("layouts", _Layouts)
     app.add_directive("rivals", _Rivals)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,127 @@
+"""What the readers share: records of a file with the place of each, and fields of a known kind.
+
+A record that does not fit its layout is an error that names file and row: a guess at what its
+author meant would be a label that nobody gave.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hlens.data_files import naming, read_json, read_lines, read_objects
+from hlens.domains import read_rows
+from hlens.errors import HlensError
+
+Record = Mapping[str, Any]
+Row = dict[str, Any]
+TABLES = (".parquet", ".csv", ".tsv")
+
+
+def read_each(path: Path, to_rows: Callable[[Record, int], Iterable[Row]]) -> Iterator[Row]:
+    """The rows that `to_rows` makes of each record of a file and its number, from 1.
+
+    Raises:
+        HlensError: A file that cannot be read, or a record that does not fit; it is named.
+    """
+    for number, (where, record) in enumerate(read_records(path), start=1):
+        with naming(where):
+            rows = list(to_rows(record, number))
+        yield from rows
+
+
+def read_records(path: Path) -> Iterator[tuple[str, Record]]:
+    """Place and content of each record of a table, of a JSON list, or of one object a line."""
+    if path.suffix in TABLES:
+        if not path.is_file():
+            raise HlensError(f"no file {str(path)!r}; give the path of a file")
+        rows = enumerate(read_rows(path), start=1)
+        yield from ((f"{path.name}, row {number}", row) for number, row in rows)
+    elif next((line for _, line in read_lines(path)), b"")[:1] == b"[":
+        yield from _listed(path)
+    else:
+        yield from ((f"{path.name}, line {number}", row) for number, row in read_objects(path))
+
+
+def _listed(path: Path) -> Iterator[tuple[str, Record]]:
+    for number, row in enumerate(read_json(path), start=1):
+        where = f"{path.name}, row {number}"
+        if not isinstance(row, dict):
+            raise HlensError(f"{where}: {row!r:.60}; expected an object")
+        yield where, row
+
+
+def text_of(record: Record, key: str, *, or_empty: bool = False) -> str:
+    """The text under a key; with `or_empty` it may be blank, null or missing."""
+    value = record.get(key)
+    if value is None and or_empty:
+        return ""
+    if not isinstance(value, str):
+        raise HlensError(f"{key} is {shown(record, key)}; expected a text")
+    if not value.strip() and not or_empty:
+        raise HlensError(f"{key} is empty; expected a text")
+    return value
+
+
+def list_of(record: Record, key: str) -> list[Any]:
+    """The list under a key."""
+    value = record.get(key)
+    if not isinstance(value, list | tuple):
+        raise HlensError(f"{key} is {shown(record, key)}; expected a list")
+    return list(value)
+
+
+def objects_of(record: Record, key: str) -> list[Record]:
+    """The objects of the list under a key."""
+    found = list_of(record, key)
+    for at, one in enumerate(found):
+        if not isinstance(one, dict):
+            raise HlensError(f"{key}[{at}] is {one!r:.60}; expected an object")
+    return found
+
+
+def index_of(record: Record, key: str) -> int:
+    """The whole number, from 0, under a key."""
+    value = record.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise HlensError(f"{key} is {shown(record, key)}; expected a whole number, 0 or more")
+    return value
+
+
+def name_of(record: Record, key: str) -> str:
+    """What a record holds as a name: a text or a whole number."""
+    value = record.get(key)
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise HlensError(f"{key} is {shown(record, key)}; expected a text or a number")
+    return str(value)
+
+
+def check_span(start: int, stop: int, text: str) -> None:
+    """Raise `HlensError` where a span is empty or does not lie within a text."""
+    if not start < stop <= len(text):
+        raise HlensError(
+            f"the span [{start}, {stop}) does not fit a response of {len(text)} characters; "
+            "expected 0 <= start < stop <= its length"
+        )
+
+
+def shown(record: Record, key: str) -> str:
+    """A value as an error shows it."""
+    return f"{record[key]!r:.60}" if key in record else "missing"
+
+
+def group_of(*texts: str) -> str:
+    """A short name for texts that are the same but for case and spacing.
+
+    >>> group_of("Who wrote  Emma?") == group_of("who wrote emma?")
+    True
+    """
+    folded = "\0".join(" ".join(text.casefold().split()) for text in texts)
+    return hashlib.sha256(folded.encode()).hexdigest()[:16]
+
+
+def kept(record: Record, *keys: str) -> Row:
+    """The plain values of some keys, where they are there: what goes to a row's meta."""
+    plain = (str, int, float, bool)
+    found = {key: record.get(key) for key in keys}
+    return {key: value for key, value in found.items() if isinstance(value, plain)}
