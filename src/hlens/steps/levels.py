@@ -17,7 +17,7 @@ from hlens.spans import LABELS
 from hlens.steps.answers import examples, judgements
 from hlens.steps.detection import Split, detector, split
 from hlens.steps.sources import model
-from hlens.steps.step import TABLE, Storage, file_of, step
+from hlens.steps.step import TABLE, Storage, step
 from hlens.store import write_text
 from hlens.store.checked import read_rows
 from hlens.types import Detector, Example, Judgement, MarkedSpan, ScoredAnswer
@@ -37,9 +37,9 @@ class _AnswerRow(TypedDict):
     hallucinated: NotRequired[bool]
 
 
-def _save_answers(answers: list[ScoredAnswer], stem: Path) -> None:
+def _save_answers(answers: list[ScoredAnswer], path: Path) -> None:
     lines = (json.dumps(_row_of(answer), ensure_ascii=False) + "\n" for answer in answers)
-    write_text(file_of(stem, JSONL), "".join(lines))
+    write_text(path, "".join(lines))
 
 
 def _row_of(answer: ScoredAnswer) -> _AnswerRow:
@@ -58,8 +58,8 @@ def _row_of(answer: ScoredAnswer) -> _AnswerRow:
     return row
 
 
-def _load_answers(stem: Path) -> list[ScoredAnswer]:
-    return read_rows(file_of(stem, JSONL), _answer_of, _AnswerRow)
+def _load_answers(path: Path) -> list[ScoredAnswer]:
+    return read_rows(path, _answer_of, _AnswerRow)
 
 
 def _answer_of(row: dict[str, Any]) -> ScoredAnswer:
