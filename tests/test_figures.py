@@ -456,6 +456,19 @@ def test_overlap_keeps_colour_for_what_chance_does_not_explain() -> None:
     assert sum("n.s." in text for text in texts) == 1
 
 
+def test_a_pair_that_loudness_explains_is_not_beyond_chance() -> None:
+    table = member("overlap").example()["table"]
+    assert "Every one" not in figures.overlap(table).layout.meta["title"]
+    beyond = int((table.p_corrected <= 0.05).sum())
+    assert beyond > 1
+    table["p_corrected_contribution"] = table.p_corrected
+    table.loc[table.p_corrected.idxmin(), "p_corrected_contribution"] = 0.3
+    title = figures.overlap(table).layout.meta["title"]
+    assert title.startswith(f"{beyond - 1} of {len(table)} pairs"), title
+    table["p_corrected_contribution"] = float("nan")
+    assert figures.overlap(table).layout.meta["title"].startswith("None of")
+
+
 def test_upset_counts_each_neuron_once_and_its_chance_is_that_of_the_layers() -> None:
     module = member("upset")
     sets = module.example()["sets"]

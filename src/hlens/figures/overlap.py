@@ -1,7 +1,8 @@
 """Do domains share neurons? Jaccard and count below the diagonal, fold over chance above it.
 
 To read it: the diagonal is the size of each set. Begin above it: a cell in colour shares more
-neurons than random sets of the same layers do; then see below it how many that are.
+neurons than random sets of the same layers do and, where the table has that null, than sets of like
+contribution; then see below it how many that are.
 It misleads when the sets are large or of unequal size: Jaccard then says little, and a small fold
 of large sets may be more neurons than a large fold of small ones.
 """
@@ -20,6 +21,7 @@ from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 from hlens.types import NeuronSet
 
 COLUMNS = ("a", "b", "n_a", "n_b", "shared", "jaccard", "expected", "fold", "p_corrected")
+BY_CONTRIBUTION = "p_corrected_contribution"
 
 
 def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
@@ -27,7 +29,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
 
     Args:
         table: Columns ``a, b, n_a, n_b, shared, jaccard, expected, fold, p_corrected``, one row a
-            pair of sets, as `hlens.evaluation.overlap` returns them.
+            pair of sets, as `hlens.evaluation.overlap` returns them; with its column
+            ``p_corrected_contribution``, a pair must beat that null, too.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -35,6 +38,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     """
     check_columns(table, COLUMNS, figure="overlap", source="evaluation.overlap")
     check_one_study(table, ("a", "b"), figure="overlap", unordered=True)
+    by_contribution = BY_CONTRIBUTION in table
     colours = palette(theme)
     names = distinct(table.a, table.b)
     pairs = table.loc[table.a != table.b].to_dict("records")
@@ -69,7 +73,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         colours,
         title=_title(pairs),
         subtitle="Below: Jaccard · above: fold over chance within layers · "
-        "* p ≤ .05, ** .01, *** .001",
+        f"* p ≤ .05, ** .01, *** .001{', also at like contribution' if by_contribution else ''}",
         height=CELL_HEIGHT * len(names) + 70,
         margin={"t": 24, "b": 46, "l": 110, "r": 20},
     )
@@ -100,8 +104,18 @@ def stars(p: float) -> str:
     return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p <= LEVEL else ""
 
 
+def _largest_p(row: dict[str, Any]) -> float:
+    """Corrected p of the null that explains the most; NaN where one could not be asked.
+
+    Loud neurons are selected in every domain, so that random ones of their layers are beaten by
+    sets that have only loudness in common.
+    """
+    own = row["p_corrected"], row.get(BY_CONTRIBUTION, 0.0)
+    return math.nan if any(p is None or math.isnan(p) for p in own) else max(own)
+
+
 def _hover(row: dict[str, Any]) -> str:
-    p = corrected_p(row["p_corrected"])
+    p = corrected_p(_largest_p(row))
     return (
         f"{escape(row['a'])} ({int(row['n_a']):,}) and {escape(row['b'])} ({int(row['n_b']):,})"
         f"<br><b>{int(row['shared']):,} shared</b>, {row['expected']:.3g} expected by chance"
@@ -120,11 +134,11 @@ def _jaccard_cell(
 def _fold_cell(
     row: dict[str, Any], position: tuple[int, int], top: float, colours: Palette
 ) -> dict[str, Any]:
-    fold, p = row["fold"], row["p_corrected"]
+    fold, p = row["fold"], _largest_p(row)
     if fold is None or math.isnan(fold):
         return empty_cell(position, _hover(row), colours)
     fill, ink, small = colours.faint, colours.muted, "n.s."
-    if p is not None and p <= LEVEL:  # colour is kept for what chance does not explain; NaN is not
+    if p <= LEVEL:  # colour is kept for what chance does not explain; NaN is not
         fill = colour_at(colours.oranges, math.log(max(fold, 1.0)) / math.log(top))
         ink, small = ink_on(fill), stars(p)
     value = f"<b>{'∞' if math.isinf(fold) else f'{fold:.3g}'}×</b>"
@@ -134,7 +148,7 @@ def _fold_cell(
 def _title(pairs: list[dict[str, Any]]) -> str:
     if not pairs:
         return "Only one set: nothing to compare"
-    beyond = sum(row["p_corrected"] <= LEVEL and row["fold"] > 1 for row in pairs)
+    beyond = sum(_largest_p(row) <= LEVEL and row["fold"] > 1 for row in pairs)
     if len(pairs) == 1:
         row = pairs[0]
         more = "more than" if beyond else "no more than"
