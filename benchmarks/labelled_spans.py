@@ -44,9 +44,19 @@ def spans_of(n: int) -> list[Example]:
         ids = torch.randint(3, 512, (PROMPT + LENGTH,), generator=draw)
         starts = torch.randint(PROMPT, PROMPT + LENGTH - WIDTH, (SPANS,), generator=draw).tolist()
         for at, start in enumerate(starts):
-            place = {"start": start, "stop": start + WIDTH, "hallucinated": at % 2 == 0, "span": at}
-            about = {"question_id": str(number), "group": str(number), "domain": "d"}
-            found.append(Example(token_ids=ids, n_prompt=PROMPT, **place, **about))
+            found.append(
+                Example(
+                    token_ids=ids,
+                    n_prompt=PROMPT,
+                    start=start,
+                    stop=start + WIDTH,
+                    hallucinated=at % 2 == 0,
+                    question_id=str(number),
+                    group=str(number),
+                    domain="d",
+                    span=at,
+                )
+            )
     return found
 
 
