@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,7 @@ def p_values(runs: int) -> pd.DataFrame:
         add("overlap, within layers", float(overlap(sets)["p"].iloc[0]))
         if run % 10:  # what fits probes takes longer
             continue
+        add("overlap, at like contribution", _overlap_of_loud(run))
         held_out, truth, names = draw_answers(draw, 60, 0.4, size=2, area=0.5, spread=1)
         _, p = gain(
             (score, held_out),
@@ -178,6 +180,16 @@ def p_values(runs: int) -> pd.DataFrame:
             for name, values in found.items()
         ]
     ).round(1)  # fmt: skip
+
+
+def _overlap_of_loud(seed: int) -> float:
+    """P of what two domains of noise share, where some neurons are much louder than others."""
+    scale = np.exp(np.random.default_rng([SEED, 2, seed]).normal(size=(3, 200)))
+    parts = [made(120, 3, 200, seed=2 * seed + at, domains=(name,)) for at, name in enumerate("ab")]
+    loud = [replace(part, values=part.values * torch.from_numpy(scale).float()) for part in parts]
+    sets = [replace(fit_detector(part, PROBE).neurons, name=part.domains[0]) for part in loud]
+    mean = torch.cat([part.values[~part.labels] for part in loud]).mean(0)
+    return float(overlap(sets, mean)["p_contribution"].iloc[0])
 
 
 def _random_set(draw: np.random.Generator, name: str) -> NeuronSet:

@@ -28,7 +28,9 @@ from hlens.types import NeuronSet, address
 
 Null = Literal["hypergeometric", "layer", "contribution"]
 Row = dict[str, object]
-_PER_BIN = 50  # as many as NeuronSet.random_like draws a matched neuron from
+# Sizes of a stratum of like contribution. Among fewer than 10, chance could hardly strike; wider
+# than a quarter, its loudest are found in every domain, and loudness passes for sharing.
+_FEWEST, _MOST, _WIDEST = 10, 50, 1.25
 
 
 def overlap(
@@ -96,7 +98,9 @@ def null_strata(
 ) -> Int[np.ndarray, " feature"]:
     """Stratum of each neuron of the model under a null, layers end to end.
 
-    ``"contribution"`` makes bins of about 50 neurons in each layer, by mean contribution.
+    ``"contribution"`` cuts each layer from the loudest neuron down into strata of 10 to 50 neurons
+    whose mean contributions differ by a quarter at most, or of 10 (up to 19 in the last) that
+    differ more.
     """
     layer = np.repeat(np.arange(like.n_layers), like.d_mlp)
     if null == "hypergeometric":
@@ -107,12 +111,27 @@ def null_strata(
     if contribution is None or tuple(contribution.shape) != shape:
         given = "none" if contribution is None else f"shape {tuple(contribution.shape)}"
         raise HlensError(f"the contribution null needs a mean for each of {shape}; got {given}")
-    order = np.argsort(contribution.float().cpu().numpy(), axis=1, kind="stable")
-    bins = np.empty(shape, dtype=np.int64)
-    n_bins = max(1, like.d_mlp // _PER_BIN)
-    ranks = np.broadcast_to(np.arange(like.d_mlp) * n_bins // like.d_mlp, shape)
-    np.put_along_axis(bins, order, ranks, axis=1)
-    return layer * n_bins + bins.ravel()
+    means = contribution.float().cpu().numpy()
+    strata = np.empty(shape, dtype=np.int64)
+    n_strata = 0
+    for of_layer, own in zip(means, strata, strict=True):
+        order = np.argsort(-of_layer, kind="stable")
+        cuts = _cut_alike(of_layer[order])
+        own[order] = n_strata + np.searchsorted(cuts, np.arange(like.d_mlp), side="right")
+        n_strata += len(cuts) + 1
+    return strata.ravel()
+
+
+def _cut_alike(falling: Float[np.ndarray, " neuron"]) -> list[int]:
+    """Where strata after the first begin in values that fall."""
+    cuts, start = [], 0
+    for place in range(_FEWEST, len(falling) - _FEWEST + 1):
+        size = place - start
+        is_wide = falling[place] * _WIDEST < falling[start]
+        if size >= _MOST or (size >= _FEWEST and is_wide):
+            cuts.append(place)
+            start = place
+    return cuts
 
 
 def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
