@@ -1,5 +1,7 @@
 """Spans: the tokens of an answer, whatever the tokenizer does to its characters."""
 
+from itertools import combinations
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -129,6 +131,20 @@ def test_a_character_of_several_tokens_is_taken_whole() -> None:
         " 巴",
     )
     assert example.stop - example.start >= 3
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("text", ["👍🎉巴", "x שלום עולם 1920", "巴黎是 🇩🇪🇫🇷", "é👍🏽é"])
+def test_neighbours_of_several_tokens_are_told_apart(text: str, name: str) -> None:
+    """Byte tokens of the SentencePiece kind decode as a run, which one byte too few spoils."""
+    tokenizer = TOKENIZERS[name]
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    for start, stop in combinations(range(len(text) + 1), 2):
+        own = text[start:stop].strip()
+        if own:
+            place = spans.token_span(text, ids, answer=(start, stop), tokenizer=tokenizer)
+            assert place is not None
+            assert tokenizer.decode(ids[slice(*place)]).strip() == own
 
 
 def test_outer_space_of_the_text_is_of_no_account() -> None:

@@ -22,6 +22,7 @@ from hlens.types import Example, Judgement, Verdict
 
 LABELS = {Verdict.CORRECT: False, Verdict.HALLUCINATED: True}
 INCOMPLETE = "\ufffd"  # what an incomplete character decodes to
+LONGEST = 4  # bytes of a character, and so at most its tokens
 log = logging.getLogger("hlens")
 
 
@@ -88,14 +89,24 @@ def token_span(
     first, end = answer[0] + shift, answer[1] + shift
 
     @cache
+    def shared(n: int) -> tuple[int, bool]:
+        """Characters that the first n tokens share with all, and whether they break off in one."""
+        prefix = _decode(tokenizer, token_ids[:n])
+        same = [a == b for a, b in zip(prefix, decoded, strict=False)]
+        whole = same.index(False) if False in same else len(same)
+        return whole, prefix[whole : whole + 1] == INCOMPLETE
+
+    @cache
     def characters(n: int) -> tuple[int, int]:
         """Characters that the first n tokens hold whole, and with the one that they begin."""
         if n == len(token_ids):
             return len(decoded), len(decoded)
-        prefix = _decode(tokenizer, token_ids[:n])
-        same = [a == b for a, b in zip(prefix, decoded, strict=False)]
-        whole = same.index(False) if False in same else len(same)
-        return whole, whole + (prefix[whole : whole + 1] == INCOMPLETE)
+        whole, breaks_off = shared(n)
+        if breaks_off:
+            # Byte tokens of the SentencePiece kind decode as one run: one byte too few spoils the
+            # characters before it, which a shorter prefix shows.
+            whole = max(shared(m)[0] for m in range(max(n - LONGEST + 1, 0), n + 1))
+        return whole, whole + breaks_off
 
     # Both numbers only grow with n: bisection decodes a handful of prefixes instead of all.
     counts = range(len(token_ids) + 1)
@@ -116,7 +127,7 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     for token in token_ids:
         held.append(token)
         text = _raw(tokenizer, before + held)[len(_raw(tokenizer, before)) :]
-        incomplete = text.endswith(INCOMPLETE) and len(held) < 4
+        incomplete = text.endswith(INCOMPLETE) and len(held) < LONGEST
         texts.append("·" if incomplete else text)
         if not incomplete:
             before, held = held, []
