@@ -1,8 +1,10 @@
 """Labelled answers: read from files and rows, tokenised, and every bad one a line or a loss."""
 
 import json
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -148,6 +150,64 @@ def test_token_ids_are_kept_as_they_are(model):
     assert "go together" in said
     far = [*ids, 10**6]
     assert "row 1" in refusal(lambda: hlens.labelled([row(token_ids=far, n_prompt=3)], model))
+
+
+def test_tokens_of_more_or_less_than_the_response_are_of_another(model):
+    prompt = [5, 6, 7]
+    for said, given in (("Now Paris is bigger", "Paris is big"), ("Paris", ""), ("", "Paris")):
+        ids = [*prompt, *model.encode_words(said)]
+        rows = [row(response=given, token_ids=ids, n_prompt=3)]
+        text = refusal(lambda rows=rows: hlens.labelled(rows, model))
+        assert f"token_ids decode to {said!r}, the response is {given!r}" in text
+    # A thought that the text leaves out, outer space and an end of text are of the same response.
+    thought = [*prompt, *model.encode_words("<think>Kant?</think> Austen ")]
+    rows = [row(response="Austen", token_ids=thought, n_prompt=3)]
+    assert texts(hlens.labelled(rows, model), model) == ["Austen "]
+    ended = [*prompt, *model.encode_words("Austen"), model.tokenizer.eos_token_id]
+    rows = [row(response="Austen", token_ids=ended, n_prompt=3)]
+    assert hlens.labelled(rows, model).responses[0].token_ids == tuple(ended)
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_the_order_of_rows_decides_no_group(model, by):
+    rows = [row(), row(group="emma", correct=False), row(domain="other")]
+    found = hlens.labelled(rows[::by], model)
+    assert {e.group for e in found.examples} == {"emma"}
+
+
+def test_a_group_of_the_meta_is_a_rows_own(model, caplog):
+    rows = [row(id="a", meta={"group": "x"}), row(id="b", meta={"group": "y"})]
+    assert [e.group for e in hlens.labelled(rows, model).examples] == ["x", "y"]
+    assert "in another group" in caplog.text
+    rows = [row(id="a", group="x"), row(id="a", group="y")]
+    assert "id 'a' was used before, in the group 'x'" in refusal(
+        lambda: hlens.labelled(rows, model)
+    )
+
+
+@pytest.mark.parametrize("no", [False, np.bool_(False), "false"])
+def test_truth_values_are_words_whoever_wrote_them(model, no):
+    rows = [{"question": "Q?", "response": "a", "verdict": no}]
+    assert "labels={'false': 'hallucinated'}" in refusal(lambda: hlens.labelled(rows, model))
+    for word in ("false", False):
+        found = hlens.labelled(rows, model, labels={word: "hallucinated"})
+        assert [e.hallucinated for e in found.examples] == [True]
+
+
+def test_numbers_as_label_words(model):
+    rows = [{"question": "Q?", "response": "ab", "spans": [[0, 1, 1], [1, 2, 0]]}]
+    found = hlens.labelled(rows, model, labels={1: "hallucinated", 0: "correct"})
+    assert [e.hallucinated for e in found.examples] == [True, False]
+
+
+def test_a_label_that_is_not_read_is_not_judged_over(model):
+    rows = [{"question": "Q?", "response": "Paris", "answers": ["Paris"], "Label": "wrong"}]
+    assert "has a column 'Label', and none" in refusal(lambda: hlens.labelled(rows, model))
+    [judged] = hlens.labelled(rows, model, columns={"verdict": ""}).judgements
+    assert judged.verdict == "correct"
+    mapped = {"columns": {"verdict": "Label"}, "labels": {"wrong": "hallucinated"}}
+    [judged] = hlens.labelled(rows, model, **mapped).judgements
+    assert judged.verdict == "hallucinated"
 
 
 def test_answers_to_one_question_are_its_samples_and_share_a_group(model):
@@ -322,6 +382,9 @@ WRONG = [
     ([row(choices="a")], "choices"),
     ([row(response="TheĠcapitalĠofĠFrance")], "were never decoded"),
     ([row(domain=3)], "domain is 3"),
+    ([row(response="a\ud800")], "half of a character"),
+    ([row(meta={"a": "\ud800"})], "half of a character"),
+    ([row(meta={"on": date(2020, 1, 1)})], "meta holds what is no JSON"),
     (["text"], "mapping"),
     ([], "holds no row"),
 ]  # fmt: skip
@@ -345,6 +408,8 @@ def test_files_that_cannot_be_read_are_one_line(model, tmp_path):
     assert "answers.csv, line 3 has 2 fields, its header 3" in reading(
         "answers.csv", "question,response,correct\nA?,B,true\nC?,D\n"
     )
+    both = json.dumps({"train": [row()], "test": [row(correct=False)]})
+    assert "several lists of objects, 'train', 'test'" in reading("answers.json", both)
     assert "unknown suffix '.txt'" in reading("answers.txt", good)
     assert "has no column 'q'" in reading("answers.jsonl", good, columns={"question": "q"})
     assert "unknown column 'questoin'" in reading("answers.jsonl", good, columns={"questoin": "q"})

@@ -270,6 +270,11 @@ def test_truthfulqa_of_the_authors_table_and_of_multiple_choice(tmp_path: Path) 
     one = {"question": "Do bees sing?", "mc1_targets": {}, "mc2_targets": targets}
     rows = read("truthfulqa", write(tmp_path / "mc.jsonl", one))
     assert [row["correct"] for row in rows] == [True, True, False]
+    targets["choices"][2] = "No "
+    said = fails("truthfulqa", write(tmp_path / "mc.jsonl", one))
+    assert "the choice 'No' is both right and wrong" in said
+    short = write(tmp_path / "TruthfulQA.csv", header, "Adversarial,Bees,Do bees sing?")
+    assert "line 2 has 3 fields, its header 8" in fails("truthfulqa", short)
     assert rows[2]["answers"] == ["No", "They hum"]
 
 
@@ -381,6 +386,9 @@ def test_lm_polygraph(tmp_path: Path) -> None:
     table = pd.DataFrame({**MANAGER["stats"], "Accuracy": [1.0, 0.0, 0.0]})
     table.to_csv(tmp_path / "man.csv", index=False)
     assert [row["verdict"] for row in read("lm_polygraph", tmp_path / "man.csv")] == ["1", "0", "0"]
+    # Truth values, which CSV has as text, are labels and no reason to judge anew.
+    table.assign(Accuracy=[True, False, False]).to_csv(tmp_path / "man.csv", index=False)
+    assert [row["verdict"] for row in read("lm_polygraph", tmp_path / "man.csv")] == ["1", "0", "0"]
     bare = {"stats": MANAGER["stats"]}
     [first, _, last] = read("lm_polygraph", write(tmp_path / "bare.json", bare))
     assert (first["question"], first["answers"]) == ("Who?", ["bees"])
@@ -466,7 +474,8 @@ def test_inspect_ai(suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert first["group"] == again["group"] == "bees/1"
     assert (first["id"], again["id"], first["domain"]) == ("1-1", "1-2", "bees")
     assert (thought["response"], thought["verdict"]) == ("Bees do.", "C")
-    assert (bare["question"], bare["choices"]) == ("Who dances?", ["bees", "wasps"])
+    # Unscored, it still was answered behind the system message.
+    assert (bare["messages"], bare["choices"]) == (first["messages"], ["bees", "wasps"])
     assert (bare["answers"], "verdict" in bare) == (["bees"], False)
     reasons = ("an error", "tool calls", "what is no text", "no answer", "an answer that goes on")
     for reason in reasons:
@@ -594,6 +603,7 @@ def fails_of_folder(path: Path) -> str:
         ({"stats": 3}, "stats is 3; expected an object of lists"),
         ({"gen_metrics": {"sequence Rouge": [1.0, 0.2, 0.4]}}, "of which none are all 0 or 1"),
         ({"gen_metrics": {"a": [1, 1, 0], "b": [0, 1, 0]}}, "of which a, b are all 0 or 1"),
+        ({"gen_metrics": {"a": [1, None, 0]}}, "1 of 3 answers have no 'a'"),
         ({"gen_metrics": {"a": [1]}}, "lists of different lengths"),
         ({"stats": {**MANAGER["stats"], "greedy_texts": ["a", None, "b"]}}, "answer 2: greedy_te"),
     ],

@@ -55,8 +55,14 @@ def _json_rows(path: Path) -> Iterator[Row]:
         yield from (row for _, row in read_objects(path))
     elif first:
         content = read_json(path)
-        held = content.values() if isinstance(content, dict) else [content]
-        lists = [value for value in held if _is_rows(value)]
+        held = content if isinstance(content, dict) else {"": content}
+        names = [name for name, value in held.items() if _is_rows(value)]
+        if len(names) > 1:  # one of them alone would be a part of the data, without a word
+            raise HlensError(
+                f"{path.name} holds several lists of objects, {', '.join(map(repr, names))}; "
+                "expected one: put each into a file of its own"
+            )
+        lists = [held[name] for name in names]
         if not lists and not isinstance(content, dict):
             raise HlensError(f"{path.name} holds no list of objects; expected one, or JSONL")
         yield from lists[0] if lists else [content]

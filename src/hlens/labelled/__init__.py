@@ -85,7 +85,7 @@ def labelled(
     *,
     layout: str | None = None,
     columns: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
+    labels: Mapping[Any, str] | None = None,
     unit: Unit = "span",
     rest: Rest = "ignore",
     judge: str | Judge | None = None,

@@ -65,12 +65,15 @@ def ask(answers: Iterable[Answer]) -> list[Question]:
     """
     by_id: dict[tuple[str, str], Question] = {}
     by_content: dict[object, Question] = {}
+    answers = list(answers)
     groups: dict[object, tuple[str, str]] = {}
+    # Groups that rows give come first: the order of rows decides nothing.
+    for answer in sorted(answers, key=lambda answer: not answer.grouped):
+        groups.setdefault(_put(answer.question), (answer.question.group, answer.where))
     found = []
     for answer in answers:
-        one = answer.question
-        put = one.text, one.context, one.choices, repr(asked_as(one))
-        group, first = groups.setdefault((one.domain, put), (one.group, answer.where))
+        one, put = answer.question, _put(answer.question)
+        group, first = groups[put]
         if not answer.grouped:
             one = replace(one, group=group)
         elif one.group != group:
@@ -87,18 +90,32 @@ def ask(answers: Iterable[Answer]) -> list[Question]:
                 f"{answer.where}: id {one.id!r} was used before, for another question; give every "
                 "question its own"
             )
+        if known.group != one.group:
+            raise HlensError(
+                f"{answer.where}: id {one.id!r} was used before, in the group {known.group!r}; "
+                "give a question one group"
+            )
         found.append(known)
     return found
 
 
+def _put(question: Question) -> tuple[object, ...]:
+    """What the model was asked, in whatever domain: answers to it share their group."""
+    return question.text, question.context, question.choices, repr(asked_as(question))
+
+
 def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Model) -> Read:
-    ids = list(answer.token_ids[answer.n_prompt :]) or model.encode_words(answer.text)
-    prompt = list(answer.token_ids[: answer.n_prompt]) or prompt
+    if answer.token_ids:
+        model.check_prompts([[*answer.token_ids]])
+        prompt = list(answer.token_ids[: answer.n_prompt])
+        ids = list(answer.token_ids[answer.n_prompt :])
+    else:
+        ids = model.encode_words(answer.text)
     if not prompt:
         raise HlensError("the prompt has no token; nothing would predict the response's first")
-    if answer.token_ids:
-        _check_tokens(answer, ids, model)
     rest, thought = model.read_reply(prompt, ids)
+    if answer.token_ids:
+        _check_tokens(answer, ids, rest, model)
     text, shift = answer.text, 0
     if thought:  # offsets are in the whole text
         shift = answer.text.rfind(rest.strip()) if rest.strip() else len(text)
@@ -113,11 +130,14 @@ def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Mode
     return Read(answer, response, tuple(marks))
 
 
-def _check_tokens(answer: Answer, ids: Sequence[int], model: Model) -> None:
-    """Raise `HlensError` where the tokens that are given are not the response's."""
-    model.check_prompts([[*answer.token_ids]])
+def _check_tokens(answer: Answer, ids: Sequence[int], rest: str, model: Model) -> None:
+    """Raise `HlensError` where the tokens that are given are not the response's.
+
+    They may hold a thought that the text leaves out, and `rest` is what stands behind it. A text
+    that is a part of theirs is another response: every score would be a mean over other tokens.
+    """
     said = model.tokenizer.decode(list(ids), skip_special_tokens=False)
-    if answer.text.strip() not in said and answer.text.strip() not in model.decode(ids):
+    if answer.text.strip() not in {one.strip() for one in (said, model.decode(ids), rest)}:
         raise HlensError(
             f"token_ids decode to {said[:40]!r}, the response is {answer.text[:40]!r}; give those "
             "of this model, or leave token_ids and n_prompt out"

@@ -13,6 +13,7 @@ A row has
 Nothing is guessed: a column of another name is mapped, or it is an error.
 """
 
+import json
 import logging
 import math
 from collections import Counter
@@ -32,6 +33,7 @@ from hlens.labelled import layouts
 from hlens.labelled.marks import Mark
 from hlens.lookup import unknown
 from hlens.prompts import check_turns
+from hlens.store.jsonl import question_to_row
 from hlens.types import Question, Verdict
 
 log = logging.getLogger("hlens")
@@ -83,7 +85,7 @@ def read_answers(
     *,
     layout: str | None = None,
     columns: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
+    labels: Mapping[Any, str] | None = None,
     domain: str | None = None,
 ) -> list[Answer]:
     """Read rows, all columns and label words checked; see `hlens.labelled.labelled`.
@@ -174,6 +176,8 @@ def _renamed(
     names = {key: mapped.get(key, key) for key in held if key not in dropped}
     _check_columns(name, names, held)
     unread = [key for key in names.values() if key not in COLUMNS]
+    if not is_layout and not {*names.values(), *columns} & {*LABELS}:
+        _check_unread(name, unread)
     if unread and not is_layout:
         log.warning("%s: columns that are not read: %s", name, _listed(unread))
     return [
@@ -208,6 +212,17 @@ def _check_columns(name: str, names: Mapping[str, str], held: Iterable[str]) -> 
             )
 
 
+def _check_unread(name: str, unread: Iterable[str]) -> None:
+    """Raise `HlensError` where a judge would answer what a column that is not read has labelled."""
+    for key in unread:
+        if "label" in str(key).casefold():
+            raise HlensError(
+                f"{name} has a column {key!r}, and none that is read as a label; map it: "
+                f"columns={{'verdict': {key!r}}}, --verdict {key}, or, where it is no label, "
+                "columns={'verdict': ''}, --verdict ''"
+            )
+
+
 def _listed(names: Iterable[object]) -> str:
     """Names as text, the first of many."""
     names = [f"{name!s:.40}" for name in names]
@@ -225,16 +240,18 @@ def _is_absent(name: str, value: Any) -> bool:
 class _Words:
     """What label words mean."""
 
-    meaning: Mapping[str, str]
+    meaning: Mapping[Any, str]
 
     def __post_init__(self) -> None:
         for word, verdict in self.meaning.items():
             if verdict not in list(Verdict):
                 raise unknown(f"meaning of label {word!r}:", str(verdict), list(Verdict))
+        named = {_word(word): verdict for word, verdict in self.meaning.items()}
+        object.__setattr__(self, "meaning", named)
 
     def verdict(self, word: Any) -> Verdict | None:
         """The verdict of a word, a number or a truth value; None where it is unknown."""
-        own = str(word).lower() if isinstance(word, bool) else str(word)
+        own = _word(word)
         meant = self.meaning.get(own, own)
         return Verdict(meant) if meant in list(Verdict) else None
 
@@ -245,7 +262,7 @@ class _Words:
             words = [row["verdict"]] if "verdict" in row else []
             with suppress(HlensError):  # which the row's own reading reports
                 words += [span[2] for span in _spans(row.get("spans", []))]
-            unknowns.update(f"{word!s:.60}" for word in words if self.verdict(word) is None)
+            unknowns.update(f"{_word(word):.60}" for word in words if self.verdict(word) is None)
         if unknowns:
             said = ", ".join(f"{word!r} ({n})" for word, n in unknowns.most_common(8))
             first = next(iter(unknowns))
@@ -254,6 +271,16 @@ class _Words:
                 f"({', '.join(Verdict)}): labels={{{first!r}: 'hallucinated'}}, "
                 f"--label '{first}=hallucinated'"
             )
+
+
+def _word(value: Any) -> str:
+    """A label as a word: that of a truth value is JSON's, whoever wrote it.
+
+    >>> _word(False), _word(1), _word("Correct")
+    ('false', '1', 'Correct')
+    """
+    value = _unpacked(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words: _Words) -> Answer:
@@ -270,13 +297,14 @@ def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words
     if "spans" in row:
         marks = tuple(_mark(span, words) for span in _spans(row["spans"]))
     question = _question_of(row, number, stem)
+    _check_storable(question, text)
     ids, n_prompt = _tokens(row)
     return Answer(
         where,
         question,
         text,
         named="id" in row,
-        grouped="group" in row,
+        grouped="group" in row or "group" in question.meta,
         token_ids=ids,
         n_prompt=n_prompt,
         verdict=_verdict(row, words),
@@ -323,6 +351,19 @@ def _question_of(row: Mapping[str, Any], number: int, stem: str) -> Question:
     if not names_judge and not {"answers", "answer", "choices"} & set(row):
         del meta["judge"]  # nothing says what is right, least of all that the model should abstain
     return replace(question, meta=meta)
+
+
+def _check_storable(question: Question, text: str) -> None:
+    """Raise `HlensError` for what no file of a study could hold, before a tokenizer meets it."""
+    try:
+        json.dumps([question_to_row(question), text], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise HlensError("half of a character (\\ud800 to \\udfff alone)") from None
+    except TypeError as error:
+        raise HlensError(
+            f"meta holds what is no JSON ({error}); make it text, or leave it out: "
+            "columns={'meta': ''}, --meta ''"
+        ) from None
 
 
 def _verdict(row: Mapping[str, Any], words: _Words) -> Verdict | None:

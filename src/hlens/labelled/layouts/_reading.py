@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hlens.data_files import naming, read_json, read_lines, read_objects
+from hlens.data_files import naming, read_csv, read_json, read_lines, read_objects
 from hlens.domains import read_rows
 from hlens.errors import HlensError
 
@@ -35,7 +35,9 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
     if path.suffix in TABLES:
         if not path.is_file():
             raise HlensError(f"no file {str(path)!r}; give the path of a file")
-        rows = enumerate(read_rows(path), start=1)
+        # A row that is left out would be an answer that is missing without a count.
+        is_parquet = path.suffix == ".parquet"
+        rows = enumerate(read_rows(path) if is_parquet else read_csv(path, every_row=True), start=1)
         yield from ((f"{path.name}, row {number}", row) for number, row in rows)
     elif next((line for _, line in read_lines(path)), b"")[:1] == b"[":
         yield from _listed(path)

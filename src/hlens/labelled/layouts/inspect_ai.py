@@ -108,13 +108,15 @@ def _to_row(sample: Record, task: str) -> Row:
         "response": _text(answer, sample),
     }
     verdict = _verdict(sample)
-    if verdict is None and isinstance(sample.get("input"), str):
-        choices = list_of(sample, "choices") if sample.get("choices") else []
-        row |= {"question": sample["input"], "answers": _targets(sample, choices)}
-        return row | ({"choices": choices} if choices else {})
-    messages = [{"role": one["role"], "content": _text(one, sample)} for one in before]
-    labelled = {} if verdict is None else {"verdict": verdict}
-    return {**row, "messages": messages, **labelled}
+    # As the log has it, not the bare input: a solver may have put a system message before it.
+    row["messages"] = [{"role": one["role"], "content": _text(one, sample)} for one in before]
+    if verdict is not None:
+        return {**row, "verdict": verdict}
+    if not isinstance(sample.get("input"), str):
+        return row
+    choices = list_of(sample, "choices") if sample.get("choices") else []
+    row["answers"] = _targets(sample, choices)
+    return row | ({"choices": choices} if choices else {})
 
 
 def _conversation(sample: Record) -> list[Record]:

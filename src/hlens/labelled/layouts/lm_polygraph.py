@@ -88,23 +88,40 @@ def _object(held: Record, key: str) -> Record:
 
 
 def _label_metric(records: list[Record]) -> str | None:
-    """The one column of numbers that are all 0 or 1; None where no column has numbers."""
+    """The one column of numbers that are all 0 or 1; None where no column has numbers.
+
+    Raises:
+        HlensError: Several such columns or none of several, or one that lacks a number: without it
+            the answers would be judged anew, whatever their labels.
+    """
     others = {key for record in records for key in record} - set(TEXTS)
-    numbers = {key: [_number(record.get(key)) for record in records] for key in sorted(others)}
-    metrics = {key: values for key, values in numbers.items() if None not in values}
+    given = {
+        key: [record[key] for record in records if record.get(key) not in (None, "")]
+        for key in sorted(others)
+    }
+    numbers = {key: list(map(_number, values)) for key, values in given.items()}
+    metrics = {key: values for key, values in numbers.items() if values and None not in values}
     labels = [key for key, values in metrics.items() if set(values) <= {0.0, 1.0}]
     if metrics and len(labels) != 1:
         raise HlensError(
             f"the metrics {', '.join(metrics)}, of which {', '.join(labels) or 'none'} are all 0 "
             "or 1; export the one that is the label, or no metric"
         )
-    return labels[0] if labels else None
+    if not labels:
+        return None
+    if lacking := len(records) - len(metrics[labels[0]]):
+        raise HlensError(
+            f"{lacking} of {len(records)} answers have no {labels[0]!r}; give all, or leave it out"
+        )
+    return labels[0]
 
 
 def _number(value: Any) -> float | None:
-    """A number, or one written as text, as CSV has it."""
+    """A number or truth value, or one written as text, as CSV has it."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return float(value.strip().lower() == "true")
     try:
-        return None if value is None else float(value)
+        return float(value)
     except (TypeError, ValueError):
         return None
 
@@ -114,7 +131,7 @@ def _to_row(record: Record, number: int, metric: str | None) -> Row:
     row = {"id": str(number), "group": group_of(asked), "response": text_of(record, "greedy_texts")}
     if metric is None:
         return {**row, "question": asked, "answers": _targets(record)}
-    verdict = str(int(float(record[metric])))
+    verdict = str(int(_number(record[metric]) or 0))  # all have one, by `_label_metric`
     return {**row, "prompt": asked, "verdict": verdict, "meta": {"metric": metric}}
 
 

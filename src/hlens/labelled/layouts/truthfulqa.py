@@ -97,4 +97,8 @@ def _choices(record: Record) -> dict[str, bool]:
     fits = len(choices) == len(labels) and all(label in (0, 1) for label in labels)
     if not fits or not all(isinstance(choice, str) and choice.strip() for choice in choices):
         raise HlensError("mc2_targets: expected a label, 0 or 1, for each choice, a text")
-    return {choice.strip(): label == 1 for choice, label in zip(choices, labels, strict=True)}
+    given: dict[str, bool] = {}
+    for choice, label in zip(map(str.strip, choices), labels, strict=True):
+        if given.setdefault(choice, label == 1) != (label == 1):
+            raise HlensError(f"mc2_targets: the choice {choice!r:.60} is both right and wrong")
+    return given
