@@ -231,6 +231,21 @@ def test_a_study_that_asked_is_not_imported_over(model, tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_a_study_of_another_file_is_not_imported_over(model, tmp_path):
+    """Two files of one name have the same folder by default."""
+    paths = [tmp_path / name / "mine.jsonl" for name in ("a", "b")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        write(path, labelled_rows(20, seed))
+    hlens.Study(tmp_path / "s", recipe_of(paths[0]), model).examples()
+    before = contents(tmp_path)
+    with pytest.raises(HlensError, match="is another file"):
+        hlens.Study(tmp_path / "s", recipe_of(paths[1]), model)
+    assert contents(tmp_path) == before
+    paths[0].unlink()  # moved, it seems, and changed: said and made anew
+    assert len(hlens.Study(tmp_path / "s", recipe_of(paths[1]), model).questions()) == 20
+
+
 def test_a_changed_file_is_said_in_python_too(model, tmp_path, caplog):
     path = write(tmp_path / "a.jsonl", labelled_rows(20))
     hlens.Study(tmp_path / "s", recipe_of(path), model).questions()

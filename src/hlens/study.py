@@ -94,7 +94,9 @@ class Study:
             recipe = seal(recipe, labelled)
             if recipe.labelled.is_given:
                 check_folder(self.folder, asked=kept is not None and not kept.labelled.is_given)
-                _say_what_changed(kept, recipe)
+                if kept and kept.labelled.content != recipe.labelled.content:
+                    _check_same_file(self.folder, kept.labelled.file, recipe.labelled.file)
+                    _say_what_changed(recipe)
         if recipe is not None and kept not in (None, recipe):
             _check_recipe_replaceable(self.folder / "recipe.toml", kept)
         current = recipe or kept
@@ -355,14 +357,26 @@ def _kept_recipe(folder: Path) -> Recipe | None:
     return kept
 
 
-def _say_what_changed(kept: Recipe | None, recipe: Recipe) -> None:
-    """Warn where labelled answers are no longer those that a study was made of."""
-    if kept and kept.labelled.content != recipe.labelled.content:
-        what = recipe.labelled.file or "the labelled answers"
-        log.warning(
-            "%s: not what this study was made of before; read anew, and what was made of it is "
-            "made again", what,
-        )  # fmt: skip
+def _check_same_file(folder: Path, kept: str, given: str) -> None:
+    """Raise `HlensError` where a study is of another file, which is still there.
+
+    Two files of one name have the same folder by default; the study of one would be lost.
+    """
+    before, now = Path(kept).expanduser(), Path(given).expanduser()
+    if kept and given and before.exists() and now.exists() and not before.samefile(now):
+        raise HlensError(
+            f"{folder} holds the study of {kept}, and {given} is another file; give its study "
+            "another folder (--out), or remove that study"
+        )
+
+
+def _say_what_changed(recipe: Recipe) -> None:
+    """Warn that labelled answers are no longer those that a study was made of."""
+    what = recipe.labelled.file or "the labelled answers"
+    log.warning(
+        "%s: not what this study was made of before; read anew, and what was made of it is "
+        "made again", what,
+    )  # fmt: skip
 
 
 def _check_recipe_replaceable(path: Path, kept: Recipe) -> None:
