@@ -17,13 +17,13 @@ log = logging.getLogger("hlens")
 
 
 @dataclass(frozen=True)
-class Read:
-    """A response as the model reads it.
+class TokenisedAnswer:
+    """An answer as the model reads it.
 
     Attributes:
-        answer: Its row.
-        response: It, tokenised; its text stands behind the thought, where it has one.
-        marks: The row's marks, in characters of the response's text.
+        answer: The row.
+        response: The response, tokenised; its text is what follows the thought, where it has one.
+        marks: The row's marks, in characters of that text; negative within the thought.
     """
 
     answer: Answer
@@ -33,15 +33,15 @@ class Read:
 
 def read_responses(
     answers: Sequence[Answer], model: Model, *, instruction: str, style: Style
-) -> list[Read]:
-    """The responses of rows, those to one question numbered as its samples.
+) -> list[TokenisedAnswer]:
+    """Tokenise the responses of rows; those to one question are numbered as its samples.
 
     Raises:
-        HlensError: Texts that were never decoded, an id of two questions, tokens of another text,
+        HlensError: Texts that were never decoded, one id for two questions, tokens of another text,
             or a prompt that the model cannot be given.
     """
     check_decoded((answer.text for answer in answers), "responses")
-    questions = ask(answers)
+    questions = merge_questions(answers)
     counts: dict[tuple[str, str], int] = {}
     prompts: dict[tuple[str, str], list[int]] = {}
     read = []
@@ -57,11 +57,14 @@ def read_responses(
     return read
 
 
-def ask(answers: Iterable[Answer]) -> list[Question]:
-    """The question of each row: rows that ask the same share it, or at least their group.
+def merge_questions(answers: Iterable[Answer]) -> list[Question]:
+    """The question of each row; rows that ask the same share one, or at least its group.
+
+    A row that has an id keeps it, and one that has a group keeps that; a warning says where rows
+    that ask the same are in different groups.
 
     Raises:
-        HlensError: Two questions under one id.
+        HlensError: Two different questions under one id.
     """
     by_id: dict[tuple[str, str], Question] = {}
     by_content: dict[object, Question] = {}
@@ -91,7 +94,9 @@ def ask(answers: Iterable[Answer]) -> list[Question]:
     return found
 
 
-def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Model) -> Read:
+def _tokenise(
+    answer: Answer, question: Question, prompt: list[int], model: Model
+) -> TokenisedAnswer:
     ids = list(answer.token_ids[answer.n_prompt :]) or model.encode_words(answer.text)
     prompt = list(answer.token_ids[: answer.n_prompt]) or prompt
     if not prompt:
@@ -100,7 +105,7 @@ def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Mode
         _check_tokens(answer, ids, model)
     rest, thought = model.read_reply(prompt, ids)
     text, shift = answer.text, 0
-    if thought:  # offsets are in the whole text
+    if thought:  # the row's offsets count from the start of its thought
         shift = answer.text.rfind(rest.strip()) if rest.strip() else len(text)
         if shift < 0:
             raise HlensError(
@@ -110,11 +115,11 @@ def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Mode
         text = answer.text[shift:]
     response = Response(question, text, (*prompt, *ids), len(prompt), thought=thought)
     marks = (replace(m, start=m.start - shift, stop=m.stop - shift) for m in answer.marks or ())
-    return Read(answer, response, tuple(marks))
+    return TokenisedAnswer(answer, response, tuple(marks))
 
 
 def _check_tokens(answer: Answer, ids: Sequence[int], model: Model) -> None:
-    """Raise `HlensError` where the tokens that are given are not the response's."""
+    """Raise `HlensError` where the given tokens are not those of the response."""
     model.check_prompts([[*answer.token_ids]])
     said = model.tokenizer.decode(list(ids), skip_special_tokens=False)
     if answer.text.strip() not in said and answer.text.strip() not in model.decode(ids):
