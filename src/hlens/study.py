@@ -159,7 +159,7 @@ class Study:
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
         with self.runner.working():
-            answers_shown = levels.levels if self[levels.has_spans] else token_risks
+            answers_shown = levels.levels if self[levels.has_several_spans] else token_risks
             for step in (detection.scores, pages, answers_shown):
                 self.runner.ensure(step)
             if self.recipe.labels.second:  # which may ask an endpoint

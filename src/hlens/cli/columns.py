@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-# Those of `hlens.labelled.rows`, which is not imported: ``--help`` loads no model library.
+# Those of `hlens.labelled.rows`, which is not imported (a test compares them), because that would
+# load the model libraries for ``--help``.
 COLUMNS = (
     "question", "messages", "prompt", "system", "context", "choices", "answers", "answer",
     "response", "token_ids", "n_prompt", "verdict", "correct", "hallucinated", "spans", "id",
@@ -18,16 +19,16 @@ _Column = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="The file's column for it, where that has another name; '' leaves it out.",
+        help="The file's own name for this column; '' leaves it out.",
         rich_help_panel="Columns of the file",
     ),
 ]
 
 
 def takes_columns(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with one option for each column, which it receives together as ``columns``.
+    """Give a command one option for each column; it receives those that are set as ``columns``.
 
-    They are ours to the file's, as `hlens.labelled.labelled` takes them.
+    That is a mapping from hlens's names to the file's, as `hlens.labelled.labelled` takes it.
     """
     signature = inspect.signature(command)
     own = [one for name, one in signature.parameters.items() if name != "columns"]

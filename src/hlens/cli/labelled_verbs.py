@@ -23,7 +23,7 @@ def import_(
     ] = None,
     out: Out = None,
     layout: Annotated[
-        str | None, typer.Option(help="Read the file as its authors publish it (hlens list).")
+        str | None, typer.Option(help="The file's published layout (hlens list layouts).")
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -43,7 +43,7 @@ def import_(
         str | None, typer.Option(help="The judge of answers that have no label.")
     ] = None,
     instruction: Annotated[
-        str | None, typer.Option(help="What stood behind each question when it was asked.")
+        str | None, typer.Option(help="What followed each question when it was asked.")
     ] = None,
     style: Annotated[
         str | None, typer.Option(help="How questions were asked: chat or completion.")
@@ -56,7 +56,8 @@ def import_(
     """Your own labelled answers: from a file to a report. No question is asked.
 
     Each row has a question (or messages, or a bare prompt), a response, and a verdict, true or
-    false, or labelled spans. Run again, it goes on; once the file has changed, it starts anew.
+    false, or labelled spans. Run again, it goes on where it stopped; once the file has changed, it
+    starts again.
     """
     from hlens.cli import studies
     from hlens.study import Study

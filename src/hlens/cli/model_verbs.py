@@ -141,7 +141,7 @@ def score(
         str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
     ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="Read the file as its authors publish it (hlens list).")
+        str | None, typer.Option(help="The file's published layout (hlens list layouts).")
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -158,7 +158,7 @@ def score(
         str | None, typer.Option(help="The judge of answers that have no label.")
     ] = None,
     instruction: Annotated[
-        str | None, typer.Option(help="What stood behind each question; a study's own by default.")
+        str | None, typer.Option(help="What followed each question; a study's own by default.")
     ] = None,
     style: Annotated[
         str | None, typer.Option(help="How questions were asked: chat or completion.")

@@ -1,4 +1,4 @@
-"""Answers of a file under a detector: what is read, what is written, and what is shown."""
+"""``hlens score``: a file of answers and a detector are read, scores are written and shown."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -22,17 +22,17 @@ from hlens.types import Detector, Judgement, Response, ScoredAnswer, Verdict
 from hlens.types.labels import Level
 
 log = logging.getLogger("hlens")
-SHOWN = 20  # answers on a terminal
-TEXT = 48  # characters of a text there
+SHOWN = 20  # answers that a terminal shows
+TEXT = 48  # characters of each
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scored answers of a file.
+    """What came of scoring a file.
 
     Attributes:
-        detector: The detector.
-        answers: The answers.
+        detector: The detector that scored.
+        answers: Its scores, answer by answer.
         table: What `hlens.monitor.tabulate_scores` makes of them.
         levels: What `hlens.evaluation.evaluate_levels` makes of them; None without labels.
         to: Where the table was written, or None.
@@ -63,8 +63,8 @@ def score_file(
         file: The answers.
         model: The model; None takes the study's, or the one that the detector names.
         asked: ``instruction`` and ``style``, as `labelled` takes them; None takes the study's.
-        reading: Further options of `labelled`. Without a judge, an answer that has neither a label
-            nor gold answers stays without.
+        reading: Further options of `labelled`. Where no judge is named, an answer with neither a
+            label nor gold answers stays unlabelled.
         to: Where to write the table, or None.
         batch_size: Answers at a time; None fits them to the memory.
         progress: Called with what is done, and the number of answers done and of all.
@@ -111,7 +111,7 @@ def judge_if_answered(response: Response) -> Judgement:
 
 
 def show_scored(scored: Scored, as_json: bool) -> None:
-    """The riskiest answers, how well the detector tells them, and where all of it lies."""
+    """Show the riskiest answers, how well the detector does on labels, and where the table is."""
     responses = scored.table.loc[scored.table["level"] == Level.RESPONSE]
     levels = [] if scored.levels is None else show.rows(scored.levels)
     if as_json:
@@ -199,7 +199,7 @@ def _open_model(given: str | None, recipe: Recipe | None, detector: Detector) ->
     except HlensError as error:
         if given or recipe:
             raise
-        # Of a model in a folder a detector knows the name, and not where it is.
+        # A detector knows the name of a model in a folder, but not where the folder is.
         raise HlensError(
             f"the detector's model cannot be opened ({error}); name it: --model"
         ) from None

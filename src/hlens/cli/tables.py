@@ -41,7 +41,7 @@ def _formats(study: Study) -> Tables:
 
 def _evaluated(study: Study) -> Tables:
     shown = {"confident": study.confident(), "losses": study[answers.losses]}
-    return {**shown, "levels": study.levels()} if study[levels.has_spans] else shown
+    return {**shown, "levels": study.levels()} if study[levels.has_several_spans] else shown
 
 
 def _judges_agree(study: Study) -> Tables:

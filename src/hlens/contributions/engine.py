@@ -12,14 +12,14 @@ from hlens.contributions.passes import Trunk, run_groups, run_rows, run_trunk
 from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Row, Spans, all_needs, by_response, row_of
+from hlens.contributions.rows import ResponseRows, Row, all_needs, by_response, row_of
 from hlens.contributions.schedule import Schedule
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Example
 
 Progress = Callable[[int, int], None]
-# Spans that are read from one sequence: each takes memory for its results.
+# Examples that are read from one sequence at most: each takes memory for its results.
 _MOST_SPANS = 64
 # What a batch gives: indices of examples, and their values [ask, example, layer, neuron].
 Chunk = tuple[tuple[int, ...], Tensor]
@@ -47,14 +47,14 @@ class Job:
 
     @cached_property
     def responses(self) -> list[tuple[int, ...]]:
-        """What is run: the examples that are read from one sequence, the longest first."""
+        """For each sequence to run, indices of the examples read from it, the longest first."""
         if self.needs:  # each example has a loss of its own
             return [(index,) for index in range(len(self.rows))]
         return by_response(self.rows, most=min(_MOST_SPANS, self.batch_size or _MOST_SPANS))
 
     @cached_property
     def schedule(self) -> Schedule:
-        """The longest row of each response, in batches."""
+        """The longest row of each response, which stands for all of them, in batches."""
         longest = [self.rows[own[0]] for own in self.responses]
         size = self.batch_size and max(1, self.batch_size // max(map(len, self.responses)))
         return Schedule(self.model, longest, size, may_share=not self.needs)
@@ -67,7 +67,7 @@ class Job:
             return run_trunk(reducer, self.rows, self.schedule.common)
 
     def batches(self, tokens: int) -> list[Batch]:
-        """All responses in batches of about so many tokens."""
+        """All responses in batches of about this many tokens."""
         # A gradient's graph keeps every layer.
         return self.schedule.batches(max(128, tokens // 8) if "gradient" in self.needs else tokens)
 
@@ -93,7 +93,7 @@ class Job:
                     self.progress(done, len(self.examples))
 
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
-        groups = [[self._spans(number) for number in group] for group in batch.groups]
+        groups = [[self._rows_of(number) for number in group] for group in batch.groups]
         responses = [own for group in groups for own in group]
         with torch.no_grad() if "gradient" in self.needs else torch.inference_mode():
             if batch.shared:
@@ -102,14 +102,14 @@ class Job:
                 return run_attributed(reducer, [own[0] for own in responses])
             return run_rows(reducer, responses, self.trunk)
 
-    def _spans(self, number: int) -> Spans:
+    def _rows_of(self, number: int) -> ResponseRows:
         return tuple(self.rows[index] for index in self.responses[number])
 
     def _check_finite(self, batch: Batch, results: Tensor, values: Tensor) -> None:
         """Raise `HlensError` for values that are not finite: one of them would spoil every probe.
 
-        The whole is looked over first, since that costs little; an example without a token of a
-        region may have anything there, for it is left out.
+        All values are looked at together first, which costs little. An example without a token of
+        a region may have anything there: it is left out of that region's data.
         """
         least, most = torch.aminmax(values)
         if -torch.inf < float(least) and float(most) < torch.inf:  # false for NaN, too

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
-from hlens.contributions.rows import Piece, Row, Spans, lay_out
+from hlens.contributions.rows import Piece, ResponseRows, Row, lay_out
 from hlens.model import Model
 from hlens.model.prefix import Prefix, run_with_prefixes
 
@@ -74,8 +74,8 @@ def run_trunk(reducer: Reducer, rows: Sequence[Row], length: int) -> Trunk:
     return Trunk(length, [prefix], places, results)
 
 
-def run_rows(reducer: Reducer, responses: Sequence[Spans], trunk: Trunk) -> Results:
-    """Run each response as a sequence of its own; results are of its rows, one after the other."""
+def run_rows(reducer: Reducer, responses: Sequence[ResponseRows], trunk: Trunk) -> Results:
+    """Run each response as one sequence; results are of all its rows, response after response."""
     rows = [row for own in responses for row in own]
     pieces = [
         Piece(row, number, trunk.length, len(row))
@@ -86,17 +86,17 @@ def run_rows(reducer: Reducer, responses: Sequence[Spans], trunk: Trunk) -> Resu
     return trunk.add_to(or_empty(results, reducer, len(rows)), rows, reducer.asks)
 
 
-def run_groups(reducer: Reducer, groups: Sequence[Sequence[Spans]], trunk: Trunk) -> Results:
-    """Run the prompt of each group once, then all responses upon its keys and values."""
+def run_groups(reducer: Reducer, groups: Sequence[Sequence[ResponseRows]], trunk: Trunk) -> Results:
+    """Run the prompt of each group once, then all responses on its keys and values."""
     members = [(number, own) for number, group in enumerate(groups) for own in group]
     rows = [row for _, own in members for row in own]
-    # The prompts: one sequence a group, read by every row of the group. A response's rows are cut
-    # where its longest is, for they are run as that one.
+    # The prompts: one sequence for each group, read by every row of it. All rows of a response end
+    # their prompt where its longest row does, since that is the row that is run.
     prompts = [
         Piece(row, number, trunk.length, own[0].n_prefix) for number, own in members for row in own
     ]
     prefix, results = _run(reducer, prompts, trunk.prefixes, None, keep=True)
-    # The answers: one sequence a response, behind the trunk and the prompt of its group.
+    # The answers: one sequence for each response, after the trunk and the prompt of its group.
     before = [*trunk.prefixes, prefix.pick(torch.tensor([number for number, _ in members]))]
     answers = [
         Piece(row, number, own[0].n_prefix, len(row))
@@ -116,9 +116,12 @@ def _run(
     keep: bool = False,
     summed: bool = False,
 ) -> tuple[Prefix, Results | None]:
-    """One forward pass over pieces, behind the prefixes that they read; results add to `begun`."""
+    """One forward pass over pieces, after the prefixes `before`; results add to `begun`.
+
+    With `keep`, the prefix that is returned holds the pass's own keys and values.
+    """
     tokens: dict[int, Tensor] = {}
-    for piece in pieces:  # of those that are read from one sequence, the longest is run
+    for piece in pieces:  # of the pieces of one sequence, the longest is run
         tokens[piece.sequence] = max(tokens.get(piece.sequence, _NONE), piece.token_ids, key=len)
     sequences = [tokens[number] for number in range(len(tokens))]
     ids = right_padded(sequences, reducer.model)
@@ -143,7 +146,7 @@ def right_padded(sequences: Sequence[Tensor], model: Model) -> Tensor:
 
 
 def collect(reducer: Reducer, n_examples: int, begun: Results | None = None) -> Results | None:
-    """A pass's results by example, on top of what others began; None if nothing was asked."""
+    """A pass's results by example, added to those of passes before; None if nothing was asked."""
     if reducer.readout is None:
         return begun
     reducer.wait()
@@ -164,7 +167,7 @@ def collect(reducer: Reducer, n_examples: int, begun: Results | None = None) -> 
 
 
 def or_empty(results: Results | None, reducer: Reducer, n_examples: int) -> Results:
-    """The results, or those over no token: zero for sums, minus infinity for maxima."""
+    """The results; where there are none, those of no token: 0 for sums, -inf for maxima."""
     if results is not None:
         return results
     model, asks = reducer.model, reducer.asks

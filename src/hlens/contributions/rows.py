@@ -1,7 +1,18 @@
 """Which tokens of an example are run, and at which of them the neurons are read.
 
-A `Row` is an example cut to what is asked of it, a `Piece` the stretch of a row that is run in one
-pass, and a `Readout` the positions of a pass over several pieces, with their weights.
+Problem: examples overlap. Several spans lie in one response, and several responses answer one
+prompt; to run each example by itself would run most tokens many times.
+
+Idea: a `Row` is an example cut to what is asked of it, a `Piece` the stretch of a row that is run
+in one pass, and a `Readout` the positions of a pass over several pieces, with their weights. Pieces
+may be read from one sequence, which then has a member for each.
+
+Example: two spans of one response, a prompt of three tokens and three of the answer::
+
+    tokens       0 1 2 3 4 5     run once, as long as its longest row
+    first span         ^         row of 4 tokens, read at 3
+    second span          ^ ^     row of 6 tokens, read at 4 and 5
+    taken              3 4 5     weights [1, 0, 0] and [0, 1/2, 1/2]
 """
 
 from collections.abc import Sequence
@@ -21,7 +32,7 @@ from hlens.types import Example
 class Row:
     """An example as it is run: tokens, and for each ask where the neurons are read.
 
-    Attention is causal, so tokens behind the last asked position cannot change the result and are
+    Attention is causal, so tokens after the last asked position cannot change the result and are
     cut off. The prefix that several rows may share ends before the last token, so that each row
     has a token of its own.
     """
@@ -36,7 +47,7 @@ class Row:
         return len(self.token_ids)
 
 
-Spans = tuple[Row, ...]  # rows of one response, the longest first: it is run once for all of them
+ResponseRows = tuple[Row, ...]  # of one response, the longest first, which is run for all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +55,7 @@ class Piece:
     """The stretch ``[start, stop)`` of a row, run as one sequence of a forward pass."""
 
     row: Row
-    sequence: int  # which of the pass; rows that share a prompt are read from one
+    sequence: int  # index in the pass; rows that share a prompt or a response share a sequence
     start: int
     stop: int
 
@@ -86,9 +97,9 @@ def row_of(
 
 
 def by_response(rows: Sequence[Row], *, most: int) -> list[tuple[int, ...]]:
-    """Indices of the rows that are read from one sequence, at most `most`, the longest first.
+    """Indices of rows, together where one sequence serves them: at most `most`, the longest first.
 
-    They have the same tokens, prompt and response, up to where each is cut.
+    One sequence serves the rows of examples that have the same prompt and response.
     """
     responses: dict[object, list[int]] = {}
     for index, row in enumerate(rows):
@@ -129,7 +140,7 @@ class Readout:
     index: Int[Tensor, "sequence taken"] | None
     # Weight of each gathered position in each member's result.
     weights: Float[Tensor, "ask sequence member taken"]
-    # Index of the piece behind each member, -1 where a sequence has fewer.
+    # Index of each member's piece, -1 where a sequence has fewer members.
     slots: Int[Tensor, "sequence member"]
 
     def gather(self, hidden: Tensor) -> Tensor:
@@ -148,7 +159,8 @@ def lay_out(
 ) -> Readout | None:
     """The readout of a pass over `ids`; None when no piece has a position to be read.
 
-    The result of each piece goes to its place in this list; `summed` gives sums for means.
+    A piece is known by its index in `pieces`, its slot. With `summed`, positions are summed, not
+    averaged.
     """
     n_sequences, n_pos = ids.shape
     # Which pieces read from each sequence, and which positions any of them reads.
@@ -164,7 +176,7 @@ def lay_out(
     n_taken = max(map(len, unions), default=0)
     if n_taken == 0:
         return None
-    # Gather only these positions, all sequences padded to the same number.
+    # Gather only these positions, the same number from each sequence.
     index = None
     if 2 * n_taken > n_pos:  # a copy of most positions costs more than reading the few others
         unions = [np.arange(n_pos)] * n_sequences
@@ -187,5 +199,6 @@ def lay_out(
 
 
 def _padded(union: np.ndarray, length: int) -> np.ndarray:
+    """Positions repeated at the end up to a length; their weight there is zero."""
     last = union[-1:] if len(union) else np.zeros(1, int)
     return np.concatenate([union, np.repeat(last, length - len(union))])

@@ -1,16 +1,16 @@
-"""Average precision, and recall at a fixed rate of false alarms: what a reader of alarms meets.
+"""Average precision, and recall at a fixed rate of false alarms: what alarms are worth.
 
 Problem: an AUROC does not say how many of the alarms are true where hallucinations are rare, nor
-what is found while few alarms are false. Both need an interval over groups, and the tokens of long
-answers are too many to be sorted again for every resample.
+how much is found while few alarms are false. Both need an interval over groups, and the tokens of
+long answers are too many to be sorted again for every resample.
 
 Idea: resampling groups changes the weights of examples, never their order. Sorted once, the true
 and the false alarms from each threshold on are running sums of weights, for many resamples at a
 time.
 
-Example: scores 0.9, 0.8, 0.4, of a hallucination, a true answer and a hallucination. The first
-alarm is right, the third makes two of three: an average precision of (1 + 2/3) / 2. Without any
-false alarm one of the two is found.
+Example: a hallucination, a true answer and a hallucination score 0.9, 0.8 and 0.4. The first alarm
+is right, and of all three two are: an average precision of (1 + 2/3) / 2. While no alarm is false,
+one hallucination of the two is found, a recall of 1/2.
 """
 
 from collections.abc import Callable
@@ -42,12 +42,12 @@ def estimate_average_precision(
 ) -> Estimate:
     """Average precision (scikit-learn's), with its bootstrap interval over groups.
 
-    Labels are True where the example is a hallucination. By chance it is their share.
+    Labels are True where the example is a hallucination. Chance gives the share of hallucinations.
 
     Raises:
         HlensError: One class only, or a score that is not finite.
 
-    >>> estimate_average_precision([0.9, 0.8, 0.4], [True, False, True]).value.__round__(4)
+    >>> round(estimate_average_precision([0.9, 0.8, 0.4], [True, False, True]).value, 4)
     0.8333
     """
     score, label = check_scores(scores, labels)
@@ -78,7 +78,7 @@ def estimate_recall(
     together, so that a constant score finds nothing.
 
     Raises:
-        HlensError: One class only, a score that is not finite, or a share that is none.
+        HlensError: One class only, a score that is not finite, or a share outside 0 to 1.
 
     >>> estimate_recall([0.9, 0.8, 0.4, 0.1], [True, False, True, False], false_alarms=0.0).value
     0.5
@@ -140,5 +140,5 @@ class _Ranking:
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Float[np.ndarray, " resample"]:
-    """NaN where a resample has none of the class."""
+    """Part of the whole in each resample; NaN where a resample has none of the class."""
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)

@@ -1,17 +1,17 @@
 """Long answers: does a detector find the token, the span or the response that is wrong?
 
-Problem: one number on whole responses says little of an answer of 400 tokens, four of which are
+Problem: one number on whole responses says little about an answer of 400 tokens, four of which are
 wrong. A detector may find the wrong span and miss the response, whose mean drowns it, or rank
 responses by their length and find no span at all.
 
-Idea: one table over three levels. A token is hallucinated where a span marked so covers it; one
-that no span covers has no label. A span has its own label, a response that of its judge. The
-response's score is the mean of its tokens, their maximum, or calibrated: the chance that at least
-one of its spans is hallucinated, 1 - product of (1 - probability), as if they were independent.
-Length and position stand in the same table, in whichever direction serves them better.
+Idea: one table over three levels. A token takes the label of the span that covers it; one that no
+span covers has none. A span has its own label, a response that of its judge. The response's score
+is the mean of its tokens, their maximum, or calibrated: the chance that at least one of its spans
+is hallucinated, 1 - product of (1 - probability), as if they were independent. Length and position
+stand in the same table, in whichever direction serves them better.
 
 Example: tokens score -2, -2, 4, -2 and the third is marked. The span scores 4, the response's mean
-is -0.5, its maximum 4.
+is -0.5 and its maximum 4; without a calibration its chance is that of the one span, 0.98.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,8 @@ COLUMNS = [
     "level", "score", "auroc", "low", "high", "average_precision", "precision_low",
     "precision_high", "recall", "recall_low", "recall_high", "n", "hallucinated", "groups", "note",
 ]  # fmt: skip
-_FEWER = {
+# The note of a control that was turned around.
+_TURNED = {
     LevelScore.LENGTH: "shorter is worse",
     LevelScore.POSITION: "earlier is worse",
     LevelScore.SPANS: "fewer is worse",
@@ -55,7 +56,7 @@ def evaluate_levels(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How well a detector tells hallucinated from true tokens, spans and responses.
+    """How well a detector tells hallucinated tokens, spans and responses from true ones.
 
     The controls read no neuron: the ``length`` of a span (of its response, for tokens and
     responses) in tokens, the ``position`` of a token or span (tokens of the response before it),
@@ -78,15 +79,15 @@ def evaluate_levels(
         missing, and the note says why, where a level holds one label only.
 
     Raises:
-        HlensError: No answer, or a share of false alarms that is none.
+        HlensError: No answer, or a share of false alarms outside 0 to 1.
     """
-    told = [answer for answer in answers if len(answer)]
-    if not told:
+    scored = [answer for answer in answers if len(answer)]
+    if not scored:
         raise HlensError("no scored answers to evaluate; give some, from hlens.monitor.score")
     units = {
-        Level.RESPONSE: _responses(told, calibration),
-        Level.SPAN: _spans(told),
-        Level.TOKEN: _tokens(told),
+        Level.RESPONSE: _responses(scored, calibration),
+        Level.SPAN: _spans(scored),
+        Level.TOKEN: _tokens(scored),
     }
     rows = [
         {"level": level, "score": name, **row}
@@ -137,20 +138,20 @@ def _turned(name: LevelScore, score: np.ndarray, labels: np.ndarray) -> tuple[np
     """A control in the direction that serves it better, and that direction in words."""
     if not name.is_control or auroc(score, labels) >= 0.5:
         return score, ""
-    return -score, _FEWER[name]
+    return -score, _TURNED[name]
 
 
 def _tokens(answers: Sequence[ScoredAnswer]) -> _Units:
-    """All tokens that a span covers; one in spans of both labels is hallucinated."""
+    """All tokens that a span covers; a token in spans of both labels is hallucinated."""
     wrong = [answer.marked(True) for answer in answers]
     known = [own | answer.marked(False) for own, answer in zip(wrong, answers, strict=True)]
 
     def gather(values: Callable[[ScoredAnswer], np.ndarray]) -> np.ndarray:
-        kept = zip(answers, known, strict=True)
-        return np.concatenate([values(answer)[own] for answer, own in kept])
+        pairs = zip(answers, known, strict=True)
+        return np.concatenate([values(answer)[covered] for answer, covered in pairs])
 
     return _Units(
-        np.concatenate([own[of] for own, of in zip(wrong, known, strict=True)]),
+        np.concatenate([own[covered] for own, covered in zip(wrong, known, strict=True)]),
         gather(lambda answer: np.full(len(answer), answer.group, dtype=object)).astype(str),
         {
             LevelScore.DETECTOR: gather(lambda answer: answer.scores),
@@ -192,7 +193,8 @@ def _responses(answers: Sequence[ScoredAnswer], calibration: Calibration | None)
 def any_span(answer: ScoredAnswer, calibration: Calibration | None = None) -> float:
     """Chance that at least one span of an answer is hallucinated, as if spans were independent.
 
-    Where none is marked the answer is one span. In log-odds of calibrated spans, 0 and 0 make 0.75:
+    Where none is marked the whole answer counts as one span. Two spans at log-odds of 0, each with
+    a probability of 0.5, make 1 - 0.5 * 0.5:
 
     >>> from hlens.types import MarkedSpan
     >>> spans = (MarkedSpan(0, 1, True), MarkedSpan(1, 2, False))

@@ -1,8 +1,12 @@
-"""Read a reference as people and models write it: where its title, authors, year, ... stand.
+"""Find the fields of a reference as people and models write it: title, authors, year, ...
 
-Three ways of writing are read, of the first reference in a text: fields with their names ("Title:
-..."), a title in quotes or emphasis, and a year in brackets before the title (APA). What none of
-them fits is no reference. Nothing here knows what is right, so a field's place reveals no label.
+The first reference of a text is read, in one of three ways of writing: fields with their names
+("Title: ..."), a title in quotes or emphasis, and a year in brackets before the title (APA). A text
+that fits none of them has no reference. Nothing here knows what is right, so that where a field is
+found cannot depend on its label.
+
+On one line the title is found first. What stands before it is the head (authors, perhaps a year),
+what follows it the tail (venue, year, identifier).
 
 >>> text = 'Ada Lovelace et al. "On Engines." Nature 12, 1843. doi:10.1000/xyz.'
 >>> {name: text[start:stop] for name, (start, stop) in read_reference(text).items()}
@@ -86,7 +90,7 @@ def _trimmed(text: str, start: int, stop: int, loose: str = _LOOSE) -> Span | No
 
 
 def _by_names(text: str) -> dict[str, Span]:
-    """Fields that stand behind their names, to the next name or the end of the line."""
+    """Fields that follow their names, up to the next name or the end of the line."""
     found: dict[str, Span] = {}
     labels = list(_LABEL.finditer(text[:LONGEST]))
     ends = [*(label.start() for label in labels[1:]), len(text)]
@@ -112,27 +116,27 @@ def _in_line(text: str, start: int, stop: int) -> dict[str, Span]:
     """The fields of a reference on one line."""
     if lead := _LEAD.match(text, start, stop):
         start = lead.end()
-    framed = _title(text, start, stop)
-    if framed is None:
+    split = _title(text, start, stop)
+    if split is None:
         return {}
-    title, head_stop, tail_start = framed
+    title, head_stop, tail_start = split
     identifier = _IDENTIFIER.search(text, tail_start, stop) or _IDENTIFIER.search(
         text, start, head_stop
     )
     authors, tail_start = _authors(text, (start, head_stop), (tail_start, stop))
-    own = identifier.span() if identifier else (stop, stop)
+    place = identifier.span() if identifier else (stop, stop)
     found = {
         "title": title,
         "authors": authors,
-        "year": _year(text, ((start, head_stop), (tail_start, stop)), own),
-        "venue": _venue(text, tail_start, own[0] if own[0] > tail_start else stop),
-        "identifier": _without_stop(text, own) if identifier else None,
+        "year": _year(text, ((start, head_stop), (tail_start, stop)), place),
+        "venue": _venue(text, tail_start, place[0] if place[0] > tail_start else stop),
+        "identifier": _without_stop(text, place) if identifier else None,
     }
-    return {name: place for name, place in found.items() if place}
+    return {name: span for name, span in found.items() if span}
 
 
 def _title(text: str, start: int, stop: int) -> tuple[Span, int, int] | None:
-    """The title, where what stands before it ends, and where what stands behind it begins."""
+    """The title, where the head before it ends, and where the tail after it begins."""
     quoted, year = _QUOTED.search(text, start, stop), _IN_BRACKETS.search(text, start, stop)
     if quoted:
         title = quoted.span(str(quoted.lastgroup))
@@ -148,7 +152,7 @@ def _title(text: str, start: int, stop: int) -> tuple[Span, int, int] | None:
 
 
 def _authors(text: str, head: Span, tail: Span) -> tuple[Span | None, int]:
-    """The authors before the title, or behind it after "by"; and where the rest begins."""
+    """The authors in the head, or in the tail after "by"; and where the rest of the tail begins."""
     authors, rest = _trimmed(text, *_longest_part(text, head)), tail[0]
     if authors is None and (by := _BY.match(text, *tail)):
         # "by Ann, Bo and Cy, Nature": what follows the last name's comma is the venue.
@@ -172,7 +176,7 @@ def _longest_part(text: str, span: Span) -> Span:
 
 
 def _year(text: str, parts: tuple[Span, Span], identifier: Span) -> Span | None:
-    """A year in brackets, else the last year that is no part of title or identifier."""
+    """The last year in brackets, else the last year; never a part of title or identifier."""
     for pattern, group in ((_IN_BRACKETS, 1), (_YEAR, 0)):
         places = [match.span(group) for part in parts for match in pattern.finditer(text, *part)]
         if own := [p for p in places if p[1] <= identifier[0] or p[0] >= identifier[1]]:
@@ -181,7 +185,7 @@ def _year(text: str, parts: tuple[Span, Span], identifier: Span) -> Span | None:
 
 
 def _venue(text: str, start: int, stop: int) -> Span | None:
-    """What stands behind the title: "In", then the name up to volume, year or publisher."""
+    """The name after the title and an "In", up to volume, year or publisher."""
     opening = re.compile(r"[\s,.;:]*(?:published )?(?:in\b[: ]*)?[\s*_]*", re.I).match(text, start)
     start = opening.end() if opening else start
     # A proceedings' name may begin with its year or number.
@@ -200,12 +204,12 @@ def _is_abbreviation(text: str, start: int, at: int) -> bool:
     if text[at : at + 1] != ".":
         return False
     word = re.search(r"[^\W\d_]+$", text[start:at])
-    behind = text[at + 1 :].lstrip()[:1]
-    return word is not None and len(word[0]) <= 5 and word[0][:1].isupper() and behind.isupper()
+    following = text[at + 1 :].lstrip()[:1]
+    return word is not None and len(word[0]) <= 5 and word[0][:1].isupper() and following.isupper()
 
 
 def _without_stop(text: str, span: Span) -> Span:
-    """An identifier without the full stop or bracket that ends its sentence."""
+    """A place without the full stop or bracket that ends its sentence."""
     start, stop = span
     while text[stop - 1] in ".,;:]}'\"*" or (
         text[stop - 1] == ")" and text.count("(", start, stop) < text.count(")", start, stop)
@@ -215,7 +219,7 @@ def _without_stop(text: str, span: Span) -> Span:
 
 
 def _with_et_al(text: str, span: Span) -> Span:
-    """Authors with the full stop of a last "et al." or initial."""
+    """A place of authors, with the full stop of a last "et al." or initial."""
     start, stop = span
     ends_short = re.search(r"(?:\bal|\b[A-Z])$", text[start:stop])
     return start, stop + (bool(ends_short) and text[stop : stop + 1] == ".")

@@ -1,11 +1,23 @@
-"""For references: is each of its fields right (title, authors, year, venue, identifier)?
+"""For references: is each field of it right (title, authors, year, venue, identifier)?
+
+Problem: a made-up reference is rarely wrong as a whole, and no rule on the whole text says where.
+
+Idea: the first reference of a reply is read into fields, each with its place in the text, and each
+field is compared with the gold's.
+
+Example: asked for Ada Lovelace's "On Engines" (Nature, 1843), a model says ::
+
+    A. Lovelace. "On Engines." Nature, 1844.
+
+Authors, title and venue are right, the year is not: hallucinated, "wrong: year".
 
 A question brings the gold fields in ``meta["reference"]``: ``titles``, ``authors``, ``years``,
-``venues`` and ``identifiers``, each a list of what is accepted, the first the best, and ``others``
-where the list of authors is not whole. ``meta["given"]`` names fields that the question itself
-tells. Compared in normal words (`hlens.judges.word_keys`):
+``venues`` and ``identifiers``, each a list of what is accepted, the best first, and ``others``
+where the list of authors is not complete. ``meta["given"]`` names the fields that the question
+itself tells. Fields are compared in normal words (`hlens.judges.word_keys`):
 
-- a title is right where it is one of the gold's, or its three words or more before a colon;
+- a title is right where it is one of the gold's, or the part of one before its colon, if that has
+  three words or more;
 - authors are right where the first is the gold's first and each is one of the gold's, by surname
   and first letters of given names; a list may be cut, by "et al." or without;
 - a year is right where it is the gold's; a preprint's and its journal's may both be;
@@ -13,10 +25,10 @@ tells. Compared in normal words (`hlens.judges.word_keys`):
   there;
 - an identifier is right where it is the gold's; of a kind that the gold lacks, it is not judged.
 
-`judge` says one verdict of all: hallucinated where a field is, correct where none is and the title
-(or, where that is given, the authors) is right. `judge_by` judges one field alone, and is what a
-detector of that field is found with; `labelled_row` gives all fields of a response as labelled
-spans. A field that is absent, given, cut off or not known is unscored.
+`judge` gives one verdict on all fields: hallucinated where one of them is, correct where none is
+and the title (where the question gives that, the authors) is right. `judge_by` judges one field
+alone, to find a detector of that field; `labelled_row` gives all fields of a response as labelled
+spans. A field that is absent, given, cut off or not known to the gold is unscored.
 """
 
 import re
@@ -35,9 +47,9 @@ from hlens.types import Judgement, Response, Verdict
 # Words of a venue's name that its short forms leave out.
 _NEUTRAL = frozenset(("in", "of", "on", "for", "proceedings", "proc", "annual", "ieee", "acm"))
 _ET_AL = re.compile(r"[,\s]*\b(?:et\.? ?al\b\.?|and others\b|and colleagues\b)", re.IGNORECASE)
-_BETWEEN = re.compile(r"\s*(?:[,;&]|\band\b)\s*(?:and\b\s*)?", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s*(?:[,;&]|\band\b)\s*(?:and\b\s*)?", re.IGNORECASE)  # two authors
 _ARXIV_DOI = "10.48550/arxiv."
-_Said = tuple[Verdict, str]
+_Ruling = tuple[Verdict, str]  # on one field, with the reason
 
 
 def judge(response: Response) -> Judgement:
@@ -127,7 +139,7 @@ def labelled_row(response: Response) -> dict[str, Any]:
 
 
 def labels_of(*fields: str) -> dict[str, str]:
-    """What the labels of `labelled_row` mean where only these fields count; all for none.
+    """What the labels of `labelled_row` mean where only these fields count; all, if none is named.
 
     >>> labels_of("year")["year hallucinated"], labels_of("year")["title correct"]
     ('hallucinated', 'unscored')
@@ -176,32 +188,32 @@ def _judge_field(
     return Judgement(response, verdict, reason, place)
 
 
-def _said(is_right: bool, gold: object) -> _Said:
+def _rule(is_right: bool, gold: object) -> _Ruling:
     if is_right:
         return Verdict.CORRECT, "right"
     return Verdict.HALLUCINATED, f"not {gold!s:.80}"
 
 
-def _judge_title(said: str, gold: Mapping[str, Any]) -> _Said:
+def _judge_title(said: str, gold: Mapping[str, Any]) -> _Ruling:
     accepted = {word_keys(title) for title in accepted_titles(gold)}
-    return _said(word_keys(said) in accepted, gold["titles"][0])
+    return _rule(word_keys(said) in accepted, gold["titles"][0])
 
 
 def accepted_titles(gold: Mapping[str, Any]) -> list[str]:
-    """The titles of a paper, and what stands before their colons where it is more than a name."""
+    """The titles of a paper, and what precedes a colon in them, if it is more than a name."""
     short = [title.split(":")[0] for title in gold["titles"]]
     return [*gold["titles"], *(one for one in short if len(one.split()) > 2)]
 
 
-def _judge_year(said: str, gold: Mapping[str, Any]) -> _Said:
-    return _said(int(said) in gold["years"], gold["years"][0])
+def _judge_year(said: str, gold: Mapping[str, Any]) -> _Ruling:
+    return _rule(int(said) in gold["years"], gold["years"][0])
 
 
-def _judge_venue(said: str, gold: Mapping[str, Any]) -> _Said:
+def _judge_venue(said: str, gold: Mapping[str, Any]) -> _Ruling:
     venues = [*gold["venues"]]
     if any(identifier.startswith("arXiv:") for identifier in gold["identifiers"]):
         venues += ["arXiv", "arXiv preprint", "arXiv preprint arXiv"]
-    return _said(_name_of(said) in {_name_of(venue) for venue in venues}, venues[0])
+    return _rule(_name_of(said) in {_name_of(venue) for venue in venues}, venues[0])
 
 
 def _name_of(venue: str) -> tuple[str, ...]:
@@ -210,40 +222,41 @@ def _name_of(venue: str) -> tuple[str, ...]:
     return tuple(key for key in keys if key not in _NEUTRAL) or keys
 
 
-def _judge_identifier(said: str, gold: Mapping[str, Any]) -> _Said:
+def _judge_identifier(said: str, gold: Mapping[str, Any]) -> _Ruling:
     golds = [_identifier(one) for one in gold["identifiers"]]
     own = _identifier(said)
     if own in golds:
-        return _said(True, "")
-    kinds = {one.startswith("10.") for one in golds}
+        return _rule(True, "")
+    kinds = {one.startswith("10.") for one in golds}  # DOIs, or numbers of arXiv
     if own.startswith("10.") not in kinds:
         return Verdict.UNSCORED, "of a kind that the gold lacks"
-    return _said(False, gold["identifiers"][0])
+    return _rule(False, gold["identifiers"][0])
 
 
 def _identifier(text: str) -> str:
-    """An identifier without case, version and what stands before it."""
+    """An identifier without case, version and prefix; an arXiv number for an arXiv DOI."""
     own = text.casefold().strip().removeprefix("arxiv:").removeprefix(_ARXIV_DOI)
     return own if own.startswith("10.") else re.sub(r"v\d+$", "", own)
 
 
-def _judge_authors(said: str, gold: Mapping[str, Any]) -> _Said:
-    authors, listed = [word_keys(author) for author in gold["authors"]], gold["authors"][0]
-    matched: list[int | None] = []
+def _judge_authors(said: str, gold: Mapping[str, Any]) -> _Ruling:
+    authors, first = [word_keys(author) for author in gold["authors"]], gold["authors"][0]
+    matched: list[int | None] = []  # which of the gold's each one is
     for part in _BETWEEN.split(_ET_AL.sub("", said)):
         words = word_keys(part)
         if not words or (matched and _continues(words, authors, matched[-1])):
             continue
-        matched.append(next((i for i, author in enumerate(authors) if _is(words, author)), None))
+        named = (i for i, author in enumerate(authors) if _names_author(words, author))
+        matched.append(next(named, None))
     if not matched or matched[0] != 0:
-        return _said(False, listed)
+        return _rule(False, first)
     if None in matched and gold.get("others"):
         return Verdict.UNSCORED, "more authors than the gold lists"
-    return _said(None not in matched, ", ".join(gold["authors"]))
+    return _rule(None not in matched, ", ".join(gold["authors"]))
 
 
-def _is(words: tuple[str, ...], author: tuple[str, ...]) -> bool:
-    """Whether words name an author: the surname, and no given name of another letter."""
+def _names_author(words: tuple[str, ...], author: tuple[str, ...]) -> bool:
+    """Whether words name an author: the surname, and no given name with another initial."""
     surname, initials = author[-1], {name[0] for name in author[:-1]}
     return surname in words and all(word == surname or word[0] in initials for word in words)
 
@@ -255,7 +268,7 @@ def _continues(words: tuple[str, ...], authors: list[tuple[str, ...]], last: int
     return last is not None and all(word in authors[last][:-1] for word in words)
 
 
-_JUDGES: dict[str, Callable[[str, Mapping[str, Any]], _Said]] = {
+_JUDGES: dict[str, Callable[[str, Mapping[str, Any]], _Ruling]] = {
     "title": _judge_title,
     "authors": _judge_authors,
     "year": _judge_year,

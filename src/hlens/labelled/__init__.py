@@ -1,14 +1,23 @@
 """Labelled answers of your own: responses that are there already, with labels, as examples.
 
-Problem: whoever wants to look for neurons mostly has answers and labels: a labelled evaluation set,
-a benchmark with marked spans. Sampling and judging anew would answer another question.
+Problem: whoever wants to look for neurons mostly has answers and labels already: a labelled
+evaluation set, a benchmark with marked spans. To sample and judge again would answer another
+question.
 
-Idea: what is given takes the place of the first half of the line (ask, sample, judge, locate), and
-the rest goes on as ever. Nothing is guessed: a column, a label word or an offset that cannot be
-what it should be is an error or a counted loss.
+Idea: what is given replaces the first half of the pipeline (ask, sample, judge, locate); the rest
+runs as it always does. Nothing is guessed: a column, a label word or an offset that makes no sense
+is an error or a counted loss.
 
     file -> rows (`rows`) -> questions and tokenised responses (`responses`)
          -> judgements; marks in characters (`marks`) -> examples (`units`)
+
+Example: the row ::
+
+    {"question": "Who wrote Emma?", "response": "Jane Austen wrote Emma in 1920.",
+     "spans": [[0, 11, "correct"], [26, 30, "hallucinated"], [40, 44, "hallucinated"]]}
+
+becomes one question, one response judged hallucinated and two examples, the tokens of "Jane Austen"
+and of "1920"; the third span lies beyond the text, which `Labelled.losses` counts.
 
 Published files are read in their authors' layout by `layouts`.
 """
@@ -31,7 +40,7 @@ from hlens.errors import HlensError
 from hlens.judges import Judge
 from hlens.kinds import explain_public, explains_kinds
 from hlens.labelled import layouts
-from hlens.labelled.responses import Read, read_responses
+from hlens.labelled.responses import TokenisedAnswer, read_responses
 from hlens.labelled.rows import COLUMNS, Answer, read_answers
 from hlens.labelled.units import LOCATED, Rest, Unit, examples_of
 from hlens.lookup import unknown
@@ -40,7 +49,7 @@ from hlens.prompts import Style
 from hlens.store.jsonl import question_to_row, response_to_row
 from hlens.types import Example, Judgement, Question, Response, Verdict
 
-GIVEN = "given"  # how the reason of a verdict begins that the row holds
+GIVEN = "given"  # how the reason of a judgement begins where the row itself holds the label
 log = logging.getLogger("hlens")
 
 __all__ = ["COLUMNS", "GIVEN", "Labelled", "Rest", "Unit", "content_of", "labelled", "layouts"]
@@ -48,16 +57,16 @@ __all__ = ["COLUMNS", "GIVEN", "Labelled", "Rest", "Unit", "content_of", "labell
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Labelled answers, as what a study would have made itself.
+    """Labelled answers, in the form in which a study would have made them itself.
 
     Attributes:
         questions: What was asked.
         responses: What was answered, tokenised.
-        judgements: One of each response. Of one with marked spans, it is hallucinated where any
+        judgements: One for each response. A response with marked spans is hallucinated where any
             span is, and correct where none is.
-        examples: Labelled token sequences; several of a response where it has several spans.
+        examples: Labelled token sequences; several for a response with several spans.
         losses: What became of the labels: columns ``verdict``, ``reason`` (``located`` or why not),
-            ``n`` and ``share`` (of the verdict's).
+            ``n`` and ``share`` (of the labels with that verdict).
     """
 
     questions: list[Question]
@@ -97,22 +106,26 @@ def labelled(
 
     Args:
         answers: A file (.jsonl, .json, .csv, .tsv, .parquet), a data frame, or rows as mappings;
-            what a row holds is told in `hlens.labelled.rows`.
-        model: The model by whose template and tokenizer they are tokenised, and that is measured.
-        layout: Read the file as its authors publish it: a name of `hlens.labelled.layouts.names`.
+            `hlens.labelled.rows` says what a row holds.
+        model: The model that is to be measured; its template and tokenizer tokenise the answers.
+        layout: The published layout of the file, one of `hlens.labelled.layouts.names`.
         columns: Where columns have other names: ours to the file's, such as ``{"response":
             "output"}``; an empty name leaves a column out.
         labels: What label words mean, each a word of `Verdict`: ``{"wrong": "hallucinated"}``.
         unit: What one example is: ``"span"``, a labelled span, or the whole response where it has
             no spans; ``"response"``, each response, hallucinated where any span is; or ``"token"``,
             each token of a span, or of a response without spans.
-        rest: ``"correct"`` makes examples of the true class of what is not marked in responses with
-            spans; right where everything false is marked.
+        rest: ``"correct"`` makes correct examples of what is not marked in responses with spans:
+            right where everything false is marked. It does nothing where the unit is the response.
         judge: Judges the responses without a label: a name, or a function of a response; None takes
-            the one that each question names, for which it needs answers.
+            the judge that each question names, which needs gold answers.
         domain: Domain of the rows that name none; by default the file's name.
-        instruction: Put behind each question (not behind messages and prompts), as it was asked.
+        instruction: The text that followed each question when it was asked. Messages, prompts and
+            questions in the style of a completion have none.
         style: How questions were asked: ``"chat"``, or ``"completion"`` as text to be continued.
+
+    Returns:
+        Questions, responses, judgements and examples; what was lost is counted, and logged.
 
     Raises:
         HlensError: What cannot be read, with its line and how to mend it: no labels at all, missing
@@ -132,8 +145,8 @@ def labelled(
     examples, losses = examples_of(pairs, model, unit=unit, rest=rest)
     lost = losses[losses["reason"] != LOCATED]
     if len(lost):
-        rows = zip(lost["n"], lost["verdict"], lost["reason"], strict=True)
-        said = (f"{n} {verdict} ({reason})" for n, verdict, reason in rows)
+        counts = zip(lost["n"], lost["verdict"], lost["reason"], strict=True)
+        said = (f"{n} {verdict} ({reason})" for n, verdict, reason in counts)
         log.warning("%s: %d examples; lost: %s", read_from, len(examples), ", ".join(said))
     responses = [one.response for one in read]
     questions = {(r.question.domain, r.question.id): r.question for r in responses}
@@ -141,7 +154,7 @@ def labelled(
 
 
 def content_of(path: str | Path) -> str:
-    """A hash of a file, or of all files of a folder; what is read from it can change no other way.
+    """A hash of a file, or of all files of a folder, which changes whenever any of it does.
 
     Raises:
         HlensError: There is no such file, or it cannot be read.
@@ -157,7 +170,7 @@ def content_of(path: str | Path) -> str:
 
 
 def _check_labelled(rows: list[Answer], judge: str | Judge | None, name: str) -> None:
-    """Raise `HlensError` where a row has no label, and nothing to be judged by."""
+    """Raise `HlensError` where a row has neither a label nor anything to judge it by."""
     if judge is not None:
         return
     bare = [row for row in rows if not row.is_labelled and not row.judgeable]
@@ -169,14 +182,15 @@ def _check_labelled(rows: list[Answer], judge: str | Judge | None, name: str) ->
         )
 
 
-def _judge(read: list[Read], judge: Judge | None) -> list[Judgement]:
+def _judge(read: list[TokenisedAnswer], judge: Judge | None) -> list[Judgement]:
     """The judgement of each response: what its row says, or the judge's where it says nothing."""
     bare = [one.response for one in read if not one.answer.is_labelled]
     judged = iter(judges.judge(bare, judge))
     return [_given(one) if one.answer.is_labelled else next(judged) for one in read]
 
 
-def _given(read: Read) -> Judgement:
+def _given(read: TokenisedAnswer) -> Judgement:
+    """The label of a row as a judgement; where no span counts, the first one's verdict."""
     if read.answer.verdict is not None:
         return Judgement(read.response, read.answer.verdict, GIVEN)
     verdicts = [mark.verdict for mark in read.marks]

@@ -1,7 +1,9 @@
 """Marks: stretches of a response that somebody labelled, in characters.
 
-A mark is lost, and counted, where it cannot mean what it says: an offset behind the text, or one
-that cuts a letter off its accent or an emoji in two, was counted in other units than characters.
+A mark that cannot mean what it says is lost, and counted: one beyond the text, one of nothing but
+white space, or one that parts a letter from its accent or cuts an emoji in two, for then its
+offsets were counted in bytes or UTF-16 units. Of marks of one stretch the first is kept, and none
+where their labels differ.
 """
 
 from collections.abc import Sequence
@@ -28,7 +30,7 @@ class Mark:
 
 
 def boundaries(text: str) -> frozenset[int]:
-    r"""Offsets at which a character that a reader sees begins or ends.
+    r"""Offsets at which a character, as a reader sees it (a grapheme cluster), begins or ends.
 
     >>> sorted(boundaries("e\u0301a")), sorted(boundaries("\r\n"))
     ([0, 2, 3], [0, 2])
@@ -37,7 +39,7 @@ def boundaries(text: str) -> frozenset[int]:
 
 
 def losses_of(marks: Sequence[Mark], text: str) -> list[str]:
-    """For each mark why it is lost; empty for one that is not.
+    """For each mark, why it is lost; an empty text where it is not.
 
     >>> wrong = Verdict.HALLUCINATED
     >>> losses_of([Mark(0, 2, wrong), Mark(1, 9, wrong), Mark(0, 2, wrong)], "abc")

@@ -17,13 +17,13 @@ log = logging.getLogger("hlens")
 
 
 @dataclass(frozen=True)
-class Read:
-    """A response as the model reads it.
+class TokenisedAnswer:
+    """An answer as the model reads it.
 
     Attributes:
-        answer: Its row.
-        response: It, tokenised; its text stands behind the thought, where it has one.
-        marks: The row's marks, in characters of the response's text.
+        answer: The row.
+        response: The response, tokenised; its text is what follows the thought, where it has one.
+        marks: The row's marks, in characters of that text; negative within the thought.
     """
 
     answer: Answer
@@ -33,15 +33,15 @@ class Read:
 
 def read_responses(
     answers: Sequence[Answer], model: Model, *, instruction: str, style: Style
-) -> list[Read]:
-    """The responses of rows, those to one question numbered as its samples.
+) -> list[TokenisedAnswer]:
+    """Tokenise the responses of rows; those to one question are numbered as its samples.
 
     Raises:
-        HlensError: Texts that were never decoded, an id of two questions, tokens of another text,
+        HlensError: Texts that were never decoded, one id for two questions, tokens of another text,
             or a prompt that the model cannot be given.
     """
     check_decoded((answer.text for answer in answers), "responses")
-    questions = ask(answers)
+    questions = merge_questions(answers)
     counts: dict[tuple[str, str], int] = {}
     prompts: dict[tuple[str, str], list[int]] = {}
     read = []
@@ -57,11 +57,14 @@ def read_responses(
     return read
 
 
-def ask(answers: Iterable[Answer]) -> list[Question]:
-    """The question of each row: rows that ask the same share it, or at least their group.
+def merge_questions(answers: Iterable[Answer]) -> list[Question]:
+    """The question of each row; rows that ask the same share one, or at least its group.
+
+    A row that has an id keeps it, and one that has a group keeps that; a warning says where rows
+    that ask the same are in different groups.
 
     Raises:
-        HlensError: Two questions under one id.
+        HlensError: Two different questions under one id.
     """
     by_id: dict[tuple[str, str], Question] = {}
     by_content: dict[object, Question] = {}
@@ -104,7 +107,9 @@ def _put(question: Question) -> tuple[object, ...]:
     return question.text, question.context, question.choices, repr(asked_as(question))
 
 
-def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Model) -> Read:
+def _tokenise(
+    answer: Answer, question: Question, prompt: list[int], model: Model
+) -> TokenisedAnswer:
     if answer.token_ids:
         model.check_prompts([[*answer.token_ids]])
         prompt = list(answer.token_ids[: answer.n_prompt])
@@ -117,7 +122,7 @@ def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Mode
     if answer.token_ids:
         _check_tokens(answer, ids, rest, model)
     text, shift = answer.text, 0
-    if thought:  # offsets are in the whole text
+    if thought:  # the row's offsets count from the start of its thought
         shift = answer.text.rfind(rest.strip()) if rest.strip() else len(text)
         if shift < 0:
             raise HlensError(
@@ -127,7 +132,7 @@ def _tokenise(answer: Answer, question: Question, prompt: list[int], model: Mode
         text = answer.text[shift:]
     response = Response(question, text, (*prompt, *ids), len(prompt), thought=thought)
     marks = (replace(m, start=m.start - shift, stop=m.stop - shift) for m in answer.marks or ())
-    return Read(answer, response, tuple(marks))
+    return TokenisedAnswer(answer, response, tuple(marks))
 
 
 def _check_tokens(answer: Answer, ids: Sequence[int], rest: str, model: Model) -> None:

@@ -1,16 +1,26 @@
 """Rows of labelled answers as people keep them: JSONL, JSON, CSV, TSV, Parquet, or mappings.
 
+Problem: everybody's file has other columns, label words and ways to write a list in a cell, and a
+reader that guesses among them gives labels that nobody gave.
+
+Idea: one set of columns. A file with others says so in a mapping, or it is an error that says how;
+each row is checked by itself, and an error names its line.
+
 A row has
 
 - exactly one of ``question`` (a text), ``messages`` (all turns before the response) and ``prompt``
-  (a text without a template); beside a question optionally ``system``, ``context``, ``choices`` and
-  ``answers`` or ``answer``, the gold answers;
+  (a text without a template); optionally ``choices`` and ``answers`` or ``answer``, the gold
+  answers; beside a question also ``system`` and ``context``;
 - ``response``, a text; optionally ``token_ids`` and ``n_prompt``, as they were generated;
 - at most one of ``verdict`` (a word), ``correct``, ``hallucinated`` (true or false) and ``spans``
   (a list of ``[start, stop, label]``, characters of the response); a row with none is judged;
 - optionally ``id``, ``group``, ``domain`` and ``meta``.
 
-Nothing is guessed: a column of another name is mapped, or it is an error.
+Example: a CSV with the columns ``input``, ``output`` and ``grade``, the last of them "ok" or
+"wrong", is read with ::
+
+    columns={"question": "input", "response": "output", "verdict": "grade"}
+    labels={"ok": "correct", "wrong": "hallucinated"}
 """
 
 import json
@@ -38,11 +48,12 @@ from hlens.types import Question, Verdict
 
 log = logging.getLogger("hlens")
 ASKED = ("question", "messages", "prompt")
-BESIDE = ("system", "context", "choices", "answers", "answer")  # a question alone
+BESIDE = ("system", "context", "choices", "answers", "answer")  # what may go with them
 LABELS = ("verdict", "correct", "hallucinated", "spans")
 COLUMNS = (*ASKED, *BESIDE, "response", "token_ids", "n_prompt", *LABELS)
 COLUMNS += ("id", "group", "domain", "meta")
 _JSON = ("messages", "choices", "token_ids", "spans", "meta")  # written as JSON in a cell of text
+# Truth values as CSV and data frames write them.
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -53,14 +64,14 @@ class Answer:
 
     Attributes:
         where: The file and the line, for errors.
-        question: What was asked; ``meta["asked_as"]`` says how, where that is not as a question.
+        question: What was asked; ``meta["asked_as"]`` holds messages, a prompt or a system message.
         text: The response.
         named: Whether the row has an id of its own.
         grouped: Whether it has a group of its own.
         token_ids: Prompt and response, where the row has them.
         n_prompt: How many of them are prompt.
-        verdict: Of the whole response; None where there is none.
-        marks: Labelled stretches; None where there are none, empty where none was found.
+        verdict: Of the whole response; None where the row gives none.
+        marks: Labelled stretches; None where the row has no spans, empty where its list is empty.
         judgeable: Whether the row says what is right, so that a response can be judged by it.
     """
 
@@ -112,7 +123,7 @@ def read_answers(
 def _located(
     answers: str | Path | Iterable[Mapping[str, Any]], layout: str | None
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each row with the place where it stands."""
+    """Each row with its place in the file."""
     if not isinstance(answers, str | Path):
         if layout:
             raise HlensError(f"layout {layout!r} is that of a file; give its path")
@@ -159,8 +170,11 @@ def _renamed(
     *,
     is_layout: bool,
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The rows under the names of `COLUMNS`, without what is absent; columns not read are named."""
-    held = dict.fromkeys(key for _, row in rows for key in row)
+    """The rows under the names of `COLUMNS`, without empty cells; the log names columns not read.
+
+    `columns` is ours to the file's, an empty name for a column that is left out.
+    """
+    held = dict.fromkeys(key for _, row in rows for key in row)  # columns of the file, in order
     for ours, theirs in columns.items():
         if ours not in COLUMNS:
             raise unknown("column", ours, COLUMNS)
@@ -224,13 +238,13 @@ def _check_unread(name: str, unread: Iterable[str]) -> None:
 
 
 def _listed(names: Iterable[object]) -> str:
-    """Names as text, the first of many."""
+    """Names as text; of many, the first twelve."""
     names = [f"{name!s:.40}" for name in names]
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
 
 
 def _is_absent(name: str, value: Any) -> bool:
-    """Whether a cell holds nothing, as CSV and data frames write it; an empty response is one."""
+    """Whether a cell is empty, as CSV and data frames write it; an empty response is a response."""
     if isinstance(value, str):
         return not value and name != "response"
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -256,7 +270,7 @@ class _Words:
         return Verdict(meant) if meant in list(Verdict) else None
 
     def check(self, name: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Raise `HlensError` where words of the file mean nothing, all of them named at once."""
+        """Raise `HlensError` where words of the file have no meaning; it names all of them."""
         unknowns: Counter[str] = Counter()
         for _, row in rows:
             words = [row["verdict"]] if "verdict" in row else []
@@ -284,6 +298,7 @@ def _word(value: Any) -> str:
 
 
 def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words: _Words) -> Answer:
+    """A row read; `number` is its id where it has none, `stem` its domain where it names none."""
     text = row.get("response")
     if not isinstance(text, str):
         raise HlensError(f"response is {text!r:.60}; expected a text")
@@ -314,7 +329,7 @@ def _answer_of(row: Mapping[str, Any], where: str, number: int, stem: str, words
 
 
 def _question_of(row: Mapping[str, Any], number: int, stem: str) -> Question:
-    """The question of a row, with how it was asked where that is not as a question."""
+    """The question of a row; its meta says how it was asked, where that was not as a question."""
     asked = [name for name in ASKED if name in row]
     if len(asked) != 1:
         said = f"both {asked[0]!r} and {asked[1]!r}" if asked else "neither question nor prompt"
@@ -367,7 +382,7 @@ def _check_storable(question: Question, text: str) -> None:
 
 
 def _verdict(row: Mapping[str, Any], words: _Words) -> Verdict | None:
-    """The verdict of a row; None where spans are given in its place."""
+    """The verdict of a row; None where it has spans, or no label at all."""
     if "verdict" in row:
         return words.verdict(row["verdict"])
     for name, verdicts in (
@@ -383,7 +398,7 @@ def _verdict(row: Mapping[str, Any], words: _Words) -> Verdict | None:
 
 
 def _plain(row: Mapping[str, Any], name: str) -> Any:
-    """A value, or what a cell of text holds as JSON where the column holds lists or objects."""
+    """A value; of a cell of text in a column of lists or objects, what its JSON says."""
     value: Any = row.get(name)
     if isinstance(value, str) and (name in _JSON or (name == "answers" and value[:1] == "[")):
         with naming(name):
@@ -392,7 +407,7 @@ def _plain(row: Mapping[str, Any], name: str) -> Any:
 
 
 def _unpacked(value: Any) -> Any:
-    """A list of what numpy (as data frames read Parquet) or Python holds as one otherwise."""
+    """A value with arrays (as data frames read Parquet) and tuples made lists."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return list(value) if isinstance(value, tuple) else value
 

@@ -1,11 +1,20 @@
 """Units: what one example is, a response, a labelled span of it or a token.
 
-Unmarked stretches are examples of the true class where whoever labelled the file marked all that is
-false: between the marks, as tokens::
+Problem: labels are in characters of a response, examples in tokens, and where only what is false
+was marked there is no example of what is true.
+
+Idea: each label becomes a `Place`, its tokens or the reason why it has none, so that nothing is
+lost uncounted. With ``rest="correct"`` what lies between the marks is true: right where whoever
+labelled the file marked everything false.
+
+Example::
 
     response   Emma was written by Jane Austen in 1920, at Chawton.
     marks                                        ^^^^ hallucinated
     unmarked   ------------------------------       ----------- correct (``rest="correct"``)
+
+are three examples of the unit ``"span"``, one of ``"response"`` (hallucinated), and one for each
+underlined token of ``"token"``.
 """
 
 from collections import Counter
@@ -18,7 +27,7 @@ import pandas as pd
 import torch
 
 from hlens.labelled.marks import TWICE, losses_of
-from hlens.labelled.responses import Read
+from hlens.labelled.responses import TokenisedAnswer
 from hlens.model import Model
 from hlens.spans import LABELS, locate_with_losses, token_span
 from hlens.types import Example, Judgement, Response, Verdict
@@ -31,13 +40,13 @@ THOUGHT = "within the thought"
 
 @dataclass(frozen=True)
 class Place:
-    """Tokens ``[start, stop)`` of a response, prompt included, with a label; or why there are none.
+    """Where a label lies in tokens, or why it is lost.
 
     Attributes:
         verdict: The label.
         reason: `LOCATED`, or why it is lost.
-        start: First token.
-        stop: One past the last.
+        start: First token, counted from the start of the prompt.
+        stop: One past the last; 0 where the label has no tokens.
     """
 
     verdict: Verdict
@@ -47,14 +56,15 @@ class Place:
 
 
 def examples_of(
-    judged: Iterable[tuple[Read, Judgement]], model: Model, *, unit: Unit, rest: Rest
+    judged: Iterable[tuple[TokenisedAnswer, Judgement]], model: Model, *, unit: Unit, rest: Rest
 ) -> tuple[list[Example], pd.DataFrame]:
     """The examples of labelled responses, and a table of what became of their labels.
 
     Returns:
         The examples, and a table with columns ``verdict``, ``reason`` (``located``, or why not),
-        ``n`` and ``share`` (of the verdict's), as `hlens.spans.locate_with_losses` gives it. It
-        counts spans, and responses where the unit is the response or an answer has no spans.
+        ``n`` and ``share`` (of the labels with that verdict), as `hlens.spans.locate_with_losses`
+        gives it. It counts spans, unmarked stretches that became examples, and responses where the
+        unit is the response or a row has no spans; never single tokens.
     """
     examples: list[Example] = []
     counts: Counter[tuple[str, str]] = Counter()
@@ -70,9 +80,9 @@ def examples_of(
 
 
 def _places(
-    read: Read, judgement: Judgement, model: Model, *, unit: Unit, rest: Rest
+    read: TokenisedAnswer, judgement: Judgement, model: Model, *, unit: Unit, rest: Rest
 ) -> list[Place]:
-    """Where the examples of a response are, or why they are lost; at least one of either."""
+    """Where the labels of a response are, or why they are lost; at least one place."""
     if unit == "response" or read.answer.marks is None:
         return [_whole(judgement, model, span="response" if unit == "response" else "answer")]
     first = read.response.n_prompt + read.response.n_thought
@@ -90,8 +100,8 @@ def _whole(judgement: Judgement, model: Model, *, span: str) -> Place:
     return Place(judgement.verdict, LOCATED, found[0].start, found[0].stop)
 
 
-def _marked(read: Read, model: Model, first: int) -> list[Place]:
-    """Where the marks of a response are; `first` is its first token behind the thought."""
+def _marked(read: TokenisedAnswer, model: Model, first: int) -> list[Place]:
+    """Where the marks of a response are; `first` is the first token after its thought."""
     text, ids = read.response.text, read.response.token_ids[first:]
     places = []
     for mark, lost in zip(read.marks, losses_of(read.marks, text), strict=True):
@@ -106,22 +116,24 @@ def _marked(read: Read, model: Model, first: int) -> list[Place]:
     return places
 
 
-def _unmarked(places: Sequence[Place], read: Read, model: Model, first: int) -> list[Place]:
-    """The stretches between places that hold a word; none where a place is not known."""
+def _unmarked(
+    places: Sequence[Place], read: TokenisedAnswer, model: Model, first: int
+) -> list[Place]:
+    """The stretches between marks that hold a word; none where a mark's place is not known."""
     if any(place.stop == 0 and place.reason not in (TWICE, THOUGHT) for place in places):
         return [Place(Verdict.CORRECT, "unmarked, beside a lost span")]
     ids = read.response.token_ids
     marked = {at for place in places for at in range(place.start, place.stop)}
     found = []
-    for before, behind in pairwise([first - 1, *sorted(marked), len(ids)]):
-        words = model.decode(ids[before + 1 : behind])
+    for before, after in pairwise([first - 1, *sorted(marked), len(ids)]):
+        words = model.decode(ids[before + 1 : after])
         if any(character.isalnum() for character in words):
-            found.append(Place(Verdict.CORRECT, LOCATED, before + 1, behind))
+            found.append(Place(Verdict.CORRECT, LOCATED, before + 1, after))
     return found
 
 
 def _by_token(places: Sequence[Place]) -> list[Place]:
-    """Each token of the places once; one of several labels is hallucinated."""
+    """Each token of the places once; a token with both labels is hallucinated."""
     labels: dict[int, Verdict] = {}
     for place in places:
         for at in range(place.start, place.stop):
@@ -132,7 +144,7 @@ def _by_token(places: Sequence[Place]) -> list[Place]:
 
 def _examples(response: Response, places: Sequence[Place]) -> list[Example]:
     question = response.question
-    token_ids = torch.tensor(response.token_ids, dtype=torch.long)  # one for all spans
+    token_ids = torch.tensor(response.token_ids, dtype=torch.long)  # shared by all spans
     return [
         Example(
             token_ids=token_ids,
@@ -152,6 +164,7 @@ def _examples(response: Response, places: Sequence[Place]) -> list[Example]:
 
 
 def _table(counts: Counter[tuple[str, str]]) -> pd.DataFrame:
+    """Counts by verdict and reason, with their share of the verdict."""
     totals: Counter[str] = Counter()
     for (verdict, _), n in counts.items():
         totals[verdict] += n

@@ -1,10 +1,13 @@
 """score: what a detector makes of answers that are written already, many at a time.
 
-Problem: `risks` reads one answer, and measuring reads every neuron for one number a span.
+Problem: `risks` reads one answer at a time, and measuring reads every neuron for one number a span.
 
 Idea: a detector is linear in a mean over tokens. Its score of each token, from its own neurons
-alone, gives that of every span and of the whole answer as a mean, so each answer is run once, in a
-batch of answers of about its length, whatever number of spans it holds.
+alone, gives the score of every span and of the whole answer as a mean. So each answer is run once,
+however many spans it holds, in a batch of answers of about its length.
+
+Example: tokens of an answer score -2, -2, 4 and 2. The span of the last two scores 3, the answer
+0.5. That two more spans are marked takes no further run.
 """
 
 import logging
@@ -44,35 +47,37 @@ def score(
 
     Args:
         model: The model that the detector was found on.
-        detector: Reads a mean over answer or response.
-        answers: Responses, or their judgements, whose verdicts then are the labels.
-        examples: Labelled spans of these answers, from `hlens.locate`; an answer without a verdict
-            is hallucinated where one of its spans is. Without examples nothing is marked.
+        detector: The detector; it must read a mean over the answer or the response.
+        answers: Responses, or their judgements, whose verdicts are then the labels.
+        examples: Labelled spans of these answers, from `hlens.locate` or `hlens.labelled`; an
+            answer without a verdict is hallucinated where one of its spans is. Without examples
+            nothing is marked.
         metric: The detector's formula, where it is not one of `hlens.metrics`.
         batch_size: Answers at a time; None fits them to the memory.
         progress: Called with the number of answers done and of all.
 
     Returns:
-        One `ScoredAnswer` for each answer, in order. An answer without tokens behind its thought
-        has no scores; nor has one that is longer than the model can read, which the log counts.
+        One `ScoredAnswer` for each answer, in order. It is empty, without tokens and scores, where
+        the answer has no token after its thought, or is longer than the model can read, which the
+        log counts.
 
     Raises:
-        HlensError: No answers, or such as the model cannot read; examples of other answers; or a
-            detector that cannot be read token by token.
+        HlensError: No answers, or tokens that the model does not have; examples of other answers;
+            or a detector that cannot be read token by token.
     """
     if not answers:
         raise HlensError("no answers to score; give responses, or their judgements")
     responses = [_response_of(answer) for answer in answers]
-    own = _spans_of(examples, responses)
-    read = _readable(model, responses)
-    model.check_prompts([responses[i].token_ids for i in read])
+    spans = _spans_of(examples, responses)
+    readable = _readable(model, responses)
+    rows = [responses[i].token_ids for i in readable]
+    model.check_prompts(rows)
     if batch_size is not None:
         batch_size = check_whole("batch_size", batch_size, least=1)
-    rows = [responses[i].token_ids for i in read]
-    told = _score_tokens(model, detector, rows, metric, batch_size, progress)
-    scores = dict(zip(read, told, strict=True))
+    token_scores = _score_tokens(model, detector, rows, metric, batch_size, progress)
+    scores = dict(zip(readable, token_scores, strict=True))
     return [
-        _scored(answer, scores.get(i), own.get(_key(responses[i]), []), model)
+        _scored(answer, scores.get(i), spans.get(_key(responses[i]), []), model)
         for i, answer in enumerate(answers)
     ]
 
@@ -88,7 +93,7 @@ def _key(response: Response) -> Key:
 def _spans_of(
     examples: Sequence[Example], responses: Sequence[Response]
 ) -> Mapping[Key, list[Example]]:
-    """The examples of each answer; `HlensError` where one is of none, or of other tokens."""
+    """The examples of each answer; `HlensError` where one fits no answer, or other tokens."""
     by_key = {_key(response): response for response in responses}
     if len(by_key) < len(responses):
         raise HlensError(
@@ -109,7 +114,7 @@ def _spans_of(
 
 
 def _readable(model: Model, responses: Sequence[Response]) -> list[int]:
-    """Places of the answers that the model has positions for; how many are not is logged."""
+    """Indices of the answers that the model has positions for; the log counts the others."""
     most = model.n_positions
     read = [i for i, one in enumerate(responses) if most is None or len(one.token_ids) <= most]
     if len(read) < len(responses):
@@ -134,14 +139,14 @@ def _score_tokens(
     done = 0
     if not rows:
         return scores
-    # Of the prompt, too: what is behind it is cut out afterwards, so that rows need no other mark.
+    # Prompts are scored, too, and cut off afterwards: `watching` takes one n_prompt for all rows.
     with (
         watching(model, detector, on_scores=seen.append, n_prompt=0, metric=metric),
         torch.inference_mode(),
     ):
         for batch in _batches(list(map(len, rows)), auto_tokens(model), batch_size):
             ids = [torch.tensor(rows[i], dtype=torch.long) for i in batch]
-            # Attention is causal: no token reads the padding behind it.
+            # Attention is causal: no token reads the padding to its right.
             padded = pad_sequence(ids, batch_first=True).to(model.device)
             model.body(input_ids=padded, use_cache=False)
             read = seen.pop().score.double().cpu().numpy()
@@ -155,7 +160,7 @@ def _score_tokens(
 
 
 def _batches(lengths: Sequence[int], tokens: int, size: int | None) -> Iterator[list[int]]:
-    """Places of rows of similar length, longest first, of about so many padded tokens a batch."""
+    """Batches of rows, by index: `size` rows, or about `tokens` padded tokens, longest first."""
     waiting = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     while waiting:
         n = size or max(1, tokens // lengths[waiting[0]])
@@ -177,21 +182,21 @@ def _scored(
     examples: Sequence[Example],
     model: Model,
 ) -> ScoredAnswer:
-    """An answer with its marks, from the scores of all its tokens; None where it was not read."""
+    """An answer with its marks; `scores` is of its prompt, too, and None where it was not read."""
     response = _response_of(answer)
-    question, behind = response.question, len(response.token_ids)
+    question, first = response.question, len(response.token_ids)  # nothing follows: empty
     spans: list[MarkedSpan] = []
     if scores is not None:
-        behind = response.n_prompt + count_tokens(response, model.tokenizer)
-        spans += [MarkedSpan(e.start - behind, e.stop - behind, e.hallucinated) for e in examples]
-    ids = list(response.token_ids[behind:])
+        first = response.n_prompt + count_tokens(response, model.tokenizer)  # after its thought
+        spans += [MarkedSpan(e.start - first, e.stop - first, e.hallucinated) for e in examples]
+    ids = list(response.token_ids[first:])
     texts = [""] * len(ids) if model.tokenizer is None else token_texts(model.tokenizer, ids)
     return ScoredAnswer(
         question_id=question.id,
         domain=question.domain,
         group=question.group,
         tokens=tuple(texts),
-        scores=np.zeros(0) if scores is None else scores[behind:],
+        scores=np.zeros(0) if scores is None else scores[first:],
         spans=tuple(sorted(spans)),
         hallucinated=_label(answer, examples),
         sample=response.sample,

@@ -17,7 +17,7 @@ COLUMNS = [
     "hallucinated",
 ]  # fmt: skip
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-_MARK = b'{"level":"'  # how a file of lines begins
+_MARK = b'{"level":"'  # how a .jsonl file that hlens wrote begins
 
 
 def tabulate_scores(answers: Sequence[ScoredAnswer], detector: Detector) -> pd.DataFrame:
@@ -34,12 +34,13 @@ def tabulate_scores(answers: Sequence[ScoredAnswer], detector: Detector) -> pd.D
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "risk"])
     scores = table["score"].to_numpy(dtype=np.float64)
     risk = detector.probability_of(torch.from_numpy(scores.copy())).double().numpy()
-    # Of no tokens there is no risk, which a calibration would not say.
+    # An answer without tokens has no risk; a calibration would make a number of its NaN.
     table.insert(COLUMNS.index("risk"), "risk", np.where(np.isnan(scores), np.nan, risk))
     return table.astype({"span": "Int64", "hallucinated": "boolean"})
 
 
 def _rows(answer: ScoredAnswer) -> Iterator[tuple[object, ...]]:
+    """The rows of an answer, its spans and its tokens: `COLUMNS` without the risk."""
     key = answer.domain, answer.question_id, answer.sample
 
     def row(
@@ -54,12 +55,15 @@ def _rows(answer: ScoredAnswer) -> Iterator[tuple[object, ...]]:
         yield row(Level.SPAN, span.start, span.stop, score, span.hallucinated, number)
     wrong, right = answer.marked(True), answer.marked(False)
     for place, score in enumerate(answer.scores.tolist()):
-        known = bool(wrong[place]) if wrong[place] or right[place] else None
-        yield row(Level.TOKEN, place, place + 1, score, known, None)
+        label = bool(wrong[place]) if wrong[place] or right[place] else None
+        yield row(Level.TOKEN, place, place + 1, score, label, None)
 
 
 def check_scores_file(path: str | Path) -> Path:
-    """The path of a table of scores; raise `HlensError` where none can be written there.
+    """The path of a table of scores, checked before the work is done.
+
+    Raises:
+        HlensError: Another suffix, or a file there that hlens did not write.
 
     >>> check_scores_file("scores.xlsx")
     Traceback (most recent call last):
@@ -77,7 +81,7 @@ def check_scores_file(path: str | Path) -> Path:
 def save_scores(table: pd.DataFrame, path: str | Path) -> Path:
     """Write a table of scores, by its suffix: .csv, .jsonl or .parquet.
 
-    In a CSV no text is a formula of a spreadsheet (`hlens.store.save_table`).
+    In a CSV no text can act as a formula of a spreadsheet (`hlens.store.save_table`).
 
     Raises:
         HlensError: Another suffix, or a file there that hlens did not write.

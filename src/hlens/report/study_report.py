@@ -43,7 +43,7 @@ def report_data(run: Runner) -> ReportData:
             run.recipe,
             was_edited=run.is_current(effects.outcomes),
             was_audited=card is not None,
-            has_spans=run.value_without_model(levels.has_spans),
+            has_several_spans=run.value_without_model(levels.has_several_spans),
         ),
         recipe=run.recipe.to_toml(),
         versions=dict(detector.provenance.versions),

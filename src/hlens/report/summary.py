@@ -96,7 +96,7 @@ def number_cards(
 
 
 def cautions_of(
-    recipe: Recipe, *, was_edited: bool, was_audited: bool, has_spans: bool
+    recipe: Recipe, *, was_edited: bool, was_audited: bool, has_several_spans: bool
 ) -> list[str]:
     """What a study does not show, a sentence each."""
     cautions = [
@@ -111,7 +111,7 @@ def cautions_of(
     ]
     if len(recipe.domains) > 1:
         cautions.append("Domains differ in how often the model is wrong; see 'domain alone'.")
-    if not has_spans:
+    if not has_several_spans:
         cautions.append(
             "No answer has several labelled spans: where in a long answer the detector is right is "
             "not known."

@@ -39,7 +39,7 @@ def _read(detector: Detector, which: str) -> NeuronSet:
     if not path.exists():
         raise unknown("set of neurons, or file,", which, SETS)
     n_layers, d_mlp = detector.weights.shape
-    # By the file: a set that was exported is called "H-neurons", whosesoever it is.
+    # Named after the file: any exported set calls itself "H-neurons".
     name = f"neurons of {path.name}"
     neurons = load_neurons(path, name=name, n_layers=n_layers, d_mlp=d_mlp)
     _ = detector.selected & neurons  # raises its own clear line where they are of another model
@@ -47,7 +47,7 @@ def _read(detector: Detector, which: str) -> NeuronSet:
 
 
 def _content(run: Runner) -> Any:
-    """What a file holds now: another content is another edit. A name says all."""
+    """What a file holds now, as hashes: other neurons are another edit. A name needs none."""
     which = run.recipe.intervene.neurons
     if which in SETS or not (path := Path(which)).exists():
         return None

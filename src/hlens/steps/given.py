@@ -1,4 +1,12 @@
-"""Studies of labelled answers: the first half is given, from the questions to the examples."""
+"""Studies of labelled answers: the first half is given, from the questions to the examples.
+
+Problem: a study asks, samples, judges and locates. Where all of that is given it must not be made
+again, and everything after it should not notice.
+
+Idea: each of these steps has a stand-in of the same name and storage that takes its value from the
+labelled answers (`INSTEAD`). The recipe is bound to the content of what was read (`seal`), and a
+folder with anything else in it is refused (`check_folder`).
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -46,7 +54,7 @@ def _named_judges(judgements: list[Judgement], *, judge: str, second: str) -> Ju
     return Judges(", ".join([*names, *([names_of(judge, asked)] if asked else [])]), second)
 
 
-# The steps that ask, and what runs in their place where the answers are given.
+# What runs in place of the first steps where the answers are given.
 INSTEAD: dict[Step[Any], Step[Any]] = {
     questions: replace(questions, make=_questions, needs=(given_answers,), options=()),
     responses: replace(
@@ -61,12 +69,15 @@ INSTEAD: dict[Step[Any], Step[Any]] = {
 def seal(recipe: Recipe, given: Labelled | None = None) -> Recipe:
     """The recipe of a study of labelled answers: what was read, its domains, and how it was asked.
 
+    A recipe without labelled answers, or one that is sealed already, comes back as it is.
+
     Args:
-        recipe: A recipe that names a file, or any where the answers are given.
+        recipe: A recipe that names a file, or any recipe where the answers are given.
         given: Labelled answers of the caller.
 
     Raises:
-        HlensError: A file that cannot be read.
+        HlensError: A file that cannot be read, or a second judge, who reads whole responses, where
+            the unit is another.
     """
     options = recipe.labelled
     if (given or options.is_given) and recipe.labels.second and options.unit != "response":

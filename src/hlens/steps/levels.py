@@ -1,4 +1,4 @@
-"""Long answers: held-out answers scored token by token, and evaluated at three levels."""
+"""Long answers: those held out scored token by token, evaluated as tokens, spans and responses."""
 
 import json
 from collections import Counter
@@ -77,8 +77,8 @@ def _answer_of(row: dict[str, Any]) -> ScoredAnswer:
 
 
 @step(needs=(examples,))
-def has_spans(examples: list[Example]) -> bool:
-    """Whether an answer holds several labelled spans: else its span is all that is known of it."""
+def has_several_spans(examples: list[Example]) -> bool:
+    """Whether any answer holds several labelled spans; with one each there are no levels."""
     counts = Counter((e.domain, e.question_id, e.sample) for e in examples)
     return max(counts.values(), default=0) > 1
 
@@ -99,7 +99,7 @@ def scored_answers(
 ) -> list[ScoredAnswer]:
     """Labelled answers that the detector was not found on, scored token by token.
 
-    An answer without any span counts too, where it was judged: it is true throughout.
+    An answer without spans is scored, too, where it has a verdict: it counts as a response.
     """
     seen = set(split.train.groups)
     own = [example for example in examples if example.group not in seen]

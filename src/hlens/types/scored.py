@@ -1,4 +1,4 @@
-"""What a detector makes of one answer: a score a token, beside the spans that a reader marked."""
+"""What a detector makes of one answer: a score for each token, beside the labelled spans."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from hlens.errors import HlensError
 
 @dataclass(frozen=True, order=True)
 class MarkedSpan:
-    """A labelled stretch of an answer: its tokens ``[start, stop)``, counted from its first.
+    """A labelled stretch of an answer: tokens ``[start, stop)``, counted from the answer's first.
 
     Attributes:
         start: First token.
@@ -30,8 +30,8 @@ class MarkedSpan:
 class ScoredAnswer:
     """One answer, without its prompt and its thought, and the detector's score of each token.
 
-    A detector is linear in a mean over tokens, so that its score of a span, or of the whole, is the
-    mean of the scores of its tokens.
+    A detector is linear in a mean over tokens, so its score of a span, or of the whole, is the mean
+    of the scores of its tokens.
 
     Attributes:
         question_id: Id of its question.
@@ -45,7 +45,7 @@ class ScoredAnswer:
         question: The question's text.
 
     Raises:
-        HlensError: Another number of scores than of tokens, or a span beyond the tokens.
+        HlensError: A number of scores other than that of tokens, or a span beyond the tokens.
     """
 
     question_id: str
@@ -93,8 +93,3 @@ class ScoredAnswer:
             if span.hallucinated == hallucinated:
                 covered[span.start : span.stop] = True
         return covered
-
-    @property
-    def marks_parts(self) -> bool:
-        """Whether its labels are of stretches of it, rather than of the whole."""
-        return any(len(span) < len(self) for span in self.spans)

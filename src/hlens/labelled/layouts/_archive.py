@@ -17,14 +17,14 @@ from hlens.errors import HlensError
 LARGEST = 2**28  # bytes of one member, unpacked
 LARGEST_OF_ALL = 2**32
 _ZSTANDARD = 93
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # what stands before a member's bytes
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # before a member's bytes: signature, ..., two lengths
 
 
 def read_members(path: Path, *, prefix: str, suffix: str = ".json") -> Iterator[tuple[str, bytes]]:
-    """Name and content of the members whose names begin and end so, in the archive's order.
+    """Name and content of the members with a prefix and suffix, in the archive's order.
 
     Raises:
-        HlensError: No archive, a damaged or encrypted one, or one above the limits.
+        HlensError: No zip archive, a damaged or encrypted one, or one above the limits.
     """
     try:
         with zipfile.ZipFile(path) as archive:

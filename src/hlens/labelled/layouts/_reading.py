@@ -1,7 +1,8 @@
-"""What the readers share: records of a file with the place of each, and fields of a known kind.
+"""What the readers of layouts share: each record of a file with its place, each field checked.
 
-A record that does not fit its layout is an error that names file and row: a guess at what its
-author meant would be a label that nobody gave.
+A record is a JSON object or a table's row as its authors wrote it, a row what
+`hlens.labelled.rows` reads. A record that does not fit its layout is an error that names file and
+row: a guess at what its author meant would be a label that nobody gave.
 """
 
 import hashlib
@@ -19,10 +20,14 @@ TABLES = (".parquet", ".csv", ".tsv")
 
 
 def read_each(path: Path, to_rows: Callable[[Record, int], Iterable[Row]]) -> Iterator[Row]:
-    """The rows that `to_rows` makes of each record of a file and its number, from 1.
+    """The rows that `to_rows` makes of each record of a file, given the record and its number.
+
+    Args:
+        path: The file.
+        to_rows: Makes the rows of a record; its second argument counts records from 1.
 
     Raises:
-        HlensError: A file that cannot be read, or a record that does not fit; it is named.
+        HlensError: A file that cannot be read, or a record that does not fit, with its place.
     """
     for number, (where, record) in enumerate(read_records(path), start=1):
         with naming(where):
@@ -31,7 +36,7 @@ def read_each(path: Path, to_rows: Callable[[Record, int], Iterable[Row]]) -> It
 
 
 def read_records(path: Path) -> Iterator[tuple[str, Record]]:
-    """Place and content of each record of a table, of a JSON list, or of one object a line."""
+    """Place and content of each record: a row of a table, an item of a JSON list, or a line."""
     if path.suffix in TABLES:
         if not path.is_file():
             raise HlensError(f"no file {str(path)!r}; give the path of a file")
@@ -108,12 +113,12 @@ def check_span(start: int, stop: int, text: str) -> None:
 
 
 def shown(record: Record, key: str) -> str:
-    """A value as an error shows it."""
+    """The value under a key as an error shows it."""
     return f"{record[key]!r:.60}" if key in record else "missing"
 
 
 def group_of(*texts: str) -> str:
-    """A short name for texts that are the same but for case and spacing.
+    """A group for texts: one name for all that differ in case and spacing alone.
 
     >>> group_of("Who wrote  Emma?") == group_of("who wrote emma?")
     True
@@ -123,7 +128,7 @@ def group_of(*texts: str) -> str:
 
 
 def kept(record: Record, *keys: str) -> Row:
-    """The plain values of some keys, where they are there: what goes to a row's meta."""
+    """The values of some keys that are plain (no lists, no objects), for the meta of a row."""
     plain = (str, int, float, bool)
     found = {key: record.get(key) for key in keys}
     return {key: value for key, value in found.items() if isinstance(value, plain)}

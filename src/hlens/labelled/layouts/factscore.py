@@ -6,13 +6,13 @@ output, topic, cat and ``annotations``, one for each sentence with text, is-rele
 (irrelevant). The fields were looked up in the repository's README and in code that reads the data;
 for the data no licence of their own is stated, the repository's is MIT.
 
-A claim is written anew, not copied, so it has no place of its own in the text. Here it is the
-shortest stretch of its sentence with all of its words, those of the topic and small words aside
-("Ann was born in 1950" is "born in 1950" in "Ann (born in 1950) paints"). A claim with a word that
-its sentence lacks, and claims of one place with two labels, are left out; claims of one place with
-one label are one span. ``meta`` has the number of claims and of spans, and a warning has the sums.
-What is left is a choice of claims, the plainly worded ones. Outputs without annotations are
-unscored, empty ones are left out. All models' texts about one topic are one group.
+A claim is a paraphrase, not a copy, so it has no place of its own in the text. Here its place is
+the shortest stretch of its sentence that has all of its words except those of the topic and small
+words ("Ann was born in 1950" is "born in 1950" in "Ann (born in 1950) paints"). A claim with a word
+that its sentence lacks is left out, and so are claims of one place with different labels; claims of
+one place with one label are one span. ``meta`` has the number of claims and of spans, and a warning
+the sums. What remains is a biased choice: the plainly worded claims. Outputs without annotations
+are unscored, empty ones are left out. All models' texts about one topic are one group.
 """
 
 import logging
@@ -52,7 +52,7 @@ _SMALL = re.compile(
     },
 )
 def read_factscore(path: Path) -> Iterator[dict[str, Any]]:
-    """The outputs with those of their claims that have a place."""
+    """One row for each output, with those of its claims that have a place."""
     counts: Counter[str] = Counter()
 
     def to_rows(record: Record, number: int) -> Iterator[Row]:
@@ -86,13 +86,13 @@ def read_factscore(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _spans(sentences: list[Record], output: str, topic: str) -> tuple[list[list[Any]], int]:
-    """The claims that have a place, in the order of the text, and the number of all."""
+    """The claims that have a place, in the order of the text, and the number of all claims."""
     labels: dict[tuple[int, int], set[str]] = {}
-    behind = n_claims = 0
+    searched = n_claims = 0  # sentences are looked for in order, each after the one before
     for sentence in sentences:
         said = text_of(sentence, "text", or_empty=True)
-        start = output.find(said, behind) if said.strip() else -1
-        behind = start + len(said) if start >= 0 else behind
+        start = output.find(said, searched) if said.strip() else -1
+        searched = start + len(said) if start >= 0 else searched
         facts = sentence.get("human-atomic-facts")
         claims = [] if facts is None else objects_of(sentence, "human-atomic-facts")
         for claim in claims:
@@ -102,7 +102,7 @@ def _spans(sentences: list[Record], output: str, topic: str) -> tuple[list[list[
             if place is not None:
                 at = start + place[0], start + place[1]
                 labels.setdefault(at, set()).add(label)
-    spans = [[*at, *said] for at, said in sorted(labels.items()) if len(said) == 1]
+    spans = [[*at, *given] for at, given in sorted(labels.items()) if len(given) == 1]
     return spans, n_claims
 
 

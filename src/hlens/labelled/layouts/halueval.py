@@ -1,4 +1,4 @@
-"""HaluEval (arXiv 2305.11747): given answers, right and made up, to questions and instructions.
+"""HaluEval (arXiv 2305.11747): right and made-up answers, dialogue turns and summaries.
 
 Published at github.com/RUCAIBox/HaluEval, in ``data/``, one JSON object a line; its four files are
 told apart by their fields, which were looked up in the repository:
@@ -9,11 +9,11 @@ told apart by their fields, which were looked up in the repository:
 - ``general_data.json``: user_query, chatgpt_response and the annotators' hallucination (yes or no;
   the README calls it hallucination_label).
 
-Of a pair both answers are rows, of one group. The wrong one was written by a language model that
-was told to make it up, so style alone may tell it from the right one: run `hlens audit` before
-anything is said of truth. Knowledge and document are the context. The files have no instruction for
-a summary; the one here is of hlens. Turns of a dialogue begin with ``[Human]:`` and
-``[Assistant]:``.
+Both answers of a pair are rows of one group. The wrong one was written by a language model that was
+told to make it up, so style alone may tell the two apart: run `hlens audit` before anything is said
+about truth. Knowledge and document are the context; of a dialogue, whose turns begin with
+``[Human]:`` and ``[Assistant]:``, the knowledge stands before its first turn. The files have no
+instruction for a summary; the one here is hlens's own.
 """
 
 import re
@@ -30,7 +30,7 @@ PAIRS = {
     "response": ("right_response", "hallucinated_response"),
     "summary": ("right_summary", "hallucinated_summary"),
 }
-SUMMARISE = "Summarize the document."
+SUMMARISE = "Summarize the document."  # not of the authors
 _TURN = re.compile(r"\[(Human|Assistant)\]:")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 

@@ -1,20 +1,22 @@
 """Logs of Inspect (github.com/UKGovernmentBEIS/inspect_ai): answers with the scores of a scorer.
 
-A log is a ``.eval`` file, a zip with one JSON file a sample in ``samples/`` and a ``header.json``
-(in logs of runs that did not end, ``_journal/start.json``), or one ``.json`` file with eval and
-samples. A sample has id, epoch, input, choices, target, messages, output, scores and attachments.
+A log is a ``.eval`` file, a zip with a JSON file for each sample in ``samples/`` and a
+``header.json`` (in logs of runs that did not end, ``_journal/start.json``), or one ``.json`` file
+with eval and samples. A sample has id, epoch, input, choices, target, messages, output, scores and
+attachments.
 The forms were looked up in the repository, zstd compression of newer ``.eval`` files included; its
 licence is MIT, that of a log is its owner's. The experimental ``.eval2`` is not read.
 
 The label is the value of the one scorer: C (correct), I (incorrect), P (partial) or N (no answer);
-1 and 0, true and false, are C and I; other values are shown to you as unknown labels. A sample with
-several scorers is an error: their labels may differ, and none is chosen here. A sample without
-scores is unlabelled, with its target as gold answer where its input is a text.
+1 and 0, true and false, are C and I; any other value is an unknown label word, to be mapped. A
+sample with several scorers is an error: their labels may differ, and none is chosen here. A sample
+without scores is unlabelled; where its input is a text, that is the question (without the log's
+other messages), and the target its gold answer.
 
-The answer is the last message of the assistant, and what stands before it the messages. Its
-reasoning is left out, as the log has it apart. Samples with an error, with tool calls or with
-images cannot be asked again as text: they are left out and counted in one warning. The epochs of a
-sample are one group, and its task is the domain.
+The answer is the last message of the assistant, and the messages are those before it. Reasoning is
+left out, since the log keeps it apart. Samples with an error, with tool calls or with images cannot
+be read as text: they are left out and counted in one warning. The epochs of a sample are one group,
+and its task is the domain.
 """
 
 import json
@@ -38,7 +40,7 @@ _BINARY = {True: "C", False: "I"}
 
 
 class _LeftOut(Exception):  # noqa: N818
-    """Why a sample cannot be asked again."""
+    """Why a sample is left out."""
 
 
 @layout(

@@ -11,13 +11,14 @@ read here; lm-polygraph writes no other form. Export it where it was made, and r
     json.dump({"stats": stats, "gen_metrics": metrics}, open("manager.json", "w"))
 
 The same as a table is read too (CSV, Parquet or JSONL: one answer a row, a column for each text and
-each metric). The names were looked up in the repository; this export is of hlens.
+each metric). The names were looked up in the repository; the form of the export is hlens's own.
 
-The label is the one metric whose values are all 0 or 1 (Accuracy, of 1): of several, one must be
-left out of the export, and where none is such, but there are metrics, no threshold is guessed.
-Without any metric the answers are unlabelled, with the targets as gold answers. The input is a bare
-prompt, few-shot examples included, as the library has it before a chat template. Token ids are not
-kept: the manager has those of the answer alone. Answers to one input are one group.
+The label is the metric whose values are all 0 or 1 (Accuracy; 1 is correct). Several such metrics,
+or metrics of which none is such, are an error: none is chosen, and no threshold is guessed. The
+input then is a bare prompt, few-shot examples included, as the library has it before a chat
+template. Without any metric the answers are unlabelled: the input is a question and the targets its
+gold answers. Token ids are not kept: the manager has those of the answer alone. Answers to one
+input are one group.
 """
 
 from collections.abc import Iterator

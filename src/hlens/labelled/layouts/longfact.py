@@ -7,10 +7,10 @@ JSONL of the same rows is read too. A row has ``conversation`` (messages, the an
 ``verification_note``. The fields were looked up in code that reads the sets, and the labels in the
 authors' annotation pipeline; the licence could not be looked up.
 
-Labels are given by a language model with web search. The authors take "Insufficient Information"
-for "Not Supported". What their pipeline could not place in the answer has neither label nor index;
-it is left out here, and so is a span whose text does not stand at its index; both are counted in
-one warning. Answers to one prompt, of whichever model, are one group.
+Labels are given by a language model with web search. The authors count "Insufficient Information"
+as "Not Supported". An entity that their pipeline could not place in the answer has neither label
+nor index and is left out here; so is one whose text is not what the answer has at its index. Both
+are counted in one warning. All models' answers to one prompt are one group.
 """
 
 import logging
@@ -47,7 +47,7 @@ log = logging.getLogger("hlens")
     },
 )
 def read_longfact(path: Path) -> Iterator[dict[str, Any]]:
-    """The answers with their entities."""
+    """One row for each answer, with its entities."""
     lost = 0
 
     def to_rows(record: Record, number: int) -> Iterator[Row]:

@@ -6,13 +6,13 @@ task_type, source, source_info, prompt). Give the first, or the folder of both. 
 looked up in the repository's README.
 
 A label is a span, ``start`` to ``end`` in characters of the response, of one of four types; a
-response without one has none marked. The authors mark a span as a hallucination where the source
-does not support it, also where it is true (``implicit_true``). A response whose quality is
+response without labels is correct as a whole. The authors mark what the source does not support as
+a hallucination, even where it is true (``implicit_true``). A response whose quality is
 ``incorrect_refusal`` and that has no span is refused.
 
-The source is the row's context and the rest of the authors' prompt its question: the words are
-those of the prompt, the source stands first. Where the prompt shows the source in another form,
-the whole prompt is the question. All responses to one source are one group.
+The source becomes the row's context and the rest of the authors' prompt its question, so that the
+model reads the words of the prompt, but the source first. Where the prompt shows the source in
+another form, the whole prompt is the question. All responses to one source are one group.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ RESPONSES, SOURCES = "response.jsonl", "source_info.jsonl"
     },
 )
 def read_ragtruth(path: Path) -> Iterator[dict[str, Any]]:
-    """The responses with their spans, and the sources that they are about."""
+    """One row for each response, with its spans and its source."""
     path = path / RESPONSES if path.is_dir() else path
     sources = _read_sources(path.with_name(SOURCES))
 
@@ -64,7 +64,7 @@ def read_ragtruth(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_sources(path: Path) -> dict[str, Row]:
-    """The asking part of a row, by source_id."""
+    """What the rows of a source share: question, context and domain, by source_id."""
     if not path.is_file():
         raise HlensError(f"no file {str(path)!r}; {RESPONSES} needs it beside it")
     sources: dict[str, Row] = {}

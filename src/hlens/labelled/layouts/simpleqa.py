@@ -9,7 +9,7 @@ object a line, CSV or Parquet, named as in their grader and their CSV:
 - ``predicted_answer`` or ``response``: what the model said;
 - ``grade`` or ``grade_letter``: the word or the letter; their grader gives C where it says neither.
 
-Of two names for one thing a row has one. Answers to one question are one group.
+A row has one of the two names of each. Answers to one question are one group.
 """
 
 from collections.abc import Iterator

@@ -2,15 +2,15 @@
 
 Three forms of one set, told apart by their fields: ``TruthfulQA.csv`` of the authors' repository
 (Type, Category, Question, Best Answer, Best Incorrect Answer in its newer form, Correct Answers,
-Incorrect Answers, Source; answers parted by ``;``), and the two configurations of the hub,
+Incorrect Answers, Source; answers separated by ``;``), and the two configurations of the hub,
 generation (question, best_answer, correct_answers, incorrect_answers) and multiple_choice
-(question, mc1_targets, mc2_targets). Fields and licence were looked up in code and notes that read
-the sets.
+(question, mc1_targets, mc2_targets). Fields and licence were looked up in code that reads the sets,
+and in notes on them.
 
-Each reference answer is one row, once, and all answers to a question are one group. They are
-written by people, and no model gave them: a probe of them reads how a
-model reads a claim, not what it does when it makes one up. "I have no comment" is a correct answer
-here, as its authors have it. Of mc2_targets, which hold those of mc1_targets, 1 is correct.
+Each reference answer is one row, and all answers to a question are one group. People wrote them; no
+model gave them: a probe of them shows how a model reads a claim, not what it does when it makes one
+up. "I have no comment" is a correct answer here, as it is for the authors. Only mc2_targets are
+read, for they hold those of mc1_targets; a label of 1 is correct.
 """
 
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def _references(record: Record) -> dict[str, str]:
     given: dict[str, str] = {}
     for field in FIELDS:
         if field == "best_incorrect_answer" and not record.get(field):
-            continue  # in the newer CSV alone
+            continue  # only the newer CSV has it
         for answer in _answers(record, field):
             given.setdefault(answer, field)
     return given

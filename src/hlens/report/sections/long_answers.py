@@ -16,8 +16,8 @@ from hlens.types import Detector, Estimate, ScoredAnswer
 from hlens.types.labels import Level, LevelScore
 
 HEADING = "Where in a long answer?"
-NEEDS = (levels.has_spans, levels.scored_answers, levels.levels, detection.detector)
-SHOWN = 4  # answers
+NEEDS = (levels.has_several_spans, levels.scored_answers, levels.levels, detection.detector)
+SHOWN = 4  # answers that are drawn
 MOST_TOKENS = 800  # of an answer that is shown
 QUESTION = 300  # characters of a question that are shown
 UNITS = {Level.RESPONSE: "responses", Level.SPAN: "spans", Level.TOKEN: "labelled tokens"}
@@ -25,7 +25,7 @@ UNITS = {Level.RESPONSE: "responses", Level.SPAN: "spans", Level.TOKEN: "labelle
 
 def section(tables: Tables) -> Section | None:
     """The section of a study whose answers hold several labelled spans."""
-    if not tables[levels.has_spans]:
+    if not tables[levels.has_several_spans]:
         return None
     return draw(
         tables[levels.levels], tables[levels.scored_answers], detector=tables[detection.detector]
@@ -63,7 +63,7 @@ def draw(
 
 
 def describe(evaluated: pd.DataFrame) -> Iterator[str]:
-    """A sentence a level: the detector's AUROC, and that of its best control."""
+    """A sentence for each level: the detector's AUROC, and that of its best control."""
     for level, units in UNITS.items():
         rows = evaluated.loc[evaluated["level"] == level].to_dict("records")
         known = [row for row in rows if Estimate.from_row(row).known]
@@ -71,14 +71,13 @@ def describe(evaluated: pd.DataFrame) -> Iterator[str]:
         if not known:
             yield f"{counts}: not enough of both labels for an AUROC."
             continue
-        by_kind = {kind: [r for r in known if _is_control(r) is kind] for kind in (False, True)}
-        own = ", ".join(_name(row) for row in by_kind[False])
-        best = max(by_kind[True], key=lambda row: row["auroc"])
+        own = ", ".join(_with_interval(row) for row in known if not _is_control(row))
+        best = max(filter(_is_control, known), key=lambda row: row["auroc"])
         yield f"{counts}. AUROC: {own}; best control {best['score']}, {best['auroc']:.3f}."
 
 
 def choose(answers: Sequence[ScoredAnswer], n: int = SHOWN) -> list[ScoredAnswer]:
-    """The first answers with marked hallucinations, all but one; then the first without."""
+    """The first `n` marked answers with a hallucination; one place is kept for any without."""
     marked = [answer for answer in answers if answer.spans]
     wrong = [answer for answer in marked if answer.marked(True).any()]
     right = [answer for answer in marked if not answer.marked(True).any()]
@@ -86,8 +85,8 @@ def choose(answers: Sequence[ScoredAnswer], n: int = SHOWN) -> list[ScoredAnswer
     return [*first, *right[: n - len(first)]]
 
 
-def _name(row: dict) -> str:
-    """``0.812 [0.75, 0.86] (mean)``; a level with one score of the detector names none."""
+def _with_interval(row: dict) -> str:
+    """``0.812 [0.75, 0.86] (mean)``; without "(mean)" where the detector has one score only."""
     kind = str(row["score"]).removeprefix(LevelScore.DETECTOR).removeprefix(", ")
     return f"{Estimate.from_row(row):.3f}" + (f" ({kind})" if kind else "")
 
@@ -118,7 +117,7 @@ def _cell(row: dict, value: str, ends: str) -> Estimate | None:
 
 
 def _strip(answer: ScoredAnswer, detector: Detector) -> Html:
-    """One answer behind its question; what is beyond the first tokens is left out, and said."""
+    """One answer after its question; the verdict says so where only its first tokens are drawn."""
     n = min(len(answer), MOST_TOKENS)
     risk = detector.probability_of(torch.from_numpy(answer.scores[:n])).tolist()
     spans = [span for span in answer.spans if span.stop <= n]

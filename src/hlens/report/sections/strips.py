@@ -10,12 +10,12 @@ from hlens.report.tables import Tables
 from hlens.steps import levels, neuron_pages
 
 HEADING = "Answers, token by token"
-NEEDS = (levels.has_spans, neuron_pages.token_risks)
+NEEDS = (levels.has_several_spans, neuron_pages.token_risks)
 
 
 def section(tables: Tables) -> Section | None:
     """The section of a study; where answers hold several spans, they are shown with these."""
-    if tables[levels.has_spans]:
+    if tables[levels.has_several_spans]:
         return None
     return draw([_strip(answer) for answer in tables[neuron_pages.token_risks]])
 
