@@ -19,8 +19,9 @@ help:
 demo: $(STAMP)
 	$(BIN)/hlens demo
 
+# In the order of their names: by their number of tests, the pages of the docs, few and long, came last and alone.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 campaign: $(STAMP)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m campaign $(ARGS)
