@@ -391,7 +391,7 @@ def test_lm_polygraph(tmp_path: Path) -> None:
     assert [row["verdict"] for row in read("lm_polygraph", tmp_path / "man.csv")] == ["1", "0", "0"]
     bare = {"stats": MANAGER["stats"]}
     [first, _, last] = read("lm_polygraph", write(tmp_path / "bare.json", bare))
-    assert (first["question"], first["answers"]) == ("Who?", ["bees"])
+    assert (first["prompt"], first["answers"]) == ("Who?", ["bees"])
     assert (last["answers"], "verdict" in last) == (["here"], False)
 
 

@@ -10,8 +10,7 @@ licence is MIT, that of a log is its owner's. The experimental ``.eval2`` is not
 The label is the value of the one scorer: C (correct), I (incorrect), P (partial) or N (no answer);
 1 and 0, true and false, are C and I; any other value is an unknown label word, to be mapped. A
 sample with several scorers is an error: their labels may differ, and none is chosen here. A sample
-without scores is unlabelled; where its input is a text, that is the question (without the log's
-other messages), and the target its gold answer.
+without scores is unlabelled, and the target is its gold answer.
 
 The answer is the last message of the assistant, and the messages are those before it. Reasoning is
 left out, since the log keeps it apart. Samples with an error, with tool calls or with images cannot

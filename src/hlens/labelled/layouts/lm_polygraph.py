@@ -14,11 +14,10 @@ The same as a table is read too (CSV, Parquet or JSONL: one answer a row, a colu
 each metric). The names were looked up in the repository; the form of the export is hlens's own.
 
 The label is the metric whose values are all 0 or 1 (Accuracy; 1 is correct). Several such metrics,
-or metrics of which none is such, are an error: none is chosen, and no threshold is guessed. The
-input then is a bare prompt, few-shot examples included, as the library has it before a chat
-template. Without any metric the answers are unlabelled: the input is a question and the targets its
-gold answers. Token ids are not kept: the manager has those of the answer alone. Answers to one
-input are one group.
+or metrics of which none is such, are an error: none is chosen, and no threshold is guessed. Without
+any metric the answers are unlabelled, and the targets are their gold answers. The input is a bare
+prompt either way, few-shot examples included, as the library has it before a chat template. Token
+ids are not kept: the manager has those of the answer alone. Answers to one input are one group.
 """
 
 from collections.abc import Iterator
@@ -131,7 +130,7 @@ def _to_row(record: Record, number: int, metric: str | None) -> Row:
     asked = text_of(record, "input_texts")
     row = {"id": str(number), "group": group_of(asked), "response": text_of(record, "greedy_texts")}
     if metric is None:
-        return {**row, "question": asked, "answers": _targets(record)}
+        return {**row, "prompt": asked, "answers": _targets(record)}
     verdict = str(int(_number(record[metric]) or 0))  # all have one, by `_label_metric`
     return {**row, "prompt": asked, "verdict": verdict, "meta": {"metric": metric}}
 
