@@ -119,7 +119,8 @@ def batches(model: Model, items: Sequence[Example], region: str = "answer") -> I
     """The very batches that hlens runs, each example as one whole row."""
     job = job_of(model, items, region)
     for batch in job.batches(auto_tokens(model)):
-        yield right_padded([job.rows[index].token_ids for index in batch.members], model)
+        longest = [job.rows[job.responses[number][0]] for number in batch.members]
+        yield right_padded([row.token_ids for row in longest], model)
 
 
 def bare(model: Model, items: Sequence[Example], region: str = "answer") -> None:
@@ -137,11 +138,14 @@ def bare_sharing(model: Model, items: Sequence[Example], region: str = "answer")
     with torch.inference_mode():
         trunk = run_trunk(silent, rows, job.schedule.common)
         for batch in job.batches(auto_tokens(model)):
-            groups = [[rows[index] for index in group] for group in batch.groups]
+            groups = [
+                [tuple(rows[index] for index in job.responses[number]) for number in group]
+                for group in batch.groups
+            ]
             if batch.shared:
                 run_groups(silent, groups, trunk)
             else:
-                run_rows(silent, [row for group in groups for row in group], trunk)
+                run_rows(silent, [response for group in groups for response in group], trunk)
 
 
 def official(model: Model, items: Sequence[Example]) -> Tensor:
