@@ -9,6 +9,9 @@ from hlens.judges import abstain, alias, choice, label, numeric, refusal
 from hlens.types import Question, Response, Verdict
 
 RIGHT = [
+    ("1200000", "1 200 000 people"),
+    ("1200000", "1,2 million"),
+    ("2018", "2018 123"),
     ("1200000", "1.2e6"),
     ("1200000", "1.2E+6"),
     ("1200000", "1.2 x 10^6"),
@@ -73,6 +76,8 @@ WRONG = [
     ("1", "½"),
     ("1200000", "1,200,001,000"),
     ("1", "1'200'000"),
+    ("1", "1 200 000"),
+    ("1", "1,2 million"),
 ]
 
 

@@ -25,7 +25,7 @@ _TENS, _UNITS = "|".join(TENS), "|".join(word for word in LISTS["units"] if len(
 _WORDS = "|".join(word for word, n in NUMBERS.items() if n.isdigit())
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SCALE = re.compile(r"\b(?:thousand|million|billion)s?\b|\b[mb]n\b", re.IGNORECASE)
-_SEPARATORS = "[,'’\u00a0\u2009\u202f]"
+_SEPARATORS = "[,'’ \u00a0\u2009\u202f]"
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 
 
@@ -42,10 +42,11 @@ _NUMBER = re.compile(
     rf"|(?P<mixed>\d{{0,3}})\s?(?P<vulgar>[{_VULGAR}])"
     rf"|10{_power('ten', 'raised')}"
     rf"|(?P<digits>"
-    # Groups of thousands: by commas, by another sign, by full stops (twice, or it is decimal), and
-    # in the Indian way.
+    # Groups of thousands: by commas, by another sign, by blanks, by full stops (twice, or it is
+    # decimal), and in the Indian way. A comma before a scale (1,2 million) is decimal.
     rf"\d{{1,3}}(?:\.\d{{3}}){{2,}}(?:,\d+)?(?![\d.])"
-    rf"|\d{{1,3}}(?:['’\u00a0\u2009\u202f]\d{{3}})+(?!\d)(?:\.\d+)?"
+    rf"|\d{{1,3}}(?:['’ \u00a0\u2009\u202f]\d{{3}})+(?!\d)(?:\.\d+)?"
+    rf"|\d{{1,3}},\d{{1,2}}(?=\s(?:thousand|million|billion)s?\b)"
     rf"|(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d{{1,2}}(?:,\d\d)+,\d{{3}}(?!\d)|\d+)(?:\.\d+)?|\.\d+"
     rf"|(?:{_TENS})[-\s](?:{_UNITS})\b|(?:{_WORDS})\b)"
     rf"(?:e(?P<e>[-−+]?\d{{1,3}})(?!\w)"
@@ -148,6 +149,8 @@ def _to_float(match: re.Match[str]) -> float:
         digits = str(sum(map(int, words)))
     if re.match(r"\d+\.\d+\.", digits):
         digits = digits.replace(".", "").replace(",", ".")
+    if re.fullmatch(r"\d+,\d{1,2}", digits):
+        digits = digits.replace(",", ".")
     # As one literal: 1.2 * 10**6 would be rounded twice.
     exponent = power.translate(_SUPERSCRIPTS).replace("−", "-")
     return float(f"{re.sub(_SEPARATORS, '', digits)}e{exponent}")
