@@ -1,4 +1,4 @@
-"""Options that name the columns of a file of answers, such as ``--response output``."""
+"""Options that say how a file of answers is read: its columns, its layout, its labels."""
 
 import inspect
 from collections.abc import Callable
@@ -15,6 +15,19 @@ COLUMNS = (
     "group", "domain", "meta",
 )  # fmt: skip
 
+Layout = Annotated[
+    str | None, typer.Option(help="The file's published layout (hlens list layouts).")
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD=VERDICT",
+        help="What a label word means: correct, hallucinated, refused or unscored; several "
+        "may be given.",
+    ),
+]
+Judge = Annotated[str | None, typer.Option(help="The judge of answers that have no label.")]
+Style = Annotated[str | None, typer.Option(help="How questions were asked: chat or completion.")]
 _Column = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,7 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.app import app
-from hlens.cli.columns import takes_columns
+from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
 from hlens.cli.step_verbs import Json, Out
 
 
@@ -22,32 +22,19 @@ def import_(
         str | None, typer.Option(help="Alias, hub id, folder or .gguf file; what is measured.")
     ] = None,
     out: Out = None,
-    layout: Annotated[
-        str | None, typer.Option(help="The file's published layout (hlens list layouts).")
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD=VERDICT",
-            help="What a label word means: correct, hallucinated, refused or unscored; several "
-            "may be given.",
-        ),
-    ] = None,
+    layout: Layout = None,
+    label: Labels = None,
     unit: Annotated[
         str | None, typer.Option(help="What one example is: span, response or token.")
     ] = None,
     rest: Annotated[
         str | None, typer.Option(help="What is not marked: ignore, or correct (it is true).")
     ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="The judge of answers that have no label.")
-    ] = None,
+    judge: Judge = None,
     instruction: Annotated[
         str | None, typer.Option(help="What followed each question when it was asked.")
     ] = None,
-    style: Annotated[
-        str | None, typer.Option(help="How questions were asked: chat or completion.")
-    ] = None,
+    style: Style = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Further options of the study: a recipe (.toml).")
     ] = None,

@@ -7,7 +7,7 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.app import app
-from hlens.cli.columns import takes_columns
+from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
 
 NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
@@ -140,29 +140,16 @@ def score(
     model: Annotated[
         str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
     ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="The file's published layout (hlens list layouts).")
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD=VERDICT",
-            help="What a label word means: correct, hallucinated, refused or unscored; several "
-            "may be given.",
-        ),
-    ] = None,
+    layout: Layout = None,
+    label: Labels = None,
     rest: Annotated[
         str, typer.Option(help="What is not marked: ignore, or correct (it is true).")
     ] = "ignore",
-    judge: Annotated[
-        str | None, typer.Option(help="The judge of answers that have no label.")
-    ] = None,
+    judge: Judge = None,
     instruction: Annotated[
         str | None, typer.Option(help="What followed each question; a study's own by default.")
     ] = None,
-    style: Annotated[
-        str | None, typer.Option(help="How questions were asked: chat or completion.")
-    ] = None,
+    style: Style = None,
     to: Annotated[
         Path | None,
         typer.Option(help="Write every answer, span and token: .csv, .jsonl or .parquet."),
