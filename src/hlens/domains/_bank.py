@@ -12,7 +12,7 @@ A row is one question, and the file is the source that people edit:
 `format` and `judge` default to ``short_answer`` and ``alias``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,15 @@ REQUIRED = ("id", "question", "answers", "group", "difficulty", "kind")
 
 def read_bank(name: str) -> Iterator[dict[str, Any]]:
     """The rows of a bank as they are written, in the order of the file."""
-    path = Path(str(BANKS / f"{name}.jsonl"))
+    return read_rows(Path(str(BANKS / f"{name}.jsonl")), REQUIRED)
+
+
+def read_rows(path: Path, required: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a file that ships, each with all required fields."""
     for number, row in read_objects(path):
-        if any(field not in row for field in REQUIRED):
+        if any(field not in row for field in required):
             raise HlensError(
-                f"{path.name}, line {number}: expected the fields {', '.join(REQUIRED)}"
+                f"{path.name}, line {number}: expected the fields {', '.join(required)}"
             )
         yield row
 

@@ -18,9 +18,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hlens.data_files import read_objects
+from hlens.domains._bank import read_rows
 from hlens.domains._groups import by_split
-from hlens.errors import HlensError
 from hlens.types import Question
 
 REFERENCES = files("hlens") / "domains" / "references"
@@ -43,13 +42,7 @@ def reference_questions(field: str) -> Callable[..., Iterator[Question]]:
 
 def read_references(field: str) -> Iterator[dict[str, Any]]:
     """The rows of a field of study as they are written, in the order of the file."""
-    path = Path(str(REFERENCES / f"{field}.jsonl"))
-    for number, row in read_objects(path):
-        if any(name not in row for name in REQUIRED):
-            raise HlensError(
-                f"{path.name}, line {number}: expected the fields {', '.join(REQUIRED)}"
-            )
-        yield row
+    return read_rows(Path(str(REFERENCES / f"{field}.jsonl")), REQUIRED)
 
 
 def write_reference(row: dict[str, Any]) -> str:
