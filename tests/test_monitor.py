@@ -10,18 +10,11 @@ from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
 from hlens.monitor import Risk, TokenScores, at_probability, monitor, risks, watching
 from hlens.types import Calibration, Detector, Example, Provenance
+from tiny_detector import MEMBERS, detector_of
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 PROMPTS = [[3, 14, 15, 9, 26], [5, 35, 8], [9, 79, 32, 38, 46, 26, 43]]
 HOW = Settings(max_new_tokens=7, temperature=0.0)
-MEMBERS = {(0, 3): 2.0, (0, 50): -1.5, (2, 7): 3.0, (2, 8): -0.5}
-
-
-def detector_of(model: Model, metric: str = "cett", region: str = "answer") -> Detector:
-    weights = torch.zeros(model.n_layers, model.d_mlp)
-    for (layer, neuron), weight in MEMBERS.items():
-        weights[layer, neuron] = weight
-    return Detector(weights, -0.3, metric, region, provenance=model.provenance)
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,13 @@ from hlens.errors import HlensError
 from hlens.model import Model, load
 from hlens.monitor import risks, score
 from hlens.spans import token_texts
-from hlens.types import Detector, Example, Judgement, MarkedSpan, Question, Response, Verdict
+from hlens.types import Example, Judgement, MarkedSpan, Question, Response, Verdict
 from hlens.types.labels import Level, LevelScore
+from tiny_detector import detector_of
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 TOLERANCE = 1e-4  # of log-odds in float32: padding changes the order of sums
-MEMBERS = {(0, 3): 2.0, (0, 50): -1.5, (2, 7): 3.0, (2, 8): -0.5}
 ROWS = (([3, 14, 15, 9, 26], 11), ([5, 35, 8], 1), ([9, 79, 32, 38], 30), ([6, 7], 17))
-
-
-def detector_of(model: Model, metric: str = "cett", region: str = "answer") -> Detector:
-    weights = torch.zeros(model.n_layers, model.d_mlp)
-    for (layer, neuron), weight in MEMBERS.items():
-        weights[layer, neuron] = weight
-    return Detector(weights, -0.3, metric, region, provenance=model.provenance)
 
 
 @pytest.fixture(scope="module")
