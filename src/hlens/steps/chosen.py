@@ -1,9 +1,9 @@
 """Which neurons of a study are edited: a set of its detector by name, or those of a file."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from hlens.data_files import hash_file
 from hlens.errors import HlensError
 from hlens.lookup import unknown
 from hlens.steps.runner import Runner
@@ -52,7 +52,7 @@ def _content(run: Runner) -> Any:
     if which in SETS or not (path := Path(which)).exists():
         return None
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [hash_file(file) for file in files]
 
 
 chosen: Source[str] = Source(
