@@ -13,6 +13,7 @@ from hlens import metrics
 from hlens.contributions import REGIONS, measure, measure_many
 from hlens.errors import HlensError
 from hlens.model import Model
+from hlens.model.mlp import DenseBlock, Mlp
 from hlens.types import Example, MlpTrace
 
 
@@ -338,12 +339,6 @@ def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
     assert not any(module._forward_hooks for module in model.down_projections)
 
 
-@pytest.mark.parametrize("name", sorted(architectures.MIXTURES))
-def test_a_mixture_of_experts_is_refused(name: str) -> None:
-    with pytest.raises(HlensError, match="mixtures of experts"):
-        hlens.model.load((architectures.MIXTURES[name](), None))
-
-
 class Quantised(torch.nn.Module):
     """A down projection whose weights are packed, and unpacked while it runs."""
 
@@ -360,14 +355,16 @@ class Quantised(torch.nn.Module):
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
 def test_quantised_rows_are_refused(dtype: torch.dtype) -> None:
     model = hlens.model.load((architectures.llama(), None))
-    model.down_projections[1] = Quantised(model.down_projections[1], dtype)  # type: ignore[arg-type]
+    packed = Quantised(model.down_projections[1], dtype)  # type: ignore[arg-type]
+    model.mlps[1] = Mlp((DenseBlock(packed),))
     with pytest.raises(HlensError, match=rf"layer 1 is quantised \({dtype}\)"):
         measure(model, several(1))
 
 
 def test_weights_that_are_no_plain_tensor_are_refused() -> None:
     model = hlens.model.load((architectures.llama(), None))
-    model.down_projections[2] = torch.nn.Module()  # such as GPTQ and HQQ: no ``weight`` at all
+    # Such as GPTQ and HQQ: no ``weight`` at all.
+    model.mlps[2] = Mlp((DenseBlock(torch.nn.Module()),))
     with pytest.raises(HlensError, match=r"layer 2 is quantised \(Module\)"):
         measure(model, several(1))
 

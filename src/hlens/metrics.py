@@ -39,11 +39,13 @@ class Factors:
         pos: From the outputs and the gain of a norm that follows (or None), a factor of each
             position; outputs of several layers may be stacked, their gains ``[layer, 1, d_model]``.
         neuron: From a trace, a factor of each neuron.
+        rows: Whether `neuron` reads the rows of W_out, and not their norms alone.
     """
 
     act: Callable[[Tensor], Tensor]
     pos: Callable[[Tensor, Tensor | None], Tensor] | None = None
     neuron: Callable[[MlpTrace], Tensor] | None = None
+    rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ def factors_of(metric: Metric) -> Factors | None:
     declared = getattr(metric, "declared", None)
     # functools.wraps copies the attribute to a wrapper, which computes something else.
     return declared.factors if declared and declared.formula is metric else None
+
+
+def reads_rows(metric: Metric) -> bool:
+    """Whether a metric may read rows of W_out; those of a mixture are copied to be read."""
+    factors = factors_of(metric)
+    return factors is None or factors.rows
 
 
 def name_of(metric: Metric) -> str:
@@ -209,7 +217,7 @@ def activation_norm(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     return mlp.act.float().abs() * mlp.w_norm
 
 
-@metric(factors=Factors(torch.abs, _per_gained_output, _gained_row_norms))
+@metric(factors=Factors(torch.abs, _per_gained_output, _gained_row_norms, rows=True))
 def post_norm(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """``|a| ||g * w|| / ||g * h||``: CETT where the MLP's output really enters the residual stream.
 

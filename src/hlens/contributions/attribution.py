@@ -6,7 +6,7 @@ activations and outputs are held, layer by layer, until the logits are known, an
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.contributions.rows import Piece, Readout, Row, all_needs, lay_out
 from hlens.errors import HlensError
-from hlens.model import Model, hook_output
+from hlens.model import MlpActs, Model, Read, hook_output
 from hlens.types.norms import NormGain, post_mlp_norm
 
 _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
@@ -33,28 +33,30 @@ def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
     readout = lay_out([Piece(row, number, 0, len(row)) for number, row in enumerate(rows)], ids)
     assert readout is not None
     with_gradient = "gradient" in all_needs(reducer.asks)
-    held: list[tuple[Tensor, Tensor]] = []
+    held: list[Held] = []
     reducer.begin(None)
     with ExitStack() as stack:
-        for module in model.down_projections:
-            # A gradient is taken by the whole activation, so that all positions are held.
-            hook = _hold(held, None if with_gradient else readout)
-            stack.enter_context(hook_output(module, hook))
+        for mlp in model.mlps:
+            stack.enter_context(mlp.reading(_hold(held, readout, whole=with_gradient)))
         if with_gradient:
             stack.enter_context(_differentiable(model.hf))
         direction = stack.enter_context(_final_direction(model, ids, readout, reducer.asks))
-        gradients = [None] * model.n_layers
+        gradients: list[Tensor] = []
         if with_gradient:
             logprob = _logprob(model, ids, rows)
-            gradients = list(torch.autograd.grad(logprob, [act for act, _ in held]))
+            acts = [values for one in held for values in one.values]
+            # An expert that no token was routed to has no part in the answer.
+            found = torch.autograd.grad(logprob, acts, allow_unused=True, materialize_grads=True)
+            gradients = list(found)
         else:
             model.body(input_ids=ids, use_cache=False)
     reducer.begin(readout)
     with torch.no_grad():
-        for layer, gradient in enumerate(gradients):
-            act, out = held[layer][0].detach(), held[layer][1]
-            if gradient is not None:
-                act, out, gradient = (readout.gather(each) for each in (act, out, gradient))
+        for layer, one in enumerate(held):
+            act, out, gradient = one.act, one.out, None
+            if one.acts is not None:
+                own = [gradients.pop(0) for _ in one.values]
+                gradient = one.acts.slopes(own).weighted(readout.gather)
             trace = replace(reducer.trace(layer, act, out), gradient=gradient)
             if direction:
                 back = _through_post_norm(model, layer, direction[0].to(act.device), out)
@@ -63,15 +65,27 @@ def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
     return or_empty(collect(reducer, len(rows)), reducer, len(rows))
 
 
-def _hold(held: list[tuple[Tensor, Tensor]], readout: Readout | None) -> Any:
-    def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-        act, out = args[0], output.detach()
-        if readout is not None:
-            act, out = readout.gather(act), readout.gather(out)
-        # Parallel blocks (Falcon) add attention to the output in place, later on.
-        held.append((act, out.clone() if readout is None else out))
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is kept of a layer until the logits are known."""
 
-    return hook
+    act: Tensor  # at the read positions, as `out`
+    out: Tensor
+    acts: MlpActs | None = None  # at all positions, where a gradient is taken by them
+
+    @property
+    def values(self) -> list[Tensor]:
+        """The activations of each block, in the graph of the pass."""
+        return [] if self.acts is None else [block.values for block in self.acts.blocks]
+
+
+def _hold(held: list[Held], readout: Readout, *, whole: bool) -> Read:
+    def hold(acts: MlpActs, out: Tensor) -> None:
+        act = acts.weighted(readout.gather).detach()
+        # A copy: parallel blocks (Falcon) add attention to the output in place, later on.
+        held.append(Held(act, readout.gather(out.detach()).clone(), acts if whole else None))
+
+    return hold
 
 
 def _through_post_norm(model: Model, layer: int, direction: Tensor, out: Tensor) -> Tensor:

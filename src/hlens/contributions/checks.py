@@ -45,11 +45,12 @@ def check_not_empty(asks: Sequence[Ask], examples: Sequence[Example], *, drop_em
 
 def check_measurable(model: Model) -> None:
     """Raise `HlensError` for weights whose rows cannot be read as they are."""
-    for layer, module in enumerate(model.down_projections):
-        weight = getattr(module, "weight", None)
+    blocks = [(layer, block) for layer, mlp in enumerate(model.mlps) for block in mlp.blocks]
+    for layer, block in blocks:
+        weight = next(iter(block.tensors()), None)
         # Packed weights may be no tensor, or one of a kind that unpacks itself where it is used.
         plain = isinstance(weight, Tensor) and type(weight.data) is Tensor
-        what = weight.dtype if isinstance(weight, Tensor) and plain else type(module).__name__
+        what = weight.dtype if weight is not None and plain else type(block.module).__name__
         if what not in _PLAIN:
             raise HlensError(
                 f"the down projection of layer {layer} is quantised ({what}); its rows give norms "

@@ -1,7 +1,8 @@
 """The reducer: hooks on the down projections that keep only the numbers that are asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from hlens.contributions.regions import Ask
 from hlens.contributions.rows import Readout
-from hlens.metrics import Factors, factors_of
-from hlens.model import Model, hook_output
+from hlens.metrics import Factors, factors_of, reads_rows
+from hlens.model import MlpActs, Model
 from hlens.types import MlpTrace
 from hlens.types.norms import post_mlp_norm
 
@@ -30,15 +31,17 @@ class Reducer:
         # [ask, layer, sequence, member, neuron] of the last pass, on the CPU.
         self.results = torch.empty(0)
         self._pinned = False
-        self._norms = [norm.to(model.w_out(i).device) for i, norm in enumerate(model.w_norms)]
+        self._reads_rows = not model.experts or any(reads_rows(ask.metric) for ask in asks)
+        pairs = zip(model.mlps, model.w_norms, strict=True)
+        self._norms = [norms[: mlp.width].to(mlp.device) for mlp, norms in pairs]
         self._gains = [post_gain(model, layer) for layer in range(model.n_layers)]
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """Read the down projections for the length of a block."""
         with ExitStack() as stack:
-            for layer, module in enumerate(self.model.down_projections):
-                stack.enter_context(hook_output(module, self._hook(layer)))
+            for layer, mlp in enumerate(self.model.mlps):
+                stack.enter_context(mlp.reading(partial(self._read, layer)))
             yield
 
     def begin(self, readout: Readout | None) -> None:
@@ -50,22 +53,23 @@ class Reducer:
         shape = (n_asks, self.model.n_layers, sequences, members, self.model.d_mlp)
         # Pinned, so that a GPU does not wait for each layer's result to be copied off it.
         self._pinned = readout.weights.is_cuda
-        self.results = torch.empty(shape, pin_memory=self._pinned)
+        # Zeros where a mixture's layer has fewer neurons than its widest.
+        made = torch.zeros if self.model.experts else torch.empty
+        self.results = made(shape, pin_memory=self._pinned)
 
-    def _hook(self, layer: int) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
-        def read(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if self.readout is None:
-                return
-            gather = self.readout.gather
-            trace = self.trace(layer, gather(args[0].detach()), gather(output.detach()))
-            self.reduce(layer, self.readout, trace)
-
-        return read
+    def _read(self, layer: int, acts: MlpActs, out: Tensor) -> None:
+        if self.readout is None:
+            return
+        gather = self.readout.gather
+        act = acts.weighted(gather).detach()
+        self.reduce(layer, self.readout, self.trace(layer, act, gather(out.detach())))
 
     def trace(self, layer: int, act: Tensor, out: Tensor) -> MlpTrace:
         """The trace of one layer, of activations and outputs at the read positions."""
+        # Rows of a mixture are copied, which for most metrics would be in vain.
+        rows = self.model.w_out(layer) if self._reads_rows else out.new_zeros(0, out.shape[-1])
         norms, gain = self._norms[layer], self._gains[layer]
-        return MlpTrace(act, out, self.model.w_out(layer), row_norms=norms, post_gain=gain)
+        return MlpTrace(act, out, rows, row_norms=norms, post_gain=gain)
 
     def reduce(self, layer: int, readout: Readout, trace: MlpTrace) -> None:
         weights = readout.weights.to(trace.act.device)
@@ -87,7 +91,8 @@ class Reducer:
 
     def _keep(self, number: int, layer: int, reduced: Tensor) -> None:
         # Into unpinned memory, a copy that is not waited for may arrive too late.
-        self.results[number, layer].copy_(reduced, non_blocking=self._pinned)
+        to = self.results[number, layer, ..., : reduced.shape[-1]]
+        to.copy_(reduced, non_blocking=self._pinned)
 
     def wait(self) -> None:
         """Wait until the GPUs have copied off what they computed."""

@@ -142,12 +142,13 @@ class Readout:
     weights: Float[Tensor, "ask sequence member taken"]
     # Index of each member's piece, -1 where a sequence has fewer members.
     slots: Int[Tensor, "sequence member"]
+    shape: tuple[int, int]  # sequences and positions of the pass
 
     def gather(self, hidden: Tensor) -> Tensor:
         """The read positions of ``[sequence, pos, ...]``."""
-        if hidden.dim() == 2 and hidden.is_floating_point():
-            # Some architectures (OPT) flatten sequences and positions for their MLP.
-            hidden = hidden.view(self.weights.shape[1], -1, hidden.shape[-1])
+        if tuple(hidden.shape[:2]) != self.shape:
+            # OPT and mixtures flatten sequences and positions for their MLP.
+            hidden = hidden.reshape(*self.shape, *hidden.shape[1:])
         if self.index is None:
             return hidden
         sequences = torch.arange(len(self.index), device=hidden.device)[:, None]
@@ -195,7 +196,8 @@ def lay_out(
             for ask, of_ask in enumerate(positions[slot]):
                 weight = 1.0 if summed else weight_of[ask]
                 weights[ask, sequence, member, np.searchsorted(union, of_ask)] = weight
-    return Readout(index, torch.from_numpy(weights).to(ids.device), torch.from_numpy(slots))
+    on_device = torch.from_numpy(weights).to(ids.device)
+    return Readout(index, on_device, torch.from_numpy(slots), (n_sequences, n_pos))
 
 
 def _padded(union: np.ndarray, length: int) -> np.ndarray:

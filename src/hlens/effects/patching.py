@@ -20,15 +20,16 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import pad
 
 from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.interventions import Activations, Edit, Scope, Site, patch
 from hlens.interventions.patches import Positions
-from hlens.model import Columns, Model, check_neurons, hook_input
-from hlens.types import NeuronSet, PatchKind, address
+from hlens.model import BlockActs, Columns, MlpActs, Model, check_neurons
+from hlens.types import NeuronSet, PatchKind
 
 BATCH = 32  # patched copies of a prompt in one batch
 KEYS = ["kind", "name", "layer", "neuron"]
@@ -58,8 +59,10 @@ def patching(
         raise HlensError(f"{len(pairs)} pairs and {len(neurons)} neurons; give one or more of each")
     groups = _groups(neurons, range(seed, seed + random))
     check_neurons(model, neurons)
-    mask = torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool)
-    everything = NeuronSet.from_mask(mask, model=model.fingerprint)
+    mask = torch.zeros(model.n_layers, model.d_mlp, dtype=torch.bool)
+    for layer, mlp in enumerate(model.mlps):
+        mask[layer, : mlp.width] = True
+    everything = NeuronSet.from_mask(mask, model=model.fingerprint, experts=model.experts)
     whole = (_head(PatchKind.EVERYTHING, "every neuron"), everything)
     rows: list[dict[str, Any]] = []
     for pair in pairs:
@@ -162,7 +165,9 @@ def patching_map(
 
 def _groups(neurons: NeuronSet, seeds: range) -> list[Group]:
     """What is patched together: each neuron, each layer's members, all members, random sets."""
-    groups = [(_head(PatchKind.NEURON, address(n), *n), _subset(neurons, [n])) for n in neurons]
+    groups = [
+        (_head(PatchKind.NEURON, neurons.address(n), *n), _subset(neurons, [n])) for n in neurons
+    ]
     groups += [
         (_head(PatchKind.LAYER, f"layer {layer}", layer), _of_layer(neurons, layer))
         for layer in _layers(neurons)
@@ -199,25 +204,37 @@ def _attribute(run: PairRun) -> Float[Tensor, "layer neuron"]:
     """
     model, pair = run.model, run.pair
     here, there = torch.tensor(list(run.places)), torch.tensor(list(run.places.values()))
-    acts: dict[int, Tensor] = {}
+    acts: dict[int, MlpActs] = {}
 
-    def keep(layer: int, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def start(block: BlockActs, own: Tensor, flat: Tensor) -> BlockActs:
         # In the graph, whether or not the weights want gradients.
-        acts[layer] = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
-        return (acts[layer], *args[1:])
+        values = block.values
+        return block.with_values(
+            values if values.requires_grad else values.detach().requires_grad_()
+        )
+
+    def keep(layer: int, of_layer: MlpActs, out: Tensor) -> None:
+        acts[layer] = of_layer
 
     with ExitStack() as stack:
-        for layer, module in enumerate(model.down_projections):
-            stack.enter_context(hook_input(module, partial(keep, layer)))
+        for layer, mlp in enumerate(model.mlps):
+            stack.enter_context(mlp.changing(torch.arange(mlp.width), start))
+            stack.enter_context(mlp.reading(partial(keep, layer)))
         ids = torch.tensor([pair.corrupted], device=model.device)
         with torch.enable_grad():
             logits = model.hf(input_ids=ids, use_cache=False).logits[0, -1]
             value = logits[pair.answer] - logits[pair.foil]
-        grads = torch.autograd.grad(value, [acts[layer] for layer in range(model.n_layers)])
-    effects, width = [], len(pair.corrupted)
-    for layer, grad in enumerate(grads):
-        step = run.source.values[layer][there] - acts[layer].detach().reshape(width, -1)[here]
-        effects.append((step * grad.reshape(width, -1)[here]).sum(0).float().cpu())
+        values = [block.values for layer in sorted(acts) for block in acts[layer].blocks]
+        # An expert that no token was routed to has no part in the answer.
+        grads = list(torch.autograd.grad(value, values, allow_unused=True, materialize_grads=True))
+    effects = []
+    for layer in sorted(acts):
+        own = acts[layer]
+        grad = own.with_values([grads.pop(0) for _ in own.blocks]).whole()
+        act = own.whole().detach()
+        step = run.source.values[layer][there, : act.shape[1]] - act[here]
+        effect = (step * grad[here]).sum(0).float().cpu()
+        effects.append(pad(effect, (0, model.d_mlp - len(effect))))
     return torch.stack(effects) / (run.clean - run.corrupted)
 
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import pad
 
 from hlens.errors import HlensError
-from hlens.model import Model, Site, check_neurons, hook_input
-from hlens.types import NeuronSet, address
+from hlens.model import MlpActs, Model, Site, check_neurons
+from hlens.types import NeuronSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,9 @@ class Reference:
         wanted = site.neurons.tolist()
         missing = [neuron for neuron in wanted if neuron not in column]
         if missing:
+            address = self.neurons.address((site.layer, missing[0]))
             raise HlensError(
-                f"the reference holds no activations of {address((site.layer, missing[0]))}; "
+                f"the reference holds no activations of {address}; "
                 "capture it for all neurons that are edited"
             )
         return self.layers[site.layer][:, [column[neuron] for neuron in wanted]]
@@ -59,8 +60,9 @@ class Activations:
 def capture(model: Model, token_ids: Sequence[int]) -> Activations:
     """Run the model on one prompt and keep every neuron's activation."""
     acts = record(model, token_ids)
-    layers = [acts[layer].to(acts[0].device) for layer in range(model.n_layers)]
-    return Activations(torch.stack(layers), tuple(token_ids))
+    # Zeros where a mixture's layer has fewer neurons than its widest.
+    wide = [pad(acts[layer], (0, model.d_mlp - acts[layer].shape[1])) for layer in sorted(acts)]
+    return Activations(torch.stack([one.to(wide[0].device) for one in wide]), tuple(token_ids))
 
 
 def capture_reference(
@@ -86,17 +88,20 @@ def capture_reference(
 
 
 def record(model: Model, token_ids: Sequence[int]) -> dict[int, Float[Tensor, "pos neuron"]]:
-    """Run the model on one prompt; the input of each layer's down projection."""
+    """Run the model on one prompt; the activations of each layer, as W_out reads them.
+
+    Of an expert's neuron they are zero at the tokens that are not routed to it.
+    """
     if not len(token_ids):
         raise HlensError("a prompt without tokens; give at least one token id")
     acts: dict[int, Tensor] = {}
 
-    def keep(layer: int, module: nn.Module, args: tuple[Any, ...]) -> None:
-        acts[layer] = args[0].reshape(len(token_ids), -1)
+    def keep(layer: int, of_layer: MlpActs, out: Tensor) -> None:
+        acts[layer] = of_layer.whole()
 
     with ExitStack() as stack:
-        for layer, module in enumerate(model.down_projections):
-            stack.enter_context(hook_input(module, partial(keep, layer)))
+        for layer, mlp in enumerate(model.mlps):
+            stack.enter_context(mlp.reading(partial(keep, layer)))
         with torch.inference_mode():
             ids = torch.tensor([list(token_ids)], device=model.device)
             model.body(input_ids=ids, use_cache=False)

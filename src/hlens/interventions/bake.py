@@ -63,7 +63,8 @@ def bake(
     tensors = {"factors": table}
     for layer, factor in fold_factors(model, pairs).items():
         table[layer] = factor
-        tensors[f"rows.{layer}"] = model.w_out(layer)[edited_neurons(factor)].cpu().contiguous()
+        rows = model.mlps[layer].rows(edited_neurons(factor))
+        tensors[f"rows.{layer}"] = rows.cpu().contiguous()
     base = model.fingerprint
     with folded(model, pairs):
         record = {
@@ -73,7 +74,7 @@ def bake(
             "edited_fingerprint": model.fingerprint,
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
-        card = _model_card(record, table)
+        card = _model_card(record, table, model)
         save_model = partial(save_pretrained, model.hf, model.tokenizer)
         return save_checkpoint(save_model, Path(folder), card=card, tensors=tensors, record=record)
 
@@ -91,9 +92,9 @@ def verify(folder: str | Path, base: Model | None = None) -> Verification:
     factors = tensors["factors"]
     rows_agree = True
     for layer, edited, original in _originals(tensors):
-        rows = model.w_out(layer)
+        rows = model.mlps[layer].rows(edited)
         expected = scale_rows(original, factors[layer][edited]).to(rows)
-        rows_agree &= bool(torch.equal(rows[edited], expected))
+        rows_agree &= bool(torch.equal(rows, expected))
     if base is not None and not same_fingerprint(base.fingerprint, record["base_fingerprint"]):
         raise HlensError(
             f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
@@ -117,7 +118,7 @@ def unbake(folder: str | Path, into: str | Path) -> Path:
     tensors, record = load_edit_record(Path(folder))
     model = _open(folder, tensors)
     for layer, edited, original in _originals(tensors):
-        model.w_out(layer)[edited] = original.to(model.w_out(layer))
+        model.mlps[layer].write_rows(edited, original)
     if not same_fingerprint(model.fingerprint, record["base_fingerprint"]):
         raise HlensError(
             f"{folder}: with the original rows put back its weights are not those of "
@@ -147,7 +148,7 @@ def _fits(tensors: Mapping[str, Tensor], model: Model) -> bool:
         return False
     return all(
         f"rows.{layer}" in tensors
-        and tensors[f"rows.{layer}"].shape == (len(edited), model.w_out(layer).shape[1])
+        and tensors[f"rows.{layer}"].shape == (len(edited), model.d_model)
         for layer, factors in enumerate(tensors["factors"])
         if len(edited := edited_neurons(factors))
     )
@@ -164,23 +165,25 @@ def _originals(tensors: Mapping[str, Tensor]) -> Iterator[tuple[int, Tensor, Ten
 def _rest_agrees(edited: Model, base: Model, factors: Tensor) -> bool:
     """All weights but the edited rows are equal bit for bit."""
     known = dict(base.hf.named_parameters())
-    downs = {id(module.weight): layer for layer, module in enumerate(edited.down_projections)}
+    downs = {id(tensor) for mlp in edited.mlps for tensor in mlp.tensors()}
     for name, parameter in edited.hf.named_parameters():
-        mine, theirs = parameter.detach(), known[name].detach().to(parameter)
-        if id(parameter) in downs:
-            layer = downs[id(parameter)]
-            unedited = factors[layer].eq(1.0)
-            mine = edited.w_out(layer)[unedited]
-            theirs = base.w_out(layer).to(parameter)[unedited]
-        if not torch.equal(mine, theirs):
+        same = torch.equal(parameter.detach(), known[name].detach().to(parameter))
+        if id(parameter) not in downs and not same:
+            return False
+    for layer, mlp in enumerate(edited.mlps):
+        unedited = factors[layer, : mlp.width].eq(1.0).nonzero().flatten()
+        mine, theirs = mlp.rows(unedited), base.mlps[layer].rows(unedited)
+        if not torch.equal(mine, theirs.to(mine)):
             return False
     return True
 
 
-def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"]) -> str:
+def _model_card(
+    record: Mapping[str, str], factors: Float[Tensor, "layer neuron"], model: Model
+) -> str:
     """What was changed, and how to check and undo it."""
     edited = factors.ne(1.0).nonzero().tolist()
-    rows = [f"| {address((i, j))} | {float(factors[i, j]):g} |" for i, j in edited]
+    rows = [f"| {address((i, j), model.experts)} | {float(factors[i, j]):g} |" for i, j in edited]
     card = files("hlens.interventions").joinpath("card.md").read_text(encoding="utf-8")
     # A name may hold line breaks or markup of its own, and the card's head is YAML.
     name = " ".join(record["base"].split())
@@ -188,7 +191,7 @@ def _model_card(record: Mapping[str, str], factors: Float[Tensor, "layer neuron"
     return card.format(
         **shown,
         n_edited=len(edited),
-        n_neurons=factors.numel(),
-        share=len(edited) / factors.numel(),
+        n_neurons=(n_neurons := sum(mlp.width for mlp in model.mlps)),
+        share=len(edited) / n_neurons,
         rows="\n".join(rows),
     )

@@ -47,7 +47,7 @@ def mean_difference(
         acts = record(model, example.token_ids.tolist())
         for layer, act in acts.items():
             mean = act[example.start : example.stop].float().mean(dim=0)
-            sums[int(example.hallucinated), layer] += mean.cpu().double()
+            sums[int(example.hallucinated), layer, : len(mean)] += mean.cpu().double()
         counts[int(example.hallucinated)] += 1
     if not all(counts):
         raise HlensError(
@@ -61,6 +61,12 @@ def mean_difference(
 def residual_image(
     model: Model, direction: Float[Tensor, "layer neuron"]
 ) -> Float[Tensor, "layer d_model"]:
-    """What a direction in neuron space adds to each layer's MLP output: direction @ W_out."""
-    layers = enumerate(direction.to(model.device, torch.float32))
-    return torch.stack([own @ model.w_out(layer).float() for layer, own in layers]).cpu()
+    """What a direction in neuron space adds to each layer's MLP output: direction @ W_out.
+
+    Of a mixture, where a token is routed to all experts with the weight one.
+    """
+    images = []
+    for own, mlp in zip(direction.float(), model.mlps, strict=True):
+        rows = mlp.rows().float()
+        images.append((own[: len(rows)].to(rows.device) @ rows).cpu())
+    return torch.stack(images)

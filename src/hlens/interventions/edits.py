@@ -116,6 +116,8 @@ def norm_matched(
     The control of an edit: in every layer with members, the MLP output moves by as much (Euclidean
     norm in the residual stream) as `edit` would have moved it, but along the image of one random
     direction over all neurons of the layer. What the edit does beyond this is more than its size.
+    Of a mixture, what the edit moves by way of the experts is matched among the experts that the
+    token is routed to, and what it moves by way of a shared expert there.
 
     It acts on all neurons of these layers, the set that is returned beside it. `backwards` pushes
     the other way: for doses on the other side of the unmodified one, where the edit itself changes
@@ -129,29 +131,37 @@ def norm_matched(
     if not layers:
         raise HlensError("no neurons to match a perturbation to; give a set with members")
     whole = NeuronSet(
-        frozenset((layer, j) for layer in layers for j in range(model.d_mlp)),
+        frozenset((layer, j) for layer in layers for j in range(model.mlps[layer].width)),
         model.n_layers,
         model.d_mlp,
         model=neurons.model,
         name=f"norm-matched {seed}",
+        experts=model.experts,
     )
     draw = torch.Generator().manual_seed(seed)
     sign = -1.0 if backwards else 1.0
     pushes: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
     for layer in layers:
         rows = model.w_out(layer).float()
-        device = rows.device
-        members = torch.tensor(neurons.in_layer(layer), device=device)
-        direction = torch.randn(model.d_mlp, generator=draw).to(device)
+        direction = torch.randn(len(rows), generator=draw).to(rows.device)
         # Unit length in the residual stream, so that its factor is the size of the push.
-        pushes[layer] = (members, rows[members], sign * direction / (direction @ rows).norm())
+        members = torch.tensor(neurons.in_layer(layer), device=rows.device)
+        pushes[layer] = members, rows, sign * direction / (direction @ rows).norm()
 
     def change(old: Columns, site: Site) -> Columns:
-        members, rows, direction = pushes[site.layer]
-        before = old.index_select(-1, members)
-        after = edit.change(before, Site(site.layer, members, site.batch))
-        size = ((after - before).float() @ rows).norm(dim=-1, keepdim=True)
-        return old + (size * direction).to(old.dtype)
+        members, *whole = pushes[site.layer]
+        rows, direction = (of_layer[site.neurons] for of_layer in whole)
+        own = torch.isin(site.neurons, members).nonzero().flatten()  # of this block of the layer
+        before = old.index_select(-1, own)
+        of_own = None if site.weights is None else site.weights.index_select(-1, own)
+        after = edit.change(before, Site(site.layer, site.neurons[own], site.batch, of_own))
+        moved = (after - before).float()
+        if site.weights is None or of_own is None:
+            size = (moved @ rows[own]).norm(dim=-1, keepdim=True)
+            return old + (size * direction).to(old.dtype)
+        size = ((moved * of_own) @ rows[own]).norm(dim=-1, keepdim=True)
+        image = ((site.weights * direction) @ rows).norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        return old + (size / image * direction).to(old.dtype)
 
     name, shape = f"norm-matched {edit.name}", (model.n_layers, model.d_mlp)
     values = (*edit.values, *(tensor for push in pushes.values() for tensor in push))

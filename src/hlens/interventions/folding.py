@@ -36,11 +36,12 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
     saved: dict[int, tuple[Tensor, Tensor]] = {}
     try:
         for layer, factor in factors.items():
-            rows = model.w_out(layer)
-            edited = edited_neurons(factor).to(rows.device)
-            saved[layer] = edited, rows[edited].clone()
-            rows[edited] = scale_rows(rows[edited], factor[edited.cpu()])
-            if not rows[edited].isfinite().all():
+            edited = edited_neurons(factor)
+            rows = model.mlps[layer].rows(edited).clone()
+            saved[layer] = edited, rows
+            scaled = scale_rows(rows, factor[edited])
+            model.mlps[layer].write_rows(edited, scaled)
+            if not scaled.isfinite().all():
                 raise HlensError(
                     f"scaled so, weights of layer {layer} do not fit {rows.dtype}; choose a "
                     "smaller factor"
@@ -48,7 +49,7 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
         yield
     finally:
         for layer, (edited, original) in saved.items():
-            model.w_out(layer)[edited] = original
+            model.mlps[layer].write_rows(edited, original)
 
 
 def fold_factors(model: Model, pairs: Pairs) -> Factors:
@@ -67,9 +68,10 @@ def fold_factors(model: Model, pairs: Pairs) -> Factors:
     if not factors:
         raise HlensError("no neurons to fold into the weights; give a set with members")
     for layer in factors:
-        if not model.w_out(layer).is_floating_point():
+        dtype = model.mlps[layer].tensors()[0].dtype
+        if not dtype.is_floating_point:
             raise HlensError(
-                f"the weights of {model.name} are quantised ({model.w_out(layer).dtype}); load it "
+                f"the weights of {model.name} are quantised ({dtype}); load it "
                 "in a floating-point dtype to fold edits into them"
             )
     return factors

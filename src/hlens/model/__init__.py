@@ -8,11 +8,12 @@ measured, with a few hooks of our own; a `TransformerBridge` serves notebooks an
 proves that the neurons hlens measures are those that make the MLP's output. The path, file by file:
 
     pretrained, checkpoint     open a model, whose weights must be whole
-    loading                    bridge its twin, prove its neurons
+    loading -> proof           bridge its twin, prove its neurons
     saving                     write one that other software reads alike
     chat_template, user_text   its options; a user's text stays text
     network                    modules, weights and tokens of the loaded model
     own_thread, widening       hooks of one thread; float64 where a device has it
+    mlp, experts               where a layer's neurons are read and changed, dense or of experts
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
     generation -> model        sample repeatably; `Model` is what users hold
@@ -54,6 +55,10 @@ from hlens.model.hooks import next_token_logprobs as next_token_logprobs
 from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
+from hlens.model.mlp import BlockActs as BlockActs
+from hlens.model.mlp import Mlp as Mlp
+from hlens.model.mlp import MlpActs as MlpActs
+from hlens.model.mlp import Read as Read
 from hlens.model.model import Model as Model
 from hlens.model.own_thread import hook_input as hook_input
 from hlens.model.own_thread import hook_output as hook_output

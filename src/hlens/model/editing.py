@@ -1,21 +1,21 @@
 """Edits of chosen neurons while the model runs; afterwards the model is bit-identical to before.
 
-An edit is a forward pre-hook of the down projection: it sees a layer's activations, replaces the
-columns of its neurons, and lets the rest of the forward pass go on from there. No weight changes.
+An edit sees a layer's activations before the down projection reads them, replaces the columns of
+its neurons, and lets the rest of the forward pass go on from there. No weight changes. A neuron of
+an expert has an activation only at the tokens that the router sends there, and is edited there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.model.mlp import BlockActs
 from hlens.model.network import Network
-from hlens.model.own_thread import hook_input
 from hlens.model.token_batch import RowSpans, TokenBatch, TokenTracker, tracking_tokens
 from hlens.types import NeuronSet, same_fingerprint, warn_unbound
 
@@ -45,6 +45,7 @@ class Site:
     layer: int
     neurons: Int[Tensor, " neuron"]
     batch: TokenBatch
+    weights: Columns | None = None  # what router or gate multiplies their writing by; None for one
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,10 @@ def pair_up(neurons: NeuronSet | Pairs, edit: Edit | None) -> Pairs:
 
 @dataclass
 class ReceiptEntry:
-    """What one edit touched: tokens (padding is not counted), and tokens x neurons."""
+    """What one edit touched: tokens in its scope (without padding), and tokens x neurons.
+
+    A neuron of an expert is touched only at the tokens that are routed there.
+    """
 
     edit: str
     n_neurons: int
@@ -131,12 +135,12 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
         for (neurons, edit), entry in zip(pairs, receipt.entries, strict=True):
             for layer in sorted({layer for layer, _ in neurons.members}):
                 hook = _EditHook(model, tracker, entry, edit, neurons, layer)
-                for module in _down_projection_modules(model, layer):
-                    stack.enter_context(hook_input(module, hook))
+                for mlp in model.running(layer):
+                    stack.enter_context(mlp.changing(hook.index, hook))
         yield receipt
     # An edit that touched nothing would be reported as an effect of zero.
     for entry in receipt.entries:
-        if entry.n_neurons and not entry.touched:
+        if entry.n_neurons and not entry.tokens:
             raise HlensError(
                 f"{entry.edit}: {entry.n_neurons} neurons and not one token touched; run the model "
                 "inside the block, in its thread, on tokens of the edit's scope"
@@ -171,6 +175,11 @@ def check_neurons(model: Network, neurons: NeuronSet) -> None:
             f"the neurons are of a model with {neurons.n_layers} layers x {neurons.d_mlp} neurons; "
             f"{model.name} has {shape[0]} x {shape[1]}: edit the model that they were found on"
         )
+    if absent := [one for one in neurons if one[1] >= model.mlps[one[0]].width]:
+        raise HlensError(
+            f"{neurons.address(absent[0])} is not there: layer {absent[0][0]} of {model.name} has "
+            f"{model.mlps[absent[0][0]].width} neurons; edit the model that they were found on"
+        )
     if not neurons.model:
         warn_unbound("a set of neurons", model.name)
     elif not same_fingerprint(neurons.model, fingerprint := model.fingerprint):
@@ -180,19 +189,8 @@ def check_neurons(model: Network, neurons: NeuronSet) -> None:
         )
 
 
-def _down_projection_modules(model: Network, layer: int) -> list[nn.Module]:
-    """The modules that receive a layer's activations: that of the model and that of its bridge.
-
-    On the bridge it is the module around the down projection, so that its ``hook_in``, and with it
-    every cache, sees the edited activations.
-    """
-    bridged = model.bridge.blocks[layer].mlp.out
-    plain = model.down_projections[layer]
-    return [bridged] if bridged.original_component is plain else [plain, bridged]
-
-
 class _EditHook:
-    """One edit at one layer, as a forward pre-hook of the down projection."""
+    """One edit at one layer, called with the activations of each block that has its neurons."""
 
     def __init__(
         self,
@@ -209,33 +207,38 @@ class _EditHook:
         # Every edited layer sees the same tokens; they are counted at the first one.
         self.counts_tokens = layer == min(first for first, _ in neurons.members)
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def __call__(self, acts: BlockActs, own: Tensor, flat: Tensor) -> BlockActs:
+        """The activations with the edit, of neurons `own` in the block and `flat` in the layer."""
         if self.model.prefix_trials.running:
-            return args
-        act = args[0]
+            return acts
         batch = self.tracker.batch
         if batch is None:
             raise HlensError("an edited layer ran outside of its model; run the whole model")
-        if self.index.device != act.device:
-            self.index = self.index.to(act.device)
+        own, flat = own.to(acts.values.device), flat.to(acts.values.device)
         # Some architectures run their MLP on [row * pos, neuron].
-        shaped = act.reshape(batch.rows, batch.width, act.shape[-1])
-        old = shaped.index_select(-1, self.index)
-        new = self.edit.change(old, Site(self.layer, self.index, batch))
+        shape = (batch.rows, batch.width, len(own))
+        old, weights = acts.columns(own).reshape(shape), acts.weights(own)
+        site = Site(self.layer, flat, batch, None if weights is None else weights.reshape(shape))
+        new = self.edit.change(old, site)
         scope = self.edit.scope.mask(batch)
         if scope is not None:
-            scope = scope.to(act.device)
+            scope = scope.to(old.device)
             new = torch.where(scope[..., None], new, old)
-        self._count(batch, scope)
-        edited = shaped.index_copy(-1, self.index, new.to(act.dtype)).reshape(act.shape)
-        return (edited, *args[1:])
+        reached = acts.reached(own)
+        self._count(site, scope, None if reached is None else reached.reshape(shape))
+        return acts.with_columns(own, new.reshape(-1, len(own)))
 
-    def _count(self, batch: TokenBatch, scope: Tensor | None) -> None:
+    def _count(self, site: Site, scope: Tensor | None, reached: Tensor | None) -> None:
         """Add the tokens in scope, padding left out, to the receipt."""
+        batch = site.batch
         counted = batch.not_padding if scope is None else scope
         if scope is not None and batch.not_padding is not None:
             counted = scope & batch.not_padding.to(scope.device)
         tokens = batch.rows * batch.width if counted is None else int(counted.sum())
-        self.entry.touched += tokens * len(self.index)
-        if self.counts_tokens:
+        if reached is None:
+            self.entry.touched += tokens * len(site.neurons)
+        else:
+            there = reached if counted is None else reached & counted[..., None].to(reached.device)
+            self.entry.touched += int(there.sum())
+        if self.counts_tokens and int(site.neurons[0]) == int(self.index[0]):  # once a layer
             self.entry.tokens += tokens

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hlens.errors import HlensError, first_line
 from hlens.model.checkpoint import check_head, check_weights
+from hlens.model.experts import find_mlps, is_mixture, tap_experts
+from hlens.model.mlp import DenseBlock, Mlp
 from hlens.model.model import Model
 from hlens.model.pretrained import open_pretrained
-from hlens.model.widening import widen
+from hlens.model.proof import prove_experts, prove_neurons, run_as_given
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -107,24 +109,42 @@ def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
             "this model is already inside a TransformerBridge; pass the bridge itself to "
             "hlens.load, or load the model afresh"
         )
+    mixture = is_mixture(hf)
+    expected = run_as_given(hf) if mixture else None
+    if mixture:
+        tap_experts(hf, name)
     # Parameters in the memo of deepcopy are shared instead of copied.
     twin = copy.deepcopy(hf, {id(parameter): parameter for parameter in hf.parameters()})
     paths = {id(module): path for path, module in twin.named_modules()}
-    bridge = _bridge(twin, name)
-    modules = [hf.get_submodule(paths[id(module)]) for module in _down_projections(bridge)]
+    if mixture:  # found before the bridge moves the twin's modules
+        mlps, bridge_mlps = find_mlps(hf, name), find_mlps(twin, name)
+        bridge = _bridge(twin, name)
+    else:
+        bridge = _bridge(twin, name)
+        bridge_mlps = _bridged_mlps(bridge)
+        paths_of = [paths[id(mlp.blocks[0].module)] for mlp in bridge_mlps]
+        mlps = [Mlp((DenseBlock(hf.get_submodule(path)),)) for path in paths_of]
     own = {"tokenizer": tokenizer, "name": name, "revision": revision}
-    return prove_neurons(Model(hf, bridge, down_projections=modules, **own))
+    model = Model(hf, bridge, mlps=mlps, bridge_mlps=bridge_mlps, **own)
+    if expected is not None:
+        prove_experts(model, expected)
+    return prove_neurons(model)
 
 
 def _from_bridge(bridge: Any, name: str | None) -> Model:
     """A model the caller bridged: there is no plain twin, so all runs pass through its modules."""
     hf = bridge.original_model
+    if is_mixture(hf):
+        raise HlensError(
+            "a bridge around a mixture of experts has no hook at its neurons; give hlens.load the "
+            "model itself, as a folder or (hf_model, tokenizer)"
+        )
     check_weights(hf, name or type(hf).__name__)
     model = Model(
         hf,
         bridge,
         tokenizer=getattr(bridge, "tokenizer", None),
-        down_projections=_down_projections(bridge),
+        mlps=_bridged_mlps(bridge),
         name=name or getattr(bridge.cfg, "model_name", "") or type(hf).__name__,
     )
     return prove_neurons(model)
@@ -147,9 +167,9 @@ def _bridge(hf: nn.Module, name: str) -> Any:
         ) from error
 
 
-def _down_projections(bridge: Any) -> list[nn.Module]:
-    """The module that is the down projection of each layer, below the bridge's hooks."""
-    modules = []
+def _bridged_mlps(bridge: Any) -> list[Mlp]:
+    """The MLP of each layer of a bridge: read below its hooks, changed before them."""
+    mlps = []
     for layer in range(bridge.cfg.n_layers):
         if f"blocks.{layer}.mlp.out.hook_in" not in bridge.hook_dict:
             raise HlensError(
@@ -157,97 +177,14 @@ def _down_projections(bridge: Any) -> list[nn.Module]:
                 f"'blocks.{layer}.mlp.out.hook_in'): {_kind_without_neurons(bridge)}; "
                 "use a decoder whose MLPs have one down projection each"
             )
-        modules.append(bridge.blocks[layer].mlp.out.original_component)
-    return modules
+        out = bridge.blocks[layer].mlp.out
+        mlps.append(Mlp((DenseBlock(out.original_component, changed_at=out),)))
+    return mlps
 
 
 def _kind_without_neurons(bridge: Any) -> str:
     """What kind of model has layers in which hlens finds no neurons."""
     paths = [path for path, _ in bridge.original_model.named_modules()]
     if any(path.rpartition(".")[2] in ("experts", "router") for path in paths):
-        return "mixtures of experts are not supported"
+        return "its experts are run past the interface of transformers for them"
     return "its layers are of other kinds (recurrent, or of several MLPs)"
-
-
-def prove_neurons(model: Model) -> Model:
-    """Check on a few tokens that activation x W_out (+ bias) is the MLP output, in every layer.
-
-    All measures of hlens rest on this identity. It fails where an architecture normalises or gates
-    after the hook, or where a hook sees another tensor than its name says. They also rest on no
-    token seeing what follows it, and on numbers: both are proven by the same tokens.
-    """
-    seen: dict[str, Tensor] = {}
-
-    def keep(value: Tensor, hook: Any) -> None:
-        seen[hook.name] = value.detach()
-
-    outs = [f"blocks.{layer}.mlp.out" for layer in range(model.n_layers)]
-    hooks = [(f"{out}.{end}", keep) for out in outs for end in ("hook_in", "hook_out")]
-    vocabulary = int(getattr(model.bridge.cfg, "d_vocab", 0) or 0)
-    tokens = (torch.arange(3, 11) % max(vocabulary, 11))[None].to(model.w_out(0).device)
-    with torch.inference_mode():
-        try:
-            model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
-        except Exception as error:  # an architecture from outside raises anything
-            raise HlensError(
-                f"TransformerLens cannot run {type(model.hf).__name__} as it is configured: "
-                f"{first_line(error)}; use a model that it can run"
-            ) from error
-    for layer, name in enumerate(outs):
-        act, out = seen.get(f"{name}.hook_in"), seen.get(f"{name}.hook_out")
-        if act is None or out is None:
-            raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")
-        if not bool(act.any()):
-            raise HlensError(
-                f"layer {layer}: all of its neurons are silent on every token, as behind a norm of "
-                "zeros; the checkpoint is damaged: fetch it again"
-            )
-        act, expected, limit = widen(act), widen(out), 1e-4 if out.dtype == torch.float32 else 3e-2
-        made = act @ widen(model.w_out(layer)).to(act.device)
-        bias: Any = getattr(model.down_projections[layer], "bias", None)
-        if bias is not None:
-            made = made + widen(bias).to(act.device)
-        error = (made - expected).abs().max() / expected.abs().max().clamp_min(1e-30)
-        if not error <= limit:  # also when it is NaN
-            raise HlensError(
-                f"layer {layer}: activation x W_out misses the MLP output by {float(error):.1e} "
-                f"(relative, limit {limit:g}); this model's neurons are not what hlens measures, "
-                "so it refuses to load it"
-            )
-    _prove_causal(model, tokens)
-    _prove_cache(model, tokens)
-    return model
-
-
-def _prove_cache(model: Model, tokens: Tensor) -> None:
-    """Check that the model hands out what it remembers, which all writing goes on from."""
-    with torch.inference_mode():
-        out = model.hf(input_ids=tokens, use_cache=True)
-    if getattr(out, "past_key_values", None) is None:
-        raise HlensError(
-            f"{model.name} keeps no keys and values of what it has read ({type(model.hf).__name__} "
-            "gives none), and hlens goes on from them: use a model that keeps them"
-        )
-
-
-def _prove_causal(model: Model, tokens: Tensor) -> None:
-    """Check that logits are numbers, and that another last token leaves those before it alone."""
-    other = tokens.clone()
-    other[0, -1] = tokens[0, 0]
-    with torch.inference_mode():
-        one, two = (
-            model.hf(input_ids=ids, use_cache=False).logits.float() for ids in (tokens, other)
-        )
-    if not bool(one.isfinite().all()):
-        raise HlensError(
-            f"{model.name} gives logits that are NaN or infinite: it overflows in {model.dtype}; "
-            "load it with dtype='bfloat16' or 'float32'"
-        )
-    moved = (one - two)[:, :-1].abs().max() / one.abs().max().clamp_min(1e-30)
-    limit = 1e-5 if model.dtype == torch.float32 else 1e-2
-    if not moved <= limit:
-        raise HlensError(
-            f"{model.name} attends ahead: another last token moves the logits before it by "
-            f"{float(moved):.1e} (relative); it is an encoder and no decoder, so hlens refuses to "
-            "load it"
-        )

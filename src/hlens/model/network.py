@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from hlens.errors import HlensError
 from hlens.model.chat_template import check_options
@@ -26,9 +27,10 @@ from hlens.model.fingerprints import (
     fingerprint_weights,
     sum_words,
 )
+from hlens.model.mlp import Mlp
 from hlens.model.user_text import encode_text, encode_turns
 from hlens.thoughts import find_thought
-from hlens.types import Provenance, Thought
+from hlens.types import Experts, Provenance, Thought
 
 log = logging.getLogger("hlens")
 
@@ -77,8 +79,8 @@ class Network:
         tokenizer: The tokenizer, or None when only token ids are used.
         name: Name in tables and figures.
         revision: Revision on the hub, or where else the weights are from.
-        down_projections: For each layer the module whose input is the neurons' activations and
-            whose output is that of the MLP, bias included.
+        mlps: The MLP of each layer, where its neurons are read and changed.
+        bridge_mlps: The same of the bridge's own modules; none where it runs those of `hf`.
         template_options: What the chat template is given beside the turns, such as
             ``{"enable_thinking": False}``.
         clock: Which token is being read during generation.
@@ -90,7 +92,8 @@ class Network:
     bridge: Any
     _: KW_ONLY
     tokenizer: Any
-    down_projections: list[nn.Module]
+    mlps: list[Mlp]
+    bridge_mlps: list[Mlp] = field(default_factory=list)
     name: str
     revision: str = ""
     template_options: Mapping[str, Any] = field(default_factory=dict)
@@ -104,19 +107,38 @@ class Network:
 
     def __repr__(self) -> str:
         shape = f"{self.n_layers} layers x {self.d_mlp} neurons"
+        if self.experts:
+            n, width, _ = max(self.experts)
+            shape = f"{self.n_layers} layers x {n} experts x {width} neurons"
         return f"Model({self.name!r}, {shape}, {self.dtype}, {self.device})"
 
     @property
     def n_layers(self) -> int:
-        return len(self.down_projections)
+        return len(self.mlps)
 
     @cached_property
     def d_mlp(self) -> int:
-        return self.w_out(0).shape[0]
+        """Neurons of a layer; of the widest, where a mixture has others."""
+        return max(mlp.width for mlp in self.mlps)
+
+    @cached_property
+    def experts(self) -> Experts:
+        """For each layer of a mixture: experts, neurons of each, neurons beside them; else none."""
+        layers = tuple(mlp.experts for mlp in self.mlps)
+        return layers if any(n for n, _, _ in layers) else ()
 
     @cached_property
     def d_model(self) -> int:
-        return self.w_out(0).shape[1]
+        return self.mlps[0].rows(torch.zeros(1, dtype=torch.long)).shape[1]
+
+    def running(self, layer: int) -> list[Mlp]:
+        """The MLP of a layer in each set of modules that may run it: the model's, its bridge's."""
+        return [self.mlps[layer], *(self.bridge_mlps[layer : layer + 1])]
+
+    @property
+    def down_projections(self) -> list[nn.Module]:
+        """The module of each layer whose input is the neurons; of a mixture its experts."""
+        return [mlp.blocks[0].module for mlp in self.mlps]
 
     @property
     def device(self) -> torch.device:
@@ -132,11 +154,8 @@ class Network:
         return self.hf.base_model
 
     def w_out(self, layer: int) -> Float[Tensor, "neuron d_model"]:
-        """Down projection of a layer, one row per neuron; a view of the weights, not a copy."""
-        module: Any = self.down_projections[layer]
-        weight = module.weight.detach()
-        # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
-        return weight if type(module).__name__ == "Conv1D" else weight.T
+        """Rows of W_out of a layer, one a neuron; a view of the weights, of a mixture a copy."""
+        return self.mlps[layer].rows()
 
     @property
     def w_norms(self) -> Float[Tensor, "layer neuron"]:
@@ -144,8 +163,9 @@ class Network:
         return self._remembered.value_of("w_norms", self._state_of_weights(), self._norm_rows)
 
     def _norm_rows(self) -> Float[Tensor, "layer neuron"]:
-        matrices = map(self.w_out, range(self.n_layers))
-        return torch.stack([torch.linalg.vector_norm(w.float(), dim=1).cpu() for w in matrices])
+        norms = [mlp.row_norms() for mlp in self.mlps]
+        # A mixture's layers may differ in width; there is no neuron behind the last of each.
+        return torch.stack([pad(own, (0, self.d_mlp - len(own))) for own in norms])
 
     @property
     def fingerprint(self) -> str:
@@ -164,8 +184,7 @@ class Network:
             (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
             for weight in self.hf.parameters()
         ]
-        projections: list[Any] = self.down_projections
-        sums = [sum_words(module.weight) for module in projections]
+        sums = [sum_words(tensor) for mlp in self.mlps for tensor in mlp.tensors()]
         # Brought together first: one wait for a device, not one a layer.
         return (*held, *torch.stack([one.to(sums[0].device) for one in sums]).tolist())
 
@@ -180,6 +199,7 @@ class Network:
                 (id(self.tokenizer), str(getattr(self.tokenizer, "chat_template", ""))),
                 partial(fingerprint_tokenizer, self.tokenizer),
             ),
+            experts=self.experts,
             versions=package_versions(),
         )
 

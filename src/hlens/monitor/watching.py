@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from hlens import metrics
 from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
 from hlens.metrics import Metric, factors_of, name_of, needs_of
-from hlens.model import Model, RowSpans, TokenBatch, hook_output, tracking_tokens
+from hlens.model import MlpActs, Model, Read, RowSpans, TokenBatch, tracking_tokens
 from hlens.monitor.token_sum import LayerNeurons, TokenSum
 from hlens.types import Detector
 
@@ -96,8 +95,8 @@ def watching(
 
         reader = _Reader(metric, layers, lambda: tracker.batch, finish)
         for layer in layers:
-            for module in _modules(model, layer):
-                stack.enter_context(hook_output(module, reader.hook(layer)))
+            for mlp in model.running(layer):
+                stack.enter_context(mlp.reading(reader.read(layer)))
         yield watch
     if not watch.tokens and not may_be_empty:
         raise HlensError("the monitor read no generated token; generate inside the block")
@@ -147,19 +146,19 @@ class _Reader:
         factors = factors_of(self.metric)
         self.token_sum = TokenSum(factors, list(self.layers.values())) if factors else None
 
-    def hook(self, layer: int) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
+    def read(self, layer: int) -> Read:
         neurons = self.layers[layer]
         is_first, is_last = layer == min(self.layers), layer == max(self.layers)
 
-        def read(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        def read(acts: MlpActs, output: Tensor) -> None:
             batch = self.batch()
             if batch is None or (batch.clock == -1 and batch.spans.n_prompt is None):
                 return  # a prompt is being read
-            act = args[0].index_select(-1, neurons.columns)
+            act = acts.weighted_columns(neurons.columns)
+            output = output.reshape(-1, output.shape[-1])
             # Many tokens are summed layer by layer: to hold all layers' outputs would cost memory.
             if self.token_sum is not None and batch.width == 1:
-                rows = output.reshape(-1, output.shape[-1])
-                self.token_sum.add(act.reshape(-1, act.shape[-1]), rows)
+                self.token_sum.add(act, output)
                 if is_last:
                     self.sum = self.token_sum.score()[:, None]
             else:
@@ -176,15 +175,8 @@ class _Reader:
 def _layer_neurons(
     model: Model, detector: Detector, layer: int, w_norms: Float[Tensor, " neuron"]
 ) -> LayerNeurons:
-    columns, w_out = detector.weights[layer].nonzero().flatten(), model.w_out(layer)
-    there = columns.to(w_out.device)
-    weights = detector.weights[layer][columns].to(w_out.device, torch.float32)
-    norms = w_norms[columns].to(w_out.device)
-    return LayerNeurons(there, weights, w_out[there], norms, post_gain(model, layer))
-
-
-def _modules(model: Model, layer: int) -> list[nn.Module]:
-    """The down projection, and the bridge's where it runs one of its own."""
-    plain = model.down_projections[layer]
-    twin = model.bridge.blocks[layer].mlp.out.original_component
-    return [plain] if twin is plain else [plain, twin]
+    columns = detector.weights[layer].nonzero().flatten()
+    rows = model.mlps[layer].rows(columns)
+    weights = detector.weights[layer][columns].to(rows.device, torch.float32)
+    norms, there = w_norms[columns].to(rows.device), columns.to(rows.device)
+    return LayerNeurons(there, weights, rows, norms, post_gain(model, layer))

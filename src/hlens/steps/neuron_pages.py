@@ -1,8 +1,8 @@
 """What the report shows of single neurons and tokens: read from the model, then kept as text."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.metrics import cett
-from hlens.model import Model, hook_output
+from hlens.model import MlpActs, Model
 from hlens.monitor import risks
 from hlens.spans import token_span, token_texts
 from hlens.steps.answers import examples, questions
@@ -29,7 +29,7 @@ from hlens.types import Contributions, Detector, Example, MlpTrace, Question
 PROMPT_TOKENS = 24  # how much of a long prompt a strip shows
 STRIPS = 4  # answers shown token by token, half of each label
 
-Reading = Mapping[Neuron, list[float]]
+Reading = dict[Neuron, list[float]]
 
 
 def neuron_pages(
@@ -92,31 +92,21 @@ def neuron_pages(
 
 def read(model: Model, example: Example, neurons: Sequence[Neuron]) -> Reading:
     """CETT of some neurons at every token of one example."""
-    kept: dict[int, MlpTrace] = {}
-    ids = example.token_ids.to(model.device)[None]
-    with torch.no_grad(), _watching(model, {layer for layer, _ in neurons}, kept):
-        model.body(input_ids=ids, use_cache=False)
-    reading = {}
-    for layer, trace in kept.items():
-        own = [neuron for of_layer, neuron in neurons if of_layer == layer]
-        some = MlpTrace(trace.act[..., own], trace.out, trace.w_out[own])
-        values = cett(some).float().cpu()
-        reading |= {(layer, neuron): values[:, i].tolist() for i, neuron in enumerate(own)}
+    reading: Reading = {}
+
+    def keep(layer: int, own: list[int], acts: MlpActs, out: Tensor) -> None:
+        index = torch.tensor(own)
+        rows = model.mlps[layer].rows(index)
+        act = acts.weighted_columns(index.to(rows.device))
+        values = cett(MlpTrace(act, out.reshape(len(act), -1), rows)).cpu()
+        reading.update({(layer, neuron): values[:, i].tolist() for i, neuron in enumerate(own)})
+
+    with torch.no_grad(), ExitStack() as stack:
+        for layer in sorted({layer for layer, _ in neurons}):
+            own = sorted(neuron for of_layer, neuron in neurons if of_layer == layer)
+            stack.enter_context(model.mlps[layer].reading(partial(keep, layer, own)))
+        model.body(input_ids=example.token_ids.to(model.device)[None], use_cache=False)
     return reading
-
-
-@contextmanager
-def _watching(model: Model, layers: set[int], kept: dict[int, MlpTrace]) -> Iterator[None]:
-    def keep(layer: int) -> Any:
-        def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            kept[layer] = MlpTrace(args[0][0], output[0], model.w_out(layer))
-
-        return hook
-
-    with ExitStack() as stack:
-        for layer in layers:
-            stack.enter_context(hook_output(model.down_projections[layer], keep(layer)))
-        yield
 
 
 def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> None:
@@ -162,7 +152,8 @@ def _promoted(
     if unembedding is None or n == 0:
         return (), ()
     layer, index = neuron
-    logits: Float[Tensor, " vocab"] = unembedding.weight.detach() @ model.w_out(layer)[index]
+    row = model.mlps[layer].rows(torch.tensor([index]))[0]
+    logits: Float[Tensor, " vocab"] = unembedding.weight.detach() @ row.to(unembedding.weight)
     logits = (logits - logits.mean()).float().cpu()
     n = min(n, len(logits) // 2)
     up, down = logits.topk(n), (-logits).topk(n)

@@ -27,7 +27,7 @@ from hlens.store.tensor_file import (
     safetensors_path,
     write_tensors,
 )
-from hlens.types import Calibration, Detector, NeuronSet, Provenance
+from hlens.types import Calibration, Detector, NeuronSet, Provenance, as_experts
 from hlens.types.neurons import check_shape
 
 _FORMAT = "1"
@@ -93,6 +93,7 @@ def save_neurons(neurons: NeuronSet, path: str | Path) -> Path:
         known = [neurons.weights.get(member, float("nan")) for member in members]
         tensors["weight"] = torch.tensor(known, dtype=torch.float64)
     about = {"shape": [neurons.n_layers, neurons.d_mlp], "model": neurons.model}
+    about |= {"experts": neurons.experts} if neurons.experts else {}
     return _save(safetensors_path(path), "neurons", tensors, about | {"name": neurons.name})
 
 
@@ -112,7 +113,14 @@ def read_neurons(path: str | Path) -> NeuronSet:
             weights = {member: weight for member, weight in pairs if weight == weight}
         shape = check_shape(*about["shape"])
         name, model = about["name"], about["model"]
-        return NeuronSet(frozenset(members), *shape, weights=weights, model=model, name=name)
+        return NeuronSet(
+            frozenset(members),
+            *shape,
+            weights=weights,
+            model=model,
+            name=name,
+            experts=as_experts(about.get("experts", ())),
+        )
 
 
 def import_coefficients(

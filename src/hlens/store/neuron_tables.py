@@ -14,7 +14,7 @@ from typing import Any
 from hlens.data_files import naming, read_csv, read_json
 from hlens.errors import HlensError
 from hlens.store.atomic import write_text
-from hlens.types import Detector, NeuronSet, address
+from hlens.types import Detector, NeuronSet, address, as_experts
 from hlens.types.neurons import check_shape
 
 COLUMNS = ("address", "layer", "neuron", "hook", "weight")
@@ -26,10 +26,11 @@ def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
     ordered = sorted(neurons, key=lambda member: (-weights.get(member, 0.0), member))
     return [
         {
-            "address": address((layer, neuron)),
+            "address": neurons.address((layer, neuron)),
             "layer": layer,
             "neuron": neuron,
-            "hook": f"blocks.{layer}.mlp.hook_post",
+            # A bridge has no hook at the neurons of experts.
+            "hook": None if neurons.experts else f"blocks.{layer}.mlp.hook_post",
             "weight": weights.get((layer, neuron)),
         }
         for layer, neuron in ordered
@@ -53,7 +54,8 @@ def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
         lines = [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
         write_text(path, "\n".join([",".join(COLUMNS), *lines, ""]), ",".join(COLUMNS).encode())
     elif path.suffix == ".json":
-        shape = {"n_layers": neurons.n_layers, "d_mlp": neurons.d_mlp}
+        shape: dict[str, Any] = {"n_layers": neurons.n_layers, "d_mlp": neurons.d_mlp}
+        shape |= {"experts": neurons.experts} if neurons.experts else {}
         about = {"name": neurons.name, "model": neurons.model, **shape, "neurons": rows}
         write_text(path, json.dumps(about, ensure_ascii=False, indent=1) + "\n", b'"neurons"')
     else:
@@ -98,6 +100,7 @@ def import_neurons(
             weights={neuron: w for neuron, w in weights.items() if not math.isnan(w)} or None,
             model=about.get("model"),
             name=name or about.get("name") or path.stem,
+            experts=as_experts(about.get("experts", ())),
         )
 
 
@@ -144,10 +147,13 @@ def _neuron_of_row(row: Mapping[str, Any], where: str) -> tuple[int, int]:
     """The neuron of a row, by whichever address the row has; where it has several they agree."""
     layer, neuron = _whole(row.get("layer")), _whole(row.get("neuron"))
     hook = re.search(r"blocks\.([0-9]+)\.", str(row.get("hook") or ""))
-    short = re.fullmatch(r"L([0-9]+)[·.]?N([0-9]+)", str(row.get("address") or "").strip())
+    text = str(row.get("address") or "").strip()
+    short = re.fullmatch(r"L([0-9]+)[·.]?(?:(E[0-9]+|S)[·.]?)?N([0-9]+)", text)
+    # The number within an expert is none within the layer.
+    in_layer = None if short is None or short[2] else _whole(short[3])
     held = layer, _whole(hook and hook[1]), _whole(short and short[1])
     layers = {one for one in held if one is not None}
-    neurons = {one for one in (neuron, _whole(short and short[2])) if one is not None}
+    neurons = {one for one in (neuron, in_layer) if one is not None}
     if not layers or not neurons:
         raise HlensError(
             f"{where} has no address; expected whole numbers 'layer' and 'neuron', a 'hook' and "

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.store.atomic import write_bytes, writing
-from hlens.types import Provenance
+from hlens.types import Provenance, as_experts
 
 NAME = "values"
 _DTYPES = {torch.float32: "F32", torch.float16: "F16"}
@@ -158,7 +158,8 @@ def provenance_from_json(values: Mapping[str, Any]) -> Provenance:
     """The provenance whose fields a header holds as JSON, where tuples are lists."""
     try:
         versions = tuple((name, version) for name, version in values["versions"])
-        return Provenance(**{**values, "versions": versions})
+        experts = as_experts(values.get("experts", ()))
+        return Provenance(**{**values, "versions": versions, "experts": experts})
     except (KeyError, TypeError, ValueError) as error:
         raise HlensError(
             f"a header's provenance does not fit ({error}); make the file again"

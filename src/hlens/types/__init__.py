@@ -19,6 +19,11 @@ from hlens.types.examples import Question as Question
 from hlens.types.examples import Response as Response
 from hlens.types.examples import Thought as Thought
 from hlens.types.examples import Verdict as Verdict
+from hlens.types.experts import Experts as Experts
+from hlens.types.experts import address as address
+from hlens.types.experts import as_experts as as_experts
+from hlens.types.experts import experts_in as experts_in
+from hlens.types.experts import width_of as width_of
 from hlens.types.fingerprints import same_fingerprint as same_fingerprint
 from hlens.types.fingerprints import warn_unbound as warn_unbound
 from hlens.types.labels import PatchKind as PatchKind
@@ -27,7 +32,6 @@ from hlens.types.measured import Contributions as Contributions
 from hlens.types.measured import MlpTrace as MlpTrace
 from hlens.types.measured import Provenance as Provenance
 from hlens.types.neurons import NeuronSet as NeuronSet
-from hlens.types.neurons import address as address
 from hlens.types.scored import MarkedSpan as MarkedSpan
 from hlens.types.scored import ScoredAnswer as ScoredAnswer
 

@@ -174,7 +174,11 @@ class Detector:
 
     def _chosen(self, mask: Tensor, name: str) -> NeuronSet:
         weights = {(a, b): float(self.weights[a, b]) for a, b in mask.nonzero().tolist()}
-        model = self.provenance.fingerprint or None
         return NeuronSet(
-            frozenset(weights), *self.weights.shape, weights=weights, model=model, name=name
+            frozenset(weights),
+            *self.weights.shape,
+            weights=weights,
+            model=self.provenance.fingerprint or None,
+            name=name,
+            experts=self.provenance.experts,
         )

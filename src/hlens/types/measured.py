@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.types.experts import Experts, as_experts
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
 
@@ -24,9 +25,13 @@ class Provenance:
     tokenizer: str = ""  #: hash over the tokenizer
     recipe: str = ""  #: hash of the recipe, or empty
     versions: tuple[tuple[str, str], ...] = ()  #: name and version of the packages that took part
+    experts: Experts = ()  #: of a mixture, how its neurons are divided among experts
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "experts", as_experts(self.experts))
         for name, value in vars(self).items():
+            if name == "experts":
+                continue
             texts = [value] if name != "versions" else [part for pair in value for part in pair]
             if not all(isinstance(text, str) for text in texts):
                 raise HlensError(f"{name}={value!r:.60} of a provenance; expected text")

@@ -12,21 +12,15 @@ from torch import Tensor
 
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
+from hlens.types import draws
+from hlens.types.experts import Experts, address, as_experts, width_of
 from hlens.types.fingerprints import same_fingerprint
 
 Neuron = tuple[int, int]
+Match = Literal["none", "layer", "expert", "contribution"]  # what a random set has in common
 MOST_LAYERS, MOST_IN_LAYER = 10_000, 10**8
 LARGEST = 1e30  # of a weight
 MOST_NEURONS = 1 << 26  # of a model: a file that speaks of more is damaged, and would fill memory
-
-
-def address(neuron: Neuron) -> str:
-    """The address of a neuron, as tables and figures write it.
-
-    >>> address((12, 345))
-    'L12N345'
-    """
-    return f"L{neuron[0]}N{neuron[1]}"
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,8 @@ class NeuronSet:
         weights: Probe weight of each neuron, where there is one.
         model: Fingerprint of the model, or None for a set of any model of this shape.
         name: What figures and tables call this set.
+        experts: Of a mixture, how the neurons of each layer are divided among experts (see
+            `hlens.types.experts`); empty for a dense model.
     """
 
     members: frozenset[Neuron]
@@ -53,22 +49,27 @@ class NeuronSet:
     weights: Mapping[Neuron, float] | None = None
     model: str | None = None
     name: str = ""
+    experts: Experts = ()
 
     def __post_init__(self) -> None:
         check_shape(self.n_layers, self.d_mlp)
+        experts = as_experts(self.experts, self.n_layers, self.d_mlp)
+        object.__setattr__(self, "experts", experts)
         if not isinstance(self.members, frozenset):
             object.__setattr__(self, "members", _as_members(self.members))
         for member in self.members:
             if not isinstance(member, tuple) or len(member) != 2:
                 raise HlensError(f"{member!r:.60} is no neuron; expected a pair (layer, index)")
             layer, neuron = member
-            if not (0 <= layer < self.n_layers and 0 <= neuron < self.d_mlp):
+            there = 0 <= layer < self.n_layers
+            width = width_of(self.experts, layer if there else 0, self.d_mlp)
+            if not (there and 0 <= neuron < width):
                 raise HlensError(
-                    f"neuron {address((layer, neuron))} is out of range: expected layers 0 to "
-                    f"{self.n_layers - 1} and neurons 0 to {self.d_mlp - 1}; count from 0"
+                    f"neuron L{layer}N{neuron} is out of range: expected layers 0 to "
+                    f"{self.n_layers - 1} and neurons 0 to {width - 1}; count from 0"
                 )
         for member, weight in (self.weights or {}).items():
-            check_real(f"weight of {address(member)}", weight, least=-LARGEST, most=LARGEST)
+            check_real(f"weight of {self.address(member)}", weight, least=-LARGEST, most=LARGEST)
         for name in ("name", "model"):
             if not isinstance(getattr(self, name), str | None):
                 raise HlensError(f"{name}={getattr(self, name)!r:.60} of a neuron set; give text")
@@ -101,7 +102,8 @@ class NeuronSet:
             )
         known = {**(other.weights or {}), **(self.weights or {})}
         weights = {n: known[n] for n in members if n in known} or None
-        return replace(self, members=members, weights=weights, model=one or two)
+        experts = self.experts or other.experts
+        return replace(self, members=members, weights=weights, model=one or two, experts=experts)
 
     @classmethod
     def from_mask(cls, mask: Bool[Tensor, "layer neuron"], **fields: object) -> "NeuronSet":
@@ -117,9 +119,19 @@ class NeuronSet:
         return mask
 
     @property
+    def n_neurons(self) -> int:
+        """How many neurons the model has."""
+        layers = range(self.n_layers)
+        return sum(width_of(self.experts, layer, self.d_mlp) for layer in layers)
+
+    @property
     def fraction(self) -> float:
         """Share of all neurons of the model."""
-        return len(self) / (self.n_layers * self.d_mlp)
+        return len(self) / self.n_neurons
+
+    def address(self, neuron: Neuron) -> str:
+        """How tables and figures write a neuron: ``L12N345``, or ``L12E7N345`` of an expert."""
+        return address(neuron, self.experts)
 
     def per_layer(self) -> list[int]:
         """How many members each layer has."""
@@ -137,9 +149,10 @@ class NeuronSet:
     def random_like(
         self,
         seed: int,
-        match: Literal["none", "layer", "contribution"] = "layer",
+        match: Match = "layer",
         *,
         contribution: Float[Tensor, "layer neuron"] | None = None,
+        usage: Float[Tensor, "layer expert"] | None = None,
     ) -> "NeuronSet":
         """As many random neurons, none of them a member: the control of every claim.
 
@@ -147,19 +160,26 @@ class NeuronSet:
             seed: Seed of the draw.
             match: ``"layer"`` keeps the number in each layer; ``"contribution"`` draws each
                 neuron from the 50 non-members of the same layer that are nearest in mean
-                contribution; ``"none"`` draws from the whole model.
+                contribution; ``"expert"`` from the experts of the same layer that are used about
+                as often; ``"none"`` draws from the whole model.
             contribution: Mean contribution of each neuron, for ``match="contribution"``.
+            usage: How often each expert is used, for ``match="expert"``
+                (`hlens.evaluation.expert_usage`).
 
         Raises:
-            HlensError: Too few other neurons, or no contributions to match by.
+            HlensError: Too few other neurons, or nothing to match by.
         """
         draw = np.random.default_rng(seed)
         if match == "none":
-            members = _draw_anywhere(self, draw)
+            members = draws.draw_anywhere(self, draw)
         elif match == "layer":
-            members = _draw_by_layer(self, draw)
-        elif contribution is not None:
-            members = _draw_by_contribution(self, draw, contribution.cpu().numpy())
+            members = draws.draw_by_layer(self, draw)
+        elif match == "expert" and usage is not None:
+            members = draws.draw_by_expert(self, draw, usage.cpu().numpy())
+        elif match == "contribution" and contribution is not None:
+            members = draws.draw_by_contribution(self, draw, contribution.cpu().numpy())
+        elif match == "expert":
+            raise HlensError("match='expert' needs usage=, how often each expert is used")
         else:
             raise HlensError("match='contribution' needs contribution=, the mean of each neuron")
         return replace(self, members=frozenset(members), weights=None, name=f"random {seed}")
@@ -169,12 +189,13 @@ class NeuronSet:
         n: int,
         *,
         seed: int = 0,
-        match: Literal["none", "layer", "contribution"] = "layer",
+        match: Match = "layer",
         contribution: Float[Tensor, "layer neuron"] | None = None,
+        usage: Float[Tensor, "layer expert"] | None = None,
     ) -> Iterator["NeuronSet"]:
         """`n` draws of `random_like`, reproducible by `seed`."""
         for draw in range(seed * n, seed * n + n):
-            yield self.random_like(draw, match=match, contribution=contribution)
+            yield self.random_like(draw, match=match, contribution=contribution, usage=usage)
 
 
 def check_shape(n_layers: object, d_mlp: object) -> tuple[int, int]:
@@ -198,39 +219,3 @@ def _as_members(given: Iterable[Iterable[int]]) -> frozenset[Neuron]:
         raise HlensError(
             f"{given!r:.60} are no neurons ({error}); expected pairs (layer, index)"
         ) from None
-
-
-def _draw_anywhere(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuron]:
-    free = np.flatnonzero(~like.mask.numpy().ravel())
-    _check_enough(len(free), len(like), "the model")
-    picked = draw.choice(free, len(like), replace=False)
-    return [divmod(int(i), like.d_mlp) for i in picked]
-
-
-def _draw_by_layer(like: NeuronSet, draw: np.random.Generator) -> Iterable[Neuron]:
-    members: list[Neuron] = []
-    for layer, count in enumerate(like.per_layer()):
-        free = np.setdiff1d(np.arange(like.d_mlp), like.in_layer(layer))
-        _check_enough(len(free), count, f"layer {layer}")
-        members += [(layer, int(j)) for j in draw.choice(free, count, replace=False)]
-    return members
-
-
-def _draw_by_contribution(
-    like: NeuronSet, draw: np.random.Generator, mean: np.ndarray, nearest: int = 50
-) -> Iterable[Neuron]:
-    taken = set(like.members)
-    for layer, neuron in like:
-        order = np.argsort(np.abs(mean[layer] - mean[layer, neuron]), kind="stable")
-        free = [int(j) for j in order if (layer, int(j)) not in taken][:nearest]
-        _check_enough(len(free), 1, f"layer {layer}")
-        taken.add((layer, int(draw.choice(free))))
-    return taken - like.members
-
-
-def _check_enough(free: int, wanted: int, where: str) -> None:
-    if free < wanted:
-        raise HlensError(
-            f"cannot draw {wanted} other neurons from {where}: only {free} are left; "
-            "use a smaller set or match='none'"
-        )

@@ -1,0 +1,428 @@
+"""The MLP of one layer: where its neurons are read and changed, and their rows of W_out.
+
+Problem: in a dense MLP the neurons are the input of one module, the down projection, and its output
+is the MLP's. In a mixture they are spread over experts, each of which reads some of the tokens, and
+a shared expert may stand beside them with a gate of its own.
+
+Idea: an `Mlp` is a row of blocks of neurons under one flat index. A block says when it has run,
+with its activations and what it wrote; the MLP has run when all of its blocks have, and what it
+wrote is their sum. Who reads or changes neurons never asks what kind of block they are in.
+
+Example, a mixture of 2 experts of 3 neurons and a shared expert of 4::
+
+    index    0 1 2 | 3 4 5 | 6 7 8 9
+    block    experts         shared
+    address  E0N0..  E1N0..  SN0..
+
+Activations are read *with* the weight by which the router or a gate multiplies what they write, so
+that activation times row of W_out is what reaches the residual stream. They are changed *without*
+it, as the down projection reads them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from hlens.model.own_thread import hook_input, hook_output
+
+Gather = Callable[[Tensor], Tensor]  # the read positions of ``[row * pos, ...]``
+
+
+class BlockActs(ABC):
+    """The activations of a block at all tokens of a pass."""
+
+    values: Tensor  # as the down projection reads them, however the block keeps them
+
+    @abstractmethod
+    def columns(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"]:
+        """Activations of some neurons as the down projection reads them; 0 where not routed."""
+
+    @abstractmethod
+    def with_columns(
+        self, index: Int[Tensor, " neuron"], columns: Float[Tensor, "token neuron"]
+    ) -> "BlockActs":
+        """The same with these columns exchanged, wherever their expert reads the token."""
+
+    @abstractmethod
+    def reached(self, index: Int[Tensor, " neuron"]) -> Bool[Tensor, "token neuron"] | None:
+        """Where each neuron's expert reads the token; None for everywhere."""
+
+    @abstractmethod
+    def weights(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"] | None:
+        """What router or gate multiplies each neuron's writing by; None for one."""
+
+    @abstractmethod
+    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
+        """All activations at the gathered positions, times what their writing is multiplied by."""
+
+    @abstractmethod
+    def whole(self) -> Float[Tensor, "token neuron"]:
+        """All activations at all tokens, as the down projection reads them."""
+
+    @abstractmethod
+    def with_values(self, values: Tensor) -> Any:
+        """The same with all values exchanged."""
+
+    @abstractmethod
+    def slopes(self, gradient: Tensor) -> Any:
+        """From the gradient by `values`: acts whose `weighted` is that by the weighted ones."""
+
+    @abstractmethod
+    def flat(self) -> Any:
+        """The same with tokens flattened: ``[row * pos, ...]``."""
+
+
+class Block(ABC):
+    """Neurons of a layer that are run by one module, under a range of its flat index."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many neurons it has."""
+
+    @property
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The module that runs them."""
+
+    @property
+    @abstractmethod
+    def experts_of(self) -> tuple[int, int]:
+        """How many experts they are of, and the neurons of each; no experts for a dense block."""
+
+    @abstractmethod
+    def reading(self, read: Callable[[Any, Tensor], None]) -> Any:
+        """Within a block of code, call `read` with activations and what they wrote."""
+
+    @abstractmethod
+    def changing(self, change: Callable[[Any], Any]) -> Any:
+        """Within a block of code, exchange the activations for what `change` returns."""
+
+    @abstractmethod
+    def rows(self, index: Int[Tensor, " neuron"] | None = None) -> Float[Tensor, "neuron d_model"]:
+        """Rows of W_out; all of them a view where memory allows, else a copy."""
+
+    @abstractmethod
+    def write_rows(
+        self, index: Int[Tensor, " neuron"], rows: Float[Tensor, "neuron d_model"]
+    ) -> None:
+        """Write rows of W_out in place."""
+
+    @abstractmethod
+    def bias(self, acts: Any) -> Tensor | None:
+        """What is written beside the neurons: one for all tokens, or one for each."""
+
+    @abstractmethod
+    def tensors(self) -> list[Tensor]:
+        """The weights that hold W_out."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseActs(BlockActs):
+    """Activations of a block that reads every token."""
+
+    values: Float[Tensor, "*token neuron"]
+    gate: Float[Tensor, "*token one"] | None = None  # factor of what the block writes
+
+    def columns(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"]:
+        chosen = self.values.index_select(-1, index)
+        return chosen.reshape(-1, len(index))
+
+    def with_columns(
+        self, index: Int[Tensor, " neuron"], columns: Float[Tensor, "token neuron"]
+    ) -> "DenseActs":
+        shape = (*self.values.shape[:-1], len(index))
+        columns = columns.to(self.values.dtype).reshape(shape)
+        return DenseActs(self.values.index_copy(-1, index, columns), self.gate)
+
+    def reached(self, index: Int[Tensor, " neuron"]) -> None:
+        return None
+
+    def weights(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"] | None:
+        return None if self.gate is None else self.gate.reshape(-1, 1).expand(-1, len(index))
+
+    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
+        values = gather(self.values)
+        if self.gate is None:
+            return values
+        return values * gather(self.gate.reshape(-1, 1)).to(values.dtype)
+
+    def whole(self) -> Float[Tensor, "token neuron"]:
+        return self.values.reshape(-1, self.values.shape[-1])
+
+    def with_values(self, values: Tensor) -> "DenseActs":
+        return DenseActs(values, self.gate)
+
+    def slopes(self, gradient: Tensor) -> "DenseActs":
+        if self.gate is None:
+            return DenseActs(gradient)
+        gate = self.gate.reshape(*gradient.shape[:-1], 1)
+        return DenseActs(gradient / gate.square().clamp_min(1e-30), self.gate)
+
+    def flat(self) -> "DenseActs":
+        return DenseActs(self.whole(), self.gate)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseBlock(Block):
+    """The neurons that are the input of one down projection.
+
+    Attributes:
+        down: The down projection.
+        changed_at: The module whose input is exchanged; a bridge's module around `down`, so that
+            its ``hook_in`` sees the change.
+        gate: Module of one logit a token, whose sigmoid multiplies what the block writes.
+    """
+
+    down: nn.Module
+    changed_at: nn.Module | None = None
+    gate: nn.Module | None = None
+
+    @property
+    def width(self) -> int:
+        return self.rows().shape[0]
+
+    @property
+    def module(self) -> nn.Module:
+        return self.down
+
+    @property
+    def experts_of(self) -> tuple[int, int]:
+        return 0, 0
+
+    @contextmanager
+    def reading(self, read: Callable[[DenseActs, Tensor], None]) -> Iterator[None]:
+        if self.gate is None:
+
+            def pass_on(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
+                read(DenseActs(args[0]), output)
+
+            with hook_output(self.down, pass_on):
+                yield
+            return
+        held: list[tuple[Tensor, Tensor]] = []
+
+        def hold(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
+            held[:] = [(args[0], output)]
+
+        def pass_gated(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
+            (act, out), gate = held.pop(), output.sigmoid()
+            read(DenseActs(act, gate), gate.reshape(*out.shape[:-1], 1) * out)
+
+        with hook_output(self.down, hold), hook_output(self.gate, pass_gated):
+            yield
+
+    @contextmanager
+    def changing(self, change: Callable[[DenseActs], DenseActs]) -> Iterator[None]:
+        def exchange(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (change(DenseActs(args[0])).values, *args[1:])
+
+        with hook_input(self.changed_at or self.down, exchange):
+            yield
+
+    def rows(self, index: Int[Tensor, " neuron"] | None = None) -> Float[Tensor, "neuron d_model"]:
+        module: Any = self.down
+        weight = module.weight.detach()
+        # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
+        rows = weight if type(module).__name__ == "Conv1D" else weight.T
+        return rows if index is None else rows[index.to(rows.device)]
+
+    def write_rows(
+        self, index: Int[Tensor, " neuron"], rows: Float[Tensor, "neuron d_model"]
+    ) -> None:
+        whole = self.rows()
+        whole[index.to(whole.device)] = rows.to(whole)
+
+    def bias(self, acts: DenseActs) -> Tensor | None:
+        own: Any = getattr(self.down, "bias", None)
+        if own is None or acts.gate is None:
+            return own
+        return acts.gate.reshape(-1, 1) * own
+
+    def tensors(self) -> list[Tensor]:
+        weight = getattr(self.down, "weight", None)
+        return [weight] if isinstance(weight, Tensor) else []
+
+
+@dataclass(frozen=True, eq=False)
+class MlpActs:
+    """The activations of a layer: those of its blocks, under one flat index."""
+
+    blocks: Sequence[BlockActs]
+    widths: Sequence[int]
+
+    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
+        """All activations at the gathered positions, times what router and gates multiply by."""
+        parts = [block.weighted(gather) for block in self.blocks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+    def weighted_columns(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"]:
+        """The same of some neurons alone, at all tokens; `index` ascends."""
+        parts = []
+        for block, own in zip(self.blocks, split_index(index, self.widths), strict=True):
+            if len(own):
+                columns, weights = block.columns(own), block.weights(own)
+                parts.append(columns if weights is None else columns * weights.to(columns.dtype))
+        return torch.cat(parts, dim=-1)
+
+    def whole(self) -> Float[Tensor, "token neuron"]:
+        """All activations at all tokens, as the down projections read them."""
+        return torch.cat([block.whole() for block in self.blocks], dim=-1)
+
+    def with_values(self, values: Sequence[Tensor]) -> "MlpActs":
+        """The same with the values of each block exchanged."""
+        pairs = zip(self.blocks, values, strict=True)
+        return MlpActs([block.with_values(own) for block, own in pairs], self.widths)
+
+    def slopes(self, gradients: Sequence[Tensor]) -> "MlpActs":
+        """From each block's gradient: acts whose `weighted` is that by the weighted activations."""
+        pairs = zip(self.blocks, gradients, strict=True)
+        return MlpActs([block.slopes(own) for block, own in pairs], self.widths)
+
+
+Read = Callable[[MlpActs, Tensor], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Mlp:
+    """The MLP of one layer: its blocks of neurons, under one flat index."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def widths(self) -> list[int]:
+        """Neurons of each block."""
+        return [block.width for block in self.blocks]
+
+    @property
+    def width(self) -> int:
+        """Neurons of the layer."""
+        return sum(self.widths)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.blocks[0].tensors()[0].device
+
+    @property
+    def experts(self) -> tuple[int, int, int]:
+        """How many experts, neurons of each, and neurons beside them."""
+        n, width = next((b.experts_of for b in self.blocks if b.experts_of[0]), (0, 0))
+        return n, width, self.width - n * width
+
+    @contextmanager
+    def reading(self, read: Read) -> Iterator[None]:
+        """Call `read` with activations and output of the MLP whenever it has run.
+
+        In this thread, for the length of a block of code. Of several blocks tokens are flattened:
+        ``[row * pos, ...]``.
+        """
+        widths = self.widths
+        if len(self.blocks) == 1:
+            with self.blocks[0].reading(lambda acts, out: read(MlpActs([acts], widths), out)):
+                yield
+            return
+        ran: dict[int, tuple[Any, Tensor]] = {}
+
+        def collect(number: int, acts: Any, out: Tensor) -> None:
+            ran[number] = acts.flat(), out.reshape(-1, out.shape[-1])
+            if len(ran) == len(self.blocks):
+                parts = [ran.pop(each) for each in range(len(self.blocks))]
+                whole = torch.stack([part for _, part in parts]).sum(0)
+                read(MlpActs([acts for acts, _ in parts], widths), whole)
+
+        with ExitStack() as stack:
+            for number, block in enumerate(self.blocks):
+                hook = _numbered(collect, number)
+                stack.enter_context(block.reading(hook))
+            yield
+
+    @contextmanager
+    def changing(
+        self, index: Int[Tensor, " neuron"], change: Callable[[BlockActs, Tensor, Tensor], Any]
+    ) -> Iterator[None]:
+        """Exchange activations of some neurons whenever the MLP runs.
+
+        `change` is called once for each block that has some of them, with its activations, the
+        neurons' indices in the block, and their flat indices in the layer; `index` ascends.
+        """
+        with ExitStack() as stack:
+            start = 0
+            for block, own in zip(self.blocks, split_index(index, self.widths), strict=True):
+                if len(own):
+                    exchange = _for_block(change, own, own + start)
+                    stack.enter_context(block.changing(exchange))
+                start += block.width
+            yield
+
+    def rows(self, index: Int[Tensor, " neuron"] | None = None) -> Float[Tensor, "neuron d_model"]:
+        """Rows of W_out, one a neuron; all of them a view where memory allows, else a copy."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].rows(index)
+        if index is None:
+            return torch.cat([block.rows() for block in self.blocks])
+        split = split_index(index, self.widths)
+        return torch.cat([b.rows(own) for b, own in zip(self.blocks, split, strict=True)])
+
+    def write_rows(
+        self, index: Int[Tensor, " neuron"], rows: Float[Tensor, "neuron d_model"]
+    ) -> None:
+        """Write rows of W_out in place; `index` ascends."""
+        start = 0
+        for block, own in zip(self.blocks, split_index(index, self.widths), strict=True):
+            block.write_rows(own, rows[start : start + len(own)])
+            start += len(own)
+
+    def row_norms(self) -> Float[Tensor, " neuron"]:
+        """Euclidean norm of each row of W_out, float32, on the CPU."""
+        # In pieces: an expert layer in float32 may be larger than the memory that is left.
+        parts = []
+        for block in self.blocks:
+            for piece in torch.arange(block.width).split(_NORM_ROWS):
+                rows = block.rows() if len(piece) == block.width else block.rows(piece)
+                parts.append(torch.linalg.vector_norm(rows.float(), dim=1).cpu())
+        return torch.cat(parts)
+
+    def written_beside(self, acts: MlpActs) -> Tensor | None:
+        """What the MLP writes that is of no neuron: its biases, or None."""
+        own = [block.bias(of) for block, of in zip(self.blocks, acts.blocks, strict=True)]
+        there = [bias for bias in own if bias is not None]
+        return None if not there else sum(there[1:], start=there[0])
+
+    def tensors(self) -> list[Tensor]:
+        """The weights that hold W_out."""
+        return [tensor for block in self.blocks for tensor in block.tensors()]
+
+
+_NORM_ROWS = 1 << 16
+
+
+def split_index(
+    index: Int[Tensor, " neuron"], widths: Sequence[int]
+) -> list[Int[Tensor, " neuron"]]:
+    """An ascending flat index, as one index for each block.
+
+    >>> [own.tolist() for own in split_index(torch.tensor([1, 5, 6, 9]), [6, 4])]
+    [[1, 5], [0, 3]]
+    """
+    if len(widths) == 1:
+        return [index]
+    split, start = [], 0
+    for width in widths:
+        split.append(index[(index >= start) & (index < start + width)] - start)
+        start += width
+    return split
+
+
+def _numbered(collect: Callable[[int, Any, Tensor], None], number: int) -> Any:
+    return lambda acts, out: collect(number, acts, out)
+
+
+def _for_block(change: Callable[[Any, Tensor, Tensor], Any], own: Tensor, flat: Tensor) -> Any:
+    return lambda acts: change(acts, own, flat)

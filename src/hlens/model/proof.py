@@ -1,0 +1,205 @@
+"""Proof that the neurons that hlens measures are those that make the MLP's output.
+
+All measures rest on activation x W_out (+ bias) being what the MLP writes, on no token seeing what
+follows it, and on numbers; of a mixture also on its experts being run as transformers runs them,
+and on nothing standing beside the neurons that were found. All is proven at load, on a few tokens.
+"""
+
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hlens.errors import HlensError, first_line
+from hlens.model.hooks import layer_blocks
+from hlens.model.mlp import MlpActs
+from hlens.model.model import Model
+from hlens.model.own_thread import hook_output
+from hlens.model.widening import widen
+
+# Of each layer: activations times routing weight, output, and what is written beside the neurons.
+Seen = dict[int, tuple[Tensor, Tensor, Tensor | None]]
+
+
+def prove_neurons(model: Model) -> Model:
+    """Check on a few tokens that activation x W_out (+ bias) is the MLP output, in every layer.
+
+    It fails where an architecture normalises or gates behind the neurons, or where a hook sees
+    another tensor than its name says.
+
+    Raises:
+        HlensError: It fails; or the model attends ahead, or keeps nothing of what it has read.
+    """
+    vocabulary = int(getattr(model.bridge.cfg, "d_vocab", 0) or 0)
+    tokens = _tokens(vocabulary).to(model.device)
+    with torch.inference_mode():
+        try:
+            seen = (
+                _seen_by_reading(model, tokens) if model.experts else _seen_by_hooks(model, tokens)
+            )
+        except HlensError:
+            raise
+        except Exception as error:  # an architecture from outside raises anything
+            raise HlensError(
+                f"TransformerLens cannot run {type(model.hf).__name__} as it is configured: "
+                f"{first_line(error)}; use a model that it can run"
+            ) from error
+    for layer in range(model.n_layers):
+        if layer not in seen:
+            raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")
+        act, out, bias = seen[layer]
+        if not bool(act.any()):
+            raise HlensError(
+                f"layer {layer}: all of its neurons are silent on every token, as behind a norm of "
+                "zeros; the checkpoint is damaged: fetch it again"
+            )
+        made = widen(act) @ widen(model.w_out(layer)).to(widen(act).device)
+        made = made if bias is None else made + widen(bias).to(made.device)
+        if not (error := _apart(made, widen(out))) <= _limit(out):  # also when it is NaN
+            raise HlensError(
+                f"layer {layer}: activation x W_out misses the MLP output by {error:.1e} "
+                f"(relative, limit {_limit(out):g}); this model's neurons are not what hlens "
+                "measures, so it refuses to load it"
+            )
+    _prove_causal(model, tokens)
+    _prove_cache(model, tokens)
+    return model
+
+
+def _seen_by_hooks(model: Model, tokens: Tensor) -> Seen:
+    """What the bridge's hooks of a dense model see, by their names."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(value: Tensor, hook: Any) -> None:
+        seen[hook.name] = value.detach()
+
+    outs = [f"blocks.{layer}.mlp.out" for layer in range(model.n_layers)]
+    hooks = [(f"{out}.{end}", keep) for out in outs for end in ("hook_in", "hook_out")]
+    model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
+    biases: list[Any] = [getattr(module, "bias", None) for module in model.down_projections]
+    biases = [None if bias is None else bias.detach() for bias in biases]
+    return {
+        layer: (seen[f"{out}.hook_in"], seen[f"{out}.hook_out"], biases[layer])
+        for layer, out in enumerate(outs)
+        if {f"{out}.hook_in", f"{out}.hook_out"} <= set(seen)
+    }
+
+
+def _seen_by_reading(model: Model, tokens: Tensor) -> Seen:
+    """What is read of a mixture while its bridge runs, whose logits must be the model's."""
+    seen: Seen = {}
+
+    def keep(layer: int, acts: MlpActs, out: Tensor) -> None:
+        beside = model.bridge_mlps[layer].written_beside(acts)
+        seen[layer] = acts.weighted(lambda tokens: tokens), out, beside
+
+    with ExitStack() as stack:
+        for layer, mlp in enumerate(model.bridge_mlps):
+            stack.enter_context(mlp.reading(partial(keep, layer)))
+        bridged = model.bridge(tokens)
+    error = _apart(bridged.float(), model.hf(input_ids=tokens, use_cache=False).logits.float())
+    if not error <= _limit(bridged):
+        raise HlensError(
+            f"the bridge of {model.name} gives other logits than the model ({error:.1e}, "
+            "relative); use an architecture that TransformerLens runs alike"
+        )
+    return seen
+
+
+def run_as_given(hf: Any) -> Float[Tensor, "row pos token"]:
+    """Logits of the proof's tokens, before hlens runs the experts itself."""
+    tokens = _tokens(hf.get_input_embeddings().weight.shape[0])
+    with torch.inference_mode():
+        at = next(hf.parameters()).device
+        return hf(input_ids=tokens.to(at), use_cache=False).logits.float()
+
+
+def prove_experts(model: Model, expected: Float[Tensor, "row pos token"]) -> None:
+    """Check that hlens runs a mixture as transformers does, and sees all that its MLPs write.
+
+    Raises:
+        HlensError: Other logits than `expected`, or an MLP that writes more than its neurons do.
+    """
+    tokens = _tokens(model.n_tokens).to(model.device)
+    own: dict[int, Tensor] = {}
+    whole: dict[int, Tensor] = {}
+
+    def add(layer: int, module: Any, args: Any, output: Any) -> None:
+        out = output[0] if isinstance(output, tuple) else output
+        out = out.reshape(-1, out.shape[-1])
+        whole[layer] = whole[layer] + out if layer in whole else out.clone()
+
+    with torch.inference_mode(), ExitStack() as stack:
+        for layer, (block, mlp) in enumerate(zip(layer_blocks(model), model.mlps, strict=True)):
+            keep = partial(_keep_output, own, layer)
+            stack.enter_context(mlp.reading(keep))
+            parts = {id(part) for of in mlp.blocks for part in of.module.modules()}
+            for child in block.children():
+                if any(id(part) in parts for part in child.modules()):
+                    stack.enter_context(hook_output(child, partial(add, layer)))
+        logits = model.hf(input_ids=tokens, use_cache=False).logits.float()
+    if not (error := _apart(logits, expected)) <= _limit(expected, model.dtype):
+        raise HlensError(
+            f"{model.name}: run by hlens its experts give other logits than run by transformers "
+            f"({error:.1e}, relative); hlens refuses to load it"
+        )
+    for layer, out in own.items():
+        if not (error := _apart(out.float(), whole[layer].float())) <= _limit(out):
+            raise HlensError(
+                f"layer {layer}: its MLP writes more than the neurons that hlens found "
+                f"({error:.1e}, relative); this model's neurons are not what hlens measures"
+            )
+
+
+def _keep_output(own: dict[int, Tensor], layer: int, acts: MlpActs, out: Tensor) -> None:
+    own[layer] = out.reshape(-1, out.shape[-1])
+
+
+def _tokens(vocabulary: int) -> Tensor:
+    return (torch.arange(3, 11) % max(vocabulary, 11))[None]
+
+
+def _apart(one: Tensor, two: Tensor) -> float:
+    two = two.reshape(one.shape).to(one.device)
+    return float((one - two).abs().max() / two.abs().max().clamp_min(1e-30))
+
+
+def _limit(values: Tensor, dtype: torch.dtype | None = None) -> float:
+    return 1e-4 if (dtype or values.dtype) == torch.float32 else 3e-2
+
+
+def _prove_cache(model: Model, tokens: Tensor) -> None:
+    """Check that the model hands out what it remembers, which all writing goes on from."""
+    with torch.inference_mode():
+        out = model.hf(input_ids=tokens, use_cache=True)
+    if getattr(out, "past_key_values", None) is None:
+        raise HlensError(
+            f"{model.name} keeps no keys and values of what it has read ({type(model.hf).__name__} "
+            "gives none), and hlens goes on from them: use a model that keeps them"
+        )
+
+
+def _prove_causal(model: Model, tokens: Tensor) -> None:
+    """Check that logits are numbers, and that another last token leaves those before it alone."""
+    other = tokens.clone()
+    other[0, -1] = tokens[0, 0]
+    with torch.inference_mode():
+        one, two = (
+            model.hf(input_ids=ids, use_cache=False).logits.float() for ids in (tokens, other)
+        )
+    if not bool(one.isfinite().all()):
+        raise HlensError(
+            f"{model.name} gives logits that are NaN or infinite: it overflows in {model.dtype}; "
+            "load it with dtype='bfloat16' or 'float32'"
+        )
+    moved = (one - two)[:, :-1].abs().max() / one.abs().max().clamp_min(1e-30)
+    limit = 1e-5 if model.dtype == torch.float32 else 1e-2
+    if not moved <= limit:
+        raise HlensError(
+            f"{model.name} attends ahead: another last token moves the logits before it by "
+            f"{float(moved):.1e} (relative); it is an encoder and no decoder, so hlens refuses to "
+            "load it"
+        )
