@@ -1,75 +1,82 @@
 """Random neurons in place of those of a set, alike in what is held fixed: a claim's control."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
 from hlens.errors import HlensError
-from hlens.types.experts import experts_in, width_of
-
-if TYPE_CHECKING:
-    from hlens.types.neurons import NeuronSet
+from hlens.types.experts import Experts, experts_in, width_of
 
 NEAREST_NEURONS = 50  # in mean contribution
 NEAREST_EXPERTS = 4  # in how often they are used, the neuron's own among them
 
+Neuron = tuple[int, int]
+Members = AbstractSet[Neuron]
 
-def draw_anywhere(like: "NeuronSet", draw: np.random.Generator) -> Iterable[tuple[int, int]]:
-    """As many from the whole model."""
-    starts = np.cumsum(
-        [0, *(width_of(like.experts, layer, like.d_mlp) for layer in range(like.n_layers))]
-    )
-    taken = [starts[layer] + neuron for layer, neuron in like.members]
-    free = np.setdiff1d(np.arange(starts[-1]), taken)
-    _check_enough(len(free), len(taken), "the model")
-    picked = draw.choice(free, len(taken), replace=False)
+
+def draw_anywhere(
+    members: Members, draw: np.random.Generator, widths: Sequence[int]
+) -> Iterable[Neuron]:
+    """As many from the whole model, whose layers have so many neurons."""
+    starts = np.cumsum([0, *widths])
+    free = np.setdiff1d(np.arange(starts[-1]), [starts[layer] + i for layer, i in members])
+    _check_enough(len(free), len(members), "the model")
+    picked = draw.choice(free, len(members), replace=False)
     layers = np.searchsorted(starts, picked, side="right") - 1
     return [(int(layer), int(i - starts[layer])) for layer, i in zip(layers, picked, strict=True)]
 
 
-def draw_by_layer(like: "NeuronSet", draw: np.random.Generator) -> Iterable[tuple[int, int]]:
+def draw_by_layer(
+    members: Members, draw: np.random.Generator, widths: Sequence[int]
+) -> Iterable[Neuron]:
     """As many in each layer."""
-    members: list[tuple[int, int]] = []
-    for layer in sorted({layer for layer, _ in like.members}):
-        own = like.in_layer(layer)
-        free = np.setdiff1d(np.arange(width_of(like.experts, layer, like.d_mlp)), own)
+    drawn: list[Neuron] = []
+    for layer in sorted({layer for layer, _ in members}):
+        own = [neuron for of, neuron in members if of == layer]
+        free = np.setdiff1d(np.arange(widths[layer]), own)
         _check_enough(len(free), len(own), f"layer {layer}")
-        members += [(layer, int(j)) for j in draw.choice(free, len(own), replace=False)]
-    return members
+        drawn += [(layer, int(j)) for j in draw.choice(free, len(own), replace=False)]
+    return drawn
 
 
 def draw_by_expert(
-    like: "NeuronSet", draw: np.random.Generator, usage: np.ndarray
-) -> Iterable[tuple[int, int]]:
+    members: Members, draw: np.random.Generator, experts: Experts, usage: np.ndarray
+) -> Iterable[Neuron]:
     """For each member one of the same layer, of an expert that is used about as often.
 
     `usage` is ``[layer, expert]``, what stands beside the experts as one more expert.
     """
-    taken = set(like.members)
-    for layer, neuron in sorted(like.members):
-        of = experts_in(like.experts, layer, like.d_mlp)
-        n_here = int(of.max()) + 1
-        apart = np.abs(usage[layer, :n_here] - usage[layer, of[neuron]])
+    taken = set(members)
+    for layer, neuron in sorted(members):
+        n, width, beside = experts[layer]
+        of = experts_in(experts, layer, n * width + beside)
+        apart = np.abs(usage[layer, : n + 1] - usage[layer, of[neuron]])
+        apart[np.bincount(of, minlength=n + 1) == 0] = np.inf  # nothing stands beside the experts
         near = np.argsort(apart, kind="stable")[:NEAREST_EXPERTS]
         free = [int(j) for j in np.flatnonzero(np.isin(of, near)) if (layer, int(j)) not in taken]
         _check_enough(len(free), 1, f"the experts of layer {layer} that are used as often")
         taken.add((layer, int(draw.choice(free))))
-    return taken - set(like.members)
+    return taken - set(members)
 
 
 def draw_by_contribution(
-    like: "NeuronSet", draw: np.random.Generator, mean: np.ndarray
-) -> Iterable[tuple[int, int]]:
+    members: Members, draw: np.random.Generator, widths: Sequence[int], mean: np.ndarray
+) -> Iterable[Neuron]:
     """For each member one of the same layer whose mean contribution is near."""
-    taken = set(like.members)
-    for layer, neuron in sorted(like.members):
-        own = mean[layer, : width_of(like.experts, layer, like.d_mlp)]
+    taken = set(members)
+    for layer, neuron in sorted(members):
+        own = mean[layer, : widths[layer]]
         order = np.argsort(np.abs(own - own[neuron]), kind="stable")
         free = [int(j) for j in order if (layer, int(j)) not in taken][:NEAREST_NEURONS]
         _check_enough(len(free), 1, f"layer {layer}")
         taken.add((layer, int(draw.choice(free))))
-    return taken - set(like.members)
+    return taken - set(members)
+
+
+def layer_widths(experts: Experts, n_layers: int, d_mlp: int) -> list[int]:
+    """How many neurons each layer has."""
+    return [width_of(experts, layer, d_mlp) for layer in range(n_layers)]
 
 
 def _check_enough(free: int, wanted: int, where: str) -> None:

@@ -121,8 +121,12 @@ class NeuronSet:
     @property
     def n_neurons(self) -> int:
         """How many neurons the model has."""
-        layers = range(self.n_layers)
-        return sum(width_of(self.experts, layer, self.d_mlp) for layer in layers)
+        return sum(self.widths)
+
+    @property
+    def widths(self) -> list[int]:
+        """How many neurons each layer has."""
+        return draws.layer_widths(self.experts, self.n_layers, self.d_mlp)
 
     @property
     def fraction(self) -> float:
@@ -171,13 +175,15 @@ class NeuronSet:
         """
         draw = np.random.default_rng(seed)
         if match == "none":
-            members = draws.draw_anywhere(self, draw)
+            members = draws.draw_anywhere(self.members, draw, self.widths)
         elif match == "layer":
-            members = draws.draw_by_layer(self, draw)
+            members = draws.draw_by_layer(self.members, draw, self.widths)
         elif match == "expert" and usage is not None:
-            members = draws.draw_by_expert(self, draw, usage.cpu().numpy())
+            experts = self.experts or ((0, 0, self.d_mlp),) * self.n_layers
+            members = draws.draw_by_expert(self.members, draw, experts, usage.cpu().numpy())
         elif match == "contribution" and contribution is not None:
-            members = draws.draw_by_contribution(self, draw, contribution.cpu().numpy())
+            mean = contribution.cpu().numpy()
+            members = draws.draw_by_contribution(self.members, draw, self.widths, mean)
         elif match == "expert":
             raise HlensError("match='expert' needs usage=, how often each expert is used")
         else:
