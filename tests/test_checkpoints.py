@@ -152,7 +152,7 @@ def _bert(kind: str) -> nn.Module:
 @pytest.mark.parametrize("kind", ["BertForMaskedLM", "BertLMHeadModel"])
 def test_what_attends_ahead_is_no_decoder(kind: str, tmp_path: Path) -> None:
     hf = _bert(kind)
-    with pytest.raises(HlensError, match="attends ahead: another last token moves the logits"):
+    with pytest.raises(HlensError, match="attends ahead: what follows a token moves its logits"):
         hlens.load((hf, None))
     hf.save_pretrained(tmp_path)
     with pytest.raises(HlensError, match=r"attends ahead|predicts no next token"):

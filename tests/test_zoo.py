@@ -8,6 +8,7 @@ The outcome is a table in the docs, held to it here; to write it anew::
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+import mixtures
 import zoo
 from hlens import interventions as iv
 from hlens import metrics
@@ -93,14 +96,24 @@ def by_hand(model: Model, items: Sequence[Example]) -> Tensor:
         ]
         layers = []
         for layer, (act, out) in enumerate(seen):
-            written = act[:, :, None] * model.w_out(layer).float()  # [pos, neuron, d_model]
-            layers.append((written.norm(dim=-1) / out.norm(dim=-1, keepdim=True)).mean(0))
+            written = act[:, :, None] * rows_of(model, layer)  # [pos, neuron, d_model]
+            mean = (written.norm(dim=-1) / out.norm(dim=-1, keepdim=True)).mean(0)
+            layers.append(pad(mean, (0, model.d_mlp - len(mean))))
         found.append(torch.stack(layers))
     return torch.stack(found)
 
 
+def rows_of(model: Model, layer: int) -> Tensor:
+    """Rows of W_out, read from the parameters themselves."""
+    if model.experts:
+        return mixtures.rows_of_w_out(mixtures.layers_of(model.hf)[layer])
+    return model.w_out(layer).float()
+
+
 def run(model: Model, row: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Activations and outputs of every layer for one row, float32, by plain hooks."""
+    if model.experts:
+        return mixtures.plain_traces(model.hf, row)
     seen: list[tuple[Tensor, Tensor]] = []
 
     def keep(module: Any, args: Any, out: Tensor) -> None:
@@ -153,8 +166,8 @@ def a_norm_behind_the_mlp_is_seen(model: Model) -> None:
     norms: dict[int, nn.Module] = {}
 
     def keep(layer: int) -> Callable[..., None]:
-        def hook(module: Any, args: Any, out: Tensor) -> None:
-            seen[layer] = out
+        def hook(module: Any, args: Any, out: Any) -> None:
+            seen[layer] = out[0] if isinstance(out, tuple) else out
 
         return hook
 
@@ -168,7 +181,10 @@ def a_norm_behind_the_mlp_is_seen(model: Model) -> None:
             ):
                 norms[layer] = module
 
-    hooks = [m.register_forward_hook(keep(i)) for i, m in enumerate(model.down_projections)]
+    downs = model.down_projections
+    if model.experts:
+        downs = [mixtures.mlps_of(block)[0] for block in mixtures.layers_of(model.hf)]
+    hooks = [m.register_forward_hook(keep(i)) for i, m in enumerate(downs)]
     hooks += [
         m.register_forward_pre_hook(compare)
         for m in model.hf.modules()
@@ -289,25 +305,42 @@ def scale_columns(columns: list[int], factor: float, module: Any, args: Any) -> 
     return (act, *args[1:])
 
 
+def logits_of_scaled_columns(model: Model, row: Sequence[int], factor: float) -> Tensor:
+    hooks = []
+    for layer in {layer for layer, _ in MEMBERS}:
+        columns = [j for i, j in MEMBERS if i == layer]
+        hook = partial(scale_columns, columns, factor)
+        hooks.append(model.down_projections[layer].register_forward_pre_hook(hook))
+    expected = logits(model, row)
+    for hook in hooks:
+        hook.remove()
+    return expected
+
+
+def logits_of_scaled_rows(model: Model, row: Sequence[int], factor: float) -> Tensor:
+    blocks = mixtures.layers_of(model.hf)
+    with ExitStack() as stack:
+        for layer, neuron in MEMBERS:
+            stack.enter_context(mixtures.scaled_row(blocks[layer], neuron, factor))
+        return logits(model, row)
+
+
 def an_edit_changes_what_it_must_and_no_more(model: Model) -> None:
     """Scaled and ablated neurons are what a plain hook makes of them; undone to the bit."""
-    neurons = NeuronSet(frozenset(MEMBERS), model.n_layers, model.d_mlp)
+    neurons = NeuronSet(frozenset(MEMBERS), model.n_layers, model.d_mlp, experts=model.experts)
     row = PROMPTS[1]
     before = logits(model, row)
     for factor in (0.0, 2.5):
         with model.editing(neurons, iv.scale(factor)) as receipt:
             edited = logits(model, row)
-        assert receipt.touched == len(row) * len(MEMBERS)
-        hooks = []
-        for layer in {layer for layer, _ in MEMBERS}:
-            columns = [j for i, j in MEMBERS if i == layer]
-
-            hook = partial(scale_columns, columns, factor)
-            hooks.append(model.down_projections[layer].register_forward_pre_hook(hook))
-        expected = logits(model, row)
-        for hook in hooks:
-            hook.remove()
-        close(edited, expected, 1e-5)
+        assert receipt.tokens == len(row)
+        if model.experts:
+            # Touched only where a token is routed to the neuron's expert.
+            assert 0 < receipt.touched <= len(row) * len(MEMBERS)
+            close(edited, logits_of_scaled_rows(model, row, factor), 5e-5)
+        else:
+            assert receipt.touched == len(row) * len(MEMBERS)
+            close(edited, logits_of_scaled_columns(model, row, factor), 1e-5)
         assert not torch.allclose(edited, before, atol=1e-4)
     assert torch.equal(logits(model, row), before)
 
@@ -373,7 +406,8 @@ def outcome(name: str) -> tuple[str, str]:
 
 def reason(told: HlensError) -> str:
     """The head of a refusal: not where it was seen, its numbers, or how to mend it."""
-    found = re.sub(r".*hook_in'\): ", "", str(told))
+    found = re.sub(r".*hook_in'\): |^layer [0-9]+: |^\w+: ", "", str(told))
+    found = re.sub(r" by [0-9.e+-]+ \(.*", "", found)
     return re.split("; |: ", found)[0]
 
 
@@ -403,7 +437,8 @@ def test_an_architecture_works_or_is_refused_as_the_docs_say(name: str) -> None:
     assert row in table_of(PAGE.read_text()), "write it anew: python tests/test_zoo.py"
 
 
-# One of each kind: windows, a wrapper, parallel blocks, ALiBi, states, a norm behind, biases.
+# One of each kind: windows, a wrapper, parallel blocks, ALiBi, states, a norm behind, biases,
+# experts.
 KINDS = (
     "LlamaForCausalLM",
     "Gemma3ForConditionalGeneration",
@@ -415,6 +450,8 @@ KINDS = (
     "OPTForCausalLM",
     "Qwen3_5ForCausalLM",
     "FalconH1ForCausalLM",
+    "GptOssForCausalLM",
+    "Qwen2MoeForCausalLM",
 )
 
 

@@ -109,6 +109,9 @@ OWN: dict[str, dict[str, Any]] = {
     "Zamba2ForCausalLM": {"layer_types": ["mamba", "hybrid", "mamba"], "n_mamba_heads": 8},
 }
 
+# Mixtures that TransformerLens knows by another name.
+ALSO = ("GraniteMoeSharedForCausalLM", "PhimoeForCausalLM")
+
 # What cannot be made here: its sight is of a package that hlens does not use (timm).
 NOT_BUILT = ("Gemma3n",)
 # What is no language model: sound and pictures alone, and a body without its unembedding.
@@ -149,7 +152,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 NAMES = tuple(
     sorted(
-        [name for name in SUPPORTED_ARCHITECTURES if hasattr(hf, name)] + list(VARIANTS),
+        [name for name in (*SUPPORTED_ARCHITECTURES, *ALSO) if hasattr(hf, name)] + list(VARIANTS),
         key=str.lower,
     )
 )

@@ -54,7 +54,7 @@ def _random_like(like: NeuronSet, seed: int) -> NeuronSet:
     members = [
         (layer, int(neuron))
         for layer, count in enumerate(like.per_layer())
-        for neuron in draw.choice(like.d_mlp, count, replace=False)
+        for neuron in draw.choice(like.widths[layer], count, replace=False)
     ]
     return replace(like, members=frozenset(members), weights=None)
 

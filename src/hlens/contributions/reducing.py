@@ -67,7 +67,8 @@ class Reducer:
     def trace(self, layer: int, act: Tensor, out: Tensor) -> MlpTrace:
         """The trace of one layer, of activations and outputs at the read positions."""
         # Rows of a mixture are copied, which for most metrics would be in vain.
-        rows = self.model.w_out(layer) if self._reads_rows else out.new_zeros(0, out.shape[-1])
+        shape = act.shape[-1], out.shape[-1]
+        rows = self.model.w_out(layer) if self._reads_rows else torch.empty(shape, device="meta")
         norms, gain = self._norms[layer], self._gains[layer]
         return MlpTrace(act, out, rows, row_norms=norms, post_gain=gain)
 

@@ -23,6 +23,8 @@ class ControlSets:
         matched: Number of random sets whose neurons contribute about as much; 0 for none, else 8
             or more.
         contribution: Mean contribution of each neuron, for `matched`.
+        usage: Of a mixture, how often each expert is used (`hlens.evaluation.expert_usage`): random
+            sets are then drawn from experts that are used alike.
         truth: Neurons associated with true answers (``detector.truth_neurons``), or None.
         norm_matched: Number of random perturbations as large as the edit, each along one
             direction over all doses; 0 for none.
@@ -32,6 +34,7 @@ class ControlSets:
     random: int = 8
     matched: int = 0
     contribution: Float[Tensor, "layer neuron"] | None = None
+    usage: Float[Tensor, "layer expert"] | None = None
     truth: NeuronSet | None = None
     norm_matched: int = 1
     seed: int = 0
@@ -103,7 +106,10 @@ def compared_sets(
     sets = [(neurons.name or "H-neurons", SetKind.TARGET, neurons)]
     seeds = range(controls.seed, controls.seed + max(controls.random, controls.matched))
     for seed in seeds[: controls.random]:
-        sets.append((f"random {seed}", SetKind.RANDOM, neurons.random_like(seed)))
+        drawn = neurons.random_like(seed)
+        if controls.usage is not None:
+            drawn = neurons.random_like(seed, "expert", usage=controls.usage)
+        sets.append((f"random {seed}", SetKind.RANDOM, drawn))
     for seed in seeds[: controls.matched]:
         alike = neurons.random_like(seed, "contribution", contribution=controls.contribution)
         sets.append((f"matched {seed}", SetKind.MATCHED, alike))

@@ -32,6 +32,7 @@ from hlens.evaluation.split import folds_by_group as folds_by_group
 from hlens.evaluation.split import split_by_group as split_by_group
 from hlens.evaluation.transfer import transfer as transfer
 from hlens.evaluation.univariate import univariate as univariate
+from hlens.evaluation.usage import expert_usage as expert_usage
 from hlens.kinds import explain_public
 
 explain_public(globals())

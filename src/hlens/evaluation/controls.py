@@ -28,6 +28,7 @@ from hlens.evaluation.fitting import (
 from hlens.evaluation.intervals import estimate_auroc
 from hlens.evaluation.scores import estimate_accuracy
 from hlens.evaluation.significance import permutation_p, permute_labels
+from hlens.evaluation.usage import match_of
 from hlens.types import Contributions, Detector, Estimate
 from hlens.types.labels import Control, Covariate
 
@@ -114,11 +115,13 @@ def controls(
     if k:
         again, said = _refit(train, test, selected.flat_indices, seed=seed)
         refit, right = estimate(again), None if said is None else accuracies(said)
-        sets = selected.random_sets(draws, seed=seed, match="layer")
+        matched = match_of(train)
+        sets = selected.random_sets(draws, seed=seed, **matched)
         drawn, shortage = over_random_sets(
             sets, lambda neurons: _refit_numbers(train, test, neurons, seed=seed)
         )
-        note = shortage or "matched by layer"
+        by_use = " and by how often their expert is used" if "usage" in matched else ""
+        note = shortage or f"matched by layer{by_use}"
     random, *by_chance = (
         summarise_repeats([float(value) for value in values if np.isfinite(value)], n)
         for values in np.reshape(drawn, (len(drawn), 3)).T

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.significance import holm
-from hlens.types import NeuronSet, address
+from hlens.types import NeuronSet, experts_in
+from hlens.types.draws import NEAREST_EXPERTS
 
 Null = Literal["hypergeometric", "layer", "contribution"]
 Row = dict[str, object]
@@ -34,12 +35,16 @@ _FEWEST, _MOST, _WIDEST = 10, 50, 1.25
 
 
 def overlap(
-    sets: Sequence[NeuronSet], contribution: Float[Tensor, "layer neuron"] | None = None
+    sets: Sequence[NeuronSet],
+    contribution: Float[Tensor, "layer neuron"] | None = None,
+    usage: Float[Tensor, "layer expert"] | None = None,
 ) -> pd.DataFrame:
     """Overlap of every pair of neuron sets, beside chance under three nulls.
 
     Without `contribution`, the mean of each neuron, the columns of the contribution-matched null
     are missing. Take the mean over true answers: over all answers it holds part of what is tested.
+    With `usage` (`expert_usage`) the layer null of a mixture also holds fixed how often experts are
+    used.
 
     Returns:
         One row per pair: ``a, b, n_a, n_b, shared, jaccard, overlap_coefficient`` (shared over the
@@ -56,7 +61,8 @@ def overlap(
     nulls: dict[Null, str] = {"layer": "", "hypergeometric": "_hypergeometric"}
     if contribution is not None:
         nulls["contribution"] = "_contribution"
-    strata = {null: null_strata(sets[0], null, contribution=contribution) for null in nulls}
+    given = {"contribution": contribution, "usage": usage}
+    strata = {null: null_strata(sets[0], null, **given) for null in nulls}
     rows: list[Row] = []
     for a, b in combinations(sets, 2):
         row = _count_shared(a, b)
@@ -94,19 +100,27 @@ def chance_overlap(
 
 
 def null_strata(
-    like: NeuronSet, null: Null, *, contribution: Float[Tensor, "layer neuron"] | None = None
+    like: NeuronSet,
+    null: Null,
+    *,
+    contribution: Float[Tensor, "layer neuron"] | None = None,
+    usage: Float[Tensor, "layer expert"] | None = None,
 ) -> Int[np.ndarray, " feature"]:
     """Stratum of each neuron of the model under a null, layers end to end.
+
+    ``"layer"`` has one for each layer; of a mixture of which `usage` is known
+    (`hlens.evaluation.expert_usage`), one for each four experts of a layer that are used alike.
 
     ``"contribution"`` cuts each layer from the loudest neuron down into strata of 10 to 50 neurons
     whose mean contributions differ by a quarter at most, or of 10 (up to 19 in the last) that
     differ more.
     """
-    layer = np.repeat(np.arange(like.n_layers), like.d_mlp)
+    # Where a layer of a mixture is narrower than its widest there is nothing to draw.
+    there = np.tile(np.arange(like.d_mlp), like.n_layers) < np.repeat(like.widths, like.d_mlp)
     if null == "hypergeometric":
-        return np.zeros_like(layer)
+        return np.where(there, 0, 1)
     if null == "layer":
-        return layer
+        return np.where(there, _by_use(like, usage), (like.d_mlp + 1) * like.n_layers)
     shape = (like.n_layers, like.d_mlp)
     if contribution is None or tuple(contribution.shape) != shape:
         given = "none" if contribution is None else f"shape {tuple(contribution.shape)}"
@@ -120,6 +134,22 @@ def null_strata(
         own[order] = n_strata + np.searchsorted(cuts, np.arange(like.d_mlp), side="right")
         n_strata += len(cuts) + 1
     return strata.ravel()
+
+
+def _by_use(
+    like: NeuronSet, usage: Float[Tensor, "layer expert"] | None
+) -> Int[np.ndarray, " feature"]:
+    """The layer of each neuron; of a mixture whose use is known, the experts used like its own."""
+    strata = np.repeat(np.arange(like.n_layers), like.d_mlp)
+    if usage is None or not like.experts:
+        return strata
+    own, start = np.zeros((like.n_layers, like.d_mlp), dtype=np.int64), 0
+    for layer, (n, _, _) in enumerate(like.experts):
+        of = experts_in(like.experts, layer, like.d_mlp)
+        rank = np.append(np.argsort(np.argsort(-usage[layer, :n].numpy(), kind="stable")), n + 3)
+        own[layer, : len(of)] = start + rank[of] // NEAREST_EXPERTS
+        start += 2 + (n + 3) // NEAREST_EXPERTS
+    return own.ravel()
 
 
 def _cut_alike(falling: Float[np.ndarray, " neuron"]) -> list[int]:
@@ -148,7 +178,7 @@ def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
         if len(holders) < least:
             continue
         names = ", ".join(one.name for one in holders)
-        row: Row = {"address": address(neuron), "layer": neuron[0], "neuron": neuron[1]}
+        row: Row = {"address": sets[0].address(neuron), "layer": neuron[0], "neuron": neuron[1]}
         row |= {"n_sets": len(holders), "sets": names}
         row |= {one.name: (one.weights or {}).get(neuron, float("nan")) for one in sets}
         rows.append(row)

@@ -5,7 +5,7 @@ hundred random neurons recover nearly all of the signal. `k_sweep` shows where t
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from hlens.evaluation.folded import delong_folded
 from hlens.evaluation.intervals import estimate_auroc
 from hlens.evaluation.split import folds_by_group
 from hlens.evaluation.univariate import univariate
+from hlens.evaluation.usage import match_of
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Estimate, NeuronSet
 from hlens.types.labels import Sweep
@@ -169,15 +170,16 @@ def _random_rows(
 ) -> list[Row]:
     """As many random other neurons, matched by layer and by mean contribution."""
     members = frozenset(divmod(index, train.d_mlp) for index in top)
-    like = NeuronSet(members, train.n_layers, train.d_mlp)
+    experts = train.provenance.experts
+    like = NeuronSet(members, train.n_layers, train.d_mlp, experts=experts)
     mean = train.neuron_major.float().mean(dim=1).reshape(train.n_layers, train.d_mlp)
-    matches: dict[Sweep, Literal["layer", "contribution"]] = {
-        Sweep.RANDOM_BY_LAYER: "layer",
-        Sweep.RANDOM_BY_CONTRIBUTION: "contribution",
+    matches: dict[Sweep, dict[str, Any]] = {
+        Sweep.RANDOM_BY_LAYER: match_of(train),
+        Sweep.RANDOM_BY_CONTRIBUTION: {"match": "contribution", "contribution": mean},
     }
     rows: list[Row] = []
     for series, match in matches.items():
-        sets = like.random_sets(draws, seed=seed, match=match, contribution=mean)
+        sets = like.random_sets(draws, seed=seed, **match)
         areas, note = refit_random_sets(train, test, sets=sets)
         estimate = summarise_repeats(areas, len(test))
         rows.append(_sweep_row(series, len(top), estimate, repeats=len(areas), note=note))

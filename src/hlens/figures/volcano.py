@@ -19,7 +19,7 @@ from hlens.drawing.figure import Figure, add_note, finish
 from hlens.drawing.forest import chance_line
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
-from hlens.types import NeuronSet, address
+from hlens.types import Experts, NeuronSet, address
 
 COLUMNS = ("layer", "neuron", "auroc", "p", "p_bh")
 MOST_MARKS = 1_200
@@ -61,7 +61,8 @@ def draw(
     marked = known.loc[beyond | known.chosen].nlargest(MOST_MARKS, ["chosen", "height"])
     figure = Figure()
     _add_density(figure, known.drop(index=marked.index), colours)
-    _add_marks(figure, marked, level, colours)
+    experts = () if selected is None else selected.experts
+    _add_marks(figure, marked, level, colours, experts)
     _add_levels(figure, known, level, colours)
     chance_line(figure, colours)
     reach = max(0.1, float((known.auroc - 0.5).abs().max()) * 1.08) if len(known) else 0.1
@@ -122,7 +123,9 @@ def _add_density(figure: Figure, rest: pd.DataFrame, colours: Palette) -> None:
     )
 
 
-def _add_marks(figure: Figure, marked: pd.DataFrame, level: float, colours: Palette) -> None:
+def _add_marks(
+    figure: Figure, marked: pd.DataFrame, level: float, colours: Palette, experts: Experts
+) -> None:
     sure = marked.p_bh < level
     for name, symbol, colour, rows in (
         ("truth-associated", "diamond", colours.negative, sure & (marked.auroc < 0.5)),
@@ -147,7 +150,7 @@ def _add_marks(figure: Figure, marked: pd.DataFrame, level: float, colours: Pale
                     "color": colour,
                     "line": {"color": edge, "width": width},
                 },
-                text=[address((a, b)) for a, b in zip(own.layer, own.neuron, strict=True)],
+                text=[address((a, b), experts) for a, b in zip(own.layer, own.neuron, strict=True)],
                 customdata=own[["p", "p_bh"]],
                 hovertemplate="<b>%{text}</b><br>AUROC alone %{x:.3f}<br>p %{customdata[0]:.2~g} · "
                 "q %{customdata[1]:.2~g}<extra></extra>",

@@ -74,8 +74,8 @@ class RoutedActs(BlockActs):
         slots = self._slots_of(index)
         return torch.where(slots >= 0, self.weight[slots.clamp_min(0)], 0.0)
 
-    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
-        slots = gather(self.slots[..., None]).squeeze(-1)
+    def weighted(self, gather: Gather | None = None) -> Float[Tensor, "*pos neuron"]:
+        slots = self.slots if gather is None else gather(self.slots[..., None]).squeeze(-1)
         flat, d_expert = slots.reshape(-1), self.values.shape[1]
         wide = self.values.new_zeros(len(flat), d_expert)
         there = flat >= 0
@@ -85,16 +85,13 @@ class RoutedActs(BlockActs):
 
     def whole(self) -> Float[Tensor, "token neuron"]:
         unweighted = replace(self, weight=torch.ones_like(self.weight))
-        return unweighted.weighted(lambda all_tokens: all_tokens)
+        return unweighted.weighted()
 
     def with_values(self, values: Float[Tensor, "slot neuron"]) -> "RoutedActs":
         return replace(self, values=values)
 
     def slopes(self, gradient: Float[Tensor, "slot neuron"]) -> "RoutedActs":
         return replace(self, values=gradient / self.weight[:, None].square().clamp_min(1e-30))
-
-    def flat(self) -> "RoutedActs":
-        return self
 
     def _slots_of(self, index: Int[Tensor, " neuron"]) -> Int[Tensor, "token neuron"]:
         return self.slots[:, index // self.values.shape[1]]

@@ -22,6 +22,11 @@ from hlens.model.model import Model
 from hlens.model.pretrained import open_pretrained
 from hlens.model.proof import prove_experts, prove_neurons, run_as_given
 
+# What TransformerLens knows a class of transformers as, where the names differ.
+_KNOWN_AS = {
+    "PhimoeForCausalLM": "PhiMoEForCausalLM",
+    "GraniteMoeSharedForCausalLM": "GraniteMoeForCausalLM",
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -157,8 +162,9 @@ def _bridge(hf: nn.Module, name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            kind = _KNOWN_AS.get(type(hf).__name__, type(hf).__name__)
             return build_bridge_from_module(
-                hf, type(hf).__name__, hf_config=hf.config, tokenizer=None, model_name=name
+                hf, kind, hf_config=hf.config, tokenizer=None, model_name=name
             )
     except Exception as error:  # an architecture from outside raises anything
         raise HlensError(

@@ -58,8 +58,11 @@ class BlockActs(ABC):
         """What router or gate multiplies each neuron's writing by; None for one."""
 
     @abstractmethod
-    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
-        """All activations at the gathered positions, times what their writing is multiplied by."""
+    def weighted(self, gather: Gather | None = None) -> Float[Tensor, "*pos neuron"]:
+        """All activations at the gathered positions, times what their writing is multiplied by.
+
+        Without `gather` at all tokens, ``[row * pos, neuron]``.
+        """
 
     @abstractmethod
     def whole(self) -> Float[Tensor, "token neuron"]:
@@ -72,10 +75,6 @@ class BlockActs(ABC):
     @abstractmethod
     def slopes(self, gradient: Tensor) -> Any:
         """From the gradient by `values`: acts whose `weighted` is that by the weighted ones."""
-
-    @abstractmethod
-    def flat(self) -> Any:
-        """The same with tokens flattened: ``[row * pos, ...]``."""
 
 
 class Block(ABC):
@@ -147,11 +146,12 @@ class DenseActs(BlockActs):
     def weights(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"] | None:
         return None if self.gate is None else self.gate.reshape(-1, 1).expand(-1, len(index))
 
-    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
-        values = gather(self.values)
+    def weighted(self, gather: Gather | None = None) -> Float[Tensor, "*pos neuron"]:
+        values = self.whole() if gather is None else gather(self.values)
         if self.gate is None:
             return values
-        return values * gather(self.gate.reshape(-1, 1)).to(values.dtype)
+        gate = self.gate.reshape(-1, 1)
+        return values * (gate if gather is None else gather(gate)).to(values.dtype)
 
     def whole(self) -> Float[Tensor, "token neuron"]:
         return self.values.reshape(-1, self.values.shape[-1])
@@ -164,9 +164,6 @@ class DenseActs(BlockActs):
             return DenseActs(gradient)
         gate = self.gate.reshape(*gradient.shape[:-1], 1)
         return DenseActs(gradient / gate.square().clamp_min(1e-30), self.gate)
-
-    def flat(self) -> "DenseActs":
-        return DenseActs(self.whole(), self.gate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,8 +254,11 @@ class MlpActs:
     blocks: Sequence[BlockActs]
     widths: Sequence[int]
 
-    def weighted(self, gather: Gather) -> Float[Tensor, "*pos neuron"]:
-        """All activations at the gathered positions, times what router and gates multiply by."""
+    def weighted(self, gather: Gather | None = None) -> Float[Tensor, "*pos neuron"]:
+        """All activations at the gathered positions, times what router and gates multiply by.
+
+        Without `gather` at all tokens, ``[row * pos, neuron]``.
+        """
         parts = [block.weighted(gather) for block in self.blocks]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
@@ -320,8 +320,8 @@ class Mlp:
     def reading(self, read: Read) -> Iterator[None]:
         """Call `read` with activations and output of the MLP whenever it has run.
 
-        In this thread, for the length of a block of code. Of several blocks tokens are flattened:
-        ``[row * pos, ...]``.
+        In this thread, for the length of a block of code. What several blocks wrote comes with
+        tokens flattened: ``[row * pos, d_model]``.
         """
         widths = self.widths
         if len(self.blocks) == 1:
@@ -331,7 +331,7 @@ class Mlp:
         ran: dict[int, tuple[Any, Tensor]] = {}
 
         def collect(number: int, acts: Any, out: Tensor) -> None:
-            ran[number] = acts.flat(), out.reshape(-1, out.shape[-1])
+            ran[number] = acts, out.reshape(-1, out.shape[-1])
             if len(ran) == len(self.blocks):
                 parts = [ran.pop(each) for each in range(len(self.blocks))]
                 whole = torch.stack([part for _, part in parts]).sum(0)
@@ -403,9 +403,7 @@ class Mlp:
 _NORM_ROWS = 1 << 16
 
 
-def split_index(
-    index: Int[Tensor, " neuron"], widths: Sequence[int]
-) -> list[Int[Tensor, " neuron"]]:
+def split_index(index: Int[Tensor, " neuron"], widths: Sequence[int]) -> list[Int[Tensor, " _"]]:
     """An ascending flat index, as one index for each block.
 
     >>> [own.tolist() for own in split_index(torch.tensor([1, 5, 6, 9]), [6, 4])]

@@ -19,6 +19,7 @@ from hlens.evaluation.fitting import refit_scores
 from hlens.evaluation.folded import delong_folded
 from hlens.evaluation.intervals import Sizes, auroc_interval, estimate_auroc
 from hlens.evaluation.significance import permutation_p
+from hlens.evaluation.usage import match_of
 from hlens.probe import SparseProbe
 from hlens.types import Contributions, Detector, Estimate, NeuronSet, same_fingerprint, warn_unbound
 from hlens.types.labels import OriginControl
@@ -75,7 +76,7 @@ def trace_origin(
     check_both_classes(labels, "origin")
     fold = folds_by_group(base, k=folds, seed=seed)
     # Every random set stays in the layers of the selected neurons.
-    others = list(moved.selected.random_sets(draws, seed=seed))
+    others = list(moved.selected.random_sets(draws, seed=seed, **match_of(base)))
 
     # Nothing is fitted: the detector, and its weights on other neurons.
     detected = evaluate(moved, base)

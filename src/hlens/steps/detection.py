@@ -23,6 +23,7 @@ from hlens.evaluation import (
 )
 from hlens.evaluation.controls import score_length
 from hlens.evaluation.fitting import over_random_sets, refit_scores
+from hlens.evaluation.usage import match_of
 from hlens.model import Model
 from hlens.probe import SparseProbe, find
 from hlens.recipe import MeasureRecipe, key_of
@@ -300,7 +301,7 @@ def confident(
         Covariate.LOG_PROBABILITY: -held_out[Covariate.LOG_PROBABILITY].to_numpy(),
     }
     if len(detector.selected):
-        sets = detector.selected.random_sets(draws, seed=seed, match="layer")
+        sets = detector.selected.random_sets(draws, seed=seed, **match_of(train))
         drawn, _ = over_random_sets(sets, lambda neurons: refit_scores(*split, neurons=neurons))
         refit = refit_scores(*split, neurons=detector.selected.flat_indices)
         given |= {Control.SELECTED_REFIT: refit, Control.RANDOM_NEURONS: np.array(drawn)}

@@ -22,6 +22,7 @@ from hlens.evaluation import reliability as measure_reliability
 from hlens.evaluation import shared_neurons as find_shared_neurons
 from hlens.evaluation import transfer as measure_transfer
 from hlens.evaluation import transfer_by_format as measure_transfer_by_format
+from hlens.evaluation.usage import match_of
 from hlens.probe import SparseProbe, find
 from hlens.recipe import key_of
 from hlens.steps.answers import examples, questions
@@ -304,7 +305,7 @@ def neuron_sets(detectors: Mapping[str, Detector]) -> list[NeuronSet]:
 def overlap(compared: Contributions, neuron_sets: list[NeuronSet]) -> pd.DataFrame:
     """Overlap of the domains' H-neurons, beside chance and beside halves of one domain."""
     true = compared.select(~compared.labels).values.float().mean(dim=0)
-    return measure_overlap(neuron_sets, contribution=true)
+    return measure_overlap(neuron_sets, contribution=true, usage=match_of(compared).get("usage"))
 
 
 @step(needs=(neuron_sets,))

@@ -17,6 +17,7 @@ from hlens.effects import intervene as run_interventions
 from hlens.effects import patching as apply_patching
 from hlens.effects import patching_map as apply_patching_map
 from hlens.errors import HlensError
+from hlens.evaluation.usage import match_of
 from hlens.model import Model
 from hlens.recipe import InterveneRecipe
 from hlens.steps.chosen import choose_neurons, chosen
@@ -65,6 +66,7 @@ def outcomes(
         random=options.random_sets,
         matched=options.matched_sets,
         contribution=matched,
+        usage=match_of(split.train).get("usage"),
         truth=None if chosen in ("truth", "both") else detector.truth_neurons,
         norm_matched=options.perturbations,
         seed=seed,

@@ -84,7 +84,7 @@ def _metadata(shared: Detector | NeuronSet, scores: pd.DataFrame | None) -> str:
 
 def _description(shared: Detector | NeuronSet, neurons: NeuronSet) -> str:
     size = (
-        f"{len(neurons):,} of {neurons.n_layers * neurons.d_mlp:,} MLP neurons "
+        f"{len(neurons):,} of {neurons.n_neurons:,} MLP neurons "
         f"({neurons.fraction:.3%}; {neurons.n_layers} layers of {neurons.d_mlp:,})"
     )
     if isinstance(shared, NeuronSet):

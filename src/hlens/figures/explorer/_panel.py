@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hlens.drawing.html import is_special, visible
 from hlens.errors import HlensError
-from hlens.types import Contributions, Detector, NeuronSet, address
+from hlens.types import Contributions, Detector, NeuronSet
 
 Neuron = tuple[int, int]
 
@@ -81,7 +81,7 @@ def panel_data(
         if frequency is not None:
             facts.append(("kept in resamples", f"{float(frequency[neuron]):.0%}"))
         facts += means.get(neuron, [])
-        panels[address(neuron)] = {
+        panels[detector.selected.address(neuron)] = {
             "at": list(neuron),
             "kind": "positive" if weights[neuron] > 0 else "negative",
             "facts": facts,

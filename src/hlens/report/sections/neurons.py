@@ -11,7 +11,7 @@ from hlens.report.html_table import table
 from hlens.report.sections import neuron_map
 from hlens.report.tables import Tables
 from hlens.steps import detection
-from hlens.types import Contributions, Detector, NeuronSet, address
+from hlens.types import Contributions, Detector, NeuronSet
 
 HEADING = "All neurons"
 NEEDS = neuron_map.NEEDS
@@ -35,7 +35,7 @@ def draw(
     weights = chosen.weights or {}
     members = sorted(chosen, key=lambda neuron: (-abs(weights[neuron]), neuron))
     columns: dict[str, list] = {
-        "neuron": [address(neuron) for neuron in members],
+        "neuron": [chosen.address(neuron) for neuron in members],
         "layer": [layer for layer, _ in members],
         "weight": [weights[neuron] for neuron in members],
         "associated with": ["hallucination" if weights[n] > 0 else "truth" for n in members],
