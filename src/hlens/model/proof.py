@@ -173,7 +173,8 @@ def _limit(values: Tensor, dtype: torch.dtype | None = None) -> float:
 
 def _prove_cache(model: Model, tokens: Tensor) -> None:
     """Check that the model hands out what it remembers, and reads several tokens behind that."""
-    cut = tokens.shape[1] // 2
+    tokens = tokens.repeat(1, 3)  # longer than what a convolution over tokens remembers
+    cut = 2 * tokens.shape[1] // 3
     with torch.inference_mode():
         whole = model.hf(input_ids=tokens, use_cache=False).logits
         begun = model.hf(input_ids=tokens[:, :cut], use_cache=True)
@@ -183,8 +184,11 @@ def _prove_cache(model: Model, tokens: Tensor) -> None:
             f"{model.name} keeps no keys and values of what it has read ({type(model.hf).__name__} "
             "gives none), and hlens goes on from them: use a model that keeps them"
         )
+    seen = {"past_key_values": past, "attention_mask": torch.ones_like(tokens)}
+    positions = torch.arange(cut, tokens.shape[1], device=tokens.device)[None]
+    seen |= model.position_kwargs(positions)
     with torch.inference_mode():
-        rest = model.hf(input_ids=tokens[:, cut:], past_key_values=past, use_cache=True).logits
+        rest = model.hf(input_ids=tokens[:, cut:], **seen, use_cache=True).logits
     error = _apart(rest.float(), whole[:, cut:].float())
     if not error <= (1e-3 if model.dtype == torch.float32 else 1e-1):
         raise HlensError(

@@ -17,6 +17,7 @@ from hlens.errors import HlensError
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
 from hlens.probe.resources import one_thread
+from hlens.probe.routed import RoutedDesign, RoutedMatrix
 from hlens.probe.solution import Options
 from hlens.probe.training import TrainingSet, at_C, nearest_count, solve_liblinear
 
@@ -212,7 +213,9 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         """Log-odds of the second class, ``[example]``."""
         check_is_fitted(self)
         chosen = np.flatnonzero(self.coef_[0])
-        if isinstance(X, Tensor):
+        if isinstance(X, RoutedMatrix):
+            picked = RoutedDesign(X).gather(chosen).T.astype(np.float64)
+        elif isinstance(X, Tensor):
             _check_matrix(X)
             if X.shape[1] != self.n_features_in_:
                 raise HlensError(f"X has {X.shape[1]} features; expected {self.n_features_in_}")
@@ -269,7 +272,17 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Design, np.ndarray, np.ndarray]:
         # scikit-learn would copy a tensor, and look for NaN in a copy: the passes look on the way.
-        if isinstance(X, Tensor):
+        if isinstance(X, RoutedMatrix):
+            if self.penalty == "l2" or self.solver != "exact":
+                raise HlensError(
+                    "a matrix of routed neurons is read by the L1 probe alone; give penalty='l1' "
+                    "and solver='exact', or the dense contributions"
+                )
+            y = np.asarray(y)
+            if len(X) != len(y):
+                raise HlensError(f"got {len(X)} examples and {len(y)} labels; give one for each")
+            self.n_features_in_ = X.shape[1]
+        elif isinstance(X, Tensor):
             _check_matrix(X)
             y = np.asarray(y)
             if len(X) != len(y) or not X.shape[1]:
@@ -305,7 +318,8 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
                 "all sample weights of a class are 0, which leaves only one class; a probe needs "
                 "examples of both"
             )
-        return Design(as_matrix(X)), codes.astype(float), weight
+        design = RoutedDesign(X) if isinstance(X, RoutedMatrix) else Design(as_matrix(X))
+        return design, codes.astype(float), weight
 
 
 def _check_matrix(X: Tensor) -> None:

@@ -98,7 +98,8 @@ def _start(
 def _null_scores(design: Design, residual: np.ndarray) -> np.ndarray:
     """Score of each feature where every weight is zero, ``[problem, feature]``."""
     r = torch.from_numpy(residual).to(design.device, design.dtype)
-    out = torch.empty(len(r), design.n_features, dtype=design.dtype)
+    # Zeros: a chunk may leave out features that are zero in every example.
+    out = torch.zeros(len(r), design.n_features, dtype=design.dtype)
 
     def score_chunk(features: slice, chunk: Tensor) -> None:
         out[:, features] = design.abs_products(r, chunk).cpu()
