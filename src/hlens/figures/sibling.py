@@ -94,7 +94,7 @@ def _add_drift(figure: Figure, drift: pd.DataFrame, colours: Palette) -> None:
     known: Any = drift.loc[drift["correlation"].notna() & drift["shift"].notna()]
     # What a neuron moves the score by when it moves as it usually does: its part in the reading.
     part = (known["weight"] * known["home_sd"]).abs()
-    size = LEAST + (MOST - LEAST) * (part / part.max() if len(part) and part.max() else 0.0)
+    size = LEAST + (MOST - LEAST) * part / (part.max() or 1.0)
     for is_positive, name, colour, symbol in (
         (True, "to hallucination", colours.positive, "triangle-up"),
         (False, "to truth", colours.negative, "triangle-down"),
@@ -163,9 +163,9 @@ def _title(table: pd.DataFrame) -> str:
 
 
 def _subtitle(table: pd.DataFrame, drift: pd.DataFrame | None) -> str:
-    parts = [f"{int(table['n'].max()):,} held-out answers of the home model", "95 % intervals"]
+    parts = [f"{max(table['n']):,} held-out answers of the home model", "95 % intervals"]
     if drift is not None:
-        silent = int(drift["correlation"].isna().sum())
+        silent = len(drift) - len(drift["correlation"].dropna())
         neurons = count(len(drift), "neuron")
         parts.append(f"{neurons}, {silent} not varying" if silent else neurons)
     return " · ".join(parts)

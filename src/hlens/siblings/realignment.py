@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.siblings.relation import NO_NEURON
 from hlens.types import Contributions, Detector, NeuronSet
 
 CONSTANT = 1e-9  # a spread below this share of the mean is the rounding of one repeated value
@@ -83,7 +84,7 @@ def moments(
 def check_readable(detector: Detector, home: Contributions, sibling: Contributions) -> None:
     """Raise `HlensError` unless the detector reads the one, and the other is of a like model."""
     if len(detector.selected) == 0:
-        raise HlensError("the detector selected no neuron; find one with a larger C first")
+        raise HlensError(NO_NEURON)
     detector.check(home)
     shapes = [(data.n_layers, data.d_mlp) for data in (home, sibling)]
     if shapes[0] != shapes[1]:

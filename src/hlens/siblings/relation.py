@@ -13,6 +13,7 @@ from hlens.model import Model
 from hlens.types import Example, NeuronSet, same_fingerprint
 
 COLUMNS = ("layer", "neuron", "cosine", "norm_ratio")
+NO_NEURON = "the detector selected no neuron; find one with a larger C first"
 
 
 def check_siblings(home: Model, sibling: Model) -> None:
@@ -71,8 +72,8 @@ def compare_weights(home: Model, sibling: Model, neurons: NeuronSet) -> pd.DataF
         of the sibling's norm to that at home, and both are NaN where a row is zero.
 
     Raises:
-        HlensError: The models are no siblings (see `check_siblings`), or the neurons are of
-            another shape.
+        HlensError: The models are no siblings (see `check_siblings`), or the neurons are none or
+            of another shape.
     """
     check_siblings(home, sibling)
     if (neurons.n_layers, neurons.d_mlp) != (home.n_layers, home.d_mlp):
@@ -80,6 +81,8 @@ def compare_weights(home: Model, sibling: Model, neurons: NeuronSet) -> pd.DataF
             f"neurons of {(neurons.n_layers, neurons.d_mlp)} layers x neurons, models of "
             f"{(home.n_layers, home.d_mlp)}; give the neurons of a detector of {home.name}"
         )
+    if len(neurons) == 0:
+        raise HlensError(NO_NEURON)
     rows = []
     for layer in range(neurons.n_layers):
         chosen = neurons.in_layer(layer)
