@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import architectures
 import hlens
+from hlens import lookup
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.siblings import (
@@ -23,6 +24,7 @@ from hlens.siblings import (
     neuron_drift,
     realign,
 )
+from hlens.siblings.describe import _compared
 from hlens.types import Contributions, Detector, Example, NeuronSet, Provenance
 from synthetic import made
 from tiny_tokenizer import VOCAB, byte_tokenizer
@@ -147,7 +149,7 @@ def test_rounding_is_harmless_and_no_loss_is_claimed(
         assert against.difference_low <= 0 <= against.difference_high
     first = found.in_words()[0]
     assert "no difference is shown" in first or "no change at all" in first
-    assert "loss of 0.0" in first or "no change" in first
+    assert "a loss of up to 0.0" in first or "no change" in first
     assert "harmless" not in " ".join(found.in_words())  # which no interval shows
 
 
@@ -254,6 +256,36 @@ def test_what_is_no_sibling_is_one_line(
         realign(detector, home, there.select([0]))
     with pytest.raises(HlensError, match="measured on sibling"):
         detector(there)  # never by accident
+
+
+def test_neurons_that_do_not_vary_are_counted_and_not_drawn() -> None:
+    example = lookup.member("figures", "sibling").example()
+    drift = example["drift"]
+    drift.loc[:2, "correlation"] = np.nan
+    figure = hlens.figures.sibling(**example)
+    assert sum(len(trace.x) for trace in figure.data if trace.xaxis == "x2") == len(drift) - 3 + 2
+    assert "8 neurons, 3 not varying" in figure.layout.meta["subtitle"]
+    drift["correlation"] = np.nan
+    assert "8 not varying" in hlens.figures.sibling(**example).layout.meta["subtitle"]
+    alone = hlens.figures.sibling(example["table"])
+    assert alone.layout.height < figure.layout.height
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "said"),
+    [
+        (-0.2, -0.1, -0.03, "a loss of 0.10 [0.03, 0.20]"),
+        (0.001, 0.004, 0.007, "a gain of 0.0040 [0.0010, 0.0070]"),
+        (-0.041, 0.01, 0.06, "(+0.01 [−0.04, +0.06]: room for a loss of up to 0.05 and a gain of"),
+        (0.0, 0.0, 0.0, "no change at all"),
+        (np.nan, -0.1, np.nan, "−0.10, whose interval is not known"),
+    ],
+)
+def test_a_sentence_says_no_more_than_its_interval(
+    low: float, value: float, high: float, said: str
+) -> None:
+    row = {"difference": value, "difference_low": low, "difference_high": high, "n": 9}
+    assert said in _compared(row)
 
 
 # Models

@@ -106,12 +106,21 @@ def _add_drift(figure: Figure, drift: pd.DataFrame, colours: Palette) -> None:
                 "line": {"color": colours.page, "width": 1},
             }  # fmt: skip
             figure.add_trace(_neurons(known.loc[own], name=name, marker=marker))
-    lowest = float(known["correlation"].min()) if len(known) else 1.0
+    # Wide enough that a neuron which hardly moved is seen to be where it was.
+    bottom = min([0.9, *(known["correlation"] - 0.06)])
+    left, right = (end([0.0, *known["shift"]]) for end in (min, max))
     figure.update_layout(
-        xaxis2={"domain": list(RIGHT), "anchor": "y2", "title": {
-            "text": "shift of its mean (standard deviations at home)"}},
-        yaxis2={"anchor": "x2", "range": [max(-1.05, min(0.9, lowest - 0.06)), 1.02], "title": {
-            "text": "correlation with itself at home"}},
+        xaxis2={
+            "domain": list(RIGHT),
+            "anchor": "y2",
+            "range": [min(-0.5, 1.1 * left), max(0.5, 1.1 * right)],
+            "title": {"text": "shift of its mean (standard deviations at home)"},
+        },
+        yaxis2={
+            "anchor": "x2",
+            "range": [bottom, 1 + 0.04 * (1 - bottom)],
+            "title": {"text": "correlation with itself at home"},
+        },
         legend={"x": 1, "xanchor": "right", "y": 1},
     )  # fmt: skip
     figure.add_vline(
@@ -141,7 +150,7 @@ def _other_neurons(known: pd.DataFrame, colours: Palette) -> go.Scatter:
     """The control of the correlations: the median of all other neurons of these layers."""
     level = known["layer_correlation"].median()
     return go.Scatter(
-        x=[min(0.0, known["shift"].min()), max(0.0, known["shift"].max())],
+        x=[min(-0.5, known["shift"].min()), max(0.5, known["shift"].max())],
         y=[level, level],
         mode="lines",
         name="others of these layers, median",

@@ -5,6 +5,7 @@ does not, the sentence says how much the interval still leaves room for, so that
 few answers could not show is not taken for none.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,14 +27,14 @@ def describe(scores: pd.DataFrame, differences: pd.DataFrame, drift: pd.DataFram
     return [
         f"At home ({here}) the detector reads an AUROC of {_auroc(home)}, on {there} as it is "
         f"{_auroc(as_is)}: {_compared(pairs[kind.AS_IS, kind.HOME])}.",
-        f"Realigned without labels it reads {_auroc(realigned)}: over the detector as it is "
-        f"{_compared(pairs[kind.REALIGNED, kind.AS_IS])}; against home "
+        f"Realigned without labels it reads {_auroc(realigned)}; against as is, "
+        f"{_compared(pairs[kind.REALIGNED, kind.AS_IS])}; against home, "
         f"{_compared(pairs[kind.REALIGNED, kind.HOME])}.",
         f"At the threshold fixed in training, balanced accuracy is {_accuracy(home)} at home and "
         f"{_accuracy(as_is)} as is: {_compared(pairs[kind.AS_IS, kind.HOME], 'accuracy_')}; "
-        f"realigned {_accuracy(realigned)}: over as is "
+        f"realigned {_accuracy(realigned)}; against as is, "
         f"{_compared(pairs[kind.REALIGNED, kind.AS_IS], 'accuracy_')}.",
-        f"A detector found afresh on {there} reads {_auroc(refitted)}: over the realigned one "
+        f"A detector found afresh on {there} reads {_auroc(refitted)}; against realigned, "
         f"{_compared(pairs[kind.REFITTED, kind.REALIGNED])}. {_overlap(home, refitted)}.",
         _drift(drift),
         f"All answers are those of {here}, read by both models; what {there} would itself answer "
@@ -60,15 +61,25 @@ def _compared(row: Row, of: str = "") -> str:
     if low > 0 or high < 0:
         return f"a {'gain' if low > 0 else 'loss'} of {_along(difference)}"
     return (
-        f"no difference is shown ({difference.signed()}: room for a loss of {max(0.0, -low):.2f} "
-        f"and a gain of {max(0.0, high):.2f})"
+        f"no difference is shown ({difference.signed()}: room for a loss of up to {_up(-low)} and "
+        f"a gain of up to {_up(high)})"
     )
+
+
+def _up(room: float) -> str:
+    """Rounded up, so that it says no less than the interval leaves open.
+
+    >>> _up(0.0049), _up(-1e-12)
+    ('0.01', '0.00')
+    """
+    return f"{max(0, math.ceil(100 * room - 1e-9)) / 100:.2f}"
 
 
 def _along(difference: Estimate) -> str:
     """The size of a gain or a loss, with its interval."""
-    ends = sorted((abs(difference.low), abs(difference.high)))
-    return f"{abs(difference.value):.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+    least, most = sorted((abs(difference.low), abs(difference.high)))
+    form = ".2f" if least >= 0.005 else ".4f"  # an end of 0.00 would seem to hold zero
+    return f"{abs(difference.value):{form}} [{least:{form}}, {most:{form}}]"
 
 
 def _overlap(home: Row, refitted: Row) -> str:
@@ -96,6 +107,6 @@ def _drift(drift: pd.DataFrame) -> str:
     )
     cosines = drift["cosine"].dropna()
     if len(cosines):
-        text += f"; their rows of W_out have a cosine of {cosines.median():.4f} (median)"
+        text += f"; their rows of W_out have a cosine of {cosines.median():.5f} (median)"
     silent = n - len(known)
     return f"{text}{f'; {silent} do not vary on one of the models' if silent else ''}."
