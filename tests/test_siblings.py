@@ -388,5 +388,5 @@ def test_the_whole_line_on_models_and_texts() -> None:
     assert found.drift.cosine.min() > 0.999
     assert found.drift.correlation.median() > 0.99
     assert abs(pair(found, AS_IS, HOME).difference) < 0.1
-    with pytest.raises(HlensError, match="1 of 2 texts have two tokens or more"):
-        examples_of_texts(home, ["a", "bc"])
+    with pytest.raises(HlensError, match="1 of 2 texts have three tokens or more"):
+        examples_of_texts(home, ["ab", "abc"])

@@ -8,30 +8,33 @@ from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Example
 
+FIRST = 2  # token of a text that is read
+
 
 def examples_of_texts(model: Model, texts: Iterable[str]) -> list[Example]:
-    """Each text as an example whose answer is all of it but the first token.
+    """Each text as an example whose answer is all of it but the first two tokens.
 
-    The first token is left out, since models park attention there and its neurons are like those of
-    no other. The label of such an example is False and means nothing.
+    Models park attention on the first token, and its neurons are like those of no other. The second
+    is left out with it: a measure at the position that predicts a token would read the first there.
+    The label of such an example is False and means nothing.
 
     Args:
         model: Whose tokenizer cuts the texts; its siblings read the same tokens.
-        texts: Plain texts; those of fewer than two tokens are left out.
+        texts: Plain texts; those of fewer than three tokens are left out.
 
     Raises:
-        HlensError: Fewer than two texts of two tokens or more, or no tokenizer.
+        HlensError: Fewer than two texts of three tokens or more, or no tokenizer.
     """
     cut = [model.encode(text, chat=False) for text in texts]
-    ids = [tokens for tokens in cut if len(tokens) > 1]
+    ids = [tokens for tokens in cut if len(tokens) > FIRST]
     if len(ids) < 2:
         raise HlensError(
-            f"{len(ids)} of {len(cut)} texts have two tokens or more; give at least two such texts "
-            "to realign on, better a hundred"
+            f"{len(ids)} of {len(cut)} texts have three tokens or more; give at least two such "
+            "texts to realign on, better a hundred"
         )
     return [
         Example(
-            token_ids=torch.tensor(tokens), n_prompt=1, start=1, stop=len(tokens),
+            token_ids=torch.tensor(tokens), n_prompt=FIRST, start=FIRST, stop=len(tokens),
             hallucinated=False, question_id=f"text {number}", group=f"text {number}",
             domain="texts",
         )
