@@ -96,9 +96,10 @@ def _drift(drift: pd.DataFrame) -> str:
     n = len(drift)
     if known.empty:
         return f"None of the {n} selected neurons varies on both models."
+    lowest = f"{known.min():.3f}".replace("-", "−")
     text = (
         f"Over the same answers the {n} selected neurons correlate with their counterparts at "
-        f"{known.median():.3f} (median; lowest {known.min():.3f}; other neurons of their layers "
+        f"{known.median():.3f} (median; lowest {lowest}; other neurons of their layers "
         f"{drift['layer_correlation'].median():.3f})"
     )
     text += (
