@@ -29,7 +29,7 @@ WIDTH = 1_000
 DIGESTS = "made.json"  # of what each picture shows, so that unchanged figures keep their pictures
 ORDER = ("scores", "audit_card", "leaderboard", "confounds", "refits", "tokens", "neuron_map",
          "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset", "reliability",
-         "dose_response", "flips", "pareto", "patching", "losses")  # fmt: skip
+         "sibling", "dose_response", "flips", "pareto", "patching", "losses")  # fmt: skip
 
 GALLERY = """\
 # Gallery

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hlens import prompts as prompts
     from hlens import sampling as sampling
     from hlens import selection as selection
+    from hlens import siblings as siblings
     from hlens import spans as spans
     from hlens import steps as steps
     from hlens import store as store
@@ -78,7 +79,7 @@ _PACKAGES = {
     "errors": "HlensError",
     "": "audit baselines behaviours claims contributions domains effects evaluation figures "
     "interventions judges labelled metrics model monitor origin probe prompts sampling selection "
-    "spans steps store thoughts toy types",
+    "siblings spans steps store thoughts toy types",
 }
 _MODULE_OF = {name: module for module, names in _PACKAGES.items() for name in names.split()}
 

@@ -15,6 +15,7 @@ from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
 from hlens.report.study_report import audit_page, in_words, report_data
+from hlens.siblings import SiblingComparison
 from hlens.steps import (
     Given,
     Progress,
@@ -29,6 +30,7 @@ from hlens.steps import (
 from hlens.steps import audit as audit_steps
 from hlens.steps import domains as domain_steps
 from hlens.steps import origin as origin_steps
+from hlens.steps import siblings as sibling_steps
 from hlens.steps.adoption import adopt
 from hlens.steps.audit import Audit
 from hlens.steps.given import INSTEAD, check_folder, seal
@@ -271,6 +273,47 @@ class Study:
         """The detector on the base model's answers, beside its controls there."""
         self.drift()
         return self[origin_steps.origin]
+
+    def sibling(
+        self,
+        name: str,
+        model: Model | None = None,
+        *,
+        dtype: str = "",
+        revision: str = "",
+        texts: str | Path = "",
+        again: bool = False,
+    ) -> SiblingComparison:
+        """The detector on a sibling of the study's model: as is, realigned and found afresh.
+
+        The sibling (quantised, tuned further, another revision, the base model) reads the study's
+        own answers, token for token. What is made is kept in ``siblings/NAME/``, with the realigned
+        and the refitted detector, which are detectors of the sibling.
+
+        Args:
+            name: What `hlens.load` takes; with `model` what the sibling is called.
+            model: The sibling, open.
+            dtype: Of the sibling; the study's when empty.
+            revision: On the hub.
+            texts: A file of unlabelled texts, a text a line, to realign on; the training part
+                without its labels when empty.
+            again: Make the comparison again from what was measured.
+
+        Raises:
+            HlensError: The study holds no measures or no detector, the model is no sibling (the
+                very same, another shape or vocabulary), or there are no such texts.
+        """
+        if model is not None:
+            self.runner.given.siblings[name] = model
+            one = sibling_steps.Sibling.of_model(name, model, texts=texts)
+        else:
+            one = sibling_steps.Sibling.named(name, dtype=dtype, revision=revision, texts=texts)
+        sibling_steps.check_found(self.runner)
+        sibling_steps.check_named(self.runner, one)
+        steps = sibling_steps.steps_of(one)
+        if again:
+            self.remake(steps.realigned, steps.refitted, steps.comparison)
+        return self[steps.comparison]
 
     def audit(self, quick: bool = False) -> Audit:
         """Which claims survive their controls: rivals, confounds, controls and the card.

@@ -169,6 +169,44 @@ def trace_origin(
     )
 
 
+@app.command()
+def sibling(
+    study: StudyFolder,
+    model: Annotated[
+        str, typer.Option(help="The sibling: an alias, hub id, folder or .gguf file.")
+    ],
+    dtype: Annotated[str, typer.Option(help="Its dtype; the study's by default.")] = "",
+    revision: Annotated[str, typer.Option(help="Its revision on the hub.")] = "",
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Unlabelled texts to realign on, one a line; by default the training part, "
+            "without its labels."
+        ),
+    ] = None,
+    out: Out = None,
+    again: Again = False,
+    figure: FigureFile = None,
+    as_json: Json = False,
+) -> None:
+    """The detector on a sibling of its model: as it is, realigned without labels, found afresh.
+
+    The sibling (quantised, tuned further, another revision or dtype, the base model) reads the
+    study's own answers, token for token. No other command reads another model with a detector.
+    """
+    from hlens.cli import siblings
+    from hlens.drawing.figure import check_figure_file
+
+    if figure is not None:
+        check_figure_file(figure)  # before the study is worked on
+    options = {"dtype": dtype, "revision": revision, "texts": str(texts or "")}
+    with opening(study, out) as opened:
+        found, changed = siblings.compare(opened, model, options, again)
+        if figure is not None:
+            siblings.draw(found, figure)
+    siblings.show_compared(found, changed, as_json)
+
+
 @app.command(help=help_of("audit.audit"))
 def audit(
     study: StudyFolder,

@@ -66,9 +66,43 @@ def estimate_accuracy(
     def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
         if not balanced:
             return weights @ right / weights.sum(axis=1)
-        return (_share(weights, right, labels) + _share(weights, right, ~labels)) / 2
+        return _balanced(weights, right, labels)
 
     return estimate_statistic(statistic, len(right), groups=groups, n_boot=n_boot, seed=seed)
+
+
+def balanced_accuracy_difference(
+    first: Bool[np.ndarray, " example"],
+    second: Bool[np.ndarray, " example"],
+    *,
+    labels: Bool[np.ndarray, " example"],
+    groups: Groups | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Balanced accuracy of what one detector says less that of another, on the same examples.
+
+    Every resample of groups weighs both alike, so that what they have in common cancels.
+
+    >>> label = np.array([True, True, False, False])
+    >>> right, silent = label, np.zeros(4, dtype=bool)
+    >>> balanced_accuracy_difference(right, silent, labels=label, n_boot=10).value
+    0.5
+    """
+    check_both_classes(labels, "accuracy")
+    gained = (first == labels).astype(np.float64) - (second == labels)
+
+    def statistic(weights: Weights) -> Float[np.ndarray, " resample"]:
+        return _balanced(weights, gained, labels)
+
+    return estimate_statistic(statistic, len(gained), groups=groups, n_boot=n_boot, seed=seed)
+
+
+def _balanced(
+    weights: Weights, right: np.ndarray, labels: np.ndarray
+) -> Float[np.ndarray, " resample"]:
+    """Mean of what either class has of `right`, which is linear in it."""
+    return (_share(weights, right, labels) + _share(weights, right, ~labels)) / 2
 
 
 def _share(weights: Weights, right: np.ndarray, of: np.ndarray) -> Float[np.ndarray, " resample"]:

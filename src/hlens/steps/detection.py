@@ -113,7 +113,7 @@ def measured(
     def run(some: Sequence[Example], digests: list[str]) -> Contributions:
         own = parts / key_of([vars(measure), model.fingerprint, str(model.dtype), digests])
         store.remove_folder(parts, but=own.name)  # of a run that will not be continued
-        return _measure(model, some, measure, own, progress)
+        return measure_examples(model, some, measure, own, progress)
 
     wanted = [digest_of(example) for example in examples]
     before = _load_measured(earlier) if earlier else None
@@ -135,13 +135,14 @@ def measured(
     return Measured(joined.select([known[digest] for digest in wanted]), tuple(wanted))
 
 
-def _measure(
+def measure_examples(
     model: Model,
     examples: Sequence[Example],
     options: MeasureRecipe,
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> Contributions:
+    """Measure examples as a recipe says, into a folder that a killed run goes on with."""
     return measure(
         model,
         examples,

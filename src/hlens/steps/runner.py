@@ -51,6 +51,7 @@ class Given:
     Attributes:
         model: The model, open; None loads the recipe's.
         base_model: The base model, open; None loads the recipe's.
+        siblings: Siblings of the model by name, open; others are loaded by their names.
         questions: What is asked; None loads the recipe's domains.
         labelled: Labelled answers that take the place of asking; None reads the recipe's file.
         opened: Whether the recipe was read from the folder: the study then keeps to the questions
@@ -60,6 +61,7 @@ class Given:
 
     model: Model | None = None
     base_model: Model | None = None
+    siblings: dict[str, Model] = field(default_factory=dict)
     questions: list[Question] | None = None
     labelled: Labelled | None = None
     opened: bool = False

@@ -76,6 +76,15 @@ class OriginControl(StrEnum):
     OWN_MODEL = "detector on its own model"
 
 
+class SiblingReading(StrEnum):
+    """Column ``detector`` of `hlens.siblings.compare_siblings`: which detector, on which model."""
+
+    HOME = "home"  # the detector on the model that it was found on
+    AS_IS = "as is"  # the same weights on the sibling
+    REALIGNED = "realigned"  # mean and spread of each neuron matched without labels
+    REFITTED = "refitted"  # found afresh on the sibling
+
+
 class Refit(StrEnum):
     """Column ``control`` of `hlens.audit.refits`, beside flipped labels and other measures."""
 

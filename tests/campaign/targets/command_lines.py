@@ -23,7 +23,16 @@ SHARE = 0.2
 KEEPS_INPUT = False
 IN_A_PROCESS = 0.01  # share of the command lines that a shell would run
 NOT_RUN = ("demo",)  # ten minutes
-LARGE = ("audit", "intervene", "overlap", "patch", "second-judge", "trace-origin", "transfer")
+LARGE = (
+    "audit",
+    "intervene",
+    "overlap",
+    "patch",
+    "second-judge",
+    "sibling",
+    "trace-origin",
+    "transfer",
+)
 NAMES = ("study", "[/bold]x", "\x1b[31mred", "a b", "=cmd()", "ünï", "-x", "\u202eabc", "a\nb")
 WORDS = tuple(text for text in TEXTS if "\0" not in text and len(text) < 4000)
 ARGUMENTS = (

@@ -1,0 +1,60 @@
+"""A detector on a sibling of its model, as the command line asks for it and shows it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hlens import figures
+from hlens.cli import show
+from hlens.cli.tables import same
+from hlens.siblings import SiblingComparison
+from hlens.study import Study
+
+SHOWN = 10  # neurons of the drift in a terminal; JSON has all
+
+
+def compare(
+    study: Study, name: str, options: Mapping[str, Any], again: bool
+) -> tuple[SiblingComparison, list[str] | None]:
+    """The comparison, and with `again` the names of its tables that a second making changed."""
+    before = study.sibling(name, **options)
+    if not again:
+        return before, None
+    after = study.sibling(name, **options, again=True)
+    pairs = zip(_tables(before).items(), _tables(after).values(), strict=True)
+    return after, [name for (name, table), other in pairs if not same(table, other)]
+
+
+def draw(found: SiblingComparison, path: Path) -> None:
+    """Write the figure, by the suffix of the file."""
+    figures.sibling(found.scores, found.drift).save(path)
+
+
+def show_compared(found: SiblingComparison, changed: list[str] | None, as_json: bool) -> None:
+    """Its tables, and what they say in words; in a terminal the neurons that weigh most."""
+    tables = _tables(found)
+    if as_json:
+        facts: dict[str, Any] = {name: show.rows(table) for name, table in tables.items()}
+        facts |= {"in_words": found.in_words()}
+        facts |= {} if changed is None else {"recomputed": True, "changed": changed}
+        show.write(facts)
+        return
+    drift: Any = found.drift
+    heaviest = (drift["weight"] * drift["home_sd"]).abs().nlargest(SHOWN).index
+    title = "drift"
+    if len(heaviest) < len(drift):
+        title = f"drift of the {SHOWN} of {len(drift)} neurons that weigh most; --json has all"
+    shown = {**tables, "drift": drift.loc[heaviest.sort_values()]}
+    for name, table in shown.items():
+        show.table(title if name == "drift" else name, table)
+    for line in found.in_words():
+        show.out.print(f"• {line}", soft_wrap=True)
+    if changed is not None:
+        words = f"changed: {', '.join(changed)}" if changed else "the numbers are the same"
+        show.say("recomputed", words)
+
+
+def _tables(found: SiblingComparison) -> dict[str, pd.DataFrame]:
+    return {"sibling": found.scores, "differences": found.differences, "drift": found.drift}
