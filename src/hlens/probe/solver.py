@@ -7,6 +7,7 @@ then one pass over the matrix checks all of them at once. The objective and the 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ def _null_scores(design: Design, residual: np.ndarray) -> np.ndarray:
     # Zeros: a chunk may leave out features that are zero in every example.
     out = torch.zeros(len(r), design.n_features, dtype=design.dtype)
 
-    def score_chunk(features: slice, chunk: Tensor) -> None:
+    def score_chunk(features: slice, chunk: Any) -> None:
         out[:, features] = design.abs_products(r, chunk).cpu()
 
     design.map_chunks(score_chunk)
@@ -149,7 +150,7 @@ def _score_pass(
     level = torch.from_numpy(levels).to(design.device, design.dtype)[:, None]
     owner = torch.tensor([i for i, _ in columns], device=design.device)
 
-    def report_chunk(features: slice, chunk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def report_chunk(features: slice, chunk: Any) -> tuple[Tensor, Tensor, Tensor]:
         score = design.abs_products(r, chunk)
         if factors is not None:
             score /= factors[:, features].to(design.device, design.dtype)[owner]
