@@ -383,6 +383,17 @@ def test_inspect_ai_packed_by_zstandard(tmp_path: Path) -> None:
         read("inspect_ai", path)
 
 
+@pytest.mark.parametrize("name", ["samples/2_epoch_1", "../samples/2.json", "SAMPLES/2.JSON"])
+def test_a_sample_under_another_name_is_not_left_out_in_silence(name: str, tmp_path: Path) -> None:
+    path = log_file(tmp_path / "log.eval", sample(1))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("samples/", "")  # a folder is no sample
+    assert len(read("inspect_ai", path)) == 1
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, json.dumps(sample(2)))
+    assert f"holds {name!r}; expected samples/NAME.json" in fails("inspect_ai", path)
+
+
 # Damage: every fault is one line that names file and row.
 
 
