@@ -106,25 +106,26 @@ def written(rows: list[dict[str, Any]], suffix: str) -> bytes:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_cell(row[key]) if key in row else "" for key in keys] for row in rows]
     if suffix == ".parquet":
-        out = io.BytesIO()
-        pyarrow.parquet.write_table(_columns(rows, keys, cells), out)
-        return out.getvalue()
+        return _parquet(rows, keys, cells)
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
     writer.writerows([keys, *cells])
     return text.getvalue().encode(errors="surrogatepass")
 
 
-def _columns(rows: list[dict[str, Any]], keys: list[str], cells: list[list[str]]) -> pyarrow.Table:
-    """A column of its own type for each key where one type holds it, else of text."""
+def _parquet(rows: list[dict[str, Any]], keys: list[str], cells: list[list[str]]) -> bytes:
+    """A Parquet file with a column of its own type for each key where one type holds it."""
     columns = {}
     for at, key in enumerate(keys):
         try:
-            columns[key] = pyarrow.array([row.get(key) for row in rows])
+            column = pyarrow.array([row.get(key) for row in rows])
+            pyarrow.parquet.write_table(pyarrow.table({key: column}), io.BytesIO())
         except (pyarrow.ArrowException, OverflowError, ValueError):
-            texts = [line[at].encode(errors="replace").decode() for line in cells]
-            columns[key] = pyarrow.array(texts)
-    return pyarrow.table(columns)
+            column = pyarrow.array([line[at].encode(errors="replace").decode() for line in cells])
+        columns[key] = column
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue()
 
 
 def _cell(value: Any) -> str:
