@@ -13,7 +13,13 @@ from campaign.mutations import mutate_file, mutate_json, write_json
 from campaign.trials import FAILED, Plan, WrongError
 from hlens.errors import HlensError
 
-INPUTS = {"study_files": 12, "command_lines": 16, "model_folders": 12, "endpoints": 16}
+INPUTS = {
+    "study_files": 12,
+    "command_lines": 16,
+    "model_folders": 12,
+    "endpoints": 16,
+    "labelled_commands": 10,
+}
 
 
 @pytest.fixture(scope="module")

@@ -270,6 +270,11 @@ def test_an_error_of_reading_says_why(tmp_path: Path) -> None:
     (tmp_path / "test-0.parquet").write_text("nothing")
     with pytest.raises(HlensError, match=r"test-0\.parquet cannot be read"):
         domains.load(f"sciq:{tmp_path}")
+    data = pa.array([b"Who\xff?"])
+    no_text = pa.Array.from_buffers(pa.string(), 1, data.buffers())  # as a flipped bit leaves it
+    pyarrow.parquet.write_table(pa.table({"question": no_text}), tmp_path / "test-0.parquet")
+    with pytest.raises(HlensError, match=r"test-0\.parquet cannot be read .*utf-8"):
+        domains.load(f"sciq:{tmp_path}")
     with pytest.raises(HlensError, match="ships with hlens"):
         domains.load(f"general:{tmp_path}")
 

@@ -1,5 +1,7 @@
 """Judges: a table of hard cases for the alias judge, and the laws of the others."""
 
+import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -456,6 +458,94 @@ NUMBERS = [
 def test_numbers_within_tolerance(text: str, gold: str, asked: str, verdict: Verdict) -> None:
     judged = numeric.judge(respond(text, gold, asked=asked))
     assert judged.verdict is verdict, judged.reason
+
+
+IN_WORDS = [
+    ("twelve hundred thousand", 1_200_000),
+    ("Two hundred and five thousand three hundred", 205_300),
+    ("two hundred and five thousand, three hundred and one", 205_301),
+    ("One million, two hundred thousand and six", 1_200_006),
+    ("nine hundred ninety-nine trillion one", 999_000_000_000_001),
+    ("two thousand million", 2_000_000_000),
+    ("a hundred thousand people", 100_000),
+    ("about a million", 1_000_000),
+    ("half a million", 500_000),
+    ("half a hundred", 50),
+    ("two and a half million", 2_500_000),
+    ("three point one four", 3.14),
+    ("one point oh five billion", 1_050_000_000),
+    ("minus two hundred", -200),
+    ("seventy-five percent", 75),
+    ("5 hundred thousand", 500_000),
+    ("two dozen", 24),
+    ("two x 10^6", 2_000_000),
+    ("three lakh fifty thousand", 350_000),
+    ("nineteen ninety-nine", 1999),
+    ("nineteen hundred", 1900),
+    ("nineteen hundred and five", 1905),
+    ("nineteen oh five", 1905),
+    ("ten sixty-six", 1066),
+    ("twenty twenty", 2020),
+    ("twenty-one hundred", 2100),
+    ("two thousand and five", 2005),
+    # Two numbers, of which the first counts.
+    ("ten-fifteen people", 10),
+    ("two thousand, three thousand or four", 2000),
+    ("in two thousand, five of them", 2000),
+    ("between one hundred and two thousand", 100),
+    ("two hundred and three hundred", 200),
+    ("twenty twenty thousand", 20),
+    ("five six", 5),
+    ("two dozen five-star hotels", 24),
+    ("one in a million", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "number"), IN_WORDS)
+def test_numbers_in_words(text: str, number: float) -> None:
+    exact = numeric.within(1e-15)
+    assert exact(respond(text, f"{number}")).verdict is RIGHT
+    assert exact(respond(f"{number}", text)).verdict is RIGHT
+    assert exact(respond(text, f"{number + 1}")).verdict is WRONG
+
+
+SPELLED = """
+one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen
+twenty thirty forty fifty sixty seventy eighty ninety"""
+UNITS, TENS = SPELLED.split()[:19], SPELLED.split()[19:]
+
+
+def spell(number: int, joint: str) -> str:
+    """A whole number in English words."""
+    for size, name in ((10**9, " billion"), (10**6, " million"), (1000, " thousand")):
+        if number >= size:
+            rest = spell(number % size, joint) if number % size else ""
+            return f"{spell(number // size, joint)}{name} {rest}".strip()
+    if number >= 100:
+        rest = joint + spell(number % 100, joint) if number % 100 else ""
+        return f"{UNITS[number // 100 - 1]} hundred{rest}"
+    if number < 20:
+        return UNITS[number - 1]
+    return TENS[number // 10 - 2] + (f"-{UNITS[number % 10 - 1]}" if number % 10 else "")
+
+
+def test_numbers_are_read_as_they_are_spelled() -> None:
+    draw = random.Random(0)
+    for _ in range(500):
+        number = int(10 ** draw.uniform(0, 12))
+        text = spell(number, draw.choice((" ", " and ")))
+        judged = numeric.within(1e-15)(respond(f"It was {text}.", str(number)))
+        assert judged.verdict is RIGHT, (number, text, judged.reason)
+        start, stop = judged.answer or (0, 0)
+        assert judged.response.text[start:stop] == text
+
+
+def test_a_long_list_of_number_words_takes_no_time() -> None:
+    begun = time.monotonic()
+    numeric.judge(respond("one and a " * 20_000, "7"))
+    numeric.judge(respond("one " * 20_000, "7"))
+    assert time.monotonic() - begun < 10
 
 
 def test_the_tolerance_can_be_set() -> None:

@@ -13,7 +13,7 @@ def test_a_few_kills_a_full_disk_and_two_processes() -> None:
     # A process of its own: this one may have threads, which a fork does not carry over.
     done = subprocess.run(
         [sys.executable, "-m", "campaign.kills", "--small", "--kills", "3", "--disks", "1",
-         "--pairs", "1", "--clocks", "1", "--seed", "1"],
+         "--pairs", "1", "--clocks", "1", "--seed", "1", "--jobs", "1"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

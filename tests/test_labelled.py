@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 
 import architectures
@@ -371,6 +372,8 @@ WRONG = [
     ([row(response=None)], "response is None"),
     ([row(response=["a"])], "response is ['a']"),
     ([row(prompt="B")], "both 'question' and 'prompt'"),
+    ([row(), row(question=None)], "row 2: neither question nor prompt; expected exactly one of"),
+    ([row(question="")], "neither question nor prompt"),
     ([{"messages": [], "response": "B", "correct": 1}], "expected a list of role and content"),
     ([{"messages": [{"role": "assistant", "content": "A"}], "response": "B", "correct": 1}],
      "the last message is the assistant's"),
@@ -393,6 +396,15 @@ WRONG = [
 @pytest.mark.parametrize(("rows", "said"), WRONG)
 def test_a_row_that_cannot_be_read_is_one_line(model, rows, said):
     assert said in refusal(lambda: hlens.labelled(rows, model))
+
+
+def test_a_data_frame_of_no_text_is_one_line(model):
+    data = pyarrow.array([b"Who\xff?"])
+    no_text = pyarrow.Array.from_buffers(pyarrow.string(), 1, data.buffers())
+    frame = pyarrow.table({"question": no_text}).to_pandas(
+        types_mapper={pyarrow.string(): pd.ArrowDtype(pyarrow.string())}.get
+    )
+    assert "holds a text that is no UTF-8" in refusal(lambda: hlens.labelled(frame, model))
 
 
 def test_files_that_cannot_be_read_are_one_line(model, tmp_path):

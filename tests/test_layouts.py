@@ -4,13 +4,11 @@ import json
 import logging
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow
 import pytest
 
 import hlens
@@ -21,16 +19,35 @@ from hlens.labelled.layouts import _archive
 from hlens.labelled.layouts.factscore import place_of
 from hlens.model import Model
 from hlens.types import Verdict
+from layout_rows import (
+    ASKED,
+    BIO,
+    BIOGRAPHY,
+    DIALOGUE,
+    GENERAL,
+    GOOD,
+    GRADED,
+    LOG,
+    MANAGER,
+    QA,
+    REFERENCES,
+    STORY,
+    SUMMARY,
+    Row,
+    entity,
+    fact,
+    label,
+    log_file,
+    longfact,
+    pack_zstandard,
+    response,
+    said,
+    sample,
+    sources,
+    write,
+)
 from scripts import script
 from tiny_study import tiny_model
-
-Row = dict[str, Any]
-
-
-def write(path: Path, *lines: object) -> Path:
-    texts = [x if isinstance(x, str) else json.dumps(x, ensure_ascii=False) for x in lines]
-    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
-    return path
 
 
 def read(name: str, path: Path) -> list[Row]:
@@ -42,9 +59,9 @@ def read(name: str, path: Path) -> list[Row]:
         assert row["response"]
         assert row["group"]
         assert row.get("verdict", "C") in {*known, "C"}
-        for start, stop, label in row.get("spans", ()):
+        for start, stop, word in row.get("spans", ()):
             assert 0 <= start < stop <= len(row["response"])
-            assert label in known
+            assert word in known
     assert len({row["id"] for row in rows}) == len(rows)
     return rows
 
@@ -81,40 +98,6 @@ def test_an_unknown_layout_is_named_with_the_nearest() -> None:
 
 
 # RAGTruth
-
-STORY = "The 🐎 won by a length. Nobody fell."
-RESPONSE = "The 🐎 won by a mile, in Paris."
-
-
-def sources(**more: object) -> list[Row]:
-    shop = {"name": "Tea Room", "hours": None}
-    return [
-        {
-            "source_id": "7", "task_type": "Summary", "source": "made", "source_info": STORY + "\n",
-            "prompt": f"Summarize the news in 9 words:\n{STORY}\n\noutput:",
-        },
-        {
-            "source_id": "8", "task_type": "QA", "source": "made",
-            "source_info": {"question": "who fell", "passages": "passage 1:Nobody fell.\n\n"},
-            "prompt": "Answer:\nwho fell\nBy:\npassage 1:Nobody fell.\n\nElse say so. output:",
-        },
-        {
-            "source_id": "9", "task_type": "Data2txt", "source": "made", "source_info": shop,
-            "prompt": f"Describe:\n{shop}\nOverview:",
-        },
-    ]  # fmt: skip
-
-
-def label(text: str, kind: str = "Evident Conflict", **more: object) -> Row:
-    start = RESPONSE.index(text)
-    return {"start": start, "end": start + len(text), "text": text, "label_type": kind, **more}
-
-
-def response(number: int, source_id: str = "7", **more: object) -> Row:
-    return {
-        "id": str(number), "source_id": source_id, "model": "m", "temperature": 0.7, "labels": [],
-        "split": "train", "quality": "good", "response": RESPONSE, **more,
-    }  # fmt: skip
 
 
 def ragtruth(folder: Path, *responses: Row) -> Path:
@@ -154,20 +137,6 @@ def test_a_source_in_another_form_stays_in_the_prompt(tmp_path: Path) -> None:
 
 # Entities of long answers
 
-ANSWER = "Ann Oak painted in Rome and in Rome she died."
-ASKED = [{"role": "user", "content": "Who was Ann Oak?"}]
-
-
-def longfact(*annotations: object, **more: object) -> Row:
-    said = [*ASKED, {"role": "assistant", "content": ANSWER}]
-    return {
-        "subset": "s", "model": "m", "conversation": said, "annotations": list(annotations), **more,
-    }  # fmt: skip
-
-
-def entity(span: str, index: object, label: object = "Supported") -> Row:
-    return {"span": span, "index": index, "label": label, "verification_note": "by me"}
-
 
 def test_longfact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [
@@ -197,18 +166,6 @@ def test_longfact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 # HaluEval
 
-QA = {"knowledge": "Bees dance.", "question": "Who dances?", "right_answer": "bees",
-      "hallucinated_answer": "Wasps dance at dusk."}  # fmt: skip
-DIALOGUE = {
-    "knowledge": "Bees dance.",
-    "dialogue_history": "[Human]: Hi! [Assistant]: Hello. [Human]: Who dances? ",
-    "right_response": "Bees do.", "hallucinated_response": "Wasps do.",
-}  # fmt: skip
-SUMMARY = {"document": "Bees dance. They do.", "right_summary": "Bees dance.",
-           "hallucinated_summary": "Bees sing."}  # fmt: skip
-GENERAL = {"ID": "12", "user_query": "Name a bee.", "chatgpt_response": "Maya.",
-           "hallucination": "yes", "hallucination_spans": ["Maya"]}  # fmt: skip
-
 
 def test_halueval(tmp_path: Path) -> None:
     path = write(tmp_path / "qa_data.json", QA, DIALOGUE, SUMMARY, GENERAL)
@@ -235,12 +192,6 @@ def test_halueval(tmp_path: Path) -> None:
 
 
 # TruthfulQA
-
-REFERENCES = {
-    "type": "Adversarial", "category": "Bees", "question": "Do bees sing?",
-    "best_answer": "Bees do not sing", "correct_answers": ["Bees do not sing", "No; they hum"],
-    "incorrect_answers": ["Bees sing at dawn"], "source": "me",
-}  # fmt: skip
 
 
 def test_truthfulqa(tmp_path: Path) -> None:
@@ -300,12 +251,6 @@ def test_simpleqa(grade: str, verdict: str, tmp_path: Path) -> None:
 
 # FActScore
 
-BIO = "Ann Oak (born in 1950) is a Danish painter. She lives in Rome with two cats."
-
-
-def fact(text: str, label: str) -> Row:
-    return {"text": text, "label": label}
-
 
 def test_factscore(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = [
@@ -364,15 +309,6 @@ def test_a_claims_place_is_the_shortest(claim: str, sentence: str, place: str | 
 
 # lm-polygraph
 
-MANAGER: dict[str, Any] = {
-    "stats": {
-        "input_texts": ["Who?", "Who?", "Where?"],
-        "target_texts": [["bees"], ["bees"], "here"],
-        "greedy_texts": ["bees", "wasps", "there"],
-    },
-    "gen_metrics": {"sequence Accuracy": [1.0, 0.0, 0.0], "sequence Rouge": [1.0, 0.2, 0.4]},
-}
-
 
 def test_lm_polygraph(tmp_path: Path) -> None:
     rows = read("lm_polygraph", write(tmp_path / "man.json", MANAGER))
@@ -396,52 +332,6 @@ def test_lm_polygraph(tmp_path: Path) -> None:
 
 
 # Logs of Inspect
-
-
-def said(role: str, content: object, **more: object) -> Row:
-    return {"id": "x", "role": role, "content": content, **more}
-
-
-def sample(number: int = 1, *, value: object = "C", **more: object) -> Row:
-    messages = [said("system", "Be brief."), said("user", "Who dances?"), said("assistant", "Bees")]
-    return {
-        "id": number, "epoch": 1, "input": "Who dances?", "target": "bees", "messages": messages,
-        "output": {"model": "m", "choices": []}, "scores": {"match": {"value": value}}, **more,
-    }  # fmt: skip
-
-
-LOG = {"version": 2, "status": "success", "eval": {"task": "inspect_evals/bees", "model": "m"}}
-
-
-def log_file(path: Path, *samples: Row, method: int = zipfile.ZIP_DEFLATED) -> Path:
-    if path.suffix == ".json":
-        return write(path, json.dumps({**LOG, "samples": samples}, indent=2))
-    with zipfile.ZipFile(path, "w", method) as archive:
-        archive.writestr("_journal/start.json", json.dumps(LOG))
-        for one in samples:
-            name = f"samples/{one['id']}_epoch_{one['epoch']}.json"
-            archive.writestr(name, json.dumps(one))
-        archive.writestr("header.json", json.dumps(LOG))
-    return path
-
-
-def pack_zstandard(path: Path) -> Path:
-    """The archive anew with Zstandard members, which zipfile cannot write: two frames each."""
-    with zipfile.ZipFile(path) as archive:
-        members = {one.filename: archive.read(one) for one in archive.infolist()}
-    body, index = b"", b""
-    for name, data in members.items():
-        codec, half = pyarrow.Codec("zstd"), len(data) // 2
-        packed = b"".join(codec.compress(part, asbytes=True) for part in (data[:half], data[half:]))
-        sizes = struct.pack("<III", zlib.crc32(data), len(packed), len(data))
-        common = struct.pack("<HHHHH", 63, 0, 93, 0, 33) + sizes
-        names = struct.pack("<HH", len(name), 0)
-        index += b"PK\x01\x02" + struct.pack("<H", 63) + common + names
-        index += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + name.encode()
-        body += b"PK\x03\x04" + common + names + name.encode() + packed
-    end = struct.pack("<HHHHIIH", 0, 0, len(members), len(members), len(index), len(body), 0)
-    path.write_bytes(body + index + b"PK\x05\x06" + end)
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".eval", ".json"])
@@ -493,16 +383,23 @@ def test_inspect_ai_packed_by_zstandard(tmp_path: Path) -> None:
         read("inspect_ai", path)
 
 
+@pytest.mark.parametrize("name", ["samples/2_epoch_1", "../samples/2.json", "SAMPLES/2.JSON"])
+def test_a_sample_under_another_name_is_not_left_out_in_silence(name: str, tmp_path: Path) -> None:
+    path = log_file(tmp_path / "log.eval", sample(1))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("samples/", "")  # a folder is no sample
+    assert len(read("inspect_ai", path)) == 1
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, json.dumps(sample(2)))
+    assert f"holds {name!r}; expected samples/NAME.json" in fails("inspect_ai", path)
+
+
 # Damage: every fault is one line that names file and row.
 
 
 def without(row: Mapping[str, Any], key: str) -> Row:
     return {name: value for name, value in row.items() if name != key}
 
-
-GRADED = {"problem": "Who?", "answer": "bees", "predicted_answer": "Bees", "grade": "A"}
-CHECKED = [{"text": BIO, "human-atomic-facts": [fact("Danish", "S")]}]
-BIOGRAPHY = {"input": "Who?", "output": BIO, "topic": "Ann", "annotations": CHECKED}
 
 DAMAGED = [
     # layout, its second row, and what is said
@@ -539,10 +436,6 @@ DAMAGED = [
     ("factscore", {**BIOGRAPHY, "annotations": [{"text": "a", "human-atomic-facts": [{}]}]},
      "line 2: text is missing"),
 ]  # fmt: skip
-GOOD: dict[str, Row] = {
-    "ragtruth": response(1), "longfact": longfact(), "halueval": QA, "truthfulqa": REFERENCES,
-    "simpleqa": GRADED, "factscore": BIOGRAPHY,
-}  # fmt: skip
 
 
 def fails(name: str, path: Path) -> str:

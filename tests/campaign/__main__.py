@@ -25,14 +25,15 @@ OTHER_PARTS = {"kills": ["--kills", "100"], "noise": ["--full"]}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what the arguments say; 1 where anything failed."""
-    options = _parser().parse_args(argv)
+    options, begun = _parser().parse_args(argv), time.monotonic()
     with ExitStack() as kept:
         made = tempfile.TemporaryDirectory(prefix="hlens-campaign-", ignore_cleanup_errors=True)
         home = (options.home or Path(kept.enter_context(made))).resolve()
         home.mkdir(parents=True, exist_ok=True)
         if options.replay:
             workers.settle()
-            outcome = trials.replay(options.replay, home=home)
+            (home / "0").mkdir(exist_ok=True)
+            outcome = trials.replay(options.replay, home=home / "0")
             print(
                 f"{outcome.name}: {outcome.said}\n{outcome.result} {outcome.kind}\n{outcome.seen}"
             )
@@ -41,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for part, everything in OTHER_PARTS.items():
         if part in options.parts:
             print(f"\n== {part}", flush=True)
-            failed += bool(import_module(f"campaign.{part}").main(everything))
+            jobs = ["--jobs", str(options.jobs)]
+            failed += bool(import_module(f"campaign.{part}").main([*everything, *jobs]))
+    print(
+        f"\nall parts: {time.monotonic() - begun:.0f} s, {'failures' if failed else 'no failure'}"
+    )
     return int(failed > 0)
 
 
@@ -55,14 +60,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--home", type=Path, help="keep the undamaged originals here for a next run"
     )
+    parser.add_argument("--jobs", type=int, default=workers.count(), help="processes at a time")
     parts = ("inputs", *OTHER_PARTS)
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     return parser
 
 
 def _fuzz(options: argparse.Namespace, home: Path) -> int:
-    print(f"seed {options.seed}, {options.inputs} inputs", flush=True)
-    print(f"{'':16}{'tried':>8}{'right':>8}{'refused':>9}{'failed':>8}{'seconds':>9}", flush=True)
+    print(f"seed {options.seed}, {options.inputs} inputs, {options.jobs} at a time", flush=True)
+    homes = [home / str(job) for job in range(options.jobs)]
+    for one in homes:
+        one.mkdir(exist_ok=True)
+    print(f"{'':18}{'tried':>8}{'right':>8}{'refused':>9}{'failed':>8}{'seconds':>9}", flush=True)
     failures = options.failures.resolve()
     shares = {name: trials.target(name).SHARE for name in options.only}
     total: Counter[str] = Counter()
@@ -70,7 +79,7 @@ def _fuzz(options: argparse.Namespace, home: Path) -> int:
     begun = time.monotonic()
     for name, share in shares.items():
         n, since = max(1, round(options.inputs * share / sum(shares.values()))), time.monotonic()
-        outcomes = list(workers.outcomes(name, options.seed, n, home, failures))
+        outcomes = workers.shared_outcomes(name, options.seed, n, homes, failures)
         failed += [outcome for outcome in outcomes if outcome.result == FAILED]
         counts = Counter(outcome.result for outcome in outcomes)
         total += counts
@@ -82,7 +91,7 @@ def _fuzz(options: argparse.Namespace, home: Path) -> int:
 
 def _row(name: str, counts: Counter[str], seconds: float) -> str:
     cells = f"{counts[RIGHT]:8}{counts[REFUSED]:9}{counts[FAILED]:8}{seconds:9.0f}"
-    return f"{name:16}{counts.total():8}{cells}"
+    return f"{name:18}{counts.total():8}{cells}"
 
 
 def _print_failures(failed: Sequence[Outcome], failures: Path) -> None:

@@ -13,6 +13,7 @@ import argparse
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ from typing import Any
 
 import torch
 
+from campaign import workers
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.recipe import Recipe
@@ -38,6 +40,7 @@ from tiny_study import question_file, tiny_model, tiny_recipe
 
 IN_A_ROW = 4  # kills of one study before it may end
 PATIENCE = 300  # seconds until a run counts as hanging
+Task = tuple[str, int, tuple[int, ...]]  # a method of `Campaign`, the trial's number, and more
 Disturbance = Callable[[random.Random], None]
 
 
@@ -52,7 +55,7 @@ class Campaign:
 
     def __init__(self, home: Path, *, small: bool, seed: int) -> None:
         self.home, self.small = home, small
-        self.rng = random.Random(seed)
+        self.seed, self.rng = seed, random.Random(seed)
         self.model = tiny_model()
         self.recipe = _recipe(home, small)
         self.counts: dict[str, Counter] = {}
@@ -298,26 +301,48 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--clocks", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=workers.count(), help="trials at a time")
     parser.add_argument("--small", action="store_true", help="scores alone, no audit")
     given = parser.parse_args(argv)
     started = time.monotonic()
     torch.set_num_threads(1)  # a fork does not carry OpenMP's threads over: a child waits for ever
     with tempfile.TemporaryDirectory(prefix="kills-") as home:
         campaign = Campaign(Path(home), small=given.small, seed=given.seed)
-        for number, first in enumerate(range(0, given.kills, IN_A_ROW)):
-            campaign.kill(number, min(IN_A_ROW, given.kills - first))
-        for trial, times in (
-            (campaign.fill_disk, given.disks),
-            (campaign.pair, given.pairs),
-            (campaign.jump, given.clocks),
-        ):
-            for number in range(times):
-                trial(number)
+        tasks: list[Task] = [
+            ("kill", number, (min(IN_A_ROW, given.kills - first),))
+            for number, first in enumerate(range(0, given.kills, IN_A_ROW))
+        ]
+        others = {"fill_disk": given.disks, "pair": given.pairs, "jump": given.clocks}
+        tasks += [(kind, number, ()) for kind, times in others.items() for number in range(times)]
+        # By forks, which hold the model and the undisturbed run already.
+        fork = multiprocessing.get_context("fork")
+        with fork.Pool(given.jobs, _adopt, (campaign,)) as pool:
+            for counts in pool.imap(_try, tasks):
+                for kind, more in counts.items():
+                    campaign.counts.setdefault(kind, Counter()).update(more)
     for kind, counts in campaign.counts.items():
         print(f"{kind}: {', '.join(f'{n} {what}' for what, n in counts.items())}")
     failed = sum(counts["failed"] for counts in campaign.counts.values())
     print(f"seed {given.seed}, {time.monotonic() - started:.0f} s, {failed} failed")
     return int(failed > 0)
+
+
+_ADOPTED: list[Campaign] = []  # that of the process that forked this one
+
+
+def _adopt(campaign: Campaign) -> None:
+    _ADOPTED[:] = [campaign]
+
+
+def _try(task: Task) -> dict[str, Counter]:
+    """One trial in a process of its own; its draws are those of its number, whoever makes it."""
+    kind, number, more = task
+    [campaign] = _ADOPTED
+    campaign.rng = random.Random(f"{campaign.seed}/{kind}/{number}")
+    campaign.counts = {}
+    getattr(campaign, kind)(number, *more)
+    sys.stdout.flush()
+    return campaign.counts
 
 
 if __name__ == "__main__":

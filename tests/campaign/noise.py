@@ -6,11 +6,14 @@ was chosen.
 """
 
 import argparse
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from scipy.stats import binom, norm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from campaign import workers
 from hlens.audit import Scored, added_value, confounds, gain
 from hlens.audit.leaderboard import compare_auroc
 from hlens.claims import collect_findings, decide
@@ -51,17 +55,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; 1 where a promise is broken by more than chance explains."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="as many runs as the docs report")
-    full, begun = parser.parse_args(argv).full, time.monotonic()
-    runs, worlds = (1000, 100) if full else (100, 5)
+    parser.add_argument("--jobs", type=int, default=workers.count(), help="processes at a time")
+    given, begun = parser.parse_args(argv), time.monotonic()
+    runs, worlds = (1000, 100) if given.full else (100, 5)
     broken = 0
-    for title, table in (
-        ("Intervals of an AUROC: how often they miss it", coverage(runs, full)),
-        ("Intervals of a difference of two AUROCs", difference_coverage(runs)),
-        ("P-values where there is nothing: how often at most .05", p_values(runs)),
-        ("Verdicts on Readout", verdicts(worlds)),
-    ):
-        sys.stdout.write(f"\n{title}\n\n{table.to_string(index=False)}\n")
-        broken += sum(not kept for kept in table["kept"].tolist())
+    # A thread each, or the processes would take turns; and the longest that cannot be parted first.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
+        nothing, differences = pool.submit(p_values, runs), pool.submit(difference_coverage, runs)
+        for title, table in (
+            ("Intervals of an AUROC: how often they miss it", coverage(runs, given.full, pool.map)),
+            ("Intervals of a difference of two AUROCs", differences.result()),
+            ("P-values where there is nothing: how often at most .05", nothing.result()),
+            ("Verdicts on Readout", verdicts(worlds, pool.map)),
+        ):
+            sys.stdout.write(f"\n{title}\n\n{table.to_string(index=False)}\n")
+            sys.stdout.flush()
+            broken += sum(not kept for kept in table["kept"].tolist())
     seconds = time.monotonic() - begun
     sys.stdout.write(f"\nseed {SEED}, {seconds:.0f} s, promises broken: {broken}\n")
     return int(broken > 0)
@@ -84,31 +94,33 @@ def draw_answers(
     return score.round(1), label, group  # rounded: scores have ties
 
 
-def coverage(runs: int, full: bool) -> pd.DataFrame:
+def coverage(runs: int, full: bool, mapped: Callable[..., Iterable[Any]] = map) -> pd.DataFrame:
     """How often the interval lies above, or below, the true AUROC: 2.5 % each are promised."""
-    rows = []
     sizes = (30, 40, 60, 100, 300, 1000) if full else (40, 100)
-    for n, rate, size in product(sizes, (0.5, 0.2), (1, 5)):
-        for area in (0.5, 0.65, 0.8, 0.95):
-            draw = np.random.default_rng([SEED, n, int(100 * rate), size, int(100 * area)])
-            missed, width = [], []
-            for run in range(runs):
-                spread = (1.0, 1.5)[run % 2]
-                score, label, group = draw_answers(
-                    draw, n, rate, size=size, area=area, spread=spread
-                )
-                if label.all() or not label.any():
-                    continue
-                found = estimate_auroc(score, label, groups=group)
-                missed.append((found.low > area, found.high < area))
-                width.append(found.high - found.low)
-            above, below = np.mean(missed, axis=0)
-            rows.append(
-                {"n": n, "hallucinated": rate, "per group": size, "AUROC": area,
-                 "above %": 100 * above, "below %": 100 * below, "width": np.mean(width),
-                 "kept": _is_kept(above + below, len(missed))}
-            )  # fmt: skip
-    return pd.DataFrame(rows).round(2)
+    cells = product(sizes, (0.5, 0.2), (1, 5), (0.5, 0.65, 0.8, 0.95))
+    rows = mapped(_cover, ((runs, *cell) for cell in cells))
+    return pd.DataFrame(list(rows)).round(2)
+
+
+def _cover(cell: tuple[int, int, float, int, float]) -> dict[str, Any]:
+    """The row of one design: runs, answers, share of hallucinations, answers a group, AUROC."""
+    runs, n, rate, size, area = cell
+    draw = np.random.default_rng([SEED, n, int(100 * rate), size, int(100 * area)])
+    missed, width = [], []
+    for run in range(runs):
+        spread = (1.0, 1.5)[run % 2]
+        score, label, group = draw_answers(draw, n, rate, size=size, area=area, spread=spread)
+        if label.all() or not label.any():
+            continue
+        found = estimate_auroc(score, label, groups=group)
+        missed.append((found.low > area, found.high < area))
+        width.append(found.high - found.low)
+    above, below = np.mean(missed, axis=0)
+    return {
+        "n": n, "hallucinated": rate, "per group": size, "AUROC": area,
+        "above %": 100 * above, "below %": 100 * below, "width": np.mean(width),
+        "kept": _is_kept(above + below, len(missed)),
+    }  # fmt: skip
 
 
 def difference_coverage(runs: int) -> pd.DataFrame:
@@ -197,11 +209,13 @@ def _random_set(draw: np.random.Generator, name: str) -> NeuronSet:
     return NeuronSet(members=frozenset(members), n_layers=3, d_mlp=40, name=name)
 
 
-def verdicts(worlds: int) -> pd.DataFrame:
+def verdicts(worlds: int, mapped: Callable[..., Iterable[Claim]] = map) -> pd.DataFrame:
     """Readout on noise, on a signal, and where the label is one covariate."""
     rows = []
-    for kind in ("noise", "signal", *CONFOUNDS):
-        claims = [judge_world(kind, seed) for seed in range(worlds)]
+    kinds = ("noise", "signal", *CONFOUNDS)
+    judged = iter(mapped(judge_world, *zip(*product(kinds, range(worlds)), strict=True)))
+    for kind in kinds:
+        claims = list(islice(judged, worlds))
         supported = sum(claim.verdict is Support.SUPPORTED for claim in claims)
         named = sum(
             any(c.name == f"at equal {kind}" and c.holds is False for c in claim.checks)

@@ -17,6 +17,8 @@ from unittest.mock import patch
 from campaign.trials import CONTROLS, REFUSED, RIGHT, WrongError, check_line
 from hlens import Study, cli
 from hlens.recipe import Recipe
+from test_labelled_study import labelled_rows
+from tiny_study import saved_model
 
 RECIPE = {
     "model": "toy",
@@ -72,6 +74,22 @@ def another_study(home: Path) -> Path:
     if not (folder / "report.html").is_file():
         made = Study(folder, recipe(seed=1))
         made.make_report_data()
+        made.report()
+    return folder
+
+
+def labelled_study(home: Path) -> Path:
+    """A study of labelled answers with spans, which holds scored answers and levels as well."""
+    folder = home / "labelled"
+    if not (folder / "report.html").is_file():
+        saved_model(home / "model")
+        rows = (json.dumps(row) + "\n" for row in labelled_rows(40))
+        (home / "answers.jsonl").write_text("".join(rows))
+        options = {"model": "model", "probe": {"C": 3.0}, "evaluation": RECIPE["evaluation"]}
+        given = Recipe.from_dict({**options, "labelled": {"file": "answers.jsonl"}})
+        made = Study(folder, given)
+        made.make_report_data()
+        made.scores()
         made.report()
     return folder
 

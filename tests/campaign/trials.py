@@ -131,6 +131,15 @@ def read(name: str, seed: int, number: int, chosen: Target, plan: Plan) -> Outco
     return Outcome(name, seed, number, result, said, seen, kind)
 
 
+@contextmanager
+def storing() -> Iterator[None]:
+    """What was read can be stored and read again: a refusal here is none of the input."""
+    try:
+        yield
+    except HlensError as error:
+        raise WrongError(f"not stored and read again: {error}") from None
+
+
 def check_line(words: str) -> None:
     """Raise `WrongError` unless a refusal is one line of printable text."""
     if not words.strip() or len(words) > LONGEST_LINE or len(words.strip().splitlines()) > 1:

@@ -43,7 +43,8 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
+    # The last two: texts that are no UTF-8, and dates that Python's calendar has not.
+    except (OSError, pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise HlensError(f"{path.name} cannot be read ({error}); fetch it again") from error
 
 

@@ -1,28 +1,29 @@
 """For numbers: the first number of the response, within a tolerance of the gold.
 
 Numbers that the question names (a year, say) are skipped where the response has others. Thousands
-separators ("1,200,000", "1.200.000", "1'200'000"), currencies, number words up to ninety-nine,
-"million" and the like, powers of ten ("1.2e6", "1.2 x 10^6", "10⁶"), fractions ("3/4", "1½"),
-accountants' "(5)" for -5, and percent are read: "5%" is 5 and also 0.05, in response and gold
-alike. A scale that the question asks for ("in millions") may be written or left out.
+separators ("1,200,000", "1.200.000", "1'200'000"), currencies, number words ("twelve hundred
+thousand", "nineteen ninety-nine"), "million" and the like, powers of ten ("1.2e6", "1.2 x 10^6",
+"10⁶"), fractions ("3/4", "1½"), accountants' "(5)" for -5, and percent are read: "5%" is 5 and also
+0.05, in response and gold alike. A scale that the question asks for ("in millions") may be written
+or left out.
 """
 
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from hlens.checks import check_real
 from hlens.errors import HlensError
+from hlens.judges import _number_words
 from hlens.judges._attempt import judge_false, judge_unread
-from hlens.judges._normal_words import LISTS, NUMBERS, TENS
+from hlens.judges._number_words import read_number_words
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
-SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "millions": 1e6}
-SCALES |= {"bn": 1e9, "b": 1e9, "billion": 1e9, "billions": 1e9, "trillion": 1e12, "hundred": 1e2}
-_TENS, _UNITS = "|".join(TENS), "|".join(word for word in LISTS["units"] if len(NUMBERS[word]) == 1)
-_WORDS = "|".join(word for word, n in NUMBERS.items() if n.isdigit())
+SCALES = {"k": 1e3, "m": 1e6, "mn": 1e6, "bn": 1e9, "b": 1e9, "hundred": 1e2}
+SCALES |= _number_words.SCALES
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SCALE = re.compile(r"\b(?:thousand|million|billion)s?\b|\b[mb]n\b", re.IGNORECASE)
 _SEPARATORS = "[,'’ \u00a0\u2009\u202f]"
@@ -35,6 +36,7 @@ def _power(name: str, raised: str) -> str:
     return rf"(?:{signs}|(?P<{raised}>⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,3}}))"
 
 
+_TIMES = rf"\s?(?:[x×*·⋅]|\\times|\\cdot)\s?10{_power('times', 'over_ten')}"
 _NUMBER = re.compile(
     rf"(?<![\w.])(?P<sign>[-−–]|\(|(?:minus|negative)\s)?\s?[$£€¥]?\s?"
     rf"(?:(?P<whole>\d{{1,3}}\s)?(?P<over>\d{{1,3}})\s?[/⁄]\s?(?P<under>\d{{1,4}})(?![\d./⁄,])"
@@ -47,14 +49,40 @@ _NUMBER = re.compile(
     rf"\d{{1,3}}(?:\.\d{{3}}){{2,}}(?:,\d+)?(?![\d.])"
     rf"|\d{{1,3}}(?:['’ \u00a0\u2009\u202f]\d{{3}})+(?!\d)(?:\.\d+)?"
     rf"|\d{{1,3}},\d{{1,2}}(?=\s(?:thousand|million|billion)s?\b)"
-    rf"|(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d{{1,2}}(?:,\d\d)+,\d{{3}}(?!\d)|\d+)(?:\.\d+)?|\.\d+"
-    rf"|(?:{_TENS})[-\s](?:{_UNITS})\b|(?:{_WORDS})\b)"
+    rf"|(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d{{1,2}}(?:,\d\d)+,\d{{3}}(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
     rf"(?:e(?P<e>[-−+]?\d{{1,3}})(?!\w)"
-    rf"|\s?(?:[x×*·⋅]|\\times|\\cdot)\s?10{_power('times', 'over_ten')})?)"
-    rf"\s?(?P<close>\))?\s?(?P<percent>%|percent\b|per cent\b)?"
-    rf"\s?(?P<scale>(?:{'|'.join(SCALES)})\b)?",
+    rf"|{_TIMES})?"
+    rf"|(?P<words>{_number_words.BEGINNING}))",
     re.IGNORECASE,
 )
+_WORDS_OF_SCALES = "|".join(("hundred", *_number_words.SCALES))
+_TIMES_TEN = re.compile(_TIMES)
+# What may stand behind a number.
+_BEHIND = re.compile(
+    rf"\s?(?P<close>\))?\s?(?P<percent>%|percent\b|per cent\b)?"
+    rf"\s?(?P<scale>(?:{'|'.join(SCALES)})\b(?:\s(?:{_WORDS_OF_SCALES})\b)*)?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number in a text.
+
+    Attributes:
+        start: Its first character, that of its sign or currency.
+        stop: One past its last.
+        bare: The number without its sign, percent and scale.
+        values: What it may mean.
+        values_in_scale: The same where the question asks for millions or the like, which the
+            number then need not name.
+    """
+
+    start: int
+    stop: int
+    bare: float
+    values: tuple[float, ...]
+    values_in_scale: tuple[float, ...]
 
 
 def judge(response: Response) -> Judgement:
@@ -91,21 +119,21 @@ def within(tolerance: float) -> Callable[[Response], Judgement]:
 def _judged(response: Response, tolerance: float) -> Judgement:
     question, text = response.question, response.text
     asks_scale = _SCALE.search(question.text) is not None
-    matches = filter(None, map(_NUMBER.search, question.answers))
-    golds = [value for match in matches for value in _values(match, ignore_scale=asks_scale)]
+    firsts = (next(_numbers(answer), None) for answer in question.answers)
+    golds = [value for gold in firsts if gold for value in _values(gold, asks_scale)]
     if not golds:
         raise HlensError(f"question {question.id!r} has no number among its answers")
     if unread := judge_unread(response):
         return unread
-    match = _find_number(text, question)
-    if match is None:
+    said = _find_number(text, question)
+    if said is None:
         return judge_refusal(response) or Judgement(response, Verdict.UNSCORED, "no number")
-    values = _values(match, ignore_scale=asks_scale)
     is_right = any(
-        math.isclose(value, gold, rel_tol=tolerance) for value in values for gold in golds
+        math.isclose(value, gold, rel_tol=tolerance)
+        for value in _values(said, asks_scale)
+        for gold in golds
     )
-    start, stop = match.span()
-    stop -= len(text[start:stop]) - len(text[start:stop].rstrip())
+    start, stop = said.start, said.stop
     reason = f"says {text[start:stop]!r}"
     if response.finish_reason == "length" and stop == len(text):
         return Judgement(response, Verdict.UNSCORED, "cut off")  # its digits may go on
@@ -114,29 +142,58 @@ def _judged(response: Response, tolerance: float) -> Judgement:
     return Judgement(response, Verdict.CORRECT, reason, (start, stop))
 
 
-def _find_number(text: str, question: Question) -> re.Match[str] | None:
+def _find_number(text: str, question: Question) -> _Number | None:
     """The first number that the question does not name, else the first."""
-    matches = list(_NUMBER.finditer(text))
-    asked = {_to_float(match) for match in _NUMBER.finditer(question.text)}
-    new = [match for match in matches if _to_float(match) not in asked]
-    return next(iter(new or matches), None)
+    numbers = list(_numbers(text))
+    asked = {number.bare for number in _numbers(question.text)}
+    new = [number for number in numbers if number.bare not in asked]
+    return next(iter(new or numbers), None)
 
 
-def _values(match: re.Match[str], *, ignore_scale: bool = False) -> list[float]:
-    """What a number may mean: itself; with percent also its hundredth."""
-    value = _to_float(match)
-    if match["sign"] and (match["sign"] != "(" or match["close"]):
-        value = -value
-    scale = SCALES[match["scale"].casefold()] if match["scale"] else 1.0
-    # "828 m" may be metres, and "64 b" bits.
-    is_unit = match["scale"] in ("m", "b", "k")
-    values = [value * scale] + ([value] if scale != 1 and (ignore_scale or is_unit) else [])
-    values += [value / 100] if match["percent"] else []
-    return [value for value in values if math.isfinite(value)]
+def _numbers(text: str) -> Iterator[_Number]:
+    """The numbers of a text, in their order."""
+    at = 0
+    while match := _NUMBER.search(text, at):
+        if match["words"]:
+            words, stop = read_number_words(text, match.start("words"))
+            value, bare = words.value, words.bare
+            if times := _TIMES_TEN.match(text, stop):
+                power, stop = _exponent(times["times"] or times["over_ten"]), times.end()
+                value, bare = (one * float(f"1e{power}") for one in (value, bare))
+        else:
+            value, stop = _to_float(match), match.end()
+            bare = value
+        behind = _BEHIND.match(text, stop)
+        assert behind is not None  # it may be empty
+        at = behind.end()
+        end = at - (len(text[stop:at]) - len(text[stop:at].rstrip()))
+        yield _with_meaning(match, behind, value, bare, end)
+
+
+def _with_meaning(
+    match: re.Match[str], behind: re.Match[str], value: float, bare: float, stop: int
+) -> _Number:
+    """A number with all that it may mean: with percent also its hundredth."""
+    is_negative = match["sign"] and (match["sign"] != "(" or behind["close"])
+    sign = -1.0 if is_negative else 1.0
+    names = behind["scale"].casefold().split() if behind["scale"] else []
+    scaled = [sign * value * math.prod(SCALES[name] for name in names)]
+    if names and names[0] in ("m", "b", "k"):
+        scaled.append(sign * value)  # "828 m" may be metres, and "64 b" bits
+    hundredth = [sign * value / 100] if behind["percent"] else []
+    values, in_scale = (
+        tuple(one for one in (*scaled, *more, *hundredth) if math.isfinite(one))
+        for more in ((), (sign * bare,))
+    )
+    return _Number(match.start(), stop, bare, values, in_scale)
+
+
+def _values(number: _Number, asks_scale: bool) -> tuple[float, ...]:
+    return number.values_in_scale if asks_scale else number.values
 
 
 def _to_float(match: re.Match[str]) -> float:
-    """The number without its sign, percent and scale."""
+    """The number that is written in digits, without its sign, percent and scale."""
     if match["over"]:
         return _divide(match["over"], match["under"]) + int(match["whole"] or 0)
     if match["above"]:
@@ -144,16 +201,17 @@ def _to_float(match: re.Match[str]) -> float:
     if match["vulgar"]:
         return unicodedata.numeric(match["vulgar"]) + int(match["mixed"] or 0)
     power = next(filter(None, map(match.group, ("e", "times", "over_ten", "ten", "raised"))), "0")
-    digits = (match["digits"] or "1").casefold()
-    if words := [NUMBERS[word] for word in re.split(r"[-\s]", digits) if word in NUMBERS]:
-        digits = str(sum(map(int, words)))
+    digits = match["digits"] or "1"
     if re.match(r"\d+\.\d+\.", digits):
         digits = digits.replace(".", "").replace(",", ".")
     if re.fullmatch(r"\d+,\d{1,2}", digits):
         digits = digits.replace(",", ".")
     # As one literal: 1.2 * 10**6 would be rounded twice.
-    exponent = power.translate(_SUPERSCRIPTS).replace("−", "-")
-    return float(f"{re.sub(_SEPARATORS, '', digits)}e{exponent}")
+    return float(f"{re.sub(_SEPARATORS, '', digits)}e{_exponent(power)}")
+
+
+def _exponent(power: str) -> int:
+    return int(power.translate(_SUPERSCRIPTS).replace("−", "-"))
 
 
 def _divide(a: str, b: str) -> float:

@@ -135,7 +135,10 @@ def labelled(
         if given not in known:
             raise unknown(what, str(given), known)
     if isinstance(answers, pd.DataFrame):
-        answers = answers.to_dict("records")
+        try:
+            answers = answers.to_dict("records")
+        except UnicodeDecodeError as error:  # columns of Arrow's texts are decoded only here
+            raise HlensError(f"the data frame holds a text that is no UTF-8 ({error})") from None
     read_from = "rows" if not isinstance(answers, str | Path) else Path(answers).name
     rows = read_answers(answers, layout=layout, columns=columns, labels=labels, domain=domain)
     _check_labelled(rows, judge, read_from)

@@ -332,11 +332,11 @@ def _question_of(row: Mapping[str, Any], number: int, stem: str) -> Question:
     """The question of a row; its meta says how it was asked, where that was not as a question."""
     asked = [name for name in ASKED if name in row]
     if len(asked) != 1:
-        said = f"both {asked[0]!r} and {asked[1]!r}" if asked else "neither question nor prompt"
-        raise HlensError(
-            f"{said}; expected exactly one of {', '.join(ASKED)}"
-            + (f"; map the other away: columns={{{asked[1]!r}: ''}}, --{asked[1]} ''" * bool(asked))
-        )
+        said, mend = "neither question nor prompt", ""
+        if asked:
+            said = f"both {asked[0]!r} and {asked[1]!r}"
+            mend = f"; map the other away: columns={{{asked[1]!r}: ''}}, --{asked[1]} ''"
+        raise HlensError(f"{said}; expected exactly one of {', '.join(ASKED)}{mend}")
     [how] = asked
     if how != "question" and (beside := [name for name in ("system", "context") if name in row]):
         raise HlensError(f"{beside[0]!r} beside {how!r}, which should hold it; leave it out")

@@ -1,5 +1,6 @@
 """Detectors that someone shared: a safetensors file whose header says all but the weights."""
 
+import json
 import math
 import random
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 
 from campaign.mutations import mutate_bytes, mutate_safetensors
-from campaign.trials import RIGHT, Plan, WrongError
+from campaign.trials import RIGHT, Plan, WrongError, storing
 from hlens import store
 from hlens.types import Calibration, Detector, Provenance
 
@@ -36,16 +37,29 @@ def make(draw: random.Random, home: Path, folder: Path) -> Plan:
     name = draw.choice(("calibrated", "plain"))
     source = home / "detectors" / f"{name}.safetensors"
     mutate = mutate_safetensors if draw.random() < 0.9 else mutate_bytes
-    mutated = mutate(draw, source.read_bytes())
+    data = source.read_bytes()
+    mutated = mutate(draw, _unsealed(data) if draw.random() < 0.7 else data)
     (folder / "detector.safetensors").write_bytes(mutated.data)
     return {"said": mutated.said, "as": name, "same": mutated.harmless}
+
+
+def _unsealed(data: bytes) -> bytes:
+    """The file without its hash, as earlier versions wrote it: what changes in it must be seen."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    inner = json.loads(header["__metadata__"]["hlens"])
+    del inner["sha256"]
+    header["__metadata__"]["hlens"] = json.dumps(inner)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def check(plan: Plan, home: Path, folder: Path) -> str:
     """What loads is a detector: its numbers are numbers, and it is saved as it was read."""
     detector = store.load_detector(folder / "detector.safetensors")
     check_detector(detector)
-    again = store.load_detector(store.save_detector(detector, home / "again"))
+    with storing():
+        again = store.load_detector(store.save_detector(detector, home / "stored-detector"))
     if not same(again, detector):
         raise WrongError("saved otherwise: it is not what was read")
     if plan["same"] and not same(detector, store.load_detector(home / "detectors" / plan["as"])):

@@ -10,7 +10,7 @@ import numpy as np
 
 from campaign.mutations import hostile_array, mutate_archive, mutate_file
 from campaign.targets.detectors import check_detector
-from campaign.trials import RIGHT, Plan, WrongError
+from campaign.trials import RIGHT, Plan, WrongError, storing
 from hlens import store
 from hlens.types import NeuronSet
 
@@ -77,9 +77,9 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
     check_neurons(neurons)
     for suffix in ("csv", "json", "safetensors"):
         write = store.save_neurons if suffix == "safetensors" else store.export_neurons
-        again = store.load_neurons(
-            write(neurons, home / f"again.{suffix}"), **_shape(neurons, suffix)
-        )
+        with storing():
+            stored = write(neurons, home / f"stored-neurons.{suffix}")
+            again = store.load_neurons(stored, **_shape(neurons, suffix))
         if again.members != neurons.members or (again.weights or {}) != (neurons.weights or {}):
             raise WrongError(f"written otherwise: as {suffix} it is another set")
     if plan["same"]:

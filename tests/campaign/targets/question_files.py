@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from campaign.mutations import TEXTS, mutate_json_lines
-from campaign.trials import RIGHT, Plan, WrongError
+from campaign.trials import RIGHT, Plan, WrongError, storing
 from hlens import domains
 from hlens.domains import jsonl
-from hlens.errors import HlensError
 from hlens.store.jsonl import load_questions, save_questions
 from hlens.types import Question
 
@@ -63,12 +62,10 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
             raise WrongError("other questions: what must not matter changed them")
     loaded = domains.load(f"jsonl:{path}")
     # Beside the input, which must stay as it is.
-    stored = home / "stored.jsonl"
+    stored = home / "stored-questions.jsonl"
     save_questions(loaded, stored)
-    try:
+    with storing():
         kept = load_questions(stored)
-    except HlensError as error:
-        raise WrongError(f"stored and not read again: {error}") from None
     if _values(kept) != _values(loaded):
         raise WrongError("stored otherwise: the questions change when a study keeps them")
     for question in loaded:

@@ -17,6 +17,7 @@ from campaign.originals import (
     check_called,
     copy_study,
     is_small,
+    labelled_study,
     study,
 )
 from campaign.trials import REFUSED, RIGHT, Plan, WrongError
@@ -41,40 +42,49 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("verify-study",),
 )
 LARGE = (("evaluate", "--again"), ("transfer",), ("overlap",), ("audit", "--quick"), ("intervene",))
+OWN = ("study", "labelled")  # studies that are damaged
 UNHASHED = ("recipe.toml", ".md", ".html")  # what people may write, and pages
 PARTS = ".parts/"  # of unfinished work: their checksums are asked when they are read
 
 
 def prepare(home: Path) -> None:
-    """Two studies, and what every command says of the first."""
-    whole = study(home)
+    """Three studies, and what every command says of the two that are damaged."""
+    study(home)
+    labelled_study(home)
     if not is_small(home):
         another_study(home)
     said = home / "said.json"
     if not said.is_file():
-        facts = {}
-        for verb in _verbs(home):
-            trial = home / "trial" / "study"
-            shutil.rmtree(trial, ignore_errors=True)
-            copy_study(whole, trial)
-            called = call(verb[0], str(trial), *verb[1:], "--json")
-            facts[" ".join(verb)] = called.out if called.code == 0 else ""
+        facts = {name: _said_of(name, home) for name in OWN}
         shutil.rmtree(home / "trial")
         (home / "trial").mkdir()
         said.write_text(json.dumps(facts))
 
 
-def _verbs(home: Path) -> list[tuple[str, ...]]:
+def _said_of(name: str, home: Path) -> dict[str, str]:
+    facts = {}
+    for verb in _verbs(home, name):
+        trial = home / "trial" / "study"
+        shutil.rmtree(trial, ignore_errors=True)
+        copy_study(home / name, trial)
+        called = call(verb[0], str(trial), *verb[1:], "--json")
+        facts[" ".join(verb)] = called.out if called.code == 0 else ""
+    return facts
+
+
+def _verbs(home: Path, name: str) -> list[tuple[str, ...]]:
     known = {command.name for command in app.registered_commands} | {
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
-    return [verb for verb in VERBS if verb[0] in known and not (is_small(home) and verb in LARGE)]
+    left_out = LARGE if is_small(home) or name == "labelled" else ()
+    return [verb for verb in VERBS if verb[0] in known and verb not in left_out]
 
 
 def make(draw: random.Random, home: Path, folder: Path) -> Plan:
     """A copy of the study with one file damaged, and a command."""
     trial = folder / "study"
-    copy_study(home / "study", trial)
+    name = draw.choice(OWN)
+    copy_study(home / name, trial)
     files = sorted(path for path in trial.rglob("*") if path.is_file())
     path = draw.choice([path for path in files if path.suffix not in PAGES])
     inside = path.relative_to(trial)
@@ -89,10 +99,11 @@ def make(draw: random.Random, home: Path, folder: Path) -> Plan:
         path.write_bytes(mutated.data)
     else:
         mutated = _replace(draw, path)
-    verb = draw.choice(_verbs(home))
+    verb = draw.choice(_verbs(home, name))
     changed = path.exists() and path.is_file() and path.read_bytes() != kept
     return {
-        "said": f"{inside}: {mutated.said}",
+        "said": f"{name}, {inside}: {mutated.said}",
+        "study": name,
         "verb": verb,
         "changed": changed,
         "file": str(inside),
@@ -132,9 +143,11 @@ def check(plan: Plan, home: Path, folder: Path) -> str:
     result = check_called(called, as_json=True, negative=verb[0] == "verify-study")
     if mine.read_text() != "mine":
         raise WrongError("lost: a file that is not hlens's")
-    before = json.loads((home / "said.json").read_text())[" ".join(verb)]
+    before = json.loads((home / "said.json").read_text())[plan["study"]][" ".join(verb)]
     if verb[0] == "verify-study":
-        is_sealed = not plan["file"].endswith(UNHASHED) and PARTS not in plan["file"]
+        # All is checked against the stamps; of them, what they tell of a run is not checked.
+        is_sealed = not plan["file"].endswith((*UNHASHED, "stamps.json"))
+        is_sealed = is_sealed and PARTS not in plan["file"]
         if called.code == 0 and plan["changed"] and is_sealed:
             raise WrongError(f"not noticed: {plan['said']}")
         return RIGHT if called.code == 0 else REFUSED

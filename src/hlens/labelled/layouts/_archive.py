@@ -24,7 +24,8 @@ def read_members(path: Path, *, prefix: str, suffix: str = ".json") -> Iterator[
     """Name and content of the members with a prefix and suffix, in the archive's order.
 
     Raises:
-        HlensError: No zip archive, a damaged or encrypted one, or one above the limits.
+        HlensError: No zip archive, a damaged or encrypted one, or one above the limits; where the
+            prefix is a folder, a member of that folder, wherever it lies, that is named otherwise.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -33,11 +34,22 @@ def read_members(path: Path, *, prefix: str, suffix: str = ".json") -> Iterator[
                 for member in archive.infolist()
                 if member.filename.startswith(prefix) and member.filename.endswith(suffix)
             ]
+            _check_names(path, archive.infolist(), {one.filename for one in members}, prefix)
             _check_sizes(path, members)
             for member in members:
                 yield member.filename, _read(path, archive, member)
     except (zipfile.BadZipFile, EOFError, OSError, zlib.error, struct.error, RuntimeError) as error:
         raise HlensError(f"{path.name} is no archive that can be read ({error})") from None
+
+
+def _check_names(path: Path, members: list[zipfile.ZipInfo], known: set[str], prefix: str) -> None:
+    """Raise `HlensError` where a damaged name would leave a member of a folder out."""
+    if not prefix.endswith("/"):
+        return
+    for member in members:
+        name = member.filename
+        if prefix in name.casefold() and not member.is_dir() and name not in known:
+            raise HlensError(f"{path.name} holds {name!r:.60}; expected {prefix}NAME.json")
 
 
 def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
