@@ -82,6 +82,37 @@ def test_what_all_begin_with_is_run_once() -> None:
         close(data.values, by_hand(tiny("llama"), items, region))
 
 
+@pytest.mark.parametrize("reduce", ["mean", "max"])
+def test_what_many_begin_with_is_run_once_for_each_of_them(reduce: str) -> None:
+    """Questions of two domains, behind worked examples of each: no token more than must be."""
+    model, n_worked = tiny("llama"), 150
+    worked = [
+        torch.randint(3, 96, (n_worked,), generator=torch.Generator().manual_seed(s))
+        for s in (1, 2)
+    ]
+    items = []
+    for number in range(40):
+        item = example(number, n_prompt=5 + number % 3, n_response=4)
+        tokens = torch.cat([torch.tensor([1]), worked[number % 2], item.token_ids])
+        moved = {name: getattr(item, name) + n_worked + 1 for name in ("n_prompt", "start", "stop")}
+        items.append(replace(item, token_ids=tokens, **moved))
+    seen: list[int] = []
+    hook = model.body.embed_tokens.register_forward_hook(lambda m, a, o: seen.append(a[0].numel()))
+    data = measure_many(
+        model, items, metrics=[metrics.cett], regions=["answer", "prompt"], reduce=reduce
+    )
+    hook.remove()
+    assert sum(seen) < 40 * 20 + 3 * (n_worked + 30)  # run anew for each it were 6,000
+    alone = [
+        measure_many(
+            model, [item], metrics=[metrics.cett], regions=["answer", "prompt"], reduce=reduce
+        )
+        for item in items
+    ]
+    for key, found in data.items():
+        close(found.values, torch.cat([one[key].values for one in alone]))
+
+
 def test_the_beginning_of_the_prompt_is_taken_where_it_is_asked() -> None:
     """Examples that ask different things of tokens that are run once for all of them."""
     model = tiny("llama")

@@ -57,14 +57,24 @@ class Job:
         """The longest row of each response, which stands for all of them, in batches."""
         longest = [self.rows[own[0]] for own in self.responses]
         size = self.batch_size and max(1, self.batch_size // max(map(len, self.responses)))
-        return Schedule(self.model, longest, size, may_share=not self.needs)
+        return Schedule(self.model, longest, size, may_share=not self.needs, split=True)
 
     @cached_property
-    def trunk(self) -> Trunk:
-        """What all rows begin with, run when first needed."""
-        reducer = Reducer(self.model, self.asks)
-        with torch.inference_mode(), reducer.hooked():
-            return run_trunk(reducer, self.rows, self.schedule.common)
+    def trunks(self) -> dict[int, Trunk]:
+        """What many rows begin with, by number; see `trunk`."""
+        return {}
+
+    def trunk(self, number: int) -> Trunk:
+        """What the rows of a beginning share, run when first needed."""
+        if number not in self.trunks:
+            beginning = self.schedule.beginnings[number]
+            rows = [self.rows[i] for own in beginning.rows for i in self.responses[own]]
+            reducer = Reducer(self.model, self.asks)
+            with torch.inference_mode(), reducer.hooked():
+                # One at a time is kept: batches come beginning after beginning.
+                self.trunks.clear()
+                self.trunks[number] = run_trunk(reducer, rows, beginning.length)
+        return self.trunks[number]
 
     def batches(self, tokens: int) -> list[Batch]:
         """All responses in batches of about this many tokens."""
@@ -95,12 +105,13 @@ class Job:
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
         groups = [[self._rows_of(number) for number in group] for group in batch.groups]
         responses = [own for group in groups for own in group]
+        reducer.begin(None)  # a beginning that is run now is read by a reducer of its own
         with torch.no_grad() if "gradient" in self.needs else torch.inference_mode():
             if batch.shared:
-                return run_groups(reducer, groups, self.trunk)
+                return run_groups(reducer, groups, self.trunk(batch.beginning))
             if self.needs:
                 return run_attributed(reducer, [own[0] for own in responses])
-            return run_rows(reducer, responses, self.trunk)
+            return run_rows(reducer, responses, self.trunk(batch.beginning))
 
     def _rows_of(self, number: int) -> ResponseRows:
         return tuple(self.rows[index] for index in self.responses[number])

@@ -6,7 +6,7 @@ rows only where this saves more than the second pass costs.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hlens.contributions.rows import Row
@@ -20,6 +20,7 @@ class Batch:
 
     groups: tuple[Group, ...]
     shared: bool  # the prompts are run once a group
+    beginning: int = 0  # which of the beginnings that many rows share was run before
 
     @property
     def members(self) -> Group:
@@ -33,7 +34,12 @@ class Batch:
             middle = len(self.members) // 2
             parts = (self.members[:middle], self.members[middle:])
         middle = len(parts) // 2
-        return Batch(parts[:middle], self.shared), Batch(parts[middle:], self.shared)
+        return replace(self, groups=parts[:middle]), replace(self, groups=parts[middle:])
+
+    def of(self, rows: Sequence[int], beginning: int) -> "Batch":
+        """A batch that was planned over some rows alone, with their indices among all."""
+        groups = tuple(tuple(rows[index] for index in group) for group in self.groups)
+        return Batch(groups, self.shared, beginning)
 
 
 def plan(

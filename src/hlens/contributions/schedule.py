@@ -14,6 +14,15 @@ from hlens.model import Model
 from hlens.model.prefix import can_share_prefixes
 
 Result = TypeVar("Result")
+_PART = 16  # passes that a part of the rows must save to be run apart
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Rows that begin with the same tokens, which are run once for them."""
+
+    rows: tuple[int, ...]
+    length: int  # of these tokens; 0 where nothing is run before
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +34,7 @@ class Schedule:
     batch_size: int | None = None  # rows at a time; None leaves it to the memory
     may_share: bool = True  # what several rows begin with may be run once for them
     n_own: int = 0  # tokens of each prompt that are kept out of what all rows share
+    split: bool = False  # into rows that begin alike, such as those of one domain
 
     @cached_property
     def overhead(self) -> int:
@@ -43,20 +53,66 @@ class Schedule:
     @cached_property
     def common(self) -> int:
         """How many tokens are run once for all; 0 where that does not pay."""
-        length = common_length(self.rows)
-        prompts = {bytes(row.token_ids[: row.n_prefix].cpu().numpy()) for row in self.rows}
-        if length * (len(prompts) - 1) <= self.overhead or not self.shares:
+        return self._common_of(range(len(self.rows)))
+
+    @cached_property
+    def beginnings(self) -> list[Beginning]:
+        """All rows by what they begin with; a group apart where that saves more than a pass."""
+        found: list[Beginning] = []
+        waiting = [tuple(range(len(self.rows)))]
+        while waiting:
+            rows = waiting.pop()
+            parts = self._parts(rows) if self.split else []
+            if parts:
+                waiting += reversed(parts)
+            else:
+                found.append(Beginning(rows, self._common_of(rows)))
+        return found
+
+    def _common_of(self, rows: Sequence[int]) -> int:
+        """How many tokens of these rows are run once for all; 0 where that does not pay."""
+        some = [self.rows[index] for index in rows]
+        length = common_length(some)
+        if length * (self._n_prompts(rows) - 1) <= self.overhead or not self.shares:
             return 0
-        return max(0, min(length, min(row.n_prefix for row in self.rows) - self.n_own))
+        return max(0, min(length, min(row.n_prefix for row in some) - self.n_own))
+
+    def _parts(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
+        """Rows by the first token in which they differ; empty where to part them does not pay.
+
+        Worked examples of several domains part into a few groups, and each of these shares hundreds
+        of tokens; questions part into as many groups as there are first words.
+        """
+        length = common_length([self.rows[index] for index in rows])
+        by_token: dict[int, list[int]] = {}
+        for index in rows:
+            row = self.rows[index]
+            token = int(row.token_ids[length]) if length < row.n_prefix else -1
+            by_token.setdefault(token, []).append(index)
+        saved = sum(
+            (self._common_of(part) - length) * (self._n_prompts(part) - 1)
+            for part in by_token.values()
+        )
+        # Each part has batches of its own, of which the last is not full.
+        pays = len(by_token) > 1 and saved > _PART * self.overhead * len(by_token)
+        return [tuple(part) for part in by_token.values()] if pays else []
+
+    def _n_prompts(self, rows: Sequence[int]) -> int:
+        some = (self.rows[index] for index in rows)
+        return len({bytes(row.token_ids[: row.n_prefix].cpu().numpy()) for row in some})
 
     def batches(self, tokens: int) -> list[Batch]:
         """All rows in batches of about so many tokens."""
         size, overhead = self.batch_size, self.overhead
-        planned = partial(plan, self.rows, tokens, batch_size=size, overhead=overhead)
-        batches = planned(common=self.common)
-        if any(batch.shared for batch in batches) and not self.shares:
-            return planned(share=False)
-        return batches
+        out: list[Batch] = []
+        for number, beginning in enumerate(self.beginnings):
+            rows = [self.rows[index] for index in beginning.rows]
+            planned = partial(plan, rows, tokens, batch_size=size, overhead=overhead)
+            batches = planned(common=beginning.length)
+            if any(batch.shared for batch in batches) and not self.shares:
+                batches = planned(share=False)
+            out += [batch.of(beginning.rows, number) for batch in batches]
+        return out
 
     def run(
         self, batches: Sequence[Batch], run_batch: Callable[[Batch], Result]
@@ -69,7 +125,8 @@ class Schedule:
         limit = None
         while waiting:
             batch = waiting.pop()
-            tokens = padded_tokens(batch, self.rows, self.common)
+            begun = self.beginnings[batch.beginning].length
+            tokens = padded_tokens(batch, self.rows, begun)
             if limit is not None and tokens > limit and len(batch.members) > 1:
                 waiting += reversed(batch.halves())
                 continue
