@@ -278,3 +278,8 @@ def test_a_baked_mixture_is_checked_and_restored(tmp_path: Path) -> None:
     close(logits(hlens.load(str(folder)), PROMPTS[0]), expected, 1e-5)
     restored = hlens.load(str(iv.unbake(folder, tmp_path / "restored")))
     assert restored.fingerprint == model.fingerprint
+
+
+def test_drift_of_weights_is_of_dense_models() -> None:
+    with pytest.raises(HlensError, match="is a mixture of experts"):
+        hlens.origin.drift.neuron_weights(loaded(), 1)

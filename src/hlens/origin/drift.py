@@ -96,6 +96,11 @@ def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron 
     Views of the weights; `HlensError` where beside the down projection there is not one up and at
     most one gate.
     """
+    if model.experts:
+        raise HlensError(
+            f"{model.name} is a mixture of experts, whose gate and up rows are not read; compare "
+            "dense models"
+        )
     down = model.down_projections[layer]
     shape = (model.d_mlp, model.d_model)
     mlp = next(one for one in model.hf.modules() if any(x is down for x in one.children()))
