@@ -32,7 +32,7 @@ from hlens.figures.neuron_map._panels import (
 )
 from hlens.figures.neuron_map._spread import InExperts, densest, gather_in_layers, in_experts
 from hlens.figures.neuron_map.places import ExpertPlaces, places_of
-from hlens.types import Contributions, Detector, NeuronSet, Provenance
+from hlens.types import Contributions, Detector, NeuronSet, Provenance, describe
 
 MOST_MARKS = 2_000
 
@@ -199,31 +199,12 @@ def _subtitle(
     drawn = f"the {n_drawn:,} strongest drawn" if n_drawn < len(neurons) else ""
     parts = (
         name,
-        _shape(neurons),
+        describe(neurons.experts, neurons.n_layers, neurons.d_mlp),
         f"{len(neurons):,} selected ({percent:.2g}%)",
         drawn,
         _chance(spread, len(neurons)),
     )
     return " · ".join(part for part in parts if part)
-
-
-def _shape(neurons: NeuronSet) -> str:
-    """What the model has, in words.
-
-    >>> _shape(NeuronSet(frozenset(), 3, 20, experts=((0, 0, 20), (4, 3, 6), (4, 3, 6))))
-    '3 layers, 2 with 4 experts × 3 neurons + 6 shared'
-    """
-    layers = f"{neurons.n_layers} layers"
-    with_experts = [layer for layer in neurons.experts if layer[0]]
-    if not with_experts:
-        return f"{layers} × {neurons.d_mlp:,} neurons"
-    if len(set(with_experts)) > 1:
-        return f"{layers}, {len(with_experts)} with experts, {neurons.n_neurons:,} neurons"
-    n, width, shared = with_experts[0]
-    experts = f"{n:,} experts × {width:,} neurons" + f" + {shared:,} shared" * (shared > 0)
-    if len(with_experts) < neurons.n_layers:
-        return f"{layers}, {len(with_experts)} with {experts}"
-    return f"{layers} × {experts}"
 
 
 def _chance(spread: InExperts | None, n_selected: int) -> str:

@@ -164,9 +164,7 @@ def add_lines(figure: Figure, places: ExpertPlaces, colours: Palette) -> None:
         if points:
             x, y = zip(*points, strict=True)
             figure.add_trace(
-                go.Scatter(
-                    x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False
-                )
+                go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
             )
 
 
@@ -195,9 +193,7 @@ def add_numbers(
     )
 
 
-def add_counts(
-    figure: Figure, selected: pd.DataFrame, widths: list[int], colours: Palette
-) -> None:
+def add_counts(figure: Figure, selected: pd.DataFrame, widths: list[int], colours: Palette) -> None:
     """Signed bars of each layer, and the count that an even spread would give."""
     n_layers = len(widths)
     unsigned = bool(selected.weight.isna().all())
@@ -238,9 +234,7 @@ def add_counts(
     )
 
 
-def _add_even_line(
-    figure: Figure, total: int, widths: list[int], line: dict[str, Any]
-) -> None:
+def _add_even_line(figure: Figure, total: int, widths: list[int], line: dict[str, Any]) -> None:
     """The count that each layer would have of an even spread: in steps where widths differ."""
     if min(widths) == max(widths):
         even = total / len(widths)
