@@ -16,18 +16,21 @@ def detector(
     """`n` neurons in the upper layers, `n_gathered` of them in eight experts, the rest anywhere."""
     draw = torch.Generator().manual_seed(seed)
     n_layers, d_mlp = len(experts), max(n * width + beside for n, width, beside in experts)
-    weights = torch.zeros(n_layers, d_mlp)
     home = [_expert(experts, 0.6, draw) for _ in range(8)]
-    while int((weights != 0).sum()) < n:
-        gathered = int((weights != 0).sum()) < n_gathered
-        layer = home[_below(8, draw)][0] if gathered else _layer(n_layers, draw)
-        neuron = _below(width_of(experts, layer, d_mlp), draw)
-        if gathered:
+    chosen: dict[tuple[int, int], float] = {}
+    while len(chosen) < n:
+        if len(chosen) < n_gathered:
             layer, expert = home[_below(8, draw)]
             width = experts[layer][1]
             neuron = expert * width + _below(width, draw)
+        else:
+            layer = _layer(n_layers, draw)
+            neuron = _below(width_of(experts, layer, d_mlp), draw)
         sign = 1.0 if torch.rand(1, generator=draw) < 0.7 else -1.0
-        weights[layer, neuron] = sign * (0.05 + abs(float(torch.randn(1, generator=draw))) / 2)
+        chosen[layer, neuron] = sign * (0.05 + abs(float(torch.randn(1, generator=draw))) / 2)
+    weights = torch.zeros(n_layers, d_mlp)
+    for at, weight in chosen.items():
+        weights[at] = weight
     provenance = Provenance(model=model, experts=experts)
     return Detector(weights, 0.0, provenance=provenance)
 

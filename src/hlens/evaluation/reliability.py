@@ -24,7 +24,7 @@ from hlens.evaluation.fitting import fit_detector
 from hlens.evaluation.overlap import jaccard
 from hlens.evaluation.split import split_by_group
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, Experts, NeuronSet, where_neurons_are
+from hlens.types import Contributions, Experts, NeuronSet, as_experts, where_neurons_are
 
 Row = dict[str, object]
 
@@ -82,7 +82,7 @@ class Halves:
 def _half(table: pd.DataFrame, domain: str, repeat: int, half: int) -> NeuronSet:
     own = table.loc[(table["repeat"] == repeat) & (table["half"] == half)]
     members = zip(own["layer"].tolist(), own["neuron"].tolist(), strict=True)
-    experts = table.attrs.get("experts", ())
+    experts = as_experts(table.attrs.get("experts", ()))
     return NeuronSet(frozenset(members), *table.attrs["shape"], name=domain, experts=experts)
 
 

@@ -84,7 +84,7 @@ def panel_data(
             facts.append(("kept in resamples", f"{float(frequency[neuron]):.0%}"))
         facts += means.get(neuron, [])
         panels[detector.selected.address(neuron)] = {
-            "at": [neuron[0], places.x(neuron[0], np.array(neuron[1])).item()],
+            "at": [neuron[0], places.x(neuron[0], np.array([neuron[1]])).item()],
             "kind": "positive" if weights[neuron] > 0 else "negative",
             "facts": facts,
             "domains": [visible(k) for k, own in (shared or {}).items() if neuron in own.members],

@@ -20,7 +20,7 @@ class Places:
     d_mlp: int
 
     @property
-    def bin_width(self) -> float:
+    def bin_width(self) -> int | float:
         """Width of a bin of the backdrop, in units of the axis."""
         return bin_width(self.d_mlp)
 
@@ -30,7 +30,7 @@ class Places:
         return math.ceil(self.d_mlp / self.bin_width)
 
     @property
-    def first_bin(self) -> float:
+    def first_bin(self) -> int | float:
         """Where the middle of the first bin is."""
         return (self.bin_width - 1) / 2
 
