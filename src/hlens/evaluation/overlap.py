@@ -24,7 +24,7 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.significance import holm
-from hlens.types import NeuronSet, experts_in
+from hlens.types import NeuronSet, experts_in, where_neurons_are
 from hlens.types.draws import NEAREST_EXPERTS
 
 Null = Literal["hypergeometric", "layer", "contribution"]
@@ -116,7 +116,7 @@ def null_strata(
     differ more.
     """
     # Where a layer of a mixture is narrower than its widest there is nothing to draw.
-    there = np.tile(np.arange(like.d_mlp), like.n_layers) < np.repeat(like.widths, like.d_mlp)
+    there = where_neurons_are(like.experts, like.n_layers, like.d_mlp).ravel()
     if null == "hypergeometric":
         return np.where(there, 0, 1)
     if null == "layer":
@@ -128,11 +128,13 @@ def null_strata(
     means = contribution.float().cpu().numpy()
     strata = np.empty(shape, dtype=np.int64)
     n_strata = 0
-    for of_layer, own in zip(means, strata, strict=True):
-        order = np.argsort(-of_layer, kind="stable")
+    for of_layer, own, width in zip(means, strata, like.widths, strict=True):
+        order = np.argsort(-of_layer[:width], kind="stable")
         cuts = _cut_alike(of_layer[order])
-        own[order] = n_strata + np.searchsorted(cuts, np.arange(like.d_mlp), side="right")
+        own[order] = n_strata + np.searchsorted(cuts, np.arange(width), side="right")
         n_strata += len(cuts) + 1
+        own[width:] = n_strata
+        n_strata += int(width < like.d_mlp)
     return strata.ravel()
 
 

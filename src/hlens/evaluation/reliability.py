@@ -24,7 +24,7 @@ from hlens.evaluation.fitting import fit_detector
 from hlens.evaluation.overlap import jaccard
 from hlens.evaluation.split import split_by_group
 from hlens.probe import SparseProbe
-from hlens.types import Contributions, NeuronSet
+from hlens.types import Contributions, Experts, NeuronSet, as_experts, where_neurons_are
 
 Row = dict[str, object]
 
@@ -54,11 +54,13 @@ class Halves:
             for layer, neuron in one
         ]
         table = pd.DataFrame(rows, columns=["repeat", "half", "layer", "neuron"])
+        first = pairs[0][0]
         table.attrs = {
             "domain": domain,
             "n_half": self.n_half[domain],
             "repeats": len(pairs),
-            "shape": [pairs[0][0].n_layers, pairs[0][0].d_mlp],
+            "shape": [first.n_layers, first.d_mlp],
+            **({"experts": first.experts} if first.experts else {}),
         }
         return table
 
@@ -80,7 +82,8 @@ class Halves:
 def _half(table: pd.DataFrame, domain: str, repeat: int, half: int) -> NeuronSet:
     own = table.loc[(table["repeat"] == repeat) & (table["half"] == half)]
     members = zip(own["layer"].tolist(), own["neuron"].tolist(), strict=True)
-    return NeuronSet(frozenset(members), *table.attrs["shape"], name=domain)
+    experts = as_experts(table.attrs.get("experts", ()))
+    return NeuronSet(frozenset(members), *table.attrs["shape"], name=domain, experts=experts)
 
 
 def split_halves(
@@ -141,10 +144,13 @@ def reliability(halves: Halves) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def frequency_correlation(frequencies: Mapping[str, Float[Tensor, "layer neuron"]]) -> pd.DataFrame:
+def frequency_correlation(
+    frequencies: Mapping[str, Float[Tensor, "layer neuron"]], *, experts: Experts = ()
+) -> pd.DataFrame:
     """Rank correlation of how often neurons are selected in two domains.
 
-    Frequencies are from `Halves.frequencies` or a stability selection.
+    Frequencies are from `Halves.frequencies` or a stability selection, `experts` are those of a
+    mixture (`Provenance.experts`), whose layers may differ in width.
 
     Returns:
         Columns ``a, b, rho, n_either, n_both``: Spearman's correlation over all neurons, and
@@ -161,9 +167,11 @@ def frequency_correlation(frequencies: Mapping[str, Float[Tensor, "layer neuron"
             f"{[tuple(one.shape) for one in frequencies.values()]}; expected two or more of one "
             "model"
         )
+    shape = frequencies[names[0]].shape
+    there = where_neurons_are(experts, *shape)
     rows: list[Row] = []
     for a, b in combinations(names, 2):
-        one, two = (frequencies[name].flatten().double().numpy() for name in (a, b))
+        one, two = (frequencies[name].double().numpy()[there] for name in (a, b))
         constant = np.ptp(one) == 0 or np.ptp(two) == 0  # a correlation with a constant is none
         rho = float("nan") if constant else float(np.asarray(spearmanr(one, two))[0])
         either, both = int(((one > 0) | (two > 0)).sum()), int(((one > 0) & (two > 0)).sum())

@@ -67,7 +67,7 @@ def k_sweep(
     probe = SparseProbe(C="cv") if probe is None else probe
     if ceiling is None:
         ceiling = SparseProbe(C="cv", penalty="l2", scale="feature", n_points=12)
-    n_neurons = train.n_layers * train.d_mlp
+    n_neurons = train.n_neurons
     ks = sorted({k for k in ks if 0 < k <= n_neurons // 2})
     if not ks:
         raise HlensError(f"no number of neurons between 1 and {n_neurons // 2} in ks; give some")
@@ -129,7 +129,9 @@ def rank_neurons(data: Contributions, probe: BaseEstimator, *, n: int) -> list[i
     moved = weights[chosen].abs() * _deviations(data, chosen)
     order = chosen[torch.argsort(moved, descending=True, stable=True)].tolist()
     if len(order) < n:
-        separation = (univariate(data).auroc - 0.5).abs().to_numpy(copy=True)
+        alone = univariate(data)
+        separation = np.full(data.n_layers * data.d_mlp, -1.0)  # also where there is no neuron
+        separation[alone.layer * data.d_mlp + alone.neuron] = (alone.auroc - 0.5).abs()
         separation[order] = -1.0  # those that the probe selected are in the list already
         order += np.argsort(-separation, kind="stable")[: n - len(order)].tolist()
     return order[:n]

@@ -21,7 +21,7 @@ from hlens.evaluation.auroc import check_both_classes
 from hlens.evaluation.intervals import Sizes, interval_ends
 from hlens.evaluation.ordering import TieBlocks, label_keys
 from hlens.evaluation.significance import permute_labels
-from hlens.types import Contributions
+from hlens.types import Contributions, address, where_neurons_are
 
 _CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped again at every use
 _RANKS = 4_000_000  # ranks of one block of neurons in max-T: bounds memory at some 100 MB
@@ -53,12 +53,16 @@ def univariate(
     rows = data.neuron_major
     blocks = _blocks(len(rows), len(label), _CELLS)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        parts = list(pool.map(lambda block: _block(rows, block, label, data.d_mlp), blocks))
+        parts = list(pool.map(lambda block: _block(rows, block, label, data), blocks))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    columns["p_bh"] = false_discovery_control(columns["p"])
     if permutations:
         columns["p_max"] = max_t_p(data, permutations=permutations, seed=seed)
     layer, neuron = np.divmod(np.arange(len(rows)), data.d_mlp)
+    if experts := data.provenance.experts:  # what is no neuron is no test to correct for
+        kept = np.flatnonzero(where_neurons_are(experts, data.n_layers, data.d_mlp))
+        layer, neuron = layer[kept], neuron[kept]
+        columns = {name: column[kept] for name, column in columns.items()}
+    columns["p_bh"] = false_discovery_control(columns["p"])
     return pd.DataFrame({"layer": layer, "neuron": neuron, **columns})
 
 
@@ -67,12 +71,14 @@ def _blocks(n_rows: int, n: int, cells: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
-def _block(rows: Tensor, where: slice, label: np.ndarray, d_mlp: int) -> dict[str, np.ndarray]:
+def _block(
+    rows: Tensor, where: slice, label: np.ndarray, data: Contributions
+) -> dict[str, np.ndarray]:
     block = rows[where]
     values = (
         block.numpy() if block.dtype in (torch.float16, torch.float32) else block.float().numpy()
     )
-    _check_finite(values, where.start, d_mlp)
+    _check_finite(values, where.start, data)
     return _ranked(values, label) | _effects(values.astype(np.float32, copy=False), label)
 
 
@@ -109,13 +115,13 @@ def _effects(values: Float[np.ndarray, "row n"], label: np.ndarray) -> dict[str,
     return {"effect": effect, "mean": mean}
 
 
-def _check_finite(values: np.ndarray, first_row: int, d_mlp: int) -> None:
+def _check_finite(values: np.ndarray, first_row: int, data: Contributions) -> None:
     if np.isfinite(values.min()) and np.isfinite(values.max()):
         return
     row, example = np.argwhere(~np.isfinite(values))[0]
-    layer, neuron = divmod(first_row + int(row), d_mlp)
+    neuron = address(divmod(first_row + int(row), data.d_mlp), data.provenance.experts)
     raise HlensError(
-        f"the contribution of L{layer}N{neuron} to example {example} is {values[row, example]}; "
+        f"the contribution of {neuron} to example {example} is {values[row, example]}; "
         "expected finite contributions: measure again, or leave this example out"
     )
 

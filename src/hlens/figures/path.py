@@ -17,7 +17,7 @@ from hlens.drawing.curves import mark_x
 from hlens.drawing.figure import Figure, add_note, count, finish
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
-from hlens.types import address
+from hlens.types import Experts, address
 
 Neuron = tuple[int, int]
 
@@ -33,6 +33,7 @@ def draw(
     threshold: float = 0.8,
     resamples: int | None = None,
     expected_false: float | None = None,
+    experts: Experts = (),
     theme: str = "light",
 ) -> Figure:
     """Draw the path and the stability beside it.
@@ -45,6 +46,7 @@ def draw(
         threshold: Frequency from which a neuron is called stable.
         resamples: Number of resamples.
         expected_false: Bound on the expected number of false selections, where it holds.
+        experts: Of a mixture, the experts of its layers (`Provenance.experts`), for the addresses.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -56,7 +58,7 @@ def draw(
     wide = path.pivot_table(index="C", columns=["layer", "neuron"], values="weight", fill_value=0.0)
     stable = _stable(wide, stability, chosen, threshold)
     figure = Figure()
-    _add_lines(figure, wide, stable, colours)
+    _add_lines(figure, wide, stable, experts, colours)
     if chosen is not None:
         n = int((path.loc[np.isclose(path.C, chosen), "weight"] != 0).sum())
         middle = math.sqrt(path.C.min() * path.C.max())
@@ -76,7 +78,7 @@ def draw(
     )
     parts = [f"L1-logistic, {len(wide)} values of C"]
     if stability is not None:
-        _add_frequencies(figure, stability, wide, threshold, colours)
+        _add_frequencies(figure, stability, wide, threshold, experts, colours)
         of = f" of {resamples:,} half-samples" if resamples else " of half-samples"
         parts.append(f"stable: kept in ≥ {threshold:.0%}{of}")
     if expected_false is not None:
@@ -129,30 +131,38 @@ def _stable(
     return [(int(a), int(b)) for (a, b), weight in row.items() if weight != 0]  # type: ignore[misc]
 
 
-def _add_lines(figure: Figure, wide: pd.DataFrame, stable: list[Neuron], colours: Palette) -> None:
+def _add_lines(
+    figure: Figure, wide: pd.DataFrame, stable: list[Neuron], experts: Experts, colours: Palette
+) -> None:
     coloured = [neuron for neuron in stable if neuron in wide.columns]
     others = wide.drop(columns=coloured).abs().max()
     name = "not stable" + (f", the {MOST_LINES} largest" if len(others) > MOST_LINES else "")
     largest = list(others.nlargest(MOST_LINES).index)
-    _add_group(figure, wide, largest, name, {"color": colours.neutral, "width": 1.0})
+    faint = {"color": colours.neutral, "width": 1.0}
+    _add_group(figure, wide, largest, name, faint, experts)
     peak = {neuron: _peak(wide[neuron].to_numpy()) for neuron in coloured}
     for name, colour, sign in (
         ("truth-associated, stable", colours.negative, -1),
         ("hallucination-associated, stable", colours.positive, 1),
     ):
         own = [neuron for neuron in coloured if sign * peak[neuron] > 0]
-        _add_group(figure, wide, own, name, {"color": colour, "width": 2.2})
+        _add_group(figure, wide, own, name, {"color": colour, "width": 2.2}, experts)
 
 
 def _add_group(
-    figure: Figure, wide: pd.DataFrame, neurons: list[Neuron], name: str, line: dict[str, Any]
+    figure: Figure,
+    wide: pd.DataFrame,
+    neurons: list[Neuron],
+    name: str,
+    line: dict[str, Any],
+    experts: Experts,
 ) -> None:
     """All lines of one kind in one trace, separated by gaps: hundreds of traces would be slow."""
     if not neurons:
         return
     x = np.concatenate([[*wide.index, math.nan] for _ in neurons])
     y = np.concatenate([[*wide[neuron], math.nan] for neuron in neurons])
-    text = np.repeat([address(neuron) for neuron in neurons], len(wide) + 1)
+    text = np.repeat([address(neuron, experts) for neuron in neurons], len(wide) + 1)
     hover: dict[str, Any] = {"hoverinfo": "skip"}  # the faint lines are too dense to point at
     if line["width"] > 1.5:
         template = "<b>%{text}</b><br>C = %{x:.3~g}, weight %{y:+.3~g}<extra></extra>"
@@ -161,7 +171,12 @@ def _add_group(
 
 
 def _add_frequencies(
-    figure: Figure, stability: pd.DataFrame, wide: pd.DataFrame, threshold: float, colours: Palette
+    figure: Figure,
+    stability: pd.DataFrame,
+    wide: pd.DataFrame,
+    threshold: float,
+    experts: Experts,
+    colours: Palette,
 ) -> None:
     """The right panel: how often resampling keeps each neuron, stable ones coloured by sign."""
     top = stability.nlargest(MOST_BARS, "frequency").reset_index(drop=True)
@@ -183,7 +198,7 @@ def _add_frequencies(
                 y=own.frequency,
                 width=0.85,
                 marker={"color": colour, "line": {"width": 0}, "pattern": pattern},
-                text=[address((a, b)) for a, b in zip(own.layer, own.neuron, strict=True)],
+                text=[address((a, b), experts) for a, b in zip(own.layer, own.neuron, strict=True)],
                 textposition="none",
                 hovertemplate=f"<b>%{{text}}</b> {kind}<br>kept in %{{y:.0%}}<extra></extra>",
                 showlegend=False,

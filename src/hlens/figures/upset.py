@@ -98,11 +98,12 @@ def intersections(sets: Sequence[NeuronSet]) -> dict[Group, int]:
 
 def expected(sets: Sequence[NeuronSet], group: Group) -> float:
     """Neurons in exactly this combination if each set were drawn at random within each layer."""
+    widths = np.array(max(sets, key=lambda one: len(one.experts)).widths)
     chance = np.ones(sets[0].n_layers)
     for one in sets:
-        rate = np.array(one.per_layer()) / one.d_mlp
+        rate = np.array(one.per_layer()) / widths
         chance *= rate if one.name in group else 1 - rate
-    return float(chance.sum() * sets[0].d_mlp)
+    return float((chance * widths).sum())
 
 
 def _add_bars(

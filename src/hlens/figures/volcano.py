@@ -32,6 +32,7 @@ def draw(
     selected: NeuronSet | None = None,
     level: float = 0.05,
     n: int | None = None,
+    experts: Experts = (),
     theme: str = "light",
 ) -> Figure:
     """Draw the volcano.
@@ -42,6 +43,8 @@ def draw(
         selected: The probe's neurons; they get an outline.
         level: Level of the corrected tests.
         n: Number of answers.
+        experts: Of a mixture, the experts of its layers (`Provenance.experts`), for the addresses;
+            those of `selected` when it knows them.
         theme: ``"light"`` or ``"dark"``.
 
     Returns:
@@ -61,7 +64,7 @@ def draw(
     marked = known.loc[beyond | known.chosen].nlargest(MOST_MARKS, ["chosen", "height"])
     figure = Figure()
     _add_density(figure, known.drop(index=marked.index), colours)
-    experts = () if selected is None else selected.experts
+    experts = experts or (selected.experts if selected is not None else ())
     _add_marks(figure, marked, level, colours, experts)
     _add_levels(figure, known, level, colours)
     chance_line(figure, colours)

@@ -20,7 +20,7 @@ from hlens.probe.estimator import SparseProbe
 from hlens.probe.solution import Schedule, Solution
 from hlens.probe.training import TrainingSet, at_ratios
 from hlens.selection.path import training_set_of
-from hlens.types import Contributions, NeuronSet
+from hlens.types import Contributions, Experts, NeuronSet
 
 Selected = tuple[np.ndarray, np.ndarray]
 """The neurons that one half-sample selects, and the sign of the weight of each."""
@@ -41,6 +41,7 @@ class Stability:
         assumption: What the bound rests on, or why there is none.
         null_stable: Neurons that were stable under shuffled labels, for each shuffle.
         model: Fingerprint of the model.
+        experts: Of a mixture, the experts of its layers.
     """
 
     frequency: Float[Tensor, "layer neuron"]
@@ -52,12 +53,13 @@ class Stability:
     assumption: str
     null_stable: tuple[int, ...] = ()
     model: str | None = None
+    experts: Experts = ()
 
     @property
     def stable(self) -> NeuronSet:
         """Neurons whose frequency reaches the threshold."""
         mask = self.frequency >= self.threshold
-        return NeuronSet.from_mask(mask, model=self.model, name="stable")
+        return NeuronSet.from_mask(mask, model=self.model, name="stable", experts=self.experts)
 
     def table(self) -> pd.DataFrame:
         """One row for each neuron that was ever selected, the most frequent first."""
@@ -111,7 +113,7 @@ def stability(
         raise HlensError("an L2 probe selects all neurons; stability selection needs penalty='l1'")
     groups = np.unique(np.asarray(data.groups), return_inverse=True)[1]
     masks = complementary_halves(groups, training.y, n_pairs=n_pairs, seed=seed)
-    p = training.design.n_features
+    p = data.n_neurons  # of a mixture fewer than features: narrow layers are filled up
     q = max(1, int(np.sqrt(expected_false * (2 * threshold - 1) * p)))
     schedule = plan_schedule(training, masks[:2], q=q, n_points=n_points)
 
@@ -120,11 +122,12 @@ def stability(
         return [first_entered(path, q=q) for path in paths]
 
     selected = select(training)
-    frequency, positive = selection_frequencies(selected, p)
+    n_features = training.design.n_features
+    frequency, positive = selection_frequencies(selected, n_features)
     null = []
     for i in range(shuffles):
         y = shuffle_labels(training.y, groups, masks, seed=seed + 1 + i)
-        of_null, _ = selection_frequencies(select(replace(training, y=y)), p)
+        of_null, _ = selection_frequencies(select(replace(training, y=y)), n_features)
         null.append(int((of_null >= threshold).sum()))
     n_selected = float(np.mean([len(features) for features, _ in selected]))
     bound, assumption = error_bound(
@@ -141,6 +144,7 @@ def stability(
         assumption=assumption,
         null_stable=tuple(null),
         model=data.provenance.fingerprint or None,
+        experts=data.provenance.experts,
     )
 
 

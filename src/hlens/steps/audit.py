@@ -362,7 +362,7 @@ def first_claims(
     numbers = collect_findings(
         scores=scores,
         n_selected=len(detector.selected),
-        n_neurons=detector.weights.numel(),
+        n_neurons=detector.selected.n_neurons,
         transfer=transfer,
         slopes=slopes_of_finding(outcomes),
     )
@@ -401,7 +401,7 @@ def card(
         refits=refits,
         halves=halves,
         n_selected=len(detector.selected),
-        n_neurons=detector.weights.numel(),
+        n_neurons=detector.selected.n_neurons,
         transfer=transfer,
         slopes=slopes_of_finding(outcomes),
         judge=named.first,

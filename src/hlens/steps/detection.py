@@ -79,10 +79,13 @@ def _load_measured(file: Path) -> Measured:
 
 def _measured_facts(measured: Measured) -> dict[str, Any]:
     data = measured.contributions
+    widths = {"neurons a layer": data.d_mlp}
+    if data.provenance.experts:  # whose layers may differ in width
+        widths = {"neurons": data.n_neurons}
     return {
         "n": len(data),
         "layers": data.n_layers,
-        "neurons a layer": data.d_mlp,
+        **widths,
         "metric": data.metric,
     }
 

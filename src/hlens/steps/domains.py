@@ -329,7 +329,9 @@ def reliability(halves: Halves) -> pd.DataFrame:
 @step(needs=(halves,))
 def selection_correlation(halves: Halves) -> pd.DataFrame:
     """Rank correlation of how often halves select each neuron, for each pair of domains."""
-    return frequency_correlation({name: halves.frequencies(name) for name in halves.sets})
+    pairs = next(iter(halves.sets.values()))
+    frequencies = {name: halves.frequencies(name) for name in halves.sets}
+    return frequency_correlation(frequencies, experts=pairs[0][0].experts)
 
 
 def file_name(domain: str) -> str:

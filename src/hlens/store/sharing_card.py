@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from hlens.store.neuron_tables import neuron_rows
-from hlens.types import Detector, NeuronSet
+from hlens.types import Detector, NeuronSet, describe
 
 MOST_ROWS = 20
 
@@ -41,7 +41,7 @@ def sharing_card(
         f"# {escape(title)}\n",
         _description(shared, neurons),
         f"{note.strip()}\n" if note.strip() else "",
-        _usage(shared, source),
+        _usage(shared, neurons, source),
         _score_table(scores) if isinstance(shared, Detector) or scores is not None else "",
         f"## Limits\n\n{LIMITS}",
         _neuron_table(neurons),
@@ -83,9 +83,11 @@ def _metadata(shared: Detector | NeuronSet, scores: pd.DataFrame | None) -> str:
 
 
 def _description(shared: Detector | NeuronSet, neurons: NeuronSet) -> str:
+    layers = f"{neurons.n_layers} layers of {neurons.d_mlp:,}"
+    if neurons.experts:
+        layers = describe(neurons.experts, neurons.n_layers, neurons.d_mlp)
     size = (
-        f"{len(neurons):,} of {neurons.n_neurons:,} MLP neurons "
-        f"({neurons.fraction:.3%}; {neurons.n_layers} layers of {neurons.d_mlp:,})"
+        f"{len(neurons):,} of {neurons.n_neurons:,} MLP neurons ({neurons.fraction:.3%}; {layers})"
     )
     if isinstance(shared, NeuronSet):
         return f"A set of {size}, found with hlens.\n"
@@ -98,12 +100,14 @@ def _description(shared: Detector | NeuronSet, neurons: NeuronSet) -> str:
     )
 
 
-def _usage(shared: Detector | NeuronSet, source: str) -> str:
+def _usage(shared: Detector | NeuronSet, neurons: NeuronSet, source: str) -> str:
     load = "load_detector" if isinstance(shared, Detector) else "load_neurons"
     name = "detector" if isinstance(shared, Detector) else "neurons"
+    # No hook of TransformerLens is at the neurons of experts.
+    hook = "and " if neurons.experts else "TransformerLens hook and "
     return (
         f"```python\nimport hlens\n\n{name} = hlens.{load}({json.dumps(source)})\n```\n\n"
-        "`neurons.csv` holds layer, index, TransformerLens hook and weight of each neuron.\n"
+        f"`neurons.csv` holds layer, index, {hook}weight of each neuron.\n"
     )
 
 
@@ -124,9 +128,12 @@ def _neuron_table(neurons: NeuronSet) -> str:
     rows = neuron_rows(neurons)
     head = f"## Neurons\n\nThe first {min(MOST_ROWS, len(rows))} of {len(rows):,} by weight.\n"
     lines = [head, "| neuron | hook | weight |", "|---|---|---|"]
+    if neurons.experts:
+        lines = [head, "| neuron | weight |", "|---|---|"]
     for row in rows[:MOST_ROWS]:
         weight = "" if row["weight"] is None else f"{row['weight']:+.4g}"
-        lines.append(f"| {row['address']} | `{row['hook']}` | {weight} |")
+        hook = f" | `{row['hook']}`" if row["hook"] else ""
+        lines.append(f"| {row['address']}{hook} | {weight} |")
     return "\n".join(lines) + "\n"
 
 

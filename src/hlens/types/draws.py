@@ -20,7 +20,7 @@ def draw_anywhere(
 ) -> Iterable[Neuron]:
     """As many from the whole model, whose layers have so many neurons."""
     starts = np.cumsum([0, *widths])
-    free = np.setdiff1d(np.arange(starts[-1]), [starts[layer] + i for layer, i in members])
+    free = np.delete(np.arange(starts[-1]), [starts[layer] + i for layer, i in members])
     _check_enough(len(free), len(members), "the model")
     picked = draw.choice(free, len(members), replace=False)
     layers = np.searchsorted(starts, picked, side="right") - 1
@@ -34,7 +34,7 @@ def draw_by_layer(
     drawn: list[Neuron] = []
     for layer in sorted({layer for layer, _ in members}):
         own = [neuron for of, neuron in members if of == layer]
-        free = np.setdiff1d(np.arange(widths[layer]), own)
+        free = np.delete(np.arange(widths[layer]), own)
         _check_enough(len(free), len(own), f"layer {layer}")
         drawn += [(layer, int(j)) for j in draw.choice(free, len(own), replace=False)]
     return drawn

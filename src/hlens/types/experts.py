@@ -50,6 +50,35 @@ def experts_in(experts: Experts, layer: int, d_mlp: int) -> np.ndarray:
     return np.concatenate([np.repeat(np.arange(n), width), np.full(beside, n)])
 
 
+def where_neurons_are(experts: Experts, n_layers: int, d_mlp: int) -> np.ndarray:
+    """True for each ``[layer, index]`` that is a neuron: a mixture's layers may be narrower.
+
+    >>> where_neurons_are(((0, 0, 2), (2, 2, 0)), 2, 4).astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 1, 1]]
+    """
+    widths = [width_of(experts, layer, d_mlp) for layer in range(n_layers)]
+    return np.arange(d_mlp) < np.array(widths)[:, None]
+
+
+def describe(experts: Experts, n_layers: int, d_mlp: int) -> str:
+    """The shape of a model in words.
+
+    >>> describe((), 3, 20)
+    '3 layers × 20 neurons'
+    >>> describe(((0, 0, 20), (4, 3, 6), (4, 3, 6)), 3, 20)
+    '3 layers, 2 with 4 experts × 3 neurons + 6 shared'
+    """
+    layers = f"{n_layers} layers"
+    kinds = [layer for layer in experts if layer[0]]
+    if not kinds:
+        return f"{layers} × {d_mlp:,} neurons"
+    if len(set(kinds)) > 1:
+        return f"{layers}, {len(kinds)} with experts of several sizes"
+    n, width, shared = kinds[0]
+    of = f"{n:,} experts × {width:,} neurons" + f" + {shared:,} shared" * (shared > 0)
+    return f"{layers} × {of}" if len(kinds) == n_layers else f"{layers}, {len(kinds)} with {of}"
+
+
 def as_experts(given: Any, n_layers: int | None = None, d_mlp: int | None = None) -> Experts:
     """The experts of a file or a caller; raises `HlensError` for what cannot be any."""
     try:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.types.experts import Experts, as_experts
+from hlens.types.experts import Experts, as_experts, width_of
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
 
@@ -190,6 +190,12 @@ class Contributions:
     @property
     def d_mlp(self) -> int:
         return self.values.shape[2]
+
+    @property
+    def n_neurons(self) -> int:
+        """How many neurons the model has; of a mixture some layers may be narrower than `d_mlp`."""
+        experts = self.provenance.experts
+        return sum(width_of(experts, layer, self.d_mlp) for layer in range(self.n_layers))
 
     @property
     def neuron_major(self) -> Float[Tensor, "feature example"]:

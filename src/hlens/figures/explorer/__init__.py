@@ -137,7 +137,8 @@ def live(
     members = strongest(detector, MOST_NEURONS)
     if not members:
         raise HlensError("the detector selects no neuron, so there is none to choose; refit it")
-    return widget_class()(shown, members, set(pages or {}), page_of)
+    named = {detector.selected.address(neuron): neuron for neuron in members}
+    return widget_class()(shown, named, set(pages or {}), page_of)
 
 
 def scripts() -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hlens.drawing.html import is_special, visible
 from hlens.errors import HlensError
+from hlens.figures.neuron_map.places import places_of
 from hlens.types import Contributions, Detector, NeuronSet
 
 Neuron = tuple[int, int]
@@ -72,6 +73,7 @@ def panel_data(
 ) -> dict[str, dict[str, Any]]:
     """The panel of each neuron by address, strongest first, ready for JSON."""
     weights, members = detector.selected.weights or {}, strongest(detector, most)
+    places = places_of(detector.selected)
     means = _means(members, contribution)
     panels = {}
     for neuron in members:
@@ -82,7 +84,7 @@ def panel_data(
             facts.append(("kept in resamples", f"{float(frequency[neuron]):.0%}"))
         facts += means.get(neuron, [])
         panels[detector.selected.address(neuron)] = {
-            "at": list(neuron),
+            "at": [neuron[0], places.x(neuron[0], np.array([neuron[1]])).item()],
             "kind": "positive" if weights[neuron] > 0 else "negative",
             "facts": facts,
             "domains": [visible(k) for k, own in (shared or {}).items() if neuron in own.members],

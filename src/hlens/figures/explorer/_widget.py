@@ -4,7 +4,7 @@ The static explorer is shown unchanged, with an invisible widget beside it that 
 between the page and Python. An exported notebook, where no widget runs, keeps the whole explorer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -48,13 +48,13 @@ def widget_class() -> type:
         def __init__(
             self,
             shown: Html,
-            members: Sequence[Neuron],
+            members: Mapping[str, Neuron],  # by address
             known: set[Neuron],  # those whose page the explorer already holds
             page_of: PageOf | None,
         ) -> None:
-            self._members = {address(neuron): neuron for neuron in members}
+            self._members = dict(members)
             self._known, self._page_of = known, page_of
-            super().__init__(chosen=address(members[0]))
+            super().__init__(chosen=next(iter(members)))
             self.frame = f"hlens-{self.model_id}"
             self._markup = shown.markup.replace("<iframe ", f'<iframe id="{self.frame}" ', 1)
 
@@ -65,7 +65,8 @@ def widget_class() -> type:
 
         @neuron.setter
         def neuron(self, neuron: Neuron) -> None:
-            self.chosen = address(neuron)
+            named = (key for key, own in self._members.items() if own == neuron)
+            self.chosen = next(named, address(neuron))  # of one that is not shown, to say so
 
         @traitlets.validate("chosen")
         def _check(self, proposal: Any) -> str:

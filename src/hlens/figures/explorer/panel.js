@@ -70,12 +70,12 @@ hlens.explore = function (plot, panel, neurons, chose = () => {}) {
 
   // A shape and no trace: a new trace would draw all marks again.
   function ring() {
-    const [layer, neuron] = neurons[chosen].at;
+    const [layer, x] = neurons[chosen].at;
     const color = getComputedStyle(panel).getPropertyValue("--hx-ink").trim();
     const shapes = plot.layout.shapes || [];
     const own = shapes.findIndex((shape) => shape.name === "chosen neuron");
     const place = { xref: "x", yref: "y", xsizemode: "pixel", ysizemode: "pixel",
-      xanchor: neuron, yanchor: layer, x0: -13, x1: 13, y0: -13, y1: 13 };
+      xanchor: x, yanchor: layer, x0: -13, x1: 13, y0: -13, y1: 13 };
     const shape = { type: "circle", name: "chosen neuron", line: { color, width: 2.5 }, ...place };
     return Plotly.relayout(plot, { [`shapes[${own < 0 ? shapes.length : own}]`]: shape });
   }
@@ -90,7 +90,8 @@ hlens.explore = function (plot, panel, neurons, chose = () => {}) {
   panel.querySelector(".hx-next").addEventListener("click", () => step(1));
   plot.on("plotly_click", (event) => {
     const point = event.points.find((p) => p.data.type === "scatter");
-    const key = point && "L" + point.y + "N" + point.x;
+    // A mixture's marks carry their address, since they stand at their expert.
+    const key = point && (point.hovertext || "L" + point.y + "N" + point.x);
     if (key in neurons) choose(key);
   });
   plot.hlensRedraw = ring;

@@ -3,9 +3,11 @@
 Question: which neurons were selected, and do they gather in some layers?
 To read it: each mark is a neuron, larger and darker for a larger weight; circles point to
 hallucination, diamonds to truth. The bars count them by layer, the dotted lines are an even
-spread.
+spread. Of a mixture the horizontal axis is in experts; a strip of its own holds shared experts
+and layers without any.
 It misleads when the horizontal order is read as meaning something (it means nothing), or when
-many weak marks are taken for many strong ones.
+many weak marks are taken for many strong ones. An expert that is used on most questions can
+gather neurons for that alone.
 """
 
 import math
@@ -20,11 +22,19 @@ from torch import Tensor
 
 from hlens.drawing.figure import Figure, count, finish
 from hlens.drawing.theme import palette
-from hlens.figures.neuron_map._panels import add_counts, add_marks, backdrop, set_axes
-from hlens.types import Contributions, Detector, NeuronSet, Provenance
+from hlens.figures.neuron_map._panels import (
+    add_counts,
+    add_lines,
+    add_marks,
+    add_numbers,
+    backdrop,
+    set_axes,
+)
+from hlens.figures.neuron_map._spread import InExperts, densest, gather_in_layers, in_experts
+from hlens.figures.neuron_map.places import ExpertPlaces, places_of
+from hlens.types import Contributions, Detector, NeuronSet, Provenance, describe
 
 MOST_MARKS = 2_000
-DRAWS = 400  # of an even spread over layers, to see how dense chance makes it
 
 
 def draw(
@@ -52,17 +62,23 @@ def draw(
     """
     colours = palette(theme)
     neurons = detector if isinstance(detector, NeuronSet) else detector.selected
+    places, spread = places_of(neurons), in_experts(neurons)
     selected, n_layers = _table(neurons), neurons.n_layers
-    shape = n_layers, neurons.d_mlp
+    selected["x"] = places.x(selected.layer.to_numpy(), selected.neuron.to_numpy())
     # Weakest first, so that strong marks are drawn over weak ones.
     drawn = selected.nlargest(MOST_MARKS, "size").sort_values("size")
+    if neurons.experts:
+        pairs = zip(drawn.layer, drawn.neuron, strict=True)
+        drawn["address"] = [neurons.address(pair) for pair in pairs]
     height = min(max(15.5 * n_layers, 200.0), 640.0)
     domains = [
         [name for name, own in (shared or {}).items() if pair in own.members]
         for pair in zip(drawn.layer, drawn.neuron, strict=True)
     ]
     figure = Figure()
-    figure.add_trace(backdrop(selected, auroc, shape, colours))
+    figure.add_trace(backdrop(selected, auroc, places, widths=neurons.widths, colours=colours))
+    if isinstance(places, ExpertPlaces):
+        add_lines(figure, places, colours)
     add_marks(
         figure,
         drawn,
@@ -72,13 +88,15 @@ def draw(
         layer_height=height / n_layers,
         colours=colours,
     )
-    add_counts(figure, selected, n_layers, colours)
-    set_axes(figure, selected, shape, colours)
+    if isinstance(places, ExpertPlaces) and places.are_narrow and spread and spread.gathered:
+        add_numbers(figure, places, spread.fewest, colours)
+    add_counts(figure, selected, neurons.widths, colours)
+    set_axes(figure, selected, places, n_layers, colours)
     return finish(
         figure,
         colours,
-        title=_title(selected, n_layers),
-        subtitle=_subtitle(detector, neurons, len(drawn)),
+        title=_title(selected, neurons, spread),
+        subtitle=_subtitle(detector, neurons, len(drawn), spread),
         height=round(height) + 90,
         margin={"t": 34, "b": 56, "l": 60, "r": 20},
     )
@@ -148,52 +166,56 @@ def _facts(
     return facts
 
 
-def _title(selected: pd.DataFrame, n_layers: int) -> str:
+def _title(selected: pd.DataFrame, neurons: NeuronSet, spread: InExperts | None) -> str:
     if not len(selected):
         return "No neuron was selected"
     wrong, right = int((selected.weight > 0).sum()), int((selected.weight < 0).sum())
     kinds = [count(n, kind) for n, kind in ((wrong, "H-neuron"), (right, "truth neuron")) if n]
-    neurons = " and ".join(kinds) or count(len(selected), "neuron")
-    per_layer = np.bincount(selected.layer, minlength=n_layers)
+    named = " and ".join(kinds) or count(len(selected), "neuron")
+    per_layer = np.bincount(selected.layer, minlength=neurons.n_layers)
     first, last = densest(per_layer)
-    if not _gathered(per_layer):
-        return f"{neurons}, spread over the layers about as evenly as chance"
     layers = f"layer {first}" if first == last else f"layers {first}–{last}"
-    return f"{neurons}, half of them in {layers}"
+    in_layers = gather_in_layers(per_layer, np.array(neurons.widths))
+    experts = _in_experts(spread, len(selected)) if spread and spread.gathered else ""
+    if in_layers and experts:
+        return f"{named}, half in {layers}, {experts}"
+    if in_layers:
+        return f"{named}, half of them in {layers}"
+    even = f"{named}, spread over the layers about as evenly as chance"
+    return f"{even}, but {experts}" if experts else even
 
 
-def densest(per_layer: np.ndarray) -> tuple[int, int]:
-    """First and last of the fewest adjacent layers that hold at least half of the neurons.
-
-    >>> densest(np.array([1, 0, 5, 4, 1]))
-    (2, 3)
-    """
-    total = np.concatenate([[0], np.cumsum(per_layer)])
-    n = len(per_layer)
-    for width in range(1, n + 1):
-        inside = total[width:] - total[:-width]
-        if 2 * inside.max() >= total[-1]:
-            first = int(inside.argmax())
-            return first, first + width - 1
-    return 0, n - 1
+def _in_experts(spread: InExperts, n_selected: int) -> str:
+    # Neurons of dense layers have no expert: what is said is said of the others.
+    of = "half" if spread.n == n_selected else f"half of the {spread.n:,} in layers with experts"
+    return f"{of} in {len(spread.fewest):,} of {spread.all:,} experts"
 
 
-def _gathered(per_layer: np.ndarray) -> bool:
-    """Whether the densest layers are denser than those of 19 in 20 draws of an even spread."""
-    n, total = len(per_layer), int(per_layer.sum())
-    first, last = densest(per_layer)
-    observed = per_layer[first : last + 1].sum()
-    random = np.random.default_rng(0).multinomial(total, np.full(n, 1 / n), size=DRAWS)
-    sums = np.concatenate([np.zeros((DRAWS, 1), int), random.cumsum(axis=1)], axis=1)
-    width = last - first + 1
-    best = (sums[:, width:] - sums[:, :-width]).max(axis=1)
-    return bool((best >= observed).mean() < 0.05)
-
-
-def _subtitle(detector: Detector | NeuronSet, neurons: NeuronSet, n_drawn: int) -> str:
-    percent = 100 * len(neurons) / (neurons.n_layers * neurons.d_mlp)
+def _subtitle(
+    detector: Detector | NeuronSet, neurons: NeuronSet, n_drawn: int, spread: InExperts | None
+) -> str:
+    percent = 100 * len(neurons) / neurons.n_neurons
     name = detector.name if isinstance(detector, NeuronSet) else detector.provenance.model
-    shape = f"{neurons.n_layers} layers × {neurons.d_mlp:,} neurons"
     drawn = f"the {n_drawn:,} strongest drawn" if n_drawn < len(neurons) else ""
-    parts = (name, shape, f"{len(neurons):,} selected ({percent:.2g}%)", drawn)
+    parts = (
+        name,
+        describe(neurons.experts, neurons.n_layers, neurons.d_mlp),
+        f"{len(neurons):,} selected ({percent:.2g}%)",
+        drawn,
+        _chance(spread, len(neurons)),
+    )
     return " · ".join(part for part in parts if part)
+
+
+def _chance(spread: InExperts | None, n_selected: int) -> str:
+    """The null beside how the neurons gather in experts; the title says it where it is claimed."""
+    if spread is None:
+        return ""
+    even = f"spread evenly in each layer, {_round(spread.by_chance)}"
+    if spread.gathered:
+        return f"{even} experts would hold half"
+    return f"{_in_experts(spread, n_selected)}; {even} would"
+
+
+def _round(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

@@ -1,6 +1,7 @@
 """The two panels of the map: marks over a backdrop of binned scores, and counts beside them."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from hlens.drawing.figure import Figure, escape
 from hlens.drawing.theme import Palette
+from hlens.figures.neuron_map.places import ExpertPlaces, Places
+
+MOST_NUMBERS = 24  # of experts whose neurons are counted in the picture
 
 
 def add_marks(
@@ -38,6 +42,9 @@ def add_marks(
     sizes = smallest + (largest - smallest) * np.sqrt(drawn["size"].to_numpy())
     numbers = np.stack([*facts.values()], axis=1).astype(np.float32) if facts else None
     weights = drawn.weight.to_numpy()
+    # Of a dense model an address is the mark's place; thousands of texts would be for nothing.
+    addresses = drawn.address.to_numpy() if "address" in drawn else None
+    addressed = "L%{y}N%{x:d}" if addresses is None else "%{hovertext}"
     for kind, symbol, colour, rows in (
         ("truth-associated", "diamond", colours.negative, weights < 0),
         ("hallucination-associated", "circle", colours.positive, weights > 0),
@@ -51,7 +58,7 @@ def add_marks(
         bigger = 1.12 if symbol == "diamond" else 1.0  # a diamond looks smaller than a circle
         figure.add_trace(
             go.Scatter(
-                x=drawn.neuron.to_numpy()[rows],
+                x=drawn.x.to_numpy()[rows],
                 y=drawn.layer.to_numpy()[rows],
                 mode="markers",
                 name=kind,
@@ -67,7 +74,8 @@ def add_marks(
                 },
                 customdata=None if numbers is None else numbers[rows],
                 text=text[rows] if n_domains else None,
-                hovertemplate=_hover(kind, list(facts), with_domains=n_domains > 0),
+                hovertext=None if addresses is None else addresses[rows],
+                hovertemplate=_hover(kind, list(facts), addressed, with_domains=n_domains > 0),
             )
         )
         _add_key(figure, kind, symbol=symbol, colour=colour)
@@ -93,57 +101,101 @@ def _add_key(figure: Figure, name: str, *, symbol: str, colour: str, outline: st
     )
 
 
-def _hover(kind: str, lines: list[str], *, with_domains: bool) -> str:
+def _hover(kind: str, lines: list[str], address: str, *, with_domains: bool) -> str:
     # A line names its number as {:format}; plotly wants it as %{customdata[index]:format}.
     numbers = [line.replace("{", f"%{{customdata[{i}]") for i, line in enumerate(lines)]
-    parts = [f"<b>L%{{y}}N%{{x:d}}</b>  {kind}", *numbers, *["in: %{text}"] * with_domains]
+    parts = [f"<b>{address}</b>  {kind}", *numbers, *["in: %{text}"] * with_domains]
     return "<br>".join(parts) + "<extra></extra>"
 
 
 def backdrop(
-    selected: pd.DataFrame, auroc: Tensor | None, shape: tuple[int, int], colours: Palette
+    selected: pd.DataFrame,
+    auroc: Tensor | None,
+    places: Places,
+    *,
+    widths: list[int],
+    colours: Palette,
 ) -> go.Heatmap:
     """Largest score of each bin of neurons, as bytes: a full heatmap would be megabytes."""
-    n_layers, d_mlp = shape
-    width = bin_width(d_mlp)
-    n_bins = math.ceil(d_mlp / width)
-    binned = np.zeros((n_layers, n_bins))
+    binned = np.zeros((len(widths), places.n_bins), dtype=np.float32)
+    there = np.stack([places.there(layer) for layer in range(len(widths))])
     if auroc is None:
-        np.maximum.at(binned, (selected.layer, selected.neuron // width), selected["size"])
+        layer = selected.layer.to_numpy()
+        columns = places.bins(layer, selected.neuron.to_numpy())
+        np.maximum.at(binned, (layer, columns), selected["size"])
         binned *= 0.5
     else:
         score = np.nan_to_num(np.abs(auroc.float().cpu().numpy() - 0.5))
-        padded = np.pad(score, ((0, 0), (0, n_bins * width - d_mlp)))
-        binned = padded.reshape(n_layers, n_bins, width).max(axis=2)
-        low, high = binned.min(), binned.max()
+        for layer, (own, width) in enumerate(zip(score, widths, strict=True)):
+            columns = places.bins(layer, np.arange(width))  # ascending, as the axis is
+            starts = np.flatnonzero(np.diff(columns, prepend=-1))
+            binned[layer, columns[starts]] = np.maximum.reduceat(own[:width], starts)
+        low, high = binned[there].min(), binned[there].max()
         binned = (binned - low) / (high - low or 1.0)
+    shades = np.round(255 * binned.clip(0))
+    scale = colours.backdrop
+    if not there.all():
+        # Bytes have no NaN: 0 is kept for bins where a layer has no neuron.
+        shades = np.where(there, shades.clip(1), 0)
+        scale = ((0.0, colours.page), (1 / 512, colours.page), (1 / 512, scale[0][1]), *scale[1:])
     return go.Heatmap(
-        z=np.round(255 * binned).astype(np.uint8),
-        x0=(width - 1) / 2,
-        dx=width,
+        z=shades.astype(np.uint8),
+        x0=places.first_bin,
+        dx=places.bin_width,
         y0=0,
         dy=1,
         zmin=0,
         zmax=255,
-        colorscale=colours.backdrop,
+        colorscale=scale,
         showscale=False,
         hoverinfo="skip",
     )
 
 
-def bin_width(d_mlp: int) -> int:
-    """Neurons in each bin of the backdrop, a power of two.
+def add_lines(figure: Figure, places: ExpertPlaces, colours: Palette) -> None:
+    """Lines between the experts, and leaders through layers without any to their strip."""
+    n, top = places.n_experts, len(places.experts) - 0.5
+    between = [(edge, y) for edge in places.lines for y in (-0.5, top, None)]
+    leaders = [(x, layer) for layer in places.dense_layers for x in (0, places.strip[0], None)]
+    for points, line in (
+        (between, {"color": colours.page, "width": 1 if n > 16 else 2}),
+        (leaders, {"color": colours.neutral, "width": 1, "dash": "dot"}),
+    ):
+        if points:
+            x, y = zip(*points, strict=True)
+            figure.add_trace(
+                go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+            )
 
-    >>> bin_width(1536), bin_width(28672), bin_width(32)
-    (64, 256, 1)
-    """
-    few_bins = 2 ** math.ceil(math.log2(max(d_mlp / 112, 1)))
-    coarse = 2 ** math.floor(math.log2(max(d_mlp / 24, 1)))
-    return max(few_bins, min(64, coarse))
+
+def add_numbers(
+    figure: Figure, places: ExpertPlaces, fewest: Iterable[tuple[int, int, int]], colours: Palette
+) -> None:
+    """How many neurons the densest experts hold, since their marks lie on one another."""
+    several = [one for one in fewest if one[2] > 2][:MOST_NUMBERS]
+    if not several:
+        return
+    middles = [places.middle(layer, expert) for layer, expert, _ in several]
+    near_end = [x > 0.96 * places.strip[1] for x in middles]
+    figure.add_trace(
+        go.Scatter(
+            x=middles,
+            y=[layer for layer, _, _ in several],
+            mode="text",
+            # No-break spaces keep the number off the mark.
+            text=[f"\xa0\xa0\xa0×{n}\xa0\xa0\xa0" for _, _, n in several],
+            textposition=["middle left" if end else "middle right" for end in near_end],
+            textfont={"size": 11, "color": colours.ink},
+            cliponaxis=False,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
 
 
-def add_counts(figure: Figure, selected: pd.DataFrame, n_layers: int, colours: Palette) -> None:
+def add_counts(figure: Figure, selected: pd.DataFrame, widths: list[int], colours: Palette) -> None:
     """Signed bars of each layer, and the count that an even spread would give."""
+    n_layers = len(widths)
     unsigned = bool(selected.weight.isna().all())
     even_line = {"color": colours.ink, "width": 1, "dash": "dot"}
     for name, rows, colour, sign in (
@@ -168,11 +220,7 @@ def add_counts(figure: Figure, selected: pd.DataFrame, n_layers: int, colours: P
                 hovertemplate=f"layer %{{y}}: %{{customdata}} {name}<extra></extra>",
             )
         )
-        even = sign * counts.sum() / n_layers
-        figure.add_shape(
-            type="line", xref="x2", yref="paper", x0=even, x1=even, y0=0, y1=1,
-            line=even_line,
-        )  # fmt: skip
+        _add_even_line(figure, sign * int(counts.sum()), widths, even_line)
     figure.add_trace(
         go.Scatter(
             x=[None],
@@ -186,11 +234,27 @@ def add_counts(figure: Figure, selected: pd.DataFrame, n_layers: int, colours: P
     )
 
 
+def _add_even_line(figure: Figure, total: int, widths: list[int], line: dict[str, Any]) -> None:
+    """The count that each layer would have of an even spread: in steps where widths differ."""
+    if min(widths) == max(widths):
+        even = total / len(widths)
+        figure.add_shape(
+            type="line", xref="x2", yref="paper", x0=even, x1=even, y0=0, y1=1, line=line
+        )
+        return
+    even = np.repeat(total * np.array(widths) / sum(widths), 2)
+    edges = np.repeat(np.arange(len(widths) + 1) - 0.5, 2)[1:-1]
+    figure.add_trace(
+        go.Scatter(
+            x=even, y=edges, xaxis="x2", mode="lines", line=line, hoverinfo="skip", showlegend=False
+        )
+    )
+
+
 def set_axes(
-    figure: Figure, selected: pd.DataFrame, shape: tuple[int, int], colours: Palette
+    figure: Figure, selected: pd.DataFrame, places: Places, n_layers: int, colours: Palette
 ) -> None:
     """Axes of both panels, and the colour scale of the weights where there are any."""
-    n_layers, d_mlp = shape
     signed = selected.weight.notna().any()
     ticks, labels = _count_ticks(selected, n_layers)
     steps = (1, 2, 5, 10, 20, 50, 100)
@@ -199,11 +263,7 @@ def set_axes(
         bargap=0.25,
         xaxis={
             "domain": [0, 0.765],
-            "range": [-0.5, d_mlp - 0.5],
-            "title": {"text": "neuron index (order carries no meaning)"},
-            "showgrid": False,
-            "ticks": "outside",
-            "tickformat": ",d",
+            **places.axis(),
         },
         yaxis={
             "range": [-0.7, n_layers - 0.3],

@@ -43,11 +43,15 @@ def section(tables: Tables) -> Section | None:
 def measured(tables: Tables) -> dict[str, Any]:
     """What a study knows of each neuron besides its weight: arguments of `draw`."""
     shape = tuple(tables[detection.detector].weights.shape)
-    alone = tables[detection.alone]["auroc"].to_numpy(dtype=np.float32)
+    alone = tables[detection.alone]  # no row where a layer of a mixture is narrower than others
+    auroc = torch.full(shape, 0.5)
+    auroc[alone["layer"].to_numpy(), alone["neuron"].to_numpy()] = torch.from_numpy(
+        alone["auroc"].to_numpy(dtype=np.float32)
+    )
     several = len(tables[domains.domains]) > 1
     return {
         "frequency": _frequency(tables[detection.stability], shape),
-        "auroc": torch.from_numpy(alone).reshape(shape),
+        "auroc": auroc,
         "contribution": tables[detection.split].train,
         "shared": {one.name: one for one in tables[domains.neuron_sets]} if several else None,
     }

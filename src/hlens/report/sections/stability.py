@@ -13,7 +13,7 @@ NEEDS = (detection.path, detection.stability, detection.detector)
 
 def section(tables: Tables) -> Section | None:
     """The section of a study."""
-    stability = tables[detection.stability]
+    stability, detector = tables[detection.stability], tables[detection.detector]
     bound = stability.attrs
     return Section(
         HEADING,
@@ -23,10 +23,11 @@ def section(tables: Tables) -> Section | None:
                 figures.path,
                 tables[detection.path],
                 stability,
-                chosen=tables[detection.detector].fit.get("C"),
+                chosen=detector.fit.get("C"),
                 threshold=bound["threshold"],
                 resamples=bound["resamples"],
                 expected_false=bound["expected_false"],
+                experts=detector.provenance.experts,
             ),
         ),
         _describe_bound(str(bound["assumption"])),
