@@ -8,6 +8,7 @@ import torch
 
 import architectures
 import hlens
+import no_float64
 from hlens import metrics
 from hlens.contributions import measure, measure_many
 from hlens.errors import HlensError
@@ -52,6 +53,33 @@ def test_a_layer_on_disk_gives_the_same_numbers(name: str, tmp_path: Path) -> No
         for key in one:
             assert torch.equal(one[key].values, two[key].values), key
     assert [key for key, weight in model.hf.named_parameters() if weight.is_meta] == away
+
+
+def test_a_layer_on_another_device_gives_the_same_numbers() -> None:
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+    other = no_float64.set_up()
+    whole = hlens.load((architectures.llama(), None))
+    hf: Any = architectures.llama()
+    hf.set_attn_implementation("eager")
+    layer = no_float64.move(hf.model.layers[1])
+    add_hook_to_module(layer, AlignDevicesHook(execution_device=other, io_same_device=True))
+    model = hlens.load((hf, None))
+    assert [mlp.device.type for mlp in model.mlps] == ["cpu", other.type, "cpu"]
+    assert model.fingerprint == whole.fingerprint
+    reading = [metrics.by_name(each) for each in metrics.names()]
+    reading = [each for each in reading if not metrics.needs_of(each)]
+    one, two = (
+        measure_many(each, several(3), metrics=reading, regions=["answer"])
+        for each in (whole, model)
+    )
+    for key in one:
+        torch.testing.assert_close(one[key].values, two[key].values, rtol=1e-4, atol=1e-6)
+    neurons = NeuronSet(frozenset({(1, 3), (0, 2)}), model.n_layers, model.d_mlp)
+    drawn = hlens.model.Settings(6, 1.0)
+    with whole.editing(neurons, scale(0.0)), model.editing(neurons, scale(0.0)):
+        written = [each.generate_many([[3, 4, 5]], drawn) for each in (whole, model)]
+    assert written[0][0].token_ids == written[1][0].token_ids
 
 
 def test_edits_act_on_a_layer_on_disk(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def prove_neurons(model: Model, expected: Float[Tensor, "row pos token"] | None 
                 f"{first_line(error)}; use a model that it can run"
             ) from error
     if expected is not None and not model.experts:
-        _check_bridged(model, model.bridge(tokens), expected)
+        with torch.inference_mode():
+            _check_bridged(model, model.bridge(tokens), expected)
     for layer in range(model.n_layers):
         if layer not in seen:
             raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")

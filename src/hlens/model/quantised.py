@@ -50,7 +50,7 @@ class Scheme:
 def is_plain(module: Any) -> bool:
     """Whether a module's weights are a plain matrix of floating-point numbers."""
     weight = getattr(module, "weight", None)
-    plain = isinstance(weight, Tensor) and type(weight.data) is Tensor and weight.dtype in PLAIN
+    plain = isinstance(weight, Tensor) and not _is_packing(weight) and weight.dtype in PLAIN
     return plain and not _is_compressed(module)
 
 
@@ -135,9 +135,14 @@ def _scheme_of(module: Any) -> Scheme:
 def _is_quantised(module: Any) -> bool:
     """Whether a module has quantised weights of its own."""
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    odd = any(type(each.data) is not Tensor or _is_packed(each.dtype) for each in own)
+    odd = any(_is_packing(each) or _is_packed(each.dtype) for each in own)
     named = isinstance(getattr(module, "in_features", None), int)  # not a mask, or a counter
     return named and not hasattr(module, "base_layer") and (odd or _is_compressed(module))
+
+
+def _is_packing(weight: Tensor) -> bool:
+    """Whether a tensor is of a kind of its own, made of others."""
+    return type(weight.data) is not Tensor and hasattr(weight.data, "__tensor_flatten__")
 
 
 def _is_packed(dtype: torch.dtype) -> bool:
@@ -154,7 +159,7 @@ def _is_bitsandbytes(module: Any) -> bool:
 
 def _is_subclass(module: Any) -> bool:
     weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and type(weight.data) is not Tensor
+    return isinstance(weight, Tensor) and _is_packing(weight)
 
 
 def _bitsandbytes_matrix(module: Any) -> Tensor:
@@ -198,7 +203,7 @@ def _reads(module: Any) -> tuple[torch.device, torch.dtype]:
 
 def _plain_parts(name: str, value: Any) -> dict[str, Tensor]:
     """A tensor, or the plain tensors that one of a kind of its own is made of."""
-    if type(value) is Tensor or not hasattr(value, "__tensor_flatten__"):
+    if not _is_packing(value):
         return {name: value}
     parts: dict[str, Tensor] = {}
     for inner in value.__tensor_flatten__()[0]:
