@@ -13,7 +13,7 @@ from hlens import metrics
 from hlens.contributions import measure, measure_many
 from hlens.errors import HlensError
 from hlens.interventions import folded, scale
-from hlens.model import Model
+from hlens.model import Model, widening
 from hlens.types import NeuronSet
 from test_measure import several
 
@@ -55,10 +55,13 @@ def test_a_layer_on_disk_gives_the_same_numbers(name: str, tmp_path: Path) -> No
     assert [key for key, weight in model.hf.named_parameters() if weight.is_meta] == away
 
 
-def test_a_layer_on_another_device_gives_the_same_numbers() -> None:
+def test_a_layer_on_another_device_gives_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
     other = no_float64.set_up()
+    monkeypatch.setattr(widening, "WITHOUT_FLOAT64", {other.type})
     whole = hlens.load((architectures.llama(), None))
     hf: Any = architectures.llama()
     hf.set_attn_implementation("eager")

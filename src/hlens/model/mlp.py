@@ -332,7 +332,7 @@ class Mlp:
     @property
     def copies_rows(self) -> bool:
         """Whether rows of W_out are made when they are asked for, and are no view of weights."""
-        return len(self.blocks) > 1 or not has_plain_rows(self.blocks[0].module)
+        return len(self.blocks) > 1 or not all(has_plain_rows(one.module) for one in self.blocks)
 
     @property
     def experts(self) -> tuple[int, int, int]:

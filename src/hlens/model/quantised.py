@@ -229,12 +229,15 @@ def _bnb(**options: Any) -> Callable[[], Any]:
     return make
 
 
-def _torchao(kind: str, **options: Any) -> Callable[[], Any]:
+def _torchao(kind: str, *, group: int = 0) -> Callable[[], Any]:
+    """A configuration of torchao; in groups of so many weights, for 4 bits."""
+
     def make() -> Any:
-        import torchao.quantization  # pyright: ignore[reportMissingImports]
+        import torchao.quantization as ao  # pyright: ignore[reportMissingImports]
         from transformers import TorchAoConfig
 
-        return TorchAoConfig(getattr(torchao.quantization, kind)(**options))
+        own = {"granularity": ao.PerGroup(group), "weight_dtype": torch.int4} if group else {}  # pyright: ignore
+        return TorchAoConfig(getattr(ao, kind)(**own))
 
     return make
 
@@ -247,7 +250,7 @@ QUANTIZATIONS: Mapping[str, tuple[str, Callable[[], Any]]] = {
     "torchao-int8-dynamic": ("torchao", _torchao("Int8DynamicActivationInt8WeightConfig")),
     "torchao-int4": (
         "torchao",
-        _torchao("IntxWeightOnlyConfig", weight_dtype=getattr(torch, "int4", None)),
+        _torchao("IntxWeightOnlyConfig", group=32),
     ),
     "torchao-fp8": ("torchao", _torchao("Float8WeightOnlyConfig")),
 }
