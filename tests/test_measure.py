@@ -13,7 +13,6 @@ from hlens import metrics
 from hlens.contributions import REGIONS, measure, measure_many
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.model.mlp import DenseBlock, Mlp
 from hlens.types import Example, MlpTrace
 
 
@@ -337,36 +336,6 @@ def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
     with pytest.raises(KeyError):
         measure(model, several(2), metric=broken)
     assert not any(module._forward_hooks for module in model.down_projections)
-
-
-class Quantised(torch.nn.Module):
-    """A down projection whose weights are packed, and unpacked while it runs."""
-
-    def __init__(self, linear: torch.nn.Linear, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.plain = linear
-        packed = linear.weight.detach().mul(100).to(dtype)
-        self.weight = torch.nn.Parameter(packed, requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.plain(x)
-
-
-@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
-def test_quantised_rows_are_refused(dtype: torch.dtype) -> None:
-    model = hlens.model.load((architectures.llama(), None))
-    packed = Quantised(model.down_projections[1], dtype)  # type: ignore[arg-type]
-    model.mlps[1] = Mlp((DenseBlock(packed),))
-    with pytest.raises(HlensError, match=rf"layer 1 is quantised \({dtype}\)"):
-        measure(model, several(1))
-
-
-def test_weights_that_are_no_plain_tensor_are_refused() -> None:
-    model = hlens.model.load((architectures.llama(), None))
-    # Such as GPTQ and HQQ: no ``weight`` at all.
-    model.mlps[2] = Mlp((DenseBlock(torch.nn.Module()),))
-    with pytest.raises(HlensError, match=r"layer 2 is quantised \(Module\)"):
-        measure(model, several(1))
 
 
 def test_tied_weights_are_measured_as_untied() -> None:

@@ -87,16 +87,32 @@ def run(
     out: Out = None,
     model: Model = None,
     template: Template = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(help="Quantise the model's weights (hlens list quantizations)."),
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="A PEFT adapter of the model: a folder or hub id.")
+    ] = None,
+    device_map: Annotated[
+        str | None, typer.Option(help="Place the model on several devices, such as auto.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
-    _run(str(recipe), out, model, template, as_json)
+    loading = {"quantization": quantization, "adapter": adapter, "device_map": device_map}
+    _run(str(recipe), out, model, template, as_json, loading)
 
 
 def _run(
-    recipe: str, out: Path | None, model: str | None, template: list[str] | None, as_json: bool
+    recipe: str,
+    out: Path | None,
+    model: str | None,
+    template: list[str] | None,
+    as_json: bool,
+    loading: dict[str, str | None] | None = None,
 ) -> None:
-    with opening(recipe, out, model, template or ()) as study:
+    with opening(recipe, out, model, template or (), loading) as study:
         study.make_report_data()
         scores = study.scores()
         path = study.report()

@@ -3,7 +3,7 @@
 from hlens import baselines, behaviours, domains, judges, lookup, metrics, steps
 from hlens.cli.studies import shipped_recipes
 from hlens.labelled import layouts
-from hlens.model import ALIASES
+from hlens.model import ALIASES, QUANTIZATIONS
 from hlens.report import sections
 
 
@@ -15,6 +15,7 @@ def listed(family: str | None) -> dict[str, list[str]]:
     """
     families = {
         "models": lambda: sorted(ALIASES),
+        "quantizations": lambda: sorted(QUANTIZATIONS),
         "domains": domains.names,
         "layouts": layouts.names,
         "judges": judges.names,

@@ -5,7 +5,7 @@ command line answers ``--help`` without loading a model library. Their help is r
 """
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -41,12 +41,13 @@ def opening(
     out: Path | None = None,
     model: str | None = None,
     template: Sequence[str] = (),
+    loading: Mapping[str, str | None] | None = None,
 ) -> Iterator["Study"]:
     """The study that a command line names; the block's progress on it is shown."""
     from hlens.cli import studies
 
     with show.progress() as progress:
-        yield studies.open_study(str(study), out, model, progress, template)
+        yield studies.open_study(str(study), out, model, progress, template, loading or {})
 
 
 def facts_command(place: str) -> Callable[..., None]:

@@ -19,15 +19,18 @@ def open_study(
     model: str | None,
     progress: Callable[[str, int, int], None],
     template: Sequence[str] = (),
+    loading: Mapping[str, str | None] | None = None,
 ) -> Study:
     """The study of a folder, a recipe file, or a recipe that ships with hlens.
 
-    `template` are options of the chat template, each ``KEY=VALUE``, added to the recipe's.
+    `template` are options of the chat template, each ``KEY=VALUE``, added to the recipe's;
+    `loading` are options of the recipe that say how the model's weights are loaded.
 
     Raises:
         HlensError: It is none of these.
     """
     path = Path(source)
+    given = {name: value for name, value in (loading or {}).items() if value}
     if path.is_dir():
         if out is not None:
             raise HlensError(f"--out goes with a recipe; {source} is a study already")
@@ -35,6 +38,12 @@ def open_study(
             raise HlensError(
                 f"--template goes with a recipe; {source} is a study already: write the options "
                 "into its recipe.toml, as [sampling] template"
+            )
+        if given:
+            option = next(iter(given)).replace("_", "-")
+            raise HlensError(
+                f"--{option} goes with a recipe; {source} is a study already: write it into its "
+                "recipe.toml"
             )
         return Study(path, None, progress=progress)
     if path.suffix == ".toml" or path.exists():
@@ -44,6 +53,10 @@ def open_study(
     if model:
         recipe = replace(recipe, model=model)
         name = f"{name}-{Path(model).name}"
+    if given:
+        recipe = replace(recipe, **given)
+        parts = [given.get("adapter"), given.get("quantization")]
+        name = "-".join([name, *(Path(part).name for part in parts if part)])
     if template:
         options = {**recipe.sampling.template, **dict(map(template_option, template))}
         recipe = replace(recipe, sampling=replace(recipe.sampling, template=options))

@@ -34,7 +34,6 @@ import torch
 from hlens import lookup, metrics
 from hlens.checks import check_whole
 from hlens.contributions.checks import (
-    check_measurable,
     check_not_empty,
     check_tokens,
     distinct_asks,
@@ -151,7 +150,6 @@ def measure_many(
         check_whole("batch_size", batch_size, least=1)
     if dtype not in (torch.float32, torch.float16):
         raise HlensError(f"cannot keep contributions as {dtype}; use torch.float32 or float16")
-    check_measurable(model)
     check_tokens(model, examples)
     check_not_empty(asks, examples, drop_empty=drop_empty)
     job = Job(model, examples, asks, dtype, batch_size, progress)

@@ -111,7 +111,7 @@ def _final_direction(
     gain = NormGain(norm, model.d_model)
     # Past the end there is no next token; no ask gives such a position a weight.
     targets = readout.gather(torch.cat([ids[:, 1:], ids[:, -1:]], dim=1))
-    unembedding, scale = model.hf.get_output_embeddings().weight.detach(), _logit_scale(model)
+    unembedding, scale = model.unembedding, _logit_scale(model)
 
     def hook(module: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
         before, after = readout.gather(args[0].detach()), readout.gather(output.detach())
@@ -156,16 +156,16 @@ def _logprob(model: Model, ids: Tensor, rows: Sequence[Row]) -> Tensor:
 @contextmanager
 def _differentiable(hf: Any) -> Iterator[None]:
     """Gradients of activations alone: weights are frozen, and the embedding starts the graph."""
-    flags = [(parameter, parameter.requires_grad) for parameter in hf.parameters()]
+    trained = [parameter for parameter in hf.parameters() if parameter.requires_grad]
 
     def start(module: Any, args: Any, output: Tensor) -> Tensor:
         return output.detach().requires_grad_()
 
     try:
-        for parameter, _ in flags:
+        for parameter in trained:
             parameter.requires_grad_(False)
         with torch.enable_grad(), hook_output(hf.get_input_embeddings(), start):
             yield
     finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -1,17 +1,12 @@
-"""What is checked before anything is run: the asks, the model's weights and the tokens."""
+"""What is checked before anything is run: the asks and the tokens."""
 
 from collections import Counter
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
 
 from hlens.contributions.regions import Ask
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Example
-
-_PLAIN = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
 def distinct_asks(asks: Sequence[Ask]) -> list[Ask]:
@@ -40,22 +35,6 @@ def check_not_empty(asks: Sequence[Ask], examples: Sequence[Example], *, drop_em
             raise HlensError(
                 f"region {ask.label!r} is empty in {len(empty)} of {len(examples)} examples "
                 f"(first: {empty[0]!r}); {mend}"
-            )
-
-
-def check_measurable(model: Model) -> None:
-    """Raise `HlensError` for weights whose rows cannot be read as they are."""
-    blocks = [(layer, block) for layer, mlp in enumerate(model.mlps) for block in mlp.blocks]
-    for layer, block in blocks:
-        weight = next(iter(block.tensors()), None)
-        # Packed weights may be no tensor, or one of a kind that unpacks itself where it is used.
-        plain = isinstance(weight, Tensor) and type(weight.data) is Tensor
-        what = weight.dtype if weight is not None and plain else type(block.module).__name__
-        if what not in _PLAIN:
-            raise HlensError(
-                f"the down projection of layer {layer} is quantised ({what}); its rows give norms "
-                "that err by 0.2 % (8 bit) to 2 % (4 bit): load the model in bfloat16, float16 or "
-                "float32 to measure it"
             )
 
 

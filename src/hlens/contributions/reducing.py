@@ -31,7 +31,7 @@ class Reducer:
         # [ask, layer, sequence, member, neuron] of the last pass, on the CPU.
         self.results = torch.empty(0)
         self._pinned = False
-        self._reads_rows = not model.experts or any(reads_rows(ask.metric) for ask in asks)
+        self._reads_rows = not model.copies_rows or any(reads_rows(ask.metric) for ask in asks)
         pairs = zip(model.mlps, model.w_norms, strict=True)
         self._norms = [norms[: mlp.width].to(mlp.device) for mlp, norms in pairs]
         self._gains = [post_gain(model, layer) for layer in range(model.n_layers)]
@@ -66,7 +66,7 @@ class Reducer:
 
     def trace(self, layer: int, act: Tensor, out: Tensor) -> MlpTrace:
         """The trace of one layer, of activations and outputs at the read positions."""
-        # Rows of a mixture are copied, which for most metrics would be in vain.
+        # Rows may have to be copied or unpacked, which for most metrics would be in vain.
         shape = act.shape[-1], out.shape[-1]
         rows = self.model.w_out(layer) if self._reads_rows else torch.empty(shape, device="meta")
         norms, gain = self._norms[layer], self._gains[layer]

@@ -164,10 +164,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def auto_tokens(model: Model) -> int:
-    """Tokens of a batch that should fit, from the memory that is free on the model's device."""
-    if model.device.type != "cuda":
+    """Tokens of a batch that should fit, from the memory that is free on the fullest device."""
+    devices = {model.device, *(mlp.device for mlp in model.mlps)}
+    gpus = [device for device in devices if device.type == "cuda"]
+    if not gpus:
         return 1024  # larger batches leave a CPU's cache without gaining speed
-    free, _ = torch.cuda.mem_get_info(model.device)
+    free = min(torch.cuda.mem_get_info(device)[0] for device in gpus)
     # A layer holds a few copies of the neurons and of the residual stream at a time.
     per_token = (6 * model.d_mlp + 24 * model.d_model) * model.dtype.itemsize
     # More would not keep a GPU busier, and its results would wait in pinned memory.

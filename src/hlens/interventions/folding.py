@@ -15,6 +15,20 @@ from hlens.errors import HlensError
 from hlens.model import Edit, Model, Pairs, check_edit, pair_up, widen
 from hlens.types import NeuronSet
 
+_INSTEAD = {
+    "quantised": (
+        "load it in bfloat16 or float32, fold edits into that, and quantise what was baked; or "
+        "edit activations (model.editing)"
+    ),
+    "adapted": (
+        "merge the adapter (peft's merge_and_unload), save, and load that to fold edits into it; "
+        "or edit activations (model.editing)"
+    ),
+    "offloaded": (
+        "load it onto devices that hold all of it to fold edits into them; or edit activations "
+        "(model.editing)"
+    ),
+}
 Factors = dict[int, Float[Tensor, " neuron"]]  # for each layer with edited neurons
 
 
@@ -30,7 +44,8 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
 
     Raises:
         HlensError: An edit that is not a constant factor on all tokens, no neurons, weights that
-            are quantised, or a factor that takes them out of the range of their dtype.
+            are quantised, adapted or offloaded, or a factor that takes them out of the range of
+            their dtype.
     """
     factors = fold_factors(model, pair_up(neurons, edit))
     saved: dict[int, tuple[Tensor, Tensor]] = {}
@@ -67,13 +82,8 @@ def fold_factors(model: Model, pairs: Pairs) -> Factors:
             factors.setdefault(layer, unedited)[neuron] *= edit.factor
     if not factors:
         raise HlensError("no neurons to fold into the weights; give a set with members")
-    for layer in factors:
-        dtype = model.mlps[layer].tensors()[0].dtype
-        if not dtype.is_floating_point:
-            raise HlensError(
-                f"the weights of {model.name} are quantised ({dtype}); load it "
-                "in a floating-point dtype to fold edits into them"
-            )
+    if model.kept:
+        raise HlensError(f"the weights of {model.name} are {model.kept}; {_INSTEAD[model.kept]}")
     return factors
 
 

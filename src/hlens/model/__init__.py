@@ -13,6 +13,8 @@ proves that the neurons hlens measures are those that make the MLP's output. The
     chat_template, user_text   its options; a user's text stays text
     network                    modules, weights and tokens of the loaded model
     own_thread, widening       hooks of one thread; float64 where a device has it
+    quantised, adapters        matrices that are packed, or that something is added to
+    weights, projection        all weights wherever they lie; rows of W_out
     mlp, experts               where a layer's neurons are read and changed, dense or of experts
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
@@ -66,6 +68,8 @@ from hlens.model.prefix import Prefix as Prefix
 from hlens.model.prefix import can_share_prefixes as can_share_prefixes
 from hlens.model.prefix import run_with_prefixes as run_with_prefixes
 from hlens.model.pretrained import ALIASES as ALIASES
+from hlens.model.projection import rows_of as rows_of
+from hlens.model.quantised import QUANTIZATIONS as QUANTIZATIONS
 from hlens.model.saving import save_pretrained as save_pretrained
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch

@@ -28,8 +28,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
+from hlens.model.adapters import is_adapted
 from hlens.model.mlp import Block, BlockActs, DenseBlock, Gather, Mlp
 from hlens.model.own_thread import hook_input, hook_output
+from hlens.model.weights import in_memory
 
 NAME = "hlens"  # of the experts implementation
 _DOWN = ("down_proj", "output_linear", "w2")  # what a down projection beside the experts is called
@@ -232,11 +234,13 @@ class ExpertBlock(Block):
         weight[index // self.d_expert, index % self.d_expert] = rows.to(weight)
 
     def _by_neuron(self) -> Float[Tensor, "expert neuron d_model"]:
-        weight = self.experts.down_proj.detach()
+        with in_memory(self.experts):
+            weight = self.experts.down_proj.detach()
         return weight if _is_transposed(self.experts) else weight.transpose(-2, -1)
 
     def bias(self, acts: RoutedActs) -> Tensor | None:
-        own = getattr(self.experts, "down_proj_bias", None)
+        with in_memory(self.experts):
+            own = getattr(self.experts, "down_proj_bias", None)
         if own is None:
             return None
         each = own[acts.expert] * acts.weight[:, None]
@@ -322,7 +326,8 @@ def _beside_experts(layer: nn.Module) -> list[DenseBlock]:
     for parent in layer.modules():
         children = dict(parent.named_children())
         for name in _DOWN:
-            if isinstance(down := children.get(name), nn.Linear):
+            down = children.get(name)
+            if down is not None and (isinstance(down, nn.Linear) or is_adapted(down)):
                 found.append(DenseBlock(down, gate=_gate_of(layer, parent)))
     return found
 

@@ -7,11 +7,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+
+from hlens.model.weights import fetch, named_weights
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog; Sphinx of black quartz, judge my vow!",
@@ -55,11 +58,13 @@ def fingerprint_weights(hf: nn.Module) -> str:
     Its first 32 characters are what older versions stored: for each parameter a sum over every bit
     pattern and a strided sample. The others hold every weight with its place: sums of bit patterns
     times odd numbers of their places, exact, so that neither order nor thread count matters, and
-    made where the weights are.
+    made where the weights are. Of quantised weights it is made as they are packed.
     """
     sampled, whole = hashlib.sha256(), hashlib.sha256()
-    for name, parameter in sorted(hf.named_parameters()):
-        bits = parameter.detach().reshape(-1)
+    for name, parameter in sorted(named_weights(hf).items(), key=itemgetter(0)):
+        held = fetch(hf, name, parameter)
+        assert held is not None  # loading refuses what is nowhere
+        bits = held.reshape(-1)
         if bits.is_floating_point():
             bits = bits.to(torch.bfloat16).view(torch.int16)
         stride = max(1, bits.numel() // 1024)
@@ -67,7 +72,7 @@ def fingerprint_weights(hf: nn.Module) -> str:
         total = int(bits.sum(dtype=torch.int64))
         sampled.update(f"{name}{tuple(parameter.shape)}{total}".encode() + sample)
         factors = _factors(bits.device)
-        sums = [part.long().mul_(factors[: len(part)]).sum() for part in bits.split(CHUNK)]
+        sums = [(part.long() * factors[: len(part)]).sum() for part in bits.split(CHUNK)]
         whole.update(name.encode() + torch.stack(sums).cpu().numpy().tobytes())
     return sampled.hexdigest()[:32] + whole.hexdigest()[:40]
 

@@ -8,6 +8,8 @@ bridge serves notebooks and caches, and an edit of the weights is seen by both.
 import copy
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ import torch
 from torch import nn
 
 from hlens.errors import HlensError, first_line
+from hlens.model.adapters import adapt, check_experts, unwrap
 from hlens.model.checkpoint import check_head, check_weights
 from hlens.model.experts import find_mlps, is_mixture, tap_experts
 from hlens.model.mlp import DenseBlock, Mlp
 from hlens.model.model import Model
-from hlens.model.pretrained import open_pretrained
+from hlens.model.pretrained import Placing, open_pretrained
 from hlens.model.proof import prove_experts, prove_neurons, run_as_given
+from hlens.model.quantised import config_of, quantised_modules
+from hlens.model.weights import is_offloaded, kept_otherwise, shared_with_twin
 
 # What TransformerLens knows a class of transformers as, where the names differ.
 _KNOWN_AS = {
@@ -38,6 +43,9 @@ def load(
     revision: str | None = None,
     name: str | None = None,
     template_options: Mapping[str, Any] | None = None,
+    quantization: Any = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    adapter: str | Path | None = None,
 ) -> Model:
     """Load a model and prove that its MLP neurons are what hlens takes them for.
 
@@ -51,39 +59,99 @@ def load(
         name: Name in tables; default from the source.
         template_options: What the chat template is given beside the turns, such as
             ``{"enable_thinking": False}``, wherever hlens writes a chat prompt.
+        quantization: How weights are quantised while they are loaded: a short name such as
+            ``"bnb-4bit"`` (`hlens list quantizations`), or a configuration of transformers. What
+            is quantised already needs none.
+        device_map: What of the model goes to which device, as accelerate takes it: ``"auto"``, or a
+            device, ``"cpu"`` or ``"disk"`` for each part. In place of `device`.
+        adapter: A PEFT adapter, a folder or a hub id, that runs beside the weights, unmerged.
 
     Raises:
         HlensError: The source cannot be opened, its neurons cannot be verified, or its chat
             template does not know one of the options.
     """
-    model = _open(source, device, dtype, revision, name)
+    if device and device_map:
+        raise HlensError("device= and device_map= both say where the model goes; give one of them")
+    wanted = _Wanted(device, _dtype(dtype), quantization, device_map, adapter)
+    model = _open(source, wanted, revision, name)
     return model.with_template(template_options) if template_options else model
 
 
-def _open(
-    source: Any,
-    device: str | torch.device | None,
-    dtype: str | torch.dtype | None,
-    revision: str | None,
-    name: str | None,
-) -> Model:
+@dataclass(frozen=True)
+class _Wanted:
+    """How a caller wants a model's weights."""
+
+    device: str | torch.device | None
+    dtype: torch.dtype | None
+    quantization: Any
+    device_map: str | Mapping[str, Any] | None
+    adapter: str | Path | None
+
+    def placing(self) -> Placing:
+        """The same with its defaults."""
+        device = torch.device(self.device) if self.device else default_device()
+        if self.device_map:
+            _check_map(self.device_map)
+        dtype = self.dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+        return Placing(dtype, device, config_of(self.quantization), self.device_map)
+
+
+def _open(source: Any, wanted: _Wanted, revision: str | None, name: str | None) -> Model:
     if isinstance(source, str | Path):
-        device = torch.device(device) if device else default_device()
-        dtype = _dtype(dtype) or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-        hf, tokenizer, own_name, revision = open_pretrained(str(source), dtype, revision=revision)
-        return _from_hf(hf.to(device), tokenizer, name=name or own_name, revision=revision)
+        placing = wanted.placing()
+        hf, tokenizer, own_name, revision = open_pretrained(str(source), placing, revision=revision)
+        if not placing.device_map and not quantised_modules(hf):
+            hf = hf.to(placing.device)
+        hf, own_name = _adapted(hf, own_name, wanted.adapter)
+        return _from_hf(hf, tokenizer, name=name or own_name, revision=revision)
+    if wanted.quantization is not None or wanted.device_map:
+        raise HlensError(
+            "quantization= and device_map= go with a model that hlens opens (an alias, a hub id, a "
+            "folder or a .gguf file); a loaded one is as it is, and where it is"
+        )
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], nn.Module):
         hf, tokenizer = source
-        if device or dtype:
-            hf = hf.to(device=device, dtype=_dtype(dtype))
-        name = name or Path(getattr(hf.config, "_name_or_path", "") or type(hf).__name__).name
+        hf = unwrap(hf)
+        if wanted.device or wanted.dtype:
+            hf = _moved(hf, wanted.device, wanted.dtype)
+        own_name = Path(getattr(hf.config, "_name_or_path", "") or type(hf).__name__).name
+        hf, own_name = _adapted(hf, own_name, wanted.adapter)
+        name = name or own_name
         return _from_hf(hf, tokenizer, name=name, revision=revision or "")
+    if wanted.adapter:
+        raise HlensError("adapter= goes with a model that is not bridged yet; load that with it")
     if hasattr(source, "hook_dict") and hasattr(source, "original_model"):
         return _from_bridge(source, name)
     raise HlensError(
         f"cannot load a model from {type(source).__name__}; expected an alias, a hub id, a folder, "
         "a .gguf file, a TransformerBridge, or (hf_model, tokenizer)"
     )
+
+
+def _adapted(hf: Any, name: str, adapter: str | Path | None) -> tuple[Any, str]:
+    """The model with its adapter, and what the two are called."""
+    return (adapt(hf, adapter), f"{name}+{Path(adapter).name}") if adapter else (hf, name)
+
+
+def _check_map(device_map: str | Mapping[str, Any]) -> None:
+    if find_spec("accelerate") is None:
+        raise HlensError("device_map= needs the package accelerate: pip install 'hlens[quant]'")
+    if not isinstance(device_map, str) and "" in device_map and len(device_map) > 1:
+        raise HlensError(
+            "device_map= names the whole model ('') and parts of it; name every part, such as "
+            "model.embed_tokens, model.layers.0, ..., model.norm, lm_head"
+        )
+
+
+def _moved(hf: Any, device: Any, dtype: torch.dtype | None) -> Any:
+    """The loaded model on another device or in another dtype."""
+    try:
+        return hf.to(device=device, dtype=dtype)
+    except (RuntimeError, ValueError) as error:  # what is quantised or dispatched cannot be moved
+        raise HlensError(
+            f"{type(hf).__name__} cannot be moved: {first_line(error)}; load it where it is to be, "
+            "and leave device and dtype out"
+        ) from error
 
 
 def default_device() -> torch.device:
@@ -114,12 +182,17 @@ def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
             "this model is already inside a TransformerBridge; pass the bridge itself to "
             "hlens.load, or load the model afresh"
         )
+    if is_offloaded(hf):
+        # Parameters that are made anew while the model runs in inference mode cannot be frozen.
+        hf.requires_grad_(False)
     mixture = is_mixture(hf)
-    expected = run_as_given(hf) if mixture else None
+    # Quantised weights may be laid out anew when they first run: before a twin shares them.
+    expected = run_as_given(hf) if mixture or kept_otherwise(hf) else None
     if mixture:
+        check_experts(hf, name)
         tap_experts(hf, name)
-    # Parameters in the memo of deepcopy are shared instead of copied.
-    twin = copy.deepcopy(hf, {id(parameter): parameter for parameter in hf.parameters()})
+    # What is in the memo of deepcopy is shared instead of copied.
+    twin = copy.deepcopy(hf, shared_with_twin(hf))
     paths = {id(module): path for path, module in twin.named_modules()}
     if mixture:  # found before the bridge moves the twin's modules
         mlps, bridge_mlps = find_mlps(hf, name), find_mlps(twin, name)
@@ -131,9 +204,9 @@ def _from_hf(hf: Any, tokenizer: Any, *, name: str, revision: str) -> Model:
         mlps = [Mlp((DenseBlock(hf.get_submodule(path)),)) for path in paths_of]
     own = {"tokenizer": tokenizer, "name": name, "revision": revision}
     model = Model(hf, bridge, mlps=mlps, bridge_mlps=bridge_mlps, **own)
-    if expected is not None:
+    if mixture and expected is not None:
         prove_experts(model, expected)
-    return prove_neurons(model)
+    return prove_neurons(model, expected)
 
 
 def _from_bridge(bridge: Any, name: str | None) -> Model:

@@ -30,6 +30,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hlens.model.own_thread import hook_input, hook_output
+from hlens.model.projection import (
+    bias_of,
+    has_plain_rows,
+    rounding_of,
+    rows_of,
+    tensors_of,
+    width_of,
+)
+from hlens.model.weights import device_of
 
 Gather = Callable[[Tensor], Tensor]  # the read positions of ``[row * pos, ...]``
 
@@ -94,6 +103,11 @@ class Block(ABC):
     @abstractmethod
     def experts_of(self) -> tuple[int, int]:
         """How many experts they are of, and the neurons of each; no experts for a dense block."""
+
+    @property
+    def rounding(self) -> float:
+        """How far quantised weights may be off their own rows in what they write, relative."""
+        return 0.0
 
     @abstractmethod
     def reading(self, read: Callable[[Any, Tensor], None]) -> Any:
@@ -183,7 +197,7 @@ class DenseBlock(Block):
 
     @property
     def width(self) -> int:
-        return self.rows().shape[0]
+        return width_of(self.down)
 
     @property
     def module(self) -> nn.Module:
@@ -192,6 +206,10 @@ class DenseBlock(Block):
     @property
     def experts_of(self) -> tuple[int, int]:
         return 0, 0
+
+    @property
+    def rounding(self) -> float:
+        return rounding_of(self.down)
 
     @contextmanager
     def reading(self, read: Callable[[DenseActs, Tensor], None]) -> Iterator[None]:
@@ -224,27 +242,23 @@ class DenseBlock(Block):
             yield
 
     def rows(self, index: Int[Tensor, " neuron"] | None = None) -> Float[Tensor, "neuron d_model"]:
-        module: Any = self.down
-        weight = module.weight.detach()
-        # GPT-2's Conv1D keeps [in, out]; a Linear keeps [out, in].
-        rows = weight if type(module).__name__ == "Conv1D" else weight.T
-        return rows if index is None else rows[index.to(rows.device)]
+        return rows_of(self.down, index)
 
     def write_rows(
         self, index: Int[Tensor, " neuron"], rows: Float[Tensor, "neuron d_model"]
     ) -> None:
+        assert has_plain_rows(self.down)  # a copy would take the rows and change nothing
         whole = self.rows()
         whole[index.to(whole.device)] = rows.to(whole)
 
     def bias(self, acts: DenseActs) -> Tensor | None:
-        own: Any = getattr(self.down, "bias", None)
+        own = bias_of(self.down)
         if own is None or acts.gate is None:
             return own
         return acts.gate.reshape(-1, 1) * own
 
     def tensors(self) -> list[Tensor]:
-        weight = getattr(self.down, "weight", None)
-        return [weight] if isinstance(weight, Tensor) else []
+        return tensors_of(self.down)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,8 +321,18 @@ class Mlp:
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
-        return self.blocks[0].tensors()[0].device
+        """Where it computes."""
+        return device_of(self.blocks[0].module)
+
+    @property
+    def rounding(self) -> float:
+        """How far quantised weights may be off their own rows in what they write, relative."""
+        return max((block.rounding for block in self.blocks), default=0.0)
+
+    @property
+    def copies_rows(self) -> bool:
+        """Whether rows of W_out are made when they are asked for, and are no view of weights."""
+        return len(self.blocks) > 1 or not all(has_plain_rows(one.module) for one in self.blocks)
 
     @property
     def experts(self) -> tuple[int, int, int]:

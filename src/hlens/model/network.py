@@ -28,7 +28,10 @@ from hlens.model.fingerprints import (
     sum_words,
 )
 from hlens.model.mlp import Mlp
+from hlens.model.projection import rows_of
+from hlens.model.quantised import PLAIN
 from hlens.model.user_text import encode_text, encode_turns
+from hlens.model.weights import device_of, kept_otherwise, named_weights
 from hlens.thoughts import find_thought
 from hlens.types import Experts, Provenance, Thought
 
@@ -131,6 +134,16 @@ class Network:
     def d_model(self) -> int:
         return self.mlps[0].rows(torch.zeros(1, dtype=torch.long)).shape[1]
 
+    @property
+    def kept(self) -> str:
+        """How weights are kept, where that is not in memory as they are: else empty."""
+        return kept_otherwise(self.hf)
+
+    @property
+    def copies_rows(self) -> bool:
+        """Whether rows of W_out are made when they are asked for, at some cost."""
+        return any(mlp.copies_rows for mlp in self.mlps)
+
     def running(self, layer: int) -> list[Mlp]:
         """The MLP of a layer in each set of modules that may run it: the model's, its bridge's."""
         return [self.mlps[layer], *(self.bridge_mlps[layer : layer + 1])]
@@ -142,11 +155,17 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        return next(self.hf.parameters()).device
+        return device_of(self.hf.get_input_embeddings())
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.hf.parameters()).dtype
+        kinds = (parameter.dtype for parameter in self.hf.parameters())
+        return next(kind for kind in kinds if kind in PLAIN)  # quantised weights compute in another
+
+    @property
+    def unembedding(self) -> Float[Tensor, "token d_model"]:
+        """The matrix that makes logits."""
+        return rows_of(self.hf.get_output_embeddings()).T
 
     @property
     def body(self) -> nn.Module:
@@ -154,7 +173,10 @@ class Network:
         return self.hf.base_model
 
     def w_out(self, layer: int) -> Float[Tensor, "neuron d_model"]:
-        """Rows of W_out of a layer, one a neuron; a view of the weights, of a mixture a copy."""
+        """Rows of W_out of a layer, one a neuron: a view of the weights, or a copy (`copies_rows`).
+
+        Of a mixture they are copied, and of quantised weights unpacked.
+        """
         return self.mlps[layer].rows()
 
     @property
@@ -173,20 +195,23 @@ class Network:
 
         A write in place, also through a view, and a parameter that was exchanged are always seen.
         Of a write through ``.data`` torch keeps no count: it is seen in W_out, which is read for
-        that (a few per cent of one token's pass), unless it only exchanges values; not elsewhere.
+        that (a few per cent of one token's pass), unless it only exchanges values; not elsewhere,
+        and not in what is offloaded.
         """
         make = partial(fingerprint_weights, self.hf)
         return self._remembered.value_of("fingerprint", self._state_of_weights(), make)
 
     def _state_of_weights(self) -> tuple[object, ...]:
         """Differs when a weight was written in place, or exchanged; see `fingerprint`."""
-        held = [
-            (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-            for weight in self.hf.parameters()
-        ]
-        sums = [sum_words(tensor) for mlp in self.mlps for tensor in mlp.tensors()]
+        held = tuple(
+            (name, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+            for name, weight in named_weights(self.hf).items()
+        )
+        tensors = [tensor for mlp in self.mlps for tensor in mlp.tensors()]
+        sums = [sum_words(tensor) for tensor in tensors if not tensor.is_meta]
         # Brought together first: one wait for a device, not one a layer.
-        return (*held, *torch.stack([one.to(sums[0].device) for one in sums]).tolist())
+        read = torch.stack([one.to(sums[0].device) for one in sums]).tolist() if sums else []
+        return (*held, *read)
 
     @property
     def provenance(self) -> Provenance:

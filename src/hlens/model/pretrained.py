@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import finalize
 
 import torch
 from platformdirs import user_cache_path
@@ -29,11 +30,29 @@ from hlens.data_files import hash_file
 from hlens.errors import HlensError, one_line, reason_of
 from hlens.locks import sweep, using
 from hlens.model.checkpoint import check_config, check_report
+from hlens.model.quantised import check_readable
 from hlens.model.saving import save_pretrained
 
 WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
 SHIPPED = ("toy", "toy-base")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How a model's weights are loaded.
+
+    Attributes:
+        dtype: Of what is not quantised.
+        device: Where all of them go, unless there is a map.
+        quantization: A configuration of transformers by which they are quantised; None for none.
+        device_map: What goes where, as accelerate takes it; None for one device.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    quantization: Any = None
+    device_map: str | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,30 +107,30 @@ ALIASES = (*EMBEDDED, *SHIPPED)
 
 
 def open_pretrained(
-    source: str, dtype: torch.dtype, *, revision: str | None = None
+    source: str, placing: Placing, *, revision: str | None = None
 ) -> tuple[Any, Any, str, str]:
     """The Hugging Face model and tokenizer of a source, with its name and revision."""
     if source in EMBEDDED:
         folder = embedded_folder(source)
-        return *_from_transformers(str(folder), dtype), EMBEDDED[source].name, "embedded"
+        return *_from_transformers(str(folder), placing), EMBEDDED[source].name, "embedded"
     if source in SHIPPED:
-        return *_from_transformers(str(WEIGHTS / source), dtype), source, "shipped"
+        return *_from_transformers(str(WEIGHTS / source), placing), source, "shipped"
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise HlensError(f"no GGUF file at {source!r}; check the path")
-        return *_from_transformers(str(gguf_folder(path)), dtype), path.stem, ""
+        return *_from_transformers(str(gguf_folder(path)), placing), path.stem, ""
     if path.is_dir():
         if not (path / "config.json").exists():
             raise HlensError(
                 f"{source!r} holds no config.json; expected a Hugging Face model folder"
             )
-        return *_from_transformers(str(path), dtype), path.name, ""
+        return *_from_transformers(str(path), placing), path.name, ""
     if "/" not in source or source.startswith((".", "/", "~")):
         raise lookup.unknown(
             "model (no alias, local folder or hub id 'owner/name')", source, ALIASES
         )
-    return *_from_transformers(source, dtype, revision=revision), source, revision or ""
+    return *_from_transformers(source, placing, revision=revision), source, revision or ""
 
 
 def embedded_folder(alias: str) -> Path:
@@ -152,7 +171,7 @@ def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) ->
         models.mkdir(parents=True, exist_ok=True)
         sweep(models.glob("making-*"))  # which a kill left
         with (
-            tempfile.TemporaryDirectory(dir=models, prefix="making-") as scratch,
+            TemporaryDirectory(dir=models, prefix="making-") as scratch,
             using(Path(scratch)),
         ):
             gguf = get_gguf(Path(scratch))
@@ -200,7 +219,7 @@ def _fetch_gguf(embedded: Embedded, scratch: Path) -> Path:
 
 
 def _from_transformers(
-    source: str, dtype: torch.dtype, *, revision: str | None = None, gguf_file: str | None = None
+    source: str, placing: Placing, *, revision: str | None = None, gguf_file: str | None = None
 ) -> tuple[Any, Any]:
     """Model and tokenizer from a local folder, a GGUF file in it, or a hub id."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -220,18 +239,43 @@ def _from_transformers(
         place["use_safetensors"] = True
         _check_not_pickled(Path(source))
         _check_stop_tokens(Path(source))
+        check_readable(config, where)
+    # Where weights must be converted before they can be offloaded to disk, they are written here.
+    scratch = TemporaryDirectory(prefix="hlens-offload-") if placing.device_map else None
+    if scratch is not None:
+        place["offload_folder"] = scratch.name
     with _opening(f"the model {where!r}"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **place
+            source,
+            dtype=placing.dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **place,
+            **_places(config, placing),
         )
     model, report = loaded
+    if scratch is not None:
+        finalize(model, scratch.cleanup)
     check_report(model, report, where)
-    place.pop("use_safetensors", None)
+    for only_for_weights in ("use_safetensors", "offload_folder"):
+        place.pop(only_for_weights, None)
     folder = Path(source)
     if not gguf_file and folder.is_dir() and not any(map(_is_of_tokenizer, folder.iterdir())):
         return model, None  # token ids still work; what needs text says so
     with _opening(f"the tokenizer of {where!r}"):
         return model, AutoTokenizer.from_pretrained(source, **place)
+
+
+def _places(config: Any, placing: Placing) -> dict[str, Any]:
+    """Options of `from_pretrained` by which weights get where they are to be."""
+    options: dict[str, Any] = {}
+    if placing.quantization is not None:
+        options["quantization_config"] = placing.quantization
+    if placing.device_map:
+        options["device_map"] = placing.device_map
+    elif options or getattr(config, "quantization_config", None) is not None:
+        options["device_map"] = {"": placing.device}  # what is quantised cannot be moved later
+    return options
 
 
 @contextmanager
@@ -282,7 +326,9 @@ def _from_gguf(path: Path) -> tuple[Any, Any]:
         import gguf  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise HlensError("reading GGUF needs the package gguf: pip install 'hlens[demo]'") from None
-    model, tokenizer = _from_transformers(str(path.parent), torch.float32, gguf_file=path.name)
+    model, tokenizer = _from_transformers(
+        str(path.parent), Placing(torch.float32, torch.device("cpu")), gguf_file=path.name
+    )
     # The weights are plain float32 now; a model that claims to be quantised refuses to be saved.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

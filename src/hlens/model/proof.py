@@ -18,17 +18,19 @@ from hlens.model.hooks import layer_blocks
 from hlens.model.mlp import MlpActs
 from hlens.model.model import Model
 from hlens.model.own_thread import hook_output
+from hlens.model.projection import bias_of
+from hlens.model.weights import device_of
 from hlens.model.widening import widen
 
 # Of each layer: activations times routing weight, output, and what is written beside the neurons.
 Seen = dict[int, tuple[Tensor, Tensor, Tensor | None]]
 
 
-def prove_neurons(model: Model) -> Model:
+def prove_neurons(model: Model, expected: Float[Tensor, "row pos token"] | None = None) -> Model:
     """Check on a few tokens that activation x W_out (+ bias) is the MLP output, in every layer.
 
     It fails where an architecture normalises or gates behind the neurons, or where a hook sees
-    another tensor than its name says.
+    another tensor than its name says. Where logits are `expected`, the bridge must give them.
 
     Raises:
         HlensError: It fails; or the model attends ahead, or keeps nothing of what it has read.
@@ -47,6 +49,9 @@ def prove_neurons(model: Model) -> Model:
                 f"TransformerLens cannot run {type(model.hf).__name__} as it is configured: "
                 f"{first_line(error)}; use a model that it can run"
             ) from error
+    if expected is not None and not model.experts:
+        with torch.inference_mode():
+            _check_bridged(model, model.bridge(tokens), expected)
     for layer in range(model.n_layers):
         if layer not in seen:
             raise HlensError(f"the MLP hooks of layer {layer} never fired; hlens cannot measure it")
@@ -58,10 +63,11 @@ def prove_neurons(model: Model) -> Model:
             )
         made = widen(act) @ widen(model.w_out(layer)).to(widen(act).device)
         made = made if bias is None else made + widen(bias).to(made.device)
-        if not (error := _apart(made, widen(out))) <= _limit(out):  # also when it is NaN
+        limit = max(_limit(out), model.mlps[layer].rounding)
+        if not (error := _apart(made, widen(out))) <= limit:  # also when it is NaN
             raise HlensError(
                 f"layer {layer}: activation x W_out misses the MLP output by {error:.1e} "
-                f"(relative, limit {_limit(out):g}); this model's neurons are not what hlens "
+                f"(relative, limit {limit:g}); this model's neurons are not what hlens "
                 "measures, so it refuses to load it"
             )
     _prove_causal(model, tokens)
@@ -79,8 +85,7 @@ def _seen_by_hooks(model: Model, tokens: Tensor) -> Seen:
     outs = [f"blocks.{layer}.mlp.out" for layer in range(model.n_layers)]
     hooks = [(f"{out}.{end}", keep) for out in outs for end in ("hook_in", "hook_out")]
     model.bridge.run_with_hooks(tokens, fwd_hooks=hooks)
-    biases: list[Any] = [getattr(module, "bias", None) for module in model.down_projections]
-    biases = [None if bias is None else bias.detach() for bias in biases]
+    biases = [bias_of(module) for module in model.down_projections]
     return {
         layer: (seen[f"{out}.hook_in"], seen[f"{out}.hook_out"], biases[layer])
         for layer, out in enumerate(outs)
@@ -100,20 +105,27 @@ def _seen_by_reading(model: Model, tokens: Tensor) -> Seen:
         for layer, mlp in enumerate(model.bridge_mlps):
             stack.enter_context(mlp.reading(partial(keep, layer)))
         bridged = model.bridge(tokens)
-    error = _apart(bridged.float(), model.hf(input_ids=tokens, use_cache=False).logits.float())
-    if not error <= _limit(bridged):
+    _check_bridged(model, bridged, model.hf(input_ids=tokens, use_cache=False).logits)
+    return seen
+
+
+def _check_bridged(model: Model, bridged: Tensor, expected: Tensor) -> None:
+    """Check that the bridge, whose modules differ, gives the model's logits."""
+    # Layer after layer rounds anew what the layers before it rounded: only what is gross shows.
+    limit = max(_limit(bridged), 10 * max(mlp.rounding for mlp in model.mlps))
+    if not (error := _apart(bridged.float(), expected.float())) <= limit:
         raise HlensError(
             f"the bridge of {model.name} gives other logits than the model ({error:.1e}, "
             "relative); use an architecture that TransformerLens runs alike"
         )
-    return seen
 
 
 def run_as_given(hf: Any) -> Float[Tensor, "row pos token"]:
-    """Logits of the proof's tokens, before hlens runs the experts itself."""
+    """Logits of the proof's tokens, before hlens changes how the model runs."""
     tokens = _tokens(hf.get_input_embeddings().weight.shape[0])
-    with torch.inference_mode():
-        at = next(hf.parameters()).device
+    # Weights that are laid out anew in inference mode would take part in no gradient.
+    with torch.no_grad():
+        at = device_of(hf.get_input_embeddings())
         return hf(input_ids=tokens.to(at), use_cache=False).logits.float()
 
 
@@ -171,6 +183,11 @@ def _limit(values: Tensor, dtype: torch.dtype | None = None) -> float:
     return 1e-4 if (dtype or values.dtype) == torch.float32 else 3e-2
 
 
+def _rounding(model: Model) -> float:
+    """What the scheme of quantised weights may round, relative; 0 for plain weights."""
+    return max(mlp.rounding for mlp in model.mlps)
+
+
 def _prove_cache(model: Model, tokens: Tensor) -> None:
     """Check that the model hands out what it remembers, and reads several tokens behind that."""
     tokens = tokens.repeat(1, 3)  # longer than what a convolution over tokens remembers
@@ -190,7 +207,7 @@ def _prove_cache(model: Model, tokens: Tensor) -> None:
     with torch.inference_mode():
         rest = model.hf(input_ids=tokens[:, cut:], **seen, use_cache=True).logits
     error = _apart(rest.float(), whole[:, cut:].float())
-    if not error <= (1e-3 if model.dtype == torch.float32 else 1e-1):
+    if not error <= max(1e-3 if model.dtype == torch.float32 else 1e-1, 3 * _rounding(model)):
         raise HlensError(
             f"{model.name} misreads several tokens behind what it remembers: logits move by "
             f"{error:.1e} (relative), as if one at a time were read; use another"
@@ -218,7 +235,8 @@ def _prove_causal(model: Model, tokens: Tensor) -> None:
     moved = (one - two)[:, :-1].abs().max()
     moved = torch.maximum(moved, (one[:, : cut.shape[1]] - cut).abs().max())
     moved = moved / one.abs().max().clamp_min(1e-30)
-    limit = 1e-5 if model.dtype == torch.float32 else 1e-2
+    # LLM.int8() lets tokens of one batch decide together which columns are not rounded.
+    limit = max(1e-5 if model.dtype == torch.float32 else 1e-2, _rounding(model))
     if not moved <= limit:
         raise HlensError(
             f"{model.name} attends ahead: what follows a token moves its logits by "

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.model import Model
+from hlens.model import Model, rows_of
 from hlens.types import NeuronSet
 
 
@@ -175,6 +175,5 @@ def _draw_by_layer(neurons: NeuronSet, draws: int, seed: int) -> np.ndarray:
 
 
 def _weight_rows(module: Any) -> Tensor:
-    """A projection with one row for each of its outputs; GPT-2's Conv1D keeps [in, out]."""
-    weight = module.weight.detach()
-    return weight.T if type(module).__name__ == "Conv1D" else weight
+    """A projection with one row for each of its outputs."""
+    return rows_of(module).T

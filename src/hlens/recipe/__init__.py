@@ -47,6 +47,11 @@ class Recipe(Checked):
         questions: Questions of each domain; 0 takes all.
         seed: Seed of every draw.
         dtype: Of the model; empty chooses by device.
+        quantization: Short name of how weights are quantised while they are loaded (`hlens list
+            quantizations`); empty leaves them as they are.
+        adapter: A PEFT adapter of the model, a folder or a hub id; empty for none.
+        device_map: How accelerate places the model, such as ``"auto"``; empty for one device. It
+            decides where things are computed, and not what.
         base: The base model that `model` was tuned from, to trace its neurons back to; empty for
             none.
     """
@@ -56,6 +61,9 @@ class Recipe(Checked):
     questions: Annotated[int, check_whole] = 0
     seed: Annotated[int, partial(check_whole, most=LARGEST_SEED)] = 0
     dtype: str = ""
+    quantization: str = ""
+    adapter: str = ""
+    device_map: str = ""
     base: str = ""
     labelled: LabelledRecipe = field(default_factory=LabelledRecipe)
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)

@@ -7,13 +7,13 @@ import pandas as pd
 
 from hlens import figures
 from hlens.errors import HlensError
-from hlens.model import Model, load
+from hlens.model import Model
 from hlens.origin import drift_beside_random, trace_origin, weight_drift
 from hlens.probe import SparseProbe
 from hlens.steps.answers import questions
 from hlens.steps.detection import DRAWS, Split, contributions, detector, probe, split
 from hlens.steps.runner import Given, Runner
-from hlens.steps.sources import model
+from hlens.steps.sources import model, open_model
 from hlens.steps.step import TABLE, Source, step
 from hlens.types import Contributions, Detector, Question
 
@@ -34,7 +34,7 @@ def base_runner(run: Runner, asked: list[Question]) -> Runner:
     """
     # It completes text, and its chat template, where it has one, may not know the options.
     sampling = replace(run.recipe.sampling, style="completion", template={})
-    recipe = replace(run.recipe, model=_base_name(run), base="", sampling=sampling)
+    recipe = replace(run.recipe, model=_base_name(run), adapter="", base="", sampling=sampling)
     given = Given(model=run.given.base_model, questions=asked)
     outer = run.progress
 
@@ -55,16 +55,19 @@ def _base_name(run: Runner) -> str:
 
 
 def _load_base(run: Runner) -> Model:
-    return run.given.base_model or load(_base_name(run), dtype=run.recipe.dtype or None)
+    return run.given.base_model or open_model(run.recipe, _base_name(run))
 
 
-base_model: Source[Model] = Source("base model", _load_base, ("base", "dtype"), is_model=True)
+base_model: Source[Model] = Source(
+    "base model", _load_base, ("base", "dtype"), later=("quantization",), is_model=True
+)
 
 # Everything that the base model's answers depend on besides the questions.
 base_line: Source[BaseLine] = Source(
     "base line",
     lambda run: lambda asked: base_runner(run, asked).value(contributions),
     ("base", "dtype", "sampling", "labels", "measure", "seed"),
+    later=("quantization",),
     is_model=True,
 )
 

@@ -279,7 +279,9 @@ class Runner:
         return {k: v for node in (step, *sources) for k, v in self._plain_options(node).items()}
 
     def _plain_options(self, node: Step[Any] | Source[Any]) -> dict[str, Any]:
-        values = {name: self._option(name) for name in node.options}
+        later = node.later if isinstance(node, Source) else ()
+        set_later = [name for name in later if self._option(name)]
+        values = {name: self._option(name) for name in (*node.options, *set_later)}
         return {name: vars(v) if is_dataclass(v) else v for name, v in values.items()}
 
     def _option(self, name: str) -> Any:
@@ -338,11 +340,13 @@ class Runner:
 
         The recipe names a model, and names stay when weights change.
         """
-        options = self._plain_options(source)
+        unset = dict.fromkeys(source.later, "")
+        options = unset | self._plain_options(source)
         now = model.fingerprint  # asked once: to see that no weight changed, every W_out is read
         for name, stamp in self.stamps.read().items():
             kept = stamp.note.get("models", {}).get(source.name, now)
-            own = {option: stamp.note.get("options", {}).get(option) for option in options}
+            noted = unset | stamp.note.get("options", {})
+            own = {option: noted.get(option) for option in options}
             if kept != now and key_of(own) == key_of(options):
                 raise HlensError(
                     f"{self.folder}: {name} was made with other weights ({kept[:12]}) than those "

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from hlens import baselines, domains, judges, metrics
 from hlens.baselines import Rival
@@ -9,7 +10,7 @@ from hlens.contributions import Ask
 from hlens.errors import HlensError
 from hlens.labelled import Labelled, content_of, labelled
 from hlens.model import Model, load
-from hlens.recipe import LabelsRecipe, MeasureRecipe, key_of
+from hlens.recipe import LabelsRecipe, MeasureRecipe, Recipe, key_of
 from hlens.steps.runner import Runner
 from hlens.steps.step import Source
 from hlens.store.jsonl import load_questions, question_to_row
@@ -21,8 +22,20 @@ ASKED_BY = ("domains", "questions", "seed")  # options that decide which questio
 def _load_model(run: Runner) -> Model:
     options = run.recipe.sampling.template
     if run.given.model is None:
-        return load(run.recipe.model, dtype=run.recipe.dtype or None, template_options=options)
+        adapter = run.recipe.adapter or None
+        return open_model(run.recipe, run.recipe.model, adapter=adapter, template_options=options)
     return run.given.model.with_template(options) if options else run.given.model
+
+
+def open_model(recipe: Recipe, name: str, **options: Any) -> Model:
+    """A model, its weights kept as the recipe says."""
+    return load(
+        name,
+        dtype=recipe.dtype or None,
+        quantization=recipe.quantization or None,
+        device_map=recipe.device_map or None,
+        **options,
+    )
 
 
 def _load_questions(run: Runner) -> list[Question]:
@@ -63,11 +76,17 @@ def _check_judges(questions: list[Question], labels: LabelsRecipe) -> None:
 
 
 model: Source[Model] = Source(
-    "model", _load_model, ("model", "dtype", "sampling.template"), is_model=True
+    "model",
+    _load_model,
+    ("model", "dtype", "sampling.template"),
+    later=("quantization", "adapter"),
+    is_model=True,
 )
 
 # Which model, for a step that does not run it and whose content does not tell.
-model_options: Source[None] = Source("model options", lambda run: None, ("model", "dtype"))
+model_options: Source[None] = Source(
+    "model options", lambda run: None, ("model", "dtype"), later=("quantization", "adapter")
+)
 
 asked: Source[list[Question]] = Source(
     "asked questions",

@@ -38,6 +38,7 @@ class Source(Generic[T]):
         name: What it is.
         load: Gives it, for the `hlens.steps.runner.Runner` that first needs it.
         options: Dotted names of the recipe's options that decide what it is.
+        later: Further ones, which are newer than some studies: they count where they are set.
         content: Plain values that identify it, where its options do not.
         is_model: Whether using it runs a model.
     """
@@ -45,6 +46,7 @@ class Source(Generic[T]):
     name: str
     load: Callable[[Any], T]  # Any, because the runner's module imports this one
     options: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     content: Callable[[Any], Any] | None = None
     is_model: bool = False
 

@@ -36,12 +36,14 @@ class NormGain:
         of its output and that of its negative is the gain, their half sum the bias.
         """
         weight = next(self.norm.parameters(), torch.zeros(()))
-        sign = torch.ones(self.d_model, device=weight.device, dtype=torch.float32)
+        # Weights that are fetched only when the layer runs are on the meta device until then.
+        device = torch.device("cpu") if weight.is_meta else weight.device
+        sign = torch.ones(self.d_model, device=device, dtype=torch.float32)
         constant = sign * _LARGE
         sign[1::2] = -1
         with torch.no_grad():
             probes = torch.stack([sign * _LARGE, -sign * _LARGE, constant]).to(weight.dtype)[None]
-            plus, minus, flat = self(probes)[0].float()
+            plus, minus, flat = self(probes)[0].float().to(device)
         return (plus - minus) / 2 * sign, (plus + minus) / 2, flat
 
     @property
