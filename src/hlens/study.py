@@ -281,6 +281,8 @@ class Study:
         *,
         dtype: str = "",
         revision: str = "",
+        quantization: str = "",
+        adapter: str = "",
         texts: str | Path = "",
         again: bool = False,
     ) -> SiblingComparison:
@@ -295,6 +297,8 @@ class Study:
             model: The sibling, open.
             dtype: Of the sibling; the study's when empty.
             revision: On the hub.
+            quantization: Short name of how its weights are quantised (`hlens list quantizations`).
+            adapter: A PEFT adapter of it, a folder or a hub id.
             texts: A file of unlabelled texts, a text a line, to realign on; the training part
                 without its labels when empty.
             again: Make the comparison again from what was measured.
@@ -307,7 +311,14 @@ class Study:
             self.runner.given.siblings[name] = model
             one = sibling_steps.Sibling.of_model(name, model, texts=texts)
         else:
-            one = sibling_steps.Sibling.named(name, dtype=dtype, revision=revision, texts=texts)
+            one = sibling_steps.Sibling.named(
+                name,
+                dtype=dtype,
+                revision=revision,
+                quantization=quantization,
+                adapter=adapter,
+                texts=texts,
+            )
         sibling_steps.check_found(self.runner)
         sibling_steps.check_named(self.runner, one)
         steps = sibling_steps.steps_of(one)

@@ -193,6 +193,10 @@ def sibling(
     ],
     dtype: Annotated[str, typer.Option(help="Its dtype; the study's by default.")] = "",
     revision: Annotated[str, typer.Option(help="Its revision on the hub.")] = "",
+    quantization: Annotated[
+        str, typer.Option(help="Quantise its weights (hlens list quantizations).")
+    ] = "",
+    adapter: Annotated[str, typer.Option(help="A PEFT adapter of it: a folder or hub id.")] = "",
     texts: Annotated[
         Path | None,
         typer.Option(
@@ -216,6 +220,7 @@ def sibling(
     if figure is not None:
         check_figure_file(figure)  # before the study is worked on
     options = {"dtype": dtype, "revision": revision, "texts": str(texts or "")}
+    options |= {"quantization": quantization, "adapter": adapter}
     with opening(study, out) as opened:
         found, changed = siblings.compare(opened, model, options, again)
         if figure is not None:

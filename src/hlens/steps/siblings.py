@@ -53,6 +53,8 @@ class Sibling:
         name: What `hlens.load` takes, or the name of an open model.
         dtype: Of the sibling; the study's when empty.
         revision: On the hub; its newest when empty.
+        quantization: Short name of how its weights are quantised while they are loaded.
+        adapter: A PEFT adapter that it carries, a folder or a hub id.
         texts: A file of unlabelled texts, a text a line, to realign on; the training part of the
             study, without its labels, when empty.
         state: Hash of what the name stands for now, where that can be seen without loading it.
@@ -62,25 +64,36 @@ class Sibling:
     name: str
     dtype: str = ""
     revision: str = ""
+    quantization: str = ""
+    adapter: str = ""
     texts: str = ""
     state: str = ""
     content: str = ""
 
     @classmethod
     def named(
-        cls, name: str, *, dtype: str = "", revision: str = "", texts: str | Path = ""
+        cls,
+        name: str,
+        *,
+        dtype: str = "",
+        revision: str = "",
+        quantization: str = "",
+        adapter: str = "",
+        texts: str | Path = "",
     ) -> "Sibling":
         """A sibling that is loaded by its name.
 
         A folder that is tuned on is another sibling under the same name: sizes and times of its
         files tell, so that the comparison with what it held before is not read back.
         """
-        path = Path(name).expanduser()
-        files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+        files: list[Path] = []
+        for path in (Path(given).expanduser() for given in (name, adapter) if given):
+            files += sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
         abouts = [(file.name, file.stat()) for file in files if file.is_file()]
         states = [(file, about.st_size, about.st_mtime_ns) for file, about in abouts]
         state = key_of(states) if states else ""
-        return cls(name, dtype, revision, str(texts), state, _content_of(texts))
+        content = _content_of(texts)
+        return cls(name, dtype, revision, quantization, adapter, str(texts), state, content)
 
     @classmethod
     def of_model(cls, name: str, opened: Model, *, texts: str | Path = "") -> "Sibling":
@@ -91,7 +104,7 @@ class Sibling:
     @property
     def place(self) -> str:
         """Its folder in a study."""
-        parts = (self.name, self.revision, self.dtype)
+        parts = (self.name, self.revision, self.dtype, self.quantization, self.adapter)
         return f"siblings/{file_name(' '.join(part for part in parts if part))}"
 
 
@@ -123,11 +136,14 @@ def check_found(run: Runner) -> None:
 
 def check_named(run: Runner, one: Sibling) -> None:
     """Raise `HlensError` where a sibling is the study's own model by name, before it is loaded."""
-    same = one.name == run.recipe.model and one.dtype in ("", run.recipe.dtype)
+    recipe = run.recipe
+    same = one.name == recipe.model and one.dtype in ("", recipe.dtype)
+    same &= (one.quantization, one.adapter) == (recipe.quantization, recipe.adapter)
     if same and not one.revision and one.name not in run.given.siblings:
         raise HlensError(
             f"{one.name} is the model of {run.folder} itself, so it is no sibling; name a "
-            "quantised, tuned or base model, or another --dtype or --revision"
+            "quantised, tuned or base model, or another --dtype, --revision, --quantization or "
+            "--adapter"
         )
 
 
@@ -248,9 +264,15 @@ def _source(one: Sibling) -> Source[Model]:
     def open_sibling(run: Runner) -> Model:
         opened = run.given.siblings.get(one.name)
         dtype = one.dtype or run.recipe.dtype or None
-        return opened or load(one.name, dtype=dtype, revision=one.revision or None)
+        return opened or load(
+            one.name,
+            dtype=dtype,
+            revision=one.revision or None,
+            quantization=one.quantization or None,
+            adapter=one.adapter or None,
+        )
 
-    known_by = [one.name, one.dtype, one.revision, one.state]
+    known_by = [one.name, one.dtype, one.revision, one.quantization, one.adapter, one.state]
     return Source(
         # Named by its state: that a folder was tuned on is no reason to refuse it.
         f"sibling {one.name} {key_of(known_by)}",
