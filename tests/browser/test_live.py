@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,16 @@ def test_a_choice_is_known_and_its_page_is_made_once() -> None:
     assert made == [(4, 10), (2, 40)], "pages that are there already are not made again"
     with pytest.raises(HlensError, match="'L0N0' is none of the 3 neurons"):
         live.chosen = "L0N0"
+
+
+def test_a_neuron_of_a_mixture_is_chosen_by_its_expert() -> None:
+    experts = ((0, 0, 64), *((4, 10, 24),) * 5)
+    found = detector()
+    found = replace(found, provenance=replace(found.provenance, experts=experts))
+    live = figures.explorer.live(found)
+    assert (live.chosen, live.neuron) == ("L4E1N0", (4, 10))
+    live.neuron = (2, 40)
+    assert live.chosen == "L2SN0"
 
 
 def test_without_the_extra_or_a_neuron_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

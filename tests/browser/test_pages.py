@@ -1,5 +1,6 @@
 """Reports and figures in a real browser: nothing is asked for, nothing breaks, all of it works."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import hlens.figures as figures
+import mixture_maps
 from hlens import lookup
 from hlens.drawing.figure import Figure
 from hlens.report import Card, ReportData, Section, page
@@ -220,6 +222,12 @@ def test_every_figure_draws_with_no_word_cut_or_covered(opened: Callable[..., An
     result.assert_quiet()
 
 
+# Where the rings are that mark the chosen neuron: one, whatever was chosen before.
+RINGS = """[...document.querySelectorAll(".plot")].flatMap((plot) => (plot.layout?.shapes || [])
+  .filter((shape) => shape.name === "chosen neuron").map((shape) => [shape.yanchor, shape.xanchor]))
+"""
+
+
 def assert_explores(frame: Any, mouse: Any) -> None:
     head = frame.locator(".hx-body h3")
     assert head.inner_text() == "L4N10"
@@ -235,6 +243,8 @@ def assert_explores(frame: Any, mouse: Any) -> None:
     frame.locator(".hoverlayer .hovertext").wait_for()
     mouse.click(*middle)
     head.filter(has_text="L5N3").wait_for()
+    frame.wait_for_timeout(300)  # plotly moves the ring a moment later
+    assert frame.evaluate(RINGS) == [[5, 3]]
 
 
 def test_the_explorer_links_map_and_panel(opened: Callable[..., Any]) -> None:
@@ -248,6 +258,45 @@ def test_the_explorer_links_map_and_panel(opened: Callable[..., Any]) -> None:
     result.page.emulate_media(color_scheme="dark")
     frame.wait_for_selector('html[data-ready="dark"]', state="attached")
     assert frame.evaluate(paper) != light
+    result.assert_quiet()
+
+
+def test_the_explorer_of_a_mixture_links_marks_by_their_address(opened: Callable[..., Any]) -> None:
+    found = mixture_maps.detector(mixture_maps.DEEPSEEK_V2_LITE, n=3, n_gathered=0)
+    result = opened(f"<!doctype html><title>x</title>{figures.explorer(found)}")
+    frame = result.page.frames[1]
+    frame.wait_for_selector("html[data-ready]", state="attached")
+    head = frame.locator(".hx-body h3")
+    told = set()
+    for mark in frame.locator(".scatterlayer .trace path.point").all():
+        box = mark.bounding_box()
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        result.page.mouse.move(*middle)
+        frame.locator(".hoverlayer .hovertext").wait_for()
+        address = frame.locator(".hoverlayer .hovertext").text_content().split()[0]
+        result.page.mouse.click(*middle)
+        head.filter(has_text=address).wait_for()
+        frame.wait_for_timeout(300)
+        assert len(frame.evaluate(RINGS)) == 1
+        ring = frame.locator(".shapelayer path").last.bounding_box()
+        assert abs(ring["x"] + ring["width"] / 2 - middle[0]) < 2
+        assert abs(ring["y"] + ring["height"] / 2 - middle[1]) < 2
+        told.add(address)
+    assert told == {found.selected.address(neuron) for neuron in found.selected}
+    result.assert_quiet()
+
+
+@pytest.mark.parametrize("shape", ["QWEN3_30B", "DEEPSEEK_V2_LITE", "MIXTRAL", "EVERY_OTHER"])
+def test_the_map_of_a_mixture_has_no_word_cut_or_covered(
+    opened: Callable[..., Any], shape: str
+) -> None:
+    drawn = figures.neuron_map(mixture_maps.detector(getattr(mixture_maps, shape)))
+    markup = drawn.to_html(full_html=False, include_plotlyjs=True)
+    result = opened(f"<!doctype html><title>x</title>{markup}", width=900)
+    plot = result.page.locator(".js-plotly-plot")
+    plot.locator(".main-svg").first.wait_for()
+    assert (plot.evaluate(CLIPPED), plot.evaluate(COVERED)) == ([], [])
+    assert re.match(r"L\d+(E\d+|S)?N\d+ ", result.hover())
     result.assert_quiet()
 
 

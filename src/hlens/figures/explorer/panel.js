@@ -77,7 +77,11 @@ hlens.explore = function (plot, panel, neurons, chose = () => {}) {
     const place = { xref: "x", yref: "y", xsizemode: "pixel", ysizemode: "pixel",
       xanchor: x, yanchor: layer, x0: -13, x1: 13, y0: -13, y1: 13 };
     const shape = { type: "circle", name: "chosen neuron", line: { color, width: 2.5 }, ...place };
-    return Plotly.relayout(plot, { [`shapes[${own < 0 ? shapes.length : own}]`]: shape });
+    if (own < 0) return Plotly.relayout(plot, { [`shapes[${shapes.length}]`]: shape });
+    // A whole shape would be put in beside the one that is there.
+    const at = `shapes[${own}]`;
+    return Plotly.relayout(plot,
+      { [at + ".xanchor"]: x, [at + ".yanchor"]: layer, [at + ".line.color"]: color });
   }
 
   function step(by) {

@@ -3,8 +3,8 @@
 Question: which neurons were selected, and do they gather in some layers?
 To read it: each mark is a neuron, larger and darker for a larger weight; circles point to
 hallucination, diamonds to truth. The bars count them by layer, the dotted lines are an even
-spread. Of a mixture the horizontal axis is in experts; a strip of its own holds shared experts
-and layers without any.
+spread. Of a mixture the horizontal axis is in experts, and ×8 says that an expert holds eight of
+the marks; a strip of its own holds shared experts and layers without any.
 It misleads when the horizontal order is read as meaning something (it means nothing), or when
 many weak marks are taken for many strong ones. An expert that is used on most questions can
 gather neurons for that alone.

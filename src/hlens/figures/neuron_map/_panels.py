@@ -14,6 +14,7 @@ from hlens.drawing.theme import Palette
 from hlens.figures.neuron_map.places import ExpertPlaces, Places
 
 MOST_NUMBERS = 24  # of experts whose neurons are counted in the picture
+SPACE = "\xa0" * 4
 
 
 def add_marks(
@@ -175,16 +176,22 @@ def add_numbers(
     several = [one for one in fewest if one[2] > 2][:MOST_NUMBERS]
     if not several:
         return
-    middles = [places.middle(layer, expert) for layer, expert, _ in several]
-    near_end = [x > 0.96 * places.strip[1] for x in middles]
+    room = 0.06 * places.strip[1]  # about as wide as a mark and a number
+    middles = [(layer, places.middle(layer, expert)) for layer, expert, _ in several]
+    texts, sides = [], []
+    for (layer, x), (_, _, n) in zip(middles, several, strict=True):
+        followed = any(layer == own and x < other < x + room for own, other in middles)
+        on_left = followed or x + room > places.strip[1]
+        # No-break spaces keep the number off the mark.
+        texts.append(f"×{n}{SPACE}" if on_left else f"{SPACE}×{n}")
+        sides.append("middle left" if on_left else "middle right")
     figure.add_trace(
         go.Scatter(
-            x=middles,
-            y=[layer for layer, _, _ in several],
+            x=[x for _, x in middles],
+            y=[layer for layer, _ in middles],
             mode="text",
-            # No-break spaces keep the number off the mark.
-            text=[f"\xa0\xa0\xa0×{n}\xa0\xa0\xa0" for _, _, n in several],
-            textposition=["middle left" if end else "middle right" for end in near_end],
+            text=texts,
+            textposition=sides,
             textfont={"size": 11, "color": colours.ink},
             cliponaxis=False,
             hoverinfo="skip",

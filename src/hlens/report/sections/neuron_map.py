@@ -95,6 +95,8 @@ def draw(
     if pages:
         content = Explored(picture, panel_data(detector, pages, **more, most=MOST_NEURONS))
         reading = "Each mark is one selected MLP neuron. Choose one, by a click or in the list."
+    if detector.provenance.experts:
+        reading += " Where marks of one expert lie on one another, a number counts them."
     if auroc is not None:
         reading += (
             " Shading: the largest distance of a single neuron's AUROC from chance in each bin of "
