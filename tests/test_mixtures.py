@@ -283,3 +283,33 @@ def test_a_baked_mixture_is_checked_and_restored(tmp_path: Path) -> None:
 def test_drift_of_weights_is_of_dense_models() -> None:
     with pytest.raises(HlensError, match="is a mixture of experts"):
         hlens.origin.drift.neuron_weights(loaded(), 1)
+
+
+@pytest.mark.parametrize("region", ["answer", "prompt", "other"])
+@pytest.mark.parametrize("name", ["MixtralForCausalLM", "DeepseekV3ForCausalLM"])
+def test_a_mean_over_the_tokens_that_are_routed(name: str, region: str) -> None:
+    """Of each neuron over the tokens of its expert alone, whatever passes they are run in."""
+    model, items = loaded(name), examples()[:4]
+    found = measure(model, items, region=region, reduce="routed")
+    assert found.region == f"{region}:routed"
+    for number, item in enumerate(items):
+        answer = list(range(item.start, item.stop))
+        tokens = {
+            "answer": answer,
+            "prompt": list(range(item.n_prompt)),
+            "other": [t for t in range(len(item.token_ids)) if t not in answer],
+        }[region]
+        for layer, (act, out) in enumerate(mixtures.plain_traces(model.hf, item.token_ids)):
+            rows = mixtures.rows_of_w_out(mixtures.layers_of(model.hf)[layer])
+            cett = (act.abs() * rows.norm(dim=1) / out.norm(dim=1, keepdim=True))[tokens]
+            mean = cett.sum(0) / (cett != 0).sum(0).clamp_min(1)
+            close(found.values[number, layer, : len(mean)], mean, 1e-5)
+
+
+def test_a_mean_over_routed_tokens_of_a_dense_model_is_the_mean() -> None:
+    model = hlens.load((architectures.llama(), None))
+    items = [replace(item, token_ids=item.token_ids % architectures.VOCAB) for item in examples()]
+    mean = measure(model, items)
+    close(measure(model, items, reduce="routed").values, mean.values, 1e-6)
+    with pytest.raises(HlensError, match="reduce='routed' is of metrics that do not"):
+        measure(model, items, metric=metrics.gradient_x_activation, reduce="routed")

@@ -76,7 +76,8 @@ def measure(
         region: Tokens to take: ``answer``, ``response`` (without the thought of a model that thinks
             aloud), ``thought``, ``prompt``, ``other`` (all but the answer), ``response_other``,
             ``last_prompt`` or ``first_answer``.
-        reduce: How several tokens become one number: ``mean``, ``max``, ``last`` or ``first``.
+        reduce: How several tokens become one number: ``mean``, ``max``, ``last``, ``first``, or
+            ``routed``, a mean over the tokens that a mixture routes to the neuron's expert.
         position: ``read`` takes the neurons where a token is the input (arXiv 2512.01797),
             ``predicted`` one position earlier, where it is the output.
         dtype: Of the result, float32 or float16; sums are float32 always.

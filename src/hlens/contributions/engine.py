@@ -1,7 +1,7 @@
 """A measurement: the examples, what is asked of them, and the passes that answer it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -37,8 +37,16 @@ class Job:
     progress: Progress | None = None  # called with the number of examples done and of all
 
     @cached_property
+    def read(self) -> list[Ask]:
+        """What is read in a pass: the asks, then the counts by which those over tokens that are
+        routed are divided.
+        """
+        counted = [ask for ask in self.asks if ask.reduce == "routed"]
+        return [*self.asks, *(replace(ask, counts=True) for ask in counted)]
+
+    @cached_property
     def rows(self) -> list[Row]:
-        return [row_of(example, self.asks) for example in self.examples]
+        return [row_of(example, self.read) for example in self.examples]
 
     @cached_property
     def needs(self) -> frozenset[str]:
@@ -69,7 +77,7 @@ class Job:
         if number not in self.trunks:
             beginning = self.schedule.beginnings[number]
             rows = [self.rows[i] for own in beginning.rows for i in self.responses[own]]
-            reducer = Reducer(self.model, self.asks)
+            reducer = Reducer(self.model, self.read)
             with torch.inference_mode(), reducer.hooked():
                 # One at a time is kept: batches come beginning after beginning.
                 self.trunks.clear()
@@ -92,9 +100,10 @@ class Job:
 
     def run(self, batches: Sequence[Batch], done: int = 0) -> Iterator[Chunk]:
         """Yield the values of each batch that was run; `done` examples were done before."""
-        reducer = Reducer(self.model, self.asks)
+        reducer = Reducer(self.model, self.read)
         with reducer.hooked():
             for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
+                results = self._divided(results)
                 values = results.to(self.dtype)
                 self._check_finite(batch, results, values)
                 yield self.members(batch), values
@@ -115,6 +124,15 @@ class Job:
 
     def _rows_of(self, number: int) -> ResponseRows:
         return tuple(self.rows[index] for index in self.responses[number])
+
+    def _divided(self, results: Tensor) -> Tensor:
+        """The asks alone, those over tokens that are routed divided by how many there are."""
+        n = len(self.asks)
+        if len(self.read) == n:
+            return results
+        counts = iter(results[n:].clamp_min(1.0))
+        values = zip(self.asks, results[:n], strict=True)
+        return torch.stack([v / next(counts) if a.reduce == "routed" else v for a, v in values])
 
     def _check_finite(self, batch: Batch, results: Tensor, values: Tensor) -> None:
         """Raise `HlensError` for values that are not finite: one of them would spoil every probe.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -62,7 +63,10 @@ class Reducer:
             return
         gather = self.readout.gather
         act = acts.weighted(gather).detach()
-        self.reduce(layer, self.readout, self.trace(layer, act, gather(out.detach())))
+        trace = self.trace(layer, act, gather(out.detach()))
+        if any(ask.counts for ask in self.asks):
+            trace = replace(trace, used=acts.used(gather))
+        self.reduce(layer, self.readout, trace)
 
     def trace(self, layer: int, act: Tensor, out: Tensor) -> MlpTrace:
         """The trace of one layer, of activations and outputs at the read positions."""
@@ -77,6 +81,10 @@ class Reducer:
         # Asks that read the same function of the activation share one matrix product.
         by_act: dict[Any, list[tuple[int, Factors]]] = {}
         for number, ask in enumerate(self.asks):
+            if ask.counts:
+                assert trace.used is not None
+                self._keep(number, layer, torch.bmm(weights[number], trace.used.float()))
+                continue
             factors = factors_of(ask.metric)
             if factors is None or ask.reduce == "max":
                 self._keep(number, layer, _reduce_whole(ask, weights[number], trace))

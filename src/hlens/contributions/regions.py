@@ -11,7 +11,7 @@ from hlens.metrics import Metric, name_of, needs_of
 from hlens.types import Example
 
 POSITIONS = ("read", "predicted")
-REDUCTIONS = ("mean", "max", "last", "first")
+REDUCTIONS = ("mean", "max", "last", "first", "routed")
 Span = tuple[int, int]
 
 
@@ -43,7 +43,9 @@ class Ask:
     Attributes:
         metric: The formula.
         region: Name of the tokens; a key of `REGIONS`.
-        reduce: ``"mean"``, ``"max"`` (the largest value), ``"last"`` or ``"first"`` token.
+        reduce: ``"mean"``, ``"max"`` (the largest value), ``"last"`` or ``"first"`` token, or
+            ``"routed"``: the mean over the tokens that a mixture routes to the neuron's expert (0
+            where there are none; of a dense model the mean).
         position: ``"read"`` takes the neurons where a token is the input (as the paper does),
             ``"predicted"`` one position earlier, where the token is the output.
         spans: Where the region is in an example, for a region that is not in `REGIONS`.
@@ -55,6 +57,7 @@ class Ask:
     reduce: str = "mean"
     position: str = "read"
     spans: Callable[[Example], list[Span]] | None = None
+    counts: bool = False  # of the tokens that are routed, by which a sum over them is divided
 
     def __post_init__(self) -> None:
         for what, given, known in (
@@ -64,6 +67,11 @@ class Ask:
         ):
             if given not in known:
                 raise lookup.unknown(what, given, known)
+        if self.reduce == "routed" and needs_of(self.metric):
+            raise HlensError(
+                f"{self.name} needs the answer's logits, and reduce='routed' is of metrics that do "
+                "not; take reduce='mean'"
+            )
         if "direction" in needs_of(self.metric) and self.position == "read":
             raise HlensError(
                 f"{self.name} depends on the token that a position predicts, and position='read' "

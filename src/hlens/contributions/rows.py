@@ -90,7 +90,7 @@ def row_of(
     if n_prefix is None:
         n_prefix = min(example.n_prompt, len(tokens) - 1)
     weights = [
-        1.0 if ask.reduce == "max" else 1.0 / max(1, len(of_ask))
+        1.0 if ask.reduce in ("max", "routed") else 1.0 / max(1, len(of_ask))
         for ask, of_ask in zip(asks, positions, strict=True)
     ]
     return Row(example, tokens, n_prefix, positions, weights)

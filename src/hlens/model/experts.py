@@ -85,6 +85,10 @@ class RoutedActs(BlockActs):
         wide[there] = self.values[own] * self.weight[own, None].to(wide.dtype)
         return wide.reshape(*slots.shape[:-1], self.n_experts * d_expert)
 
+    def used(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
+        slots = gather(self.slots[..., None]).squeeze(-1)
+        return (slots >= 0).repeat_interleave(self.values.shape[1], dim=-1)
+
     def whole(self) -> Float[Tensor, "token neuron"]:
         unweighted = replace(self, weight=torch.ones_like(self.weight))
         return unweighted.weighted()

@@ -74,6 +74,10 @@ class BlockActs(ABC):
         """
 
     @abstractmethod
+    def used(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
+        """Where the neurons' experts read the gathered positions."""
+
+    @abstractmethod
     def whole(self) -> Float[Tensor, "token neuron"]:
         """All activations at all tokens, as the down projection reads them."""
 
@@ -166,6 +170,9 @@ class DenseActs(BlockActs):
             return values
         gate = self.gate.reshape(-1, 1)
         return values * (gate if gather is None else gather(gate)).to(values.dtype)
+
+    def used(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
+        return torch.ones_like(gather(self.values), dtype=torch.bool)
 
     def whole(self) -> Float[Tensor, "token neuron"]:
         return self.values.reshape(-1, self.values.shape[-1])
@@ -275,6 +282,10 @@ class MlpActs:
         """
         parts = [block.weighted(gather) for block in self.blocks]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+    def used(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
+        """Where each neuron's expert reads the gathered positions; all, beside the experts."""
+        return torch.cat([block.used(gather) for block in self.blocks], dim=-1)
 
     def weighted_columns(self, index: Int[Tensor, " neuron"]) -> Float[Tensor, "token neuron"]:
         """The same of some neurons alone, at all tokens; `index` ascends."""

@@ -133,7 +133,7 @@ class MeasureRecipe(Checked):
 
     metric: str = "cett"
     region: str = "answer"
-    reduce: Literal["mean", "max", "last", "first"] = "mean"
+    reduce: Literal["mean", "max", "last", "first", "routed"] = "mean"
     position: Literal["read", "predicted"] = "read"
     dtype: Literal["float32", "float16"] = "float32"
 

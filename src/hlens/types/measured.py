@@ -75,6 +75,8 @@ class MlpTrace:
         direction: For each position, the direction of `out` in which the logit of the answer's
             token grows, the scales of the norms on its way held fixed; filled for metrics that
             declare this need.
+        used: Where a mixture routes each position to the neuron's expert; filled where a mean over
+            these positions is asked for (``reduce="routed"``).
         gradient: Derivative of the answer's log-probability (nats) by each activation; filled for
             metrics that declare this need.
     """
@@ -86,6 +88,7 @@ class MlpTrace:
     post_gain: Float[Tensor, " d_model"] | None = None
     direction: Float[Tensor, "*pos d_model"] | None = None
     gradient: Float[Tensor, "*pos neuron"] | None = None
+    used: Bool[Tensor, "*pos neuron"] | None = None
 
     @cached_property
     def w_norm(self) -> Float[Tensor, " neuron"]:
