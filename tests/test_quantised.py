@@ -128,6 +128,65 @@ def test_the_twin_shares_what_is_packed(model: Model) -> None:
     assert all(own[name].data_ptr() == its[name].data_ptr() for name in own)
 
 
+def compressed(folder: Path, form: str, weights: dict[str, Any], activations: Any) -> None:
+    """A checkpoint as compressed-tensors writes it, its scales those of the largest weights."""
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import (
+        QuantizationArgs,
+        QuantizationConfig,
+        QuantizationScheme,
+        apply_quantization_config,
+    )
+
+    hf: Any = architectures.llama(hidden_size=64, intermediate_size=256)
+    inputs = QuantizationArgs(**activations) if activations else None
+    scheme = QuantizationScheme(
+        targets=["Linear"], weights=QuantizationArgs(**weights), input_activations=inputs
+    )
+    own = {"ignore": ["lm_head"], "format": form, "quantization_status": "frozen"}
+    apply_quantization_config(hf, QuantizationConfig(config_groups={"all": scheme}, **own))
+    largest = 448.0 if weights["type"] == "float" else 2.0 ** (weights["num_bits"] - 1) - 1
+    for module in hf.modules():
+        if hasattr(module, "weight_scale"):
+            rows = module.weight.data
+            groups = rows.reshape(len(rows), -1, weights.get("group_size", rows.shape[1]))
+            scale_of = groups.abs().amax(-1) / largest
+            module.weight_scale.data = scale_of.reshape(module.weight_scale.shape)
+    compressor = ModelCompressor.from_pretrained_model(hf, quantization_format=form)
+    compressor.compress_model(hf)
+    hf.save_pretrained(folder)
+    compressor.update_config(folder)
+
+
+INT = {"type": "int", "symmetric": True}
+FLOAT = {"type": "float", "symmetric": True, "num_bits": 8}
+TOKEN = {"strategy": "token", "dynamic": True}
+COMPRESSED: dict[str, Any] = {
+    "W4A16": ("pack-quantized", INT | {"num_bits": 4, "strategy": "group", "group_size": 32}, None),
+    "W8A8": ("int-quantized", INT | {"num_bits": 8, "strategy": "channel"},
+             INT | TOKEN | {"num_bits": 8}),
+    "FP8": ("float-quantized", FLOAT | {"strategy": "channel"}, FLOAT | TOKEN),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_compressed_tensors(kind: str, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compressed_tensors", reason="needs hlens[quant]")
+    compressed(tmp_path, *COMPRESSED[kind])
+    model = hlens.load(tmp_path, device="cpu")
+    plain = hlens.load(folder, device="cpu")
+    assert model.kept == "quantised"
+    assert model.mlps[0].rounding == (quantised.HALF if kind == "W4A16" else quantised.EIGHT_BITS)
+    far = (model.w_out(1) - plain.w_out(1)).norm() / plain.w_out(1).norm()
+    assert 1e-3 < far < {"W4A16": 0.15, "W8A8": 0.01, "FP8": 0.05}[kind]
+    values = measure(model, several(3)).values
+    away = (values - measure(plain, several(3)).values).norm() / values.norm()
+    assert away < {"W4A16": 0.4, "W8A8": 0.1, "FP8": 0.2}[kind]
+    mark = model.fingerprint
+    assert mark != plain.fingerprint
+    assert hlens.load(tmp_path, device="cpu").fingerprint == mark
+
+
 class Packed(nn.Module):
     """A projection of a scheme that hlens does not know: only its input and output tell."""
 

@@ -97,7 +97,7 @@ def changed(recipe: Recipe, name: str) -> Recipe:
 def declared(node: Any) -> set[str]:
     """Options that an artefact depends on, by its declaration and those of what it needs."""
     if isinstance(node, Source):
-        return set(node.options)
+        return {*node.options, *node.later}
     if isinstance(node, Each):
         return declared(node.over) | declared(node.of("general"))
     own = {option.rpartition("=")[2] for option in node.options}
