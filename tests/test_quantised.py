@@ -179,9 +179,14 @@ def test_compressed_tensors(kind: str, folder: Path, tmp_path: Path) -> None:
     assert model.mlps[0].rounding == (quantised.HALF if kind == "W4A16" else quantised.EIGHT_BITS)
     far = (model.w_out(1) - plain.w_out(1)).norm() / plain.w_out(1).norm()
     assert 1e-3 < far < {"W4A16": 0.15, "W8A8": 0.01, "FP8": 0.05}[kind]
-    values = measure(model, several(3)).values
-    away = (values - measure(plain, several(3)).values).norm() / values.norm()
-    assert away < {"W4A16": 0.4, "W8A8": 0.1, "FP8": 0.2}[kind]
+    # A plain model of the same matrices: what is left is the rounding of activations.
+    hf: Any = architectures.llama(hidden_size=64, intermediate_size=256)
+    with torch.no_grad():
+        for name in quantised.quantised_modules(model.hf):
+            matrix = quantised.matrix_of(model.hf.get_submodule(name))
+            hf.get_submodule(name).weight.copy_(matrix)
+    own, same = (measure(each, several(3)).values for each in (model, hlens.load((hf, None))))
+    assert (own - same).norm() / own.norm() < {"W4A16": 1e-5, "W8A8": 0.1, "FP8": 0.2}[kind]
     mark = model.fingerprint
     assert mark != plain.fingerprint
     assert hlens.load(tmp_path, device="cpu").fingerprint == mark
