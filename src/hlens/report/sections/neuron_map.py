@@ -45,9 +45,9 @@ def measured(tables: Tables) -> dict[str, Any]:
     shape = tuple(tables[detection.detector].weights.shape)
     alone = tables[detection.alone]  # no row where a layer of a mixture is narrower than others
     auroc = torch.full(shape, 0.5)
-    auroc[alone["layer"].to_numpy(), alone["neuron"].to_numpy()] = torch.from_numpy(
-        alone["auroc"].to_numpy(dtype=np.float32)
-    )
+    # Copies: a table that was read from disk is not writable.
+    place = alone["layer"].to_numpy(copy=True), alone["neuron"].to_numpy(copy=True)
+    auroc[place] = torch.from_numpy(alone["auroc"].to_numpy(dtype=np.float32, copy=True))
     several = len(tables[domains.domains]) > 1
     return {
         "frequency": _frequency(tables[detection.stability], shape),
