@@ -2,7 +2,7 @@
 
 import torch
 
-from hlens.types import Detector, Experts, NeuronSet, Provenance, width_of
+from hlens.types import Detector, Experts, NeuronSet, Provenance, widths_of
 
 QWEN3_30B: Experts = ((128, 768, 0),) * 48
 DEEPSEEK_V2_LITE: Experts = ((0, 0, 10_944), *((64, 1_408, 2_816),) * 26)
@@ -25,7 +25,7 @@ def detector(
             neuron = expert * width + _below(width, draw)
         else:
             layer = _layer(n_layers, draw)
-            neuron = _below(width_of(experts, layer, d_mlp), draw)
+            neuron = _below(widths_of(experts, len(experts), d_mlp)[layer], draw)
         sign = 1.0 if torch.rand(1, generator=draw) < 0.7 else -1.0
         chosen[layer, neuron] = sign * (0.05 + abs(float(torch.randn(1, generator=draw))) / 2)
     weights = torch.zeros(n_layers, d_mlp)

@@ -127,9 +127,10 @@ class _SharedPass:
         self.reducer = Reducer(model, asks)
         self.schedule = Schedule(model, self.rows, n_own=1)
         self.trunk: list[Prefix] = []
-        if self.schedule.common:
+        self.common = self.schedule.beginnings[0].length  # the only one: rows are not split
+        if self.common:
             with torch.inference_mode():
-                self.trunk = [self._prefix([self.rows[0].token_ids[: self.schedule.common]])]
+                self.trunk = [self._prefix([self.rows[0].token_ids[: self.common]])]
         self.measured = InMemory(model, examples, asks)
         self.tokens: dict[int, TokenNumbers] = {}
         self.states = torch.empty(2, self.n, model.n_layers, model.d_model)
@@ -139,7 +140,7 @@ class _SharedPass:
     @torch.inference_mode()
     def run_batch(self, batch: Batch) -> _Part:
         """The prompts where they are shared, then the examples, then the samples."""
-        common, shared = self.schedule.common, None
+        common, shared = self.common, None
         if batch.shared:
             first = [self.rows[group[0]] for group in batch.groups]
             shared = self._prefix([row.token_ids[common : row.n_prefix] for row in first])

@@ -13,7 +13,7 @@ from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.regions import Ask
 from hlens.contributions.rows import ResponseRows, Row, all_needs, by_response, row_of
-from hlens.contributions.schedule import Schedule
+from hlens.contributions.schedule import Beginning, Schedule
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Example
@@ -68,21 +68,17 @@ class Job:
         return Schedule(self.model, longest, size, may_share=not self.needs, split=True)
 
     @cached_property
-    def trunks(self) -> dict[int, Trunk]:
-        """What many rows begin with, by number; see `trunk`."""
-        return {}
+    def trunks(self) -> list[Trunk]:
+        """What the rows of each beginning share, run when first needed."""
+        reducer = Reducer(self.model, self.read)
+        with torch.inference_mode(), reducer.hooked():
+            return [
+                run_trunk(reducer, self._rows_behind(beginning), beginning.length)
+                for beginning in self.schedule.beginnings
+            ]
 
-    def trunk(self, number: int) -> Trunk:
-        """What the rows of a beginning share, run when first needed."""
-        if number not in self.trunks:
-            beginning = self.schedule.beginnings[number]
-            rows = [self.rows[i] for own in beginning.rows for i in self.responses[own]]
-            reducer = Reducer(self.model, self.read)
-            with torch.inference_mode(), reducer.hooked():
-                # One at a time is kept: batches come beginning after beginning.
-                self.trunks.clear()
-                self.trunks[number] = run_trunk(reducer, rows, beginning.length)
-        return self.trunks[number]
+    def _rows_behind(self, beginning: Beginning) -> list[Row]:
+        return [row for number in beginning.rows for row in self._rows_of(number)]
 
     def batches(self, tokens: int) -> list[Batch]:
         """All responses in batches of about this many tokens."""
@@ -114,13 +110,12 @@ class Job:
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
         groups = [[self._rows_of(number) for number in group] for group in batch.groups]
         responses = [own for group in groups for own in group]
-        reducer.begin(None)  # a beginning that is run now is read by a reducer of its own
         with torch.no_grad() if "gradient" in self.needs else torch.inference_mode():
             if batch.shared:
-                return run_groups(reducer, groups, self.trunk(batch.beginning))
+                return run_groups(reducer, groups, self.trunks[batch.beginning])
             if self.needs:
                 return run_attributed(reducer, [own[0] for own in responses])
-            return run_rows(reducer, responses, self.trunk(batch.beginning))
+            return run_rows(reducer, responses, self.trunks[batch.beginning])
 
     def _rows_of(self, number: int) -> ResponseRows:
         return tuple(self.rows[index] for index in self.responses[number])

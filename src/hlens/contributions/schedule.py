@@ -51,11 +51,6 @@ class Schedule:
         return self.may_share and can_share_prefixes(self.model, longest)
 
     @cached_property
-    def common(self) -> int:
-        """How many tokens are run once for all; 0 where that does not pay."""
-        return self._common_of(range(len(self.rows)))
-
-    @cached_property
     def beginnings(self) -> list[Beginning]:
         """All rows by what they begin with; a group apart where that saves more than a pass."""
         found: list[Beginning] = []

@@ -1,6 +1,6 @@
 """Forest plots: a row for each detector or control, its AUROC with the interval, against chance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from hlens.drawing.figure import Figure, add_note
-from hlens.drawing.theme import Palette
+from hlens.drawing.theme import Palette, see_through
 
 
 def add_forest(
@@ -116,6 +116,14 @@ def add_value(
         size=size,
         colour=colours.positive_ink if claim else colours.muted,
     )
+
+
+def interval_band(figure: Figure, row: Mapping[str, Any], colours: Palette) -> None:
+    """Shade the interval of one row over the whole height, for all others to be held against."""
+    figure.add_vrect(
+        x0=row["low"], x1=row["high"], fillcolor=see_through(colours.positive, 0.08),
+        line_width=0, layer="below",
+    )  # fmt: skip
 
 
 def chance_line(figure: Figure, colours: Palette) -> None:

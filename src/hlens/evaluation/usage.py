@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.types import Contributions
+from hlens.types import Contributions, layers_of
 
 
 def expert_usage(data: Contributions) -> Float[Tensor, "layer expert"]:
@@ -19,7 +19,7 @@ def expert_usage(data: Contributions) -> Float[Tensor, "layer expert"]:
     What stands beside the experts of a layer (a shared expert, or its whole MLP where it is dense)
     comes last, and is used always. Of a dense model this is one such column.
     """
-    experts = data.provenance.experts or ((0, 0, data.d_mlp),) * data.n_layers
+    experts = layers_of(data.provenance.experts, data.n_layers, data.d_mlp)
     usage = torch.zeros(data.n_layers, 1 + max(n for n, _, _ in experts))
     for layer, (n, width, beside) in enumerate(experts):
         usage[layer, n] = float(beside > 0)

@@ -13,9 +13,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, add_note, escape, finish
-from hlens.drawing.forest import add_forest
+from hlens.drawing.forest import add_forest, interval_band
 from hlens.drawing.table import check_columns, check_one_study
-from hlens.drawing.theme import Palette, palette, see_through
+from hlens.drawing.theme import Palette, palette
 from hlens.types.labels import Agreement, Refit
 
 LEFT, RIGHT = (0.0, 0.6), (0.68, 1.0)
@@ -52,10 +52,7 @@ def draw(
     )  # fmt: skip
     figure.add_trace(_bars(run.loc[run["shared"].notna() & ~own], colours))
     for row in run.loc[own].to_dict("records"):
-        figure.add_vrect(
-            x0=row["low"], x1=row["high"], fillcolor=see_through(colours.positive, 0.08),
-            line_width=0, layer="below",
-        )  # fmt: skip
+        interval_band(figure, row, colours)
     if halves is not None:
         _add_halves(figure, halves, colours)
     title = {"text": "H-neurons found again"}

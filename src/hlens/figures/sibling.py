@@ -13,9 +13,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.drawing.figure import Figure, count, escape, finish
-from hlens.drawing.forest import add_forest, add_value
+from hlens.drawing.forest import add_forest, add_value, interval_band
 from hlens.drawing.table import check_columns, check_one_study
-from hlens.drawing.theme import Palette, palette, see_through
+from hlens.drawing.theme import Palette, palette
 from hlens.types.labels import SiblingReading
 
 COLUMNS = ("detector", "auroc", "low", "high", "n")
@@ -54,10 +54,7 @@ def draw(table: pd.DataFrame, drift: pd.DataFrame | None = None, *, theme: str =
             claim=row["detector"] == SiblingReading.HOME, size=12.5, colours=colours,
         )  # fmt: skip
     for row in table.loc[home].to_dict("records"):
-        figure.add_vrect(
-            x0=row["low"], x1=row["high"], fillcolor=see_through(colours.positive, 0.08),
-            line_width=0, layer="below",
-        )  # fmt: skip
+        interval_band(figure, row, colours)
     if drift is not None:
         check_columns(drift, OF_DRIFT, figure="sibling", source=SOURCE)
         check_one_study(drift, ("layer", "neuron"), figure="sibling")

@@ -325,21 +325,13 @@ def find_mlps(hf: Any, name: str) -> list[Mlp]:
 
 
 def _beside_experts(layer: nn.Module) -> list[DenseBlock]:
-    """The dense MLP of a layer, or the expert that all its tokens share."""
+    """The dense MLP of a layer, or the expert that all its tokens share, with its gate (Qwen 2)."""
     found = []
-    for parent in layer.modules():
-        children = dict(parent.named_children())
-        for name in _DOWN:
-            down = children.get(name)
-            if down is not None and (isinstance(down, nn.Linear) or is_adapted(down)):
-                found.append(DenseBlock(down, gate=_gate_of(layer, parent)))
+    for around in layer.modules():
+        gate = getattr(around, "shared_expert_gate", None)  # gives one logit a token
+        for mlp in around.children():
+            children = dict(mlp.named_children())
+            for down in filter(None, map(children.get, _DOWN)):
+                if isinstance(down, nn.Linear) or is_adapted(down):
+                    found.append(DenseBlock(down, gate=gate))
     return found
-
-
-def _gate_of(layer: nn.Module, expert: nn.Module) -> nn.Module | None:
-    """The module that gives one logit a token for a shared expert (Qwen 2), or None."""
-    for parent in layer.modules():
-        if any(child is expert for child in parent.children()):
-            gate = getattr(parent, "shared_expert_gate", None)
-            return gate if isinstance(gate, nn.Module) else None
-    return None

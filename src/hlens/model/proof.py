@@ -112,7 +112,7 @@ def _seen_by_reading(model: Model, tokens: Tensor) -> Seen:
 def _check_bridged(model: Model, bridged: Tensor, expected: Tensor) -> None:
     """Check that the bridge, whose modules differ, gives the model's logits."""
     # Layer after layer rounds anew what the layers before it rounded: only what is gross shows.
-    limit = max(_limit(bridged), 10 * max(mlp.rounding for mlp in model.mlps))
+    limit = max(_limit(bridged), 10 * _rounding(model))
     if not (error := _apart(bridged.float(), expected.float())) <= limit:
         raise HlensError(
             f"the bridge of {model.name} gives other logits than the model ({error:.1e}, "

@@ -24,8 +24,9 @@ from hlens.types.experts import address as address
 from hlens.types.experts import as_experts as as_experts
 from hlens.types.experts import describe as describe
 from hlens.types.experts import experts_in as experts_in
+from hlens.types.experts import layers_of as layers_of
 from hlens.types.experts import where_neurons_are as where_neurons_are
-from hlens.types.experts import width_of as width_of
+from hlens.types.experts import widths_of as widths_of
 from hlens.types.fingerprints import same_fingerprint as same_fingerprint
 from hlens.types.fingerprints import warn_unbound as warn_unbound
 from hlens.types.labels import PatchKind as PatchKind

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from hlens.errors import HlensError
-from hlens.types.experts import Experts, experts_in, width_of
+from hlens.types.experts import Experts, experts_in
 
 NEAREST_NEURONS = 50  # in mean contribution
 NEAREST_EXPERTS = 4  # in how often they are used, the neuron's own among them
@@ -72,11 +72,6 @@ def draw_by_contribution(
         _check_enough(len(free), 1, f"layer {layer}")
         taken.add((layer, int(draw.choice(free))))
     return taken - set(members)
-
-
-def layer_widths(experts: Experts, n_layers: int, d_mlp: int) -> list[int]:
-    """How many neurons each layer has."""
-    return [width_of(experts, layer, d_mlp) for layer in range(n_layers)]
 
 
 def _check_enough(free: int, wanted: int, where: str) -> None:

@@ -32,12 +32,14 @@ def address(neuron: tuple[int, int], experts: Experts = ()) -> str:
     return f"L{layer}E{index // width}N{index % width}"
 
 
-def width_of(experts: Experts, layer: int, d_mlp: int) -> int:
-    """How many neurons a layer has; a mixture's layers may have fewer than its widest."""
-    if not experts:
-        return d_mlp
-    n, width, beside = experts[layer]
-    return n * width + beside
+def layers_of(experts: Experts, n_layers: int, d_mlp: int) -> Experts:
+    """The experts of each layer; of a dense model none, and all neurons beside them."""
+    return experts or ((0, 0, d_mlp),) * n_layers
+
+
+def widths_of(experts: Experts, n_layers: int, d_mlp: int) -> list[int]:
+    """How many neurons each layer has; a mixture's layers may have fewer than its widest."""
+    return [n * width + beside for n, width, beside in layers_of(experts, n_layers, d_mlp)]
 
 
 def experts_in(experts: Experts, layer: int, d_mlp: int) -> np.ndarray:
@@ -56,8 +58,7 @@ def where_neurons_are(experts: Experts, n_layers: int, d_mlp: int) -> np.ndarray
     >>> where_neurons_are(((0, 0, 2), (2, 2, 0)), 2, 4).astype(int).tolist()
     [[1, 1, 0, 0], [1, 1, 1, 1]]
     """
-    widths = [width_of(experts, layer, d_mlp) for layer in range(n_layers)]
-    return np.arange(d_mlp) < np.array(widths)[:, None]
+    return np.arange(d_mlp) < np.array(widths_of(experts, n_layers, d_mlp))[:, None]
 
 
 def describe(experts: Experts, n_layers: int, d_mlp: int) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.types.experts import Experts, as_experts, width_of
+from hlens.types.experts import Experts, as_experts, widths_of
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
 
@@ -197,8 +197,7 @@ class Contributions:
     @property
     def n_neurons(self) -> int:
         """How many neurons the model has; of a mixture some layers may be narrower than `d_mlp`."""
-        experts = self.provenance.experts
-        return sum(width_of(experts, layer, self.d_mlp) for layer in range(self.n_layers))
+        return sum(widths_of(self.provenance.experts, self.n_layers, self.d_mlp))
 
     @property
     def neuron_major(self) -> Float[Tensor, "feature example"]:

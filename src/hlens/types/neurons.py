@@ -13,7 +13,7 @@ from torch import Tensor
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 from hlens.types import draws
-from hlens.types.experts import Experts, address, as_experts, width_of
+from hlens.types.experts import Experts, address, as_experts, layers_of, widths_of
 from hlens.types.fingerprints import same_fingerprint
 
 Neuron = tuple[int, int]
@@ -57,12 +57,13 @@ class NeuronSet:
         object.__setattr__(self, "experts", experts)
         if not isinstance(self.members, frozenset):
             object.__setattr__(self, "members", _as_members(self.members))
+        widths = self.widths
         for member in self.members:
             if not isinstance(member, tuple) or len(member) != 2:
                 raise HlensError(f"{member!r:.60} is no neuron; expected a pair (layer, index)")
             layer, neuron = member
             there = 0 <= layer < self.n_layers
-            width = width_of(self.experts, layer if there else 0, self.d_mlp)
+            width = widths[layer if there else 0]
             if not (there and 0 <= neuron < width):
                 raise HlensError(
                     f"neuron L{layer}N{neuron} is out of range: expected layers 0 to "
@@ -126,7 +127,7 @@ class NeuronSet:
     @property
     def widths(self) -> list[int]:
         """How many neurons each layer has."""
-        return draws.layer_widths(self.experts, self.n_layers, self.d_mlp)
+        return widths_of(self.experts, self.n_layers, self.d_mlp)
 
     @property
     def fraction(self) -> float:
@@ -179,7 +180,7 @@ class NeuronSet:
         elif match == "layer":
             members = draws.draw_by_layer(self.members, draw, self.widths)
         elif match == "expert" and usage is not None:
-            experts = self.experts or ((0, 0, self.d_mlp),) * self.n_layers
+            experts = layers_of(self.experts, self.n_layers, self.d_mlp)
             members = draws.draw_by_expert(self.members, draw, experts, usage.cpu().numpy())
         elif match == "contribution" and contribution is not None:
             mean = contribution.cpu().numpy()
