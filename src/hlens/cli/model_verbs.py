@@ -1,4 +1,4 @@
-"""The verbs that edit, watch or score: intervene, patch, bake and its undoing, monitor, score."""
+"""The verbs that edit, watch or score: intervene, patch, doses in weights, monitor, score."""
 
 from pathlib import Path
 from typing import Annotated
@@ -79,17 +79,44 @@ def bake(
 
 
 @app.command()
+def export_adapter(
+    study: StudyFolder,
+    out: Annotated[Path, typer.Option(help="A new folder; each dose gets one of its own in it.")],
+    alpha: Annotated[
+        list[float], typer.Option(help="Factor of the neurons, a dose; several may be given.")
+    ],
+    neurons: Annotated[str, typer.Option(help=f"Which are scaled. {NEURONS}")] = "h",
+    as_json: Json = False,
+) -> None:
+    """Write doses as LoRA adapters: PEFT, vLLM and llama.cpp switch them per request."""
+    from hlens.cli import baking
+
+    facts = baking.export_adapters(str(study), out, alpha, neurons)
+    show.result(facts if as_json else baking.describe_adapters(facts), as_json)
+
+
+@app.command()
 def verify(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of a baked checkpoint.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a baked checkpoint or adapter.")],
     base: Annotated[
-        str | None, typer.Option(help="The model it was made from: compare all other weights too.")
+        str | None, typer.Option(help="The model it was made from; an adapter needs it.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file, a prompt a line, to compare an adapter on; else 20 questions."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that a baked checkpoint is what its record says; exit code 1 where it is not."""
+    """Check a baked checkpoint against its record, or an adapter against the edit; 1 if it fails.
+
+    Of a checkpoint all other weights are compared, too, where --base is named.
+    """
     from hlens.cli import baking
 
-    facts = baking.verify(checkpoint, base)
+    with show.progress() as progress:
+        facts = baking.verify(checkpoint, base, prompts, progress)
     show.result(facts if as_json else baking.describe_verification(facts), as_json)
     if not facts["ok"]:
         raise typer.Exit(1)

@@ -1,8 +1,8 @@
 """Edits on chosen neurons, for ``with model.editing(neurons, edit):``.
 
 An edit is a value of one type, `Edit`, and each function makes one: `scale`, `ablate`, `clamp`,
-`steer`, `patch`. Scopes say which tokens it acts on, `norm_matched` makes its control, and `bake`
-writes an edit of the scale family into an ordinary checkpoint.
+`steer`, `patch`. Scopes say which tokens it acts on, and `norm_matched` makes its control. `bake`
+writes an edit of the scale family into an ordinary checkpoint, `adapter` into a LoRA adapter.
 
     with model.editing(detector.neurons, scale(0.0, scope=GENERATED)):
         model.generate("Who wrote The Trial?")
@@ -19,6 +19,10 @@ from hlens.interventions.bake import verify as verify
 from hlens.interventions.directions import mean_difference as mean_difference
 from hlens.interventions.directions import residual_image as residual_image
 from hlens.interventions.directions import weight_direction as weight_direction
+from hlens.interventions.dose_adapter import AdapterVerification as AdapterVerification
+from hlens.interventions.dose_adapter import adapter as adapter
+from hlens.interventions.dose_adapter import is_adapter as is_adapter
+from hlens.interventions.dose_adapter import verify_adapter as verify_adapter
 from hlens.interventions.edits import ablate as ablate
 from hlens.interventions.edits import clamp as clamp
 from hlens.interventions.edits import norm_matched as norm_matched

@@ -68,12 +68,28 @@ def folded(model: Model, neurons: NeuronSet | Pairs, edit: Edit | None = None) -
 
 
 def fold_factors(model: Model, pairs: Pairs) -> Factors:
-    """For each layer with edited neurons, the product of all factors of each neuron."""
+    """The factors of an edit that can be folded into this model's weights.
+
+    Raises:
+        HlensError: As `constant_factors`; or the weights are quantised, adapted or offloaded.
+    """
+    factors = constant_factors(model, pairs)
+    if model.kept:
+        raise HlensError(f"the weights of {model.name} are {model.kept}; {_INSTEAD[model.kept]}")
+    return factors
+
+
+def constant_factors(model: Model, pairs: Pairs) -> Factors:
+    """For each layer with edited neurons, the product of all factors of each neuron.
+
+    Raises:
+        HlensError: An edit that is not a constant factor on all tokens, or no neurons.
+    """
     factors: Factors = {}
     for neurons, edit in pairs:
         if edit.factor is None or edit.scope.name != "all":
             raise HlensError(
-                f"{edit.name} cannot be folded into weights; only a "
+                f"{edit.name} cannot be put into weights; only a "
                 "constant factor on all tokens can: scale(alpha), or ablate() to zero"
             )
         check_edit(model, neurons, edit)
@@ -81,9 +97,7 @@ def fold_factors(model: Model, pairs: Pairs) -> Factors:
             unedited = torch.ones(model.d_mlp, dtype=torch.float64)
             factors.setdefault(layer, unedited)[neuron] *= edit.factor
     if not factors:
-        raise HlensError("no neurons to fold into the weights; give a set with members")
-    if model.kept:
-        raise HlensError(f"the weights of {model.name} are {model.kept}; {_INSTEAD[model.kept]}")
+        raise HlensError("no neurons to scale; give a set with members")
     return factors
 
 

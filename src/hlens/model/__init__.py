@@ -32,6 +32,7 @@ Example, with the model that hlens ships:
 """
 
 from hlens.kinds import explain_public
+from hlens.model.adapters import attached as attached
 from hlens.model.continuations import Continuations as Continuations
 from hlens.model.continuations import continuation_logprobs as continuation_logprobs
 from hlens.model.continuations import reading_as as reading_as
@@ -58,9 +59,11 @@ from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
 from hlens.model.mlp import BlockActs as BlockActs
+from hlens.model.mlp import DenseBlock as DenseBlock
 from hlens.model.mlp import Mlp as Mlp
 from hlens.model.mlp import MlpActs as MlpActs
 from hlens.model.mlp import Read as Read
+from hlens.model.mlp import split_index as split_index
 from hlens.model.model import Model as Model
 from hlens.model.own_thread import hook_input as hook_input
 from hlens.model.own_thread import hook_output as hook_output

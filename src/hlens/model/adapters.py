@@ -6,6 +6,8 @@ at a time, as long as it writes a matrix times what it reads. Adapters that add 
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,24 @@ def adapt(hf: Any, source: str | Path) -> Any:
         HlensError: No PEFT, no such adapter, one that is a pickle or adds tokens, or one that does
             not fit the model.
     """
+    return _wrap(hf, source).get_base_model()
+
+
+@contextmanager
+def attached(hf: Any, source: str | Path) -> Iterator[None]:
+    """Run a block of code with an adapter in a model; afterwards its modules are its own again.
+
+    Raises:
+        HlensError: As `adapt`.
+    """
+    wrapped = _wrap(hf, source)
+    try:
+        yield
+    finally:
+        wrapped.unload()
+
+
+def _wrap(hf: Any, source: str | Path) -> Any:
     try:
         from peft import PeftConfig, PeftModel  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -101,7 +121,7 @@ def adapt(hf: Any, source: str | Path) -> Any:
     lacking = next((one for one in map(str, (w.message for w in said)) if "missing" in one), None)
     if lacking:
         raise HlensError(f"the adapter {source!r} is not whole: {first_line(ValueError(lacking))}")
-    return adapted.get_base_model()
+    return adapted
 
 
 def _check_kind(config: Any) -> None:

@@ -1,11 +1,11 @@
-"""Edited checkpoints in the Hugging Face layout; the folder appears whole or not at all."""
+"""Edited checkpoints and adapters in the layouts of other software, whole or not there at all."""
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from safetensors import SafetensorError
 from torch import Tensor
@@ -20,6 +20,7 @@ from hlens.store.tensor_file import read_tensors, write_tensors
 RECORD = "hlens_edit.record"
 _FORMER_RECORD = "hlens_edit.safetensors"
 MEND = "bake the edit again"
+T = TypeVar("T")
 
 
 def save_checkpoint(
@@ -57,11 +58,16 @@ def save_checkpoint(
     return folder
 
 
-class EditRecord(TypedDict):
-    """What was baked from what."""
+class AdapterRecord(TypedDict):
+    """Which model an adapter was made for."""
 
     base: str
     base_fingerprint: str
+
+
+class EditRecord(AdapterRecord):
+    """What was baked from what."""
+
     edited_fingerprint: str
 
 
@@ -74,8 +80,20 @@ def load_edit_record(folder: Path) -> tuple[dict[str, Tensor], EditRecord]:
     path = folder / RECORD
     if not path.is_file():
         path = folder / _FORMER_RECORD
+    return _read_record(path, "baked checkpoint", EditRecord, MEND)
+
+
+def load_adapter_record(folder: Path) -> tuple[dict[str, Tensor], AdapterRecord]:
+    """Factors of an adapter, and the model that it was made for.
+
+    Raises:
+        HlensError: No record, or one that `save_checkpoint` did not write.
+    """
+    return _read_record(folder / RECORD, "adapter", AdapterRecord, "export the adapter again")
+
+
+def _read_record(path: Path, what: str, shape: type[T], mend: str) -> tuple[dict[str, Tensor], T]:
     if not path.is_file():
-        raise HlensError(f"{folder} is no baked checkpoint of hlens: it holds no {RECORD}")
-    tensors, metadata = read_tensors(path, mend=MEND)
-    record = parse_json(metadata.get("record", ""), str(path), shape=EditRecord, mend=MEND)
-    return tensors, record
+        raise HlensError(f"{path.parent} is no {what} of hlens: it holds no {RECORD}")
+    tensors, metadata = read_tensors(path, mend=mend)
+    return tensors, parse_json(metadata.get("record", ""), str(path), shape=shape, mend=mend)
