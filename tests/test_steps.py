@@ -225,6 +225,25 @@ def test_an_artefact_that_is_gone_is_not_current(tmp_path: Path) -> None:
     assert of_seed(tmp_path, 1).value(drawn)["seed"].item() == 1
 
 
+@step(needs=(), optional=(doubled,), storage=TABLE)
+def told(*, doubled: pd.DataFrame | None) -> pd.DataFrame:
+    """Whether the other table was made."""
+    return pd.DataFrame({"known": [doubled is not None]})
+
+
+def test_what_was_made_and_is_gone_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    run = of_seed(tmp_path, 1)
+    assert not run.value(told)["known"].item()
+    run.value(doubled)
+    assert run.value(told)["known"].item()
+    (tmp_path / "doubled.parquet").unlink()
+    with pytest.raises(HlensError, match=r"doubled\.parquet is gone"):
+        of_seed(tmp_path, 1).value(told)
+    assert not of_seed(tmp_path, 2).value(told)["known"].item()  # it was made for another seed
+    of_seed(tmp_path, 1).value(doubled)
+    assert of_seed(tmp_path, 1).value(told)["known"].item()
+
+
 def test_damaged_stamps_are_one_line(tmp_path: Path) -> None:
     write_text(tmp_path / "stamps.json", "{not json")
     with pytest.raises(HlensError, match=r"stamps\.json is damaged"):

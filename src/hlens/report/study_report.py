@@ -41,7 +41,7 @@ def report_data(run: Runner) -> ReportData:
         sections=[*drawn, *([missing] if missing else [])],
         cautions=cautions_of(
             run.recipe,
-            was_edited=run.is_current(effects.outcomes),
+            was_edited=run.stands(effects.outcomes),
             was_audited=card is not None,
             has_several_spans=run.value_without_model(levels.has_several_spans),
         ),

@@ -211,6 +211,23 @@ class Runner:
             return False
         return not isinstance(node, Each) or all(map(self.is_current, self._members(node)))
 
+    def stands(self, step: Step[Any]) -> bool:
+        """Whether an artefact is current that is read where there is one, and else left out.
+
+        Raises:
+            HlensError: It was made, and its files are gone: what reads it would say less without a
+                word.
+        """
+        if self.is_current(step):
+            return True
+        stamp = self.stamps.get(step.name)
+        if stamp is None or self._is_whole(step) or stamp.key != self.key(step):
+            return False
+        raise HlensError(
+            f"{self.file(step)} is gone, or a part of it, though this study made it; put it back, "
+            f"or make it again: hlens {step.verb} {self.folder}"
+        )
+
     def _is_whole(self, step: Step[Any]) -> bool:
         """Whether all files of an artefact are there; their content is checked when it is read."""
         stamp = self.stamps.get(step.name)
@@ -261,7 +278,7 @@ class Runner:
         if node.content is not None and self.is_current(node):
             given = [self.key(need) for need in node.needs if isinstance(need, Source)]
             return [node.content(self.value(node)), given]
-        optional = [self.key(one) if self.is_current(one) else None for one in node.optional]
+        optional = [self.key(one) if self.stands(one) else None for one in node.optional]
         return [[self.key(need) for need in node.needs], self._plain_options(node), optional]
 
     def forget_keys(self) -> None:
@@ -360,7 +377,7 @@ class Runner:
     def _keywords(self, step: Step[Any]) -> dict[str, Any]:
         keywords = {keyword_of(name): self._option(name) for name in step.options}
         for one in step.optional:
-            keywords[one.name] = self.value(one) if self.is_current(one) else None
+            keywords[one.name] = self.value(one) if self.stands(one) else None
         further: dict[str, Callable[[], Any]] = {
             "progress": lambda: self.reporter(step),
             "report": lambda: partial(self._report_stage, step),
