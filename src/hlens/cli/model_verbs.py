@@ -1,4 +1,4 @@
-"""The verbs that edit, watch or score: intervene, patch, doses in weights, monitor, score."""
+"""The verbs that run a model once it has a detector: edits, doses, watching, scoring."""
 
 from pathlib import Path
 from typing import Annotated
@@ -142,17 +142,21 @@ def monitor(
     flag_at: Annotated[float | None, typer.Option(help="Flag an answer at this risk.")] = None,
     stop_at: Annotated[float | None, typer.Option(help="End an answer at this risk.")] = None,
     after: Annotated[int, typer.Option(help="Tokens to wait for before that.")] = 3,
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="Flag finished answers at a rate of false alarms: false-alarms=0.05."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Ask, and show the risk of each token while the model writes."""
     from hlens.cli import watching
 
-    policy = watching.policy(flag_at, stop_at, after)
+    policy, rate = watching.policy(flag_at, stop_at, after), watching.rate_of(threshold)
     if as_json:
-        show.result(watching.watch(str(study), questions, policy, None), as_json)
+        show.result(watching.watch(str(study), questions, policy, None, rate), as_json)
         return
     with watching.show_tokens(len(questions)) as on_token:
-        watched = watching.watch(str(study), questions, policy, on_token)
+        watched = watching.watch(str(study), questions, policy, on_token, rate)
     watching.show_answers(watched)
 
 
@@ -207,3 +211,51 @@ def score(
             progress=progress,
         )  # fmt: skip
     scoring.show_scored(scored, as_json)
+
+
+@app.command()
+@takes_columns
+def recalibrate(
+    detector: Annotated[
+        str, typer.Argument(help="A study, or a detector: a file, a folder or owner/name.")
+    ],
+    columns: dict[str, str],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Labelled answers; a study without them takes those it held out."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Write the recalibrated detector: .safetensors.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
+    ] = None,
+    layout: Layout = None,
+    label: Labels = None,
+    judge: Judge = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="What followed each question; a study's own by default.")
+    ] = None,
+    style: Style = None,
+    as_json: Json = False,
+) -> None:
+    """New thresholds and probabilities from labelled answers; the neurons are kept.
+
+    A threshold belongs to a share of true answers that may be flagged: 1, 5 and 10 %.
+    """
+    from hlens.cli import recalibrating, studies
+
+    with show.progress() as progress:
+        found = recalibrating.recalibrate_detector(
+            detector,
+            file,
+            to=to,
+            model=model,
+            asked={"instruction": instruction, "style": style},
+            reading={
+                "layout": layout, "columns": columns, "rest": "ignore", "judge": judge,
+                "labels": dict(map(studies.label_option, label or ())),
+            },
+            progress=progress,
+        )  # fmt: skip
+    recalibrating.show_thresholds(found, to, as_json)

@@ -15,7 +15,13 @@ from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
 from hlens.labelled import content_of, labelled
 from hlens.model import Model, load
-from hlens.monitor import check_scores_file, save_scores, score, tabulate_scores
+from hlens.monitor import (
+    check_scores_file,
+    save_scores,
+    score,
+    tabulate_scores,
+    warn_of_another_region,
+)
 from hlens.recipe import Recipe
 from hlens.store import load_detector
 from hlens.types import Detector, Judgement, Response, ScoredAnswer, Verdict
@@ -112,6 +118,7 @@ def judge_if_answered(response: Response) -> Judgement:
 
 def show_scored(scored: Scored, as_json: bool) -> None:
     """Show the riskiest answers, how well the detector does on labels, and where the table is."""
+    warn_of_another_region(scored.detector)
     responses = scored.table.loc[scored.table["level"] == Level.RESPONSE]
     levels = [] if scored.levels is None else show.rows(scored.levels)
     if as_json:

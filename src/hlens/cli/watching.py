@@ -1,5 +1,6 @@
 """Questions asked under a detector, and their answers token by token, coloured by risk."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +12,19 @@ from rich.text import Text
 
 from hlens.cli.show import err, out, say
 from hlens.errors import HlensError
-from hlens.monitor import Monitored, Policy, Risk, at_probability, monitor, watch_only
-from hlens.steps import answers
+from hlens.monitor import (
+    Monitored,
+    Policy,
+    Risk,
+    at_probability,
+    monitor,
+    threshold_of,
+    watch_only,
+)
+from hlens.steps import answers, levels
 from hlens.steps.answers import prompt_of, settings_of
 from hlens.study import Study
-from hlens.types import Question
+from hlens.types import Question, Threshold
 
 SHADES = ((0.75, "red"), (0.5, "yellow"), (0.0, "green"))
 ENDS = {"length": "cut at the token limit", "risk": "stopped there"}
@@ -26,19 +35,24 @@ def watch(
     questions: Sequence[str],
     policy: Policy,
     on_token: Callable[[int, str, float], None] | None,
+    false_alarms: float | None = None,
 ) -> dict[str, Any]:
     """Answer questions greedily, in one batch, under the study's detector.
+
+    Its probabilities and thresholds are those of whole held-out answers (`hlens recalibrate`).
 
     Args:
         folder: Folder of the study.
         questions: What to ask.
         policy: What to do about a risk.
         on_token: Called with each token's row and text, and the probability up to it.
+        false_alarms: Flag finished answers from the threshold of this rate on; None for none.
     """
     if not all(question.strip() for question in questions):
         raise HlensError("an empty question; say what to ask, in quotes")
     study = Study(folder)
-    detector, sampling = study.detector(), study.recipe.sampling
+    detector, sampling = study[levels.live_detector], study.recipe.sampling
+    threshold = None if false_alarms is None else threshold_of(detector, false_alarms)
     # Asked as the study asked: a detector reads answers to prompts like its own.
     domain, worked = study.recipe.domains[0], study[answers.worked]
     asked = [Question(str(i), domain, text, ()) for i, text in enumerate(questions)]
@@ -52,13 +66,34 @@ def watch(
     monitored = monitor(
         study.model, detector, prompts, settings=settings, on_token=report, policy=policy
     )
-    watched = [_answer(*pair) for pair in zip(questions, monitored, strict=True)]
+    watched = [_answer(*pair, threshold) for pair in zip(questions, monitored, strict=True)]
     return {
         "answers": watched,
         "calibrated": detector.calibration is not None,
         "neurons": len(detector.selected),
         "tokens x neurons read": sum(one.touched for one in monitored),
     }
+
+
+def rate_of(threshold: str | None) -> float | None:
+    """The rate of false alarms of ``--threshold false-alarms=0.05``.
+
+    Raises:
+        HlensError: Another text, or no share.
+    """
+    if threshold is None:
+        return None
+    name, _, number = threshold.partition("=")
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = math.nan
+    if name != "false-alarms" or not 0 < rate < 1:
+        raise HlensError(
+            f"--threshold {threshold!r:.60}; expected a share of true answers that may be flagged, "
+            "such as false-alarms=0.05"
+        )
+    return rate
 
 
 def policy(flag_at: float | None, stop_at: float | None, after: int) -> Policy:
@@ -76,7 +111,7 @@ def policy(flag_at: float | None, stop_at: float | None, after: int) -> Policy:
     return watch_only if flag_at is None else at_probability(flag_at, "flag", after)
 
 
-def _answer(question: str, monitored: Monitored) -> dict[str, Any]:
+def _answer(question: str, monitored: Monitored, threshold: Threshold | None) -> dict[str, Any]:
     last = monitored.risks[-1].probability if monitored.risks else None
     return {
         "question": question,
@@ -84,6 +119,7 @@ def _answer(question: str, monitored: Monitored) -> dict[str, Any]:
         "probability": last,
         "finish": monitored.generation.finish_reason,
         "flagged_at": monitored.flagged_at,
+        "flagged": None if threshold is None else monitored.score >= threshold.score,
         "tokens": [
             {"token": r.text, "probability": round(r.probability, 4)} for r in monitored.risks
         ],
@@ -116,7 +152,7 @@ def show_answers(watched: Mapping[str, Any]) -> None:
         tokens = [_token(token["token"], token["probability"]) for token in one["tokens"]]
         out.print(Text.assemble("  ", *tokens) if tokens else "  (an empty answer)", soft_wrap=True)
         out.print(f"  {_fate(one)}\n", soft_wrap=True)
-    calibration = "calibrated on held-out folds" if watched["calibrated"] else "not calibrated"
+    calibration = "calibrated on held-out answers" if watched["calibrated"] else "not calibrated"
     read = f"risk: probability of hallucination, read up to each token, {calibration}: "
     shades = ("below 0.5", "green"), ", ", ("from 0.5", "yellow"), ", ", ("from 0.75", "red")
     out.print(Text.assemble(read, *shades), soft_wrap=True)
@@ -133,6 +169,8 @@ def _fate(one: Mapping[str, Any]) -> str:
     parts = [f"risk {one['probability']:.2f}"]
     if one["flagged_at"] is not None:
         parts.append(f"flagged at token {one['flagged_at'] + 1}")
+    if one["flagged"] is not None:
+        parts.append("flagged" if one["flagged"] else "not flagged")
     return ", ".join([*parts, *([ENDS[one["finish"]]] if one["finish"] in ENDS else [])])
 
 

@@ -30,6 +30,9 @@ from hlens.evaluation.sparsity import sparsity_summary as sparsity_summary
 from hlens.evaluation.split import domains_with_both as domains_with_both
 from hlens.evaluation.split import folds_by_group as folds_by_group
 from hlens.evaluation.split import split_by_group as split_by_group
+from hlens.evaluation.thresholds import RATES as RATES
+from hlens.evaluation.thresholds import answers_needed as answers_needed
+from hlens.evaluation.thresholds import find_thresholds as find_thresholds
 from hlens.evaluation.transfer import transfer as transfer
 from hlens.evaluation.univariate import univariate as univariate
 from hlens.evaluation.usage import expert_usage as expert_usage

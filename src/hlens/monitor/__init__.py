@@ -2,7 +2,7 @@
 
 Only the detector's own neurons are read. `monitor` writes under watch and stops where a policy says
 so; `watching` watches any generation; `risks` reads an answer that is written already, `score` many
-of them.
+of them. `recalibrate` takes thresholds and probabilities from labelled answers.
 """
 
 from hlens.kinds import explain_public
@@ -11,6 +11,9 @@ from hlens.monitor.policies import Policy as Policy
 from hlens.monitor.policies import Risk as Risk
 from hlens.monitor.policies import at_probability as at_probability
 from hlens.monitor.policies import watch_only as watch_only
+from hlens.monitor.recalibrating import recalibrate as recalibrate
+from hlens.monitor.recalibrating import threshold_of as threshold_of
+from hlens.monitor.recalibrating import warn_of_another_region as warn_of_another_region
 from hlens.monitor.scoring import score as score
 from hlens.monitor.streaming import Monitored as Monitored
 from hlens.monitor.streaming import monitor as monitor

@@ -14,6 +14,7 @@ from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Generation, Model, SeededSampler, Settings, mix_seed
 from hlens.monitor.policies import Policy, Risk, watch_only
+from hlens.monitor.recalibrating import warn_of_another_region
 from hlens.monitor.watching import TokenScores, watching
 from hlens.thoughts import find_thought
 from hlens.types import Detector
@@ -102,6 +103,7 @@ def monitor(
     settings = settings or Settings(temperature=0.0)
     seed, batch_size = check_seed(seed), check_whole("batch_size", batch_size, least=1)
     model.check_prompts(prompts, new=settings.max_new_tokens)
+    warn_of_another_region(detector)
     monitored: list[Monitored] = []
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]

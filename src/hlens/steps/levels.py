@@ -1,6 +1,7 @@
 """Long answers: those held out scored token by token, evaluated as tokens, spans and responses."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +10,21 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import pandas as pd
 
+from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
 from hlens.evaluation.levels import COLUMNS
 from hlens.model import Model
-from hlens.monitor import score
+from hlens.monitor import recalibrate, score
 from hlens.spans import LABELS
 from hlens.steps.answers import examples, judgements
-from hlens.steps.detection import Split, detector, split
+from hlens.steps.detection import DETECTOR, Split, detector, split
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, step
 from hlens.store import write_text
 from hlens.store.checked import read_rows
 from hlens.types import Detector, Example, Judgement, MarkedSpan, ScoredAnswer
 
+log = logging.getLogger("hlens")
 JSONL = ".jsonl"
 
 
@@ -114,6 +117,24 @@ def scored_answers(
     if not kept or not len(detector.selected):
         return []  # without neurons the score is the same at every token
     return score(model, detector, kept, examples=own, progress=progress)
+
+
+@step(
+    needs=(detector, scored_answers),
+    storage=DETECTOR,
+    verb="recalibrate",
+    facts=lambda detector: {"thresholds": len(detector.thresholds)},
+)
+def live_detector(detector: Detector, scored_answers: list[ScoredAnswer]) -> Detector:
+    """Take thresholds and probabilities of whole answers from those held out.
+
+    The neurons stay. Where too few answers were held out, the detector stays as it was found.
+    """
+    try:
+        return recalibrate(detector, scored_answers)
+    except HlensError as error:
+        log.warning("not recalibrated: %s", error)
+        return detector
 
 
 @step(

@@ -27,12 +27,21 @@ from hlens.store.tensor_file import (
     safetensors_path,
     write_tensors,
 )
-from hlens.types import Calibration, Detector, NeuronSet, Provenance, as_experts
+from hlens.types import (
+    Calibration,
+    Detector,
+    Estimate,
+    NeuronSet,
+    Provenance,
+    Threshold,
+    as_experts,
+)
 from hlens.types.neurons import check_shape
 
 _FORMAT = "1"
 _MOST_BYTES = 1 << 30
 _FIELDS = [field.name for field in fields(Detector) if field.name != "weights"]
+_NEWER = ("thresholds", "calibrated_on")  # files of earlier versions lack them
 
 
 def save_detector(detector: Detector, path: str | Path) -> Path:
@@ -60,13 +69,24 @@ def read_detector(path: str | Path) -> Detector:
     with _reading(path, "detector") as (tensors, about):
         shape = check_shape(*about["shape"])
         weights = _dense(tensors["index"], tensors["weight"], shape[0] * shape[1])
-        values: dict[str, Any] = {name: about[name] for name in _FIELDS}
+        values: dict[str, Any] = {name: about[name] for name in _FIELDS if name not in _NEWER}
+        values |= {name: about[name] for name in _NEWER if name in about}
+        values["thresholds"] = tuple(map(_threshold, values.get("thresholds", ())))
         values["domains"] = tuple(about["domains"])
         values["provenance"] = provenance_from_json(about["provenance"])
         if calibration := about["calibration"]:
             knots = {name: tuple(calibration[name]) for name in ("scores", "probabilities")}
             values["calibration"] = Calibration(**(calibration | knots))
         return Detector(weights.reshape(shape), **values)
+
+
+def _threshold(row: Mapping[str, Any]) -> Threshold:
+    shares = ("alarm_rate", "recall", "precision")
+    estimates = {
+        name: Estimate(**{key: float("nan") if x is None else x for key, x in row[name].items()})
+        for name in shares
+    }
+    return Threshold(row["false_alarms"], row["score"], **estimates, domain=row["domain"])
 
 
 def _dense(index: Tensor, weight: Tensor, n: int) -> Tensor:

@@ -37,5 +37,6 @@ from hlens.types.measured import Provenance as Provenance
 from hlens.types.neurons import NeuronSet as NeuronSet
 from hlens.types.scored import MarkedSpan as MarkedSpan
 from hlens.types.scored import ScoredAnswer as ScoredAnswer
+from hlens.types.thresholds import Threshold as Threshold
 
 explain_public(globals())

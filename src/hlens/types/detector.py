@@ -16,6 +16,7 @@ from hlens.kinds import describe
 from hlens.types.labels import H_NEURONS
 from hlens.types.measured import Contributions, Provenance
 from hlens.types.neurons import LARGEST, NeuronSet, check_shape
+from hlens.types.thresholds import Threshold
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ _KINDS: dict[str, Any] = {
     "calibration": Calibration | None,
     "fit": Mapping,
     "provenance": Provenance,
+    "thresholds": tuple,
+    "calibrated_on": str,
 }
 
 
@@ -80,6 +83,9 @@ class Detector:
         calibration: Map from score to probability, fitted on held-out folds, or None.
         fit: How it was found: C, lambda over lambda_max, duality gap, number of examples, ...
         provenance: Model and versions.
+        thresholds: Scores from which to flag, by rate of false alarms and domain
+            (`hlens.monitor.recalibrate`).
+        calibrated_on: Tokens that `calibration` and `thresholds` are about; empty for `region`.
     """
 
     weights: Float[Tensor, "layer neuron"]
@@ -91,6 +97,8 @@ class Detector:
     calibration: Calibration | None = None
     fit: Mapping[str, Any] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
+    thresholds: tuple[Threshold, ...] = ()
+    calibrated_on: str = ""
 
     def __post_init__(self) -> None:
         weights = self.weights
