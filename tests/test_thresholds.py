@@ -1,17 +1,22 @@
 """Thresholds keep what they promise on answers that had no part in them, grouped or not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from hlens.cli import app
 from hlens.errors import HlensError
 from hlens.evaluation import answers_needed, find_thresholds
 from hlens.monitor import recalibrate, threshold_of
 from hlens.store import load_detector, save_detector
+from hlens.study import Study
 from hlens.types import Detector, ScoredAnswer
+from tiny_study import question_file, saved_model, tiny_recipe
 
 
 def drawn(
@@ -106,3 +111,29 @@ def test_too_few_labels_are_refused() -> None:
     unlabelled = [replace(one, hallucinated=None) for one in few]
     with pytest.raises(HlensError, match="0 groups"):
         recalibrate(Detector(torch.ones(1, 2), 0.0), unlabelled)
+
+
+def test_a_study_is_recalibrated_and_watched_by_a_rate(tmp_path: Path) -> None:
+    recipe = tiny_recipe(question_file(tmp_path / "q.jsonl", 160), str(saved_model(tmp_path / "m")))
+    study = Study(tmp_path / "s", recipe)
+    study.scores()
+    to = tmp_path / "live.safetensors"
+    run = CliRunner().invoke(app, ["recalibrate", str(study.folder), "--to", str(to), "--json"])
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.stdout)["thresholds"]
+    assert {one["false_alarms"] for one in told} <= {0.01, 0.05, 0.1}
+    live = load_detector(to)
+    assert live.calibrated_on == "response"
+    assert live.selected.members == study.detector().selected.members
+    assert [one.score for one in live.thresholds] == [one["score"] for one in told]
+    table = CliRunner().invoke(app, ["recalibrate", str(study.folder)]).output
+    assert "1%" in table
+    assert "needs 99 true answers" in table
+    asked = ["monitor", str(study.folder), "Number 3?", "--threshold", "false-alarms=0.1"]
+    watched = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["answers"][0]
+    assert watched["flagged"] in (True, False)
+    for wrong in ("false-alarms=x", "0.1", "false-alarms=2"):
+        with pytest.raises(HlensError, match="expected a share of true answers"):
+            CliRunner().invoke(app, [*asked[:-1], wrong], catch_exceptions=False)
+    with pytest.raises(HlensError, match="is no study"):
+        CliRunner().invoke(app, ["recalibrate", str(to)], catch_exceptions=False)
