@@ -5,22 +5,20 @@ the original rows, so that `verify` can check it and `unbake` restore the origin
 """
 
 import html
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.interventions.cards import fill_card
 from hlens.interventions.folding import edited_neurons, fold_factors, folded, scale_rows
 from hlens.model import Edit, Model, Pairs, load, pair_up, save_pretrained
 from hlens.store.checkpoints import MEND, load_edit_record, save_checkpoint
-from hlens.types import NeuronSet, address, same_fingerprint
+from hlens.types import NeuronSet, same_fingerprint
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def bake(
             "edited_fingerprint": model.fingerprint,
             "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
         }
-        card = _model_card(record, table, model)
+        card = fill_card("card.md", record, table, model)
         save_model = partial(save_pretrained, model.hf, model.tokenizer)
         return save_checkpoint(save_model, Path(folder), card=card, tensors=tensors, record=record)
 
@@ -176,22 +174,3 @@ def _rest_agrees(edited: Model, base: Model, factors: Tensor) -> bool:
         if not torch.equal(mine, theirs.to(mine)):
             return False
     return True
-
-
-def _model_card(
-    record: Mapping[str, str], factors: Float[Tensor, "layer neuron"], model: Model
-) -> str:
-    """What was changed, and how to check and undo it."""
-    edited = factors.ne(1.0).nonzero().tolist()
-    rows = [f"| {address((i, j), model.experts)} | {float(factors[i, j]):g} |" for i, j in edited]
-    card = files("hlens.interventions").joinpath("card.md").read_text(encoding="utf-8")
-    # A name may hold line breaks or markup of its own, and the card's head is YAML.
-    name = " ".join(record["base"].split())
-    shown = {**record, "base": html.escape(name), "base_in_yaml": json.dumps(name)}
-    return card.format(
-        **shown,
-        n_edited=len(edited),
-        n_neurons=(n_neurons := sum(mlp.width for mlp in model.mlps)),
-        share=len(edited) / n_neurons,
-        rows="\n".join(rows),
-    )

@@ -17,12 +17,10 @@ The folder is in PEFT's layout, with llama.cpp's beside it where that engine kno
 Its scale is a live dial: at scale s the factor is ``1 + s (factor - 1)``.
 """
 
-import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +29,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
+from hlens.interventions.cards import fill_card
 from hlens.interventions.edits import scale
 from hlens.interventions.folding import constant_factors, edited_neurons
 from hlens.model import DenseBlock, Edit, Model, Pairs, Settings, attached, pair_up, split_index
 from hlens.store.checkpoints import load_adapter_record, save_checkpoint
 from hlens.store.tensor_file import read_tensors, write_tensors
-from hlens.types import NeuronSet, address, same_fingerprint
+from hlens.types import NeuronSet, same_fingerprint
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -141,7 +140,7 @@ def adapter(
         "edits": "; ".join(f"{e.name} on {len(ns)} neurons" for ns, e in pairs),
     }
     write = partial(_write_adapter, model, added)
-    card = _card(record, table, model, rank=len(added[0].a))
+    card = fill_card("adapter_card.md", record, table, model, rank=len(added[0].a))
     return save_checkpoint(
         write, Path(folder), card=card, tensors={"factors": table}, record=record
     )
@@ -343,22 +342,3 @@ def _logits(model: Model, ids: Sequence[int]) -> Tensor:
 
 def _answer(model: Model, ids: Sequence[int], settings: Settings) -> tuple[int, ...]:
     return model.generate_many([ids], settings)[0].token_ids
-
-
-def _card(
-    record: Mapping[str, str], factors: Float[Tensor, "layer neuron"], model: Model, *, rank: int
-) -> str:
-    """What is scaled by how much, how it is served, and how to check it."""
-    edited = factors.ne(1.0).nonzero().tolist()
-    rows = [f"| {address((i, j), model.experts)} | {float(factors[i, j]):g} |" for i, j in edited]
-    card = files("hlens.interventions").joinpath("adapter_card.md").read_text(encoding="utf-8")
-    name = " ".join(record["base"].split())
-    shown = {**record, "base": html.escape(name), "base_in_yaml": json.dumps(name)}
-    return card.format(
-        **shown,
-        rank=rank,
-        n_edited=len(edited),
-        n_neurons=(n_neurons := sum(mlp.width for mlp in model.mlps)),
-        share=len(edited) / n_neurons,
-        rows="\n".join(rows),
-    )
