@@ -87,11 +87,13 @@ def sample(
         for question in questions
     ]
     model.check_prompts(prompts, new=settings.max_new_tokens)
+    rows = model.rows_at_once(rows)
     batches = _batches(questions, prompts, max(1, rows // n))
     parts = None
     if folder is not None:
         ids = [(question.domain, question.id) for question in questions]
         work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
+        work += model.rounding
         parts = RowParts(folder, hashlib.sha256(work.encode()).hexdigest())
     known = questions_by_id(questions)
     generate = partial(generate_batch, model, settings=settings, share_beginning=True)
@@ -132,6 +134,7 @@ def sample_more(
     """
     settings = settings or Settings()
     n, seed, rows = _checked(n=n, seed=seed, rows=rows)
+    rows = model.rows_at_once(rows)
     generate = partial(generate_batch, model, settings=settings, share_beginning=True)
     first: dict[tuple[str, str], Response] = {}
     counts: dict[tuple[str, str], int] = {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, singledispatch
 
 import torch
 from torch import Tensor
@@ -96,16 +96,20 @@ class Job:
 
     def run(self, batches: Sequence[Batch], done: int = 0) -> Iterator[Chunk]:
         """Yield the values of each batch that was run; `done` examples were done before."""
+        for batch, results in self.results(batches):
+            results = self._divided(results)
+            values = results.to(self.dtype)
+            self._check_finite(batch, results, values)
+            yield self.members(batch), values
+            done += len(self.members(batch))
+            if self.progress is not None:
+                self.progress(done, len(self.examples))
+
+    def results(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+        """Run the batches: ``[what is read, example, layer, neuron]`` of each."""
         reducer = Reducer(self.model, self.read)
         with reducer.hooked():
-            for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
-                results = self._divided(results)
-                values = results.to(self.dtype)
-                self._check_finite(batch, results, values)
-                yield self.members(batch), values
-                done += len(self.members(batch))
-                if self.progress is not None:
-                    self.progress(done, len(self.examples))
+            yield from self.schedule.run(batches, partial(self._run_batch, reducer))
 
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
         groups = [[self._rows_of(number) for number in group] for group in batch.groups]
@@ -155,3 +159,20 @@ class Job:
         raise HlensError(
             f"contributions to example {name!r} and {len(bad) - 1} more are not finite; {mend}"
         )
+
+
+@singledispatch
+def job_of(
+    model: Model,
+    examples: Sequence[Example],
+    asks: Sequence[Ask],
+    *,
+    dtype: torch.dtype = torch.float32,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Job:
+    """The measurement, run by what runs the model.
+
+    An engine (`hlens.engines`) registers a job of its own for its kind of model.
+    """
+    return Job(model, examples, asks, dtype, batch_size, progress)

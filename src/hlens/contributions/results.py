@@ -174,6 +174,7 @@ def identity_of(job: Job) -> str:
     formulas = [[_formula(ask), ask.label] for ask in job.asks]
     settings = formulas, str(job.dtype), job.batch_size
     model = [job.model.fingerprint, str(job.model.dtype), settings]
+    model += [job.model.rounding] * bool(job.model.rounding)
     digest = hashlib.sha256(json.dumps(model).encode())
     for example in job.examples:
         span = (example.n_prompt, example.start, example.stop, example.hallucinated)
