@@ -1,5 +1,6 @@
 """Scoring answers that are written already: as one at a time, and as measuring them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import architectures
 import hlens
 from hlens.errors import HlensError
 from hlens.model import Model, load
-from hlens.monitor import risks, score
+from hlens.monitor import risks, score, score_prompts
 from hlens.spans import token_texts
 from hlens.types import Example, Judgement, MarkedSpan, Question, Response, Verdict
 from hlens.types.labels import Level, LevelScore
@@ -99,6 +100,20 @@ def test_each_answer_is_run_once_whatever_its_spans(
     assert sum(len(run["input_ids"]) for run in passes) == len(responses)
     assert [len(one.spans) for one in found] == [0, 0, 5, 0]
     assert found[2].spans[0] == MarkedSpan(0, 5, False)
+
+
+def test_a_prompt_is_scored_where_it_ends(model: Model) -> None:
+    """As the detector scores what is measured there, before an answer is written."""
+    responses = responses_of(model)
+    examples = [example_of(response, 0, 1, True) for response in responses]
+    before = replace(detector_of(model), region="last_prompt")
+    prompts = [response.token_ids[: response.n_prompt] for response in responses]
+    measured = before(hlens.measure(model, examples, region="last_prompt")).tolist()
+    assert score_prompts(model, before, prompts) == pytest.approx(measured, abs=TOLERANCE)
+    with pytest.raises(HlensError, match="before an answer only 'last_prompt' is there"):
+        score_prompts(model, detector_of(model), prompts)
+    with pytest.raises(HlensError, match="no prompts"):
+        score_prompts(model, before, [])
 
 
 def test_labels_are_the_judges_and_else_those_of_spans(model: Model) -> None:

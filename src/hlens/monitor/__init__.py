@@ -2,10 +2,12 @@
 
 Only the detector's own neurons are read. `monitor` writes under watch and stops where a policy says
 so; `watching` watches any generation; `risks` reads an answer that is written already, `score` many
-of them. `recalibrate` takes thresholds and probabilities from labelled answers.
+of them. `score_prompts` scores where a prompt ends, before a word is written. `recalibrate` takes
+thresholds and probabilities from labelled answers.
 """
 
 from hlens.kinds import explain_public
+from hlens.monitor.before import score_prompts as score_prompts
 from hlens.monitor.policies import Action as Action
 from hlens.monitor.policies import Policy as Policy
 from hlens.monitor.policies import Risk as Risk
