@@ -51,6 +51,8 @@ FACTORED = [
 def folder_of(home: Path, builder: str = "llama") -> Path:
     """A tiny model whose heads are of a size that vLLM has on a CPU."""
     sizes: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    if builder.startswith("gemma"):
+        sizes |= {"head_dim": 32, "query_pre_attn_scalar": 32}
     build = getattr(architectures, builder)
     build(vocab_size=VOCAB, max_position_embeddings=512, **sizes).save_pretrained(home)
     byte_tokenizer().save_pretrained(home)
@@ -369,7 +371,7 @@ def test_an_engine_that_does_not_boot_says_so_in_one_line(folder: Path) -> None:
 
 
 def test_a_second_architecture_with_norms_behind_its_mlps(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "olmo2")
+    folder = folder_of(tmp_path, "gemma3")
     local = hlens.load(str(folder), device="cpu")
     vllm = hlens.load(str(folder), engine="vllm", engine_options=SMALL)
     try:
