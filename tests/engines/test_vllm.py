@@ -447,17 +447,14 @@ def test_a_real_model_is_measured_alike_and_says_the_same() -> None:
 @pytest.mark.model
 def test_the_demo_runs_on_it_to_a_report(tmp_path: Path) -> None:
     """From the command line, small; nothing is read of the local engine."""
-    own = (Path(hlens.__file__).parent / "recipes" / "demo.toml").read_text()
-    recipe = hlens.Recipe.from_dict(
-        hlens.Recipe.read(Path(hlens.__file__).parent / "recipes" / "demo.toml").to_dict()
-        | {"questions": 24, "engine": {"name": "vllm", "options": {"max_model_len": 1024}}}
-    )
+    demo = hlens.Recipe.read(Path(hlens.__file__).parent / "recipes" / "demo.toml").to_dict()
+    engine = {"name": "vllm", "options": {"max_model_len": 1024}}
+    recipe = hlens.Recipe.from_dict(demo | {"questions": 24, "engine": engine})
     small = replace(
         recipe,
         sampling=replace(recipe.sampling, n=3),
         evaluation=replace(recipe.evaluation, shuffles=3, n_boot=100, random_sets=20),
     )
-    assert own
     (tmp_path / "small.toml").write_text(small.to_toml())
     done = subprocess.run(
         [sys.executable, "-m", "hlens", "run", "small.toml", "--engine", "vllm", "--out", "study"],
