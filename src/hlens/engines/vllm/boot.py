@@ -111,7 +111,7 @@ def _set_environment(options: Mapping[str, Any]) -> None:
     if not torch.cuda.is_available():
         wanted["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         if "gpu_memory_utilization" not in options:
-            wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
+            wanted["VLLM_CPU_KVCACHE_SPACE"] = "2"
         if is_eager(
             options
         ):  # a helper of the sampler would be compiled for a minute on the first request
