@@ -35,6 +35,7 @@ class Job:
     dtype: torch.dtype = torch.float32  # of the values that are kept
     batch_size: int | None = None  # examples at a time; None leaves it to the memory
     progress: Progress | None = None  # called with the number of examples done and of all
+    beginnings: Sequence[Beginning] = ()  # what rows share, where it was found out before
 
     @cached_property
     def read(self) -> list[Ask]:
@@ -65,7 +66,14 @@ class Job:
         """The longest row of each response, which stands for all of them, in batches."""
         longest = [self.rows[own[0]] for own in self.responses]
         size = self.batch_size and max(1, self.batch_size // max(map(len, self.responses)))
-        return Schedule(self.model, longest, size, may_share=not self.needs, split=True)
+        return Schedule(
+            self.model,
+            longest,
+            size,
+            may_share=not self.needs,
+            split=True,
+            given=self.beginnings,
+        )
 
     @cached_property
     def trunks(self) -> list[Trunk]:
@@ -94,8 +102,9 @@ class Job:
         number = self.asks.index(ask)
         return [index for index, row in enumerate(self.rows) if len(row.positions[number])]
 
-    def run(self, batches: Sequence[Batch], done: int = 0) -> Iterator[Chunk]:
-        """Yield the values of each batch that was run; `done` examples were done before."""
+    def run(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
+        """Yield the values of each batch that was run."""
+        done = 0
         reducer = Reducer(self.model, self.read)
         with reducer.hooked():
             for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
