@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hlens import contributions as contributions
     from hlens import domains as domains
     from hlens import effects as effects
+    from hlens import engines as engines
     from hlens import evaluation as evaluation
     from hlens import figures as figures
     from hlens import interventions as interventions
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
     from hlens.audit import audit as audit
     from hlens.contributions import measure as measure
     from hlens.contributions import measure_many as measure_many
+    from hlens.engines import load as load
     from hlens.errors import HlensError as HlensError
     from hlens.evaluation import evaluate as evaluate
     from hlens.judges import judge as judge
     from hlens.labelled import labelled as labelled
     from hlens.model import Model as Model
     from hlens.model import Settings as Settings
-    from hlens.model import load as load
     from hlens.probe import SparseProbe as SparseProbe
     from hlens.probe import find as find
     from hlens.recipe import Recipe as Recipe
@@ -64,7 +65,8 @@ if TYPE_CHECKING:
 
 # By module, in the order of the method, the names that hlens gives; those of "" are its packages.
 _PACKAGES = {
-    "model": "load Model Settings",
+    "engines": "load",
+    "model": "Model Settings",
     "sampling": "sample",
     "judges": "judge",
     "spans": "locate",
@@ -77,9 +79,9 @@ _PACKAGES = {
     "types": "Question Response Verdict Judgement Example MlpTrace Contributions Detector "
     "NeuronSet Estimate",
     "errors": "HlensError",
-    "": "audit baselines behaviours claims contributions domains effects evaluation figures "
-    "interventions judges labelled metrics model monitor origin probe prompts sampling selection "
-    "siblings spans steps store thoughts toy types",
+    "": "audit baselines behaviours claims contributions domains effects engines evaluation "
+    "figures interventions judges labelled metrics model monitor origin probe prompts sampling "
+    "selection siblings spans steps store thoughts toy types",
 }
 _MODULE_OF = {name: module for module, names in _PACKAGES.items() for name in names.split()}
 

@@ -98,10 +98,14 @@ def run(
     device_map: Annotated[
         str | None, typer.Option(help="Place the model on several devices, such as auto.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What runs the model (hlens list engines).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
     loading = {"quantization": quantization, "adapter": adapter, "device_map": device_map}
+    loading["engine"] = engine
     _run(str(recipe), out, model, template, as_json, loading)
 
 

@@ -1,6 +1,6 @@
 """What there is to choose from, by family."""
 
-from hlens import baselines, behaviours, domains, judges, lookup, metrics, steps
+from hlens import baselines, behaviours, domains, engines, judges, lookup, metrics, steps
 from hlens.cli.studies import shipped_recipes
 from hlens.labelled import layouts
 from hlens.model import ALIASES, QUANTIZATIONS
@@ -16,6 +16,7 @@ def listed(family: str | None) -> dict[str, list[str]]:
     families = {
         "models": lambda: sorted(ALIASES),
         "quantizations": lambda: sorted(QUANTIZATIONS),
+        "engines": engines.names,
         "domains": domains.names,
         "layouts": layouts.names,
         "judges": judges.names,

@@ -9,7 +9,7 @@ from typing import Any
 
 from hlens.errors import HlensError
 from hlens.lookup import unknown
-from hlens.recipe import Recipe
+from hlens.recipe import EngineRecipe, Recipe
 from hlens.study import Study
 
 
@@ -54,13 +54,21 @@ def open_study(
         recipe = replace(recipe, model=model)
         name = f"{name}-{Path(model).name}"
     if given:
-        recipe = replace(recipe, **given)
-        parts = [given.get("adapter"), given.get("quantization")]
+        recipe = replace(recipe, **given | _engine(recipe, given.get("engine")))
+        parts = [given.get("adapter"), given.get("quantization"), given.get("engine")]
         name = "-".join([name, *(Path(part).name for part in parts if part)])
     if template:
         options = {**recipe.sampling.template, **dict(map(template_option, template))}
         recipe = replace(recipe, sampling=replace(recipe.sampling, template=options))
     return Study(out or Path("runs") / name, recipe, progress=progress)
+
+
+def _engine(recipe: Recipe, name: str | None) -> dict[str, EngineRecipe]:
+    """The section of an engine that was named, with the recipe's options of that engine."""
+    if name is None:
+        return {}
+    same = name == recipe.engine.name
+    return {"engine": recipe.engine if same else EngineRecipe(name)}
 
 
 def labelled_recipe(

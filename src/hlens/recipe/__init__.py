@@ -14,6 +14,7 @@ from hlens.checks import LARGEST_SEED, check_whole
 from hlens.data_files import read_text
 from hlens.errors import HlensError
 from hlens.recipe.sections import (
+    EngineRecipe,
     EvaluationRecipe,
     InterveneRecipe,
     LabelledRecipe,
@@ -25,6 +26,7 @@ from hlens.recipe.sections import (
 from hlens.recipe.tables import Checked, build, toml
 
 __all__ = [
+    "EngineRecipe",
     "EvaluationRecipe",
     "InterveneRecipe",
     "LabelledRecipe",
@@ -65,6 +67,7 @@ class Recipe(Checked):
     adapter: str = ""
     device_map: str = ""
     base: str = ""
+    engine: EngineRecipe = field(default_factory=EngineRecipe)
     labelled: LabelledRecipe = field(default_factory=LabelledRecipe)
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
     labels: LabelsRecipe = field(default_factory=LabelsRecipe)

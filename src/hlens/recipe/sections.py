@@ -9,12 +9,38 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal
 
+from hlens import engines
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 from hlens.prompts import INSTRUCTION, Style
 from hlens.recipe.tables import Checked
 
 Alpha = Annotated[float, partial(check_real, least=-1000, most=1000)]
+
+
+@dataclass(frozen=True)
+class EngineRecipe(Checked):
+    """What runs the model.
+
+    Attributes:
+        name: ``"local"``, this process, or another engine (`hlens list engines`).
+        options: Options of the engine's own, such as ``{tensor_parallel_size = 2}`` of vLLM.
+    """
+
+    name: str = "local"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        engines.rounding_of(self.name, self.options)  # which refuses what it does not know
+
+    @property
+    def rounding(self) -> str:
+        """Whose rounding the numbers bear; empty where they are the local engine's.
+
+        It is all of this section that decides what is made again.
+        """
+        return engines.rounding_of(self.name, self.options)
 
 
 @dataclass(frozen=True)

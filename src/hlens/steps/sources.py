@@ -7,9 +7,10 @@ from typing import Any
 from hlens import baselines, domains, judges, metrics
 from hlens.baselines import Rival
 from hlens.contributions import Ask
+from hlens.engines import load
 from hlens.errors import HlensError
 from hlens.labelled import Labelled, content_of, labelled
-from hlens.model import Model, load
+from hlens.model import Model
 from hlens.recipe import LabelsRecipe, MeasureRecipe, Recipe, key_of
 from hlens.steps.runner import Runner
 from hlens.steps.step import Source
@@ -36,6 +37,8 @@ def open_model(recipe: Recipe, name: str, **options: Any) -> Model:
     """A model, its weights kept as the recipe says."""
     return load(
         name,
+        engine=recipe.engine.name,
+        engine_options=recipe.engine.options,
         dtype=recipe.dtype or None,
         quantization=recipe.quantization or None,
         device_map=recipe.device_map or None,
@@ -84,13 +87,16 @@ model: Source[Model] = Source(
     "model",
     _load_model,
     ("model", "dtype", "sampling.template"),
-    later=("quantization", "adapter"),
+    later=("quantization", "adapter", "engine.rounding"),
     is_model=True,
 )
 
 # Which model, for a step that does not run it and whose content does not tell.
 model_options: Source[None] = Source(
-    "model options", lambda run: None, ("model", "dtype"), later=("quantization", "adapter")
+    "model options",
+    lambda run: None,
+    ("model", "dtype"),
+    later=("quantization", "adapter", "engine.rounding"),
 )
 
 asked: Source[list[Question]] = Source(

@@ -1,0 +1,31 @@
+"""The local engine: transformers in this process, on one device or several."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hlens import model
+from hlens.errors import HlensError
+
+
+def rounding_of(options: Mapping[str, Any]) -> str:
+    """Whose rounding its numbers bear: its own, which has no name."""
+    _check(options)
+    return ""
+
+
+def open_model(source: Any, options: Mapping[str, Any], **loading: Any) -> model.Model:
+    """The model, as `hlens.model.load` loads it.
+
+    Raises:
+        HlensError: As there; or any option of the engine, since it has none.
+    """
+    _check(options)
+    return model.load(source, **loading)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    if options:
+        raise HlensError(
+            f"the local engine has no option {next(iter(options))!r}; leave [engine] options out, "
+            'or name another engine, such as name = "vllm"'
+        )
