@@ -88,12 +88,14 @@ def sample(
     ]
     model.check_prompts(prompts, new=settings.max_new_tokens)
     asked = list(zip(questions, prompts, strict=True))
+    rows = model.rows_at_once(rows)
     batches = _batches(questions, prompts, max(1, rows // n))
     work = Sampling(model, asked, batches, n, seed, settings)
     parts, done = None, {}
     if folder is not None:
         ids = [(question.domain, question.id) for question in questions]
         key = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
+        key += model.rounding
         digest = hashlib.sha256(key.encode()).hexdigest()
         parts = RowParts(folder, digest, beside=model.workers.continues)
         done = _stored(parts, work)
@@ -180,6 +182,7 @@ def sample_more(
     """
     settings = settings or Settings()
     n, seed, rows = _checked(n=n, seed=seed, rows=rows)
+    rows = model.rows_at_once(rows)
     generate = partial(generate_batch, model, settings=settings, share_beginning=True)
     first: dict[tuple[str, str], Response] = {}
     counts: dict[tuple[str, str], int] = {}

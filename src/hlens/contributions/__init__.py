@@ -39,7 +39,7 @@ from hlens.contributions.checks import (
     check_tokens,
     distinct_asks,
 )
-from hlens.contributions.engine import Job, Progress
+from hlens.contributions.engine import Progress, job_of
 from hlens.contributions.official import closed, import_thunlp, official_asks
 from hlens.contributions.regions import REGIONS, Ask
 from hlens.contributions.results import InMemory, chunks, measure_stored
@@ -153,7 +153,7 @@ def measure_many(
         raise HlensError(f"cannot keep contributions as {dtype}; use torch.float32 or float16")
     check_tokens(model, examples)
     check_not_empty(asks, examples, drop_empty=drop_empty)
-    job = Job(model, examples, asks, dtype, batch_size, progress)
+    job = job_of(model, examples, asks, dtype=dtype, batch_size=batch_size, progress=progress)
     if store is not None:
         return measure_stored(job, Path(store))
     _ = model.fingerprint  # hashing takes memory of its own: not while the values lie there, too

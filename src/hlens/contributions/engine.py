@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, singledispatch
 
 import torch
 from torch import Tensor
@@ -93,6 +93,10 @@ class Job:
         # A gradient's graph keeps every layer.
         return self.schedule.batches(max(128, tokens // 8) if "gradient" in self.needs else tokens)
 
+    def begun(self) -> Sequence[Beginning]:
+        """What the rows of these batches share, which is run before."""
+        return self.schedule.beginnings
+
     def members(self, batch: Batch) -> tuple[int, ...]:
         """Indices of a batch's examples, in the order of their results."""
         return tuple(index for number in batch.members for index in self.responses[number])
@@ -105,16 +109,20 @@ class Job:
     def run(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
         """Yield the values of each batch that was run."""
         done = 0
+        for batch, results in self.results(batches):
+            results = self._divided(results)
+            values = results.to(self.dtype)
+            self._check_finite(batch, results, values)
+            yield self.members(batch), values
+            done += len(self.members(batch))
+            if self.progress is not None:
+                self.progress(done, len(self.examples))
+
+    def results(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+        """Run the batches: ``[what is read, example, layer, neuron]`` of each."""
         reducer = Reducer(self.model, self.read)
         with reducer.hooked():
-            for batch, results in self.schedule.run(batches, partial(self._run_batch, reducer)):
-                results = self._divided(results)
-                values = results.to(self.dtype)
-                self._check_finite(batch, results, values)
-                yield self.members(batch), values
-                done += len(self.members(batch))
-                if self.progress is not None:
-                    self.progress(done, len(self.examples))
+            yield from self.schedule.run(batches, partial(self._run_batch, reducer))
 
     def _run_batch(self, reducer: Reducer, batch: Batch) -> Tensor:
         groups = [[self._rows_of(number) for number in group] for group in batch.groups]
@@ -164,3 +172,20 @@ class Job:
         raise HlensError(
             f"contributions to example {name!r} and {len(bad) - 1} more are not finite; {mend}"
         )
+
+
+@singledispatch
+def job_of(
+    model: Model,
+    examples: Sequence[Example],
+    asks: Sequence[Ask],
+    *,
+    dtype: torch.dtype = torch.float32,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Job:
+    """The measurement, run by what runs the model.
+
+    An engine (`hlens.engines`) registers a job of its own for its kind of model.
+    """
+    return Job(model, examples, asks, dtype, batch_size, progress)

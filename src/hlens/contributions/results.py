@@ -194,7 +194,7 @@ def cut(job: Job, tokens: int) -> Cut:
             held = 0
         blocks[-1].append(batch)
         held += size
-    return Cut.of(job.schedule.beginnings, blocks)
+    return Cut.of(job.begun(), blocks)
 
 
 @contextmanager
@@ -248,6 +248,7 @@ def identity_of(job: Job) -> str:
     formulas = [[_formula(ask), ask.label] for ask in job.asks]
     settings = formulas, str(job.dtype), job.batch_size
     model = [job.model.fingerprint, str(job.model.dtype), settings]
+    model += [job.model.rounding] * bool(job.model.rounding)
     digest = hashlib.sha256(json.dumps(model).encode())
     for example in job.examples:
         span = (example.n_prompt, example.start, example.stop, example.hallucinated)

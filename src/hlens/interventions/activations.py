@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -33,16 +33,22 @@ class Reference:
         Raises:
             HlensError: The reference lacks one of them.
         """
-        column = {neuron: i for i, neuron in enumerate(self.neurons.in_layer(site.layer))}
-        wanted = site.neurons.tolist()
+        return self.columns_of(site.layer, site.neurons)
+
+    def columns_of(
+        self, layer: int, neurons: Int[Tensor, " neuron"]
+    ) -> Float[Tensor, "sample neuron"]:
+        """The activations of some neurons of a layer; raises as `columns`."""
+        column = {neuron: i for i, neuron in enumerate(self.neurons.in_layer(layer))}
+        wanted = neurons.tolist()
         missing = [neuron for neuron in wanted if neuron not in column]
         if missing:
-            address = self.neurons.address((site.layer, missing[0]))
+            address = self.neurons.address((layer, missing[0]))
             raise HlensError(
                 f"the reference holds no activations of {address}; "
                 "capture it for all neurons that are edited"
             )
-        return self.layers[site.layer][:, [column[neuron] for neuron in wanted]]
+        return self.layers[layer][:, [column[neuron] for neuron in wanted]]
 
     def mean(self, site: Site) -> Float[Tensor, " neuron"]:
         """Mean activation of each neuron of a site."""

@@ -1,6 +1,7 @@
 """The edits that the field uses, each made as a value of the type `Edit`, and their control."""
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from hlens.checks import FINITE, check_real
 from hlens.errors import HlensError
 from hlens.interventions.activations import Reference
-from hlens.model import ALL, Columns, Edit, Model, Scope, Site, check_neurons
+from hlens.model import ALL, Columns, Edit, Elementwise, Model, Scope, Site, check_neurons
 from hlens.types import NeuronSet
 
 _MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)  # odd constants of common integer hashes
@@ -28,7 +29,13 @@ def scale(alpha: float, scope: Scope = ALL) -> Edit:
     'scale(0.5)'
     """
     factor = check_real("alpha", alpha, **FINITE)
-    return Edit(f"scale({factor:g})", lambda old, site: old * factor, scope, factor=factor)
+    return Edit(
+        f"scale({factor:g})",
+        lambda old, site: old * factor,
+        scope,
+        factor=factor,
+        elementwise=lambda layer, neurons: Elementwise(scale=factor),
+    )
 
 
 def ablate(
@@ -53,7 +60,13 @@ def ablate(
         HlensError: Unknown mode, or no reference where one is needed.
     """
     if mode == "zero":
-        return Edit("ablate", lambda old, site: old * 0.0, scope, factor=0.0)
+        return Edit(
+            "ablate",
+            lambda old, site: old * 0.0,
+            scope,
+            factor=0.0,
+            elementwise=lambda layer, neurons: Elementwise(scale=0.0),
+        )
     if mode not in ("mean", "resample"):
         raise HlensError(f"unknown ablation {mode!r}; expected 'zero', 'mean' or 'resample'")
     if reference is None:
@@ -72,7 +85,12 @@ def ablate(
     change = to_mean if mode == "mean" else to_sample
     values = tuple(reference.layers.values())
     name = f"ablate({mode})" if mode == "mean" else f"ablate({mode}, seed {seed})"
-    return Edit(name, change, scope, shape=reference.shape, values=values)
+    means = None if mode == "resample" else partial(_as_mean, reference)
+    return Edit(name, change, scope, shape=reference.shape, values=values, elementwise=means)
+
+
+def _as_mean(reference: Reference, layer: int, neurons: Tensor) -> Elementwise:
+    return Elementwise(0.0, reference.columns_of(layer, neurons).float().mean(dim=0))
 
 
 def clamp(low: float = -math.inf, high: float = math.inf, *, scope: Scope = ALL) -> Edit:
@@ -85,7 +103,12 @@ def clamp(low: float = -math.inf, high: float = math.inf, *, scope: Scope = ALL)
         raise HlensError(
             f"clamp to [{low}, {high}]; expected low <= high, at least one of them set"
         )
-    return Edit(f"clamp({low:g}, {high:g})", lambda old, site: old.clamp(min=low, max=high), scope)
+    return Edit(
+        f"clamp({low:g}, {high:g})",
+        lambda old, site: old.clamp(min=low, max=high),
+        scope,
+        elementwise=lambda layer, neurons: Elementwise(low=low, high=high),
+    )
 
 
 def steer(
@@ -104,8 +127,14 @@ def steer(
         step = direction.to(old.device)[site.layer, site.neurons]
         return old + (factor * step).to(old.dtype)
 
+    def as_shift(layer: int, neurons: Tensor) -> Elementwise:
+        return Elementwise(shift=factor * direction[layer, neurons.to(direction.device)].float())
+
     layers, d_mlp = direction.shape
-    return Edit(f"add({factor:g})", change, scope, shape=(layers, d_mlp), values=(direction,))
+    name = f"add({factor:g})"
+    return Edit(
+        name, change, scope, shape=(layers, d_mlp), values=(direction,), elementwise=as_shift
+    )
 
 
 def norm_matched(

@@ -19,6 +19,7 @@ proves that the neurons hlens measures are those that make the MLP's output. The
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
     generation -> model        sample repeatably; `Model` is what users hold
+    request_rows               whose rows are whose in a batch of vLLM (`hlens.engines`)
 
 Example, with the model that hlens ships:
 
@@ -38,19 +39,26 @@ from hlens.model.continuations import reading_as as reading_as
 from hlens.model.editing import ALL as ALL
 from hlens.model.editing import Columns as Columns
 from hlens.model.editing import Edit as Edit
+from hlens.model.editing import Elementwise as Elementwise
 from hlens.model.editing import Pairs as Pairs
 from hlens.model.editing import Receipt as Receipt
+from hlens.model.editing import ReceiptEntry as ReceiptEntry
 from hlens.model.editing import Scope as Scope
 from hlens.model.editing import Site as Site
 from hlens.model.editing import check_edit as check_edit
 from hlens.model.editing import check_neurons as check_neurons
+from hlens.model.editing import check_touched as check_touched
 from hlens.model.editing import pair_up as pair_up
 from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
+from hlens.model.generation import EndOfReply as EndOfReply
 from hlens.model.generation import Generation as Generation
 from hlens.model.generation import SeededSampler as SeededSampler
 from hlens.model.generation import Settings as Settings
+from hlens.model.generation import draw_uniforms as draw_uniforms
+from hlens.model.generation import finish as finish
 from hlens.model.generation import generate_batch as generate_batch
 from hlens.model.generation import mix_seed as mix_seed
+from hlens.model.generation import pick_tokens as pick_tokens
 from hlens.model.hooks import capturing as capturing
 from hlens.model.hooks import layer_blocks as layer_blocks
 from hlens.model.hooks import next_token_logprobs as next_token_logprobs
@@ -68,8 +76,10 @@ from hlens.model.prefix import Prefix as Prefix
 from hlens.model.prefix import can_share_prefixes as can_share_prefixes
 from hlens.model.prefix import run_with_prefixes as run_with_prefixes
 from hlens.model.pretrained import ALIASES as ALIASES
+from hlens.model.pretrained import checkpoint_of as checkpoint_of
 from hlens.model.projection import rows_of as rows_of
 from hlens.model.quantised import QUANTIZATIONS as QUANTIZATIONS
+from hlens.model.request_rows import segment_by_request as segment_by_request
 from hlens.model.saving import save_pretrained as save_pretrained
 from hlens.model.token_batch import RowSpans as RowSpans
 from hlens.model.token_batch import TokenBatch as TokenBatch

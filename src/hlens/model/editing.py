@@ -5,6 +5,7 @@ its neurons, and lets the rest of the forward pass go on from there. No weight c
 an expert has an activation only at the tokens that the router sends there, and is edited there.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -49,6 +50,19 @@ class Site:
 
 
 @dataclass(frozen=True, eq=False)
+class Elementwise:
+    """An edit as numbers: ``clamp(a * scale + shift, low, high)``, each one or one a neuron.
+
+    So it can be sent to an engine that runs elsewhere.
+    """
+
+    scale: float | Float[Tensor, " neuron"] = 1.0
+    shift: float | Float[Tensor, " neuron"] = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True, eq=False)
 class Edit:
     """What is done to neurons: a value, independent of which neurons and which model.
 
@@ -60,6 +74,7 @@ class Edit:
         shape: ``(n_layers, d_mlp)`` of the model it was made for, or None for any.
         values: Tensors that `change` uses. Name, scope and values identify an edit where finished
             work is kept.
+        elementwise: (Layer, neurons) -> the same change as numbers; None where it has none.
     """
 
     name: str
@@ -68,6 +83,7 @@ class Edit:
     factor: float | None = None
     shape: tuple[int, int] | None = None
     values: tuple[Tensor, ...] = ()
+    elementwise: Callable[[int, Int[Tensor, " neuron"]], Elementwise] | None = None
 
     def on(self, scope: Scope) -> "Edit":
         """The same edit on the tokens of `scope`."""
@@ -138,7 +154,11 @@ def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
                 for mlp in model.running(layer):
                     stack.enter_context(mlp.changing(hook.index, hook))
         yield receipt
-    # An edit that touched nothing would be reported as an effect of zero.
+    check_touched(receipt)
+
+
+def check_touched(receipt: Receipt) -> None:
+    """Raise `HlensError` for an edit that touched nothing: its effect would be read as zero."""
     for entry in receipt.entries:
         if entry.n_neurons and not entry.tokens:
             raise HlensError(

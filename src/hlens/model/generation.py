@@ -4,10 +4,11 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.checks import check_real, check_whole
@@ -127,9 +128,8 @@ class SeededSampler:
         self.model = model
         self.clock = model.clock
         self.ends = EndOfReply(model, settings.until_newline)
-        own = (torch.Generator().manual_seed(seed) for seed in seeds)
-        n, double = settings.max_new_tokens, torch.float64
-        self.uniforms = torch.stack([torch.rand(n, generator=g, dtype=double) for g in own])
+        n = settings.max_new_tokens
+        self.uniforms = torch.stack([draw_uniforms(n, seed) for seed in seeds])
         self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -141,29 +141,39 @@ class SeededSampler:
                 f"{self.model.name} gives logits that are NaN at token {step} of a reply: it "
                 f"overflows in {self.model.dtype}; load it with dtype='bfloat16' or 'float32'"
             )
-        token = self._pick(logprobs, step)
+        token = pick_tokens(logprobs, self.uniforms[:, step], self.settings)
         self.logprobs.append(logprobs.gather(1, token).squeeze(1).cpu())
         self.clock.generated = step
         self.clock.end(self.ends(token))
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
-    def _pick(self, logprobs: Tensor, step: int) -> Tensor:
-        settings = self.settings
-        if settings.temperature == 0:
-            return logprobs.argmax(dim=-1, keepdim=True)
-        k = min(settings.top_k or logprobs.shape[-1], logprobs.shape[-1])
-        top = torch.topk(logprobs / settings.temperature, k, dim=-1)
-        mass = torch.softmax(widen(top.values), dim=-1)
-        before = mass.cumsum(dim=-1) - mass
-        mass = torch.where(before < settings.top_p, mass, 0.0)  # always keeps the first
-        edges = mass.cumsum(dim=-1)
-        draw = self.uniforms[:, step, None].to(edges.device) * edges[:, -1:]
-        rank = torch.searchsorted(edges, draw, right=True)
-        # Rounding can put a draw past the last token that is kept.
-        rank = torch.minimum(rank, (mass > 0).sum(dim=-1, keepdim=True) - 1)
-        return top.indices.gather(1, rank.to(top.indices.device))
+
+def draw_uniforms(n: int, seed: int) -> Float[Tensor, " token"]:
+    """One random number for each token of a reply, float64, of its seed alone."""
+    own = torch.Generator().manual_seed(seed)
+    return torch.rand(n, generator=own, dtype=torch.float64)
 
 
+def pick_tokens(
+    logprobs: Float[Tensor, "row token"], uniforms: Float[Tensor, " row"], settings: Settings
+) -> Int[Tensor, "row one"]:
+    """The token that each row's random number picks; the likeliest at temperature 0."""
+    if settings.temperature == 0:
+        return logprobs.argmax(dim=-1, keepdim=True)
+    k = min(settings.top_k or logprobs.shape[-1], logprobs.shape[-1])
+    top = torch.topk(logprobs / settings.temperature, k, dim=-1)
+    mass = torch.softmax(widen(top.values), dim=-1)
+    before = mass.cumsum(dim=-1) - mass
+    mass = torch.where(before < settings.top_p, mass, 0.0)  # always keeps the first
+    edges = mass.cumsum(dim=-1)
+    draw = uniforms[:, None].to(edges.device) * edges[:, -1:]
+    rank = torch.searchsorted(edges, draw, right=True)
+    # Rounding can put a draw past the last token that is kept.
+    rank = torch.minimum(rank, (mass > 0).sum(dim=-1, keepdim=True) - 1)
+    return top.indices.gather(1, rank.to(top.indices.device))
+
+
+@singledispatch
 def generate_batch(
     model: Network,
     prompts: Sequence[Sequence[int]],
@@ -176,6 +186,7 @@ def generate_batch(
 
     `seeds` are one for each sample of each prompt, as many for every prompt. With
     `share_beginning`, what all prompts begin with is read once; not for edits given row by row.
+    An engine (`hlens.engines`) registers its own way for its kind of model.
     """
     from transformers import StoppingCriteriaList
 
@@ -203,7 +214,7 @@ def generate_batch(
     tokens = out[:, ids.shape[1] :].cpu()
     logprobs = torch.stack(sampler.logprobs, dim=1)
     rows = enumerate(zip(tokens.tolist(), logprobs, strict=True))
-    flat = [_finish(model, prompts[i // n], row, lp, sampler.ends) for i, (row, lp) in rows]
+    flat = [finish(model, prompts[i // n], row, lp, sampler.ends) for i, (row, lp) in rows]
     return [flat[i * n : (i + 1) * n] for i in range(len(prompts))]
 
 
@@ -276,7 +287,7 @@ def _extend_cache(model: Network, ids: Tensor, mask: Tensor, past: Any) -> Any:
     ).past_key_values
 
 
-def _finish(
+def finish(
     model: Network, prompt: Sequence[int], row: list[int], logprobs: Tensor, ends: EndOfReply
 ) -> Generation:
     """Cut a row at the token that ends it."""

@@ -58,6 +58,7 @@ class Model(Network):
         """
         seed, batch_size = check_seed(seed), check_whole("batch_size", batch_size, least=1)
         self.check_prompts(prompts, new=settings.max_new_tokens)
+        batch_size = self.rows_at_once(batch_size)
         out: list[Generation] = []
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]

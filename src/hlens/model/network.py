@@ -138,6 +138,21 @@ class Network:
         return self.mlps[0].rows(torch.zeros(1, dtype=torch.long)).shape[1]
 
     @property
+    def rounding(self) -> str:
+        """The engine whose rounding numbers of this model bear; empty for the local one."""
+        return ""
+
+    def rows_at_once(self, rows: int) -> int:
+        """How many sequences to hand over at a time, where `rows` were asked for."""
+        return rows
+
+    def need_modules(self, what: str) -> None:
+        """Raise `HlensError` where an engine keeps the modules that `what` needs to itself.
+
+        Said before any work; what needs them all the same is refused when it runs them.
+        """
+
+    @property
     def kept(self) -> str:
         """How weights are kept, where that is not in memory as they are: else empty."""
         return kept_otherwise(self.hf)

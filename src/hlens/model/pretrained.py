@@ -133,6 +133,18 @@ def open_pretrained(
     return *_from_transformers(source, placing, revision=revision), source, revision or ""
 
 
+def checkpoint_of(source: str) -> str:
+    """The folder, or else the hub id, in which other software finds a source's weights."""
+    if source in EMBEDDED:
+        return str(embedded_folder(source))
+    if source in SHIPPED:
+        return str(WEIGHTS / source)
+    path = Path(source).expanduser()
+    if path.suffix == ".gguf":
+        return str(gguf_folder(path))
+    return str(path) if path.is_dir() else source
+
+
 def embedded_folder(alias: str) -> Path:
     """The folder of an embedded model in the Hugging Face layout, fetched when absent."""
     embedded = EMBEDDED[alias]

@@ -26,6 +26,10 @@ def named_weights(hf: nn.Module) -> dict[str, Tensor]:
         for name, _ in module.named_parameters():
             weights.pop(f"{path}.{name}", None)
         weights |= {f"{path}.{name}": part for name, part in parts_of(module).items()}
+    # What is tied is one weight, also where it is offloaded and has a place of its own.
+    for name in getattr(hf, "all_tied_weights_keys", None) or {}:
+        if name in weights and weights[name].is_meta:
+            del weights[name]
     for path, module in hf.named_modules():
         if adapters.is_adapted(module):
             for name, _ in module.named_parameters():

@@ -12,19 +12,16 @@ Example: tokens of an answer score -2, -2, 4 and 2. The span of the last two sco
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch.nn.utils.rnn import pad_sequence
 
 from hlens.checks import check_whole
-from hlens.contributions.schedule import auto_tokens
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Model
-from hlens.monitor.watching import TokenScores, watching
+from hlens.monitor.reading import score_tokens
 from hlens.spans import LABELS, token_texts
 from hlens.thoughts import count_tokens
 from hlens.types import Detector, Example, Judgement, MarkedSpan, Response, ScoredAnswer
@@ -74,7 +71,9 @@ def score(
     model.check_prompts(rows)
     if batch_size is not None:
         batch_size = check_whole("batch_size", batch_size, least=1)
-    token_scores = _score_tokens(model, detector, rows, metric, batch_size, progress)
+    token_scores = score_tokens(
+        model, detector, rows, metric=metric, batch_size=batch_size, progress=progress
+    )
     scores = dict(zip(readable, token_scores, strict=True))
     return [
         _scored(answer, scores.get(i), spans.get(_key(responses[i]), []), model)
@@ -123,57 +122,6 @@ def _readable(model: Model, responses: Sequence[Response]) -> list[int]:
             len(responses) - len(read), len(responses), most, model.name,
         )  # fmt: skip
     return read
-
-
-def _score_tokens(
-    model: Model,
-    detector: Detector,
-    rows: Sequence[Sequence[int]],
-    metric: Metric | None,
-    batch_size: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> list[Float[np.ndarray, " pos"]]:
-    """Log-odds of each token of each sequence, those of the prompt included."""
-    scores: list[np.ndarray] = [np.zeros(0)] * len(rows)
-    seen: list[TokenScores] = []
-    done = 0
-    if not rows:
-        return scores
-    # Prompts are scored, too, and cut off afterwards: `watching` takes one n_prompt for all rows.
-    with (
-        watching(model, detector, on_scores=seen.append, n_prompt=0, metric=metric),
-        torch.inference_mode(),
-    ):
-        for batch in _batches(list(map(len, rows)), auto_tokens(model), batch_size):
-            ids = [torch.tensor(rows[i], dtype=torch.long) for i in batch]
-            # Attention is causal: no token reads the padding to its right.
-            padded = pad_sequence(ids, batch_first=True).to(model.device)
-            model.body(input_ids=padded, use_cache=False)
-            read = seen.pop().score.double().cpu().numpy()
-            for i, row in zip(batch, read, strict=True):
-                scores[i] = row[: len(rows[i])]
-            _check_finite(model, [scores[i] for i in batch])
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(rows))
-    return scores
-
-
-def _batches(lengths: Sequence[int], tokens: int, size: int | None) -> Iterator[list[int]]:
-    """Batches of rows, by index: `size` rows, or about `tokens` padded tokens, longest first."""
-    waiting = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    while waiting:
-        n = size or max(1, tokens // lengths[waiting[0]])
-        yield waiting[:n]
-        waiting = waiting[n:]
-
-
-def _check_finite(model: Model, scores: Sequence[np.ndarray]) -> None:
-    if not all(np.isfinite(row).all() for row in scores):
-        raise HlensError(
-            f"scores that are not finite; in {model.dtype} the model overflows: load it in "
-            "bfloat16 or float32"
-        )
 
 
 def _scored(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, singledispatch
 from inspect import signature
 
 import torch
@@ -14,6 +14,7 @@ from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Generation, Model, SeededSampler, Settings, mix_seed
 from hlens.monitor.policies import Policy, Risk, watch_only
+from hlens.monitor.reading import score_tokens
 from hlens.monitor.watching import TokenScores, watching
 from hlens.thoughts import find_thought
 from hlens.types import Detector
@@ -52,7 +53,7 @@ class Monitored:
 
 
 @dataclass
-class _Answer:
+class Answer:
     """One answer while it is written; `row` is the index of its prompt."""
 
     row: int
@@ -106,14 +107,34 @@ def monitor(
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
         seeds = [mix_seed(seed, start + i) for i in range(len(batch))]
-        loop = _Loop(model, detector, batch, SeededSampler(settings, seeds, model), start)
-        watch = watching(
-            model, detector, on_scores=loop.keep_scores, metric=metric, may_be_empty=True
-        )
-        with watch, torch.inference_mode():
-            loop.run(settings.max_new_tokens, on_token, policy)
-        monitored += [loop.finished(answer) for answer in loop.answers]
+        options = {"settings": settings, "seeds": seeds, "first": start, "metric": metric}
+        answers = write_watched(model, detector, batch, on_token=on_token, policy=policy, **options)
+        monitored += [_finished(model, detector, prompts, answer) for answer in answers]
     return monitored
+
+
+@singledispatch
+def write_watched(
+    model: Model,
+    detector: Detector,
+    prompts: Sequence[Sequence[int]],
+    *,
+    settings: Settings,
+    seeds: Sequence[int],
+    first: int,
+    on_token: Callable[[Risk], None] | None,
+    policy: Policy,
+    metric: Metric | None,
+) -> "list[Answer]":
+    """Write one batch under watch; `first` is the index of its first prompt.
+
+    An engine (`hlens.engines`) registers its own way for its kind of model.
+    """
+    loop = _Loop(model, detector, prompts, SeededSampler(settings, seeds, model), first)
+    watch = watching(model, detector, on_scores=loop.keep_scores, metric=metric, may_be_empty=True)
+    with watch, torch.inference_mode():
+        loop.run(settings.max_new_tokens, on_token, policy)
+    return loop.answers
 
 
 def risks(
@@ -141,13 +162,9 @@ def risks(
             f"n_prompt={n_prompt} of {len(token_ids)} tokens leaves no prompt or no answer to read"
         )
     model.check_prompts([token_ids])
-    seen: list[TokenScores] = []
-    ids = torch.tensor([list(token_ids)], device=model.device)
-    watch = watching(model, detector, on_scores=seen.append, n_prompt=n_prompt, metric=metric)
-    with watch, torch.inference_mode():
-        model.body(input_ids=ids, use_cache=False)
-    answer = _Answer(0)
-    for index, score in enumerate(seen[0].score[0, n_prompt:].tolist()):
+    (scores,) = score_tokens(model, detector, [token_ids], metric=metric)
+    answer = Answer(0)
+    for index, score in enumerate(scores[n_prompt:].tolist()):
         answer.tokens.append(int(token_ids[n_prompt + index]))
         _add_risk(model, detector, answer, score, token_ids[:n_prompt])
     return tuple(answer.risks)
@@ -169,7 +186,7 @@ class _Loop:
         pad = partial(pad_sequence, batch_first=True, padding_side="left")
         self.ids = pad(ids, padding_value=self.model.pad_id).to(self.model.device)
         self.mask = pad([torch.ones_like(row) for row in ids]).to(self.model.device)
-        self.answers = [_Answer(self.first + row) for row in range(len(ids))]
+        self.answers = [Answer(self.first + row) for row in range(len(ids))]
 
     def keep_scores(self, scores: TokenScores) -> None:
         self.scores = scores
@@ -212,14 +229,7 @@ class _Loop:
             if answer.reason:
                 continue
             prompt = self.prompts[answer.row - self.first]
-            risk = _add_risk(self.model, self.detector, answer, score, prompt)
-            if on_token:
-                on_token(risk)
-            action = policy(risk)
-            if action != "go" and answer.flagged_at is None:
-                answer.flagged_at = risk.index
-            if action == "stop":
-                answer.reason = "risk"
+            assess(self.model, self.detector, answer, score, prompt, on_token, policy)
 
     def _write(self, logits: Tensor) -> bool:
         """Choose the next token of every unfinished answer; False when all are finished."""
@@ -241,16 +251,39 @@ class _Loop:
         self.mask = torch.cat([self.mask, torch.ones_like(self.ids)], dim=1)
         return not all(answer.reason for answer in self.answers)
 
-    def finished(self, answer: _Answer) -> Monitored:
-        text, thought = self.model.read_reply(self.prompts[answer.row - self.first], answer.tokens)
-        tokens, logprobs = tuple(answer.tokens), tuple(answer.logprobs)
-        generation = Generation(text, tokens, logprobs, answer.reason or "length", thought)
-        n_neurons = int((self.detector.weights != 0).sum())
-        return Monitored(generation, tuple(answer.risks), answer.flagged_at, n_neurons)
+
+def _finished(
+    model: Model, detector: Detector, prompts: Sequence[Sequence[int]], answer: "Answer"
+) -> Monitored:
+    text, thought = model.read_reply(prompts[answer.row], answer.tokens)
+    tokens, logprobs = tuple(answer.tokens), tuple(answer.logprobs)
+    generation = Generation(text, tokens, logprobs, answer.reason or "length", thought)
+    n_neurons = int((detector.weights != 0).sum())
+    return Monitored(generation, tuple(answer.risks), answer.flagged_at, n_neurons)
+
+
+def assess(
+    model: Model,
+    detector: Detector,
+    answer: "Answer",
+    score: float,
+    prompt: Sequence[int],
+    on_token: Callable[[Risk], None] | None,
+    policy: Policy,
+) -> None:
+    """Give an answer the risk of its next token, and do what the policy says."""
+    risk = _add_risk(model, detector, answer, score, prompt)
+    if on_token:
+        on_token(risk)
+    action = policy(risk)
+    if action != "go" and answer.flagged_at is None:
+        answer.flagged_at = risk.index
+    if action == "stop":
+        answer.reason = "risk"
 
 
 def _add_risk(
-    model: Model, detector: Detector, answer: _Answer, score: float, prompt: Sequence[int]
+    model: Model, detector: Detector, answer: Answer, score: float, prompt: Sequence[int]
 ) -> Risk:
     """The risk of an answer's next token, from its own score and those before it."""
     index = len(answer.risks)

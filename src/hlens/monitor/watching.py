@@ -78,7 +78,7 @@ def watching(
         HlensError: The detector reads another model, region or metric than can be read here; on
             leaving, no generated token was read.
     """
-    metric = _readable_metric(model, detector, metric)
+    metric = readable_metric(model, detector, metric)
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
         tracker = stack.enter_context(tracking_tokens(model, RowSpans(n_prompt)))
@@ -102,7 +102,7 @@ def watching(
         raise HlensError("the monitor read no generated token; generate inside the block")
 
 
-def _readable_metric(model: Model, detector: Detector, metric: Metric | None) -> Metric:
+def readable_metric(model: Model, detector: Detector, metric: Metric | None) -> Metric:
     """The detector's metric; raises `HlensError` unless it can be read while this model writes."""
     shape = (model.n_layers, model.d_mlp)
     if tuple(detector.weights.shape) != shape:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
-from hlens.metrics import cett
-from hlens.model import MlpActs, Model
+from hlens.model import Model, rows_of
 from hlens.monitor import risks
+from hlens.monitor.reading import read_neurons
 from hlens.spans import token_span, token_texts
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import Split, contributions, detector, split
@@ -24,12 +23,10 @@ from hlens.steps.sources import model
 from hlens.steps.step import Storage, step
 from hlens.store import write_text
 from hlens.store.checked import read_json
-from hlens.types import Contributions, Detector, Example, MlpTrace, Question
+from hlens.types import Contributions, Detector, Example, Question
 
 PROMPT_TOKENS = 24  # how much of a long prompt a strip shows
 STRIPS = 4  # answers shown token by token, half of each label
-
-Reading = dict[Neuron, list[float]]
 
 
 def neuron_pages(
@@ -74,7 +71,10 @@ def neuron_pages(
     tops = order[:, :strongest].tolist()
     bottoms = order[:, strongest:][:, -weakest:].tolist() if weakest else [[] for _ in chosen]
     needed = sorted({column for row in (*tops, *bottoms) for column in row})
-    readings = {column: read(model, examples[column], chosen) for column in needed}
+    readings = {
+        column: read_neurons(model, examples[column].token_ids.tolist(), chosen)
+        for column in needed
+    }
     pages = {}
     for row, neuron in enumerate(chosen):
         most_active, least_active = (
@@ -88,25 +88,6 @@ def neuron_pages(
         )
         pages[neuron] = NeuronPage(most_active, least_active, *_promoted(model, neuron, words))
     return pages
-
-
-def read(model: Model, example: Example, neurons: Sequence[Neuron]) -> Reading:
-    """CETT of some neurons at every token of one example."""
-    reading: Reading = {}
-
-    def keep(layer: int, own: list[int], acts: MlpActs, out: Tensor) -> None:
-        index = torch.tensor(own)
-        rows = model.mlps[layer].rows(index)
-        act = acts.weighted_columns(index.to(rows.device))
-        values = cett(MlpTrace(act, out.reshape(len(act), -1), rows)).cpu()
-        reading.update({(layer, neuron): values[:, i].tolist() for i, neuron in enumerate(own)})
-
-    with torch.no_grad(), ExitStack() as stack:
-        for layer in sorted({layer for layer, _ in neurons}):
-            own = sorted(neuron for of_layer, neuron in neurons if of_layer == layer)
-            stack.enter_context(model.mlps[layer].reading(partial(keep, layer, own)))
-        model.body(input_ids=example.token_ids.to(model.device)[None], use_cache=False)
-    return reading
 
 
 def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> None:
@@ -153,7 +134,8 @@ def _promoted(
         return (), ()
     layer, index = neuron
     row = model.mlps[layer].rows(torch.tensor([index]))[0]
-    logits: Float[Tensor, " vocab"] = unembedding.weight.detach() @ row.to(unembedding.weight)
+    weight = rows_of(unembedding).T  # also where it is quantised or offloaded
+    logits: Float[Tensor, " vocab"] = weight.detach() @ row.to(weight)
     logits = (logits - logits.mean()).float().cpu()
     n = min(n, len(logits) // 2)
     up, down = logits.topk(n), (-logits).topk(n)

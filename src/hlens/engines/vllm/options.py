@@ -1,0 +1,46 @@
+"""Options of vLLM that a recipe may set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hlens.errors import HlensError
+from hlens.lookup import unknown
+
+# Those of ``vllm.LLM`` that decide where and how fast a model runs. What decides what is computed
+# (dtype, template, seeds) is in the recipe; hooks and sampler are hlens's own.
+OPTIONS: Mapping[str, type] = {
+    "tensor_parallel_size": int,
+    "pipeline_parallel_size": int,
+    "max_model_len": int,
+    "max_num_seqs": int,
+    "max_num_batched_tokens": int,
+    "gpu_memory_utilization": float,
+    "kv_cache_memory_bytes": int,
+    "cpu_offload_gb": float,
+    "block_size": int,
+    "enforce_eager": bool,
+    "enable_prefix_caching": bool,
+    "enable_chunked_prefill": bool,
+    "disable_custom_all_reduce": bool,
+    "distributed_executor_backend": str,
+}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `HlensError` for an option that there is not, or a value of another type."""
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise unknown("option of the engine vllm", str(name), OPTIONS)
+        kind = OPTIONS[name]
+        fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            raise HlensError(
+                f"option {name} of the engine vllm is {value!r:.60}; expected {kind.__name__}"
+            )
+        if kind in (int, float) and value <= 0 and name != "cpu_offload_gb":
+            raise HlensError(f"option {name} of the engine vllm is {value!r}; expected above 0")
+
+
+def is_eager(options: Mapping[str, Any]) -> bool:
+    """Whether vLLM runs modules one by one, where hooks see them; so unless it is told not to."""
+    return bool(options.get("enforce_eager", True))
