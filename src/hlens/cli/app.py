@@ -101,11 +101,15 @@ def run(
     engine: Annotated[
         str | None, typer.Option(help="What runs the model (hlens list engines).")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray's cluster, with --engine ray: auto, local or HOST:PORT."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
     loading = {"quantization": quantization, "adapter": adapter, "device_map": device_map}
-    loading["engine"] = engine
+    loading |= {"engine": engine, "address": address}
     _run(str(recipe), out, model, template, as_json, loading)
 
 
