@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := demo,dev,docs,hub,widget,export
 
-.PHONY: demo test campaign check format bench docs notebooks clean help
+.PHONY: demo test test-engines campaign check format bench docs notebooks clean help
 
 help:
 	@echo "make demo   find H-neurons in the embedded model, to a report (about ten minutes)"
 	@echo "make test   the tests"
+	@echo "make test-engines   the tests of vLLM and Ray, in an environment of their own (some minutes)"
 	@echo "make campaign   10,000 hostile inputs, kills and noise (about 40 minutes of two cores); ARGS=\"--inputs 500\" for fewer"
 	@echo "make check  ruff, pyright, import-linter"
 	@echo "make bench  the benchmarks behind every figure in README and docs"
@@ -22,6 +23,9 @@ demo: $(STAMP)
 # In the order of their names: by their number of tests, the pages of the docs, few and long, came last and alone.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test-engines:
+	@bash tests/engines/run.sh .venv-engines $(PYTHON) $(ARGS)
 
 campaign: $(STAMP)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m campaign $(ARGS)
@@ -53,4 +57,4 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build build dist
+	rm -rf $(VENV) .venv-engines docs/_build build dist

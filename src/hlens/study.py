@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import pandas as pd
 
+from hlens import engines
 from hlens.errors import HlensError
 from hlens.labelled import Labelled
 from hlens.model import Model
@@ -162,6 +163,9 @@ class Study:
 
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
+        engine = self.recipe.engine
+        metric = sources.ask_of(self.recipe.measure).metric
+        engines.check_measuring(engine.name, engine.options, metric)  # not after sampling
         with self.runner.working():
             answers_shown = levels.levels if self[levels.has_several_spans] else token_risks
             for step in (detection.scores, pages, answers_shown):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_worker_niceness"] = "0"  # else a busy machine starves Ray's processes
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  (its name; else it starves when busy)
 pytest.importorskip("ray", reason="Ray is not installed: make test-engines")
 from ray.cluster_utils import Cluster
 

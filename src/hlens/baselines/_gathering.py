@@ -60,6 +60,7 @@ def gather(
         HlensError: Contributions of other examples, an example without its response, or a region
             without tokens.
     """
+    model.need_modules("what rivals read of a model's inside (hlens audit --quick asks for none)")
     own = _own_responses(examples, responses, contributions)
     also = dict(also or {})
     check_not_empty(list(also.values()), list(examples), drop_empty=False)

@@ -6,7 +6,7 @@ Most suites are a `single_turn` with a parser of their own; a conversation write
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hlens.behaviours._graders import grader_named
+from hlens.behaviours._graders import LIKELIHOOD, grader_named
 from hlens.behaviours._outcome import RULES, Contrast, Outcome
 from hlens.errors import HlensError
 from hlens.judges import refusal
@@ -79,6 +79,8 @@ class Behaviour:
                 f"{self.name} is a conversation of several turns, and {model.name} has no chat "
                 "template; use an instruction-tuned model, or leave this behaviour out"
             )
+        if self.second == LIKELIHOOD:
+            model.need_modules("a grade by likelihood (intervene.second_grader names others)")
 
     def run(self, model: Model) -> list[Outcome]:
         """Put all questions to the model as it is now, edits included; an outcome a grader."""

@@ -58,6 +58,7 @@ class CapabilityTest:
     def __init__(
         self, model: Model, *, n_choice: int = 60, n_texts: int = 12, seed: int = 0
     ) -> None:
+        model.need_modules("capability (intervene.capability = false leaves it out)")
         self.model = model
         self.texts = _sample_bank("plain_text", n_texts, seed)
         self.questions = _sample_bank("multiple_choice", n_choice, seed)

@@ -77,6 +77,8 @@ def intervene(
     plan = plan_conditions(
         model, neurons, alphas, controls=controls, edit=edit, unmodified=unmodified
     )
+    for condition in plan:
+        model.check_edits(condition.edits)
     runs = [(condition, test) for condition in plan for test in tests]
     parts = None
     if folder:

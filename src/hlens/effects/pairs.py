@@ -86,6 +86,7 @@ def distinguished_pairs(
 
     On others, which the model does not distinguish, a patch has nothing to restore.
     """
+    model.need_modules("patching")
     distinguished = []
     for pair in pairs:
         clean, corrupted = logit_differences(model, pair)

@@ -57,6 +57,7 @@ def patching(
     """
     if not pairs or not len(neurons):
         raise HlensError(f"{len(pairs)} pairs and {len(neurons)} neurons; give one or more of each")
+    model.need_modules("patching")
     groups = _groups(neurons, range(seed, seed + random))
     check_neurons(model, neurons)
     mask = torch.zeros(model.n_layers, model.d_mlp, dtype=torch.bool)
@@ -143,6 +144,7 @@ def patching_map(
     Raises:
         HlensError: Neurons of another model, or prompts that give the same logit difference.
     """
+    model.need_modules("patching")
     check_neurons(model, neurons)
     run = PairRun.start(model, pair)
     sets = [neurons, *(neurons.random_like(s) for s in range(seed, seed + random))]

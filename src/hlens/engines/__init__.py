@@ -23,6 +23,7 @@ import torch
 
 from hlens import lookup
 from hlens.kinds import explain_public
+from hlens.metrics import Metric
 from hlens.model import Model
 
 
@@ -44,6 +45,11 @@ def rounding_of(name: str, options: Mapping[str, Any]) -> str:
         HlensError: There is no engine of that name, or it does not know one of the options.
     """
     return lookup.member("engines", name).rounding_of(options)
+
+
+def check_measuring(name: str, options: Mapping[str, Any], metric: Metric) -> None:
+    """Raise `HlensError` where an engine cannot measure this; nothing is loaded for it."""
+    lookup.member("engines", name).check_measuring(options, metric)
 
 
 def load(

@@ -5,12 +5,17 @@ from typing import Any
 
 from hlens import model
 from hlens.errors import HlensError
+from hlens.metrics import Metric
 
 
 def rounding_of(options: Mapping[str, Any]) -> str:
     """Whose rounding its numbers bear: its own, which has no name."""
     _check(options)
     return ""
+
+
+def check_measuring(options: Mapping[str, Any], metric: Metric) -> None:
+    """It measures whatever there is."""
 
 
 def open_model(source: Any, options: Mapping[str, Any], **loading: Any) -> model.Model:

@@ -98,6 +98,7 @@ def record(model: Model, token_ids: Sequence[int]) -> dict[int, Float[Tensor, "p
 
     Of an expert's neuron they are zero at the tokens that are not routed to it.
     """
+    model.need_modules("the activations of all neurons")
     if not len(token_ids):
         raise HlensError("a prompt without tokens; give at least one token id")
     acts: dict[int, Tensor] = {}

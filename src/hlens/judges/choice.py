@@ -134,6 +134,7 @@ def option_logprobs(
         prompt: Token ids before the option; None encodes the context and the question without its
             options, as the model prompts.
     """
+    model.need_modules("the likelihood of options")
     ask = prompt or (lambda q: model.encode("\n\n".join(filter(None, (q.context, q.text)))))
     # A chat template ends where the answer begins; plain text needs a space before the answer.
     gap = "" if getattr(model.tokenizer, "chat_template", None) else " "

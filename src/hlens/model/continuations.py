@@ -44,6 +44,7 @@ def continuation_logprobs(
     Raises:
         HlensError: More tokens than the model has positions, or tokens that it has not.
     """
+    model.need_modules("the likelihood of a continuation")
     model.check_prompts([row for text in texts for row in text.rows])
     # A batch holds texts of as many continuations and of like length.
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i].rows), texts[i].shared))

@@ -113,6 +113,7 @@ def next_token_logprobs(
     Raises:
         HlensError: More tokens than the model has positions, or tokens that it has not.
     """
+    model.need_modules("the likelihood of a token")
     model.check_prompts(prompts)
     prefixes = _common_prefix(model, prompts) if prompts else []
     start = prefixes[0].width if prefixes else 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hlens.checks import check_seed, check_whole
-from hlens.model.editing import Edit, Pairs, Receipt, editing, pair_up
+from hlens.model.editing import Edit, Pairs, Receipt, check_edit, editing, pair_up
 from hlens.model.generation import Generation, Settings, generate_batch, mix_seed
 from hlens.model.network import Network
 from hlens.model.token_batch import RowSpans
@@ -82,6 +82,11 @@ class Model(Network):
     def run_with_cache(self, tokens: Any, **options: Any) -> Any:
         """TransformerLens' own ``run_with_cache`` of the bridge."""
         return self.bridge.run_with_cache(tokens, **options)
+
+    def check_edits(self, pairs: Pairs) -> None:
+        """Raise `HlensError` for neurons or edits that are not of this model, or cannot be run."""
+        for neurons, edit in pairs:
+            check_edit(self, neurons, edit)
 
     def editing(
         self,

@@ -27,6 +27,7 @@ from hlens import model
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
 from hlens.lookup import unknown
+from hlens.metrics import Metric
 
 OPTIONS = ("address", "workers", "cpus", "gpus")
 
@@ -35,6 +36,10 @@ def rounding_of(options: Mapping[str, Any]) -> str:
     """Whose rounding its numbers bear: the local engine's."""
     check_options(options)
     return ""
+
+
+def check_measuring(options: Mapping[str, Any], metric: Metric) -> None:
+    """It measures whatever the local engine does."""
 
 
 def open_model(source: Any, options: Mapping[str, Any], **loading: Any) -> model.Model:

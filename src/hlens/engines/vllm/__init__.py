@@ -10,7 +10,8 @@ this process lies no weight: geometry, fingerprint and norms are read from the c
 
 By file, first of this process:
 
-    options, boot              check the options, boot the engine, prove its neurons
+    options, metrics           what it is told, and which metrics it can sum
+    boot                       boot the engine, prove its neurons
     model                      `VllmModel`, which takes the place of a `Model`
     sampling                   prompts and seeds to replies, drawn as `hlens.sample` draws
     measuring                  examples to contributions
@@ -35,7 +36,9 @@ Example: two requests in one pass of five rows, a chunk of the first and all of 
 from collections.abc import Mapping
 from typing import Any
 
-from hlens.engines.vllm.options import check_options
+from hlens.engines.vllm.metrics import check_metric
+from hlens.engines.vllm.options import check_eager, check_options
+from hlens.metrics import Metric
 from hlens.model import Model
 
 
@@ -43,6 +46,12 @@ def rounding_of(options: Mapping[str, Any]) -> str:
     """Whose rounding its numbers bear: vLLM's."""
     check_options(options)
     return "vllm"
+
+
+def check_measuring(options: Mapping[str, Any], metric: Metric) -> None:
+    """Raise `HlensError` for a metric that its workers cannot sum, or a compiled engine."""
+    check_eager(options, "measuring")
+    check_metric(metric)
 
 
 def open_model(source: Any, options: Mapping[str, Any], **loading: Any) -> Model:

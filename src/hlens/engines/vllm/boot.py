@@ -79,7 +79,7 @@ def _boot(
     positions: int | None,
 ) -> Any:
     """The engine, with hlens's part of its workers and of its sampler."""
-    _set_environment(eager=is_eager(options))
+    _set_environment(options)
     chosen = {"enforce_eager": True, "async_scheduling": False, **options}
     if not is_eager(options):
         chosen.pop("async_scheduling")
@@ -97,7 +97,7 @@ def _boot(
         )
 
 
-def _set_environment(*, eager: bool) -> None:
+def _set_environment(options: Mapping[str, Any]) -> None:
     """What vLLM reads from its environment, wherever the caller has not set it."""
     wanted = {
         # The scheduler runs in this process; workers that hold a share of a model do not.
@@ -105,12 +105,16 @@ def _set_environment(*, eager: bool) -> None:
         # The runner whose books `passes` reads.
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_CONFIGURE_LOGGING": "1",
     }
     if not torch.cuda.is_available():
-        wanted |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
-        if eager:  # a helper of the sampler would be compiled for a minute on the first request
+        wanted["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        if "gpu_memory_utilization" not in options:
+            wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
+        if is_eager(
+            options
+        ):  # a helper of the sampler would be compiled for a minute on the first request
             wanted["TORCH_COMPILE_DISABLE"] = "1"
     for name, value in wanted.items():
         os.environ.setdefault(name, value)

@@ -15,7 +15,6 @@ from hlens.model import (
     Pairs,
     Receipt,
     ReceiptEntry,
-    check_edit,
     check_touched,
 )
 from hlens.types import NeuronSet
@@ -24,10 +23,9 @@ from hlens.types import NeuronSet
 @contextmanager
 def editing(model: VllmModel, pairs: Pairs, *, placed: bool) -> Iterator[Receipt]:
     """Run a block under edits, which act on all requests within; see `VllmModel.editing`."""
-    model.need_eager("editing")
-    for neurons, edit in pairs:
-        check_edit(model, neurons, edit)
-        _check_sent(edit, placed=placed)
+    model.check_edits(pairs)
+    for _, edit in pairs:
+        check_sent(edit, placed=placed)
     names = [f"{edit.name} on {edit.scope.name} tokens" for _, edit in pairs]
     entries = tuple(map(ReceiptEntry, names, [len(neurons) for neurons, _ in pairs]))
     receipt = Receipt(entries)
@@ -56,7 +54,7 @@ def _send(model: VllmModel, edits: Sequence[dict[str, Any]]) -> None:
 
 def _sent(neurons: NeuronSet, edit: Edit) -> dict[str, Any]:
     """An edit as it is sent: numbers of each neuron, by layer."""
-    assert edit.elementwise is not None  # _check_sent refuses others
+    assert edit.elementwise is not None  # check_sent refuses others
     layers = {}
     for layer in sorted({layer for layer, _ in neurons.members}):
         columns = torch.tensor(neurons.in_layer(layer))
@@ -70,7 +68,7 @@ def _each(value: float | Tensor, n: int) -> list[float]:
     return torch.as_tensor(value, dtype=torch.float32).expand(n).tolist()
 
 
-def _check_sent(edit: Edit, *, placed: bool) -> None:
+def check_sent(edit: Edit, *, placed: bool = False) -> None:
     """Raise `HlensError` for an edit that cannot be sent to vLLM's workers."""
     if edit.elementwise is None:
         raise HlensError(

@@ -14,10 +14,10 @@ from hlens.contributions.engine import Job, Progress, job_of
 from hlens.contributions.plan import Batch
 from hlens.contributions.rows import Row
 from hlens.contributions.schedule import Beginning
+from hlens.engines.vllm.metrics import check_metric
 from hlens.engines.vllm.model import VllmModel, in_one_line
 from hlens.engines.vllm.wire import pack, unpack
-from hlens.errors import HlensError
-from hlens.metrics import Metric, by_name, factors_of, name_of, names, needs_of
+from hlens.metrics import Metric, factors_of
 from hlens.types import Example, MlpTrace
 
 # Of the sums that all workers together hold for one batch.
@@ -156,21 +156,6 @@ def neuron_factors(model: VllmModel, metric: Metric) -> Tensor:
         trace = MlpTrace(act, out, rows, row_norms=norms, post_gain=gain)
         made.append(factors.neuron(trace).float().cpu())
     return torch.stack(made)
-
-
-def check_metric(metric: Metric) -> None:
-    """Raise `HlensError` for a metric that vLLM's workers cannot sum."""
-    if needs := needs_of(metric):
-        raise HlensError(
-            f"{name_of(metric)} needs the {' and '.join(sorted(needs))} of the answer's logits, "
-            'which vLLM keeps to itself; measure cett, or take engine = "local"'
-        )
-    can = [name for name in names() if factors_of(by_name(name))]
-    if name_of(metric) not in can or by_name(name_of(metric)) is not metric:
-        raise HlensError(
-            f"{name_of(metric)} is no number of a token times one of a neuron, so vLLM's workers "
-            f'cannot sum it; measure one of {", ".join(can)}, or take engine = "local"'
-        )
 
 
 @job_of.register

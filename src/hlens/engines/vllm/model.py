@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.engines.vllm.options import is_eager
+from hlens.engines.vllm.options import check_eager
 from hlens.errors import HlensError, first_line
 from hlens.model import Edit, Model, Pairs, Receipt, pair_up
 from hlens.types import NeuronSet, Provenance
@@ -65,11 +65,7 @@ class VllmModel(Model):
 
     def need_eager(self, what: str) -> None:
         """Raise `HlensError` where vLLM was compiled: its graph has no hooks."""
-        if not is_eager(self.options):
-            raise HlensError(
-                f"{what} needs hooks, which a compiled vLLM does not run; leave enforce_eager = "
-                "false out of the engine's options (sampling alone may be compiled)"
-            )
+        check_eager(self.options, what)
 
     @property
     def longest(self) -> int:
@@ -117,6 +113,15 @@ class VllmModel(Model):
 
         asks = [TokensPrompt(prompt_token_ids=list(map(int, prompt))) for prompt in prompts]
         return self.llm.generate(asks, list(params), use_tqdm=False)
+
+    def check_edits(self, pairs: Pairs) -> None:
+        """Raise `HlensError` as `Model.check_edits`, and for what cannot be sent to workers."""
+        from hlens.engines.vllm.editing import check_sent
+
+        self.need_eager("editing")
+        super().check_edits(pairs)
+        for _, edit in pairs:
+            check_sent(edit)
 
     def editing(
         self,

@@ -41,6 +41,15 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise HlensError(f"option {name} of the engine vllm is {value!r}; expected above 0")
 
 
+def check_eager(options: Mapping[str, Any], what: str) -> None:
+    """Raise `HlensError` where vLLM is to be compiled: its graph has no hooks."""
+    if not is_eager(options):
+        raise HlensError(
+            f"{what} needs hooks, which a compiled vLLM does not run; leave enforce_eager = false "
+            "out of the engine's options (sampling alone may be compiled)"
+        )
+
+
 def is_eager(options: Mapping[str, Any]) -> bool:
     """Whether vLLM runs modules one by one, where hooks see them; so unless it is told not to."""
     return bool(options.get("enforce_eager", True))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.engines.vllm.measuring import neuron_factors, run_once
+from hlens.engines.vllm.metrics import check_metric
 from hlens.engines.vllm.model import VllmModel, in_one_line
 from hlens.engines.vllm.sampling import drawn, params_of
 from hlens.engines.vllm.wire import pack, unpack
@@ -144,8 +145,6 @@ def _mixing(
     model: VllmModel, metric: Metric, weights: Float[Tensor, "layer neuron number"]
 ) -> dict[str, Any]:
     """What a worker reads for numbers that are weighted sums over neurons."""
-    from hlens.engines.vllm.measuring import check_metric
-
     check_metric(metric)
     factors = factors_of(metric)
     if factors is not None and factors.neuron is not None:

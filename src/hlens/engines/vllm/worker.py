@@ -33,6 +33,7 @@ class HlensWorker:
         from vllm.distributed import get_tensor_model_parallel_rank
 
         model = self.model_runner.get_model()
+        make_room_for_stages(self.model_runner)
         downs = {layer: find_module(model, path) for layer, path in enumerate(paths)}
         self.hlens_layers = {
             layer: place
@@ -133,6 +134,21 @@ class HlensWorker:
         """Keep neurons and output of the first row of each pass, or give them back."""
         held, self.hlens_whole = self.hlens_whole or {}, {} if keep else None
         return {str(layer): (pack(act), pack(out)) for layer, (act, out) in held.items()}
+
+
+def make_room_for_stages(runner: Any) -> None:
+    """Make what a later stage of a pipeline takes from the one before it, where it is missing.
+
+    vLLM makes it when it tries itself out, which it leaves out in eager mode on a CPU.
+    """
+    from vllm.distributed import get_pp_group
+
+    if not get_pp_group().is_first_rank and runner.intermediate_tensors is None:
+        runner.intermediate_tensors = runner.get_model().make_empty_intermediate_tensors(
+            batch_size=runner.max_num_tokens,
+            dtype=runner.model_config.dtype,
+            device=runner.device,
+        )
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module | None:

@@ -1,0 +1,98 @@
+"""vLLM beside the local engine: sampling, measuring and watching, as ratios of one run.
+
+    .venv-engines/bin/python benchmarks/engines.py [--questions 32] [--samples 4] [--rounds 3]
+
+Both engines hold the embedded model, float32 on the CPU, in one process, and take turns; seconds
+are CPU seconds of the process. Watching is compared on vLLM with itself: the same 32 prompts at
+once, with and without a detector of 40 neurons, one read at each token.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import torch
+
+import hlens
+from hlens import domains, monitor, spans
+from hlens.model import Model
+from hlens.recipe import Recipe
+from hlens.steps.answers import settings_of
+from hlens.types import Detector
+
+CONCURRENT = 32
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def in_turn(rounds: int, **ways: Callable[[], object]) -> dict[str, float]:
+    """Median seconds of each way; every way runs once before it is timed."""
+    for way in ways.values():
+        way()
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            taken[name].append(seconds(way))
+    return {name: median(own) for name, own in taken.items()}
+
+
+def detector_of(model: Model, neurons: int = 40) -> Detector:
+    draw = torch.Generator().manual_seed(0)
+    weights = torch.zeros(model.n_layers, model.d_mlp)
+    chosen = torch.randperm(weights.numel(), generator=draw)[:neurons]
+    weights.view(-1)[chosen] = torch.randn(neurons, generator=draw)
+    return Detector(
+        weights=weights,
+        bias=0.0,
+        metric="cett",
+        region="response",
+        provenance=model.provenance,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=32)
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    options = {"max_model_len": 512, "block_size": 32}
+    load = partial(hlens.load, "smollm2-135m", dtype="float32")
+    local, vllm = load(device="cpu"), load(engine="vllm", engine_options=options)
+
+    # The demo's prompts, drawn as the demo draws.
+    settings = settings_of(Recipe().sampling)
+    questions = domains.load("general", given.questions)
+    ask = partial(hlens.sample, questions=questions, n=given.samples, settings=settings)
+    ours, theirs = ask(local), ask(vllm)
+    same = sum(a.token_ids == b.token_ids for a, b in zip(ours, theirs, strict=True))
+    took = in_turn(given.rounds, local=lambda: ask(local), vllm=lambda: ask(vllm))
+    print(f"sampling {len(ours)} replies: vllm / local {took['vllm'] / took['local']:.2f}")
+    print(f"  {took}; {same} of {len(ours)} replies are the same")
+
+    examples = spans.locate(hlens.judge(ours), local)
+    values = [hlens.measure(model, examples).values for model in (local, vllm)]
+    apart = float((values[0] - values[1]).abs().max() / values[0].abs().max())
+    measure = partial(hlens.measure, examples=examples)
+    took = in_turn(given.rounds, local=lambda: measure(local), vllm=lambda: measure(vllm))
+    print(f"measuring {len(examples)} examples: vllm / local {took['vllm'] / took['local']:.2f}")
+    print(f"  {took}; apart by {apart:.1e} of the largest value")
+
+    prompts = [list(r.token_ids[: r.n_prompt]) for r in ours[:: given.samples]][:CONCURRENT]
+    greedy = hlens.Settings(24, temperature=0.0)
+    watch = partial(monitor.monitor, vllm, detector_of(vllm), prompts, settings=greedy)
+    # One token more is read under watch, so as many are written without.
+    plain = partial(vllm.generate_many, prompts, hlens.Settings(25, temperature=0.0))
+    took = in_turn(2 * given.rounds, plain=plain, watched=watch)
+    print(f"watching {len(prompts)} at once: {took['watched'] / took['plain'] - 1:+.1%}  {took}")
+    vllm.close()  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()
