@@ -304,7 +304,7 @@ def test_a_block_is_the_same_whoever_measures_it(kind: str) -> None:
     row = json.loads(json.dumps(own.cut.to_row()))
     for number in random.Random(0).sample(range(len(expected)), len(expected)):
         kept = Cut.from_row(row, n_rows=len(job.responses), where="here")
-        members, values = Measuring(replace(job), kept).with_model(tiny_model()).run(number)
+        members, values = Measuring(job, kept).maker()(tiny_model()).run(number)
         assert members == expected[number][0]
         assert torch.equal(values, expected[number][1])
 
@@ -321,7 +321,7 @@ def test_a_sampled_block_is_the_same_whoever_samples_it(model: Model, recipe: Re
     asked = [(question, model.encode(question.text)) for question in questions]
     work = Sampling(model, asked, [[0, 1], [2, 3], [4, 5]], 2, 0, hlens.Settings(8))
     for number in (2, 0, 1):
-        assert work.with_model(tiny_model()).run(number) == work.run(number)
+        assert work.maker()(tiny_model()).run(number) == work.run(number)
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "1/4/2", "x/4", "1 /4"])

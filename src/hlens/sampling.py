@@ -152,8 +152,10 @@ class Sampling:
     seed: int
     settings: Settings
 
-    def with_model(self, model: Model) -> "Sampling":
-        return replace(self, model=model)
+    def maker(self) -> Callable[[Model], "Sampling"]:
+        """What makes the same work of another copy of the model."""
+        rest = {name: value for name, value in vars(self).items() if name != "model"}
+        return partial(Sampling, **rest)
 
     def run(self, number: int) -> list[list[Response]]:
         """The samples of each question of a batch."""

@@ -24,25 +24,22 @@ Worked example, of work that squares its numbers:
     {2: 4, 4: 16}
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
 class Work(Protocol):
-    """Work in numbered blocks.
-
-    It is sent to other machines without its model, and there given one by `with_model`.
-    """
+    """Work in numbered blocks."""
 
     @property
     def model(self) -> Any:
         """The model that does it."""
         ...
 
-    def with_model(self, model: Any) -> "Work":
-        """The same work, done by another copy of the model, or by none yet."""
+    def maker(self) -> "Callable[[Any], Work]":
+        """What makes the same work of another copy of the model; it can be sent to machines."""
         ...
 
     def run(self, number: int) -> Any:

@@ -7,7 +7,7 @@ file of its own, written a piece at a time, so that the values are never in memo
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hlens import store
 from hlens.contributions.cut import Cut
-from hlens.contributions.engine import Chunk, Job
+from hlens.contributions.engine import Chunk, Job, job_of
 from hlens.contributions.plan import Batch
 from hlens.contributions.regions import Ask
 from hlens.contributions.schedule import auto_tokens
@@ -157,8 +157,10 @@ class Measuring:
     def model(self) -> Model:
         return self.job.model
 
-    def with_model(self, model: Any) -> "Measuring":
-        return Measuring(replace(self.job, model=model, progress=None), self.cut)
+    def maker(self) -> Callable[[Model], "Measuring"]:
+        """What makes the same work of another copy of the model."""
+        job = self.job
+        return partial(_measuring, job.examples, job.asks, job.dtype, job.batch_size, self.cut)
 
     def members(self, number: int) -> tuple[int, ...]:
         """Indices of the examples of a block."""
@@ -174,6 +176,17 @@ class Measuring:
     def _own(self) -> Job:
         """The job, by the beginnings of the cut; progress is told by blocks."""
         return replace(self.job, beginnings=self.cut.beginnings, progress=None)
+
+
+def _measuring(
+    examples: Sequence[Example],
+    asks: Sequence[Ask],
+    dtype: torch.dtype,
+    batch_size: int | None,
+    cut: Cut,
+    model: Model,
+) -> Measuring:
+    return Measuring(job_of(model, examples, asks, dtype=dtype, batch_size=batch_size), cut)
 
 
 def cut(job: Job, tokens: int) -> Cut:

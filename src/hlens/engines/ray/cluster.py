@@ -10,8 +10,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will 
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of a lost machine it writes pages
 
 try:
-    import ray
-    import ray.data
+    import ray  # pyright: ignore[reportMissingImports]
+    import ray.data  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise HlensError(
         f"the engine ray needs Ray ({first_line(error)}): pip install 'hlens[ray]'"
@@ -34,7 +34,7 @@ def connect(address: str) -> None:
         ray.init(
             address=address,
             include_dashboard=False if address == "local" else None,
-            logging_level="error",
+            logging_level=logging.ERROR,
             log_to_driver=False,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -46,7 +46,7 @@ def connect(address: str) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def size_of_pool(wanted: int, *, cpus: float, gpus: float, blocks: int) -> int:
+def size_of_pool(wanted: int, *, cpus: int, gpus: float | int, blocks: int) -> int:
     """How many actors to start: those that were asked for, or as many as fit.
 
     One CPU stays free for Ray Data's own tasks, and no more actors are started than there are

@@ -33,7 +33,7 @@ class RayWorkers:
     address: str = "auto"
     workers: int = 0
     cpus: int = 0
-    gpus: float = 0
+    gpus: float | int = 0
     continues = False
 
     def own(self, numbers: Sequence[int]) -> list[int]:
@@ -54,7 +54,7 @@ class RayWorkers:
         cpus = self.cpus or (1 if self.gpus else torch.get_num_threads())
         size = size_of_pool(self.workers, cpus=cpus, gpus=self.gpus, blocks=len(numbers))
         # Kept by this process for as long as actors may start anew.
-        sent = ray.put((work.with_model(None), Seen.of(work.model), torch.get_num_threads()))
+        sent = ray.put((work.maker(), Seen.of(work.model), torch.get_num_threads()))
         blocks = ray.data.from_items(
             [{"number": number} for number in numbers], override_num_blocks=len(numbers)
         )
@@ -126,9 +126,10 @@ class Actor:
 
     def _own_work(self) -> Work:
         if self._work is None:
-            work, seen, threads = ray.get(self._sent)
+            make, seen, threads = ray.get(self._sent)
             torch.set_num_threads(threads)
             model = self._load()
             seen.check(Seen.of(model), f"machine {platform.node()}")
-            self._work = work.with_model(model)
+            self._work = make(model)
+        assert self._work is not None
         return self._work
