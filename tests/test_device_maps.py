@@ -55,6 +55,16 @@ def test_a_layer_on_disk_gives_the_same_numbers(name: str, tmp_path: Path) -> No
     assert [key for key, weight in model.hf.named_parameters() if weight.is_meta] == away
 
 
+@pytest.mark.parametrize("name", ["llama", "llama_tied"])
+def test_all_on_disk_it_is_the_same_model(name: str, tmp_path: Path) -> None:
+    BUILDERS[name]().save_pretrained(tmp_path)
+    whole = hlens.load(tmp_path, device="cpu")
+    model = hlens.load(tmp_path, device_map={"": "disk"})
+    assert all(weight.is_meta for weight in model.hf.parameters())
+    assert model.fingerprint == whole.fingerprint  # what is tied counts once
+    assert torch.equal(model.w_norms, whole.w_norms)
+
+
 def test_a_layer_on_another_device_gives_the_same_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

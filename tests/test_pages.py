@@ -7,7 +7,8 @@ import hlens
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.model import Model
-from hlens.steps.neuron_pages import neuron_pages, read
+from hlens.monitor.reading import read_neurons
+from hlens.steps.neuron_pages import neuron_pages
 from hlens.types import Contributions, Detector, Example
 from tiny_study import tiny_model
 
@@ -50,7 +51,7 @@ def detector(data: Contributions) -> Detector:
 def test_values_of_tokens_mean_what_was_measured(
     model: Model, examples: list[Example], data: Contributions
 ) -> None:
-    reading = read(model, examples[4], [(0, 3), (1, 5)])
+    reading = read_neurons(model, examples[4].token_ids.tolist(), [(0, 3), (1, 5)])
     for layer, neuron in reading:
         mean = sum(reading[layer, neuron][9:13]) / 4
         assert mean == pytest.approx(float(data.values[4, layer, neuron]), rel=2e-3)
@@ -87,7 +88,7 @@ def test_promoted_words_are_those_of_the_output_row(
 
 
 def test_reading_leaves_no_hook(model: Model, examples: list[Example]) -> None:
-    read(model, examples[0], [(0, 1)])
+    read_neurons(model, examples[0].token_ids.tolist(), [(0, 1)])
     assert not any(module._forward_hooks for module in model.down_projections)
 
 

@@ -67,7 +67,9 @@ class Tokens:
             if "tokens" not in piece.asked:
                 continue
             name = piece.asked["id"]
-            start = max(piece.start, self.read_to.get(name, piece.asked["tokens"]))
+            # What was run before, and is run again after a preemption, is read already.
+            first: int = self.read_to.get(name) or piece.asked["tokens"]
+            start = max(piece.start, first)
             stop = piece.start + piece.rows
             if start < stop:
                 self.read_to[name] = stop

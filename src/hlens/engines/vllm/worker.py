@@ -30,8 +30,6 @@ class HlensWorker:
         Returns:
             Layers of this worker, and where its neurons begin and how many they are.
         """
-        from vllm.distributed import get_tensor_model_parallel_rank
-
         model = self.model_runner.get_model()
         make_room_for_stages(self.model_runner)
         downs = {layer: find_module(model, path) for layer, path in enumerate(paths)}
@@ -45,7 +43,7 @@ class HlensWorker:
         if len(widths) > 1:
             raise ValueError(f"layers of {sorted(widths)} neurons; hlens reads layers of one width")
         width = widths.pop() if widths else 0
-        rank = get_tensor_model_parallel_rank()
+        rank = distributed().get_tensor_model_parallel_rank()
         self.hlens_own = range(rank * width, (rank + 1) * width)
         self.hlens_device = next(model.parameters()).device
         self.hlens_sums: Sums | None = None
@@ -136,14 +134,19 @@ class HlensWorker:
         return {str(layer): (pack(act), pack(out)) for layer, (act, out) in held.items()}
 
 
+def distributed() -> Any:
+    """The module of vLLM that knows its groups of workers."""
+    from vllm import distributed  # pyright: ignore[reportMissingImports]
+
+    return distributed
+
+
 def make_room_for_stages(runner: Any) -> None:
     """Make what a later stage of a pipeline takes from the one before it, where it is missing.
 
     vLLM makes it when it tries itself out, which it leaves out in eager mode on a CPU.
     """
-    from vllm.distributed import get_pp_group
-
-    if not get_pp_group().is_first_rank and runner.intermediate_tensors is None:
+    if not distributed().get_pp_group().is_first_rank and runner.intermediate_tensors is None:
         runner.intermediate_tensors = runner.get_model().make_empty_intermediate_tensors(
             batch_size=runner.max_num_tokens,
             dtype=runner.model_config.dtype,
