@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import multiprocessing
 import os
 import random
@@ -122,18 +123,18 @@ def test_a_checksum_covers_the_header_too(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
-    shards = store.Shards(tmp_path, "run", 64)
-    shards.save(0, [0], torch.zeros(1, 1, 2, 3))
-    with pytest.raises(HlensError, match="holds shard, not contributions"):
-        store.load_contributions(tmp_path / "shard-000000")
+    blocks = store.Blocks(tmp_path, "run", dict)
+    blocks.save(0, [0], torch.zeros(1, 1, 2, 3))
+    with pytest.raises(HlensError, match="holds block, not contributions"):
+        store.load_contributions(tmp_path / "block-000000")
 
 
 # Measuring into a folder
 
 
 @pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_SHARD_BYTES", 1)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_BLOCK_BYTES", 1)
 
 
 def run(folder: Path | None, items: list[Example] | None = None) -> Contributions:
@@ -162,10 +163,10 @@ def test_measuring_into_a_folder_gives_what_memory_gives(tmp_path: Path) -> None
     assert kept.question_ids == found.question_ids
     assert kept.provenance == found.provenance
     assert sorted(content(tmp_path))[0] == "cett.answer.index.jsonl"
-    assert not (tmp_path / "shards").exists()
+    assert not (tmp_path / "blocks").exists()
 
 
-@pytest.mark.usefixtures("small_shards")
+@pytest.mark.usefixtures("small_blocks")
 def test_what_stands_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
     monkeypatch.setattr("hlens.contributions.engine.run_rows", None)
@@ -209,8 +210,8 @@ def test_a_metric_of_the_same_name_that_does_something_else_is_another_run(tmp_p
         measure(tiny("llama"), items, metric=scaled(2.0), store=tmp_path)
 
 
-def stopped(folder: Path, after: int) -> None:
-    """A run that ends in the midst of its shards."""
+def stopped(folder: Path, after: int, batch_size: int | None = 2) -> None:
+    """A run that ends in the midst of its blocks."""
 
     class StopRunError(Exception):
         pass
@@ -221,42 +222,75 @@ def stopped(folder: Path, after: int) -> None:
 
     items = several(12)
     with pytest.raises(StopRunError):
-        measure(tiny("llama"), items, batch_size=2, store=folder, progress=progress)
+        measure(tiny("llama"), items, batch_size=batch_size, store=folder, progress=progress)
 
 
-@pytest.mark.usefixtures("small_shards")
+@pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(("harm", "said"), [(cut, "truncated"), (flip, "damaged")])
-def test_a_harmed_shard_is_named(tmp_path: Path, harm: Callable[[Path], None], said: str) -> None:
+def test_a_harmed_block_is_named(tmp_path: Path, harm: Callable[[Path], None], said: str) -> None:
     stopped(tmp_path, after=8)
-    harm(tmp_path / "shards" / "shard-000001.safetensors")
-    with pytest.raises(HlensError, match=f"shard-000001.*{said}"):
+    harm(tmp_path / "blocks" / "block-000001.safetensors")
+    with pytest.raises(HlensError, match=f"block-000001.*{said}"):
         measure(tiny("llama"), several(12), batch_size=2, store=tmp_path)
 
 
-@pytest.mark.usefixtures("small_shards")
-def test_a_foreign_shard_is_named(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_blocks")
+def test_a_foreign_block_is_named(tmp_path: Path) -> None:
     stopped(tmp_path / "a", after=8)
-    foreign = store.Shards(tmp_path / "b", "other", 64)
+    foreign = store.Blocks(tmp_path / "b", "other", dict)
     foreign.save(1, [0], torch.zeros(1, 1, 3, 56))
-    name = "shard-000001.safetensors"
-    (tmp_path / "a" / "shards" / name).write_bytes((tmp_path / "b" / name).read_bytes())
-    with pytest.raises(HlensError, match=r"shard-000001.*another run"):
+    name = "block-000001.safetensors"
+    (tmp_path / "a" / "blocks" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    with pytest.raises(HlensError, match=r"block-000001.*another run"):
         measure(tiny("llama"), several(12), batch_size=2, store=tmp_path / "a")
 
 
-@pytest.mark.usefixtures("small_shards")
-def test_a_shard_that_was_cut_otherwise_is_named(
+@pytest.mark.usefixtures("small_blocks")
+def test_a_run_goes_on_as_it_was_cut_when_it_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Here with more memory than on the machine where it was killed."""
+    monkeypatch.setattr(results, "auto_tokens", lambda model: 64)
+    whole = measure(tiny("llama"), several(12), store=tmp_path / "whole")
+    stopped(tmp_path / "cut", after=4, batch_size=None)
+    monkeypatch.setattr(results, "auto_tokens", lambda model: 1 << 20)
+    again = measure(tiny("llama"), several(12), store=tmp_path / "cut")
+    assert torch.equal(again.values, whole.values)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda plan: plan["blocks"].pop(), "no cut of 12 rows"),
+        (lambda plan: plan["blocks"].append(plan["blocks"][0]), "no cut of 12 rows"),
+        (lambda plan: plan["beginnings"][0][1].append(12), "no cut of 12 rows"),
+        (lambda plan: plan["blocks"][0][0].__setitem__(0, 7), "no cut of 12 rows"),
+        (lambda plan: plan.pop("threads"), "threads is missing"),
+        (lambda plan: plan.update(blocks=[[0]]), r"blocks\[0\]\[0\] is 0"),
+    ],
+)
+def test_a_damaged_cut_is_named(tmp_path: Path, change: Callable[[Any], Any], said: str) -> None:
     stopped(tmp_path, after=8)
-    batches = Job.batches
-    monkeypatch.setattr(Job, "batches", lambda self, tokens: batches(self, tokens)[::-1])
-    with pytest.raises(HlensError, match=r"shard-000000.*other examples than this version"):
+    path = tmp_path / "blocks" / "run.json"
+    run_of = json.loads(path.read_text())
+    change(run_of["plan"])
+    path.write_text(json.dumps(run_of))
+    with pytest.raises(HlensError, match=f"run.json: .*{said}.*measure again"):
         measure(tiny("llama"), several(12), batch_size=2, store=tmp_path)
 
 
-@pytest.mark.usefixtures("small_shards")
-def test_shards_of_another_run_are_refused(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_blocks")
+def test_a_block_of_other_examples_is_named(tmp_path: Path) -> None:
+    stopped(tmp_path, after=8)
+    path = tmp_path / "blocks" / "block-000000.safetensors"
+    path.write_bytes((tmp_path / "blocks" / "block-000001.safetensors").read_bytes())
+    with pytest.raises(HlensError, match=r"block-000000.*holds other examples"):
+        measure(tiny("llama"), several(12), batch_size=2, store=tmp_path)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_of_another_run_are_refused(tmp_path: Path) -> None:
     stopped(tmp_path, after=8)
     with pytest.raises(HlensError, match="another run"):
         measure(tiny("llama"), several(11), batch_size=2, store=tmp_path)
@@ -282,7 +316,7 @@ class Fuse:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to start runs quickly")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.usefixtures("small_shards")
+@pytest.mark.usefixtures("small_blocks")
 def test_a_killed_run_goes_on_and_ends_the_same_to_the_bit(tmp_path: Path) -> None:
     run(tmp_path / "undisturbed")
     expected = content(tmp_path / "undisturbed")

@@ -79,7 +79,7 @@ def test_a_study_that_is_killed_while_it_measures_goes_on_where_it_stopped(
     model: Model, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = hlens.Study(tmp_path / "whole", tiny_recipe(questions), model).contributions()
-    monkeypatch.setattr(results, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(results, "_BLOCK_BYTES", 1)
     monkeypatch.setattr(results, "auto_tokens", lambda model: 128)
     seen: list[int] = []
 
@@ -91,7 +91,7 @@ def test_a_study_that_is_killed_while_it_measures_goes_on_where_it_stopped(
 
     with pytest.raises(KeyboardInterrupt):
         hlens.Study(tmp_path / "cut", tiny_recipe(questions), model, kill).contributions()
-    reached, seen[:] = seen[-2], [0] * 9  # the shard in flight is what the kill cost
+    reached, seen[:] = seen[-2], [0] * 9  # the block in flight is what the kill cost
     assert reached > 0
     study = hlens.Study(tmp_path / "cut", tiny_recipe(questions), model, kill)
     torch.testing.assert_close(study.contributions().values, whole.values)

@@ -20,15 +20,17 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_held: dict[tuple[int, int, int], list[int]] = {}  # (process, device, inode) -> [handle, times]
+# (process, device, inode) -> [handle, times, whether others may hold it, too]
+_held: dict[tuple[int, int, int], list[int]] = {}
 _guard = Lock()
 
 
 @contextmanager
-def holding(folder: Path) -> Iterator[bool]:
+def holding(folder: Path, *, beside: bool = False) -> Iterator[bool]:
     """Hold a folder against other processes; the same process may hold it several times.
 
-    The folder itself is locked: nothing is written into it.
+    The folder itself is locked: nothing is written into it. With `beside`, others that say the same
+    may hold it at the same time, each to write what no other writes.
 
     Yields:
         Whether this is the outermost hold.
@@ -40,7 +42,9 @@ def holding(folder: Path) -> Iterator[bool]:
     key = (os.getpid(), about.st_dev, about.st_ino)  # a forked child holds nothing of its parent's
     with _guard:
         if key not in _held:
-            _held[key] = [_lock(folder), 0]
+            _held[key] = [_lock(folder, beside), 0, beside]
+        elif _held[key][2] and not beside:
+            raise HlensError(f"{folder} is held beside other processes: nothing else is made there")
         _held[key][1] += 1
         outermost = _held[key][1] == 1
     try:
@@ -52,13 +56,13 @@ def holding(folder: Path) -> Iterator[bool]:
                 _unlock(_held.pop(key)[0])
 
 
-def _lock(folder: Path) -> int:
-    """A handle that holds the lock; -1 where there are no locks."""
+def _lock(folder: Path, beside: bool) -> int:
+    """A handle that holds the lock, which is shared if others may; -1 where there are no locks."""
     if fcntl is None:
         return -1
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if beside else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise HlensError(

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -87,31 +87,81 @@ def sample(
         for question in questions
     ]
     model.check_prompts(prompts, new=settings.max_new_tokens)
+    asked = list(zip(questions, prompts, strict=True))
     rows = model.rows_at_once(rows)
     batches = _batches(questions, prompts, max(1, rows // n))
-    parts = None
+    work = Sampling(model, asked, batches, n, seed, settings)
+    parts, done = None, {}
     if folder is not None:
         ids = [(question.domain, question.id) for question in questions]
-        work = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
-        work += model.rounding
-        parts = RowParts(folder, hashlib.sha256(work.encode()).hexdigest())
-    known = questions_by_id(questions)
-    generate = partial(generate_batch, model, settings=settings, share_beginning=True)
-    done: dict[int, list[Response]] = {}
-    for number, batch in enumerate(batches):
-        stored = parts.load(number) if parts else None
-        if stored is None:
-            asked = [(questions[i], prompts[i]) for i in batch]
-            responses = _sample_batch(generate, asked, numbers=range(n), seed=seed)
-            if parts:
-                parts.save(number, [response_to_row(r) for row in responses for r in row])
-        else:
-            flat = [response_from_row(row, known) for row in stored]
-            responses = [flat[i * n : (i + 1) * n] for i in range(len(batch))]
-        done.update(zip(batch, responses, strict=True))
+        key = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
+        key += model.rounding
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        parts = RowParts(folder, digest, beside=model.workers.continues)
+        done = _stored(parts, work)
+    mine = set(model.workers.own(range(len(batches))))
+    total = n * sum(len(batches[number]) for number in mine)
+    finished = n * sum(len(batches[number]) for number in mine.intersection(done))
+    if progress and finished:
+        progress(finished, total)
+    waiting = [number for number in range(len(batches)) if number not in done]
+    for number, responses in model.workers.results(work, waiting, parts and parts.folder):
+        if parts:
+            parts.save(number, [response_to_row(r) for row in responses for r in row])
+        done[number] = responses
+        finished += n * len(responses)
         if progress:
-            progress(len(done) * n, len(questions) * n)
-    return [response for i in range(len(questions)) for response in done[i]]
+            progress(finished, total)
+    of_question = {
+        i: own
+        for number, batch in enumerate(batches)
+        for i, own in zip(batch, done[number], strict=True)
+    }
+    return [response for i in range(len(questions)) for response in of_question[i]]
+
+
+def _stored(parts: RowParts, work: "Sampling") -> dict[int, list[list[Response]]]:
+    """The responses of the batches that are done, by the number of the batch."""
+    known = questions_by_id([question for question, _ in work.asked])
+    stored = {}
+    for number, batch in enumerate(work.batches):
+        rows = parts.load(number)
+        if rows is not None:
+            flat = [response_from_row(row, known) for row in rows]
+            stored[number] = [flat[k * work.n : (k + 1) * work.n] for k in range(len(batch))]
+    return stored
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """Sampling as work in blocks (`hlens.work.Work`): one block is one batch.
+
+    Attributes:
+        model: The model.
+        asked: Questions and their prompts.
+        batches: Positions of what is asked together.
+        n: Samples of each question.
+        seed: Seed of the run.
+        settings: How tokens are drawn.
+    """
+
+    model: Model
+    asked: Sequence[tuple[Question, Sequence[int]]]
+    batches: Sequence[Sequence[int]]
+    n: int
+    seed: int
+    settings: Settings
+
+    def maker(self) -> Callable[[Model], "Sampling"]:
+        """What makes the same work of another copy of the model."""
+        rest = {name: value for name, value in vars(self).items() if name != "model"}
+        return partial(Sampling, **rest)
+
+    def run(self, number: int) -> list[list[Response]]:
+        """The samples of each question of a batch."""
+        generate = partial(generate_batch, self.model, settings=self.settings, share_beginning=True)
+        asked = [self.asked[i] for i in self.batches[number]]
+        return _sample_batch(generate, asked, numbers=range(self.n), seed=self.seed)
 
 
 def sample_more(

@@ -16,6 +16,7 @@ from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.page import report as write_report
 from hlens.report.study_report import audit_page, in_words, report_data
+from hlens.shards import Gathering, Shard, ShardDone
 from hlens.siblings import SiblingComparison
 from hlens.steps import (
     Given,
@@ -42,6 +43,7 @@ from hlens.store.stamps import verify_stamped
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+SHARED: tuple[Step, ...] = (answers.responses, detection.measured)  # steps that shards may do
 STAMPED = ("stamps.json", "steps.json")  # one of them is in every study that holds something
 
 
@@ -374,6 +376,47 @@ class Study:
     def has(self, step: Step) -> bool:
         """Whether an artefact is kept that was made from today's inputs and options."""
         return self.runner.is_current(step)
+
+    def do_shard(self, step: Step, shard: Shard) -> int:
+        """Do one shard of sampling or measuring, beside other processes that do the others.
+
+        What the step needs must have been made. The study's folder is one that all processes share;
+        when all shards are done, `gather` makes the artefact.
+
+        Args:
+            step: `hlens.steps.answers.responses` or `hlens.steps.detection.measured`.
+            shard: Which of how many.
+
+        Returns:
+            The number of blocks that were done: none where they were done before.
+
+        Raises:
+            HlensError: Something that the step needs is not current, or the folder holds blocks of
+                other work.
+        """
+        with self.runner.employing(shard):
+            try:
+                self.runner.work_beside(step)
+            except ShardDone as done:
+                return done.blocks
+        return 0
+
+    def gather(self) -> Step:
+        """Make responses or contributions of what shards have done, whichever is not made yet.
+
+        Returns:
+            The step whose artefact was made.
+
+        Raises:
+            HlensError: Shards are missing, which are named; or there is nothing to gather.
+        """
+        step = next((one for one in SHARED if not self.has(one)), None)
+        if step is None:
+            raise HlensError(f"{self.folder}: nothing to gather: all is made that shards make")
+        self.runner.require_needs(step)
+        with self.runner.employing(Gathering()):
+            self.runner.ensure(step)
+        return step
 
     def remake(self, *steps: Step) -> None:
         """Make these artefacts again when they are next asked for; what they need is kept."""

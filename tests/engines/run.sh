@@ -24,6 +24,7 @@ if [ ! -e "$folder/.installed" ] || [ pyproject.toml -nt "$folder/.installed" ];
   "$folder/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
   # Without constraints.txt: vLLM brings a transformers of its own.
   "${pip[@]}" -e ".[demo]" accelerate beartype pytest
+  "${pip[@]}" -e ".[ray]" || echo "tests of Ray skipped: no wheel of it can be had here"
   touch "$folder/.installed"
 fi
 PYTHONPATH=tests HF_HUB_OFFLINE=1 "$folder/bin/python" -m pytest tests/engines "$@"

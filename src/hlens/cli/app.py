@@ -18,6 +18,7 @@ from hlens.cli.step_verbs import (
     facts_command,
     help_of,
     opening,
+    shared_command,
     show_tables,
     step_at,
     table_command,
@@ -100,11 +101,15 @@ def run(
     engine: Annotated[
         str | None, typer.Option(help="What runs the model (hlens list engines).")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray's cluster, with --engine ray: auto, local or HOST:PORT."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
     loading = {"quantization": quantization, "adapter": adapter, "device_map": device_map}
-    loading["engine"] = engine
+    loading |= {"engine": engine, "address": address}
     _run(str(recipe), out, model, template, as_json, loading)
 
 
@@ -123,7 +128,17 @@ def _run(
     show.scores(study, scores, path, as_json)
 
 
-app.command("sample")(facts_command("answers.responses"))
+@app.command(help=help_of("answers.questions"))
+def ask(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+    """Write the questions down."""
+    with opening(study, out) as opened:
+        n = len(opened[step_at("answers.questions")])
+        opened[step_at("answers.worked")]
+        folder = opened.folder
+    show.result({"study": str(folder), "n": n}, as_json)
+
+
+app.command("sample")(shared_command("answers.responses"))
 
 
 @app.command(help=help_of("answers.judgements"))
@@ -147,7 +162,17 @@ def judge(
 
 
 app.command("locate")(facts_command("answers.located"))
-app.command("measure")(facts_command("detection.measured"))
+app.command("measure")(shared_command("detection.measured"))
+
+
+@app.command()
+def gather(study: StudyFolder, as_json: Json = False) -> None:
+    """Bind what the shards of `hlens sample` or `hlens measure` have done, once all are done."""
+    from hlens.cli import sharding
+
+    sharding.gather(study, as_json)
+
+
 app.command("find")(facts_command("detection.detector"))
 app.command("evaluate")(table_command("detection.scores"))
 app.command("second-judge")(table_command("second_judge.second_judge"))

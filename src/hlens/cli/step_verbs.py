@@ -32,6 +32,14 @@ Again = Annotated[
 FigureFile = Annotated[
     Path | None, typer.Option("--figure", help="Write the figure: .html, or .png, .svg, .pdf.")
 ]
+OneShard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Do one of several shards, such as 3/16, beside other processes in the same folder; "
+        "`hlens gather` binds them.",
+    ),
+]
 Base = Annotated[str | None, typer.Option(help="The base model; the recipe's where it names one.")]
 
 
@@ -62,6 +70,24 @@ def facts_command(place: str) -> Callable[..., None]:
             value = opened[step]
         facts = step.facts(value) if step.facts else {}
         show.result({"study": str(opened.folder), **facts}, as_json)
+
+    command.__doc__ = help_of(place)
+    return command
+
+
+def shared_command(place: str) -> Callable[..., None]:
+    """The same for a step whose work may be done in shards."""
+    whole = facts_command(place)
+
+    def command(
+        study: StudyFolder, out: Out = None, shard: OneShard = None, as_json: Json = False
+    ) -> None:
+        if shard is None:
+            whole(study, out, as_json)
+            return
+        from hlens.cli import sharding
+
+        sharding.do_shard(place, study, out, shard, as_json)
 
     command.__doc__ = help_of(place)
     return command

@@ -54,8 +54,12 @@ def open_study(
         recipe = replace(recipe, model=model)
         name = f"{name}-{Path(model).name}"
     if given:
-        recipe = replace(recipe, **given | _engine(recipe, given.get("engine")))
-        parts = [given.get("adapter"), given.get("quantization"), given.get("engine")]
+        named = given.pop("engine", None)
+        engine = _engine(recipe, named, given.pop("address", None))
+        recipe = replace(recipe, **given, engine=engine)
+        parts = [given.get("adapter"), given.get("quantization")]
+        # What Ray makes is what this process makes: the same study.
+        parts += [named] if engine.rounding else []
         name = "-".join([name, *(Path(part).name for part in parts if part)])
     if template:
         options = {**recipe.sampling.template, **dict(map(template_option, template))}
@@ -63,12 +67,13 @@ def open_study(
     return Study(out or Path("runs") / name, recipe, progress=progress)
 
 
-def _engine(recipe: Recipe, name: str | None) -> dict[str, EngineRecipe]:
+def _engine(recipe: Recipe, name: str | None, address: str | None) -> EngineRecipe:
     """The section of an engine that was named, with the recipe's options of that engine."""
-    if name is None:
-        return {}
-    same = name == recipe.engine.name
-    return {"engine": recipe.engine if same else EngineRecipe(name)}
+    same = name in (None, recipe.engine.name)
+    engine = recipe.engine if same else EngineRecipe(name or "")
+    if address is None:
+        return engine
+    return replace(engine, options={**engine.options, "address": address})
 
 
 def labelled_recipe(

@@ -13,7 +13,8 @@ An example goes through these modules, in this order:
 
 1. `regions`: an `Ask` (metric, region, reduction) says which of its positions are read.
 2. `rows`: a `Row` is the example cut behind the last such position, with a weight for each ask.
-3. `plan`, `schedule`: rows are run in batches, of similar length and with a shared prompt.
+3. `plan`, `schedule`: rows are run in batches, of similar length and with a shared prompt; `cut`
+   puts these into blocks, which several workers may share.
 4. `passes`: a batch is run in pieces, so that no stretch of tokens that rows share is run twice.
 5. `reducing`: a `Readout` has weights over the positions of a pass; their product with the neurons
    is the result.
@@ -41,8 +42,7 @@ from hlens.contributions.checks import (
 from hlens.contributions.engine import Progress, job_of
 from hlens.contributions.official import closed, import_thunlp, official_asks
 from hlens.contributions.regions import REGIONS, Ask
-from hlens.contributions.results import InMemory, measure_stored
-from hlens.contributions.schedule import auto_tokens
+from hlens.contributions.results import InMemory, chunks, measure_stored
 from hlens.errors import HlensError
 from hlens.kinds import explain_public
 from hlens.metrics import Metric
@@ -158,7 +158,7 @@ def measure_many(
         return measure_stored(job, Path(store))
     _ = model.fingerprint  # hashing takes memory of its own: not while the values lie there, too
     memory = InMemory(model, examples, asks)
-    for chunk in job.run(job.batches(auto_tokens(model))):
+    for chunk in chunks(job):
         memory.take(*chunk)
     return {ask.key: memory.contributions(number, job.kept(ask)) for number, ask in enumerate(asks)}
 

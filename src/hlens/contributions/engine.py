@@ -35,6 +35,7 @@ class Job:
     dtype: torch.dtype = torch.float32  # of the values that are kept
     batch_size: int | None = None  # examples at a time; None leaves it to the memory
     progress: Progress | None = None  # called with the number of examples done and of all
+    beginnings: Sequence[Beginning] = ()  # what rows share, where it was found out before
 
     @cached_property
     def read(self) -> list[Ask]:
@@ -65,7 +66,14 @@ class Job:
         """The longest row of each response, which stands for all of them, in batches."""
         longest = [self.rows[own[0]] for own in self.responses]
         size = self.batch_size and max(1, self.batch_size // max(map(len, self.responses)))
-        return Schedule(self.model, longest, size, may_share=not self.needs, split=True)
+        return Schedule(
+            self.model,
+            longest,
+            size,
+            may_share=not self.needs,
+            split=True,
+            given=self.beginnings,
+        )
 
     @cached_property
     def trunks(self) -> list[Trunk]:
@@ -85,6 +93,10 @@ class Job:
         # A gradient's graph keeps every layer.
         return self.schedule.batches(max(128, tokens // 8) if "gradient" in self.needs else tokens)
 
+    def begun(self) -> Sequence[Beginning]:
+        """What the rows of these batches share, which is run before."""
+        return self.schedule.beginnings
+
     def members(self, batch: Batch) -> tuple[int, ...]:
         """Indices of a batch's examples, in the order of their results."""
         return tuple(index for number in batch.members for index in self.responses[number])
@@ -94,8 +106,9 @@ class Job:
         number = self.asks.index(ask)
         return [index for index, row in enumerate(self.rows) if len(row.positions[number])]
 
-    def run(self, batches: Sequence[Batch], done: int = 0) -> Iterator[Chunk]:
-        """Yield the values of each batch that was run; `done` examples were done before."""
+    def run(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
+        """Yield the values of each batch that was run."""
+        done = 0
         for batch, results in self.results(batches):
             results = self._divided(results)
             values = results.to(self.dtype)

@@ -1,15 +1,16 @@
 """From the values of batches to `Contributions`, neuron-major: in memory, or in a folder.
 
-Into a folder batches are written shard by shard, so that a run that is killed loses its last shard
-at most. When all are there, each ask is sealed: one file of its own, written a piece at a time, so
-that the values are never in memory as a whole.
+Into a folder batches are written block by block, so that a run that is killed loses its last block
+at most, and so that several workers may share them. When all are there, each ask is sealed: one
+file of its own, written a piece at a time, so that the values are never in memory as a whole.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -18,16 +19,19 @@ import torch
 from torch import Tensor
 
 from hlens import store
-from hlens.contributions.engine import Chunk, Job
+from hlens.contributions.cut import Cut
+from hlens.contributions.engine import Chunk, Job, job_of
 from hlens.contributions.plan import Batch
 from hlens.contributions.regions import Ask
 from hlens.contributions.schedule import auto_tokens
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.types import Contributions, Example
+from hlens.work import HERE
 
-# A kill costs a shard at most; smaller ones would spend their time in fsync.
-_SHARD_BYTES = 1 << 27
+# A kill costs a block at most; smaller ones would spend their time in fsync.
+_BLOCK_BYTES = 1 << 27
+_BLOCKS = 256  # that a small measurement is cut into, if it has so many batches
 # Of one piece of the transposition from example-major chunks.
 _PIECE_BYTES = 1 << 26
 
@@ -96,29 +100,128 @@ def path_of(ask: Ask, folder: Path) -> Path:
 
 
 def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contributions]:
-    """Measure shard by shard, then seal one file for each ask; what is current is kept."""
+    """Measure block by block, then seal one file for each ask; what is current is kept."""
     identity = identity_of(job)
     missing = [ask for ask in job.asks if not _is_current(path_of(ask, folder), identity)]
-    shards = store.Shards(folder / "shards", identity, auto_tokens(job.model))
+    workers = job.model.workers
+    plan = lambda: cut(job, auto_tokens(job.model)).to_row()  # noqa: E731
+    blocks = store.Blocks(folder / "blocks", identity, plan, beside=workers.continues)
     if missing:
-        chunks = _run_shards(job, shards)
+        chunks = _run_blocks(job, blocks)
         for ask in missing:
             _seal(job, ask, chunks, path_of(ask, folder), identity)
-    shards.remove()
+    blocks.remove()
     return {ask.key: store.load_contributions(path_of(ask, folder)) for ask in job.asks}
 
 
-def _run_shards(job: Job, shards: store.Shards) -> list[Chunk]:
-    """The shards' chunks, after running those that are not there."""
-    parts = _cut(job, job.batches(shards.tokens))
-    waiting = [n for n, part in enumerate(parts) if not shards.has(n, _members(job, part))]
-    done = len(job.examples) - sum(len(_members(job, parts[number])) for number in waiting)
-    for number in waiting:
-        chunks = list(job.run(parts[number], done))
-        members = [index for part, _ in chunks for index in part]
-        shards.save(number, members, torch.cat([values for _, values in chunks], dim=1))
+def chunks(job: Job) -> Iterator[Chunk]:
+    """The values of all examples, a batch or a block at a time, none of them kept."""
+    tokens, workers = auto_tokens(job.model), job.model.workers
+    if workers is HERE:
+        yield from job.run(job.batches(tokens))
+        return
+    work = Measuring(job, cut(job, tokens))
+    done = 0
+    for _, (members, values) in workers.results(work, range(len(work.cut.blocks)), None):
+        yield members, values
         done += len(members)
-    return [shards.load(number) for number in range(len(parts))]
+        if job.progress is not None:
+            job.progress(done, len(job.examples))
+
+
+def _run_blocks(job: Job, blocks: store.Blocks) -> list[Chunk]:
+    """The blocks' chunks, after doing those that are not there."""
+    n_rows = len(job.responses)
+    work = Measuring(job, Cut.from_row(blocks.plan, n_rows=n_rows, where=str(blocks.path)))
+    members = [work.members(number) for number in range(len(work.cut.blocks))]
+    waiting = [number for number, own in enumerate(members) if not blocks.has(number, own)]
+    mine = set(job.model.workers.own(range(len(members))))
+    total = sum(len(members[number]) for number in mine)
+    done = total - sum(len(members[number]) for number in mine.intersection(waiting))
+    for number, (rows, values) in job.model.workers.results(work, waiting, blocks.folder):
+        blocks.save(number, rows, values)
+        done += len(rows)
+        if job.progress is not None:
+            job.progress(done, total)
+    return [blocks.load(number) for number in range(len(members))]
+
+
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """A measurement as work in blocks (`hlens.work.Work`); a block gives one `Chunk`."""
+
+    job: Job
+    cut: Cut
+
+    @property
+    def model(self) -> Model:
+        return self.job.model
+
+    def maker(self) -> Callable[[Model], "Measuring"]:
+        """What makes the same work of another copy of the model."""
+        job = self.job
+        return partial(_measuring, job.examples, job.asks, job.dtype, job.batch_size, self.cut)
+
+    def members(self, number: int) -> tuple[int, ...]:
+        """Indices of the examples of a block."""
+        return tuple(i for batch in self.cut.blocks[number] for i in self.job.members(batch))
+
+    def run(self, number: int) -> Chunk:
+        with threads(self.cut.threads):
+            chunks = list(self._own.run(self.cut.blocks[number]))
+        members = tuple(index for part, _ in chunks for index in part)
+        return members, torch.cat([values for _, values in chunks], dim=1)
+
+    @cached_property
+    def _own(self) -> Job:
+        """The job, by the beginnings of the cut; progress is told by blocks."""
+        return replace(self.job, beginnings=self.cut.beginnings, progress=None)
+
+
+def _measuring(
+    examples: Sequence[Example],
+    asks: Sequence[Ask],
+    dtype: torch.dtype,
+    batch_size: int | None,
+    cut: Cut,
+    model: Model,
+) -> Measuring:
+    return Measuring(job_of(model, examples, asks, dtype=dtype, batch_size=batch_size), cut)
+
+
+def cut(job: Job, tokens: int) -> Cut:
+    """Batches of so many tokens in blocks.
+
+    A block is a batch, or several that are small beside the whole: there are some hundreds of them,
+    so that many workers can share them, whatever their number.
+    """
+    model, batches = job.model, job.batches(tokens)
+    per_example = model.n_layers * model.d_mlp * len(job.asks) * job.dtype.itemsize
+    most = min(_BLOCK_BYTES, per_example * len(job.examples) // _BLOCKS)
+    blocks: list[list[Batch]] = [[]]
+    held = 0
+    for batch in batches:
+        size = len(job.members(batch)) * per_example
+        if blocks[-1] and held + size > most:
+            blocks.append([])
+            held = 0
+        blocks[-1].append(batch)
+        held += size
+    return Cut.of(job.begun(), blocks)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Compute in so many threads of the CPU: another number may round sums otherwise."""
+    before = torch.get_num_threads()
+    if number == before:
+        yield
+        return
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _is_current(path: Path, identity: str) -> bool:
@@ -130,22 +233,6 @@ def _is_current(path: Path, identity: str) -> bool:
             "into a new folder"
         )
     return True
-
-
-def _cut(job: Job, batches: Sequence[Batch]) -> list[list[Batch]]:
-    """Batches in lists, one for each shard."""
-    model = job.model
-    per_example = model.n_layers * model.d_mlp * len(job.asks) * job.dtype.itemsize
-    parts: list[list[Batch]] = [[]]
-    for batch in batches:
-        if len(_members(job, [*parts[-1], batch])) * per_example > _SHARD_BYTES and parts[-1]:
-            parts.append([])
-        parts[-1].append(batch)
-    return parts
-
-
-def _members(job: Job, part: Sequence[Batch]) -> list[int]:
-    return [index for batch in part for index in job.members(batch)]
 
 
 def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str) -> None:
@@ -170,7 +257,7 @@ def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str
 
 
 def identity_of(job: Job) -> str:
-    """Hash of all that the values depend on: what two runs must share to share their shards."""
+    """Hash of all that the values depend on: what two runs must share to share their blocks."""
     formulas = [[_formula(ask), ask.label] for ask in job.asks]
     settings = formulas, str(job.dtype), job.batch_size
     model = [job.model.fingerprint, str(job.model.dtype), settings]

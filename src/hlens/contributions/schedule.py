@@ -35,6 +35,7 @@ class Schedule:
     may_share: bool = True  # what several rows begin with may be run once for them
     n_own: int = 0  # tokens of each prompt that are kept out of what all rows share
     split: bool = False  # into rows that begin alike, such as those of one domain
+    given: Sequence[Beginning] = ()  # what rows share, where it was found out before
 
     @cached_property
     def overhead(self) -> int:
@@ -53,6 +54,8 @@ class Schedule:
     @cached_property
     def beginnings(self) -> list[Beginning]:
         """All rows by what they begin with; a group apart where that saves more than a pass."""
+        if self.given:
+            return list(self.given)
         found: list[Beginning] = []
         waiting = [tuple(range(len(self.rows)))]
         while waiting:

@@ -11,6 +11,7 @@ from hlens.model.generation import Generation, Settings, generate_batch, mix_see
 from hlens.model.network import Network
 from hlens.model.token_batch import RowSpans
 from hlens.types import NeuronSet
+from hlens.work import Workers
 
 
 class Model(Network):
@@ -73,6 +74,10 @@ class Model(Network):
             HlensError: There is no chat template, or it does not know one of them.
         """
         return replace(self, template_options=dict(options))
+
+    def with_workers(self, workers: Workers) -> "Model":
+        """The same model, of which these workers sample and measure."""
+        return replace(self, workers=workers)
 
     def run_with_cache(self, tokens: Any, **options: Any) -> Any:
         """TransformerLens' own ``run_with_cache`` of the bridge."""

@@ -34,6 +34,7 @@ from hlens.model.user_text import encode_text, encode_turns
 from hlens.model.weights import device_of, kept_otherwise, named_weights
 from hlens.thoughts import find_thought
 from hlens.types import Experts, Provenance, Thought
+from hlens.work import HERE, Workers
 
 log = logging.getLogger("hlens")
 
@@ -89,6 +90,7 @@ class Network:
         clock: Which token is being read during generation.
         prefix_trials: For each row length tried, whether rows may share keys and values (see
             `hlens.model.prefix.can_share_prefixes`).
+        workers: Who samples and measures: this process, or others that have the model, too.
     """
 
     hf: Any
@@ -102,6 +104,7 @@ class Network:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     prefix_trials: PrefixTrials = field(default_factory=PrefixTrials)
+    workers: Workers = HERE
     _remembered: Remembered = field(default_factory=Remembered, init=False)
 
     def __post_init__(self) -> None:

@@ -37,7 +37,12 @@ LOSSES = "losses.parquet"
 QUESTIONS: Storage[list[Question]] = Storage(JSONL, save_questions, load_questions)
 
 
-@step(needs=(asked,), storage=QUESTIONS)
+@step(
+    needs=(asked,),
+    storage=QUESTIONS,
+    verb="ask",
+    facts=lambda questions: {"n": len(questions)},
+)
 def questions(asked: list[Question]) -> list[Question]:
     """The questions of all domains of the recipe."""
     return asked

@@ -115,7 +115,13 @@ def measured(
 
     def run(some: Sequence[Example], digests: list[str]) -> Contributions:
         own = parts / key_of([vars(measure), model.fingerprint, str(model.dtype), digests])
-        store.remove_folder(parts, but=own.name)  # of a run that will not be continued
+        if not model.workers.continues:
+            store.remove_folder(parts, but=own.name)  # of a run that will not be continued
+        elif any(path != own and path.is_dir() for path in parts.glob("*")):
+            raise HlensError(
+                f"{parts} holds blocks of another measurement (other examples, model or options), "
+                "which others may be at; restore what they belong to, or remove that folder"
+            )
         return measure_examples(model, some, measure, own, progress)
 
     wanted = [digest_of(example) for example in examples]

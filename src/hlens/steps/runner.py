@@ -25,6 +25,7 @@ from hlens.steps.step import Each, Node, Source, Step, file_of, keyword_of
 from hlens.store import remove_folder, remove_partial_files, write_text
 from hlens.store.stamps import Stamp, Stamps
 from hlens.types import Question
+from hlens.work import Workers
 
 T = TypeVar("T")
 PARTS = ".parts"  # suffix of the folder of a step's unfinished work
@@ -57,6 +58,7 @@ class Given:
         opened: Whether the recipe was read from the folder: the study then keeps to the questions
             that it asked, also when a domain has changed since.
         instead: Replacement for a step, such as one that returns the caller's own answers.
+        workers: Who samples and measures, in place of the model's own workers.
     """
 
     model: Model | None = None
@@ -66,6 +68,7 @@ class Given:
     labelled: Labelled | None = None
     opened: bool = False
     instead: Mapping[Step[Any], Step[Any]] = field(default_factory=dict)
+    workers: Workers | None = None
 
 
 class Runner:
@@ -197,6 +200,47 @@ class Runner:
                     if self.stamps.get(name):
                         remove_folder(mark.parent)
             yield
+
+    @contextmanager
+    def employing(self, workers: Workers) -> Iterator[None]:
+        """Let these workers sample and measure for the length of a block."""
+        before = self.given.workers, dict(self._sources)
+        self.given.workers = workers
+        for source, value in before[1].items():
+            if isinstance(value, Model):
+                self._sources[source] = value.with_workers(workers)
+        try:
+            yield
+        finally:
+            self.given.workers, self._sources = before
+
+    def work_beside(self, step: Step[Any]) -> None:
+        """Do the work of a step that is the employed workers', beside processes that do the rest.
+
+        No artefact is made, and nothing but blocks of that work is written.
+
+        Raises:
+            HlensError: What the step needs has not been made, or another process makes artefacts.
+        """
+        step = self._actual(step)
+        self.require_needs(step)
+        with holding(self.folder, beside=True):
+            if not self.is_current(step):
+                step.make(*self._arguments(step), **self._keywords(step))
+
+    def require_needs(self, step: Step[Any]) -> None:
+        """Raise `HlensError` unless all that a step needs is current."""
+        for need in self._below(self._actual(step)):
+            need = self._actual(need)
+            if self.is_current(need) or not isinstance(need, Step):
+                continue
+            if need.storage is None:
+                self.require_needs(need)
+            verb = f"`hlens {need.verb} {self.folder}`" if need.verb else "the step that makes them"
+            raise HlensError(
+                f"{self.folder}: {need.name} are not made, or are not current, and {step.label} "
+                f"needs them; run {verb} in one process first"
+            )
 
     def is_current(self, node: Node) -> bool:
         """Whether an artefact on disk was made from today's inputs and options.

@@ -21,6 +21,11 @@ ASKED_BY = ("domains", "questions", "seed")  # options that decide which questio
 
 
 def _load_model(run: Runner) -> Model:
+    model = _own_model(run)
+    return model.with_workers(run.given.workers) if run.given.workers else model
+
+
+def _own_model(run: Runner) -> Model:
     options = run.recipe.sampling.template
     if run.given.model is None:
         adapter = run.recipe.adapter or None

@@ -10,6 +10,7 @@ from hlens.store.atomic import check_replaceable as check_replaceable
 from hlens.store.atomic import remove_folder as remove_folder
 from hlens.store.atomic import remove_partial_files as remove_partial_files
 from hlens.store.atomic import write_bytes as write_bytes
+from hlens.store.atomic import write_once as write_once
 from hlens.store.atomic import write_text as write_text
 from hlens.store.contributions import contributions_metadata as contributions_metadata
 from hlens.store.contributions import load_contributions as load_contributions
@@ -22,8 +23,8 @@ from hlens.store.evidence import load_evidence as load_evidence
 from hlens.store.evidence import save_evidence as save_evidence
 from hlens.store.neuron_tables import export_neurons as export_neurons
 from hlens.store.neuron_tables import import_neurons as import_neurons
+from hlens.store.resumable import Blocks as Blocks
 from hlens.store.resumable import RowParts as RowParts
-from hlens.store.resumable import Shards as Shards
 from hlens.store.sharing import load_detector as load_detector
 from hlens.store.sharing import load_neurons as load_neurons
 from hlens.store.sharing import push as push

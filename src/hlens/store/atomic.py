@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,11 +75,12 @@ def check_replaceable(path: str | Path, mark: bytes = b"") -> None:
 
 
 @contextmanager
-def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
+def writing(path: str | Path, mark: bytes = b"", *, once: bool = False) -> Iterator[BinaryIO]:
     """Open a binary file that takes its name only when the block ends without an exception.
 
-    Until then an older file of that name is unchanged, also through a kill or a power cut. What
-    `check_replaceable` refuses stays; a folder that may not be written is a `HlensError`.
+    Until then an older file of that name is unchanged, also through a kill or a power cut. With
+    `once` it stays for good: of several writers the first one counts. What `check_replaceable`
+    refuses stays, too; a folder that may not be written is a `HlensError`.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -93,15 +93,18 @@ def writing(path: str | Path, mark: bytes = b"") -> Iterator[BinaryIO]:
     """
     path = Path(path)
     check_replaceable(path, mark)
-    # Two threads may write the same file: each has a name of its own, and the last one stays.
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
+    # Two threads, or two machines, may write the same file: each has a name of its own.
+    aside = path.with_name(f".{path.name}.{uuid4().hex}{PARTIAL}")
     try:
         with _open_aside(aside, path) as file:
             mark_used(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        if not once:
+            aside.replace(path)
+        else:
+            _take_free_name(aside, path)
     finally:
         aside.unlink(missing_ok=True)
     _flush_folder(path.parent)
@@ -122,6 +125,17 @@ def _open_aside(aside: Path, path: Path) -> BinaryIO:
         ) from error
 
 
+def _take_free_name(aside: Path, path: Path) -> None:
+    """Give a file its name unless there is one; the system itself decides who was first."""
+    try:
+        path.hardlink_to(aside)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            aside.replace(path)
+
+
 def write_bytes(path: str | Path, data: bytes, mark: bytes = b"") -> None:
     """Write a whole file, or leave the old one unchanged."""
     with writing(path, mark) as file:
@@ -134,6 +148,12 @@ def write_text(path: str | Path, text: str, mark: bytes = b"") -> None:
     Half of a surrogate pair, which no encoding can write, is written as JSON escapes it.
     """
     write_bytes(path, text.encode(errors="backslashreplace"), mark)
+
+
+def write_once(path: str | Path, text: str) -> None:
+    """Write a whole text file (UTF-8), unless there is one already, which stays as it is."""
+    with writing(path, once=True) as file:
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def remove_partial_files(folder: str | Path) -> None:

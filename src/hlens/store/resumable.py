@@ -2,44 +2,59 @@
 
 The work of a step is cut into numbered parts, and each is written when it is done. A killed run
 leaves its finished parts; the same run, started again, takes them and does the rest. `RowParts` are
-JSON rows, thrown away when they belong to other work; `Shards` are tensors, which cost too much to
+JSON rows, thrown away when they belong to other work; `Blocks` are tensors, which cost too much to
 be thrown away: what does not fit is an error that names the file.
+
+Several processes may write parts into one folder, each its own. The file that says whose parts they
+are is then written by the first that comes, and read by all.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.store.atomic import remove_folder, remove_partial_files, write_text
+from hlens.store.atomic import remove_folder, remove_partial_files, write_once, write_text
 from hlens.store.checked import parse_json, read_json
 from hlens.store.tensor_file import map_tensor, read_metadata, verify_checksum, writing_tensor
 
-_KIND = "shard"
+_KIND = "block"
 _MEND = "remove it, and this part of the work is done again"
 
 
 class _Run(TypedDict):
     identity: str
-    tokens: int
+    plan: dict
 
 
 class RowParts:
     """A folder of JSON parts of one step.
 
     `key` is all that the parts depend on, in one string; parts of another key (the work was cut
-    differently) are thrown away.
+    differently) are thrown away. With `beside`, other processes write parts into the folder, too:
+    nothing is removed.
+
+    Raises:
+        HlensError: With `beside`, the folder holds parts of another key.
     """
 
-    def __init__(self, folder: str | Path, key: str) -> None:
+    def __init__(self, folder: str | Path, key: str, *, beside: bool = False) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_partial_files(self.folder)
         key_file = self.folder / "key.txt"
+        if beside:
+            write_once(key_file, key)
+            if key_file.read_text(encoding="utf-8") != key:
+                raise HlensError(
+                    f"{self.folder} holds parts of other work (other questions, model or options); "
+                    "remove the folder, or restore the recipe that they belong to"
+                )
+            return
+        remove_partial_files(self.folder)
         if not key_file.exists() or key_file.read_text(encoding="utf-8") != key:
             for path in self.folder.glob("part-*.json"):
                 path.unlink()
@@ -73,38 +88,47 @@ class RowParts:
         return self.folder / f"part-{text}.json"
 
 
-class Shards:
-    """A folder of numbered shards of a measurement, all of one run.
+class Blocks:
+    """A folder of numbered blocks of a measurement, all of one run.
 
-    `identity` is a hash of all that they depend on. The batch size (`tokens` on the first start) is
-    kept with them, so that a run that continues is cut the same way.
+    `identity` is a hash of all that they depend on. How the run is cut into blocks is what `plan`
+    gave when it first began, as plain JSON: it is kept with them, so that whoever continues the run
+    cuts it the same way. With `beside`, other processes write blocks into the folder, too: nothing
+    is removed.
 
     Raises:
-        HlensError: The folder holds shards of another run.
+        HlensError: The folder holds blocks of another run.
     """
 
-    def __init__(self, folder: str | Path, identity: str, tokens: int) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        identity: str,
+        plan: Callable[[], dict[str, Any]],
+        *,
+        beside: bool = False,
+    ) -> None:
         self.folder = Path(folder)
         self.identity = identity
+        self.path = self.folder / "run.json"
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_partial_files(self.folder)
-        path = self.folder / "run.json"
-        if not path.exists():
-            write_text(path, json.dumps({"identity": identity, "tokens": tokens}) + "\n")
-        run = read_json(path, shape=_Run, mend=f"remove {self.folder} and measure again")
+        if not beside:
+            remove_partial_files(self.folder)
+        if not self.path.exists():
+            write_once(self.path, json.dumps({"identity": identity, "plan": plan()}) + "\n")
+        run = read_json(self.path, shape=_Run, mend=f"remove {self.folder} and measure again")
         if run["identity"] != identity:
             raise HlensError(
-                f"{self.folder} holds shards of another run (other examples, model, metrics or "
+                f"{self.folder} holds blocks of another run (other examples, model, metrics or "
                 "settings); remove the folder, or store into a new one"
             )
-        self.tokens = int(run["tokens"])
+        self.plan: dict[str, Any] = run["plan"]
 
     def has(self, number: int, rows: Sequence[int]) -> bool:
-        """Whether the shard of these examples is finished; its checksum is verified.
+        """Whether the block of these examples is finished; its checksum is verified.
 
         Raises:
-            HlensError: The shard is truncated, damaged, or of another run, or it was cut to hold
-                other examples (by another version of hlens).
+            HlensError: The block is truncated, damaged, of another run, or of other examples.
         """
         path = self._path(number)
         if not path.exists():
@@ -112,23 +136,23 @@ class Shards:
         verify_checksum(path)
         metadata = read_metadata(path)
         if (metadata.get("hlens"), metadata.get("identity")) != (_KIND, self.identity):
-            raise HlensError(f"{path} is a shard of another run; remove it and measure again")
+            raise HlensError(f"{path} is a block of another run; remove it and measure again")
         if json.loads(metadata["rows"]) != list(rows):
             raise HlensError(
-                f"{path} holds other examples than this version of hlens would put there; remove "
-                f"{self.folder} and measure again"
+                f"{path} holds other examples than {self.path} says; remove {self.folder} and "
+                "measure again"
             )
         return True
 
     def save(self, number: int, rows: Sequence[int], values: Tensor) -> None:
-        """Write a shard: indices of its examples and ``[ask, example, layer, neuron]``."""
+        """Write a block: indices of its examples and ``[ask, example, layer, neuron]``."""
         metadata = {"hlens": _KIND, "identity": self.identity, "rows": json.dumps(list(rows))}
         path, dtype = self._path(number), values.dtype
         with writing_tensor(path, values.shape, dtype=dtype, metadata=metadata) as append:
             append(values)
 
     def load(self, number: int) -> tuple[tuple[int, ...], Tensor]:
-        """Indices of a shard's examples, and its values, memory-mapped."""
+        """Indices of a block's examples, and its values, memory-mapped."""
         path = self._path(number)
         return tuple(json.loads(read_metadata(path)["rows"])), map_tensor(path)
 
@@ -137,4 +161,4 @@ class Shards:
         remove_folder(self.folder)
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"shard-{number:06d}.safetensors"
+        return self.folder / f"block-{number:06d}.safetensors"

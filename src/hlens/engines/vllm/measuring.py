@@ -13,6 +13,7 @@ from hlens.contributions import Ask
 from hlens.contributions.engine import Job, Progress, job_of
 from hlens.contributions.plan import Batch
 from hlens.contributions.rows import Row
+from hlens.contributions.schedule import Beginning
 from hlens.engines.vllm.metrics import check_metric
 from hlens.engines.vllm.model import VllmModel, in_one_line
 from hlens.engines.vllm.wire import pack, unpack
@@ -48,6 +49,10 @@ class VllmJob(Job):
             found[-1].append(number)
             size += own
         return [Batch(tuple((number,) for number in own), shared=False) for own in found]
+
+    def begun(self) -> list[Beginning]:
+        """Nothing is run before: vLLM shares what it shares itself."""
+        return [Beginning(tuple(range(len(self.responses))), 0)]
 
     def first(self, response: int) -> int:
         """The longest row of a response, which is run for all of them."""

@@ -1,0 +1,71 @@
+"""The cluster: connecting to it, and how many actors it has room for."""
+
+import logging
+import os
+
+from hlens.errors import HlensError, first_line
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will have it; quiet
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of a lost machine it writes pages
+
+try:
+    import ray  # pyright: ignore[reportMissingImports]
+    import ray.data  # pyright: ignore[reportMissingImports]
+except ImportError as error:
+    raise HlensError(
+        f"the engine ray needs Ray ({first_line(error)}): pip install 'hlens[ray]'"
+    ) from None
+
+_READERS = 1  # CPUs that Ray Data's own tasks need; with none left they wait for ever
+_SECONDS = "30"  # to wait for a cluster that does not answer
+
+
+def connect(address: str) -> None:
+    """Join the cluster, unless this process belongs to one already.
+
+    Raises:
+        HlensError: There is none at this address.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", _SECONDS)
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False if address == "local" else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise HlensError(
+            f"no Ray cluster at {address!r} ({first_line(error)}); start one (`ray start --head`), "
+            'or give address = "local" for this machine alone'
+        ) from None
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def size_of_pool(wanted: int, *, cpus: int, gpus: float | int, blocks: int) -> int:
+    """How many actors to start: those that were asked for, or as many as fit.
+
+    One CPU stays free for Ray Data's own tasks, and no more actors are started than there are
+    blocks.
+
+    Raises:
+        HlensError: There is no room for them.
+    """
+    free = ray.available_resources()
+    fitting = int((free.get("CPU", 0) - _READERS) // cpus)
+    if gpus:
+        fitting = min(fitting, int(free.get("GPU", 0) // gpus))
+    if fitting < max(1, wanted):
+        beside = f" and {gpus:g} GPUs" if gpus else ""
+        count = f"{wanted} workers" if wanted > 1 else "a worker"
+        free_now = f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free"
+        raise HlensError(
+            f"the Ray cluster has {free_now}; {count} of {cpus:g} CPUs{beside} each, with one CPU "
+            "left for Ray's own readers, do not fit: set fewer workers or cpus in [engine] options "
+            "or fewer threads (OMP_NUM_THREADS), or wait for the cluster"
+        )
+    return max(1, min(wanted or fitting, blocks))
