@@ -45,6 +45,7 @@ from hlens.model.editing import Site as Site
 from hlens.model.editing import check_edit as check_edit
 from hlens.model.editing import check_neurons as check_neurons
 from hlens.model.editing import pair_up as pair_up
+from hlens.model.experts import ExpertBlock as ExpertBlock
 from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
 from hlens.model.generation import Generation as Generation
 from hlens.model.generation import SeededSampler as SeededSampler
@@ -57,6 +58,7 @@ from hlens.model.hooks import next_token_logprobs as next_token_logprobs
 from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
+from hlens.model.mlp import Block as Block
 from hlens.model.mlp import BlockActs as BlockActs
 from hlens.model.mlp import Mlp as Mlp
 from hlens.model.mlp import MlpActs as MlpActs
