@@ -7,7 +7,7 @@ that the values are never in memory as a whole.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hlens import store
-from hlens.contributions.engine import Chunk, Job
+from hlens.contributions.engine import Job
 from hlens.contributions.plan import Batch
 from hlens.contributions.regions import Ask
 from hlens.contributions.schedule import auto_tokens
@@ -28,8 +28,8 @@ from hlens.types import Contributions, Example
 
 # A kill costs a shard at most; smaller ones would spend their time in fsync.
 _SHARD_BYTES = 1 << 27
-# Of one piece of the transposition from example-major chunks.
-_PIECE_BYTES = 1 << 26
+# A chunk that was stored: indices of examples, and their values of each ask, memory-mapped.
+Stored = tuple[tuple[int, ...], Sequence[Tensor]]
 
 
 @dataclass(eq=False)
@@ -108,7 +108,7 @@ def measure_stored(job: Job, folder: Path) -> dict[tuple[str, str], Contribution
     return {ask.key: store.load_contributions(path_of(ask, folder)) for ask in job.asks}
 
 
-def _run_shards(job: Job, shards: store.Shards) -> list[Chunk]:
+def _run_shards(job: Job, shards: store.Shards) -> list[Stored]:
     """The shards' chunks, after running those that are not there."""
     parts = _cut(job, job.batches(shards.tokens))
     waiting = [n for n, part in enumerate(parts) if not shards.has(n, _members(job, part))]
@@ -116,7 +116,8 @@ def _run_shards(job: Job, shards: store.Shards) -> list[Chunk]:
     for number in waiting:
         chunks = list(job.run(parts[number], done))
         members = [index for part, _ in chunks for index in part]
-        shards.save(number, members, torch.cat([values for _, values in chunks], dim=1))
+        values = torch.cat([values for _, values in chunks], dim=1)
+        shards.save(number, members, values, experts=job.model.experts)
         done += len(members)
     return [shards.load(number) for number in range(len(parts))]
 
@@ -148,25 +149,21 @@ def _members(job: Job, part: Sequence[Batch]) -> list[int]:
     return [index for batch in part for index in job.members(batch)]
 
 
-def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str) -> None:
+def _seal(job: Job, ask: Ask, chunks: Sequence[Stored], path: Path, identity: str) -> None:
     """Write one ask's contributions, read from the memory-mapped chunks."""
     number, kept, model = job.asks.index(ask), job.kept(ask), job.model
     without_values = torch.empty(len(kept), model.n_layers, model.d_mlp, device="meta")
     data = contributions_of(without_values, [job.examples[i] for i in kept], ask, model)
 
-    def pieces() -> Iterator[Tensor]:
-        """Blocks ``[neuron, example]``, layer after layer."""
-        order = torch.tensor([index for members, _ in chunks for index in members])
-        columns = torch.argsort(order)[torch.tensor(kept)]
-        width = max(1, _PIECE_BYTES // (4 * len(order)))
-        for layer in range(model.n_layers):
-            for start in range(0, model.d_mlp, width):
-                block = slice(start, start + width)
-                rows = [values[number, :, layer, block] for _, values in chunks]
-                yield torch.cat(rows)[columns].T
+    order = torch.tensor([index for members, _ in chunks for index in members])
+    columns = torch.argsort(order)[torch.tensor(kept)]
 
-    dtype = chunks[0][1].dtype
-    store.write_contributions(data, path, dtype=dtype, layers=pieces, identity=identity)
+    def read(layer: int, part: slice) -> Tensor:
+        rows = [values[number][:, layer, part] for _, values in chunks]
+        return torch.cat(rows)[columns].T
+
+    dtype = chunks[0][1][number].dtype
+    store.write_contributions(data, path, dtype=dtype, read=read, identity=identity)
 
 
 def identity_of(job: Job) -> str:
