@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hlens.errors import HlensError
 from hlens.interventions import bake as fold
 from hlens.interventions import scale
 from hlens.interventions import unbake as restore
@@ -24,9 +25,13 @@ def bake(study: str, to: Path, alpha: float, which: str) -> dict[str, Any]:
     return facts | {"base": opened.recipe.model}
 
 
-def verify(folder: Path, base: str | None) -> dict[str, Any]:
-    """What a baked checkpoint was found to be."""
-    verification = check(folder, load(base) if base else None)
+def verify(folder: Path, base: str | None, loading: Mapping[str, str]) -> dict[str, Any]:
+    """What a baked checkpoint was found to be, beside its base model loaded as `loading` says."""
+    if loading and not base:
+        option = next(iter(loading)).replace("_", "-")
+        raise HlensError(f"--{option} goes with --base, the model that {folder} was made from")
+    options: dict[str, Any] = dict(loading)
+    verification = check(folder, load(base, **options) if base else None)
     return {"checkpoint": str(folder), **asdict(verification), "ok": verification.ok}
 
 

@@ -8,6 +8,7 @@ import typer
 from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
+from hlens.cli.loading import takes_loading
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
 
 NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
@@ -79,17 +80,22 @@ def bake(
 
 
 @app.command()
+@takes_loading
 def verify(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a baked checkpoint.")],
+    loading: dict[str, str],
     base: Annotated[
         str | None, typer.Option(help="The model it was made from: compare all other weights too.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that a baked checkpoint is what its record says; exit code 1 where it is not."""
+    """Check that a baked checkpoint is what its record says; exit code 1 where it is not.
+
+    How a model is loaded is said of the base; the checkpoint is opened as it was baked.
+    """
     from hlens.cli import baking
 
-    facts = baking.verify(checkpoint, base)
+    facts = baking.verify(checkpoint, base, loading)
     show.result(facts if as_json else baking.describe_verification(facts), as_json)
     if not facts["ok"]:
         raise typer.Exit(1)
@@ -130,6 +136,7 @@ def monitor(
 
 
 @app.command()
+@takes_loading
 @takes_columns
 def score(
     detector: Annotated[
@@ -137,6 +144,7 @@ def score(
     ],
     file: Annotated[Path, typer.Argument(help="Answers: .jsonl, .json, .csv, .tsv or .parquet.")],
     columns: dict[str, str],
+    loading: dict[str, str],
     model: Annotated[
         str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
     ] = None,
@@ -170,6 +178,7 @@ def score(
             detector,
             file,
             model=model,
+            loading=loading,
             asked={"instruction": instruction, "style": style},
             reading={
                 "layout": layout, "columns": columns, "rest": rest, "judge": judge,

@@ -55,7 +55,7 @@ def open_study(
         name = f"{name}-{Path(model).name}"
     if given:
         recipe = replace(recipe, **given)
-        parts = [given.get("adapter"), given.get("quantization")]
+        parts = [given.get(option) for option in ("adapter", "quantization", "dtype")]
         name = "-".join([name, *(Path(part).name for part in parts if part)])
     if template:
         options = {**recipe.sampling.template, **dict(map(template_option, template))}
@@ -72,6 +72,7 @@ def labelled_recipe(
     labels: Sequence[str],
     columns: Mapping[str, str],
     options: Mapping[str, Any],
+    loading: Mapping[str, str],
 ) -> Recipe:
     """The recipe of a study of labelled answers.
 
@@ -83,6 +84,7 @@ def labelled_recipe(
         labels: Meanings of label words, each ``WORD=VERDICT``.
         columns: Our names of columns with the file's.
         options: Of the section ``[labelled]``.
+        loading: How the model's weights are loaded, as in the recipe.
 
     Raises:
         HlensError: No model, or an option that is not one.
@@ -91,7 +93,7 @@ def labelled_recipe(
         raise HlensError("which model gave these answers? Name it: --model NAME")
     own = Recipe.read(recipe) if recipe else Recipe()
     table = own.to_dict()
-    table |= {"model": model} if model else {}
+    table |= {**loading, **({"model": model} if model else {})}
     table["labels"] |= {"judge": judge} if judge else {}
     table["labelled"] |= {
         **options,

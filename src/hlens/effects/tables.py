@@ -48,12 +48,15 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
         HlensError: No unmodified replies to compare with.
     """
     is_yes_or_no = outcomes.unit.isin([*Scale])
-    shares: Any = outcomes.loc[is_yes_or_no & outcomes.applies.astype(bool)]
+    shares: Any = outcomes.loc[is_yes_or_no]
     flipped = []
     for key, rows in shares.groupby(KEYS[:-1], sort=False):
-        wide = rows.pivot_table(index="question_id", columns="alpha", values="value", sort=False)
-        if unmodified not in wide:
+        if unmodified not in set(rows.alpha):
             raise HlensError(f"no unmodified replies (alpha={unmodified:g}) of {key[2]}; add them")
+        read = rows.loc[rows.applies.astype(bool)]
+        wide = read.pivot_table(index="question_id", columns="alpha", values="value", sort=False)
+        if unmodified not in wide:  # none of them could be read
+            continue
         for alpha in [column for column in wide.columns if column != unmodified]:
             both = wide[[unmodified, alpha]].dropna()
             before, after = both[unmodified] > 0.5, both[alpha] > 0.5

@@ -206,13 +206,14 @@ class Contributions:
         """The values as ``[layer * neuron, example]``; a view where memory allows, else a copy."""
         return self.values.permute(1, 2, 0).reshape(self.n_layers * self.d_mlp, len(self))
 
-    def rows(self, which: slice | Sequence[int] | Tensor) -> Float[Tensor, "chosen example"]:
+    def rows(
+        self, which: slice | Sequence[int] | np.ndarray | Tensor
+    ) -> Float[Tensor, "chosen example"]:
         """Some rows of `neuron_major`; those of a mixture are read without all others."""
+        which = which if isinstance(which, slice) else torch.as_tensor(which).long()
         if not isinstance(self.values, RoutedValues):
             return self.neuron_major[which]
-        features = np.arange(self.n_layers * self.d_mlp)
-        chosen = features[which] if isinstance(which, slice) else features[np.asarray(which)]
-        return self.values.matrix.rows(chosen)
+        return self.values.matrix.rows(torch.arange(self.n_layers * self.d_mlp)[which].numpy())
 
     @property
     def routed(self) -> RoutedMatrix:

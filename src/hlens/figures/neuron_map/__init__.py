@@ -156,7 +156,7 @@ def _facts(
     if frequency is not None:
         facts["kept in {:.0%} of resamples"] = frequency.cpu().numpy()[layer, neuron]
     if contribution is not None:
-        values = contribution.rows([layer * contribution.d_mlp + neuron])[0].float().numpy()
+        values = contribution.rows(layer * contribution.d_mlp + neuron).float().numpy()
         wrong = contribution.labels.numpy()
         for name, answers in ("wrong", wrong), ("right", ~wrong):
             mean = (
