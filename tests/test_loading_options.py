@@ -92,7 +92,8 @@ def test_a_sibling_is_loaded_as_it_is_asked_for(
 ) -> None:
     asked: list[dict[str, Any]] = []
     wanted = {**GIVEN, "dtype": "bfloat16", "revision": "step1"}
-    monkeypatch.setattr(siblings, "load", lambda name, **options: asked.append(options))
+    toy = load("toy")
+    monkeypatch.setattr(siblings, "load", lambda name, **options: asked.append(options) or toy)
     one = siblings.Sibling.named("other", **wanted)
     siblings._source(one).load(Runner(tmp_path, Recipe(model="toy")))
     assert asked == [wanted]
