@@ -36,6 +36,9 @@ def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+_FLIPS = ("to_hit", "to_miss", "stayed_hit", "stayed_miss", "n", "p", "p_corrected")
+
+
 def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
     """Replies that changed against the unmodified model, both ways; a degree above 0.5 is a hit.
 
@@ -72,7 +75,7 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
                     "p": binomtest(gained, gained + lost).pvalue if gained + lost else 1.0,
                 }
             )
-    table = pd.DataFrame(flipped)
+    table = pd.DataFrame(flipped, columns=[*KEYS, *_FLIPS])
     if len(table):
         table["p_corrected"] = table.groupby("kind").p.transform(lambda p: holm(p.to_numpy()))
     return table
