@@ -74,7 +74,8 @@ def read_values(path: Path) -> Float[Tensor, "example layer neuron"]:
         return values.permute(2, 0, 1)
     head = parse_json(text, f"{path}, its header", shape=_Routed)
     try:
-        shape = Shape(*head["shape"], as_experts(head["experts"]))
+        n, n_layers, d_mlp = head["shape"]
+        shape = Shape(n, n_layers, d_mlp, as_experts(head["experts"]))
         used = _unpack(head["used"], shape)
     except (TypeError, ValueError, binascii.Error) as error:
         raise _misfit(path, str(error)) from None
@@ -101,7 +102,7 @@ def _write_routed(
     head: _Routed = {
         "shape": [shape.n, shape.n_layers, shape.d_mlp],
         "experts": [list(layer) for layer in shape.experts],
-        "used": base64.b64encode(np.packbits(used)).decode(),
+        "used": base64.b64encode(np.packbits(used).tobytes()).decode(),
     }
     metadata = {**metadata, "routed": json.dumps(head)}
     size = (int(widths @ used.sum(axis=1)),)

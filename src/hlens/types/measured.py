@@ -213,7 +213,9 @@ class Contributions:
         which = which if isinstance(which, slice) else torch.as_tensor(which).long()
         if not isinstance(self.values, RoutedValues):
             return self.neuron_major[which]
-        return self.values.matrix.rows(torch.arange(self.n_layers * self.d_mlp)[which].numpy())
+        if isinstance(which, slice):
+            which = torch.arange(*which.indices(self.n_layers * self.d_mlp))
+        return self.values.matrix.rows(which.numpy())
 
     @property
     def routed(self) -> RoutedMatrix:

@@ -148,7 +148,7 @@ class RoutedValues(Tensor):
     def __new__(cls, matrix: RoutedMatrix, n_layers: int, dtype: torch.dtype) -> "RoutedValues":
         n, features = matrix.shape
         shape = (n, n_layers, features // n_layers)
-        made = Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device="cpu")
+        made = Tensor._make_wrapper_subclass(cls, shape, dtype=dtype, device=torch.device("cpu"))
         made.matrix = matrix
         return made
 
