@@ -133,7 +133,15 @@ def test_probes_that_read_a_whole_matrix_are_given_it(tmp_path: Path) -> None:
 def test_a_header_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = save_contributions(made(), tmp_path / "kept")
     whole = path.read_bytes()
-    for before, after in ((b"[200, 3, 330]", b"[199, 3, 330]"), (b"[16, 20, 10]", b"[16, 20, 11]")):
+    for before, after in (
+        (b"[200, 3, 330]", b"[199, 3, 330]"),
+        (b"[200, 3, 330]", b"[200, 4, 330]"),
+        (b"[200, 3, 330]", b"[200, 3, 329]"),
+        (b"[200, 3, 330]", b"[200,-3, 330]"),
+        (b"[16, 20, 10]", b"[16, 20, 11]"),
+        (b"[16, 20, 10]", b"[99, 99, 10]"),
+        (b"[16, 20, 10]", b"[999999, 10]"),
+    ):
         path.write_bytes(whole.replace(before, after))
         with pytest.raises(HlensError, match=r"holds .* its header does not fit"):
             load_contributions(path, check=False)

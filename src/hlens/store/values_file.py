@@ -14,6 +14,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -25,7 +26,14 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.store.checked import MEND, parse_json
 from hlens.store.tensor_file import map_tensor, read_metadata, writing_tensor
-from hlens.types import Block, Experts, RoutedMatrix, RoutedValues, as_experts, cut_by_expert
+from hlens.types import (
+    Block,
+    Experts,
+    RoutedMatrix,
+    RoutedValues,
+    as_experts,
+    cut_by_expert,
+)
 
 # Reads the values of some neurons of one layer.
 Read = Callable[[int, slice], Float[Tensor, "neuron example"]]
@@ -74,10 +82,9 @@ def read_values(path: Path) -> Float[Tensor, "example layer neuron"]:
         return values.permute(2, 0, 1)
     head = parse_json(text, f"{path}, its header", shape=_Routed)
     try:
-        n, n_layers, d_mlp = head["shape"]
-        shape = Shape(n, n_layers, d_mlp, as_experts(head["experts"]))
+        shape = _shape_of(head)
         used = _unpack(head["used"], shape)
-    except (TypeError, ValueError, binascii.Error) as error:
+    except (HlensError, TypeError, ValueError, binascii.Error) as error:
         raise _misfit(path, str(error)) from None
     blocks, stop = [], 0
     for (layer, part), own in zip(_cuts(shape), used, strict=True):
@@ -123,10 +130,18 @@ def _cuts(shape: Shape) -> Iterator[tuple[int, slice]]:
     return cut_by_expert(shape.experts, shape.n_layers, shape.d_mlp)
 
 
+def _shape_of(head: _Routed) -> Shape:
+    n, n_layers, d_mlp = head["shape"]
+    shape = Shape(n, n_layers, d_mlp, as_experts(head["experts"], n_layers, d_mlp))
+    if n < 1 or not shape.experts:
+        raise ValueError(f"{n} examples of {len(shape.experts)} layers with experts")
+    return shape
+
+
 def _unpack(text: str, shape: Shape) -> Bool[np.ndarray, "block example"]:
     packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    n_blocks = sum(1 for _ in _cuts(shape))
-    if shape.n < 0 or len(packed) != -(-n_blocks * shape.n // 8):
+    n_blocks = sum(1 for _ in islice(_cuts(shape), 8 * len(packed) + 1))  # a file may say any
+    if len(packed) != -(-n_blocks * shape.n // 8):
         raise ValueError(f"bits of another number of examples than {shape.n}")
     return np.unpackbits(packed, count=n_blocks * shape.n).reshape(n_blocks, shape.n).astype(bool)
 

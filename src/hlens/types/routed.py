@@ -16,7 +16,6 @@ Example, 2 experts of 3 neurons over 5 examples, the first used in examples 0 an
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from hlens.types.experts import Experts, experts_in
+from hlens.types.experts import Experts, layers_of
 
 BLOCK_NEURONS = 4096  # of what stands beside the experts, which is used by every example
 
@@ -213,12 +212,12 @@ def _asked_part(values: RoutedValues, key: Any) -> Tensor | None:
 
 def cut_by_expert(experts: Experts, n_layers: int, d_mlp: int) -> Iterator[tuple[int, slice]]:
     """Layer, and indices in it, of each expert, and of what stands beside them in pieces."""
-    for layer in range(n_layers):
-        of = experts_in(experts, layer, d_mlp)
-        cuts = np.flatnonzero(np.r_[True, np.diff(of) != 0, True]).tolist() if len(of) else []
-        for start, stop in pairwise(cuts):
-            for first in range(start, stop, BLOCK_NEURONS):
-                yield layer, slice(first, min(first + BLOCK_NEURONS, stop))
+    for layer, (n, width, beside) in enumerate(layers_of(experts, n_layers, d_mlp)):
+        for start in range(0, n * width, max(width, 1)):
+            yield layer, slice(start, start + width)
+        stop = n * width + beside
+        for start in range(n * width, stop, BLOCK_NEURONS):
+            yield layer, slice(start, min(start + BLOCK_NEURONS, stop))
 
 
 def routed_blocks(
