@@ -15,7 +15,7 @@ proves that the neurons hlens measures are those that make the MLP's output. The
     own_thread, widening       hooks of one thread; float64 where a device has it
     quantised, adapters        matrices that are packed, or that something is added to
     weights, projection        all weights wherever they lie; rows of W_out
-    mlp, experts               where a layer's neurons are read and changed, dense or of experts
+    mlp, dense, experts        where a layer's neurons are read and changed, dense or of experts
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
     generation -> model        sample repeatably; `Model` is what users hold

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.adapters import is_adapted
-from hlens.model.mlp import Block, BlockActs, DenseBlock, Gather, Mlp
+from hlens.model.dense import DenseBlock
+from hlens.model.mlp import Block, BlockActs, Gather, Mlp
 from hlens.model.own_thread import hook_input, hook_output
 from hlens.model.weights import in_memory
 
@@ -85,7 +86,7 @@ class RoutedActs(BlockActs):
         wide[there] = self.values[own] * self.weight[own, None].to(wide.dtype)
         return wide.reshape(*slots.shape[:-1], self.n_experts * d_expert)
 
-    def used(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
+    def reached_at(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
         slots = gather(self.slots[..., None]).squeeze(-1)
         return (slots >= 0).repeat_interleave(self.values.shape[1], dim=-1)
 
@@ -96,7 +97,7 @@ class RoutedActs(BlockActs):
     def with_values(self, values: Float[Tensor, "slot neuron"]) -> "RoutedActs":
         return replace(self, values=values)
 
-    def slopes(self, gradient: Float[Tensor, "slot neuron"]) -> "RoutedActs":
+    def with_gradient(self, gradient: Float[Tensor, "slot neuron"]) -> "RoutedActs":
         return replace(self, values=gradient / self.weight[:, None].square().clamp_min(1e-30))
 
     def _slots_of(self, index: Int[Tensor, " neuron"]) -> Int[Tensor, "token neuron"]:
