@@ -94,6 +94,16 @@ def test_the_store_keeps_what_is_used_and_gives_it_back(tmp_path: Path, dtype: t
     np.testing.assert_array_equal(kept.values.numpy(), data.values.numpy())
 
 
+def test_what_a_store_holds_is_not_written_to(tmp_path: Path) -> None:
+    kept = stored(tmp_path, made())
+    for write in (lambda v: v.zero_(), lambda v: v.__setitem__((0, 1, 2), 1.0)):
+        with pytest.raises(HlensError, match="would write into what a mixture's store holds"):
+            write(kept.values)
+    own = kept.values.clone()
+    own[0, 1, 2] = 7.0
+    assert float(own[0, 1, 2]) == 7.0
+
+
 def test_what_is_kept_by_expert_is_parted_and_joined_as_whole_values_are(tmp_path: Path) -> None:
     data = made()
     kept, order = stored(tmp_path, data), torch.tensor([7, 3, 3, 199, 0])

@@ -13,6 +13,7 @@ Example, 2 experts of 3 neurons over 5 examples, the first used in examples 0 an
     expert 1   examples [1, 2, 4]   values [3, 3]
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from hlens.errors import HlensError
 from hlens.types.experts import Experts, layers_of
 
 BLOCK_NEURONS = 4096  # of what stands beside the experts, which is used by every example
@@ -171,6 +173,11 @@ class RoutedValues(Tensor):
         if func.__name__ in _OF_SHAPE:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
+        if func is Tensor.__setitem__ or re.fullmatch(r"[a-z]\w*[^_]_", func.__name__):
+            raise HlensError(
+                f"{func.__name__} would write into what a mixture's store holds; give values of "
+                "your own, such as a copy: replace(data, values=data.values.clone())"
+            )
         if func is Tensor.__getitem__ and (part := _asked_part(*args)) is not None:
             return part
         return cls.__torch_dispatch__(func, types, args, kwargs)
