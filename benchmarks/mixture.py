@@ -5,13 +5,16 @@
 
 First the share of values that are not zero is measured, on one layer of 128 experts of 768 neurons
 with random weights (2.4 GB in float32, half of it in bfloat16): by how many tokens an answer has.
-Then a matrix of that share, 1,000 answers by 48 layers, is made expert by expert, and a path of 30
-points is solved on it, for every answer and none held out; sizes are told beside the dense ones.
+Then a matrix of that share, 1,000 answers by 48 layers, is made expert by expert and stored in
+float16, and a path of 30 points is solved on what was loaded, for every answer and none held out;
+sizes are told beside the dense ones.
 """
 
 import argparse
 import resource
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -19,9 +22,8 @@ import transformers
 
 import hlens
 from hlens.contributions import measure
-from hlens.probe.routed import Block, RoutedMatrix
-from hlens.probe.training import at_ratios
-from hlens.types import Example
+from hlens.store import load_contributions, write_contributions
+from hlens.types import Block, Contributions, Example, Provenance, RoutedMatrix, RoutedValues
 
 EXPERTS, WIDTH, ROUTED = 128, 768, 8
 
@@ -88,6 +90,35 @@ def made(n: int, layers: int, share: float, seed: int = 0) -> tuple[RoutedMatrix
     return RoutedMatrix(blocks, (n, layers * EXPERTS * WIDTH)), y
 
 
+def stored(matrix: RoutedMatrix, y: np.ndarray, layers: int, folder: Path) -> Contributions:
+    """The matrix as contributions that were written to a folder and loaded again."""
+    n, names = len(y), tuple(map(str, range(len(y))))
+    data = Contributions(
+        values=RoutedValues(matrix, layers, torch.float32),
+        labels=torch.from_numpy(y),
+        groups=names,
+        domains=("d",) * n,
+        question_ids=names,
+        n_tokens=torch.full((n,), 3),
+        provenance=Provenance(experts=((EXPERTS, WIDTH, 0),) * layers),
+    )
+    before = time.perf_counter(), time.process_time()
+    path = write_contributions(
+        data, folder / "made", dtype=torch.float16, read=lambda *at: data.values[:, *at].T
+    )
+    written = time.perf_counter() - before[0], time.process_time() - before[1]
+    size = path.stat().st_size
+    whole = 2 * n * matrix.shape[1]
+    print(
+        f"stored: {size / 1e9:.2f} GB, {size / whole:.1%} of {whole / 1e9:.2f} GB dense (float16); "
+        f"written in {written[0]:.1f} s, {written[1]:.1f} s of processors"
+    )
+    before = time.perf_counter()
+    loaded = load_contributions(path)
+    print(f"loaded, its checksum compared, in {time.perf_counter() - before:.1f} s")
+    return loaded
+
+
 def main() -> None:
     """Print what is measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -97,6 +128,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=3, help="of an answer")
     parser.add_argument("--points", type=int, default=30)
     parser.add_argument("--ratio", type=float, default=0.1, help="end of the path, of lambda_max")
+    parser.add_argument("--folder", type=Path, help="of the store; removed at the end")
     options = parser.parse_args()
     share = options.share
     if share is None:
@@ -108,18 +140,19 @@ def main() -> None:
     dense = 4 * matrix.shape[0] * matrix.shape[1]
     print(
         f"{matrix.shape[0]:,} answers x {matrix.shape[1]:,} neurons: {matrix.n_bytes / 1e9:.2f} GB "
-        f"kept by expert, {dense / 1e9:.2f} GB dense (float32), {dense / 2e9:.2f} GB in float16"
+        f"kept by expert in memory, {dense / 1e9:.2f} GB dense (float32)"
     )
-    probe = hlens.SparseProbe()
-    training = probe.training_set(matrix, y)
-    ratios = np.geomspace(1.0, options.ratio, options.points)
-    before, cpu = time.perf_counter(), time.process_time()
-    path = training.solve(training.everyone, at_ratios(ratios))[0]
-    wall, cpu = time.perf_counter() - before, time.process_time() - cpu
+    with TemporaryDirectory(dir=options.folder) as folder:
+        data = stored(matrix, y, options.layers, Path(folder))
+        del matrix
+        probe = hlens.SparseProbe(n_points=options.points, path_ratio=options.ratio)
+        before, cpu = time.perf_counter(), time.process_time()
+        path = hlens.selection.path(data, probe, validate=False)
+        wall, cpu = time.perf_counter() - before, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{len(path)} points down to {options.ratio:g} lambda_max, "
-        f"{len(path[-1].features)} neurons at its end, gap {max(s.gap for s in path):.0e}: "
+        f"path of {len(path)} points down to {path.lambda_ratio[-1]:.2g} lambda_max, "
+        f"{path.n_selected[-1]} neurons at its end, gap {path.gaps.max():.0e}: "
         f"{wall:.1f} s on the clock, {cpu:.1f} s of processors; peak {peak:.1f} GB"
     )
 

@@ -10,7 +10,7 @@ cached do not count.
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -43,19 +43,14 @@ def planted(neurons: int) -> list[tuple[int, int]]:
     return sorted(divmod(at, neurons) for at in flat)
 
 
-def pieces(data: Contributions, neurons: int) -> Iterator[Tensor]:
-    """The values, a part of a layer at a time."""
-    draw = torch.Generator().manual_seed(0)
-    chosen = planted(neurons)
-    width = 4096
-    for layer in range(LAYERS):
-        for start in range(0, neurons, width):
-            rows = min(width, neurons - start)
-            piece = torch.rand(rows, len(data), generator=draw)
-            for at, neuron in chosen:
-                if at == layer and start <= neuron < start + rows:
-                    piece[neuron - start] += 0.6 * data.labels
-            yield piece
+def piece(n: int, neurons: int, layer: int, part: slice) -> Tensor:
+    """The values ``[neuron, example]`` of some neurons of a layer."""
+    draw = torch.Generator().manual_seed(layer * neurons + part.start)
+    values = torch.rand(part.stop - part.start, n, generator=draw)
+    for at, neuron in planted(neurons):
+        if at == layer and part.start <= neuron < part.stop:
+            values[neuron - part.start] += 0.6 * about(n, neurons).labels
+    return values
 
 
 def main() -> None:
@@ -72,9 +67,8 @@ def run(path: Path, n: int, neurons: int) -> None:
     data = about(n, neurons)
     print(f"{LAYERS} layers x {neurons} neurons, {n} examples, float16")
     with Peak() as write:
-        store.write_contributions(
-            data, path, dtype=torch.float16, layers=lambda: pieces(data, neurons)
-        )
+        read = partial(piece, n, neurons)
+        store.write_contributions(data, path, dtype=torch.float16, read=read)
     size = path.stat().st_size / 1e6
     tell(f"write {size / 1e3:.1f} GB", write, size)
     with Peak() as opened:

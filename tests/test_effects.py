@@ -309,6 +309,11 @@ def test_flips_count_both_ways(outcomes: pd.DataFrame) -> None:
     row = effects.flips(small).iloc[0]
     counted = (row.to_hit, row.to_miss, row.stayed_hit, row.stayed_miss, row.n)
     assert counted == (2, 1, 1, 0, 4)
+    unread = effects.flips(small.assign(applies=small.alpha != 1.0))
+    assert unread.empty
+    assert list(unread) == list(table)
+    with pytest.raises(HlensError, match="no unmodified replies"):
+        effects.flips(small[small.alpha != 1.0])
 
 
 def test_behaviour_against_capability_and_the_figures_table(outcomes: pd.DataFrame) -> None:

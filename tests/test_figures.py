@@ -656,6 +656,15 @@ def test_the_gallery_describes_every_figure_from_its_docstring(tmp_path: Path) -
     assert "hlens.figures.upset(sets)" in page
 
 
+def test_the_gallery_shows_further_examples_of_a_figure(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    picture = "neuron_map-a_mixture_of_experts-light.png"
+    (tmp_path / "images" / picture).write_bytes(b"")
+    page = gallery().write_gallery(tmp_path).read_text(encoding="utf-8")
+    assert re.findall(r"\{image\} (\S+)", page) == [f"images/{picture}"]
+    assert page.count("The same of a mixture of experts:") == 1
+
+
 def test_flips_are_weighed_against_random_sets() -> None:
     table = table_of("flips")
     assert "at 3 of 4 doses (chance: 0.9)" in figures.flips(table).layout.meta["title"]

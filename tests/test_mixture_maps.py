@@ -130,7 +130,7 @@ def test_the_strip_is_named_for_what_it_holds() -> None:
     assert labels(((4, 2, 0),) * 2) == ["0", "1", "2", "3"]
     assert labels(((4, 2, 3),) * 2)[-1] == "shared"
     assert labels(((0, 0, 8), (4, 2, 0)))[-1] == "dense"
-    assert labels(((0, 0, 8), (4, 2, 3)))[-1] == "shared or dense"
+    assert labels(((0, 0, 8), (4, 2, 3)))[-1] == "shared<br>or dense"
     assert labels(made_maps.QWEN3_30B) == [str(tick) for tick in range(0, 128, 16)]
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers as hf
@@ -23,6 +25,7 @@ from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.evaluation import expert_usage
 from hlens.model import Model
+from hlens.origin import drift_beside_random, weight_drift
 from hlens.store import load_contributions, load_neurons, save_neurons
 from hlens.types import Example, NeuronSet, address
 from test_zoo import PROMPTS, close, examples, logits
@@ -280,9 +283,37 @@ def test_a_baked_mixture_is_checked_and_restored(tmp_path: Path) -> None:
     assert restored.fingerprint == model.fingerprint
 
 
-def test_drift_of_weights_is_of_dense_models() -> None:
-    with pytest.raises(HlensError, match="is a mixture of experts"):
-        hlens.origin.drift.neuron_weights(loaded(), 1)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_drift_is_that_of_the_rows_of_each_expert(name: str) -> None:
+    """Of the neurons whose rows were turned in the parameters themselves, and of no other."""
+    tuned = zoo.build(name)
+    block = mixtures.layers_of(tuned)[2]
+    experts = next(m for p, m in block.named_modules() if p.endswith("experts"))
+    weight = experts.gate_up_proj.detach()
+    kept_in_rows = type(experts).__name__ != "GptOssExperts"
+    width = (weight.shape[1] if kept_in_rows else weight.shape[2]) // 2
+    gate, up = (5, width + 5) if kept_in_rows else (10, 11)  # of neuron 5; GPT-OSS interleaves
+    for expert, row in ((1, gate), (3, up)):
+        turned = weight[expert, row] if kept_in_rows else weight[expert, :, row]
+        turned += torch.randn(len(turned), generator=torch.Generator().manual_seed(0))
+    one = hlens.load((tuned, None))
+    drift = weight_drift(loaded(name), one)
+    assert len(drift) == sum(mlp.width for mlp in one.mlps)
+    for vector, expert in (("gate", 1), ("up", 3)):
+        moved = drift.loc[drift[vector] > 1e-9, ["layer", "neuron"]].to_numpy().tolist()
+        assert moved == [[2, expert * width + 5]]
+    assert not drift["out"].any()
+
+
+def test_the_null_of_drift_is_of_the_same_experts() -> None:
+    experts = ((0, 0, 40), (4, 20, 10))
+    used = np.r_[np.zeros(40), np.repeat([0.0, 5.0, 0.0, 0.0], 20), np.zeros(10)]
+    z = used + np.random.default_rng(0).normal(size=130)
+    table = pd.DataFrame({"layer": np.repeat([0, 1], [40, 90]), "z": z, "rank": z})
+    members = frozenset({(0, 3), *((1, 20 + j) for j in range(8))})
+    row = drift_beside_random(table, NeuronSet(members, 2, 90, experts=experts)).iloc[0]
+    assert row.value > 3
+    assert row.p > 0.05  # its expert moved as a whole
 
 
 @pytest.mark.parametrize("region", ["answer", "prompt", "other"])

@@ -14,7 +14,8 @@ from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.interventions import bake, folded, scale
 from hlens.model import Model, quantised
-from hlens.model.mlp import DenseBlock, Mlp
+from hlens.model.dense import DenseBlock
+from hlens.model.mlp import Mlp
 from hlens.types import NeuronSet
 from test_measure import several, traced
 

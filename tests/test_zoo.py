@@ -406,7 +406,7 @@ def outcome(name: str) -> tuple[str, str]:
 
 def reason(told: HlensError) -> str:
     """The head of a refusal: not where it was seen, its numbers, or how to mend it."""
-    found = re.sub(r".*hook_in'\): |^layer [0-9]+: |^\w+: ", "", str(told))
+    found = re.sub(r".*hook_in'\): |^layer [0-9]+: |^\w+( \(\w+\))?: ", "", str(told))
     found = re.sub(r" by [0-9.e+-]+ \(.*", "", found)
     return re.split("; |: ", found)[0]
 

@@ -122,6 +122,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "FalconForCausalLM (ALiBi)": ("FalconForCausalLM", {"alibi": True}),
     "FalconForCausalLM (new decoder)": ("FalconForCausalLM", {"new_decoder_architecture": True}),
     "FalconForCausalLM (sequential)": ("FalconForCausalLM", {"parallel_attn": False}),
+    "Gemma4ForCausalLM (experts)": (
+        "Gemma4ForCausalLM",
+        {
+            "enable_moe_block": True,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 24,
+        },
+    ),
     "GPTNeoXForCausalLM (sequential)": ("GPTNeoXForCausalLM", {"use_parallel_residual": False}),
     "LlamaForCausalLM (dynamic RoPE)": (
         "LlamaForCausalLM",

@@ -16,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Entry:
     misleads: str
     call: str
     alt: str
+    further: dict[str, str]  # what another picture shows, and its text
 
 
 def entries() -> list[Entry]:
@@ -71,7 +73,7 @@ def entry(name: str) -> Entry:
     question = re.search(r"Question: (.+?\?)", rest)
     parameters = inspect.signature(module.draw).parameters.values()
     required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
-    drawn = module.draw(**module.example())
+    drawn = {what: module.draw(**example) for what, example in _examples(module).items()}
     return Entry(
         name=name,
         title=title,
@@ -79,8 +81,24 @@ def entry(name: str) -> Entry:
         reading=_sentence(_part(rest, "To read it: ")),
         misleads="It misleads " + _part(rest, "It misleads "),
         call=f"hlens.figures.{name}({', '.join(required)})",
-        alt=drawn.meta["alt"] if isinstance(drawn, Figure) else drawn.alt,
+        alt=_alt(drawn.pop("")),
+        further={what: _alt(one) for what, one in drawn.items()},
     )
+
+
+def _examples(module: Any) -> dict[str, dict[str, Any]]:
+    """A figure's example, under an empty name, and further ones by what they show."""
+    further = getattr(module, "further_examples", dict)()
+    return {"": module.example(), **further}
+
+
+def _alt(drawn: Any) -> str:
+    return drawn.meta["alt"] if isinstance(drawn, Figure) else drawn.alt
+
+
+def _stem(name: str, what: str, theme: str) -> str:
+    """Name of a picture, without its suffix."""
+    return "-".join(filter(None, [name, what.replace(" ", "_"), theme]))
 
 
 def _part(text: str, start: str) -> str:
@@ -109,17 +127,25 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _section(one: Entry, images: Path) -> str:
-    pictures = "".join(
-        f"```{{image}} images/{one.name}-{theme}.png\n"
-        f":alt: {' '.join(one.alt.split())}\n:class: only-{theme}\n```\n"
-        for theme in THEMES
-        if (images / f"{one.name}-{theme}.png").is_file()
-    )
+    pictures = _pictures(one.name, "", one.alt, images)
+    for what, alt in one.further.items():
+        if more := _pictures(one.name, what, alt, images):
+            pictures += f"\nThe same of {what}:\n\n{more}"
     reading = f"**To read it.** {one.reading}\n\n" if one.reading else ""
     return (
         f"\n## {one.name}\n\n{_plain(one.title)}\n\n{pictures}\n"
         f"**The question.** {_plain(one.question)}\n\n{_plain(reading)}"
         f"**Beware.** {_plain(one.misleads)}\n\nCall it: `{one.call}`\n"
+    )
+
+
+def _pictures(name: str, what: str, alt: str, images: Path) -> str:
+    stems = {theme: _stem(name, what, theme) for theme in THEMES}
+    return "".join(
+        f"```{{image}} images/{stem}.png\n"
+        f":alt: {' '.join(alt.split())}\n:class: only-{theme}\n```\n"
+        for theme, stem in stems.items()
+        if (images / f"{stem}.png").is_file()
     )
 
 
@@ -145,9 +171,9 @@ def shoot(folder: Path = HERE / "images", again: bool = False) -> Iterator[Path]
     changed: list[tuple[str, str, Any]] = []
     for name in lookup.names("figures"):
         module = lookup.member("figures", name)
-        for theme in THEMES:
-            drawn = module.draw(**module.example(), theme=theme)
-            key = f"{name}-{theme}"
+        for (what, example), theme in product(_examples(module).items(), THEMES):
+            drawn = module.draw(**example, theme=theme)
+            key = _stem(name, what, theme)
             digests[key] = _digest(drawn)
             if before.get(key) != digests[key] or not (folder / f"{key}.png").is_file():
                 changed.append((key, theme, drawn))

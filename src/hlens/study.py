@@ -289,6 +289,7 @@ class Study:
         revision: str = "",
         quantization: str = "",
         adapter: str = "",
+        device_map: str = "",
         texts: str | Path = "",
         again: bool = False,
     ) -> SiblingComparison:
@@ -305,6 +306,7 @@ class Study:
             revision: On the hub.
             quantization: Short name of how its weights are quantised (`hlens list quantizations`).
             adapter: A PEFT adapter of it, a folder or a hub id.
+            device_map: How accelerate places it, such as ``"auto"``.
             texts: A file of unlabelled texts, a text a line, to realign on; the training part
                 without its labels when empty.
             again: Make the comparison again from what was measured.
@@ -323,6 +325,7 @@ class Study:
                 revision=revision,
                 quantization=quantization,
                 adapter=adapter,
+                device_map=device_map,
                 texts=texts,
             )
         sibling_steps.check_found(self.runner)

@@ -46,7 +46,7 @@ def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     scores = torch.full((len(outside),), float(probe.intercept_[0]), dtype=torch.float64)
     for part, centre, standardised, unit in _standardised(inside):
         weights = unit * (standardised @ share.float())
-        scores += weights.double() @ (outside.neuron_major[part] - centre).double()
+        scores += weights.double() @ (outside.rows(part) - centre).double()
     return scores.float()
 
 
@@ -54,10 +54,9 @@ def _standardised(
     data: Contributions,
 ) -> Iterator[tuple[slice, Float[Tensor, "neuron 1"], Float[Tensor, "neuron example"], Tensor]]:
     """Blocks of neurons: which, their means, standardised values, one over their deviations."""
-    rows = data.neuron_major
-    for start in range(0, len(rows), _BLOCK):
+    for start in range(0, data.n_layers * data.d_mlp, _BLOCK):
         part = slice(start, start + _BLOCK)
-        block = rows[part].float()
+        block = data.rows(part).float()
         centre = block.mean(dim=1, keepdim=True)
         spread = block.std(dim=1, keepdim=True, correction=0)
         unit = torch.where(spread > 0, 1 / spread, 0)  # a constant neuron carries no signal

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hlens.cli import show
+from hlens.cli.loading import takes_loading
 from hlens.cli.step_verbs import (
     Again,
     Base,
@@ -83,21 +84,13 @@ def demo(out: Out = None, as_json: Json = False) -> None:
 
 
 @app.command()
+@takes_loading
 def run(
     recipe: StudyFolder,
+    loading: dict[str, str],
     out: Out = None,
     model: Model = None,
     template: Template = None,
-    quantization: Annotated[
-        str | None,
-        typer.Option(help="Quantise the model's weights (hlens list quantizations)."),
-    ] = None,
-    adapter: Annotated[
-        str | None, typer.Option(help="A PEFT adapter of the model: a folder or hub id.")
-    ] = None,
-    device_map: Annotated[
-        str | None, typer.Option(help="Place the model on several devices, such as auto.")
-    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="What runs the model (hlens list engines).")
     ] = None,
@@ -108,8 +101,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
-    loading = {"quantization": quantization, "adapter": adapter, "device_map": device_map}
-    loading |= {"engine": engine, "address": address}
+    chosen = {"engine": engine, "address": address}
+    loading |= {name: value for name, value in chosen.items() if value is not None}
     _run(str(recipe), out, model, template, as_json, loading)
 
 
@@ -119,7 +112,7 @@ def _run(
     model: str | None,
     template: list[str] | None,
     as_json: bool,
-    loading: dict[str, str | None] | None = None,
+    loading: dict[str, str] | None = None,
 ) -> None:
     with opening(recipe, out, model, template or (), loading) as study:
         study.make_report_data()
@@ -215,17 +208,14 @@ def trace_origin(
 
 
 @app.command()
+@takes_loading
 def sibling(
     study: StudyFolder,
     model: Annotated[
         str, typer.Option(help="The sibling: an alias, hub id, folder or .gguf file.")
     ],
-    dtype: Annotated[str, typer.Option(help="Its dtype; the study's by default.")] = "",
+    loading: dict[str, str],
     revision: Annotated[str, typer.Option(help="Its revision on the hub.")] = "",
-    quantization: Annotated[
-        str, typer.Option(help="Quantise its weights (hlens list quantizations).")
-    ] = "",
-    adapter: Annotated[str, typer.Option(help="A PEFT adapter of it: a folder or hub id.")] = "",
     texts: Annotated[
         Path | None,
         typer.Option(
@@ -241,15 +231,15 @@ def sibling(
     """The detector on a sibling of its model: as it is, realigned without labels, found afresh.
 
     The sibling (quantised, tuned further, another revision or dtype, the base model) reads the
-    study's own answers, token for token. No other command reads another model with a detector.
+    study's own answers, token for token; its dtype is the study's unless another is given. No other
+    command reads another model with a detector.
     """
     from hlens.cli import siblings
     from hlens.drawing.figure import check_figure_file
 
     if figure is not None:
         check_figure_file(figure)  # before the study is worked on
-    options = {"dtype": dtype, "revision": revision, "texts": str(texts or "")}
-    options |= {"quantization": quantization, "adapter": adapter}
+    options = {"revision": revision, "texts": str(texts or ""), **loading}
     with opening(study, out) as opened:
         found, changed = siblings.compare(opened, model, options, again)
         if figure is not None:

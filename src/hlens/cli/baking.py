@@ -49,14 +49,22 @@ def verify(
     folder: Path,
     base: str | None,
     prompts: Path | None,
+    loading: Mapping[str, str],
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """What a baked checkpoint, or an adapter, was found to be."""
+    """What a baked checkpoint, or an adapter, was found to be.
+
+    The base model is loaded as `loading` says.
+    """
+    if loading and not base:
+        option = next(iter(loading)).replace("_", "-")
+        raise HlensError(f"--{option} goes with --base, the model that {folder} was made from")
+    options: dict[str, Any] = dict(loading)
     if is_adapter(folder):
-        return _verify_adapter(folder, base, prompts, progress)
+        return _verify_adapter(folder, base, prompts, options, progress)
     if prompts is not None:
         raise HlensError(f"{folder} is no adapter; prompts compare an adapter: leave out --prompts")
-    verification = check(folder, load(base) if base else None)
+    verification = check(folder, load(base, **options) if base else None)
     return {"checkpoint": str(folder), **asdict(verification), "ok": verification.ok}
 
 
@@ -64,6 +72,7 @@ def _verify_adapter(
     folder: Path,
     base: str | None,
     prompts: Path | None,
+    options: Mapping[str, Any],
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
     if base is None:
@@ -73,7 +82,7 @@ def _verify_adapter(
     else:
         asked = [line for line in read_text(prompts).split("\n") if line.strip()]
     verification = verify_adapter(
-        folder, load(base), asked, progress=lambda done, n: progress("verify", done, n)
+        folder, load(base, **options), asked, progress=lambda done, n: progress("verify", done, n)
     )
     return {"adapter": str(folder), **asdict(verification), "ok": verification.ok}
 

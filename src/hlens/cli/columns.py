@@ -1,11 +1,10 @@
 """Options that say how a file of answers is read: its columns, its layout, its labels."""
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from hlens.cli.gathering import gathers
 
 # Those of `hlens.labelled.rows`, which is not imported (a test compares them), because that would
 # load the model libraries for ``--help``.
@@ -38,23 +37,6 @@ _Column = Annotated[
 ]
 
 
-def takes_columns(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each column; it receives those that are set as ``columns``.
-
-    That is a mapping from hlens's names to the file's, as `hlens.labelled.labelled` takes it.
-    """
-    signature = inspect.signature(command)
-    own = [one for name, one in signature.parameters.items() if name != "columns"]
-    further = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Column)
-        for name in COLUMNS
-    ]
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        columns = {name: given.pop(name) for name in COLUMNS}
-        command(columns={name: c for name, c in columns.items() if c is not None}, **given)
-
-    run.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in [*own, *further]}
-    return run
+# It receives those that are set as ``columns``, a mapping from hlens's names to the file's, as
+# `hlens.labelled.labelled` takes it.
+takes_columns = gathers("columns", dict.fromkeys(COLUMNS, _Column))

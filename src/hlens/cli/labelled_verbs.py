@@ -8,16 +8,19 @@ import typer
 from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
+from hlens.cli.loading import takes_loading
 from hlens.cli.step_verbs import Json, Out
 
 
 @app.command("import")
+@takes_loading
 @takes_columns
 def import_(
     file: Annotated[
         Path, typer.Argument(help="Labelled answers: .jsonl, .json, .csv, .tsv or .parquet.")
     ],
     columns: dict[str, str],
+    loading: dict[str, str],
     model: Annotated[
         str | None, typer.Option(help="Alias, hub id, folder or .gguf file; what is measured.")
     ] = None,
@@ -60,6 +63,7 @@ def import_(
         labels=label or (),
         columns=columns,
         options={name: value for name, value in options.items() if value is not None},
+        loading=loading,
     )
     with show.progress() as progress:
         study = Study(out or Path("runs") / file.stem, given, progress=progress)

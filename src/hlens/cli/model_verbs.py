@@ -8,6 +8,7 @@ import typer
 from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
+from hlens.cli.loading import takes_loading
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
 
 NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
@@ -96,8 +97,10 @@ def export_adapter(
 
 
 @app.command()
+@takes_loading
 def verify(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a baked checkpoint or adapter.")],
+    loading: dict[str, str],
     base: Annotated[
         str | None, typer.Option(help="The model it was made from; an adapter needs it.")
     ] = None,
@@ -111,12 +114,13 @@ def verify(
 ) -> None:
     """Check a baked checkpoint against its record, or an adapter against the edit; 1 if it fails.
 
-    Of a checkpoint all other weights are compared, too, where --base is named.
+    Of a checkpoint all other weights are compared, too, where --base is named. How a model is
+    loaded is said of the base; a checkpoint is opened as it was baked.
     """
     from hlens.cli import baking
 
     with show.progress() as progress:
-        facts = baking.verify(checkpoint, base, prompts, progress)
+        facts = baking.verify(checkpoint, base, prompts, loading, progress)
     show.result(facts if as_json else baking.describe_verification(facts), as_json)
     if not facts["ok"]:
         raise typer.Exit(1)
@@ -161,6 +165,7 @@ def monitor(
 
 
 @app.command()
+@takes_loading
 @takes_columns
 def score(
     detector: Annotated[
@@ -168,6 +173,7 @@ def score(
     ],
     file: Annotated[Path, typer.Argument(help="Answers: .jsonl, .json, .csv, .tsv or .parquet.")],
     columns: dict[str, str],
+    loading: dict[str, str],
     model: Annotated[
         str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
     ] = None,
@@ -201,6 +207,7 @@ def score(
             detector,
             file,
             model=model,
+            loading=loading,
             asked={"instruction": instruction, "style": style},
             reading={
                 "layout": layout, "columns": columns, "rest": rest, "judge": judge,
@@ -215,11 +222,13 @@ def score(
 
 @app.command()
 @takes_columns
+@takes_loading
 def recalibrate(
     detector: Annotated[
         str, typer.Argument(help="A study, or a detector: a file, a folder or owner/name.")
     ],
     columns: dict[str, str],
+    loading: dict[str, str],
     file: Annotated[
         Path | None,
         typer.Argument(help="Labelled answers; a study without them takes those it held out."),
@@ -251,6 +260,7 @@ def recalibrate(
             file,
             to=to,
             model=model,
+            loading=loading,
             asked={"instruction": instruction, "style": style},
             reading={
                 "layout": layout, "columns": columns, "rest": "ignore", "judge": judge,

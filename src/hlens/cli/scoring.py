@@ -28,6 +28,7 @@ from hlens.types import Detector, Judgement, Response, ScoredAnswer, Verdict
 from hlens.types.labels import Level
 
 log = logging.getLogger("hlens")
+LOADING = ("dtype", "quantization", "adapter", "device_map")  # of a recipe, as `load` takes them
 SHOWN = 20  # answers that a terminal shows
 TEXT = 48  # characters of each
 
@@ -56,6 +57,7 @@ def score_file(
     file: Path,
     *,
     model: str | None,
+    loading: Mapping[str, str],
     asked: Mapping[str, str | None],
     reading: Mapping[str, Any],
     to: Path | None,
@@ -68,6 +70,8 @@ def score_file(
         source: The detector: a file, a folder, a study, or ``owner/name`` on the hub.
         file: The answers.
         model: The model; None takes the study's, or the one that the detector names.
+        loading: How its weights are loaded, by the names of `hlens.load`; what is not given is the
+            study's.
         asked: ``instruction`` and ``style``, as `labelled` takes them; None takes the study's.
         reading: Further options of `labelled`. Where no judge is named, an answer with neither a
             label nor gold answers stays unlabelled.
@@ -87,7 +91,7 @@ def score_file(
             "%s is what this detector was found on, so that its numbers here flatter it; those of "
             "answers that it has not seen: hlens evaluate %s", file.name, source,
         )  # fmt: skip
-    opened = _open_model(model, recipe, detector)
+    opened = _open_model(model, recipe, detector, loading)
     detector.provenance.check_same_model(opened.provenance, "the answers' model")
     read = labelled(
         file,
@@ -196,13 +200,17 @@ def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[st
     return {**study, **own}
 
 
-def _open_model(given: str | None, recipe: Recipe | None, detector: Detector) -> Model:
+def _open_model(
+    given: str | None, recipe: Recipe | None, detector: Detector, loading: Mapping[str, str]
+) -> Model:
     """The model that is named, else that of the study, else the one that the detector names."""
     name = given or (recipe.model if recipe else detector.provenance.model)
     if not name:
         raise HlensError("the detector names no model; name the one that gave the answers: --model")
+    own = {} if recipe is None else {option: getattr(recipe, option) for option in LOADING}
+    options: dict[str, Any] = {**own, **loading}
     try:
-        return load(name)
+        return load(name, **{option: value or None for option, value in options.items()})
     except HlensError as error:
         if given or recipe:
             raise

@@ -57,7 +57,7 @@ def open_study(
         named = given.pop("engine", None)
         engine = _engine(recipe, named, given.pop("address", None))
         recipe = replace(recipe, **given, engine=engine)
-        parts = [given.get("adapter"), given.get("quantization")]
+        parts = [given.get(option) for option in ("adapter", "quantization", "dtype")]
         # What Ray makes is what this process makes: the same study.
         parts += [named] if engine.rounding else []
         name = "-".join([name, *(Path(part).name for part in parts if part)])
@@ -85,6 +85,7 @@ def labelled_recipe(
     labels: Sequence[str],
     columns: Mapping[str, str],
     options: Mapping[str, Any],
+    loading: Mapping[str, str],
 ) -> Recipe:
     """The recipe of a study of labelled answers.
 
@@ -96,6 +97,7 @@ def labelled_recipe(
         labels: Meanings of label words, each ``WORD=VERDICT``.
         columns: Our names of columns with the file's.
         options: Of the section ``[labelled]``.
+        loading: How the model's weights are loaded, as in the recipe.
 
     Raises:
         HlensError: No model, or an option that is not one.
@@ -104,7 +106,7 @@ def labelled_recipe(
         raise HlensError("which model gave these answers? Name it: --model NAME")
     own = Recipe.read(recipe) if recipe else Recipe()
     table = own.to_dict()
-    table |= {"model": model} if model else {}
+    table |= {**loading, **({"model": model} if model else {})}
     table["labels"] |= {"judge": judge} if judge else {}
     table["labelled"] |= {
         **options,

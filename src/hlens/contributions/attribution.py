@@ -56,7 +56,7 @@ def run_attributed(reducer: Reducer, rows: Sequence[Row]) -> Results:
             act, out, gradient = one.act, one.out, None
             if one.acts is not None:
                 own = [gradients.pop(0) for _ in one.values]
-                gradient = one.acts.slopes(own).weighted(readout.gather)
+                gradient = one.acts.with_gradients(own).weighted(readout.gather)
             trace = replace(reducer.trace(layer, act, out), gradient=gradient)
             if direction:
                 back = _through_post_norm(model, layer, direction[0].to(act.device), out)

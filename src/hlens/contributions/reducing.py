@@ -65,7 +65,7 @@ class Reducer:
         act = acts.weighted(gather).detach()
         trace = self.trace(layer, act, gather(out.detach()))
         if any(ask.counts for ask in self.asks):
-            trace = replace(trace, used=acts.used(gather))
+            trace = replace(trace, used=acts.reached_at(gather))
         self.reduce(layer, self.readout, trace)
 
     def trace(self, layer: int, act: Tensor, out: Tensor) -> MlpTrace:

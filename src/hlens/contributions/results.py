@@ -32,8 +32,8 @@ from hlens.work import HERE
 # A kill costs a block at most; smaller ones would spend their time in fsync.
 _BLOCK_BYTES = 1 << 27
 _BLOCKS = 256  # that a small measurement is cut into, if it has so many batches
-# Of one piece of the transposition from example-major chunks.
-_PIECE_BYTES = 1 << 26
+# A chunk that was stored: indices of examples, and their values of each ask, memory-mapped.
+Stored = tuple[tuple[int, ...], Sequence[Tensor]]
 
 
 @dataclass(eq=False)
@@ -129,7 +129,7 @@ def chunks(job: Job) -> Iterator[Chunk]:
             job.progress(done, len(job.examples))
 
 
-def _run_blocks(job: Job, blocks: store.Blocks) -> list[Chunk]:
+def _run_blocks(job: Job, blocks: store.Blocks) -> list[Stored]:
     """The blocks' chunks, after doing those that are not there."""
     n_rows = len(job.responses)
     work = Measuring(job, Cut.from_row(blocks.plan, n_rows=n_rows, where=str(blocks.path)))
@@ -139,7 +139,7 @@ def _run_blocks(job: Job, blocks: store.Blocks) -> list[Chunk]:
     total = sum(len(members[number]) for number in mine)
     done = total - sum(len(members[number]) for number in mine.intersection(waiting))
     for number, (rows, values) in job.model.workers.results(work, waiting, blocks.folder):
-        blocks.save(number, rows, values)
+        blocks.save(number, rows, values, experts=job.model.experts)
         done += len(rows)
         if job.progress is not None:
             job.progress(done, total)
@@ -235,25 +235,21 @@ def _is_current(path: Path, identity: str) -> bool:
     return True
 
 
-def _seal(job: Job, ask: Ask, chunks: Sequence[Chunk], path: Path, identity: str) -> None:
+def _seal(job: Job, ask: Ask, chunks: Sequence[Stored], path: Path, identity: str) -> None:
     """Write one ask's contributions, read from the memory-mapped chunks."""
     number, kept, model = job.asks.index(ask), job.kept(ask), job.model
     without_values = torch.empty(len(kept), model.n_layers, model.d_mlp, device="meta")
     data = contributions_of(without_values, [job.examples[i] for i in kept], ask, model)
 
-    def pieces() -> Iterator[Tensor]:
-        """Blocks ``[neuron, example]``, layer after layer."""
-        order = torch.tensor([index for members, _ in chunks for index in members])
-        columns = torch.argsort(order)[torch.tensor(kept)]
-        width = max(1, _PIECE_BYTES // (4 * len(order)))
-        for layer in range(model.n_layers):
-            for start in range(0, model.d_mlp, width):
-                block = slice(start, start + width)
-                rows = [values[number, :, layer, block] for _, values in chunks]
-                yield torch.cat(rows)[columns].T
+    order = torch.tensor([index for members, _ in chunks for index in members])
+    columns = torch.argsort(order)[torch.tensor(kept)]
 
-    dtype = chunks[0][1].dtype
-    store.write_contributions(data, path, dtype=dtype, layers=pieces, identity=identity)
+    def read(layer: int, part: slice) -> Tensor:
+        rows = [values[number][:, layer, part] for _, values in chunks]
+        return torch.cat(rows)[columns].T
+
+    dtype = chunks[0][1][number].dtype
+    store.write_contributions(data, path, dtype=dtype, read=read, identity=identity)
 
 
 def identity_of(job: Job) -> str:

@@ -36,6 +36,9 @@ def rates(outcomes: pd.DataFrame, *, n_boot: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+_FLIPS = ("to_hit", "to_miss", "stayed_hit", "stayed_miss", "n", "p", "p_corrected")
+
+
 def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
     """Replies that changed against the unmodified model, both ways; a degree above 0.5 is a hit.
 
@@ -48,12 +51,15 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
         HlensError: No unmodified replies to compare with.
     """
     is_yes_or_no = outcomes.unit.isin([*Scale])
-    shares: Any = outcomes.loc[is_yes_or_no & outcomes.applies.astype(bool)]
+    shares: Any = outcomes.loc[is_yes_or_no]
     flipped = []
     for key, rows in shares.groupby(KEYS[:-1], sort=False):
-        wide = rows.pivot_table(index="question_id", columns="alpha", values="value", sort=False)
-        if unmodified not in wide:
+        if unmodified not in set(rows.alpha):
             raise HlensError(f"no unmodified replies (alpha={unmodified:g}) of {key[2]}; add them")
+        read = rows.loc[rows.applies.astype(bool)]
+        wide = read.pivot_table(index="question_id", columns="alpha", values="value", sort=False)
+        if unmodified not in wide:  # none of them could be read
+            continue
         for alpha in [column for column in wide.columns if column != unmodified]:
             both = wide[[unmodified, alpha]].dropna()
             before, after = both[unmodified] > 0.5, both[alpha] > 0.5
@@ -69,7 +75,7 @@ def flips(outcomes: pd.DataFrame, *, unmodified: float = 1.0) -> pd.DataFrame:
                     "p": binomtest(gained, gained + lost).pvalue if gained + lost else 1.0,
                 }
             )
-    table = pd.DataFrame(flipped)
+    table = pd.DataFrame(flipped, columns=[*KEYS, *_FLIPS])
     if len(table):
         table["p_corrected"] = table.groupby("kind").p.transform(lambda p: holm(p.to_numpy()))
     return table

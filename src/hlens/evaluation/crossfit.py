@@ -66,7 +66,7 @@ class CrossFit:
             return
         # Only the selected rows are read: a sparse probe scores without the rest.
         chosen = detector.weights.flatten().nonzero().flatten()
-        values = self.data.neuron_major[chosen].double()
+        values = self.data.rows(chosen).double()
         weights = detector.weights.flatten()[chosen].double()
         scores = (weights @ values + detector.bias).numpy()
         self.values[source, held_out] = scores[held_out]

@@ -13,7 +13,7 @@ from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
-from hlens.probe.finding import best_threshold, prepare_probe
+from hlens.probe.finding import best_threshold, matrix_of, prepare_probe
 from hlens.types import Contributions, Detector, NeuronSet
 
 FOLDS = 5  # of the training part, over which a refit's threshold is chosen
@@ -35,7 +35,7 @@ def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
     fitted: Any
     if isinstance(probe, SparseProbe):
         fitted = prepare_probe(probe, data)
-        fitted.fit(data.neuron_major.T, labels, groups=np.asarray(data.groups))
+        fitted.fit(matrix_of(data, fitted), labels, groups=np.asarray(data.groups))
     else:
         fitted = clone(probe)
         fitted.fit(data.neuron_major.T.float().numpy(), labels)
@@ -82,7 +82,7 @@ def refit_scores(
 
 def _columns(data: Contributions, neurons: Sequence[int]) -> Float[np.ndarray, "example neuron"]:
     rows = torch.as_tensor(list(neurons), dtype=torch.long)
-    return data.neuron_major[rows].T.double().numpy()
+    return data.rows(rows).T.double().numpy()
 
 
 def _ridge_scores(

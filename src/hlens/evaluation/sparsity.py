@@ -139,10 +139,8 @@ def rank_neurons(data: Contributions, probe: BaseEstimator, *, n: int) -> list[i
 
 def _deviations(data: Contributions, chosen: Tensor, block: int = 1024) -> Tensor:
     """Standard deviation of the chosen neurons, a block at a time: a dense probe chooses all."""
-    rows = data.neuron_major
-    blocks = [
-        rows[part].double().std(dim=1, correction=0) for part in chosen.split(block) if len(part)
-    ]
+    parts = [part for part in chosen.split(block) if len(part)]
+    blocks = [data.rows(part).double().std(dim=1, correction=0) for part in parts]
     return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.float64)
 
 
@@ -174,7 +172,7 @@ def _random_rows(
     members = frozenset(divmod(index, train.d_mlp) for index in top)
     experts = train.provenance.experts
     like = NeuronSet(members, train.n_layers, train.d_mlp, experts=experts)
-    mean = train.neuron_major.float().mean(dim=1).reshape(train.n_layers, train.d_mlp)
+    mean = torch.stack([train.values[:, one].float().mean(dim=0) for one in range(train.n_layers)])
     matches: dict[Sweep, dict[str, Any]] = {
         Sweep.RANDOM_BY_LAYER: match_of(train),
         Sweep.RANDOM_BY_CONTRIBUTION: {"match": "contribution", "contribution": mean},

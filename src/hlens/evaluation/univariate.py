@@ -50,14 +50,13 @@ def univariate(
     """
     label = data.labels.numpy()
     check_both_classes(label, "AUROC")
-    rows = data.neuron_major
-    blocks = _blocks(len(rows), len(label), _CELLS)
+    blocks = _blocks(data.n_layers * data.d_mlp, len(label), _CELLS)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        parts = list(pool.map(lambda block: _block(rows, block, label, data), blocks))
+        parts = list(pool.map(lambda block: _block(block, label, data), blocks))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if permutations:
         columns["p_max"] = max_t_p(data, permutations=permutations, seed=seed)
-    layer, neuron = np.divmod(np.arange(len(rows)), data.d_mlp)
+    layer, neuron = np.divmod(np.arange(data.n_layers * data.d_mlp), data.d_mlp)
     if experts := data.provenance.experts:  # what is no neuron is no test to correct for
         kept = np.flatnonzero(where_neurons_are(experts, data.n_layers, data.d_mlp))
         layer, neuron = layer[kept], neuron[kept]
@@ -71,10 +70,8 @@ def _blocks(n_rows: int, n: int, cells: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
-def _block(
-    rows: Tensor, where: slice, label: np.ndarray, data: Contributions
-) -> dict[str, np.ndarray]:
-    block = rows[where]
+def _block(where: slice, label: np.ndarray, data: Contributions) -> dict[str, np.ndarray]:
+    block = data.rows(where)
     values = (
         block.numpy() if block.dtype in (torch.float16, torch.float32) else block.float().numpy()
     )
@@ -137,7 +134,7 @@ def max_t_p(data: Contributions, *, permutations: int = 1000, seed: int = 0) -> 
     labels = torch.stack([data.labels, *drawn], dim=1).float()
     best = np.zeros(permutations)
     observed = []
-    for z in _rank_sums(data.neuron_major, labels):
+    for z in _rank_sums(data, labels):
         observed.append(z[:, 0].numpy())
         best = np.maximum(best, z[:, 1:].amax(dim=0).numpy())
     own = np.concatenate(observed)
@@ -147,13 +144,13 @@ def max_t_p(data: Contributions, *, permutations: int = 1000, seed: int = 0) -> 
 
 
 def _rank_sums(
-    rows: Tensor, labels: Float[Tensor, "example column"]
+    data: Contributions, labels: Float[Tensor, "example column"]
 ) -> Iterator[Float[Tensor, "row column"]]:
     """Absolute standardised rank sum of each row under each column of labels, block by block."""
     n = len(labels)
     share = float(labels[:, 0].mean())
-    for block in _blocks(len(rows), n, _RANKS):
-        ranks = torch.from_numpy(rankdata(rows[block].float().numpy(), axis=1)).float()
+    for block in _blocks(data.n_layers * data.d_mlp, n, _RANKS):
+        ranks = torch.from_numpy(rankdata(data.rows(block).float().numpy(), axis=1)).float()
         centred = ranks - (n + 1) / 2
         # Variance of a sum over a random choice of m of n ranks, ties included.
         spread = centred.double().pow(2).sum(dim=1) * n * share * (1 - share) / (n - 1)

@@ -15,7 +15,7 @@ proves that the neurons hlens measures are those that make the MLP's output. The
     own_thread, widening       hooks of one thread; float64 where a device has it
     quantised, adapters        matrices that are packed, or that something is added to
     weights, projection        all weights wherever they lie; rows of W_out
-    mlp, experts               where a layer's neurons are read and changed, dense or of experts
+    mlp, dense, experts        where a layer's neurons are read and changed, dense or of experts
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
     generation -> model        sample repeatably; `Model` is what users hold
@@ -50,6 +50,7 @@ from hlens.model.editing import check_edit as check_edit
 from hlens.model.editing import check_neurons as check_neurons
 from hlens.model.editing import check_touched as check_touched
 from hlens.model.editing import pair_up as pair_up
+from hlens.model.experts import ExpertBlock as ExpertBlock
 from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
 from hlens.model.generation import EndOfReply as EndOfReply
 from hlens.model.generation import Generation as Generation
@@ -66,6 +67,7 @@ from hlens.model.hooks import next_token_logprobs as next_token_logprobs
 from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
+from hlens.model.mlp import Block as Block
 from hlens.model.mlp import BlockActs as BlockActs
 from hlens.model.mlp import DenseBlock as DenseBlock
 from hlens.model.mlp import Mlp as Mlp

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from hlens.errors import HlensError
 from hlens.model.adapters import is_adapted
-from hlens.model.mlp import Block, BlockActs, DenseBlock, Gather, Mlp
+from hlens.model.dense import DenseBlock
+from hlens.model.mlp import Block, BlockActs, Gather, Mlp
 from hlens.model.own_thread import hook_input, hook_output
 from hlens.model.weights import in_memory
 
@@ -85,7 +86,7 @@ class RoutedActs(BlockActs):
         wide[there] = self.values[own] * self.weight[own, None].to(wide.dtype)
         return wide.reshape(*slots.shape[:-1], self.n_experts * d_expert)
 
-    def used(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
+    def reached_at(self, gather: Gather) -> Bool[Tensor, "*pos neuron"]:
         slots = gather(self.slots[..., None]).squeeze(-1)
         return (slots >= 0).repeat_interleave(self.values.shape[1], dim=-1)
 
@@ -96,7 +97,7 @@ class RoutedActs(BlockActs):
     def with_values(self, values: Float[Tensor, "slot neuron"]) -> "RoutedActs":
         return replace(self, values=values)
 
-    def slopes(self, gradient: Float[Tensor, "slot neuron"]) -> "RoutedActs":
+    def with_gradient(self, gradient: Float[Tensor, "slot neuron"]) -> "RoutedActs":
         return replace(self, values=gradient / self.weight[:, None].square().clamp_min(1e-30))
 
     def _slots_of(self, index: Int[Tensor, " neuron"]) -> Int[Tensor, "token neuron"]:
@@ -144,9 +145,8 @@ def run_scaled_inputs(self: Any, hidden: Float[Tensor, "_ d_model"]) -> Float[Te
 
 def _neurons(experts: Any, hidden: Tensor, expert: Tensor) -> Float[Tensor, "slot neuron"]:
     """Activations of the neurons, from the inputs of slots that are sorted by expert."""
-    name = "gate_up_proj" if getattr(experts, "has_gate", True) else "up_proj"
-    up = _each(experts, name, hidden, expert)
-    if not getattr(experts, "has_gate", True):
+    up = _each(experts, _reading_projection(experts), hidden, expert)
+    if not _has_gate(experts):
         return experts.act_fn(up)
     if hasattr(experts, "_apply_gate"):
         return experts._apply_gate(up)
@@ -178,6 +178,25 @@ def _each(experts: Any, name: str, rows: Tensor, expert: Tensor) -> Tensor:
 def _is_transposed(experts: Any) -> bool:
     """Whether weights are ``[expert, in, out]``, as they are in Llama 4, which says nothing."""
     return getattr(experts, "is_transposed", True)
+
+
+def _has_gate(experts: Any) -> bool:
+    return getattr(experts, "has_gate", True)
+
+
+def _reading_projection(experts: Any) -> str:
+    return "gate_up_proj" if _has_gate(experts) else "up_proj"
+
+
+def _is_interleaved(experts: Any) -> bool:
+    """Whether the gate of a neuron is followed by its own up (GPT-OSS), and not by all gates.
+
+    Asked of the function that joins them: of two neurons the first alone is active.
+    """
+    if not hasattr(experts, "_apply_gate"):
+        return False
+    first, second = experts._apply_gate(experts.down_proj.new_tensor([[1.0, 1.0, 0.0, 0.0]]))[0]
+    return bool(first != 0) and bool(second == 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +255,19 @@ class ExpertBlock(Block):
         weight = self._by_neuron()
         index = index.to(weight.device)
         weight[index // self.d_expert, index % self.d_expert] = rows.to(weight)
+
+    def reading_rows(self) -> dict[str, Float[Tensor, "neuron d_model"]]:
+        """The rows by which the neurons read: ``gate``, where there is one, and ``up``."""
+        with in_memory(self.experts):
+            weight = getattr(self.experts, _reading_projection(self.experts)).detach()
+        weight = weight.transpose(-2, -1) if _is_transposed(self.experts) else weight
+        if not _has_gate(self.experts):
+            return {"up": weight.reshape(self.width, -1)}
+        if _is_interleaved(self.experts):
+            gate, up = weight[:, 0::2], weight[:, 1::2]
+        else:
+            gate, up = weight.chunk(2, dim=1)
+        return {"gate": gate.reshape(self.width, -1), "up": up.reshape(self.width, -1)}
 
     def _by_neuron(self) -> Float[Tensor, "expert neuron d_model"]:
         with in_memory(self.experts):

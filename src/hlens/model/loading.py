@@ -19,8 +19,9 @@ from torch import nn
 from hlens.errors import HlensError, first_line
 from hlens.model.adapters import adapt, check_experts, unwrap
 from hlens.model.checkpoint import check_head, check_weights
+from hlens.model.dense import DenseBlock
 from hlens.model.experts import find_mlps, is_mixture, tap_experts
-from hlens.model.mlp import DenseBlock, Mlp
+from hlens.model.mlp import Mlp
 from hlens.model.model import Model
 from hlens.model.pretrained import Placing, open_pretrained
 from hlens.model.proof import prove_experts, prove_neurons, run_as_given

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.model import Model, rows_of
-from hlens.types import NeuronSet
+from hlens.model import Block, ExpertBlock, Model, rows_of
+from hlens.types import NeuronSet, experts_in
 
 
 def weight_drift(base: Model, tuned: Model) -> pd.DataFrame:
@@ -45,22 +45,26 @@ def weight_drift(base: Model, tuned: Model) -> pd.DataFrame:
                 "a pair must share its architecture"
             )
         layers.append({name: _cosine_distance(before[name], after[name]) for name in before})
-    drift = {name: np.stack([layer[name] for layer in layers]) for name in layers[0]}
-    z = np.mean([_standardise(values, None) for values in drift.values()], axis=0)
-    moved_more = (-z).ravel().argsort(kind="stable").argsort(kind="stable") / max(z.size - 1, 1)
-    layer, neuron = np.divmod(np.arange(z.size), base.d_mlp)
-    columns = {name: values.ravel() for name, values in drift.items()}
-    columns |= {"z": z.ravel(), "z_layer": _standardise(z, 1).ravel(), "rank": moved_more}
-    return pd.DataFrame({"layer": layer, "neuron": neuron, **columns})
+    drift = {name: np.concatenate([layer[name] for layer in layers]) for name in layers[0]}
+    z = np.mean([_standardise(values) for values in drift.values()], axis=0)
+    moved_more = (-z).argsort(kind="stable").argsort(kind="stable") / max(len(z) - 1, 1)
+    widths = [mlp.width for mlp in base.mlps]
+    within = [_standardise(own) for own in np.split(z, np.cumsum(widths)[:-1])]
+    columns = {**drift, "z": z, "z_layer": np.concatenate(within), "rank": moved_more}
+    neuron = np.concatenate([np.arange(width) for width in widths])
+    return pd.DataFrame(
+        {"layer": np.repeat(range(len(widths)), widths), "neuron": neuron, **columns}
+    )
 
 
 def drift_beside_random(
     drift: pd.DataFrame, neurons: NeuronSet, *, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Mean drift of some neurons, beside as many random ones of the same layers.
+    """Mean drift of some neurons, beside as many random ones of the same layers and experts.
 
-    Tuning moves some layers more than others, so a set in such a layer looks moved (or spared)
-    without being special: the null draws other neurons of the same layers.
+    Tuning moves some layers more than others, and in a mixture the experts that are used more, so
+    a set there looks moved (or spared) without being special: the null draws other neurons of the
+    same layers, and of the same experts where there are any.
 
     `drift` is from `weight_drift`; `draws` is the number of random sets.
 
@@ -69,16 +73,17 @@ def drift_beside_random(
         ``low`` and ``high`` span the central 95 % of the random sets, ``p`` is two-sided.
 
     Raises:
-        HlensError: No neurons, neurons of another model, or too few others in a layer.
+        HlensError: No neurons, neurons of another model, or too few others in a layer or expert.
     """
-    size = neurons.n_layers * neurons.d_mlp
+    size = neurons.n_neurons
     if len(drift) != size or len(neurons) == 0:
         raise HlensError(
             f"{len(neurons)} neurons of {size}, drift of {len(drift)}; expected at least one "
             "neuron, and the drift of their own model"
         )
-    flat = np.array([layer * neurons.d_mlp + neuron for layer, neuron in neurons])
-    drawn = _draw_by_layer(neurons, draws, seed)
+    starts = np.cumsum([0, *neurons.widths])
+    flat = np.array([starts[layer] + neuron for layer, neuron in neurons])
+    drawn = _draw_by_expert(neurons, draws, seed)
     rows = []
     for measure in ("z", "rank"):
         values = drift[measure].to_numpy()
@@ -95,16 +100,25 @@ def drift_beside_random(
 def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron d_model"]]:
     """Rows of one layer's MLP, one a neuron: ``gate`` (where the MLP has one), ``up``, ``out``.
 
-    Views of the weights; `HlensError` where beside the down projection there is not one up and at
-    most one gate.
+    Of a dense MLP views of the weights. `HlensError` where beside a down projection there is not
+    one up and at most one gate.
     """
-    if model.experts:
+    parts = [_reading_rows(model, block, layer) for block in model.mlps[layer].blocks]
+    if len({tuple(part) for part in parts}) > 1:
         raise HlensError(
-            f"{model.name} is a mixture of experts, whose gate and up rows are not read; compare "
-            "dense models"
+            f"layer {layer} of {model.name}: its experts have {sorted(parts[0])}, what stands "
+            f"beside them {sorted(parts[-1])}; give models whose neurons are all of one kind"
         )
-    down = model.down_projections[layer]
-    shape = (model.d_mlp, model.d_model)
+    rows = {name: [part[name] for part in parts] for name in parts[0]}
+    reading = {name: own[0] if len(own) == 1 else torch.cat(own) for name, own in rows.items()}
+    return reading | {"out": model.w_out(layer)}
+
+
+def _reading_rows(model: Model, block: Block, layer: int) -> dict[str, Tensor]:
+    """The rows by which the neurons of a block read: ``gate``, where there is one, and ``up``."""
+    if isinstance(block, ExpertBlock):
+        return block.reading_rows()
+    down, shape = block.module, (block.width, model.d_model)
     mlp = next(one for one in model.hf.modules() if any(x is down for x in one.children()))
     siblings = {
         name: _weight_rows(child)
@@ -114,7 +128,7 @@ def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron 
     fused = [rows for rows in siblings.values() if tuple(rows.shape) == (2 * shape[0], shape[1])]
     if len(fused) == 1:  # Phi-3 keeps both in one matrix, the gate first
         gate, up = fused[0].split(shape[0])
-        return {"gate": gate, "up": up, "out": model.w_out(layer)}
+        return {"gate": gate, "up": up}
     plain = {name: rows for name, rows in siblings.items() if tuple(rows.shape) == shape}
     gates = [name for name in plain if "gate" in name]
     ups = [name for name in plain if "gate" not in name]
@@ -124,7 +138,7 @@ def neuron_weights(model: Model, layer: int) -> dict[str, Float[Tensor, "neuron 
             f"{shape[0]} neurons x {shape[1]} beside the down projection; found {sorted(plain)}"
         )
     gate = {"gate": plain[gates[0]]} if gates else {}
-    return gate | {"up": plain[ups[0]], "out": model.w_out(layer)}
+    return gate | {"up": plain[ups[0]]}
 
 
 def _check_pair(base: Model, tuned: Model) -> None:
@@ -153,26 +167,30 @@ def _cosine_distance(before: Tensor, after: Tensor) -> np.ndarray:
     return torch.where(norms[0] * norms[1] > 0, distance, with_zeros.double()).numpy()
 
 
-def _standardise(values: np.ndarray, axis: int | None) -> np.ndarray:
-    keep = axis is not None
-    centre, spread = values.mean(axis, keepdims=keep), values.std(axis, keepdims=keep)
-    return (values - centre) / np.where(spread > 0, spread, 1.0)
+def _standardise(values: np.ndarray) -> np.ndarray:
+    spread = values.std()
+    return (values - values.mean()) / (spread if spread > 0 else 1.0)
 
 
-def _draw_by_layer(neurons: NeuronSet, draws: int, seed: int) -> np.ndarray:
-    """Flat indices of random other neurons, as many in each layer, one row a draw."""
+def _draw_by_expert(neurons: NeuronSet, draws: int, seed: int) -> np.ndarray:
+    """Places in the table of random other neurons, as many of each layer and expert, a row a draw.
+
+    A dense layer counts as one expert, and so does what stands beside the experts.
+    """
     draw = np.random.default_rng(seed)
-    picked = []
-    for layer, count in enumerate(neurons.per_layer()):
-        free = np.setdiff1d(np.arange(neurons.d_mlp), neurons.in_layer(layer))
-        if len(free) < count:
-            raise HlensError(
-                f"layer {layer} has {len(free)} other neurons for {count} of the set; "
-                "use a smaller set"
-            )
-        if count:
+    starts, picked = np.cumsum([0, *neurons.widths]), []
+    for layer in sorted({layer for layer, _ in neurons}):
+        own = np.array(neurons.in_layer(layer))
+        of = experts_in(neurons.experts, layer, neurons.d_mlp)
+        for expert, count in zip(*np.unique(of[own], return_counts=True), strict=True):
+            free = np.setdiff1d(np.flatnonzero(of == expert), own)
+            if len(free) < count:
+                raise HlensError(
+                    f"layer {layer} has {len(free)} other neurons for {count} of the set"
+                    f"{f' in expert {expert}' if neurons.experts else ''}; use a smaller set"
+                )
             chosen = [draw.choice(free, count, replace=False) for _ in range(draws)]
-            picked.append(layer * neurons.d_mlp + np.stack(chosen))
+            picked.append(starts[layer] + np.stack(chosen))
     return np.concatenate(picked, axis=1)
 
 

@@ -142,7 +142,7 @@ def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Est
     """Out of fold, of an L2 regression on some neurons."""
     chosen = torch.tensor(neurons.flat_indices)
     # Only these rows are copied fold by fold, not the whole matrix.
-    narrow = replace(base, values=base.neuron_major[chosen].T[:, None, :])
+    narrow = replace(base, values=base.rows(chosen).T[:, None, :])
     return _out_of_fold_auroc(partial(refit_scores, neurons=range(len(chosen))), narrow, fold)
 
 

@@ -59,7 +59,7 @@ most. Large temporary arrays return to the system at once (`resources.empty`).
 from hlens.kinds import explain_public
 from hlens.probe.estimator import SparseProbe as SparseProbe
 from hlens.probe.finding import find as find
-from hlens.probe.routed import RoutedMatrix as RoutedMatrix
 from hlens.probe.solution import ConvergenceError as ConvergenceError
+from hlens.types import RoutedMatrix as RoutedMatrix
 
 explain_public(globals())

@@ -17,9 +17,10 @@ from hlens.errors import HlensError
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate
 from hlens.probe.design import Design, as_matrix
 from hlens.probe.resources import one_thread
-from hlens.probe.routed import RoutedDesign, RoutedMatrix
+from hlens.probe.routed import RoutedDesign
 from hlens.probe.solution import Options
 from hlens.probe.training import TrainingSet, at_C, nearest_count, solve_liblinear
+from hlens.types import RoutedMatrix
 
 ArrayLike = Any  # what scikit-learn calls array-like: arrays, tensors, frames, nested lists
 
@@ -192,7 +193,6 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             raise HlensError(
                 f"class_weight={cost!r} is unknown; expected None, 'balanced' or a weight a class"
             )
-        penalty = "l2" if self.penalty == "l2" or self.l1_ratio == 0 else "l1"
         return TrainingSet(
             design=design,
             y=labels,
@@ -200,7 +200,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
             class_weight=cost,
             scale=self.scale,
             n_layers=self.n_layers,
-            penalty=penalty,
+            penalty="l2" if self._is_ridge else "l1",
             options=Options(
                 l1_ratio=1.0 if self.penalty == "l2" else float(self.l1_ratio),
                 fit_intercept=bool(self.fit_intercept),
@@ -213,13 +213,14 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         """Log-odds of the second class, ``[example]``."""
         check_is_fitted(self)
         chosen = np.flatnonzero(self.coef_[0])
-        if isinstance(X, RoutedMatrix):
-            picked = RoutedDesign(X).gather(chosen).T.astype(np.float64)
-        elif isinstance(X, Tensor):
-            _check_matrix(X)
+        if isinstance(X, Tensor | RoutedMatrix):
             if X.shape[1] != self.n_features_in_:
                 raise HlensError(f"X has {X.shape[1]} features; expected {self.n_features_in_}")
-            picked = X[:, torch.from_numpy(chosen).to(X.device)].cpu().double().numpy()
+            if isinstance(X, RoutedMatrix):
+                picked = X.rows(chosen).T.double().numpy()
+            else:
+                _check_matrix(X)
+                picked = X[:, torch.from_numpy(chosen).to(X.device)].cpu().double().numpy()
             if not (finite := np.isfinite(picked)).all():
                 row, column = np.argwhere(~finite)[0]
                 raise HlensError(
@@ -241,6 +242,15 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         """Probability of each class by the logistic link, ``[example, 2]``."""
         positive = expit(self.decision_function(X))
         return np.stack([1.0 - positive, positive], axis=1)
+
+    @property
+    def reads_routed(self) -> bool:
+        """Whether it can be fitted to a `RoutedMatrix`: the exact L1 solver alone can."""
+        return self.solver == "exact" and not self._is_ridge
+
+    @property
+    def _is_ridge(self) -> bool:
+        return self.penalty == "l2" or self.l1_ratio == 0
 
     def _liblinear_seed(self) -> int:
         return PAPER_SEED if self.random_state is None else self.random_state
@@ -273,10 +283,10 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
     ) -> tuple[Design, np.ndarray, np.ndarray]:
         # scikit-learn would copy a tensor, and look for NaN in a copy: the passes look on the way.
         if isinstance(X, RoutedMatrix):
-            if self.penalty == "l2" or self.solver != "exact":
+            if not self.reads_routed:
                 raise HlensError(
-                    "a matrix of routed neurons is read by the L1 probe alone; give penalty='l1' "
-                    "and solver='exact', or the dense contributions"
+                    "a matrix of routed neurons is read by the L1 probe alone; give penalty='l1', "
+                    "solver='exact' and an l1_ratio above 0, or the dense contributions"
                 )
             y = np.asarray(y)
             if len(X) != len(y):

@@ -11,7 +11,7 @@ from hlens.errors import HlensError
 from hlens.probe.calibration import Method, calibrate
 from hlens.probe.crossval import assign_folds, cross_validate, fold_aurocs
 from hlens.probe.estimator import SparseProbe
-from hlens.types import Contributions, Detector
+from hlens.types import Contributions, Detector, RoutedMatrix
 
 
 def find(
@@ -38,7 +38,7 @@ def find(
         ConvergenceError: No certificate within the probe's limits.
     """
     probe = prepare_probe(probe, data)
-    X, labels = data.neuron_major.T, data.labels.cpu().numpy()
+    X, labels = matrix_of(data, probe), data.labels.cpu().numpy()
     groups = np.asarray(data.groups, dtype=object).astype(str)
     if len(np.unique(labels)) < 2:
         what = "hallucinations" if labels.any() else "true answers"
@@ -71,6 +71,12 @@ def prepare_probe(probe: SparseProbe | None, data: Contributions) -> SparseProbe
     return copy
 
 
+def matrix_of(data: Contributions, probe: SparseProbe) -> torch.Tensor | RoutedMatrix:
+    """What a probe is fitted to, ``[example, feature]``; of a mixture it is kept by expert."""
+    routed = data.provenance.experts and probe.reads_routed
+    return data.routed if routed else data.neuron_major.T
+
+
 def copy_unfitted(probe: SparseProbe) -> SparseProbe:
     """An unfitted copy with the same options."""
     copy = clone(probe)
@@ -80,7 +86,7 @@ def copy_unfitted(probe: SparseProbe) -> SparseProbe:
 
 
 def out_of_fold_scores(
-    probe: SparseProbe, X: torch.Tensor, labels: np.ndarray, *, fold: np.ndarray
+    probe: SparseProbe, X: torch.Tensor | RoutedMatrix, labels: np.ndarray, *, fold: np.ndarray
 ) -> np.ndarray:
     """Score of each example by a probe of the fitted C that did not see its fold."""
     if probe.cv_ is not None and np.array_equal(probe.cv_.fold, fold):
@@ -88,6 +94,7 @@ def out_of_fold_scores(
     if probe.solver == "exact":
         training = probe.training_set(X, labels)
         return cross_validate(training, fold, np.array([probe.C_]))[0].scores[0]
+    assert isinstance(X, torch.Tensor)  # which alone is read by liblinear
     scores = np.empty(len(labels))
     for k in range(int(fold.max()) + 1):
         rest = fold != k

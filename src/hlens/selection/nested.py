@@ -6,7 +6,7 @@ import numpy as np
 
 from hlens.probe.crossval import assign_folds, cross_validate_many, fold_aurocs
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import copy_unfitted, prepare_probe
+from hlens.probe.finding import copy_unfitted, matrix_of, prepare_probe
 from hlens.probe.solution import Solution
 from hlens.probe.training import decision_scores
 from hlens.types import Contributions
@@ -45,7 +45,7 @@ def nested_scores(
         HlensError: Input that cannot be fitted, as in `hlens.find`; fewer groups than folds.
     """
     probe = prepare_probe(probe, data)
-    X, labels, groups = data.neuron_major.T, data.labels.cpu().numpy(), np.asarray(data.groups)
+    X, labels, groups = matrix_of(data, probe), data.labels.cpu().numpy(), np.asarray(data.groups)
     training = probe.training_set(X, labels)
     y = training.y
     fold = assign_folds(y, groups, n_folds=folds, seed=probe.random_state)

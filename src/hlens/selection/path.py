@@ -12,7 +12,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate, why_ended
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import prepare_probe
+from hlens.probe.finding import matrix_of, prepare_probe
 from hlens.probe.solution import Solution
 from hlens.probe.training import TrainingSet, at_C
 from hlens.types import Contributions, Detector, Provenance
@@ -188,4 +188,4 @@ def training_set_of(
     probe = prepare_probe(SparseProbe() if probe is None else probe, data)
     if probe.solver != "exact":
         raise HlensError(f"solver={probe.solver!r} has no path; use solver='exact'")
-    return probe.training_set(data.neuron_major.T, data.labels.cpu().numpy()), probe
+    return probe.training_set(matrix_of(data, probe), data.labels.cpu().numpy()), probe

@@ -23,6 +23,9 @@ def describe(scores: pd.DataFrame, differences: pd.DataFrame, drift: pd.DataFram
     pairs = {(row["detector"], row["against"]): row for row in differences.to_dict("records")}
     home, as_is, realigned, refitted = (by_name[name] for name in SiblingReading)
     here, there = home["model"] or "the home model", as_is["model"] or "the sibling"
+    there = (
+        "the sibling" if there == here else there
+    )  # the same model, quantised or in another dtype
     kind = SiblingReading
     return [
         f"At home ({here}) the detector reads an AUROC of {_auroc(home)}, on {there} as it is "

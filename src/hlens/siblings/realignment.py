@@ -77,7 +77,7 @@ def moments(
     data: Contributions, neurons: NeuronSet
 ) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
     """Mean and standard deviation of each neuron's contributions over all rows, in float64."""
-    values = data.neuron_major[neurons.flat_indices].double()
+    values = data.rows(neurons.flat_indices).double()
     return values.mean(dim=1), values.std(dim=1, correction=0)
 
 

@@ -34,7 +34,14 @@ from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
-from hlens.types import Contributions, Detector, Example, Judgement, same_fingerprint
+from hlens.types import (
+    Contributions,
+    Detector,
+    Example,
+    Judgement,
+    RoutedValues,
+    same_fingerprint,
+)
 from hlens.types.labels import Control, Covariate
 
 DIGESTS = ".digests.txt"
@@ -82,11 +89,17 @@ def _measured_facts(measured: Measured) -> dict[str, Any]:
     widths = {"neurons a layer": data.d_mlp}
     if data.provenance.experts:  # whose layers may differ in width
         widths = {"neurons": data.n_neurons}
+    kept = {}
+    if isinstance(data.values, RoutedValues):
+        n = data.values.matrix.n_values
+        size, share = n * data.values.dtype.itemsize / 1e6, n / (len(data) * data.n_neurons)
+        kept = {"stored": f"{size:,.1f} MB: {share:.1%} of the values are not zero"}
     return {
         "n": len(data),
         "layers": data.n_layers,
         **widths,
         "metric": data.metric,
+        **kept,
     }
 
 

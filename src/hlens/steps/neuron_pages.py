@@ -66,7 +66,7 @@ def neuron_pages(
     weights = detector.selected.weights or {}
     heaviest = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))
     chosen = list(heaviest[:most] if neurons is None else neurons)
-    values = data.neuron_major[[layer * data.d_mlp + neuron for layer, neuron in chosen]].float()
+    values = data.rows([layer * data.d_mlp + neuron for layer, neuron in chosen]).float()
     order = values.argsort(dim=1, descending=True)
     tops = order[:, :strongest].tolist()
     bottoms = order[:, strongest:][:, -weakest:].tolist() if weakest else [[] for _ in chosen]

@@ -55,6 +55,7 @@ class Sibling:
         revision: On the hub; its newest when empty.
         quantization: Short name of how its weights are quantised while they are loaded.
         adapter: A PEFT adapter that it carries, a folder or a hub id.
+        device_map: How accelerate places it; what is made does not depend on it.
         texts: A file of unlabelled texts, a text a line, to realign on; the training part of the
             study, without its labels, when empty.
         state: Hash of what the name stands for now, where that can be seen without loading it.
@@ -66,6 +67,7 @@ class Sibling:
     revision: str = ""
     quantization: str = ""
     adapter: str = ""
+    device_map: str = ""
     texts: str = ""
     state: str = ""
     content: str = ""
@@ -79,6 +81,7 @@ class Sibling:
         revision: str = "",
         quantization: str = "",
         adapter: str = "",
+        device_map: str = "",
         texts: str | Path = "",
     ) -> "Sibling":
         """A sibling that is loaded by its name.
@@ -93,7 +96,9 @@ class Sibling:
         states = [(file, about.st_size, about.st_mtime_ns) for file, about in abouts]
         state = key_of(states) if states else ""
         content = _content_of(texts)
-        return cls(name, dtype, revision, quantization, adapter, str(texts), state, content)
+        return cls(
+            name, dtype, revision, quantization, adapter, device_map, str(texts), state, content
+        )
 
     @classmethod
     def of_model(cls, name: str, opened: Model, *, texts: str | Path = "") -> "Sibling":
@@ -270,6 +275,7 @@ def _source(one: Sibling) -> Source[Model]:
             revision=one.revision or None,
             quantization=one.quantization or None,
             adapter=one.adapter or None,
+            device_map=one.device_map or None,
         )
 
     known_by = [one.name, one.dtype, one.revision, one.quantization, one.adapter, one.state]

@@ -1,13 +1,13 @@
 """Contributions on disk: one neuron-major tensor file, with its examples in the header.
 
 ``NAME.safetensors`` holds ``[layer, neuron, example]``, so that a probe reads a neuron's values of
-all examples in one run of bytes, layer by layer, without holding them all. Its header holds the
-question, group, domain, label and length of each example; ``NAME.index.jsonl`` is a copy of these
-for people and other programs, and is never read back.
+all examples in one run of bytes, layer by layer, without holding them all; of a mixture it holds
+what is not zero, expert by expert (`hlens.store.values_file`). Its header holds the question,
+group, domain, label and length of each example; ``NAME.index.jsonl`` is a copy of these for people
+and other programs, and is never read back.
 """
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
@@ -19,13 +19,12 @@ from hlens.errors import HlensError
 from hlens.store.checked import MEND, parse_json
 from hlens.store.jsonl import save_rows
 from hlens.store.tensor_file import (
-    map_tensor,
     provenance_from_json,
     read_metadata,
     safetensors_path,
     verify_checksum,
-    writing_tensor,
 )
+from hlens.store.values_file import Read, Shape, read_values, write_values
 from hlens.types import Contributions
 
 KIND = "contributions"
@@ -44,8 +43,11 @@ def save_contributions(data: Contributions, path: str | Path) -> Path:
 
     The suffix of `path` may be left out; the tensor file is returned.
     """
-    values = data.values.permute(1, 2, 0)
-    return write_contributions(data, path, dtype=values.dtype, layers=lambda: iter(values))
+
+    def read(layer: int, part: slice) -> Tensor:
+        return data.values[:, layer, part].T
+
+    return write_contributions(data, path, dtype=data.values.dtype, read=read)
 
 
 def write_contributions(
@@ -53,7 +55,7 @@ def write_contributions(
     path: str | Path,
     *,
     dtype: torch.dtype,
-    layers: Callable[[], Iterator[Tensor]],
+    read: Read,
     identity: str = "",
 ) -> Path:
     """Write contributions whose values are computed piece by piece.
@@ -62,7 +64,7 @@ def write_contributions(
         data: All but the values: these may be a tensor without storage (device ``"meta"``).
         path: ``NAME.safetensors``; the suffix may be left out.
         dtype: float32 or float16.
-        layers: Returns ``[neuron, example]`` pieces, in order of the layers.
+        read: Returns ``[neuron, example]`` of some neurons of a layer.
         identity: Hash of the run that measured them, or empty.
     """
     path = safetensors_path(path)
@@ -84,10 +86,8 @@ def write_contributions(
         "examples": json.dumps(rows),
         "identity": identity,
     }
-    shape = (data.n_layers, data.d_mlp, len(data))
-    with writing_tensor(path, shape, dtype=dtype, metadata=metadata) as append:
-        for piece in layers():
-            append(piece)
+    shape = Shape(len(data), data.n_layers, data.d_mlp, data.provenance.experts)
+    write_values(path, shape, read, dtype=dtype, metadata=metadata)
     return path
 
 
@@ -107,14 +107,13 @@ def load_contributions(path: str | Path, *, check: bool = True) -> Contributions
         verify_checksum(path)
     text = metadata["examples"]
     rows = parse_json(text, f"{path}, examples of its header", shape=list[_IndexRow])
-    values = map_tensor(path)
-    if values.ndim != 3 or values.shape[2] != len(rows):
+    values = read_values(path)
+    if len(values) != len(rows):
         raise HlensError(
-            f"{path} holds values of shape {list(values.shape)} and {len(rows)} examples, expected "
-            f"[layer, neuron, example]; {MEND}"
+            f"{path} holds values of {len(values)} examples, and names {len(rows)}; {MEND}"
         )
     return Contributions(
-        values=values.permute(2, 0, 1),
+        values=values,
         labels=torch.tensor([row["hallucinated"] for row in rows], dtype=torch.bool),
         groups=tuple(row["group"] for row in rows),
         domains=tuple(row["domain"] for row in rows),

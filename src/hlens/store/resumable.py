@@ -21,6 +21,8 @@ from hlens.errors import HlensError
 from hlens.store.atomic import remove_folder, remove_partial_files, write_once, write_text
 from hlens.store.checked import parse_json, read_json
 from hlens.store.tensor_file import map_tensor, read_metadata, verify_checksum, writing_tensor
+from hlens.store.values_file import Shape, read_values, write_values
+from hlens.types import Experts, RoutedValues
 
 _KIND = "block"
 _MEND = "remove it, and this part of the work is done again"
@@ -144,17 +146,38 @@ class Blocks:
             )
         return True
 
-    def save(self, number: int, rows: Sequence[int], values: Tensor) -> None:
-        """Write a block: indices of its examples and ``[ask, example, layer, neuron]``."""
+    def save(
+        self, number: int, rows: Sequence[int], values: Tensor, *, experts: Experts = ()
+    ) -> None:
+        """Write a block: indices of its examples and ``[ask, example, layer, neuron]``.
+
+        With `experts`, those of each layer, what is not zero is written expert by expert.
+        """
         metadata = {"hlens": _KIND, "identity": self.identity, "rows": json.dumps(list(rows))}
         path, dtype = self._path(number), values.dtype
-        with writing_tensor(path, values.shape, dtype=dtype, metadata=metadata) as append:
-            append(values)
+        if not experts:
+            with writing_tensor(path, values.shape, dtype=dtype, metadata=metadata) as append:
+                append(values)
+            return
+        n_asks, n, n_layers, d_mlp = values.shape
+        shape = Shape(n, n_asks * n_layers, d_mlp, experts * n_asks)
 
-    def load(self, number: int) -> tuple[tuple[int, ...], Tensor]:
-        """Indices of a block's examples, and its values, memory-mapped."""
+        def read(layer: int, part: slice) -> Tensor:
+            return values[layer // n_layers, :, layer % n_layers, part].T
+
+        metadata |= {"asks": str(n_asks)}
+        write_values(path, shape, read, dtype=dtype, metadata=metadata)
+
+    def load(self, number: int) -> tuple[tuple[int, ...], Sequence[Tensor]]:
+        """Indices of a block's examples; for each ask ``[example, layer, neuron]``, mapped."""
         path = self._path(number)
-        return tuple(json.loads(read_metadata(path)["rows"])), map_tensor(path)
+        metadata = read_metadata(path)
+        rows = tuple(json.loads(metadata["rows"]))
+        if "asks" not in metadata:
+            return rows, list(map_tensor(path))
+        values = read_values(path)
+        assert isinstance(values, RoutedValues)  # it was saved with experts
+        return rows, values.split_layers(int(metadata["asks"]))
 
     def remove(self) -> None:
         """Remove the folder, once the measurement is stored elsewhere."""

@@ -35,6 +35,10 @@ from hlens.types.measured import Contributions as Contributions
 from hlens.types.measured import MlpTrace as MlpTrace
 from hlens.types.measured import Provenance as Provenance
 from hlens.types.neurons import NeuronSet as NeuronSet
+from hlens.types.routed import Block as Block
+from hlens.types.routed import RoutedMatrix as RoutedMatrix
+from hlens.types.routed import RoutedValues as RoutedValues
+from hlens.types.routed import cut_by_expert as cut_by_expert
 from hlens.types.scored import MarkedSpan as MarkedSpan
 from hlens.types.scored import ScoredAnswer as ScoredAnswer
 from hlens.types.thresholds import Threshold as Threshold

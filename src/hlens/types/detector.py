@@ -126,7 +126,7 @@ class Detector:
         """
         self.check(data)
         rows = self.weights.flatten().nonzero().flatten()
-        chosen = data.neuron_major[rows].float()
+        chosen = data.rows(rows).float()
         return self.weights.flatten()[rows].float() @ chosen + self.bias
 
     def check(self, data: Contributions) -> None:

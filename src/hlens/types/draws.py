@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from hlens.errors import HlensError
-from hlens.types.experts import Experts, experts_in
+from hlens.types.experts import Experts
 
 NEAREST_NEURONS = 50  # in mean contribution
 NEAREST_EXPERTS = 4  # in how often they are used, the neuron's own among them
@@ -50,11 +50,15 @@ def draw_by_expert(
     taken = set(members)
     for layer, neuron in sorted(members):
         n, width, beside = experts[layer]
-        of = experts_in(experts, layer, n * width + beside)
-        apart = np.abs(usage[layer, : n + 1] - usage[layer, of[neuron]])
-        apart[np.bincount(of, minlength=n + 1) == 0] = np.inf  # nothing stands beside the experts
-        near = np.argsort(apart, kind="stable")[:NEAREST_EXPERTS]
-        free = [int(j) for j in np.flatnonzero(np.isin(of, near)) if (layer, int(j)) not in taken]
+        sizes = np.array([*[width] * n, beside])
+        own = min(neuron // width, n) if width else n
+        apart = np.abs(usage[layer, : n + 1] - usage[layer, own])
+        apart[sizes == 0] = np.inf  # nothing stands beside the experts
+        near = np.sort(np.argsort(apart, kind="stable")[:NEAREST_EXPERTS])
+        near = near[sizes[near] > 0]
+        free = np.concatenate([np.arange(sizes[e]) + e * width for e in near])
+        held = [j for of, j in taken if of == layer]
+        free = free[~np.isin(free, held)]
         _check_enough(len(free), 1, f"the experts of layer {layer} that are used as often")
         taken.add((layer, int(draw.choice(free))))
     return taken - set(members)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,6 +14,7 @@ from hlens.errors import HlensError
 from hlens.types.experts import Experts, as_experts, widths_of
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
+from hlens.types.routed import RoutedMatrix, RoutedValues, routed_blocks
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Contributions:
     Attributes:
         values: The contributions; memory-mapped when loaded from disk. ``values.permute(1, 2, 0)``
             is contiguous when they come from `measure` or the store (neuron-major in memory, as the
-            probe reads them).
+            probe reads them). The store keeps those of a mixture by expert (`RoutedValues`).
         labels: True where the example is a hallucination.
         groups: What must never be split over train and test.
         domains: Domain of each example.
@@ -204,6 +206,30 @@ class Contributions:
         """The values as ``[layer * neuron, example]``; a view where memory allows, else a copy."""
         return self.values.permute(1, 2, 0).reshape(self.n_layers * self.d_mlp, len(self))
 
+    def rows(
+        self, which: slice | Sequence[int] | np.ndarray | Tensor
+    ) -> Float[Tensor, "chosen example"]:
+        """Some rows of `neuron_major`; those of a mixture are read without all others."""
+        which = which if isinstance(which, slice) else torch.as_tensor(which).long()
+        if not isinstance(self.values, RoutedValues):
+            return self.neuron_major[which]
+        if isinstance(which, slice):
+            which = torch.arange(*which.indices(self.n_layers * self.d_mlp))
+        return self.values.matrix.rows(which.numpy())
+
+    @property
+    def routed(self) -> RoutedMatrix:
+        """What a mixture's neurons contributed, by expert, without most of the zeros."""
+        if isinstance(self.values, RoutedValues):
+            return self.values.matrix
+        blocks = routed_blocks(
+            lambda layer, part: self.values[:, layer, part].T,
+            self.provenance.experts,
+            self.n_layers,
+            self.d_mlp,
+        )
+        return RoutedMatrix(blocks, (len(self), self.n_layers * self.d_mlp))
+
     @classmethod
     def concatenate(cls, parts: Sequence["Contributions"]) -> "Contributions":
         """The examples of all parts, in order; the provenance is that of the first part.
@@ -221,11 +247,9 @@ class Contributions:
                     f"{first.metric} over {first.region!r}; measure all with the same options"
                 )
             first.provenance.check_same_model(part.provenance, "concatenated contributions")
-        # Joined neuron-major, so that the result is as contiguous as its parts.
-        values = torch.cat([part.values.permute(1, 2, 0) for part in parts], dim=-1)
         return replace(
             first,
-            values=values.permute(2, 0, 1),
+            values=_join([part.values for part in parts]),
             labels=torch.cat([part.labels for part in parts]),
             groups=tuple(group for part in parts for group in part.groups),
             domains=tuple(domain for part in parts for domain in part.domains),
@@ -237,10 +261,9 @@ class Contributions:
         """The chosen examples, in the given order (positions or a boolean mask)."""
         positions = as_positions(index)
         rows = positions.tolist()
-        neuron_major = self.values.permute(1, 2, 0)
         return replace(
             self,
-            values=neuron_major[:, :, positions].permute(2, 0, 1),
+            values=_select(self.values, positions),
             labels=self.labels[positions],
             groups=tuple(self.groups[i] for i in rows),
             domains=tuple(self.domains[i] for i in rows),
@@ -255,6 +278,23 @@ class Contributions:
             known = ", ".join(sorted(set(self.domains))) or "none"
             raise HlensError(f"no examples of domain {domain!r}; these contributions hold: {known}")
         return self.select(rows)
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Values of several parts, joined neuron-major: as contiguous as the parts are."""
+    if all(isinstance(part, RoutedValues) for part in parts):
+        known: Any = parts
+        joined = RoutedMatrix.join([one.matrix for one in known])
+        return RoutedValues(joined, parts[0].shape[1], parts[0].dtype)
+    return torch.cat([part.permute(1, 2, 0) for part in parts], dim=-1).permute(2, 0, 1)
+
+
+def _select(values: Tensor, positions: Int[Tensor, " chosen"]) -> Tensor:
+    """Values of some examples, neuron-major."""
+    if isinstance(values, RoutedValues):
+        chosen = values.matrix.select(positions)
+        return RoutedValues(chosen, values.shape[1], values.dtype)
+    return values.permute(1, 2, 0)[:, :, positions].permute(2, 0, 1)
 
 
 def as_positions(index: Sequence[int] | Tensor) -> Int[Tensor, " chosen"]:

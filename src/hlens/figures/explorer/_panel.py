@@ -113,7 +113,7 @@ def _means(
     if contribution is None or not members:
         return {}
     rows = [layer * contribution.d_mlp + neuron for layer, neuron in members]
-    values = contribution.neuron_major[rows].float()
+    values = contribution.rows(rows).float()
     wrong = contribution.labels
     means: dict[Neuron, list[tuple[str, str]]] = {neuron: [] for neuron in members}
     for name, part in ("wrong", values[:, wrong]), ("right", values[:, ~wrong]):

@@ -32,7 +32,7 @@ from hlens.figures.neuron_map._panels import (
 )
 from hlens.figures.neuron_map._spread import InExperts, densest, gather_in_layers, in_experts
 from hlens.figures.neuron_map.places import ExpertPlaces, places_of
-from hlens.types import Contributions, Detector, NeuronSet, Provenance, describe
+from hlens.types import Contributions, Detector, Experts, NeuronSet, Provenance, describe
 
 MOST_MARKS = 2_000
 
@@ -125,6 +125,30 @@ def example() -> dict[str, Any]:
     }
 
 
+def further_examples() -> dict[str, dict[str, Any]]:
+    """Made data for the gallery: a mixture with a dense first layer, half of it in six experts."""
+    seed = torch.Generator().manual_seed(0)
+    experts: Experts = ((0, 0, 512), *((32, 24, 48),) * 23)
+    weights = torch.zeros(24, max(n * width + beside for n, width, beside in experts))
+    homes = [(11 + place, 5 * place + 2) for place in range(6)]  # layers, and an expert of each
+    for number in range(90):
+        strength = 0.05 + float(torch.randn(1, generator=seed).abs()) / 2
+        sign = 1.0 if float(torch.rand(1, generator=seed)) < 0.7 else -1.0
+        layer, expert = homes[number // 2 % 6]
+        if number % 2:
+            layer = int(torch.randint(24, (1,), generator=seed))
+            expert = int(torch.randint(21 if layer == 0 else 34, (1,), generator=seed))
+        weights[layer, expert * 24 + int(torch.randint(24, (1,), generator=seed))] = sign * strength
+    noise = torch.randn(weights.shape, generator=seed) / 40
+    provenance = Provenance(model="made data", experts=experts)
+    return {
+        "a mixture of experts": {
+            "detector": Detector(weights, 0.0, provenance=provenance),
+            "auroc": 0.5 + weights.clamp(-1, 1) / 5 + noise,
+        }
+    }
+
+
 def _table(neurons: NeuronSet) -> pd.DataFrame:
     """Layer, neuron, weight and size (0 to 1) of each selected neuron."""
     known = neurons.weights or {}
@@ -156,7 +180,7 @@ def _facts(
     if frequency is not None:
         facts["kept in {:.0%} of resamples"] = frequency.cpu().numpy()[layer, neuron]
     if contribution is not None:
-        values = contribution.neuron_major[layer * contribution.d_mlp + neuron].float().numpy()
+        values = contribution.rows(layer * contribution.d_mlp + neuron).float().numpy()
         wrong = contribution.labels.numpy()
         for name, answers in ("wrong", wrong), ("right", ~wrong):
             mean = (

@@ -291,10 +291,12 @@ def set_axes(
         },
     )
     if signed:
-        figure.update_layout(coloraxis=_colour_axis(float(selected.attrs["top"]), colours))
+        figure.update_layout(
+            coloraxis=_colour_axis(float(selected.attrs["top"]), n_layers, colours)
+        )
 
 
-def _colour_axis(limit: float, colours: Palette) -> dict[str, Any]:
+def _colour_axis(limit: float, n_layers: int, colours: Palette) -> dict[str, Any]:
     nice = float(f"{limit:.1g}")
     nice = nice if nice <= limit else nice / 2
     half = nice / 2
@@ -307,7 +309,7 @@ def _colour_axis(limit: float, colours: Palette) -> dict[str, Any]:
             "x": 0.955,
             "xanchor": "left",
             "thickness": 9,
-            "len": 0.46,
+            "len": 0.46 if n_layers > 20 else 0.8,  # of the height, which few layers make low
             "outlinewidth": 0,
             "tickvals": [-nice, -half, 0, half, nice],
             "ticktext": [f"−{nice:g}", f"−{half:g}", "0", f"+{half:g}", f"+{nice:g}"],

@@ -131,7 +131,10 @@ class ExpertPlaces(Places):
         ticks = list(range(0, self.n_experts, step))
         middles, labels = [tick + 0.5 for tick in ticks], [f"{tick:,}" for tick in ticks]
         if self.has_strip:
-            middles, labels = [*middles, sum(self.strip) / 2], [*labels, self.strip_name]
+            middles, labels = (
+                [*middles, sum(self.strip) / 2],
+                [*labels, self.strip_name.replace(" or", "<br>or")],
+            )
         return {
             "range": [0, self.strip[1]],
             "title": {"text": "expert (order carries no meaning, within an expert or between)"},

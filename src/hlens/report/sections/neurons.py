@@ -46,7 +46,7 @@ def draw(
         columns["kept in resamples"] = [float(frequency[neuron]) for neuron in members]
     if contribution is not None:
         rows = [layer * contribution.d_mlp + neuron for layer, neuron in members]
-        values, wrong = contribution.neuron_major[rows].float(), contribution.labels
+        values, wrong = contribution.rows(rows).float(), contribution.labels
         columns["mean when wrong"] = values[:, wrong].mean(dim=1).tolist()
         columns["mean when right"] = values[:, ~wrong].mean(dim=1).tolist()
     if shared:
