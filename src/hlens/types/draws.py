@@ -56,7 +56,7 @@ def draw_by_expert(
         apart[sizes == 0] = np.inf  # nothing stands beside the experts
         near = np.sort(np.argsort(apart, kind="stable")[:NEAREST_EXPERTS])
         near = near[sizes[near] > 0]
-        free = np.concatenate([np.arange(sizes[e]) + e * width for e in near])
+        free = np.concatenate([np.arange(int(sizes[e])) + e * width for e in near])
         held = [j for of, j in taken if of == layer]
         free = free[~np.isin(free, held)]
         _check_enough(len(free), 1, f"the experts of layer {layer} that are used as often")
