@@ -37,6 +37,7 @@ from hlens.model.adapters import attached as attached
 from hlens.model.continuations import Continuations as Continuations
 from hlens.model.continuations import continuation_logprobs as continuation_logprobs
 from hlens.model.continuations import reading_as as reading_as
+from hlens.model.dense import DenseBlock as DenseBlock
 from hlens.model.editing import ALL as ALL
 from hlens.model.editing import Columns as Columns
 from hlens.model.editing import Edit as Edit
@@ -69,7 +70,6 @@ from hlens.model.hooks import unembedding_at as unembedding_at
 from hlens.model.loading import load as load
 from hlens.model.mlp import Block as Block
 from hlens.model.mlp import BlockActs as BlockActs
-from hlens.model.mlp import DenseBlock as DenseBlock
 from hlens.model.mlp import Mlp as Mlp
 from hlens.model.mlp import MlpActs as MlpActs
 from hlens.model.mlp import Read as Read

@@ -20,7 +20,7 @@ import numpy as np
 
 from hlens.errors import HlensError
 from hlens.evaluation import RATES, find_thresholds
-from hlens.probe.calibration import calibrate
+from hlens.probe.calibration import Method, calibrate
 from hlens.probe.crossval import assign_folds
 from hlens.types import Detector, ScoredAnswer, Threshold
 
@@ -63,7 +63,8 @@ def recalibrate(
             thresholds += find_thresholds(
                 scores[own], labels[own], groups=groups[own], rates=rates, domain=str(domain)
             )
-    method = "platt" if detector.calibration is None else detector.calibration.method
+    known_method = detector.calibration and detector.calibration.method
+    method: Method = "isotonic" if known_method == "isotonic" else "platt"
     fold = assign_folds(labels.astype(float), groups, n_folds=FOLDS, seed=0)
     calibration = calibrate(scores, labels, fold=fold, method=method)
     return replace(

@@ -81,12 +81,14 @@ def read_detector(path: str | Path) -> Detector:
 
 
 def _threshold(row: Mapping[str, Any]) -> Threshold:
-    shares = ("alarm_rate", "recall", "precision")
-    estimates = {
-        name: Estimate(**{key: float("nan") if x is None else x for key, x in row[name].items()})
-        for name in shares
-    }
-    return Threshold(row["false_alarms"], row["score"], **estimates, domain=row["domain"])
+    alarms, recall, precision = (
+        _estimate(row[name]) for name in ("alarm_rate", "recall", "precision")
+    )
+    return Threshold(row["false_alarms"], row["score"], alarms, recall, precision, row["domain"])
+
+
+def _estimate(row: Mapping[str, Any]) -> Estimate:
+    return Estimate(float(row["value"]), float(row["low"]), float(row["high"]), int(row["n"]))
 
 
 def _dense(index: Tensor, weight: Tensor, n: int) -> Tensor:
