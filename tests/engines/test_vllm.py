@@ -449,7 +449,8 @@ def test_the_demo_runs_on_it_to_a_report(tmp_path: Path) -> None:
     """From the command line, small; nothing is read of the local engine."""
     demo = hlens.Recipe.read(Path(hlens.__file__).parent / "recipes" / "demo.toml").to_dict()
     engine = {"name": "vllm", "options": {"max_model_len": 1024}}
-    recipe = hlens.Recipe.from_dict(demo | {"questions": 24, "engine": engine})
+    asked = {"domains": ["general"], "questions": 40, "engine": engine}
+    recipe = hlens.Recipe.from_dict(demo | asked)
     small = replace(
         recipe,
         sampling=replace(recipe.sampling, n=3),

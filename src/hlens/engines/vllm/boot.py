@@ -81,8 +81,6 @@ def _boot(
     """The engine, with hlens's part of its workers and of its sampler."""
     _set_environment(options)
     chosen = {"enforce_eager": True, "async_scheduling": False, **options}
-    if not is_eager(options):
-        chosen.pop("async_scheduling")
     with in_one_line(f"vLLM cannot boot {where}"):
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 
