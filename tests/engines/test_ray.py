@@ -142,7 +142,7 @@ def test_in_memory_it_is_the_same(cluster: Cluster, folder: Path) -> None:
 def test_an_edit_is_not_lost_in_silence(cluster: Cluster, folder: Path) -> None:
     """Edits act in this process; elsewhere they would act on nothing, which is an error."""
     spread = hlens.load(folder, engine="ray", engine_options={"address": cluster.address})
-    neurons = hlens.NeuronSet(((0, 1),), n_layers=spread.n_layers, d_mlp=spread.d_mlp)
+    neurons = hlens.NeuronSet(frozenset({(0, 1)}), n_layers=spread.n_layers, d_mlp=spread.d_mlp)
     with (
         pytest.raises(HlensError, match="not one token touched"),
         spread.editing(neurons, hlens.interventions.ablate()),

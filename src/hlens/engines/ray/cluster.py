@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 
 from hlens.errors import HlensError, first_line
 
@@ -18,7 +19,7 @@ except ImportError as error:
     ) from None
 
 _READERS = 1  # CPUs that Ray Data's own tasks need; with none left they wait for ever
-_SECONDS = "30"  # to wait for a cluster that does not answer
+_SECONDS = 10  # for a cluster to answer; Ray itself tries for minutes
 
 
 def connect(address: str) -> None:
@@ -29,18 +30,21 @@ def connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", _SECONDS)
+    host, is_place, port = address.rpartition(":")
     try:
+        if is_place and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
         ray.init(
             address=address,
             include_dashboard=False if address == "local" else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, OverflowError) as error:
+        reason = first_line(error).rstrip(".")
         raise HlensError(
-            f"no Ray cluster at {address!r} ({first_line(error)}); start one (`ray start --head`), "
-            'or give address = "local" for this machine alone'
+            f"no Ray cluster at {address!r} ({reason}); start one (`ray start --head`), or give "
+            'address = "local" for this machine alone'
         ) from None
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
