@@ -148,6 +148,12 @@ def test_a_study_is_refused_before_a_model_is_opened(
     assert not (tmp_path / "study" / "questions.jsonl").exists()
 
 
+def test_a_model_of_another_engine_than_the_recipes_is_refused(tmp_path: Path) -> None:
+    given = engines.load("toy", device="cpu")
+    with pytest.raises(HlensError, match='run by the engine local, and the recipe names "vllm"'):
+        hlens.Study(tmp_path, WITH_VLLM, model=given)
+
+
 @pytest.mark.parametrize(
     ("source", "loading", "said"),
     [

@@ -51,6 +51,8 @@ FACTORED = [
 def folder_of(home: Path, builder: str = "llama") -> Path:
     """A tiny model whose heads are of a size that vLLM has on a CPU."""
     sizes: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    if builder.startswith("gemma"):
+        sizes |= {"head_dim": 32, "query_pre_attn_scalar": 32}
     build = getattr(architectures, builder)
     build(vocab_size=VOCAB, max_position_embeddings=512, **sizes).save_pretrained(home)
     byte_tokenizer().save_pretrained(home)
@@ -369,7 +371,7 @@ def test_an_engine_that_does_not_boot_says_so_in_one_line(folder: Path) -> None:
 
 
 def test_a_second_architecture_with_norms_behind_its_mlps(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "olmo2")
+    folder = folder_of(tmp_path, "gemma3")
     local = hlens.load(str(folder), device="cpu")
     vllm = hlens.load(str(folder), engine="vllm", engine_options=SMALL)
     try:
@@ -445,17 +447,15 @@ def test_a_real_model_is_measured_alike_and_says_the_same() -> None:
 @pytest.mark.model
 def test_the_demo_runs_on_it_to_a_report(tmp_path: Path) -> None:
     """From the command line, small; nothing is read of the local engine."""
-    own = (Path(hlens.__file__).parent / "recipes" / "demo.toml").read_text()
-    recipe = hlens.Recipe.from_dict(
-        hlens.Recipe.read(Path(hlens.__file__).parent / "recipes" / "demo.toml").to_dict()
-        | {"questions": 24, "engine": {"name": "vllm", "options": {"max_model_len": 1024}}}
-    )
+    demo = hlens.Recipe.read(Path(hlens.__file__).parent / "recipes" / "demo.toml").to_dict()
+    engine = {"name": "vllm", "options": {"max_model_len": 1024}}
+    asked = {"domains": ["general"], "questions": 40, "engine": engine}
+    recipe = hlens.Recipe.from_dict(demo | asked)
     small = replace(
         recipe,
         sampling=replace(recipe.sampling, n=3),
         evaluation=replace(recipe.evaluation, shuffles=3, n_boot=100, random_sets=20),
     )
-    assert own
     (tmp_path / "small.toml").write_text(small.to_toml())
     done = subprocess.run(
         [sys.executable, "-m", "hlens", "run", "small.toml", "--engine", "vllm", "--out", "study"],

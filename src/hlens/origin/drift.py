@@ -34,6 +34,8 @@ def weight_drift(base: Model, tuned: Model) -> pd.DataFrame:
         HlensError: The models have different shapes, or one is the other.
     """
     _check_pair(base, tuned)
+    for model in (base, tuned):
+        model.need_modules("weights other than W_out")
     layers = []
     for layer in range(base.n_layers):
         before, after = neuron_weights(base, layer), neuron_weights(tuned, layer)

@@ -30,7 +30,21 @@ def _own_model(run: Runner) -> Model:
     if run.given.model is None:
         adapter = run.recipe.adapter or None
         return open_model(run.recipe, run.recipe.model, adapter=adapter, template_options=options)
+    _check_engine(run.given.model, run.recipe)
     return run.given.model.with_template(options) if options else run.given.model
+
+
+def _check_engine(model: Model, recipe: Recipe) -> None:
+    """Raise `HlensError` where a model that was given is run by another engine than the recipe's.
+
+    What is made of it would be kept as that engine's.
+    """
+    if model.rounding != recipe.engine.rounding:
+        runs = model.rounding or "local"
+        raise HlensError(
+            f'{model.name} is run by the engine {runs}, and the recipe names "{recipe.engine.name}"'
+            f'; set name = "{runs}" under [engine]'
+        )
 
 
 def open_model(recipe: Recipe, name: str, **options: Any) -> Model:

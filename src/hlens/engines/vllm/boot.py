@@ -81,8 +81,6 @@ def _boot(
     """The engine, with hlens's part of its workers and of its sampler."""
     _set_environment(options)
     chosen = {"enforce_eager": True, "async_scheduling": False, **options}
-    if not is_eager(options):
-        chosen.pop("async_scheduling")
     with in_one_line(f"vLLM cannot boot {where}"):
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 
@@ -111,7 +109,7 @@ def _set_environment(options: Mapping[str, Any]) -> None:
     if not torch.cuda.is_available():
         wanted["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         if "gpu_memory_utilization" not in options:
-            wanted["VLLM_CPU_KVCACHE_SPACE"] = "1"
+            wanted["VLLM_CPU_KVCACHE_SPACE"] = "2"
         if is_eager(
             options
         ):  # a helper of the sampler would be compiled for a minute on the first request

@@ -53,8 +53,8 @@ class VllmModel(Model):
         return "vllm"
 
     def rows_at_once(self, rows: int) -> int:
-        """As many as keep vLLM's batch full: it takes up the next when one is done."""
-        return max(rows, 4 * self.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs)
+        """As many as vLLM runs at once, so that a killed run loses no more than that."""
+        return max(rows, self.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs)
 
     def need_modules(self, what: str) -> None:
         """Raise `HlensError`: vLLM keeps its modules to itself."""

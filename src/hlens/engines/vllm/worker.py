@@ -81,7 +81,7 @@ class HlensWorker:
 
         def change(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             for edit in self.hlens_edits:
-                edit.change(layer, args[0])
+                edit.change(layer, args[0].view(-1, args[0].shape[-1]))
 
         return change
 
@@ -92,12 +92,14 @@ class HlensWorker:
             if self.hlens_sums is None and self.hlens_tokens is None and self.hlens_whole is None:
                 return
             out = output[0] if isinstance(output, tuple) else output
+            # What vLLM runs by way of transformers has an axis of one before its rows.
+            act, out = (one.reshape(-1, one.shape[-1]) for one in (args[0], out))
             if self.hlens_sums is not None:
-                self.hlens_sums.read(layer, args[0], out)
+                self.hlens_sums.read(layer, act, out)
             if self.hlens_tokens is not None:
-                self.hlens_tokens.read(layer, args[0], out)
+                self.hlens_tokens.read(layer, act, out)
             if self.hlens_whole is not None:
-                self.hlens_whole[layer] = args[0][0].clone(), out[0].clone()
+                self.hlens_whole[layer] = act[0].clone(), out[0].clone()
 
         return read
 
