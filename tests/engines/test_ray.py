@@ -186,15 +186,13 @@ def test_a_machine_with_another_model_is_refused(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nowhere"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
 def test_a_wrong_address_is_one_line(home: Path, folder: Path, address: str) -> None:
     (home / "tiny.toml").write_text(recipe_of(home, folder).to_toml())
-    outside = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     command = ["run", "tiny.toml", "--engine", "ray", "--address", address, "--out", "wrong"]
     done = subprocess.run(
         [sys.executable, "-m", "hlens.cli", *command],
         capture_output=True, text=True, cwd=home, check=False, timeout=180,
-        env={**outside, "RAY_TMPDIR": str(home)},  # where no cluster is known
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert f"hlens: no Ray cluster at {address!r}" in done.stderr.splitlines()[-1]
