@@ -153,7 +153,10 @@ def test_an_edit_is_not_lost_in_silence(cluster: Cluster, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"workers": 9}, "3 CPUs and 0 GPUs free; 9 workers of 1 CPUs each, with one CPU left"),
+        (
+            {"workers": 9},
+            "9 workers of 1 CPUs each, with one CPU left for Ray's own readers, do not fit",
+        ),
         ({"cpus": 3}, "a worker of 3 CPUs each, with one CPU left for Ray's own readers"),
         ({"gpus": 1}, "a worker of 1 CPUs and 1 GPUs each"),
     ],
