@@ -59,7 +59,13 @@ def timed(work: Measuring, workers: Workers) -> tuple[float, float]:
 def main(n: int, rounds: int) -> None:
     import ray
 
-    ray.init("local", num_cpus=max(POOLS) + 1, include_dashboard=False, logging_level="error")
+    ray.init(
+        "local",
+        num_cpus=max(POOLS) + 1,
+        include_dashboard=False,
+        logging_level="error",
+        log_to_driver=False,
+    )
     with tempfile.TemporaryDirectory() as home:
         folder = saved_model(Path(home) / "model")
         job = Job(hlens.load(folder), [example(i) for i in range(n)], [Ask(cett, "answer")])
