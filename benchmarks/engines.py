@@ -1,6 +1,6 @@
 """vLLM beside the local engine: sampling, measuring and watching, as ratios of one run.
 
-    .venv-engines/bin/python benchmarks/engines.py [--questions 32] [--samples 4] [--rounds 3]
+    .venv-engines/bin/python benchmarks/engines.py [--questions 32] [--rounds 3] [--only watching]
 
 Both engines hold the embedded model, float32 on the CPU, in one process, and take turns; seconds
 are CPU seconds of the process. Watching is compared on vLLM with itself: the same 32 prompts at
@@ -18,6 +18,7 @@ import torch
 import hlens
 from hlens import domains, monitor, spans
 from hlens.model import Model
+from hlens.prompts import encode_prompt
 from hlens.recipe import Recipe
 from hlens.steps.answers import settings_of
 from hlens.types import Detector
@@ -56,17 +57,8 @@ def detector_of(model: Model, neurons: int = 40) -> Detector:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--questions", type=int, default=32)
-    parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    options = {"max_model_len": 512, "block_size": 32}
-    load = partial(hlens.load, "smollm2-135m", dtype="float32")
-    local, vllm = load(device="cpu"), load(engine="vllm", engine_options=options)
-
-    # The demo's prompts, drawn as the demo draws.
+def compare_sampling(local: Model, vllm: Model, given: argparse.Namespace) -> None:
+    """The demo's questions, drawn as the demo draws."""
     settings = settings_of(Recipe().sampling)
     questions = domains.load("general", given.questions)
     ask = partial(hlens.sample, questions=questions, n=given.samples, settings=settings)
@@ -75,7 +67,6 @@ def main() -> None:
     took = in_turn(given.rounds, local=lambda: ask(local), vllm=lambda: ask(vllm))
     print(f"sampling {len(ours)} replies: vllm / local {took['vllm'] / took['local']:.2f}")
     print(f"  {took}; {same} of {len(ours)} replies are the same")
-
     examples = spans.locate(hlens.judge(ours), local)
     values = [hlens.measure(model, examples).values for model in (local, vllm)]
     apart = float((values[0] - values[1]).abs().max() / values[0].abs().max())
@@ -84,13 +75,33 @@ def main() -> None:
     print(f"measuring {len(examples)} examples: vllm / local {took['vllm'] / took['local']:.2f}")
     print(f"  {took}; apart by {apart:.1e} of the largest value")
 
-    prompts = [list(r.token_ids[: r.n_prompt]) for r in ours[:: given.samples]][:CONCURRENT]
+
+def compare_watching(vllm: Model, given: argparse.Namespace) -> None:
+    """Questions at once, with and without a detector."""
+    questions = domains.load("general", CONCURRENT)[:CONCURRENT]
+    prompts = [encode_prompt(vllm, question) for question in questions]
     greedy = hlens.Settings(24, temperature=0.0)
     watch = partial(monitor.monitor, vllm, detector_of(vllm), prompts, settings=greedy)
     # One token more is read under watch, so as many are written without.
     plain = partial(vllm.generate_many, prompts, hlens.Settings(25, temperature=0.0))
     took = in_turn(2 * given.rounds, plain=plain, watched=watch)
     print(f"watching {len(prompts)} at once: {took['watched'] / took['plain'] - 1:+.1%}  {took}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=32)
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["sampling", "watching"])
+    given = parser.parse_args()
+    options = {"max_model_len": 512, "block_size": 32}
+    load = partial(hlens.load, "smollm2-135m", dtype="float32")
+    vllm = load(engine="vllm", engine_options=options)
+    if given.only != "watching":
+        compare_sampling(load(device="cpu"), vllm, given)
+    if given.only != "sampling":
+        compare_watching(vllm, given)
     vllm.close()  # type: ignore[attr-defined]
 
 

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -106,4 +107,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = parsed()
-    main(given.examples, given.rounds)
+    if find_spec("ray") is None:
+        print("skipped: Ray is not installed (pip install 'hlens[ray]')")
+    else:
+        main(given.examples, given.rounds)
