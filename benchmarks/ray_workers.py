@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -59,7 +60,13 @@ def timed(work: Measuring, workers: Workers) -> tuple[float, float]:
 def main(n: int, rounds: int) -> None:
     import ray
 
-    ray.init(num_cpus=max(POOLS) + 1, include_dashboard=False, logging_level="error")
+    ray.init(
+        "local",
+        num_cpus=max(POOLS) + 1,
+        include_dashboard=False,
+        logging_level="error",
+        log_to_driver=False,
+    )
     with tempfile.TemporaryDirectory() as home:
         folder = saved_model(Path(home) / "model")
         job = Job(hlens.load(folder), [example(i) for i in range(n)], [Ask(cett, "answer")])
@@ -100,4 +107,7 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = parsed()
-    main(given.examples, given.rounds)
+    if find_spec("ray") is None:
+        print("skipped: Ray is not installed (pip install 'hlens[ray]')")
+    else:
+        main(given.examples, given.rounds)

@@ -142,7 +142,7 @@ def test_in_memory_it_is_the_same(cluster: Cluster, folder: Path) -> None:
 def test_an_edit_is_not_lost_in_silence(cluster: Cluster, folder: Path) -> None:
     """Edits act in this process; elsewhere they would act on nothing, which is an error."""
     spread = hlens.load(folder, engine="ray", engine_options={"address": cluster.address})
-    neurons = hlens.NeuronSet(((0, 1),), n_layers=spread.n_layers, d_mlp=spread.d_mlp)
+    neurons = hlens.NeuronSet(frozenset({(0, 1)}), n_layers=spread.n_layers, d_mlp=spread.d_mlp)
     with (
         pytest.raises(HlensError, match="not one token touched"),
         spread.editing(neurons, hlens.interventions.ablate()),
@@ -153,7 +153,10 @@ def test_an_edit_is_not_lost_in_silence(cluster: Cluster, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"workers": 9}, "3 CPUs and 0 GPUs free; 9 workers of 1 CPUs each, with one CPU left"),
+        (
+            {"workers": 9},
+            "9 workers of 1 CPUs each, with one CPU left for Ray's own readers, do not fit",
+        ),
         ({"cpus": 3}, "a worker of 3 CPUs each, with one CPU left for Ray's own readers"),
         ({"gpus": 1}, "a worker of 1 CPUs and 1 GPUs each"),
     ],
@@ -186,15 +189,13 @@ def test_a_machine_with_another_model_is_refused(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "auto", "nowhere"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
 def test_a_wrong_address_is_one_line(home: Path, folder: Path, address: str) -> None:
     (home / "tiny.toml").write_text(recipe_of(home, folder).to_toml())
-    outside = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     command = ["run", "tiny.toml", "--engine", "ray", "--address", address, "--out", "wrong"]
     done = subprocess.run(
         [sys.executable, "-m", "hlens.cli", *command],
         capture_output=True, text=True, cwd=home, check=False, timeout=180,
-        env={**outside, "RAY_TMPDIR": str(home)},  # where no cluster is known
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert f"hlens: no Ray cluster at {address!r}" in done.stderr.splitlines()[-1]

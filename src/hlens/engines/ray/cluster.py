@@ -2,6 +2,9 @@
 
 import logging
 import os
+import socket
+import time
+from collections.abc import Mapping
 
 from hlens.errors import HlensError, first_line
 
@@ -18,7 +21,8 @@ except ImportError as error:
     ) from None
 
 _READERS = 1  # CPUs that Ray Data's own tasks need; with none left they wait for ever
-_SECONDS = "30"  # to wait for a cluster that does not answer
+_SECONDS_FREEING = 60  # for actors of the work before to end
+_SECONDS = 10  # for a cluster to answer; Ray itself tries for minutes
 
 
 def connect(address: str) -> None:
@@ -29,18 +33,21 @@ def connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", _SECONDS)
+    host, is_place, port = address.rpartition(":")
     try:
+        if is_place and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
         ray.init(
             address=address,
             include_dashboard=False if address == "local" else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, OverflowError) as error:
+        reason = first_line(error).rstrip(".")
         raise HlensError(
-            f"no Ray cluster at {address!r} ({first_line(error)}); start one (`ray start --head`), "
-            'or give address = "local" for this machine alone'
+            f"no Ray cluster at {address!r} ({reason}); start one (`ray start --head`), or give "
+            'address = "local" for this machine alone'
         ) from None
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -55,10 +62,17 @@ def size_of_pool(wanted: int, *, cpus: int, gpus: float | int, blocks: int) -> i
     Raises:
         HlensError: There is no room for them.
     """
+    goal = max(1, wanted or min(blocks, _room(ray.cluster_resources(), cpus, gpus)))
     free = ray.available_resources()
-    fitting = int((free.get("CPU", 0) - _READERS) // cpus)
-    if gpus:
-        fitting = min(fitting, int(free.get("GPU", 0) // gpus))
+    until = time.monotonic() + _SECONDS_FREEING
+    # Actors of the work before may still be on their way out; there may also be no such room.
+    while (
+        _room(free, cpus, gpus) < goal <= _room(ray.cluster_resources(), cpus, gpus)
+        and time.monotonic() < until
+    ):
+        time.sleep(0.5)
+        free = ray.available_resources()
+    fitting = _room(free, cpus, gpus)
     if fitting < max(1, wanted):
         beside = f" and {gpus:g} GPUs" if gpus else ""
         count = f"{wanted} workers" if wanted > 1 else "a worker"
@@ -69,3 +83,9 @@ def size_of_pool(wanted: int, *, cpus: int, gpus: float | int, blocks: int) -> i
             "or fewer threads (OMP_NUM_THREADS), or wait for the cluster"
         )
     return max(1, min(wanted or fitting, blocks))
+
+
+def _room(resources: Mapping[str, float], cpus: int, gpus: float | int) -> int:
+    """How many actors fit, with a CPU left for Ray Data's own tasks."""
+    fitting = int((resources.get("CPU", 0) - _READERS) // cpus)
+    return min(fitting, int(resources.get("GPU", 0) // gpus)) if gpus else fitting
