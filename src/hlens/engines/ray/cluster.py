@@ -1,5 +1,8 @@
 """The cluster: connecting to it, and how many actors it has room for."""
 
+# Where Ray is not installed, pyright takes this folder, of the same name, for it.
+# pyright: reportAttributeAccessIssue=false
+
 import logging
 import os
 import socket

@@ -1,5 +1,8 @@
 """Blocks of work, done by a pool of Ray Data's actors."""
 
+# Where Ray is not installed, pyright takes this folder, of the same name, for it.
+# pyright: reportAttributeAccessIssue=false
+
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -82,7 +82,7 @@ def _boot(
     _set_environment(options)
     chosen = {"enforce_eager": True, "async_scheduling": False, **options}
     with in_one_line(f"vLLM cannot boot {where}"):
-        from vllm import LLM  # pyright: ignore[reportMissingImports]
+        from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
         return LLM(
             model=where,
@@ -137,7 +137,7 @@ def _attach(model: VllmModel) -> tuple[Share, ...]:
 
 def _prove(model: VllmModel) -> None:
     """Raise `HlensError` unless each layer's output is its neurons times the checkpoint's W_out."""
-    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+    from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
     ids = torch.arange(PROOF) * 7919 % model.n_tokens
     params = SamplingParams(max_tokens=1, temperature=0.0, skip_reading_prefix_cache=True)

@@ -130,7 +130,7 @@ def runs_of(positions: np.ndarray) -> list[list[int]]:
 
 def run_once(**hlens: Any) -> Any:
     """What vLLM is asked for a text that is read and not continued, all its tokens anew."""
-    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+    from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
     return SamplingParams(
         max_tokens=1,

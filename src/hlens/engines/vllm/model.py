@@ -109,7 +109,7 @@ class VllmModel(Model):
 
     def run(self, prompts: Sequence[Sequence[int]], params: Sequence[Any]) -> list[Any]:
         """Run requests of token ids; their outputs, in order."""
-        from vllm import TokensPrompt  # pyright: ignore[reportMissingImports]
+        from vllm import TokensPrompt  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
         asks = [TokensPrompt(prompt_token_ids=list(map(int, prompt))) for prompt in prompts]
         return self.llm.generate(asks, list(params), use_tqdm=False)
@@ -148,7 +148,7 @@ class VllmModel(Model):
 
 def version_of_vllm() -> str:
     """Of the package that is installed, for a GPU or for a CPU."""
-    import vllm  # pyright: ignore[reportMissingImports]
+    import vllm  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
     return str(getattr(vllm, "__version__", "")) or version("vllm")
 

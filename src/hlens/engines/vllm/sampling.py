@@ -36,7 +36,7 @@ def generate(
 
 def params_of(model: VllmModel, settings: Settings, seed: int, **hlens: Any) -> Any:
     """What vLLM is asked for one reply: greedy, behind a sampler of ours where it is not."""
-    from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
+    from vllm import SamplingParams  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
     stops = set(model.stop_ids)
     if settings.until_newline:

@@ -138,7 +138,7 @@ class HlensWorker:
 
 def distributed() -> Any:
     """The module of vLLM that knows its groups of workers."""
-    from vllm import distributed  # pyright: ignore[reportMissingImports]
+    from vllm import distributed  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
     return distributed
 
