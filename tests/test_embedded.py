@@ -61,6 +61,15 @@ def test_smollm_is_the_published_model(smollm: Model) -> None:
     assert "Paris" in smollm.generate("What is the capital of France?").text
 
 
+def test_smollm_in_half_precision_runs_from_disk() -> None:
+    """Thirty layers in bfloat16 round far apart in the bridge and in the model itself."""
+    held = embedded("smollm2-135m", dtype="bfloat16")
+    on_disk = hlens.load("smollm2-135m", dtype="bfloat16", device_map={"": "disk"})
+    ids = torch.arange(3, 23)[None]
+    with torch.inference_mode():
+        assert torch.equal(held.hf(ids).logits, on_disk.hf(ids).logits)
+
+
 def test_gemma_is_the_published_model(gemma: Model) -> None:
     assert (gemma.name, gemma.n_layers, gemma.d_mlp, gemma.d_model) == (
         "Gemma-3-270M",
