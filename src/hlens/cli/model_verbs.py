@@ -79,7 +79,7 @@ def bake(
     show.result(facts if as_json else baking.describe_bake(facts), as_json)
 
 
-@app.command()
+@app.command("export-adapter")
 def export_adapter(
     study: StudyFolder,
     out: Annotated[Path, typer.Option(help="A new folder; each dose gets one of its own in it.")],

@@ -113,13 +113,13 @@ def policy(flag_at: float | None, stop_at: float | None, after: int) -> Policy:
 
 def _answer(question: str, monitored: Monitored, threshold: Threshold | None) -> dict[str, Any]:
     last = monitored.risks[-1].probability if monitored.risks else None
-    return {
+    flagged = {} if threshold is None else {"flagged": monitored.score >= threshold.score}
+    return flagged | {
         "question": question,
         "answer": monitored.generation.text,
         "probability": last,
         "finish": monitored.generation.finish_reason,
         "flagged_at": monitored.flagged_at,
-        "flagged": None if threshold is None else monitored.score >= threshold.score,
         "tokens": [
             {"token": r.text, "probability": round(r.probability, 4)} for r in monitored.risks
         ],
@@ -169,7 +169,7 @@ def _fate(one: Mapping[str, Any]) -> str:
     parts = [f"risk {one['probability']:.2f}"]
     if one["flagged_at"] is not None:
         parts.append(f"flagged at token {one['flagged_at'] + 1}")
-    if one["flagged"] is not None:
+    if one.get("flagged") is not None:  # where a threshold was asked for
         parts.append("flagged" if one["flagged"] else "not flagged")
     return ", ".join([*parts, *([ENDS[one["finish"]]] if one["finish"] in ENDS else [])])
 
