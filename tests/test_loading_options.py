@@ -107,7 +107,7 @@ def test_a_sibling_is_loaded_as_it_is_asked_for(
 
 def test_options_of_a_base_need_one(tmp_path: Path) -> None:
     with pytest.raises(HlensError, match="--dtype goes with --base"):
-        verify(tmp_path, None, {"dtype": "float16"})
+        verify(tmp_path, None, None, {"dtype": "float16"}, lambda *_: None)
 
 
 def test_a_study_s_detector_scores_on_its_model_as_the_study_loads_it(

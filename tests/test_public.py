@@ -8,7 +8,8 @@ from pkgutil import iter_modules
 import hlens
 
 PRIVATE = {"cli", "drawing", "errors", "lookup", "recipe", "recipes", "report", "study"}
-PRIVATE |= {"__main__", "checks", "data_files", "kinds", "locks", "undecoded", "visible"}
+PRIVATE |= {"__main__", "checks", "data_files", "kinds", "locks", "shards", "undecoded", "visible"}
+PRIVATE |= {"work"}
 
 
 def test_importing_hlens_is_light_and_gives_every_public_name() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hlens.cli import show
-from hlens.cli.step_verbs import opening, step_at
+from hlens.cli.opening import opening, step_at
 from hlens.errors import HlensError
 from hlens.shards import Shard
 

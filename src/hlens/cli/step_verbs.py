@@ -5,9 +5,7 @@ command line answers ``--help`` without loading a model library. Their help is r
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +13,11 @@ import typer
 
 import hlens
 from hlens.cli import show
+from hlens.cli.opening import opening as opening
+from hlens.cli.opening import step_at as step_at
 
 if TYPE_CHECKING:
     from hlens.steps import Step
-    from hlens.study import Study
 
 StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study, or a recipe (.toml).")]
 Out = Annotated[
@@ -41,21 +40,6 @@ OneShard = Annotated[
     ),
 ]
 Base = Annotated[str | None, typer.Option(help="The base model; the recipe's where it names one.")]
-
-
-@contextmanager
-def opening(
-    study: str | Path,
-    out: Path | None = None,
-    model: str | None = None,
-    template: Sequence[str] = (),
-    loading: Mapping[str, str | None] | None = None,
-) -> Iterator["Study"]:
-    """The study that a command line names; the block's progress on it is shown."""
-    from hlens.cli import studies
-
-    with show.progress() as progress:
-        yield studies.open_study(str(study), out, model, progress, template, loading or {})
 
 
 def facts_command(place: str) -> Callable[..., None]:
@@ -133,12 +117,6 @@ def show_tables(
         if figure is not None:
             tables.draw(opened, step, figure)
     show.tables(shown, changed, opened if "scores" in shown else None, as_json)
-
-
-def step_at(place: str) -> "Step[Any]":
-    """The step at a place in `hlens.steps`."""
-    module, name = place.split(".")
-    return getattr(import_module(f"hlens.steps.{module}"), name)
 
 
 def help_of(place: str) -> str:

@@ -89,7 +89,7 @@ def constant_factors(model: Model, pairs: Pairs) -> Factors:
     for neurons, edit in pairs:
         if edit.factor is None or edit.scope.name != "all":
             raise HlensError(
-                f"{edit.name} cannot be put into weights; only a "
+                f"{edit.name} cannot be folded into weights; only a "
                 "constant factor on all tokens can: scale(alpha), or ablate() to zero"
             )
         check_edit(model, neurons, edit)

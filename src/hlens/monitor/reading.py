@@ -49,7 +49,7 @@ def score_tokens(
             # Attention is causal: no token reads the padding to its right.
             padded = pad_sequence(ids, batch_first=True).to(model.device)
             model.body(input_ids=padded, use_cache=False)
-            read = seen.pop().score.double().cpu().numpy()
+            read = seen.pop().score.cpu().double().numpy()
             for i, row in zip(batch, read, strict=True):
                 scores[i] = row[: len(rows[i])]
             _check_finite(model, [scores[i] for i in batch])

@@ -214,12 +214,13 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         chosen = np.flatnonzero(self.coef_[0])
         if isinstance(X, Tensor | RoutedMatrix):
+            if isinstance(X, Tensor):
+                _check_matrix(X)
             if X.shape[1] != self.n_features_in_:
                 raise HlensError(f"X has {X.shape[1]} features; expected {self.n_features_in_}")
             if isinstance(X, RoutedMatrix):
                 picked = X.rows(chosen).T.double().numpy()
             else:
-                _check_matrix(X)
                 picked = X[:, torch.from_numpy(chosen).to(X.device)].cpu().double().numpy()
             if not (finite := np.isfinite(picked)).all():
                 row, column = np.argwhere(~finite)[0]
@@ -250,7 +251,7 @@ class SparseProbe(ClassifierMixin, BaseEstimator):
 
     @property
     def _is_ridge(self) -> bool:
-        return self.penalty == "l2" or self.l1_ratio == 0
+        return bool(self.penalty == "l2" or self.l1_ratio == 0)
 
     def _liblinear_seed(self) -> int:
         return PAPER_SEED if self.random_state is None else self.random_state

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from hlens.engines.vllm.doses import is_known
-from hlens.engines.vllm.model import VllmModel
 from hlens.errors import HlensError
 from hlens.model import (
     Edit,
@@ -20,8 +19,28 @@ from hlens.model import (
 from hlens.types import NeuronSet
 
 
+class EditsWorkers(Protocol):
+    """What is asked of a `VllmModel` here.
+
+    Attributes:
+        edits: The edits that its workers make now, as they were sent.
+        llm: The engine.
+    """
+
+    edits: list[dict[str, Any]]
+    llm: Any
+
+    def call(self, method: str, *args: Any) -> list[Any]:
+        """Call a method of `HlensWorker` on every worker."""
+        ...
+
+    def check_edits(self, pairs: Pairs) -> None:
+        """Raise `HlensError` for edits that this model cannot make."""
+        ...
+
+
 @contextmanager
-def editing(model: VllmModel, pairs: Pairs, *, placed: bool) -> Iterator[Receipt]:
+def editing(model: EditsWorkers, pairs: Pairs, *, placed: bool) -> Iterator[Receipt]:
     """Run a block under edits, which act on all requests within; see `VllmModel.editing`."""
     model.check_edits(pairs)
     for _, edit in pairs:
@@ -42,7 +61,7 @@ def editing(model: VllmModel, pairs: Pairs, *, placed: bool) -> Iterator[Receipt
     check_touched(receipt)
 
 
-def _send(model: VllmModel, edits: Sequence[dict[str, Any]]) -> None:
+def _send(model: EditsWorkers, edits: Sequence[dict[str, Any]]) -> None:
     """Let the workers make these edits, and count what those before have reached."""
     reached = model.call("edit", [{"scope": e["scope"], "layers": e["layers"]} for e in edits])
     for number, one in enumerate(model.edits):

@@ -10,6 +10,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.engines.vllm.editing import check_sent
+from hlens.engines.vllm.editing import editing as edit_workers
 from hlens.engines.vllm.options import check_eager
 from hlens.errors import HlensError, first_line
 from hlens.model import Edit, Model, Pairs, Receipt, pair_up
@@ -116,8 +118,6 @@ class VllmModel(Model):
 
     def check_edits(self, pairs: Pairs) -> None:
         """Raise `HlensError` as `Model.check_edits`, and for what cannot be sent to workers."""
-        from hlens.engines.vllm.editing import check_sent
-
         self.need_eager("editing")
         super().check_edits(pairs)
         for _, edit in pairs:
@@ -137,9 +137,9 @@ class VllmModel(Model):
             HlensError: As there; or an edit that is no number a neuron, or a scope that vLLM's
                 workers do not know.
         """
-        from hlens.engines.vllm.editing import editing
-
-        return editing(self, pair_up(neurons, edit), placed=n_prompt is not None or bool(answer))
+        return edit_workers(
+            self, pair_up(neurons, edit), placed=n_prompt is not None or bool(answer)
+        )
 
     def close(self) -> None:
         """Shut the engine down; the model cannot be run afterwards."""
