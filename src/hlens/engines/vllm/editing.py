@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,25 +18,8 @@ from hlens.model import (
 )
 from hlens.types import NeuronSet
 
-
-class EditsWorkers(Protocol):
-    """What is asked of a `VllmModel` here.
-
-    Attributes:
-        edits: The edits that its workers make now, as they were sent.
-        llm: The engine.
-    """
-
-    edits: list[dict[str, Any]]
-    llm: Any
-
-    def call(self, method: str, *args: Any) -> list[Any]:
-        """Call a method of `HlensWorker` on every worker."""
-        ...
-
-    def check_edits(self, pairs: Pairs) -> None:
-        """Raise `HlensError` for edits that this model cannot make."""
-        ...
+# A `VllmModel`, whose module imports this one.
+EditsWorkers = Any
 
 
 @contextmanager
