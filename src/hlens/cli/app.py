@@ -9,6 +9,7 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.loading import takes_loading
+from hlens.cli.opening import opening, step_at
 from hlens.cli.step_verbs import (
     Again,
     Base,
@@ -18,10 +19,8 @@ from hlens.cli.step_verbs import (
     StudyFolder,
     facts_command,
     help_of,
-    opening,
     shared_command,
     show_tables,
-    step_at,
     table_command,
 )
 from hlens.errors import HlensError

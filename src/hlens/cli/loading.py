@@ -14,17 +14,15 @@ def _option(help_: str) -> typer.models.OptionInfo:
 
 
 # By the names of `hlens.load`, of the recipe and of `Study.sibling`.
-takes_loading = gathers(
-    "loading",
-    {
-        "dtype": Annotated[
-            str | None,
-            _option("Of its weights: float32, bfloat16 or float16; by default by device."),
-        ],
-        "quantization": Annotated[
-            str | None, _option("Quantise its weights (hlens list quantizations).")
-        ],
-        "adapter": Annotated[str | None, _option("A PEFT adapter of it: a folder or hub id.")],
-        "device_map": Annotated[str | None, _option("Place it on several devices, such as auto.")],
-    },
-)
+LOADING = {
+    "dtype": Annotated[
+        str | None,
+        _option("Of its weights: float32, bfloat16 or float16; by default by device."),
+    ],
+    "quantization": Annotated[
+        str | None, _option("Quantise its weights (hlens list quantizations).")
+    ],
+    "adapter": Annotated[str | None, _option("A PEFT adapter of it: a folder or hub id.")],
+    "device_map": Annotated[str | None, _option("Place it on several devices, such as auto.")],
+}
+takes_loading = gathers("loading", LOADING)

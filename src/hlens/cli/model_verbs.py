@@ -9,7 +9,8 @@ from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
 from hlens.cli.loading import takes_loading
-from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of, opening
+from hlens.cli.opening import opening
+from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of
 
 NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
 

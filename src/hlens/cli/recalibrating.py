@@ -14,6 +14,7 @@ from hlens.evaluation import RATES, answers_needed
 from hlens.monitor import recalibrate
 from hlens.steps import levels
 from hlens.store import check_replaceable, save_detector
+from hlens.store.tensor_file import safetensors_path
 from hlens.study import Study
 from hlens.types import Detector, Estimate
 
@@ -36,7 +37,7 @@ def recalibrate_detector(
             a file that cannot be written.
     """
     if to is not None:
-        check_replaceable(to.with_suffix(".safetensors"), b'"hlens"')
+        check_replaceable(safetensors_path(to), b'"hlens"')
     if file is None:
         if not (Path(source) / "recipe.toml").is_file():
             raise HlensError(
@@ -49,18 +50,17 @@ def recalibrate_detector(
                 "the study held too few answers out; name a file of labelled answers after it"
             )
     else:
-        scored = scoring.score_file(
-            source,
-            file,
-            model=model,
-            loading=loading,
-            asked=asked,
-            reading=reading,
-            to=None,
-            batch_size=None,
-            progress=progress,
+        found = recalibrate(
+            *scoring.score_answers(
+                source,
+                file,
+                model=model,
+                loading=loading,
+                asked=asked,
+                reading=reading,
+                progress=progress,
+            )
         )
-        found = recalibrate(scored.detector, scored.answers)
     if to is not None:
         save_detector(found, to)
     return found

@@ -11,6 +11,7 @@ import torch
 
 from hlens import judges
 from hlens.cli import show
+from hlens.cli.loading import LOADING
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
 from hlens.labelled import content_of, labelled
@@ -28,7 +29,6 @@ from hlens.types import Detector, Judgement, Response, ScoredAnswer, Verdict
 from hlens.types.labels import Level
 
 log = logging.getLogger("hlens")
-LOADING = ("dtype", "quantization", "adapter", "device_map")  # of a recipe, as `load` takes them
 SHOWN = 20  # answers that a terminal shows
 TEXT = 48  # characters of each
 
@@ -85,6 +85,38 @@ def score_file(
     """
     if to is not None:
         check_scores_file(to)
+    detector, answers = score_answers(
+        source,
+        file,
+        model=model,
+        loading=loading,
+        asked=asked,
+        reading=reading,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    table = tabulate_scores(answers, detector)
+    known = any(answer.hallucinated is not None for answer in answers if len(answer))
+    levels = evaluate_levels(answers, calibration=detector.calibration) if known else None
+    return Scored(detector, answers, table, levels, None if to is None else save_scores(table, to))
+
+
+def score_answers(
+    source: str,
+    file: Path,
+    *,
+    model: str | None,
+    loading: Mapping[str, str],
+    asked: Mapping[str, str | None],
+    reading: Mapping[str, Any],
+    batch_size: int | None = None,
+    progress: Callable[[str, int, int], None],
+) -> tuple[Detector, list[ScoredAnswer]]:
+    """The detector, and its scores of the answers of a file; arguments are those of `score_file`.
+
+    Raises:
+        HlensError: No detector, model or answers that can be read.
+    """
     detector, recipe = load_detector(source), _recipe_of(source)
     if recipe and recipe.labelled.content and recipe.labelled.content == content_of(file):
         log.warning(
@@ -107,10 +139,7 @@ def score_file(
         batch_size=batch_size,
         progress=lambda done, n: progress("score", done, n),
     )
-    table = tabulate_scores(answers, detector)
-    known = any(answer.hallucinated is not None for answer in answers if len(answer))
-    levels = evaluate_levels(answers, calibration=detector.calibration) if known else None
-    return Scored(detector, answers, table, levels, None if to is None else save_scores(table, to))
+    return detector, answers
 
 
 def judge_if_answered(response: Response) -> Judgement:

@@ -13,8 +13,7 @@ import typer
 
 import hlens
 from hlens.cli import show
-from hlens.cli.opening import opening as opening
-from hlens.cli.opening import step_at as step_at
+from hlens.cli.opening import opening, step_at
 
 if TYPE_CHECKING:
     from hlens.steps import Step

@@ -90,7 +90,7 @@ def _limit(true: np.ndarray, rate: float) -> float | None:
     allowed = int(rate * (len(true) + 1) + _ROUNDING)
     values, counts = np.unique(true, return_counts=True)
     above = counts[::-1].cumsum()[::-1]  # at or above each value
-    fitting = values[(above <= allowed)]
+    fitting = values[above <= allowed]
     return float(fitting[0]) if len(fitting) else None
 
 

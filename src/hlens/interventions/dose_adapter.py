@@ -43,6 +43,7 @@ GGUF = "adapter.gguf"
 MEND = "export the adapter again"
 # What the logits of the adapter may be off those of the edit, of the largest logit.
 LIMITS = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_AT_A_TIME = 8  # prompts whose logits, of all tokens of a vocabulary, are held at once
 # What llama.cpp calls an architecture, where that is not transformers' name without punctuation.
 _LLAMA_CPP_NAMES = {
     "mistral": "llama",
@@ -288,17 +289,17 @@ def verify_adapter(
     base.check_prompts(ids, new=max_new_tokens)
     settings = Settings(max_new_tokens=max_new_tokens, temperature=0.0)
     same, largest = 0, 0.0
-    edited: list[tuple[Tensor, tuple[int, ...]]] = []
-    with base.editing(pairs):
-        for prompt in ids:
-            edited.append((_logits(base, prompt), _answer(base, prompt, settings)))
-    with attached(base.hf, folder):
-        for done, (prompt, (logits, answer)) in enumerate(zip(ids, edited, strict=True), start=1):
-            gap = (_logits(base, prompt) - logits).abs().max() / logits.abs().max()
-            largest = max(largest, float(gap))
-            same += _answer(base, prompt, settings) == answer
-            if progress:
-                progress(done, len(prompts))
+    for start in range(0, len(ids), _AT_A_TIME):
+        part = ids[start : start + _AT_A_TIME]
+        with base.editing(pairs):
+            edited = _run(base, part, settings)
+        with attached(base.hf, folder):
+            adapted = _run(base, part, settings)
+        for (expected, answer), (logits, own) in zip(edited, adapted, strict=True):
+            largest = max(largest, float((logits - expected).abs().max() / expected.abs().max()))
+            same += own == answer
+        if progress:
+            progress(start + len(part), len(ids))
     return AdapterVerification(
         neurons=int(tensors["factors"].ne(1.0).sum()),
         rows_agree=_rows_agree(base, tensors["factors"], Path(folder)),
@@ -335,10 +336,14 @@ def _rows_agree(base: Model, factors: Float[Tensor, "layer neuron"], folder: Pat
     )
 
 
-def _logits(model: Model, ids: Sequence[int]) -> Tensor:
+def _run(
+    model: Model, prompts: Sequence[Sequence[int]], settings: Settings
+) -> list[tuple[Float[Tensor, "pos vocab"], tuple[int, ...]]]:
+    """Logits at each prompt's tokens, and its greedy answer."""
     with torch.inference_mode():
-        return model.hf(torch.tensor([ids], device=model.device)).logits.float().cpu()
-
-
-def _answer(model: Model, ids: Sequence[int], settings: Settings) -> tuple[int, ...]:
-    return model.generate_many([ids], settings)[0].token_ids
+        logits = [
+            model.hf(torch.tensor([ids], device=model.device)).logits[0].float().cpu()
+            for ids in prompts
+        ]
+    answers = [one.token_ids for one in model.generate_many(prompts, settings)]
+    return list(zip(logits, answers, strict=True))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import singledispatch
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -138,9 +139,13 @@ class Receipt:
         )
 
 
+@singledispatch
 @contextmanager
 def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
-    """Run a block under edits; see `Model.editing`."""
+    """Run a block under edits; see `Model.editing`.
+
+    An engine (`hlens.engines`) registers its own way for its kind of model.
+    """
     for neurons, edit in pairs:
         check_edit(model, neurons, edit)
     names = [f"{edit.name} on {edit.scope.name} tokens" for _, edit in pairs]

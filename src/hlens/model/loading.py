@@ -48,24 +48,9 @@ def load(
     device_map: str | Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
 ) -> Model:
-    """Load a model and prove that its MLP neurons are what hlens takes them for.
+    """Load a model into this process, and prove that its neurons are what hlens takes them for.
 
-    Args:
-        source: An alias (``"smollm2-135m"``, ``"gemma3-270m"``), a hub id (``"owner/name"``), a
-            local folder, a ``.gguf`` file (converted once, into the cache), a loaded
-            `TransformerBridge`, or a pair (hf_model, tokenizer or None).
-        device: Default: CUDA, else Apple's GPU, else the CPU. A loaded model stays where it is.
-        dtype: Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on a GPU.
-        revision: Revision on the hub.
-        name: Name in tables; default from the source.
-        template_options: What the chat template is given beside the turns, such as
-            ``{"enable_thinking": False}``, wherever hlens writes a chat prompt.
-        quantization: How weights are quantised while they are loaded: a short name such as
-            ``"bnb-4bit"`` (`hlens list quantizations`), or a configuration of transformers. What
-            is quantised already needs none.
-        device_map: What of the model goes to which device, as accelerate takes it: ``"auto"``, or a
-            device, ``"cpu"`` or ``"disk"`` for each part. In place of `device`.
-        adapter: A PEFT adapter, a folder or a hub id, that runs beside the weights, unmerged.
+    `hlens.load`, which also knows other engines, says what each argument is.
 
     Raises:
         HlensError: The source cannot be opened, its neurons cannot be verified, or its chat

@@ -113,8 +113,8 @@ def _check_bridged(model: Model, bridged: Tensor, expected: Tensor) -> None:
     """Check that the bridge, whose modules differ, gives the model's logits."""
     # Layer after layer rounds anew what the layers before it rounded: only what is gross shows. In
     # half precision two ways of computing one model (SmolLM2, 30 layers) part by 0.3.
-    limit = 0.5 if _limit(bridged) > _limit(bridged, torch.float32) else 10 * _rounding(model)
-    limit = max(_limit(bridged), limit)
+    whole = bridged.dtype == torch.float32
+    limit = max(_limit(bridged) if whole else 0.5, 10 * _rounding(model))
     if not (error := _apart(bridged.float(), expected.float())) <= limit:
         raise HlensError(
             f"the bridge of {model.name} gives other logits than the model ({error:.1e}, "

@@ -52,7 +52,7 @@ def score_tokens(
             read = seen.pop().score.cpu().double().numpy()
             for i, row in zip(batch, read, strict=True):
                 scores[i] = row[: len(rows[i])]
-            _check_finite(model, [scores[i] for i in batch])
+            check_finite(model, [scores[i] for i in batch])
             done += len(batch)
             if progress is not None:
                 progress(done, len(rows))
@@ -68,7 +68,8 @@ def _batches(lengths: Sequence[int], tokens: int, size: int | None) -> Iterator[
         waiting = waiting[n:]
 
 
-def _check_finite(model: Model, scores: Sequence[np.ndarray]) -> None:
+def check_finite(model: Model, scores: Sequence[np.ndarray]) -> None:
+    """Raise `HlensError` for scores that are not finite."""
     if not all(np.isfinite(row).all() for row in scores):
         raise HlensError(
             f"scores that are not finite; in {model.dtype} the model overflows: load it in "

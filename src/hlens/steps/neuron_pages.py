@@ -75,6 +75,7 @@ def neuron_pages(
         column: read_neurons(model, examples[column].token_ids.tolist(), chosen)
         for column in needed
     }
+    unembedding = _unembedding(model) if words else None
     pages = {}
     for row, neuron in enumerate(chosen):
         most_active, least_active = (
@@ -86,7 +87,8 @@ def neuron_pages(
             )
             for columns in (tops[row], bottoms[row])
         )
-        pages[neuron] = NeuronPage(most_active, least_active, *_promoted(model, neuron, words))
+        promoted = _promoted(model, neuron, words, unembedding)
+        pages[neuron] = NeuronPage(most_active, least_active, *promoted)
     return pages
 
 
@@ -126,16 +128,20 @@ def _strip(model: Model, example: Example, values: list[float], total: float) ->
     )
 
 
+def _unembedding(model: Model) -> Float[Tensor, "vocab d_model"] | None:
+    """The matrix, also where it is quantised or offloaded: then it is unpacked here, once."""
+    module = model.hf.get_output_embeddings()
+    return None if module is None else rows_of(module).T.detach()
+
+
 def _promoted(
-    model: Model, neuron: Neuron, n: int
+    model: Model, neuron: Neuron, n: int, unembedding: Float[Tensor, "vocab d_model"] | None
 ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[str, float], ...]]:
-    unembedding = model.hf.get_output_embeddings()
-    if unembedding is None or n == 0:
+    if unembedding is None:
         return (), ()
     layer, index = neuron
     row = model.mlps[layer].rows(torch.tensor([index]))[0]
-    weight = rows_of(unembedding).T  # also where it is quantised or offloaded
-    logits: Float[Tensor, " vocab"] = weight.detach() @ row.to(weight)
+    logits: Float[Tensor, " vocab"] = unembedding @ row.to(unembedding)
     logits = (logits - logits.mean()).float().cpu()
     n = min(n, len(logits) // 2)
     up, down = logits.topk(n), (-logits).topk(n)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import hlens.engines.vllm.measuring  # which registers what it does, as the next two do
+import hlens.engines.vllm.editing  # which registers what it does, as the next three do
+import hlens.engines.vllm.measuring
 import hlens.engines.vllm.sampling
 import hlens.engines.vllm.watching  # noqa: F401
 from hlens.engines.vllm.model import Share, VllmModel, in_one_line, refuse_to_run

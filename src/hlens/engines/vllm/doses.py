@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from hlens.engines.vllm.passes import Piece
+from hlens.errors import HlensError
+from hlens.model import Edit
 
 # Scope -> whether the token at this index of the reply, negative in the prompt, is in it.
 IN_SCOPE: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
@@ -101,3 +103,18 @@ def is_known(scope: str) -> bool:
     """
     first = scope.startswith("first_") and scope.removeprefix("first_").isdigit()
     return scope == "all" or scope in IN_SCOPE or first
+
+
+def check_sent(edit: Edit, *, placed: bool = False) -> None:
+    """Raise `HlensError` for an edit that cannot be sent to vLLM's workers."""
+    if edit.elementwise is None:
+        raise HlensError(
+            f"{edit.name} depends on more than a neuron's own activation, and cannot be sent to "
+            "vLLM's workers; scale, ablate (zero or mean), clamp and steer can, or take "
+            'engine = "local"'
+        )
+    if not is_known(edit.scope.name) or (placed and edit.scope.name != "all"):
+        raise HlensError(
+            f"{edit.name} acts on {edit.scope.name} tokens as the caller places them, which vLLM's "
+            'workers do not know; take scope all, prompt, generated or first_K, or engine = "local"'
+        )

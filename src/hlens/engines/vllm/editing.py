@@ -7,24 +7,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlens.engines.vllm.doses import is_known
-from hlens.errors import HlensError
+from hlens.engines.vllm.doses import check_sent
+from hlens.engines.vllm.model import VllmModel
 from hlens.model import (
     Edit,
     Pairs,
     Receipt,
     ReceiptEntry,
+    RowSpans,
     check_touched,
 )
+from hlens.model.editing import editing
 from hlens.types import NeuronSet
 
-# A `VllmModel`, whose module imports this one.
-EditsWorkers = Any
 
-
+@editing.register
 @contextmanager
-def editing(model: EditsWorkers, pairs: Pairs, *, placed: bool) -> Iterator[Receipt]:
-    """Run a block under edits, which act on all requests within; see `VllmModel.editing`."""
+def edit_workers(model: VllmModel, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
+    """Run a block under edits, which act on all requests within.
+
+    Raises:
+        HlensError: As `Model.editing`; or an edit that is no number a neuron, or a scope that
+            vLLM's workers do not know.
+    """
+    placed = spans.n_prompt is not None or bool(spans.answer)
     model.check_edits(pairs)
     for _, edit in pairs:
         check_sent(edit, placed=placed)
@@ -44,7 +50,7 @@ def editing(model: EditsWorkers, pairs: Pairs, *, placed: bool) -> Iterator[Rece
     check_touched(receipt)
 
 
-def _send(model: EditsWorkers, edits: Sequence[dict[str, Any]]) -> None:
+def _send(model: VllmModel, edits: Sequence[dict[str, Any]]) -> None:
     """Let the workers make these edits, and count what those before have reached."""
     reached = model.call("edit", [{"scope": e["scope"], "layers": e["layers"]} for e in edits])
     for number, one in enumerate(model.edits):
@@ -68,18 +74,3 @@ def _sent(neurons: NeuronSet, edit: Edit) -> dict[str, Any]:
 
 def _each(value: float | Tensor, n: int) -> list[float]:
     return torch.as_tensor(value, dtype=torch.float32).expand(n).tolist()
-
-
-def check_sent(edit: Edit, *, placed: bool = False) -> None:
-    """Raise `HlensError` for an edit that cannot be sent to vLLM's workers."""
-    if edit.elementwise is None:
-        raise HlensError(
-            f"{edit.name} depends on more than a neuron's own activation, and cannot be sent to "
-            "vLLM's workers; scale, ablate (zero or mean), clamp and steer can, or take "
-            'engine = "local"'
-        )
-    if not is_known(edit.scope.name) or (placed and edit.scope.name != "all"):
-        raise HlensError(
-            f"{edit.name} acts on {edit.scope.name} tokens as the caller places them, which vLLM's "
-            'workers do not know; take scope all, prompt, generated or first_K, or engine = "local"'
-        )

@@ -1,7 +1,7 @@
 """`VllmModel`: a model whose passes vLLM runs, in the place of a `Model`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -10,12 +10,12 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.engines.vllm.editing import check_sent
-from hlens.engines.vllm.editing import editing as edit_workers
+from hlens.contributions.reducing import post_gain
+from hlens.engines.vllm.doses import check_sent
 from hlens.engines.vllm.options import check_eager
 from hlens.errors import HlensError, first_line
-from hlens.model import Edit, Model, Pairs, Receipt, pair_up
-from hlens.types import NeuronSet, Provenance
+from hlens.model import Model, Pairs
+from hlens.types import Provenance
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,6 @@ class VllmModel(Model):
     @cached_property
     def gains(self) -> dict[int, Float[Tensor, " d_model"]]:
         """Gain of the norm behind each MLP, where there is one."""
-        from hlens.contributions.reducing import post_gain
-
         found = {layer: post_gain(self, layer) for layer in range(self.n_layers)}
         return {layer: gain for layer, gain in found.items() if gain is not None}
 
@@ -122,24 +120,6 @@ class VllmModel(Model):
         super().check_edits(pairs)
         for _, edit in pairs:
             check_sent(edit)
-
-    def editing(
-        self,
-        neurons: NeuronSet | Pairs,
-        edit: Edit | None = None,
-        *,
-        n_prompt: int | Sequence[int] | None = None,
-        answer: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
-    ) -> AbstractContextManager[Receipt]:
-        """Edit neurons within a block, for all requests; see `Model.editing`.
-
-        Raises:
-            HlensError: As there; or an edit that is no number a neuron, or a scope that vLLM's
-                workers do not know.
-        """
-        return edit_workers(
-            self, pair_up(neurons, edit), placed=n_prompt is not None or bool(answer)
-        )
 
     def close(self) -> None:
         """Shut the engine down; the model cannot be run afterwards."""

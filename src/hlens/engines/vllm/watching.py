@@ -13,11 +13,10 @@ from hlens.engines.vllm.metrics import check_metric
 from hlens.engines.vllm.model import VllmModel, in_one_line
 from hlens.engines.vllm.sampling import drawn, params_of
 from hlens.engines.vllm.wire import pack, unpack
-from hlens.errors import HlensError
 from hlens.metrics import Metric, cett, factors_of
 from hlens.model import EndOfReply, Settings
 from hlens.monitor.policies import Policy, Risk
-from hlens.monitor.reading import Neuron, read_neurons, score_tokens
+from hlens.monitor.reading import Neuron, check_finite, read_neurons, score_tokens
 from hlens.monitor.streaming import Answer, assess, write_watched
 from hlens.monitor.watching import readable_metric
 from hlens.types import Detector
@@ -41,11 +40,7 @@ def score(
         progress(len(rows), len(rows))
     bias = float(detector.bias)
     scores = [read[:, 0].double().numpy() + bias for read in found]
-    if not all(np.isfinite(own).all() for own in scores):
-        raise HlensError(
-            f"scores that are not finite; in {model.dtype} the model overflows: load it in "
-            "bfloat16 or float32"
-        )
+    check_finite(model, scores)
     return scores
 
 
