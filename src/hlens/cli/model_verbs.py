@@ -167,6 +167,78 @@ def monitor(
 
 @app.command()
 @takes_loading
+def serve(
+    loading: dict[str, str],
+    model: Annotated[
+        str | None, typer.Option(help="The model; by default that of the first detector.")
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(help="[NAME=]PATH of a study or detector; several may be given, by domain."),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="[NAME=]FOLDER of a dose (hlens export-adapter); clients name it."),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What runs the model (hlens list engines).")
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a request may have done: watch, flag, stop, abstain, route. The first is "
+            "the default; by default all."
+        ),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="From where an answer is flagged: false-alarms=0.05, or risk=0.8."),
+    ] = None,
+    abstention: Annotated[
+        str | None, typer.Option(help="What is said in the place of a withheld answer.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address; other than this machine needs a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8000,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.")] = None,
+    max_body: Annotated[int | None, typer.Option(help="Largest request, in bytes.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="Answers that this process writes at once.")
+    ] = None,
+    waiting: Annotated[
+        int | None, typer.Option(help="Answers that are held before others are refused.")
+    ] = None,
+    log_text: Annotated[
+        bool, typer.Option("--log-text", help="Log prompts and answers, too.")
+    ] = False,
+) -> None:
+    """Serve the model in the OpenAI protocol, with the risk of each token and answer beside it.
+
+    Clients give the key that is in HLENS_API_KEY. At / is a page to try it.
+    """
+    from hlens.cli import serving
+
+    limits = {"new_tokens": max_tokens, "body": max_body, "rows": rows, "waiting": waiting}
+    offer = serving.offered(
+        model=model,
+        detectors=detector or (),
+        adapters=adapter or (),
+        engine=engine,
+        loading=loading,
+        policies=policy or (),
+        threshold=threshold,
+        limits=limits,
+        abstention=abstention,
+        log_text=log_text,
+    )
+    from hlens.server import serve as serve_offer
+
+    serve_offer(offer, host=host, port=port)
+
+
+@app.command()
+@takes_loading
 @takes_columns
 def score(
     detector: Annotated[

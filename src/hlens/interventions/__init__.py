@@ -22,6 +22,7 @@ from hlens.interventions.directions import weight_direction as weight_direction
 from hlens.interventions.dose_adapter import AdapterVerification as AdapterVerification
 from hlens.interventions.dose_adapter import adapter as adapter
 from hlens.interventions.dose_adapter import is_adapter as is_adapter
+from hlens.interventions.dose_adapter import load_dose as load_dose
 from hlens.interventions.dose_adapter import verify_adapter as verify_adapter
 from hlens.interventions.edits import ablate as ablate
 from hlens.interventions.edits import clamp as clamp

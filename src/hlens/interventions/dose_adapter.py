@@ -278,13 +278,8 @@ def verify_adapter(
     """
     if not prompts:
         raise HlensError("no prompts to compare the adapter on; give at least one")
-    tensors, record = load_adapter_record(Path(folder))
-    if not same_fingerprint(base.fingerprint, record["base_fingerprint"]):
-        raise HlensError(
-            f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
-            f"from {base.name} ({base.fingerprint[:12]}); compare it with its own base model"
-        )
-    pairs = _pairs_of(base, tensors["factors"])
+    factors = _factors_of(folder, base)
+    pairs = _pairs_of(base, factors)
     ids = [base.encode(one) if isinstance(one, str) else [*one] for one in prompts]
     base.check_prompts(ids, new=max_new_tokens)
     settings = Settings(max_new_tokens=max_new_tokens, temperature=0.0)
@@ -301,13 +296,32 @@ def verify_adapter(
         if progress:
             progress(start + len(part), len(ids))
     return AdapterVerification(
-        neurons=int(tensors["factors"].ne(1.0).sum()),
-        rows_agree=_rows_agree(base, tensors["factors"], Path(folder)),
+        neurons=int(factors.ne(1.0).sum()),
+        rows_agree=_rows_agree(base, factors, Path(folder)),
         prompts=len(prompts),
         answers_agree=same,
         largest_difference=largest,
         limit=LIMITS[base.dtype],
     )
+
+
+def load_dose(folder: str | Path, base: Model) -> Pairs:
+    """The edits that an adapter was made from, for `Model.editing`.
+
+    Raises:
+        HlensError: No adapter of hlens, or one of another model.
+    """
+    return _pairs_of(base, _factors_of(folder, base))
+
+
+def _factors_of(folder: str | Path, base: Model) -> Float[Tensor, "layer neuron"]:
+    tensors, record = load_adapter_record(Path(folder))
+    if not same_fingerprint(base.fingerprint, record["base_fingerprint"]):
+        raise HlensError(
+            f"{folder} was made from {record['base']} ({record['base_fingerprint'][:12]}), not "
+            f"from {base.name} ({base.fingerprint[:12]}); take it with its own base model"
+        )
+    return tensors["factors"]
 
 
 def _pairs_of(base: Model, factors: Float[Tensor, "layer neuron"]) -> Pairs:

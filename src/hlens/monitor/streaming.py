@@ -1,7 +1,8 @@
 """monitor: write under watch, token by token; risks: read an answer that is already written."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial, singledispatch
 from inspect import signature
 
@@ -13,7 +14,7 @@ from hlens.checks import check_seed, check_whole
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Generation, Model, SeededSampler, Settings, mix_seed
-from hlens.monitor.policies import Policy, Risk, watch_only
+from hlens.monitor.policies import Action, Policy, Risk, watch_only
 from hlens.monitor.reading import score_tokens
 from hlens.monitor.recalibrating import warn_of_another_region
 from hlens.monitor.watching import TokenScores, watching
@@ -64,6 +65,9 @@ class Answer:
     scores: list[float] = field(default_factory=list)
     flagged_at: int | None = None
     reason: str | None = None
+
+
+Decide = Callable[[Answer, Risk], Action]  # asked of each token, once it was read
 
 
 def monitor(
@@ -127,16 +131,36 @@ def write_watched(
     on_token: Callable[[Risk], None] | None,
     policy: Policy,
     metric: Metric | None,
-) -> "list[Answer]":
+) -> list[Answer]:
     """Write one batch under watch; `first` is the index of its first prompt.
 
     An engine (`hlens.engines`) registers its own way for its kind of model.
     """
-    loop = _Loop(model, detector, prompts, SeededSampler(settings, seeds, model), first)
+    sampler = SeededSampler(settings, seeds, model)
+    loop = WritingLoop(
+        model,
+        detector,
+        prompts,
+        sampler,
+        limits=[settings.max_new_tokens] * len(prompts),
+        decide=deciding(on_token, policy),
+        first=first,
+    )
     watch = watching(model, detector, on_scores=loop.keep_scores, metric=metric, may_be_empty=True)
     with watch, torch.inference_mode():
-        loop.run(settings.max_new_tokens, on_token, policy)
+        loop.run()
     return loop.answers
+
+
+def deciding(on_token: Callable[[Risk], None] | None, policy: Policy) -> Decide:
+    """What is to be done about a token: it is told, then the policy is asked."""
+
+    def decide(answer: Answer, risk: Risk) -> Action:
+        if on_token:
+            on_token(risk)
+        return policy(risk)
+
+    return decide
 
 
 def risks(
@@ -173,15 +197,32 @@ def risks(
 
 
 @dataclass
-class _Loop:
-    """One batch, written step by step; `first` is the index of its first prompt."""
+class WritingLoop:
+    """One batch, written step by step.
+
+    Attributes:
+        model: The model.
+        detector: What watches, in a block of `watching` around `run`; None for nothing: then every
+            score is NaN.
+        prompts: Token ids.
+        sampler: Draws the tokens.
+        limits: Where to cut each answer.
+        decide: Asked of each token of an answer, once it was read.
+        on_end: Told of each answer as soon as it is finished, its reason set.
+        first: Index of the first prompt.
+        scores: Of the tokens that were just read.
+    """
 
     model: Model
-    detector: Detector
+    detector: Detector | None
     prompts: Sequence[Sequence[int]]
     sampler: SeededSampler
-    first: int
-    scores: TokenScores | None = None  # of the tokens that were just read
+    _: KW_ONLY
+    limits: Sequence[int]
+    decide: Decide
+    on_end: Callable[[Answer], None] = lambda answer: None
+    first: int = 0
+    scores: TokenScores | None = None
 
     def __post_init__(self) -> None:
         ids = [torch.tensor(prompt, dtype=torch.long) for prompt in self.prompts]
@@ -193,19 +234,22 @@ class _Loop:
     def keep_scores(self, scores: TokenScores) -> None:
         self.scores = scores
 
-    def run(
-        self, max_new_tokens: int, on_token: Callable[[Risk], None] | None, policy: Policy
-    ) -> None:
+    def run(self) -> None:
         """Read and write in turn; the last token is read, too, for its risk."""
         self.model.clock.generated = -1
         try:
-            for step in range(max_new_tokens + 1):
+            for step in range(max(self.limits) + 1):
                 logits = self._read(step)
-                self._assess(on_token, policy)
-                if step == max_new_tokens or not self._write(logits):
+                if step:
+                    self._assess()
+                if not self._write(logits):
                     break
         finally:
             self.model.clock.stop()
+
+    def _end(self, answer: Answer, reason: str) -> None:
+        answer.reason = reason
+        self.on_end(answer)
 
     def _read(self, step: int) -> Tensor:
         """Read the newest tokens; logits of what comes next."""
@@ -222,16 +266,19 @@ class _Loop:
         self.past = out.past_key_values
         return out.logits[:, -1]
 
-    def _assess(self, on_token: Callable[[Risk], None] | None, policy: Policy) -> None:
+    def _assess(self) -> None:
         """The risk of the tokens that were just read, for the answers still being written."""
         if self.scores is None:
-            return
-        scores = self.scores.score[:, -1].tolist()
-        for answer, score in zip(self.answers, scores, strict=True):
+            scores = [math.nan] * len(self.answers)
+        else:
+            scores = self.scores.score[:, -1].tolist()
+        rows = zip(self.answers, scores, self.prompts, self.limits, strict=True)
+        for answer, score, prompt, limit in rows:
             if answer.reason:
                 continue
-            prompt = self.prompts[answer.row - self.first]
-            assess(self.model, self.detector, answer, score, prompt, on_token, policy)
+            reason = assess(self.model, self.detector, answer, score, prompt, self.decide)
+            if reason or len(answer.tokens) == limit:
+                self._end(answer, reason or "length")
 
     def _write(self, logits: Tensor) -> bool:
         """Choose the next token of every unfinished answer; False when all are finished."""
@@ -243,7 +290,7 @@ class _Loop:
             if answer.reason:
                 continue
             if self.sampler.ends[token]:
-                answer.reason = "stop"
+                self._end(answer, "stop")
             else:
                 answer.tokens.append(token)
                 answer.logprobs.append(logprob)
@@ -255,7 +302,7 @@ class _Loop:
 
 
 def _finished(
-    model: Model, detector: Detector, prompts: Sequence[Sequence[int]], answer: "Answer"
+    model: Model, detector: Detector, prompts: Sequence[Sequence[int]], answer: Answer
 ) -> Monitored:
     text, thought = model.read_reply(prompts[answer.row], answer.tokens)
     tokens, logprobs = tuple(answer.tokens), tuple(answer.logprobs)
@@ -266,26 +313,22 @@ def _finished(
 
 def assess(
     model: Model,
-    detector: Detector,
-    answer: "Answer",
+    detector: Detector | None,
+    answer: Answer,
     score: float,
     prompt: Sequence[int],
-    on_token: Callable[[Risk], None] | None,
-    policy: Policy,
-) -> None:
-    """Give an answer the risk of its next token, and do what the policy says."""
+    decide: Decide,
+) -> str | None:
+    """Give an answer the risk of its next token, and ask what to do; a reason where it ends."""
     risk = _add_risk(model, detector, answer, score, prompt)
-    if on_token:
-        on_token(risk)
-    action = policy(risk)
+    action = decide(answer, risk)
     if action != "go" and answer.flagged_at is None:
         answer.flagged_at = risk.index
-    if action == "stop":
-        answer.reason = "risk"
+    return "risk" if action == "stop" else None
 
 
 def _add_risk(
-    model: Model, detector: Detector, answer: Answer, score: float, prompt: Sequence[int]
+    model: Model, detector: Detector | None, answer: Answer, score: float, prompt: Sequence[int]
 ) -> Risk:
     """The risk of an answer's next token, from its own score and those before it."""
     index = len(answer.risks)
@@ -294,7 +337,7 @@ def _add_risk(
     answer.scores.append(score)
     own = answer.scores[n_thought:] or answer.scores
     mean = torch.tensor(sum(own) / len(own))
-    calibrate = detector.calibration or torch.sigmoid
+    calibrate = (detector and detector.calibration) or torch.sigmoid
     token = answer.tokens[index]
     text = "" if model.tokenizer is None else model.decode([token])
     risk = Risk(

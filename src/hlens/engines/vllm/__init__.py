@@ -16,6 +16,7 @@ By file, first of this process:
     sampling                   prompts and seeds to replies, drawn as `hlens.sample` draws
     measuring                  examples to contributions
     watching                   scores of tokens, while they are written or afterwards
+    serving                    requests that come and go
     editing                    doses, set between two requests
 
 and of a worker:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import hlens.engines.vllm.editing  # which registers what it does, as the next three do
+import hlens.engines.vllm.editing  # which registers what it does, as the next four do
 import hlens.engines.vllm.measuring
 import hlens.engines.vllm.sampling
+import hlens.engines.vllm.serving
 import hlens.engines.vllm.watching  # noqa: F401
 from hlens.engines.vllm.model import Share, VllmModel, in_one_line, refuse_to_run
 from hlens.engines.vllm.options import is_eager

@@ -103,9 +103,20 @@ class Tokens:
             self.parts[name].append(part)
         self.values = None
 
-    def collect(self) -> dict[str, Packed]:
-        """Numbers of each request, ``[token, number]``; and forget them."""
+    def take(self) -> dict[str, Packed]:
+        """Numbers of each request since they were last taken, ``[token, number]``."""
         packed = {str(name): pack(torch.cat(parts)) for name, parts in self.parts.items()}
         self.parts.clear()
+        return packed
+
+    def forget(self, done: Sequence[int]) -> None:
+        """Forget requests that have ended."""
+        for name in done:
+            self.parts.pop(name, None)
+            self.read_to.pop(name, None)
+
+    def collect(self) -> dict[str, Packed]:
+        """Numbers of each request, ``[token, number]``; and forget them all."""
+        packed = self.take()
         self.read_to.clear()
         return packed

@@ -17,7 +17,7 @@ from hlens.metrics import Metric, cett, factors_of
 from hlens.model import EndOfReply, Settings
 from hlens.monitor.policies import Policy, Risk
 from hlens.monitor.reading import Neuron, check_finite, read_neurons, score_tokens
-from hlens.monitor.streaming import Answer, assess, write_watched
+from hlens.monitor.streaming import Answer, assess, deciding, write_watched
 from hlens.monitor.watching import readable_metric
 from hlens.types import Detector
 
@@ -53,7 +53,7 @@ def read(
     weights = torch.zeros(model.n_layers, model.d_mlp, len(neurons))
     for number, (layer, neuron) in enumerate(neurons):
         weights[layer, neuron, number] = 1.0
-    (values,) = _read(model, _mixing(model, cett, weights), [token_ids])
+    (values,) = _read(model, mixing(model, cett, weights), [token_ids])
     return {neuron: values[:, number].tolist() for number, neuron in enumerate(neurons)}
 
 
@@ -84,7 +84,7 @@ def write(
         watched = model.call("watched")
     finally:
         model.call("watch", None)
-    ends = EndOfReply(model, settings.until_newline)
+    ends, decide = EndOfReply(model, settings.until_newline), deciding(on_token, policy)
     answers = []
     for row, (prompt, output) in enumerate(zip(prompts, outputs, strict=True)):
         tokens, logprobs = drawn(model, output)
@@ -95,9 +95,8 @@ def write(
         answer.tokens = kept
         scores = _summed(watched, row, len(kept))[:, 0] + float(detector.bias)
         for score in scores.tolist():
-            assess(model, detector, answer, score, prompt, on_token, policy)
-            if answer.reason == "risk":
-                answer.tokens = kept[: len(answer.risks)]
+            if (reason := assess(model, detector, answer, score, prompt, decide)) is not None:
+                answer.reason, answer.tokens = reason, kept[: len(answer.risks)]
                 break
         answer.logprobs = logprobs[: len(answer.tokens)].tolist()
         answers.append(answer)
@@ -133,10 +132,10 @@ def _plan_of(model: VllmModel, detector: Detector, metric: Metric | None) -> dic
     """
     model.need_eager("watching")
     metric = readable_metric(model, detector, metric)
-    return _mixing(model, metric, detector.weights[..., None].float())
+    return mixing(model, metric, detector.weights[..., None].float())
 
 
-def _mixing(
+def mixing(
     model: VllmModel, metric: Metric, weights: Float[Tensor, "layer neuron number"]
 ) -> dict[str, Any]:
     """What a worker reads for numbers that are weighted sums over neurons."""

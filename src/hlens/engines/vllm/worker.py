@@ -124,6 +124,15 @@ class HlensWorker:
         """What was read since it was last asked for, by request."""
         return {} if self.hlens_tokens is None else self.hlens_tokens.collect()
 
+    def hlens_take(self) -> dict[str, Packed]:
+        """What was read since it was last taken, by request; reading goes on."""
+        return {} if self.hlens_tokens is None else self.hlens_tokens.take()
+
+    def hlens_forget(self, done: list[int]) -> None:
+        """Forget requests that have ended."""
+        if self.hlens_tokens is not None:
+            self.hlens_tokens.forget(done)
+
     def hlens_edit(self, edits: list[dict[str, Any]]) -> list[int]:
         """From now on make these edits, and no others; tokens that each until now has reached."""
         reached = [edit.tokens for edit in self.hlens_edits]

@@ -1,0 +1,132 @@
+"""``hlens serve``: model, detectors and doses are opened, and offered."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hlens.cli.loading import LOADING
+from hlens.engines import load
+from hlens.errors import HlensError
+from hlens.interventions import load_dose
+from hlens.model import Model
+from hlens.monitor.flagging import Flagging, flagging
+from hlens.monitor.requests import Dose
+from hlens.recipe import Recipe
+from hlens.steps import levels
+from hlens.store import load_detector
+from hlens.study import Study
+from hlens.types import Detector
+
+KEY = "HLENS_API_KEY"
+
+
+def offered(
+    *,
+    model: str | None,
+    detectors: Sequence[str],
+    adapters: Sequence[str],
+    engine: str | None,
+    loading: Mapping[str, str],
+    policies: Sequence[str],
+    threshold: str | None,
+    limits: Mapping[str, int | None],
+    abstention: str | None,
+    log_text: bool,
+) -> Any:
+    """What is to be served.
+
+    Args:
+        model: The model; None takes that of the first detector.
+        detectors: ``PATH`` or ``NAME=PATH``: a study, or what holds a detector.
+        adapters: ``FOLDER`` or ``NAME=FOLDER``, from `hlens export-adapter`.
+        engine: What runs the model; None for this process, or what the study names.
+        loading: How its weights are loaded, by the names of `hlens.load`.
+        policies: Those that a request may choose; empty for all.
+        threshold: As `hlens.monitor.flagging` takes it.
+        limits: Of `hlens.server.Limits`; None for its defaults.
+        abstention: What is said in the place of an answer that is withheld.
+        log_text: Write texts into the log, too.
+
+    Raises:
+        HlensError: Something that cannot be opened, or does not fit together.
+    """
+    try:
+        from hlens.server import Limits, Offer
+    except ImportError as error:
+        raise HlensError(
+            f"serving needs the package {error.name}: pip install 'hlens[serve]'"
+        ) from None
+    chosen: Flagging | None = None if threshold is None else flagging(threshold)
+    given = {name: number for name, number in limits.items() if number is not None}
+    named = [_named(one, "detector") for one in detectors]
+    _check_once([name for name, _ in named], "detector")
+    opened = {name: _open_detector(path) for name, path in named}
+    folders = [_named(one, "adapter") for one in adapters]
+    _check_once([name for name, _ in folders], "adapter")
+    recipe = next((one for _, path in named if (one := _recipe_of(path))), None)
+    served = _open_model(model, recipe, list(opened.values()), engine, loading, len(folders))
+    for detector in opened.values():
+        detector.provenance.check_same_model(served.provenance, "served model")
+    doses = {name: Dose(load_dose(folder, served), folder) for name, folder in folders}
+    further = {} if abstention is None else {"abstention": abstention}
+    return Offer(
+        served,
+        served.name,
+        detectors=opened,
+        doses=doses,
+        **({"policies": tuple(policies)} if policies else {}),
+        threshold=chosen,
+        limits=Limits(**given),
+        api_key=os.environ.get(KEY) or None,
+        log_text=log_text,
+        **further,
+    )
+
+
+def _named(text: str, what: str) -> tuple[str, str]:
+    """Name and path of ``NAME=PATH``; a path alone is called by its last part."""
+    name, equals, path = text.partition("=")
+    if equals and name and "/" not in name:
+        return name, path
+    if not text.strip():
+        raise HlensError(f"an empty {what}; give a path, or NAME=PATH")
+    return Path(text).name.removesuffix(".safetensors"), text
+
+
+def _check_once(names: Sequence[str], what: str) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise HlensError(f"two of the name {twice[0]!r}; call each {what} otherwise: NAME=PATH")
+
+
+def _recipe_of(path: str) -> Recipe | None:
+    held = Path(path) / "recipe.toml"
+    return Recipe.read(held) if held.is_file() else None
+
+
+def _open_detector(path: str) -> Detector:
+    """A study's detector as it is read while a model writes; else what holds one."""
+    return Study(path)[levels.live_detector] if _recipe_of(path) else load_detector(path)
+
+
+def _open_model(
+    given: str | None,
+    recipe: Recipe | None,
+    detectors: Sequence[Detector],
+    engine: str | None,
+    loading: Mapping[str, str],
+    n_doses: int,
+) -> Model:
+    of_detector = next((one.provenance.model for one in detectors), None)
+    name = given or (recipe.model if recipe else of_detector)
+    if not name:
+        raise HlensError("nothing says what to serve; name the model: --model")
+    own = {} if recipe is None else {option: getattr(recipe, option) for option in LOADING}
+    options: dict[str, Any] = {**own, **loading}
+    further: dict[str, Any] = {}
+    if engine is not None:
+        further["engine"] = engine
+        if engine == "vllm" and n_doses:
+            further["engine_options"] = {"enable_lora": True, "max_loras": n_doses}
+    return load(name, **{option: value or None for option, value in options.items()}, **further)
