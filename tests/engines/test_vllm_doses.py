@@ -1,7 +1,9 @@
 """Doses as LoRA adapters in vLLM as it is, several in one batch, beside the edit of activations."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +16,13 @@ pytest.importorskip("vllm", reason="vLLM is not installed here: make test-engine
 
 import hlens
 from hlens import interventions as iv
-from hlens.model import Model, checkpoint_of
+from hlens import monitor
+from hlens.engines.vllm.adapters import adapter_request
+from hlens.engines.vllm.options import LORA_RANKS
+from hlens.engines.vllm.sampling import drawn, params_of
+from hlens.errors import HlensError
+from hlens.model import EndOfReply, Model, checkpoint_of, finish
+from hlens.types import Detector
 from tiny_vllm import GREEDY, SMALL, folder_of, neurons_of, prompts
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -156,7 +164,98 @@ def test_the_last_place_is_what_a_row_without_an_adapter_reads() -> None:
 def test_an_engine_takes_one_of_these_ranks_and_any_adapter_up_to_it() -> None:
     from vllm.config.lora import MaxLoRARanks
 
-    assert get_args(MaxLoRARanks) == (1, 8, 16, 32, 64, 128, 256, 320, 512)
+    assert get_args(MaxLoRARanks) == LORA_RANKS
+
+
+@pytest.fixture(scope="module")
+def vllm(folder: Path) -> Iterator[Any]:
+    """Booted by hlens, with its hooks and proof, and places for four adapters."""
+    options = SMALL | LORA
+    model = hlens.load(str(folder), engine="vllm", engine_options=options)
+    yield model
+    model.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def requests(
+    local: Model, vllm: Any, tmp_path_factory: pytest.TempPathFactory
+) -> dict[float | None, Any]:
+    doses = doses_of(local, neurons_of(local), tmp_path_factory.mktemp("doses"))
+    return {None: None} | {alpha: adapter_request(vllm, dose) for alpha, dose in doses.items()}
+
+
+def test_beside_hooks_each_request_has_its_own_dose(
+    local: Model, vllm: Any, requests: dict[float | None, Any]
+) -> None:
+    expected = edited(local, neurons_of(local), prompts(), GREEDY)
+    asked = [(alpha, ids) for ids in prompts() for alpha in expected]
+    params = [params_of(vllm, GREEDY, 0)] * len(asked)
+    outputs = vllm.run([ids for _, ids in asked], params, [requests[alpha] for alpha, _ in asked])
+    ends = EndOfReply(vllm, False)
+    found = [
+        finish(vllm, ids, *drawn(vllm, output), ends).token_ids
+        for (_, ids), output in zip(asked, outputs, strict=True)
+    ]
+    assert found == [expected[a][n].token_ids for n in range(len(prompts())) for a in expected]
+
+
+@pytest.mark.parametrize("alpha", [None, *ALPHAS])
+def test_hooks_read_a_request_under_its_dose(
+    local: Model,
+    vllm: Any,
+    requests: dict[float | None, Any],
+    alpha: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The edited neurons as they fire, before the dose; all others as under the edit."""
+    neurons, run = neurons_of(local), vllm.run
+    monkeypatch.setattr(vllm, "run", lambda p, q: run(p, q, [requests[alpha]] * len(p)))
+    weights = torch.randn(local.n_layers, local.d_mlp, generator=torch.Generator().manual_seed(0))
+    dosed = weights.clone()
+    dosed[tuple(zip(*neurons.members, strict=True))] *= 1.0 if alpha is None else alpha
+    own = {"bias": 0.3, "metric": "cett", "region": "response", "provenance": local.provenance}
+    ids = prompts()[3]
+    with local.editing(neurons, iv.scale(1.0 if alpha is None else alpha)):
+        here = monitor.risks(local, Detector(weights=weights, **own), ids, 4)
+    there = monitor.risks(vllm, Detector(weights=dosed, **own), ids, 4)
+    assert np.allclose([r.score for r in here], [r.score for r in there], atol=1e-5)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no places": ({"enable_lora": False}, {}, "vLLM was booted without adapters"),
+    "one too many": ({"max_loras": 3}, {}, "booted for 3 adapters, and dose is one more"),
+    "rank": ({"max_lora_rank": 16}, {}, "has rank 19, and vLLM was booted for 16"),
+    "modules": (
+        {"lora_target_modules": ["q_proj"]},
+        {},
+        "acts on model.layers.0.mlp.down_proj, which vLLM was told to leave out",
+    ),
+    "kind": ({}, {"peft_type": "IA3"}, "is no LoRA of PEFT"),
+    "no rank": ({}, {"r": "7"}, "is no LoRA of PEFT"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_an_adapter_that_would_not_run_is_refused_in_one_line(
+    local: Model, vllm: Any, requests: dict[float | None, Any], what: str, tmp_path: Path
+) -> None:
+    assert len(requests) == 4
+    options, config, said = REFUSED[what]
+    dose = iv.adapter(local, neurons_of(local), iv.scale(5.0), tmp_path / "dose")
+    path = dose / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(HlensError, match=said) as refused:
+        adapter_request(replace(vllm, options=vllm.options | options), dose)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_adapter_of_another_model_is_refused(vllm: Any, tmp_path: Path) -> None:
+    other = hlens.load(str(folder_of(tmp_path / "other", "gemma3")), device="cpu")
+    dose = iv.adapter(other, neurons_of(other), iv.scale(5.0), tmp_path / "dose")
+    with pytest.raises(HlensError, match=r"was made from .*, not from .*; export it from this"):
+        adapter_request(vllm, dose)
+    with pytest.raises(HlensError, match="no adapter in"):
+        adapter_request(vllm, tmp_path)
 
 
 @pytest.mark.model

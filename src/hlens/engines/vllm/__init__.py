@@ -17,6 +17,7 @@ By file, first of this process:
     measuring                  examples to contributions
     watching                   scores of tokens, while they are written or afterwards
     editing                    doses, set between two requests
+    adapters                   doses that each request chooses
 
 and of a worker:
 
