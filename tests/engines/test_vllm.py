@@ -17,7 +17,6 @@ import torch
 
 pytest.importorskip("vllm", reason="vLLM is not installed here: make test-engines")
 
-import architectures
 import hlens
 from hlens import interventions as iv
 from hlens import metrics, monitor
@@ -26,19 +25,12 @@ from hlens.interventions.scopes import GENERATED, PROMPT, first_generated
 from hlens.model import Model
 from hlens.monitor import at_probability
 from hlens.monitor.reading import read_neurons
-from hlens.types import Detector, Example, NeuronSet, Question
-from tiny_tokenizer import VOCAB, byte_tokenizer
+from hlens.types import Detector, NeuronSet, Question
+from tiny_vllm import GREEDY, SMALL, apart, examples, folder_of, neurons_of, prompts
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-# Batches of 64 tokens cut nearly every prompt into chunks, and mix requests in a pass.
-SMALL: dict[str, Any] = {
-    "max_model_len": 256,
-    "max_num_batched_tokens": 64,
-    "max_num_seqs": 8,
-    "kv_cache_memory_bytes": 1 << 26,
-}
-GREEDY, DRAWN = hlens.Settings(12, temperature=0.0), hlens.Settings(12)
+DRAWN = hlens.Settings(12)
 FACTORED = [
     metrics.cett,
     metrics.signed_cett,
@@ -46,17 +38,6 @@ FACTORED = [
     metrics.activation_norm,
     metrics.post_norm,
 ]
-
-
-def folder_of(home: Path, builder: str = "llama") -> Path:
-    """A tiny model whose heads are of a size that vLLM has on a CPU."""
-    sizes: dict[str, Any] = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
-    if builder.startswith("gemma"):
-        sizes |= {"head_dim": 32, "query_pre_attn_scalar": 32}
-    build = getattr(architectures, builder)
-    build(vocab_size=VOCAB, max_position_embeddings=512, **sizes).save_pretrained(home)
-    byte_tokenizer().save_pretrained(home)
-    return home
 
 
 @pytest.fixture(scope="module")
@@ -76,37 +57,6 @@ def vllm(folder: Path) -> Iterator[Model]:
     model.close()  # type: ignore[attr-defined]
 
 
-def examples(n: int = 24, vocabulary: int = VOCAB, longest: int = 200) -> list[Example]:
-    rng = np.random.default_rng(0)
-    found = []
-    for i in range(n):
-        ids = torch.tensor(rng.integers(3, vocabulary, int(rng.integers(20, longest))))
-        half, stop = len(ids) // 2, len(ids) - 3
-        found.append(
-            Example(
-                token_ids=ids,
-                n_prompt=half,
-                start=half + 2,
-                stop=stop,
-                hallucinated=bool(i % 2),
-                question_id=f"q{i}",
-                group=f"g{i}",
-                domain="general",
-            )
-        )
-    # A second span of the first response: read from the same request.
-    return [*found, replace(found[0], start=found[0].n_prompt, stop=found[0].n_prompt + 2)]
-
-
-def prompts() -> list[list[int]]:
-    return [one.token_ids[: one.n_prompt].tolist() for one in examples(8)]
-
-
-def apart(one: Any, two: Any) -> float:
-    """The largest difference, relative to the largest value."""
-    return float((one.values - two.values).abs().max() / one.values.abs().max())
-
-
 def detector_of(model: Model) -> Detector:
     draw = torch.Generator().manual_seed(0)
     weights = torch.randn(model.n_layers, model.d_mlp, generator=draw)
@@ -118,11 +68,6 @@ def detector_of(model: Model) -> Detector:
         region="response",
         provenance=model.provenance,
     )
-
-
-def neurons_of(model: Model) -> NeuronSet:
-    members = frozenset((i, j) for i in range(model.n_layers) for j in range(0, model.d_mlp, 3))
-    return NeuronSet(members, model.n_layers, model.d_mlp, model=model.fingerprint)
 
 
 def test_its_geometry_norms_and_identity_are_those_of_the_weights(

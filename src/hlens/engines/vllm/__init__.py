@@ -18,6 +18,7 @@ By file, first of this process:
     watching                   scores of tokens, while they are written or afterwards
     serving                    requests that come and go
     editing                    doses, set between two requests
+    adapters                   doses that each request chooses
 
 and of a worker:
 

@@ -83,6 +83,10 @@ def _boot(
     """The engine, with hlens's part of its workers and of its sampler."""
     _set_environment(options)
     chosen = {"enforce_eager": True, "async_scheduling": False, **options}
+    if options.get("enable_lora") and not torch.cuda.is_available():
+        # On a CPU rows without an adapter are run with the one in the last place (vLLM's pull
+        # request 48421): it stays empty.
+        chosen["max_loras"] = options.get("max_loras", 1) + 1
     with in_one_line(f"vLLM cannot boot {where}"):
         from vllm import LLM  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 

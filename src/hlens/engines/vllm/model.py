@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
@@ -39,6 +40,7 @@ class VllmModel(Model):
         options: What it was booted with.
         shares: What each worker holds, in their order.
         edits: The edits that the workers make now, as they were sent.
+        adapters: What requests name to run under an adapter, by its folder; see `adapter_request`.
     """
 
     _: KW_ONLY
@@ -46,6 +48,7 @@ class VllmModel(Model):
     options: Mapping[str, Any] = field(default_factory=dict)
     shares: tuple[Share, ...] = ()
     edits: list[dict[str, Any]] = field(default_factory=list)  # of all copies of the model
+    adapters: dict[Path, Any] = field(default_factory=dict)  # of all copies, too
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, vLLM {version_of_vllm()})"
@@ -107,12 +110,18 @@ class VllmModel(Model):
         """Call a method of `HlensWorker` on every worker."""
         return self.llm.collective_rpc(f"hlens_{method}", args=args)
 
-    def run(self, prompts: Sequence[Sequence[int]], params: Sequence[Any]) -> list[Any]:
-        """Run requests of token ids; their outputs, in order."""
+    def run(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: Sequence[Any],
+        adapters: Sequence[Any] | None = None,
+    ) -> list[Any]:
+        """Run requests of token ids, each under its adapter or none; their outputs, in order."""
         from vllm import TokensPrompt  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
         asks = [TokensPrompt(prompt_token_ids=list(map(int, prompt))) for prompt in prompts]
-        return self.llm.generate(asks, list(params), use_tqdm=False)
+        requests = None if adapters is None else list(adapters)
+        return self.llm.generate(asks, list(params), use_tqdm=False, lora_request=requests)
 
     def check_edits(self, pairs: Pairs) -> None:
         """Raise `HlensError` as `Model.check_edits`, and for what cannot be sent to workers."""

@@ -23,7 +23,14 @@ OPTIONS: Mapping[str, type] = {
     "enable_chunked_prefill": bool,
     "disable_custom_all_reduce": bool,
     "distributed_executor_backend": str,
+    # Room for adapters that requests may name (`hlens.engines.vllm.adapters`).
+    "enable_lora": bool,
+    "max_loras": int,
+    "max_lora_rank": int,
+    "lora_target_modules": list,
 }
+# Ranks that vLLM keeps room for. An adapter may have any rank up to that.
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -39,6 +46,11 @@ def check_options(options: Mapping[str, Any]) -> None:
             )
         if kind in (int, float) and value <= 0 and name != "cpu_offload_gb":
             raise HlensError(f"option {name} of the engine vllm is {value!r}; expected above 0")
+        if name == "max_lora_rank" and value not in LORA_RANKS:
+            raise HlensError(
+                f"option {name} of the engine vllm is {value!r}; expected one of "
+                f"{', '.join(map(str, LORA_RANKS))}"
+            )
 
 
 def check_eager(options: Mapping[str, Any], what: str) -> None:
