@@ -1,5 +1,6 @@
 """Edits behind gates as a study runs them: the same answers, counts that match, tables by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,21 @@ import pandas as pd
 import pytest
 
 import architectures
+import hlens
 from hlens import effects, judges
 from hlens import interventions as iv
 from hlens.effects import CapabilityTest, describe_gates, gate_table, shown_gates, try_gates
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
 from hlens.monitor import monitor, risk_above
-from hlens.recipe import Recipe
+from hlens.recipe import GatesRecipe, Recipe
+from hlens.report.sections import gates as gates_section
+from hlens.report.tables import Tables
+from hlens.steps.gates import fresh_questions
 from hlens.types import NeuronSet, Question
 from hlens.types.labels import GateKind, Result
 from tiny_detector import MEMBERS, detector_of
+from tiny_study import question_file, tiny_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 HOW = Settings(max_new_tokens=6, temperature=0.0)
@@ -159,6 +165,35 @@ def test_a_gate_is_said_to_do_more_only_beyond_all_random_ones() -> None:
     assert describe_gates(table)[0].endswith("not told from random gates.")
     table.loc[row, "edited"] = 0.0
     assert describe_gates(table)[0].endswith("the gate never opened.")
+
+
+def test_a_study_tries_gates_on_questions_that_it_did_not_ask(tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        question_file(tmp_path / "questions.jsonl", 180),
+        probe={"C": 3.0},
+        evaluation={"test": 0.6, "shuffles": 1, "n_boot": 20},
+        intervene={"capability": False, "neurons": "both"},
+        gates={"alphas": [3.0], "questions": 8},
+    )
+    recipe = replace(recipe, questions=120)
+    study = hlens.Study(tmp_path / "study", recipe, tiny_model())
+    outcomes = study.gated()
+    asked = {one.id for one in study.questions()}
+    assert len({*outcomes.question_id}) == 8
+    assert not {*outcomes.question_id} & asked
+    kinds = [GateKind.UNEDITED, GateKind.ALWAYS, GateKind.RISK, GateKind.RANDOM]
+    assert {*kinds} <= {*outcomes.gate} <= {*GateKind}
+    assert outcomes.loc[outcomes.gate == GateKind.RANDOM, "draw"].nunique() == 8
+    # The report reads it, and a study whose recipe asks for no gates says nothing of them.
+    tables = Tables(study.runner, gates_section.NEEDS)
+    shown = gates_section.section(tables)
+    assert shown is not None
+    assert "8 questions that the study did not ask" in shown.question
+    study.revise(replace(study.recipe, gates=GatesRecipe()))
+    assert gates_section.section(Tables(study.runner, gates_section.NEEDS)) is None
+    whole = replace(study.recipe, questions=0, gates=GatesRecipe(alphas=(3.0,)))
+    with pytest.raises(HlensError, match="asked all questions"):
+        hlens.Study(tmp_path / "whole", whole, study.model).runner.value(fresh_questions)
 
 
 def test_wrong_arguments_are_refused(model: Model, asked) -> None:

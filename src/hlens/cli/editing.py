@@ -23,6 +23,7 @@ from hlens.effects import (
     summarise_patching,
 )
 from hlens.steps.chosen import choose_neurons
+from hlens.steps.gates import fresh_questions
 from hlens.study import Study
 
 
@@ -52,6 +53,7 @@ def choose_intervention(
     recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
     if gate_alphas:
         recipe = replace(recipe, gates=replace(recipe.gates, alphas=tuple(gate_alphas)))
+        study.runner.value(fresh_questions)  # refused before hours of work
     # Before the recipe is written.
     for name in names or (recipe.intervene.behaviours if second_grader else ()):
         behaviours.load(name, second=recipe.intervene.second_grader).check(study.model)
@@ -83,7 +85,7 @@ def _print_gates(table: pd.DataFrame) -> None:
         "Edits behind gates: accuracy of what is answered [95 % interval], its difference from no "
         "edit and from random gates in points; --json has all columns"
     )
-    cells = shown_gates(table)[["edit", "α", "accuracy", "less unedited", "less random"]]
+    cells: Any = shown_gates(table)[["edit", "α", "accuracy", "less unedited", "less random"]]
     widths = {"α": 3, "accuracy": 13, "less unedited": 19, "less random": 19}
     out.print(_plain(cells, widths))
     for line in describe_gates(table):

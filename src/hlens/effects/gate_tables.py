@@ -100,7 +100,7 @@ def _cells(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _tokens(answers: pd.DataFrame) -> dict[str, float]:
+def _tokens(answers: Any) -> dict[str, float]:
     read = answers["n_read"].sum()
     return {
         "edited": answers["n_edited"].sum() / read if read else 0.0,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,7 +84,7 @@ def prompt_detector(
     held_out = {*split.test.groups}
     train = [i for i, group in enumerate(values.groups) if group not in held_out]
     test = values.select([i for i, group in enumerate(values.groups) if group in held_out])
-    method = None if calibration == "none" else calibration
+    method: Any = None if calibration == "none" else calibration
     found = find(values.select(train), probe, calibration=method)
     labels = test.labels.tolist()
     thresholds = find_thresholds(found(test).tolist(), labels, groups=test.groups)
