@@ -297,6 +297,7 @@ def test_reading_stepwise_is_reading_at_once(model: Model) -> None:
 
 
 def test_wrong_gates_are_refused(model: Model, detector: Detector) -> None:
+    plain = model.generate_many(PROMPTS, HOW)
     with pytest.raises(HlensError, match="threshold is NaN"):
         risk_above(detector, float("nan"))
     with pytest.raises(HlensError, match="before an answer only 'last_prompt'"):
@@ -314,3 +315,4 @@ def test_wrong_gates_are_refused(model: Model, detector: Detector) -> None:
     with pytest.raises(HlensError, match="vLLM's workers cannot do"):
         check_ungated(iv.ALWAYS)
     check_ungated(None)
+    assert model.generate_many(PROMPTS, HOW) == plain  # no block that failed has left a trace

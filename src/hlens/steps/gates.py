@@ -103,6 +103,7 @@ def prompt_detector(
     ),
     storage=TABLE,
     verb="intervene",
+    keeps_parts=True,  # a further dose costs only itself
 )
 def gated(
     detector: Detector,
