@@ -177,6 +177,8 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"intervene": {"alphas": [1]}}, "one that is not 1"),
     ({"intervene": {"alphas": [float("inf")]}}, "expected a number"),
     ({"intervene": {"alphas": [True]}}, "expected a number"),
+    ({"gates": {"alphas": [1]}}, "none twice, and not 1"),
+    ({"gates": {"random_gates": 7}}, "from 8 to 1000"),
     ({"intervene": {"matched_sets": 7}}, "from 8 to 1000, or 0 \\(none\\)"),
     ({"intervene": {"capability": 1}}, "capability = 1; expected bool"),
 ]

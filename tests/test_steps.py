@@ -76,6 +76,8 @@ OTHER: dict[str, Any] = {  # values that differ from the default where the type 
     "evaluation.test": 0.4,
     "domains": ("general",),
     "intervene.matched_sets": 8,
+    "gates.alphas": (0.0,),
+    "gates.false_alarms": 0.05,
 }
 
 

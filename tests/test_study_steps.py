@@ -108,7 +108,7 @@ def _intervene(study: Study, *words: str) -> tuple[int, str]:
     """Exit code and what is said by the verb, on a study whose model cannot be loaded by name."""
     asked = {"--neurons": None} | dict(zip(words[::2], words[1::2], strict=True))
     try:
-        choose_intervention(study, None, None, None, None, None, asked["--neurons"])
+        choose_intervention(study, None, None, None, None, None, asked["--neurons"], None)
     except HlensError as error:
         return 2, str(error)
     return 0, ""

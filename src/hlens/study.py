@@ -26,6 +26,7 @@ from hlens.steps import (
     answers,
     detection,
     effects,
+    gates,
     levels,
     sources,
 )
@@ -240,6 +241,7 @@ class Study:
     # The base model, edits and patches.
     drift_of_neurons = Artefact(origin_steps.drift_of_neurons)
     outcomes = Artefact(effects.outcomes)
+    gated = Artefact(gates.gated)
     patching = Artefact(effects.patching)
     patching_map = Artefact(effects.patching_map)
 

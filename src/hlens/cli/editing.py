@@ -11,15 +11,19 @@ from rich.table import Table
 from hlens import behaviours
 from hlens.cli.show import out, rows, say, write
 from hlens.effects import (
+    describe_gates,
     describe_patches,
     describe_slopes,
+    gate_table,
     labels,
     patch_table,
+    shown_gates,
     slope_table,
     slopes,
     summarise_patching,
 )
 from hlens.steps.chosen import choose_neurons
+from hlens.steps.gates import fresh_questions
 from hlens.study import Study
 
 
@@ -31,6 +35,7 @@ def choose_intervention(
     matched: int | None,
     second_grader: str | None,
     neurons: str | None,
+    gate_alphas: Sequence[float] | None,
 ) -> None:
     """Put what the command line says of an intervention into the study's recipe.
 
@@ -42,10 +47,13 @@ def choose_intervention(
     asked |= {"items": items, "matched_sets": matched, "neurons": neurons}
     asked["second_grader"] = "" if second_grader == "none" else second_grader
     chosen = {key: value for key, value in asked.items() if value is not None}
-    if not chosen:
+    if not chosen and not gate_alphas:
         return
     recipe = study.recipe
     recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
+    if gate_alphas:
+        recipe = replace(recipe, gates=replace(recipe.gates, alphas=tuple(gate_alphas)))
+        study.runner.value(fresh_questions)  # refused before hours of work
     # Before the recipe is written.
     for name in names or (recipe.intervene.behaviours if second_grader else ()):
         behaviours.load(name, second=recipe.intervene.second_grader).check(study.model)
@@ -54,13 +62,38 @@ def choose_intervention(
     study.revise(recipe)
 
 
-def show_slopes(study: Study, as_json: bool) -> None:
-    """Slopes over the dose: a row an outcome and kind of neurons, what they say, what is next."""
+def show_interventions(study: Study, as_json: bool) -> None:
+    """Slopes over the dose and edits behind gates, what they say, what is next."""
     steepness, words = slopes(study.outcomes()), labels()
     sentences = describe_slopes(steepness, words)
+    gates = gate_table(study.gated()) if study.recipe.gates.alphas else None
     if as_json:
-        write({"slopes": rows(steepness), "in_words": sentences})
+        of_gates = {} if gates is None else {"gates": rows(gates)}
+        sentences += [] if gates is None else describe_gates(gates)
+        write({"slopes": rows(steepness), **of_gates, "in_words": sentences})
         return
+    _print_slopes(steepness, words)
+    _print_sentences(sentences, "doses, flips and costs", study.folder)
+    if gates is not None:
+        _print_gates(gates)
+
+
+def _print_gates(table: pd.DataFrame) -> None:
+    """Answers behind each gate, and what the gate of the running risk did."""
+    out.print()
+    out.print(
+        "Edits behind gates: accuracy of what is answered [95 % interval], its difference from no "
+        "edit and from random gates in points; --json has all columns"
+    )
+    cells: Any = shown_gates(table)[["edit", "α", "accuracy", "less unedited", "less random"]]
+    widths = {"α": 3, "accuracy": 13, "less unedited": 19, "less random": 19}
+    out.print(_plain(cells, widths))
+    for line in describe_gates(table):
+        out.print(f"• {line}", soft_wrap=True)
+
+
+def _print_slopes(steepness: pd.DataFrame, words: Mapping[str, str]) -> None:
+    """A row an outcome and kind of neurons."""
     out.print(
         "Slope per unit of α [95 % interval, corrected for the behaviours]; of several sets, "
         "lowest to highest"
@@ -77,7 +110,6 @@ def show_slopes(study: Study, as_json: bool) -> None:
                 {"slope": 23, "less random sets": 23, "as steep": 8},
             )
         )
-    _print_sentences(sentences, "doses, flips and costs", study.folder)
 
 
 def show_patches(study: Study, as_json: bool) -> None:

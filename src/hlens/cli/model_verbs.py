@@ -37,6 +37,13 @@ def intervene(
         typer.Option(help="Beside the rules: likelihood, llm:MODEL, llm:MODEL@URL or none."),
     ] = None,
     neurons: Annotated[str | None, typer.Option(help=f"Which are scaled. {NEURONS}")] = None,
+    gate_alpha: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="A dose that also acts only while the risk is high, beside gates drawn at random; "
+            "several may be given."
+        ),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -49,10 +56,12 @@ def intervene(
 
     with opening(study, out) as opened:
         editing.choose_intervention(
-            opened, behaviour, alpha, items, matched, second_grader, neurons
+            opened, behaviour, alpha, items, matched, second_grader, neurons, gate_alpha
         )
         opened.outcomes()
-    editing.show_slopes(opened, as_json)
+        if opened.recipe.gates.alphas:
+            opened.gated()
+    editing.show_interventions(opened, as_json)
 
 
 @app.command(help=help_of("effects.patching"))

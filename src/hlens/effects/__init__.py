@@ -22,6 +22,10 @@ from hlens.effects.describe import describe_patches as describe_patches
 from hlens.effects.describe import describe_slopes as describe_slopes
 from hlens.effects.describe import patch_table as patch_table
 from hlens.effects.describe import slope_table as slope_table
+from hlens.effects.gate_tables import describe_gates as describe_gates
+from hlens.effects.gate_tables import gate_table as gate_table
+from hlens.effects.gate_tables import shown_gates as shown_gates
+from hlens.effects.gated import try_gates as try_gates
 from hlens.effects.intervene import ALPHAS as ALPHAS
 from hlens.effects.intervene import intervene as intervene
 from hlens.effects.pairs import Pair as Pair

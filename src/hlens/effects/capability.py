@@ -13,7 +13,13 @@ from torch import Tensor
 
 from hlens import behaviours
 from hlens.domains import draw_groups
-from hlens.model import Continuations, Model, continuation_logprobs, reading_as
+from hlens.model import (
+    Continuations,
+    Model,
+    continuation_logprobs,
+    reading_as,
+    stepwise_logprobs,
+)
 from hlens.types import Question
 
 LABELS = {
@@ -53,13 +59,21 @@ class CapabilityTest:
 
     The predictions of the unedited model on `n_texts` plain texts are kept for comparison. Beside
     them `n_choice` multiple-choice questions are asked. Both are from the shipped banks; 0 is none.
+    With `stepwise`, texts and options are read a token at a time, as the model writes: an edit
+    behind a gate needs that. The first token of a text is then its prompt.
     """
 
     def __init__(
-        self, model: Model, *, n_choice: int = 60, n_texts: int = 12, seed: int = 0
+        self,
+        model: Model,
+        *,
+        n_choice: int = 60,
+        n_texts: int = 12,
+        seed: int = 0,
+        stepwise: bool = False,
     ) -> None:
         model.need_modules("capability (intervene.capability = false leaves it out)")
-        self.model = model
+        self.model, self.stepwise = model, stepwise
         self.texts = _sample_bank("plain_text", n_texts, seed)
         self.questions = _sample_bank("multiple_choice", n_choice, seed)
         self.ids = [model.encode(text.text, chat=False) for text in self.texts]
@@ -71,6 +85,8 @@ class CapabilityTest:
 
     def _text_logprobs(self) -> list[Float[Tensor, "pos vocab"]]:
         """Log-probabilities of the next token at every place of every text."""
+        if self.stepwise:
+            return stepwise_logprobs(self.model, self.ids) if self.ids else []
         logprobs = []
         for ids in self.ids:
             with reading_as(self.model, len(ids) - 1):
@@ -92,20 +108,24 @@ class CapabilityTest:
         return scores
 
     def _choice_scores(self) -> list[CapabilityScore]:
-        picked = likeliest_options(self.model, self.questions)
+        picked = likeliest_options(self.model, self.questions, stepwise=self.stepwise)
         return [
             CapabilityScore("multiple_choice", q.id, q.group, float(i == q.meta["answer_index"]), 1)
             for q, i in zip(self.questions, picked, strict=True)
         ]
 
 
-def likeliest_options(model: Model, questions: Sequence[Question]) -> list[int]:
+def likeliest_options(
+    model: Model, questions: Sequence[Question], *, stepwise: bool = False
+) -> list[int]:
     """Index of the option that the model finds likeliest as a plain continuation, a question each.
 
     The log-probability of the option's tokens is summed; options are not normalised by length.
+    With `stepwise` they are read a token at a time.
     """
     tokens = [_tokenise_options(model, question) for question in questions]
-    return [int(row.argmax()) for row in continuation_logprobs(model, tokens)]
+    read = continuation_logprobs(model, tokens, stepwise=stepwise)
+    return [int(row.argmax()) for row in read]
 
 
 def _tokenise_options(model: Model, question: Question) -> Continuations:

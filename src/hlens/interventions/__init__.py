@@ -2,7 +2,9 @@
 
 An edit is a value of one type, `Edit`, and each function makes one: `scale`, `ablate`, `clamp`,
 `steer`, `patch`. Scopes say which tokens it acts on, and `norm_matched` makes its control. `bake`
-writes an edit of the scale family into an ordinary checkpoint, `adapter` into a LoRA adapter.
+writes an edit of the scale family into an ordinary checkpoint, `adapter` into a LoRA adapter. A
+gate (``when=``) lets an edit act at some tokens of an answer only: `random_gate` is the control of
+`hlens.monitor.risk_above`.
 
     with model.editing(detector.neurons, scale(0.0, scope=GENERATED)):
         model.generate("Who wrote The Trial?")
@@ -30,6 +32,8 @@ from hlens.interventions.edits import norm_matched as norm_matched
 from hlens.interventions.edits import scale as scale
 from hlens.interventions.edits import steer as steer
 from hlens.interventions.folding import folded as folded
+from hlens.interventions.gates import ALWAYS as ALWAYS
+from hlens.interventions.gates import random_gate as random_gate
 from hlens.interventions.patches import align as align
 from hlens.interventions.patches import patch as patch
 from hlens.interventions.scopes import ANSWER as ANSWER
@@ -42,6 +46,8 @@ from hlens.interventions.scopes import first_generated as first_generated
 from hlens.kinds import explain_public
 from hlens.model import ALL as ALL
 from hlens.model import Edit as Edit
+from hlens.model import Gate as Gate
+from hlens.model import GatedAnswer as GatedAnswer
 from hlens.model import Receipt as Receipt
 from hlens.model import Scope as Scope
 from hlens.model import Site as Site

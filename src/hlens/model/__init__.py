@@ -37,6 +37,7 @@ from hlens.model.adapters import attached as attached
 from hlens.model.continuations import Continuations as Continuations
 from hlens.model.continuations import continuation_logprobs as continuation_logprobs
 from hlens.model.continuations import reading_as as reading_as
+from hlens.model.continuations import stepwise_logprobs as stepwise_logprobs
 from hlens.model.dense import DenseBlock as DenseBlock
 from hlens.model.editing import ALL as ALL
 from hlens.model.editing import Columns as Columns
@@ -53,6 +54,9 @@ from hlens.model.editing import check_touched as check_touched
 from hlens.model.editing import pair_up as pair_up
 from hlens.model.experts import ExpertBlock as ExpertBlock
 from hlens.model.fingerprints import fingerprint_weights as fingerprint_weights
+from hlens.model.gates import Decide as Decide
+from hlens.model.gates import Gate as Gate
+from hlens.model.gates import GatedAnswer as GatedAnswer
 from hlens.model.generation import EndOfReply as EndOfReply
 from hlens.model.generation import Generation as Generation
 from hlens.model.generation import SeededSampler as SeededSampler

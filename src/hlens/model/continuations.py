@@ -37,9 +37,12 @@ class Continuations:
 
 
 def continuation_logprobs(
-    model: Network, texts: Sequence[Continuations]
+    model: Network, texts: Sequence[Continuations], *, stepwise: bool = False
 ) -> list[Float[Tensor, " continuation"]]:
     """Log-probability (nats) of every continuation, summed over its tokens, text by text.
+
+    With `stepwise` the continuations are read a token at a time, as a model writes: an edit behind
+    a gate needs that.
 
     Raises:
         HlensError: More tokens than the model has positions, or tokens that it has not.
@@ -53,14 +56,13 @@ def continuation_logprobs(
         members = list(same)
         for begin in range(0, len(members), BATCH):
             batch = members[begin : begin + BATCH]
-            found |= dict(
-                zip(batch, _batch_logprobs(model, [texts[i] for i in batch]), strict=True)
-            )
+            read = _batch_logprobs(model, [texts[i] for i in batch], stepwise)
+            found |= dict(zip(batch, read, strict=True))
     return [found[i] for i in range(len(texts))]
 
 
 def _batch_logprobs(
-    model: Network, texts: Sequence[Continuations]
+    model: Network, texts: Sequence[Continuations], stepwise: bool
 ) -> Float[Tensor, "text continuation"]:
     n = len(texts[0].rows)
     # First the shared beginnings, whose cache is then repeated for each continuation.
@@ -72,14 +74,58 @@ def _batch_logprobs(
         out = _forward(model, heads, mask=seen, last=True)
     first = out.logits[:, -1:].float().log_softmax(-1).repeat_interleave(n, 0)
     repeat_rows(out.past_key_values, len(texts), n)
-    mask = torch.cat([seen.repeat_interleave(n, 0), real], dim=1)
-    with reading_as(model, rests.shape[1] - 1):
-        out = _forward(model, rests, mask=mask, past=out.past_key_values)
-    logprobs = torch.cat([first, out.logits[:, :-1].float().log_softmax(-1)], dim=1)
+    seen, past = seen.repeat_interleave(n, 0), out.past_key_values
+    if stepwise:
+        steps = [*_read_stepwise(model, rests, real, seen=seen, past=past)]
+        logprobs = torch.cat([first, *(step[:, None] for step in steps)], dim=1)
+    else:
+        with reading_as(model, rests.shape[1] - 1):
+            mask = torch.cat([seen, real], dim=1)
+            out = _forward(model, rests, mask=mask, past=past)
+        logprobs = torch.cat([first, out.logits[:, :-1].float().log_softmax(-1)], dim=1)
     own = logprobs.gather(2, rests[..., None])[..., 0]
     skipped = torch.tensor([text.start - text.shared for text in texts]).repeat_interleave(n)
     counted = (torch.arange(rests.shape[1]) >= skipped[:, None]).to(own.device) & real.bool()
     return (own * counted).sum(dim=1).reshape(len(texts), n)
+
+
+def stepwise_logprobs(
+    model: Network, rows: Sequence[Sequence[int]]
+) -> list[Float[Tensor, "pos token"]]:
+    """Log-probabilities (nats) of the token after each token of each row, but for its last.
+
+    The first token is read as prompt, the others one at a time, as a model writes them.
+
+    Raises:
+        HlensError: A row of one token or of too many, or tokens that the model has not.
+    """
+    model.check_prompts(rows)
+    ids, real = _pad(model, [list(row) for row in rows], side="right")
+    with reading_as(model, -1):
+        out = _forward(model, ids[:, :1], mask=real[:, :1])
+    first = out.logits[:, -1].float().log_softmax(-1)
+    later = _read_stepwise(
+        model, ids[:, 1:], real[:, 1:], seen=real[:, :1], past=out.past_key_values
+    )
+    every = torch.stack([first, *later], dim=1)
+    return [own[: len(row) - 1] for own, row in zip(every, rows, strict=True)]
+
+
+def _read_stepwise(
+    model: Network, ids: Tensor, real: Tensor, *, seen: Tensor, past: Any
+) -> Iterator[Float[Tensor, "row token"]]:
+    """Log-probabilities of each column but the first, read as the model would have written them.
+
+    The last token of a row is not read: nothing follows it.
+    """
+    followed = real[:, 1:]
+    for step in range(followed.shape[1]):
+        now = slice(step, step + 1)
+        seen = torch.cat([seen, followed[:, now]], dim=1)
+        with reading_as(model, step):
+            out = _forward(model, ids[:, now], mask=seen, past=past)
+        past = out.past_key_values
+        yield out.logits[:, -1].float().log_softmax(-1)
 
 
 def _forward(

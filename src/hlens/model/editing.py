@@ -8,7 +8,7 @@ an expert has an activation only at the tokens that the router sends there, and 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.model.gates import Gate, GatedAnswer, GateKeeper
 from hlens.model.mlp import BlockActs
 from hlens.model.network import Network
 from hlens.model.token_batch import RowSpans, TokenBatch, TokenTracker, tracking_tokens
@@ -118,9 +119,15 @@ class ReceiptEntry:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the edits of one block touched, counted while it runs."""
+    """What the edits of one block touched, counted while it runs.
+
+    Attributes:
+        entries: One for each edit.
+        answers: Of edits behind a gate: what it did in each answer, in the order of writing.
+    """
 
     entries: tuple[ReceiptEntry, ...]
+    answers: list[GatedAnswer] = field(default_factory=list)
 
     @property
     def touched(self) -> int:
@@ -141,25 +148,61 @@ class Receipt:
 
 @singledispatch
 @contextmanager
-def editing(model: Network, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
+def editing(
+    model: Network, pairs: Pairs, spans: RowSpans, when: Gate | None = None
+) -> Iterator[Receipt]:
     """Run a block under edits; see `Model.editing`.
 
     An engine (`hlens.engines`) registers its own way for its kind of model.
     """
     for neurons, edit in pairs:
         check_edit(model, neurons, edit)
-    names = [f"{edit.name} on {edit.scope.name} tokens" for _, edit in pairs]
-    sizes = [len(neurons) for neurons, _ in pairs]
-    receipt = Receipt(tuple(map(ReceiptEntry, names, sizes)))
     with ExitStack() as stack:
+        keeper = None
+        if when is not None:
+            # Entered before the edits, so that a gate sees activations as the edits find them.
+            decide = stack.enter_context(when.watching(model, [neurons for neurons, _ in pairs]))
+            keeper = GateKeeper(decide)
+            pairs = [(own, edit.on(_gated(edit.scope, when, keeper))) for own, edit in pairs]
+        names = [f"{edit.name} on {edit.scope.name} tokens" for _, edit in pairs]
+        sizes = [len(neurons) for neurons, _ in pairs]
+        receipt = Receipt(tuple(map(ReceiptEntry, names, sizes)))
         tracker = stack.enter_context(tracking_tokens(model, spans))
+        if keeper is not None:
+            _ask_first(model, tracker, keeper, stack)
         for (neurons, edit), entry in zip(pairs, receipt.entries, strict=True):
             for layer in sorted({layer for layer, _ in neurons.members}):
                 hook = _EditHook(model, tracker, entry, edit, neurons, layer)
                 for mlp in model.running(layer):
                     stack.enter_context(mlp.changing(hook.index, hook))
         yield receipt
-    check_touched(receipt)
+    if keeper is not None:
+        keeper.end_batch()
+        receipt.answers.extend(keeper.answers)
+    if not any(answer.edited for answer in receipt.answers):  # a gate may have stayed closed
+        check_touched(receipt)
+
+
+def _ask_first(model: Network, tracker: TokenTracker, keeper: GateKeeper, stack: ExitStack) -> None:
+    """Let a gate be asked in the first layer, before anything of the pass has been read."""
+
+    def ask(acts: BlockActs, own: Tensor, flat: Tensor) -> BlockActs:
+        if tracker.batch is not None and not model.prefix_trials.running:
+            keeper.mask(tracker.batch)
+        return acts
+
+    for mlp in model.running(0):
+        stack.enter_context(mlp.changing(torch.tensor([0]), ask))
+
+
+def _gated(scope: Scope, gate: Gate, keeper: GateKeeper) -> Scope:
+    """The tokens of a scope at which a gate is open."""
+
+    def mask(batch: TokenBatch) -> Bool[Tensor, "row pos"]:
+        is_open, own = keeper.mask(batch), scope.mask(batch)
+        return is_open if own is None else is_open & own.to(is_open.device)
+
+    return Scope(f"{scope.name}, {gate.name},", mask)
 
 
 def check_touched(receipt: Receipt) -> None:

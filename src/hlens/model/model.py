@@ -7,6 +7,7 @@ from typing import Any
 
 from hlens.checks import check_seed, check_whole
 from hlens.model.editing import Edit, Pairs, Receipt, check_edit, editing, pair_up
+from hlens.model.gates import Gate
 from hlens.model.generation import Generation, Settings, generate_batch, mix_seed
 from hlens.model.network import Network
 from hlens.model.token_batch import RowSpans
@@ -95,6 +96,7 @@ class Model(Network):
         *,
         n_prompt: int | Sequence[int] | None = None,
         answer: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+        when: Gate | None = None,
     ) -> AbstractContextManager[Receipt]:
         """Edit neurons within a block; afterwards, even after an exception, all is as before.
 
@@ -108,12 +110,16 @@ class Model(Network):
             n_prompt: Length of the prompt of each row in tokens, for scopes within prompt or answer
                 where hlens does not generate itself.
             answer: Answer span ``[start, stop)`` of each row in tokens, for the scope ``answer``.
+            when: Edit tokens of an answer only while this gate is open for it, such as
+                ``hlens.monitor.risk_above(detector, 0.5)``; None for always.
 
         Yields:
-            The receipt: how many tokens x neurons each edit touched.
+            The receipt: how many tokens x neurons each edit touched; on leaving also which tokens
+            of each answer a gate let it act on.
 
         Raises:
             HlensError: Neurons or values of another model; on leaving, an edit of one or more
-                neurons that touched no token.
+                neurons that touched no token, unless a gate stayed closed; with a gate, tokens of
+                an answer that are not read one at a time.
         """
-        return editing(self, pair_up(neurons, edit), RowSpans(n_prompt, answer))
+        return editing(self, pair_up(neurons, edit), RowSpans(n_prompt, answer), when)

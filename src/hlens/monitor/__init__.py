@@ -3,11 +3,14 @@
 Only the detector's own neurons are read. `monitor` writes under watch and stops where a policy says
 so; `watching` watches any generation; `risks` reads an answer that is written already, `score` many
 of them. `score_prompts` scores where a prompt ends, before a word is written. `recalibrate` takes
-thresholds and probabilities from labelled answers.
+thresholds and probabilities from labelled answers. `risk_above` is a gate for edits:
+``model.editing(neurons, edit, when=risk_above(detector, threshold))``.
 """
 
 from hlens.kinds import explain_public
 from hlens.monitor.before import score_prompts as score_prompts
+from hlens.monitor.gating import prompt_risk_above as prompt_risk_above
+from hlens.monitor.gating import risk_above as risk_above
 from hlens.monitor.policies import Action as Action
 from hlens.monitor.policies import Policy as Policy
 from hlens.monitor.policies import Risk as Risk

@@ -1,6 +1,6 @@
 """watching: read the detector's neurons, and no others, while the model runs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -13,8 +13,9 @@ from hlens.contributions.reducing import post_gain
 from hlens.errors import HlensError
 from hlens.metrics import Metric, factors_of, name_of, needs_of
 from hlens.model import MlpActs, Model, Read, RowSpans, TokenBatch, tracking_tokens
+from hlens.monitor.before_edits import BeforeEdits
 from hlens.monitor.token_sum import LayerNeurons, TokenSum
-from hlens.types import Detector
+from hlens.types import Detector, NeuronSet
 
 REGIONS = ("answer", "response")
 
@@ -61,6 +62,7 @@ def watching(
     n_prompt: int | None = None,
     metric: Metric | None = None,
     may_be_empty: bool = False,
+    edited: Sequence[NeuronSet] = (),
 ) -> Iterator[Watch]:
     """Score every generated token as the model reads it, from the detector's neurons only.
 
@@ -73,6 +75,8 @@ def watching(
         n_prompt: Length of the prompt, where hlens does not generate itself.
         metric: The detector's formula, where it is not one of `hlens.metrics`.
         may_be_empty: Accept that no generated token was read.
+        edited: Neurons that are edited within the block; each layer is read as its edit finds it
+            (see `hlens.monitor.before_edits`).
 
     Raises:
         HlensError: The detector reads another model, region or metric than can be read here; on
@@ -93,9 +97,16 @@ def watching(
             watch.tokens += int((batch.generated >= 0).sum())
             on_scores(TokenScores(score + float(detector.bias), batch.generated, batch))
 
-        reader = _Reader(metric, layers, lambda: tracker.batch, finish)
+        before = _before_edits(model, edited, layers)
+
+        def batch_now() -> TokenBatch | None:
+            return None if model.prefix_trials.running else tracker.batch
+
+        reader = _Reader(metric, layers, before, batch_now, finish)
         for layer in layers:
             for mlp in model.running(layer):
+                if layer in before:
+                    stack.enter_context(before[layer].holding(mlp))
                 stack.enter_context(mlp.reading(reader.read(layer)))
         yield watch
     if not watch.tokens and not may_be_empty:
@@ -138,6 +149,7 @@ class _Reader:
 
     metric: Metric
     layers: Mapping[int, LayerNeurons]
+    before: Mapping[int, BeforeEdits]  # of the edited ones among them
     batch: Callable[[], TokenBatch | None]
     finish: Callable[[TokenBatch, Tensor], None]
     sum: Tensor | None = None
@@ -147,15 +159,18 @@ class _Reader:
         self.token_sum = TokenSum(factors, list(self.layers.values())) if factors else None
 
     def read(self, layer: int) -> Read:
-        neurons = self.layers[layer]
+        neurons, before = self.layers[layer], self.before.get(layer)
         is_first, is_last = layer == min(self.layers), layer == max(self.layers)
 
         def read(acts: MlpActs, output: Tensor) -> None:
             batch = self.batch()
             if batch is None or (batch.clock == -1 and batch.spans.n_prompt is None):
                 return  # a prompt is being read
-            act = acts.weighted_columns(neurons.columns)
             output = output.reshape(-1, output.shape[-1])
+            if before is None:
+                act = acts.weighted_columns(neurons.columns)
+            else:
+                act, output = before.restore(acts, output)
             # Many tokens are summed layer by layer: to hold all layers' outputs would cost memory.
             if self.token_sum is not None and batch.width == 1:
                 self.token_sum.add(act, output)
@@ -170,6 +185,21 @@ class _Reader:
                 self.finish(batch, score)
 
         return read
+
+
+def _before_edits(
+    model: Model, edited: Sequence[NeuronSet], layers: Mapping[int, LayerNeurons]
+) -> dict[int, BeforeEdits]:
+    """What holds the activations of each layer that is read and edited."""
+    own = {
+        layer: sorted({neuron for one in edited for neuron in one.in_layer(layer)})
+        for layer in layers
+    }
+    return {
+        layer: BeforeEdits(model.mlps[layer], torch.tensor(some), layers[layer].columns.cpu())
+        for layer, some in own.items()
+        if some
+    }
 
 
 def _layer_neurons(

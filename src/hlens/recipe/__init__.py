@@ -16,6 +16,7 @@ from hlens.errors import HlensError
 from hlens.recipe.sections import (
     EngineRecipe,
     EvaluationRecipe,
+    GatesRecipe,
     InterveneRecipe,
     LabelledRecipe,
     LabelsRecipe,
@@ -28,6 +29,7 @@ from hlens.recipe.tables import Checked, build, toml
 __all__ = [
     "EngineRecipe",
     "EvaluationRecipe",
+    "GatesRecipe",
     "InterveneRecipe",
     "LabelledRecipe",
     "LabelsRecipe",
@@ -75,6 +77,7 @@ class Recipe(Checked):
     probe: ProbeRecipe = field(default_factory=ProbeRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     intervene: InterveneRecipe = field(default_factory=InterveneRecipe)
+    gates: GatesRecipe = field(default_factory=GatesRecipe)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -256,3 +256,28 @@ class InterveneRecipe(Checked):
                 f"recipe: intervene.alphas is {list(self.alphas)}; it must hold one that is not 1, "
                 "which changes nothing"
             )
+
+
+@dataclass(frozen=True)
+class GatesRecipe(Checked):
+    """Edits only while the risk is high, beside their controls; `hlens intervene` runs them.
+
+    Attributes:
+        alphas: Multipliers of the neurons' activations (`intervene.neurons`); empty for none.
+        false_alarms: Share of true answers that may reach the threshold: 0.01, 0.05 or 0.1.
+        questions: How many, evenly of all domains, none of them asked by the study.
+        random_gates: Gates that edit as many tokens of each answer, at random.
+    """
+
+    alphas: tuple[Alpha, ...] = ()
+    false_alarms: Annotated[float, partial(check_real, above=0, below=1)] = 0.1
+    questions: Annotated[int, partial(check_whole, least=1)] = 150
+    random_gates: Annotated[int, partial(check_whole, least=8, most=1000)] = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len({*self.alphas}) < len(self.alphas) or 1.0 in self.alphas:
+            raise HlensError(
+                f"recipe: gates.alphas is {list(self.alphas)!r:.60}; it must hold none twice, and "
+                "not 1, which changes nothing"
+            )

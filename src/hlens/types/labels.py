@@ -192,6 +192,25 @@ _LABELS = {
 }
 
 
+class GateKind(StrEnum):
+    """Column ``gate`` of `hlens.effects.try_gates`: when the tokens of an answer are edited."""
+
+    UNEDITED = "unedited"
+    ALWAYS = "always"
+    RISK = "risk"  # while the running risk is high
+    RANDOM = "random"  # as many tokens of each answer, at random places
+    PROMPT_END = "prompt end"  # all of an answer, where the risk at its prompt's end was high
+
+
+class Result(StrEnum):
+    """Column ``result`` of `hlens.effects.try_gates`: what an answer counts as."""
+
+    CORRECT = "correct"
+    ABSTAINED = "abstained"
+    WRONG = "wrong"
+    UNREAD = "unread"  # cut off, hedged or empty: no judge can say
+
+
 class PatchKind(StrEnum):
     """Column ``kind`` of a patching study: what is patched together."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hlens.engines.vllm.passes import Piece
 from hlens.errors import HlensError
-from hlens.model import Edit
+from hlens.model import Edit, Gate
 
 # Scope -> whether the token at this index of the reply, negative in the prompt, is in it.
 IN_SCOPE: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
@@ -117,4 +117,13 @@ def check_sent(edit: Edit, *, placed: bool = False) -> None:
         raise HlensError(
             f"{edit.name} acts on {edit.scope.name} tokens as the caller places them, which vLLM's "
             'workers do not know; take scope all, prompt, generated or first_K, or engine = "local"'
+        )
+
+
+def check_ungated(when: Gate | None) -> None:
+    """Raise `HlensError` for a gate: it is asked at every token, and vLLM's workers ask nobody."""
+    if when is not None:
+        raise HlensError(
+            f"an edit {when.name} is decided token by token, which vLLM's workers cannot do; leave "
+            'when= out, or take engine = "local"'
         )

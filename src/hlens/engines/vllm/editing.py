@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hlens.engines.vllm.doses import check_sent
+from hlens.engines.vllm.doses import check_sent, check_ungated
 from hlens.engines.vllm.model import VllmModel
 from hlens.model import (
     Edit,
+    Gate,
     Pairs,
     Receipt,
     ReceiptEntry,
@@ -23,13 +24,16 @@ from hlens.types import NeuronSet
 
 @editing.register
 @contextmanager
-def edit_workers(model: VllmModel, pairs: Pairs, spans: RowSpans) -> Iterator[Receipt]:
+def edit_workers(
+    model: VllmModel, pairs: Pairs, spans: RowSpans, when: Gate | None = None
+) -> Iterator[Receipt]:
     """Run a block under edits, which act on all requests within.
 
     Raises:
-        HlensError: As `Model.editing`; or an edit that is no number a neuron, or a scope that
-            vLLM's workers do not know.
+        HlensError: As `Model.editing`; or an edit that is no number a neuron, a scope that vLLM's
+            workers do not know, or a gate.
     """
+    check_ungated(when)
     placed = spans.n_prompt is not None or bool(spans.answer)
     model.check_edits(pairs)
     for _, edit in pairs:

@@ -19,7 +19,7 @@ ORDER = (
     "scores", "long_answers", "strips", "neuron_map", "controls", "confident", "second_judge",
     "rivals", "confounds", "refits", "sparsity", "stability", "single_neurons", "domains",
     "transfer", "formats", "overlap", "reliability", "origin", "dose_response", "flips", "cost",
-    "replies", "patching",
+    "replies", "gates", "patching",
 )  # fmt: skip
 LAST = ("losses", "neurons")  # behind all others
 
