@@ -10,10 +10,20 @@ import torch
 from typer.testing import CliRunner
 
 from hlens.cli import app
+from hlens.cli.recalibrating import Recalibrated, show_recalibrated
 from hlens.errors import HlensError
 from hlens.evaluation import answers_needed, find_thresholds
-from hlens.monitor import recalibrate, threshold_of
-from hlens.store import load_detector, save_detector
+from hlens.monitor import (
+    describe_labels,
+    fallback_domains,
+    in_domain,
+    recalibrate,
+    save_scores,
+    tabulate_scores,
+    threshold_of,
+)
+from hlens.steps import levels
+from hlens.store import check_detector_file, load_detector, save_detector
 from hlens.study import Study
 from hlens.types import Detector, ScoredAnswer
 from tiny_study import question_file, saved_model, tiny_recipe
@@ -106,7 +116,9 @@ def test_neurons_are_kept_and_probabilities_are_new(tmp_path: Path) -> None:
 
 def test_too_few_labels_are_refused() -> None:
     few = answers(np.random.default_rng(0), 12, "law", 0.0)
-    with pytest.raises(HlensError, match="6 groups of questions with hallucinated answers"):
+    with pytest.raises(
+        HlensError, match="6 groups of questions with correct and 6 with hallucinated"
+    ):
         recalibrate(Detector(torch.ones(1, 2), 0.0), few)
     unlabelled = [replace(one, hallucinated=None) for one in few]
     with pytest.raises(HlensError, match="0 groups"):
@@ -129,6 +141,7 @@ def test_a_study_is_recalibrated_and_watched_by_a_rate(tmp_path: Path) -> None:
     table = CliRunner().invoke(app, ["recalibrate", str(study.folder)]).output
     assert "1%" in table
     assert "needs 99 true answers" in table
+    assert "probabilities, by groups of questions with labels" in table
     asked = ["monitor", str(study.folder), "Number 3?", "--threshold", "false-alarms=0.1"]
     watched = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)["answers"][0]
     assert watched["flagged"] in (True, False)
@@ -137,3 +150,109 @@ def test_a_study_is_recalibrated_and_watched_by_a_rate(tmp_path: Path) -> None:
             CliRunner().invoke(app, [*asked[:-1], wrong], catch_exceptions=False)
     with pytest.raises(HlensError, match="is no study"):
         CliRunner().invoke(app, ["recalibrate", str(to)], catch_exceptions=False)
+    with pytest.raises(HlensError, match="unknown domain 'law'. Known: q"):
+        CliRunner().invoke(app, [*asked, "--domain", "law"], catch_exceptions=False)
+    with pytest.raises(HlensError, match="--after goes with --flag-at or --stop-at"):
+        CliRunner().invoke(app, [*asked, "--after", "2"], catch_exceptions=False)
+    # The study knows its home, neurons included, and so does the file that it wrote.
+    own = study[levels.live_detector]
+    assert own.home is not None
+    assert own.home.neurons is not None
+    assert own.home.neurons.shape == (len(study[levels.scored_answers]), len(own.selected))
+    for source in (study.folder, to):
+        scores = save_scores(
+            tabulate_scores(study[levels.scored_answers], own), tmp_path / "scores.jsonl"
+        )
+        told = CliRunner().invoke(app, ["drift", str(source), str(scores), "--json"])
+        assert told.exit_code == 0
+        assert json.loads(told.stdout)["scores"][0]["shift"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_a_recalibrated_study_would_ignore_is_refused(tmp_path: Path) -> None:
+    """Without a file of answers nothing is read, so that no option may say how."""
+    (tmp_path / "recipe.toml").write_text('model = "toy"\n')
+    for given in (
+        ["--model", "toy"], ["--dtype", "float16"], ["--device-map", "auto"], ["--adapter", "x"],
+        ["--quantization", "nf4"], ["--layout", "ragtruth"], ["--judge", "alias"],
+        ["--label", "wrong=hallucinated"], ["--instruction", "Be brief."], ["--style", "chat"],
+        ["--question", "prompt"],
+    ):  # fmt: skip
+        with pytest.raises(HlensError, match=f"^{given[0]} goes with a file of labelled answers"):
+            CliRunner().invoke(app, ["recalibrate", str(tmp_path), *given], catch_exceptions=False)
+    with pytest.raises(HlensError, match="--model goes with a recipe"):
+        CliRunner().invoke(app, ["run", str(tmp_path), "--model", "toy"], catch_exceptions=False)
+
+
+def test_what_is_written_is_what_was_checked(tmp_path: Path) -> None:
+    """A name with a dot is no suffix; both files of the detector are checked before the work."""
+    for mine in ("live.v2.safetensors", "live.v2.json"):
+        (tmp_path / mine).write_text("of my own")
+        with pytest.raises(HlensError, match=rf"{mine} .*hlens did not write"):
+            CliRunner().invoke(
+                app,
+                ["recalibrate", "no such study", "--to", str(tmp_path / "live.v2")],
+                catch_exceptions=False,
+            )
+        assert (tmp_path / mine).read_text() == "of my own"
+        (tmp_path / mine).unlink()
+    detector = Detector(torch.tensor([[0.0, 1.0], [-2.0, 0.0]]), 0.0)
+    path = check_detector_file(tmp_path / "live.v2")
+    assert save_detector(detector, tmp_path / "live.v2") == path
+    assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "live.v2.json", "live.v2.safetensors",
+    ]  # fmt: skip
+    assert load_detector(tmp_path / "live.v2").selected == detector.selected
+
+
+def test_a_domain_has_probabilities_of_its_own_or_falls_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answers of law score far higher than others: one map for both would be wrong of both."""
+    draw = np.random.default_rng(0)
+    detector = Detector(torch.tensor([[0.0, 1.0], [-2.0, 0.0]]), 0.0)
+    few = answers(draw, 12, "art", 0.0)
+    given = [*answers(draw, 300, "law", 3.0), *answers(draw, 300, "tax", -3.0), *few]
+    found = recalibrate(detector, given)
+    assert [one.domain for one in found.calibrations] == ["law", "tax"]
+    score = torch.tensor(0.0)
+    law, tax, both = (float(found.probability_of(score, name)) for name in ("law", "tax", ""))
+    assert law < 0.1 < both < 0.9 < tax
+    for name in ("law", "tax"):  # halfway between its own true and wrong answers
+        middle = torch.tensor({"law": 3.75, "tax": -2.25}[name])
+        assert float(found.probability_of(middle, name)) == pytest.approx(0.5, abs=0.1)
+    assert float(found.probability_of(score, "art")) == both
+    assert in_domain(found, "law").calibration == found.calibration_of("law")
+    assert not caplog.records
+    assert in_domain(found, "art").calibration == found.calibration
+    assert "no probabilities of art alone; those of all domains together" in caplog.text
+    assert fallback_domains(found, ["law", "art", "med"]) == ["art", "med"]
+    assert fallback_domains(detector, ["law", "art"]) == []
+    alone = recalibrate(detector, answers(draw, 100, "law", 0.0))
+    assert fallback_domains(alone, ["law", "art"]) == ["art"]
+    labels = describe_labels(found, given).set_index("domain")
+    assert labels["own"].to_dict() == {"": True, "art": False, "law": True, "tax": True}
+    assert labels.loc["art", ["correct", "hallucinated", "true_answers"]].tolist() == [6, 6, 6]
+    assert labels.loc["art", "rates"] == []
+    assert labels.loc["law", "rates"] == [0.01, 0.05, 0.1]
+    read = load_detector(save_detector(found, tmp_path / "new"))
+    assert read.calibrations == found.calibrations
+    table = tabulate_scores([*few[:1], *given[:1]], read)
+    risks = table.loc[table["level"] == "response", "risk"].tolist()
+    for risk, one in zip(risks, (few[0], given[0]), strict=True):
+        known = read.probability_of(torch.tensor(one.score), one.domain)
+        assert risk == pytest.approx(float(known), abs=1e-5)
+
+
+def test_enough_labels_are_said_by_domain(capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(0)
+    given = [*answers(draw, 300, "law", 0.0), *answers(draw, 12, "art", 0.0)]
+    found = recalibrate(Detector(torch.ones(1, 2), 0.0), given)
+    show_recalibrated(Recalibrated(found, describe_labels(found, given), None), False)
+    said = capsys.readouterr().out
+    assert "art, 5%: needs 19 true answers of unequal score; it has 6" in said
+    assert (
+        "art: probabilities of its own need 10 groups of questions with correct and as many with "
+        "hallucinated answers; it has 6 and 6"
+    ) in said
+    assert "law" in said
+    assert "law, 5%" not in said

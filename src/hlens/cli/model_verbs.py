@@ -155,11 +155,16 @@ def monitor(
     questions: Annotated[list[str], typer.Argument(help="What to ask; several go in one batch.")],
     flag_at: Annotated[float | None, typer.Option(help="Flag an answer at this risk.")] = None,
     stop_at: Annotated[float | None, typer.Option(help="End an answer at this risk.")] = None,
-    after: Annotated[int, typer.Option(help="Tokens to wait for before that.")] = 3,
+    after: Annotated[
+        int | None, typer.Option(help="Tokens to wait for before that; 3 by default.")
+    ] = None,
     threshold: Annotated[
         str | None,
         typer.Option(help="Flag finished answers at a rate of false alarms: false-alarms=0.05."),
     ] = None,
+    domain: Annotated[
+        str, typer.Option(help="Take the probabilities and threshold of this domain alone.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Ask, and show the risk of each token while the model writes."""
@@ -167,10 +172,10 @@ def monitor(
 
     policy, rate = watching.policy(flag_at, stop_at, after), watching.rate_of(threshold)
     if as_json:
-        show.result(watching.watch(str(study), questions, policy, None, rate), as_json)
+        show.result(watching.watch(str(study), questions, policy, None, rate, domain), as_json)
         return
     with watching.show_tokens(len(questions)) as on_token:
-        watched = watching.watch(str(study), questions, policy, on_token, rate)
+        watched = watching.watch(str(study), questions, policy, on_token, rate, domain)
     watching.show_answers(watched)
 
 
@@ -332,7 +337,8 @@ def recalibrate(
 ) -> None:
     """New thresholds and probabilities from labelled answers; the neurons are kept.
 
-    A threshold belongs to a share of true answers that may be flagged: 1, 5 and 10 %.
+    A threshold belongs to a share of true answers that may be flagged: 1, 5 and 10 %. Each domain
+    with labels enough gets its own; the others fall back on those of all together.
     """
     from hlens.cli import recalibrating, studies
 
@@ -350,4 +356,62 @@ def recalibrate(
             },
             progress=progress,
         )  # fmt: skip
-    recalibrating.show_thresholds(found, to, as_json)
+    recalibrating.show_recalibrated(found, as_json)
+
+
+@app.command()
+@takes_columns
+@takes_loading
+def drift(
+    detector: Annotated[
+        str, typer.Argument(help="A study, or a recalibrated detector: a file, folder, owner/name.")
+    ],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Scores that hlens score --to wrote, or answers, labelled or not."),
+    ],
+    columns: dict[str, str],
+    loading: dict[str, str],
+    shift: Annotated[
+        float, typer.Option(help="The smallest shift that matters, in standard deviations of home.")
+    ] = 0.3,
+    permutations: Annotated[
+        int, typer.Option(help="Of whole groups of questions, for the p values.")
+    ] = 2000,
+    model: Annotated[
+        str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
+    ] = None,
+    layout: Layout = None,
+    label: Labels = None,
+    judge: Judge = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="What followed each question; a study's own by default.")
+    ] = None,
+    style: Style = None,
+    as_json: Json = False,
+) -> None:
+    """Do live answers still look like those that the detector was recalibrated on? 1 if not.
+
+    Of scores the distribution is compared; of answers, which the model reads, the neurons too, and
+    those that moved are named. It says when to test again.
+    """
+    from hlens.cli import drifting, studies
+
+    with show.progress() as progress:
+        found = drifting.find_drift(
+            detector,
+            file,
+            shift=shift,
+            permutations=permutations,
+            model=model,
+            loading=loading,
+            asked={"instruction": instruction, "style": style},
+            reading={
+                "layout": layout, "columns": columns, "rest": "ignore", "judge": judge,
+                "labels": dict(map(studies.label_option, label or ())),
+            },
+            progress=progress,
+        )  # fmt: skip
+    drifting.show_drift(found, as_json)
+    if found.shifted:
+        raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """``hlens recalibrate``: labelled answers and a detector are read, its thresholds are shown."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,30 @@ import pandas as pd
 import torch
 
 from hlens.cli import scoring, show
+from hlens.cli.refusing import options_of_answers, refuse
 from hlens.errors import HlensError
 from hlens.evaluation import RATES, answers_needed
-from hlens.monitor import recalibrate
+from hlens.monitor import check_labels, describe_labels, recalibrate
+from hlens.monitor.recalibrating import FEWEST
 from hlens.steps import levels
-from hlens.store import check_replaceable, save_detector
-from hlens.store.tensor_file import safetensors_path
+from hlens.store import check_detector_file, save_detector
 from hlens.study import Study
-from hlens.types import Detector, Estimate
+from hlens.types import Detector, Estimate, ScoredAnswer
+
+
+@dataclass(frozen=True, eq=False)
+class Recalibrated:
+    """A recalibrated detector.
+
+    Attributes:
+        detector: The detector.
+        labels: From `hlens.monitor.describe_labels`.
+        path: Where it was written, or None.
+    """
+
+    detector: Detector
+    labels: pd.DataFrame
+    path: Path | None
 
 
 def recalibrate_detector(
@@ -29,61 +45,102 @@ def recalibrate_detector(
     asked: Mapping[str, str | None],
     reading: Mapping[str, Any],
     progress: Callable[[str, int, int], None],
-) -> Detector:
+) -> Recalibrated:
     """The detector with thresholds of a file of labelled answers, or of a study's held-out ones.
 
     Raises:
-        HlensError: No detector, model or answers that can be read, no labels, too few of either, or
-            a file that cannot be written.
+        HlensError: No detector, model or answers that can be read, no labels, too few of either,
+            options of a file without a file, or a file that cannot be written.
     """
-    if to is not None:
-        check_replaceable(safetensors_path(to), b'"hlens"')
+    path = None if to is None else check_detector_file(to)
     if file is None:
-        if not (Path(source) / "recipe.toml").is_file():
-            raise HlensError(
-                f"{source} is no study; a detector alone is recalibrated on labelled answers: name "
-                "their file after it"
-            )
-        found = Study(source, progress=progress)[levels.live_detector]
-        if not found.thresholds:
-            raise HlensError(
-                "the study held too few answers out; name a file of labelled answers after it"
-            )
-    else:
-        found = recalibrate(
-            *scoring.score_answers(
-                source,
-                file,
-                model=model,
-                loading=loading,
-                asked=asked,
-                reading=reading,
-                progress=progress,
-            )
+        refuse(
+            options_of_answers(model, loading, asked, reading),
+            f"a file of labelled answers; without one {source} takes those that it held out",
         )
-    if to is not None:
-        save_detector(found, to)
-    return found
+        detector, answers = _by_held_out(source, progress)
+    else:
+        opened = scoring.open_answers(
+            source, file, model=model, loading=loading, asked=asked, reading=reading
+        )
+        answers = opened.score(progress)
+        check_labels(answers)  # before the neurons are measured
+        detector = recalibrate(opened.detector, answers, neurons=opened.measure(progress))
+    if path is not None:
+        save_detector(detector, path)
+    return Recalibrated(detector, describe_labels(detector, answers), path)
 
 
-def show_thresholds(detector: Detector, to: Path | None, as_json: bool) -> None:
-    """A row a domain and rate of false alarms: where to flag, and what that is worth."""
+def _by_held_out(
+    source: str, progress: Callable[[str, int, int], None]
+) -> tuple[Detector, list[ScoredAnswer]]:
+    """A study's detector, recalibrated on the answers that it held out, and these."""
+    if not (Path(source) / "recipe.toml").is_file():
+        raise HlensError(
+            f"{source} is no study; a detector alone is recalibrated on labelled answers: name "
+            "their file after it"
+        )
+    study = Study(source, progress=progress)
+    answers = study[levels.scored_answers]
+    try:
+        check_labels(answers)
+    except HlensError as error:
+        raise HlensError(
+            f"the study held too few answers out ({error}); name a file of labelled answers after "
+            "it"
+        ) from None
+    return study[levels.live_detector], answers
+
+
+def show_recalibrated(found: Recalibrated, as_json: bool) -> None:
+    """Where to flag, what that is worth, and whose probabilities each domain has."""
+    detector, labels = found.detector, found.labels
     if as_json:
         rows = [asdict(threshold) for threshold in detector.thresholds]
-        show.write({"thresholds": rows, "to": None if to is None else str(to)})
+        to = None if found.path is None else str(found.path)
+        show.write({"thresholds": rows, "labels": show.rows(labels), "to": to})
         return
     show.table(
         "where to flag whole answers, and what that is worth [95 % interval]", _rows(detector)
     )
-    there = {one.false_alarms for one in detector.thresholds if not one.domain}
-    for rate in RATES:
-        if rate not in there:
-            show.say(
-                f"{rate:.0%}", f"needs {answers_needed(rate)} true answers, not equal in score"
-            )
+    show.table("probabilities, by groups of questions with labels", _label_rows(labels))
+    for line in _what_is_missing(labels):
+        show.say(line)
     show.say("watch with it", "hlens monitor STUDY QUESTION --threshold false-alarms=0.05")
-    if to is not None:
-        show.say("detector", to)
+    if found.path is not None:
+        show.say("detector", found.path)
+
+
+def _label_rows(labels: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "domain": row["domain"] or "all",
+                "correct": row["correct"],
+                "hallucinated": row["hallucinated"],
+                "probabilities": "its own" if row["own"] else "those of all",
+                "calibration error": row["ece"],
+            }
+            for row in labels.to_dict("records")
+        ]
+    )
+
+
+def _what_is_missing(labels: pd.DataFrame) -> Iterator[str]:
+    """How many labels would be enough, where there are too few."""
+    for row in labels.to_dict("records"):
+        name, n = row["domain"] or "all", row["true_answers"]
+        for rate in RATES:
+            if rate not in row["rates"]:
+                needed = answers_needed(rate)
+                short = f"it has {n}" if n < needed else "its highest scores are equal"
+                yield f"{name}, {rate:.0%}: needs {needed} true answers of unequal score; {short}"
+        if not row["own"]:
+            yield (
+                f"{name}: probabilities of its own need {FEWEST} groups of questions with correct "
+                f"and as many with hallucinated answers; it has {row['correct']} and "
+                f"{row['hallucinated']}"
+            )
 
 
 def _rows(detector: Detector) -> pd.DataFrame:
@@ -95,7 +152,7 @@ def _rows(detector: Detector) -> pd.DataFrame:
             {
                 "domain": one.domain or "all",
                 "asked": f"{one.false_alarms:.0%}",
-                "from risk": float(detector.probability_of(torch.tensor(one.score))),
+                "from risk": float(detector.probability_of(torch.tensor(one.score), one.domain)),
                 "false alarms": f"{one.alarm_rate:.1%}",
                 "recall": cell(one.recall),
                 "precision": cell(one.precision),

@@ -6,22 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 
 from hlens import judges
 from hlens.cli import show
 from hlens.cli.loading import LOADING
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
-from hlens.labelled import content_of, labelled
+from hlens.labelled import Labelled, content_of, labelled
 from hlens.model import Model, load
 from hlens.monitor import (
     check_scores_file,
+    measure_answers,
     save_scores,
     score,
     tabulate_scores,
     warn_of_another_region,
+    warn_of_fallback,
 )
 from hlens.recipe import Recipe
 from hlens.store import load_detector
@@ -85,39 +89,66 @@ def score_file(
     """
     if to is not None:
         check_scores_file(to)
-    detector, answers = score_answers(
-        source,
-        file,
-        model=model,
-        loading=loading,
-        asked=asked,
-        reading=reading,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    opened = open_answers(source, file, model=model, loading=loading, asked=asked, reading=reading)
+    detector, answers = opened.detector, opened.score(progress, batch_size)
     table = tabulate_scores(answers, detector)
-    known = any(answer.hallucinated is not None for answer in answers if len(answer))
-    levels = evaluate_levels(answers, calibration=detector.calibration) if known else None
+    levels = None
+    if any(answer.hallucinated is not None for answer in answers if len(answer)):
+        levels = evaluate_levels(
+            answers, calibration=detector.calibration, calibrations=detector.calibrations
+        )
     return Scored(detector, answers, table, levels, None if to is None else save_scores(table, to))
 
 
-def score_answers(
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A detector, its model, and the answers of a file as that model's tokens."""
+
+    detector: Detector
+    model: Model
+    labelled: Labelled
+
+    def score(
+        self, progress: Callable[[str, int, int], None], batch_size: int | None = None
+    ) -> list[ScoredAnswer]:
+        """The detector's scores of the answers."""
+        return score(
+            self.model,
+            self.detector,
+            self.labelled.judgements,
+            examples=self.labelled.examples,
+            batch_size=batch_size,
+            progress=lambda done, n: progress("score", done, n),
+        )
+
+    def measure(self, progress: Callable[[str, int, int], None]) -> Float[np.ndarray, "answer n"]:
+        """What the detector's neurons contributed to the answers."""
+        return measure_answers(
+            self.model,
+            self.detector,
+            self.labelled.judgements,
+            progress=lambda done, n: progress("measure", done, n),
+        )
+
+
+def open_answers(
     source: str,
     file: Path,
     *,
+    detector: Detector | None = None,
     model: str | None,
     loading: Mapping[str, str],
     asked: Mapping[str, str | None],
     reading: Mapping[str, Any],
-    batch_size: int | None = None,
-    progress: Callable[[str, int, int], None],
-) -> tuple[Detector, list[ScoredAnswer]]:
-    """The detector, and its scores of the answers of a file; arguments are those of `score_file`.
+) -> Opened:
+    """Open the answers of a file for a detector; arguments are those of `score_file`.
+
+    `detector` is one that was loaded from the source already.
 
     Raises:
         HlensError: No detector, model or answers that can be read.
     """
-    detector, recipe = load_detector(source), _recipe_of(source)
+    detector, recipe = detector or load_detector(source), _recipe_of(source)
     if recipe and recipe.labelled.content and recipe.labelled.content == content_of(file):
         log.warning(
             "%s is what this detector was found on, so that its numbers here flatter it; those of "
@@ -131,15 +162,7 @@ def score_answers(
         **{**reading, "judge": reading["judge"] or judge_if_answered},
         **_asked_as(recipe, asked),
     )
-    answers = score(
-        opened,
-        detector,
-        read.judgements,
-        examples=read.examples,
-        batch_size=batch_size,
-        progress=lambda done, n: progress("score", done, n),
-    )
-    return detector, answers
+    return Opened(detector, opened, read)
 
 
 def judge_if_answered(response: Response) -> Judgement:
@@ -152,6 +175,7 @@ def judge_if_answered(response: Response) -> Judgement:
 def show_scored(scored: Scored, as_json: bool) -> None:
     """Show the riskiest answers, how well the detector does on labels, and where the table is."""
     warn_of_another_region(scored.detector)
+    warn_of_fallback(scored.detector, (answer.domain for answer in scored.answers))
     responses = scored.table.loc[scored.table["level"] == Level.RESPONSE]
     levels = [] if scored.levels is None else show.rows(scored.levels)
     if as_json:
@@ -182,19 +206,19 @@ def _riskiest(scored: Scored) -> pd.DataFrame:
     """A row an answer: its risk, and the highest of its spans and tokens."""
     words = {True: "hallucinated", False: "correct", None: ""}
 
-    def risk(scores: Iterable[float]) -> float:
+    def risk(scores: Iterable[float], domain: str) -> float:
         highest = max(scores, default=float("nan"))
         if highest != highest:  # of no tokens there is no risk
             return highest
-        return float(scored.detector.probability_of(torch.tensor(highest)))
+        return float(scored.detector.probability_of(torch.tensor(highest), domain))
 
     rows = [
         {
             "question": answer.question_id,
             "sample": answer.sample,
-            "risk": risk([answer.score]),
-            "highest span": risk(answer.span_scores),
-            "highest token": risk(answer.scores),
+            "risk": risk([answer.score], answer.domain),
+            "highest span": risk(answer.span_scores, answer.domain),
+            "highest token": risk(answer.scores, answer.domain),
             "tokens": len(answer),
             "label": words[answer.hallucinated],
             "answer": _shorten("".join(answer.tokens)),

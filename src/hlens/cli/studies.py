@@ -34,6 +34,11 @@ def open_study(
     if path.is_dir():
         if out is not None:
             raise HlensError(f"--out goes with a recipe; {source} is a study already")
+        if model:
+            raise HlensError(
+                f"--model goes with a recipe; {source} is a study already, of the model in its "
+                "recipe.toml"
+            )
         if template:
             raise HlensError(
                 f"--template goes with a recipe; {source} is a study already: write the options "

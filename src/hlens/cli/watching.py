@@ -10,13 +10,16 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from hlens.cli.refusing import refuse
 from hlens.cli.show import err, out, say
 from hlens.errors import HlensError
+from hlens.lookup import unknown
 from hlens.monitor import (
     Monitored,
     Policy,
     Risk,
     at_probability,
+    in_domain,
     monitor,
     threshold_of,
     watch_only,
@@ -26,6 +29,7 @@ from hlens.steps.answers import prompt_of, settings_of
 from hlens.study import Study
 from hlens.types import Question, Threshold
 
+AFTER = 3  # tokens: a mean over fewer is a poor mean
 SHADES = ((0.75, "red"), (0.5, "yellow"), (0.0, "green"))
 ENDS = {"length": "cut at the token limit", "risk": "stopped there"}
 
@@ -36,6 +40,7 @@ def watch(
     policy: Policy,
     on_token: Callable[[int, str, float], None] | None,
     false_alarms: float | None = None,
+    domain: str = "",
 ) -> dict[str, Any]:
     """Answer questions greedily, in one batch, under the study's detector.
 
@@ -47,15 +52,24 @@ def watch(
         policy: What to do about a risk.
         on_token: Called with each token's row and text, and the probability up to it.
         false_alarms: Flag finished answers from the threshold of this rate on; None for none.
+        domain: Whose probabilities and threshold are taken; empty for those of all together.
+
+    Raises:
+        HlensError: An empty question, a domain that the study has not, or no such threshold.
     """
     if not all(question.strip() for question in questions):
         raise HlensError("an empty question; say what to ask, in quotes")
     study = Study(folder)
     detector, sampling = study[levels.live_detector], study.recipe.sampling
-    threshold = None if false_alarms is None else threshold_of(detector, false_alarms)
+    if domain:
+        known = sorted(set(detector.home.domains if detector.home else detector.domains))
+        if domain not in known:
+            raise unknown("domain", domain, known)
+        detector = in_domain(detector, domain)
+    threshold = None if false_alarms is None else threshold_of(detector, false_alarms, domain)
     # Asked as the study asked: a detector reads answers to prompts like its own.
-    domain, worked = study.recipe.domains[0], study[answers.worked]
-    asked = [Question(str(i), domain, text, ()) for i, text in enumerate(questions)]
+    asked_in, worked = study.recipe.domains[0], study[answers.worked]
+    asked = [Question(str(i), asked_in, text, ()) for i, text in enumerate(questions)]
     prompts = [prompt_of(question, study.model, worked, sampling) for question in asked]
 
     def report(risk: Risk) -> None:
@@ -96,12 +110,15 @@ def rate_of(threshold: str | None) -> float | None:
     return rate
 
 
-def policy(flag_at: float | None, stop_at: float | None, after: int) -> Policy:
+def policy(flag_at: float | None, stop_at: float | None, after: int | None) -> Policy:
     """Flag or stop at a probability, or watch only.
 
     Raises:
-        HlensError: Both were asked for, or no probability.
+        HlensError: Both were asked for, no probability, or `after` without either.
     """
+    if flag_at is None and stop_at is None:
+        refuse({"after": after}, "--flag-at or --stop-at")
+    after = AFTER if after is None else after
     if flag_at is not None and stop_at is not None:
         raise HlensError(
             "--flag-at and --stop-at together; a stopped answer is flagged, choose one"

@@ -24,6 +24,8 @@ from hlens.evaluation.reliability import reliability as reliability
 from hlens.evaluation.reliability import split_halves as split_halves
 from hlens.evaluation.scores import accuracy as accuracy
 from hlens.evaluation.scores import evaluate as evaluate
+from hlens.evaluation.shifts import Shifts as Shifts
+from hlens.evaluation.shifts import find_shifts as find_shifts
 from hlens.evaluation.sparsity import ceiling_of as ceiling_of
 from hlens.evaluation.sparsity import k_sweep as k_sweep
 from hlens.evaluation.sparsity import sparsity_summary as sparsity_summary
@@ -32,6 +34,7 @@ from hlens.evaluation.split import folds_by_group as folds_by_group
 from hlens.evaluation.split import split_by_group as split_by_group
 from hlens.evaluation.thresholds import RATES as RATES
 from hlens.evaluation.thresholds import answers_needed as answers_needed
+from hlens.evaluation.thresholds import estimate_share as estimate_share
 from hlens.evaluation.thresholds import find_thresholds as find_thresholds
 from hlens.evaluation.transfer import transfer as transfer
 from hlens.evaluation.univariate import univariate as univariate

@@ -52,6 +52,7 @@ def evaluate_levels(
     answers: Sequence[ScoredAnswer],
     *,
     calibration: Calibration | None = None,
+    calibrations: Sequence[Calibration] = (),
     false_alarms: float = FALSE_ALARMS,
     n_boot: int = 1000,
     seed: int = 0,
@@ -68,6 +69,7 @@ def evaluate_levels(
         answers: Scored answers that the detector was not found on, from `hlens.monitor.score`.
             Empty ones are left out.
         calibration: The detector's, for the probability of a span; None: the logistic function.
+        calibrations: Its maps of single domains, which go before.
         false_alarms: Share of the true units that may be called hallucinated for ``recall``.
         n_boot: Resamples of whole groups for the intervals of average precision and recall.
         seed: Of the resamples.
@@ -85,7 +87,7 @@ def evaluate_levels(
     if not scored:
         raise HlensError("no scored answers to evaluate; give some, from hlens.monitor.score")
     units = {
-        Level.RESPONSE: _responses(scored, calibration),
+        Level.RESPONSE: _responses(scored, calibration, calibrations),
         Level.SPAN: _spans(scored),
         Level.TOKEN: _tokens(scored),
     }
@@ -174,12 +176,19 @@ def _spans(answers: Sequence[ScoredAnswer]) -> _Units:
     )
 
 
-def _responses(answers: Sequence[ScoredAnswer], calibration: Calibration | None) -> _Units:
+def _responses(
+    answers: Sequence[ScoredAnswer],
+    calibration: Calibration | None,
+    calibrations: Sequence[Calibration],
+) -> _Units:
+    own = {one.domain: one for one in calibrations}
     known = [answer for answer in answers if answer.hallucinated is not None]
     scores = {
         LevelScore.MEAN: [answer.score for answer in known],
         LevelScore.MAXIMUM: [float(answer.scores.max()) for answer in known],
-        LevelScore.CALIBRATED: [any_span(answer, calibration) for answer in known],
+        LevelScore.CALIBRATED: [
+            any_span(answer, own.get(answer.domain, calibration)) for answer in known
+        ],
         LevelScore.LENGTH: [float(len(answer)) for answer in known],
         LevelScore.SPANS: [float(len(answer.spans)) for answer in known],
     }

@@ -68,8 +68,8 @@ def find_thresholds(
                 rate,
                 float(limit),
                 _share_to_come(score[~label], limit, group[~label]),
-                _share_seen(flagged[label], group[label]),
-                _share_seen(label[flagged], group[flagged]),
+                estimate_share(flagged[label], group[label]),
+                estimate_share(label[flagged], group[flagged]),
                 domain,
             )
         )
@@ -105,8 +105,8 @@ def _share_to_come(true: np.ndarray, limit: float, groups: np.ndarray) -> Estima
     return Estimate(k / (n + 1), float(low), float(high), n)
 
 
-def _share_seen(which: np.ndarray, groups: np.ndarray) -> Estimate:
-    """A share of answers that had no part in the choice: Jeffreys' interval."""
+def estimate_share(which: np.ndarray, groups: np.ndarray) -> Estimate:
+    """A share of answers that had no part in a choice: Jeffreys' interval, by design effect."""
     n = len(which)
     if n == 0:
         return Estimate.missing()

@@ -8,32 +8,40 @@ import pandas as pd
 import torch
 
 from hlens import store
+from hlens.checks import FINITE, check_real
+from hlens.data_files import naming, read_objects
 from hlens.errors import HlensError
-from hlens.types import Detector, ScoredAnswer
+from hlens.types import Detector, ReadAnswers, ScoredAnswer
 from hlens.types.labels import Level
 
 COLUMNS = [
-    "level", "domain", "question_id", "sample", "span", "start", "stop", "text", "score", "risk",
-    "hallucinated",
+    "level", "domain", "group", "question_id", "sample", "span", "start", "stop", "text", "score",
+    "risk", "hallucinated",
 ]  # fmt: skip
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _MARK = b'{"level":"'  # how a .jsonl file that hlens wrote begins
+_HEADER = b'"level","domain",'  # and a .csv file, of any version
 
 
 def tabulate_scores(answers: Sequence[ScoredAnswer], detector: Detector) -> pd.DataFrame:
     """The risk of every answer, span and token.
 
     Returns:
-        Columns ``level`` (``response``, ``span`` or ``token``), ``domain, question_id, sample``,
-        ``span`` (index of a span among those of its answer), ``start, stop`` (tokens of the answer,
-        counted from its first), ``text``, ``score`` (log-odds), ``risk`` (probability of
-        hallucination: calibrated where the detector is, else logistic) and ``hallucinated`` (the
-        label, missing where there is none). Each answer is followed by its spans and tokens.
+        Columns ``level`` (``response``, ``span`` or ``token``), ``domain``, ``group`` (of its
+        question), ``question_id, sample``, ``span`` (index of a span among those of its answer),
+        ``start, stop`` (tokens of the answer, counted from its first), ``text``, ``score``
+        (log-odds), ``risk`` (probability of hallucination: calibrated where the detector is, by
+        domain where it has a map of it, else logistic) and ``hallucinated`` (the label, missing
+        where there is none). Each answer is followed by its spans and tokens.
     """
     rows = [row for answer in answers for row in _rows(answer)]
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "risk"])
     scores = table["score"].to_numpy(dtype=np.float64)
-    risk = detector.probability_of(torch.from_numpy(scores.copy())).double().numpy()
+    risk = np.empty(len(scores))
+    for domain in table["domain"].unique():
+        own = (table["domain"] == domain).to_numpy()
+        known = detector.probability_of(torch.from_numpy(scores[own]), str(domain))
+        risk[own] = known.double().numpy()
     # An answer without tokens has no risk; a calibration would make a number of its NaN.
     table.insert(COLUMNS.index("risk"), "risk", np.where(np.isnan(scores), np.nan, risk))
     return table.astype({"span": "Int64", "hallucinated": "boolean"})
@@ -41,7 +49,7 @@ def tabulate_scores(answers: Sequence[ScoredAnswer], detector: Detector) -> pd.D
 
 def _rows(answer: ScoredAnswer) -> Iterator[tuple[object, ...]]:
     """The rows of an answer, its spans and its tokens: `COLUMNS` without the risk."""
-    key = answer.domain, answer.question_id, answer.sample
+    key = answer.domain, answer.group, answer.question_id, answer.sample
 
     def row(
         level: Level, start: int, stop: int, score: float, label: bool | None, span: int | None
@@ -73,8 +81,7 @@ def check_scores_file(path: str | Path) -> Path:
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise HlensError(f"cannot write scores as {path.name!r}; expected {', '.join(SUFFIXES)}")
-    header = ",".join(f'"{name}"' for name in COLUMNS).encode()
-    store.check_replaceable(path, {".csv": header, ".jsonl": _MARK}.get(kind, b"PAR1"))
+    store.check_replaceable(path, {".csv": _HEADER, ".jsonl": _MARK}.get(kind, b"PAR1"))
     return path
 
 
@@ -93,3 +100,57 @@ def save_scores(table: pd.DataFrame, path: str | Path) -> Path:
     else:
         store.save_table(table, path)
     return path
+
+
+def is_scores_file(path: str | Path) -> bool:
+    """Whether a file has the columns of a table of scores; a file that is none of tables has not.
+
+    Raises:
+        HlensError: No such file, or a table that cannot be read.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind == ".jsonl":
+        _, first = next(read_objects(path), (0, {}))
+        names = set(first)
+    elif kind in SUFFIXES:
+        names = set(store.load_table(path).columns)
+    else:
+        return False
+    return {"level", "question_id", "score"} <= names
+
+
+def read_scores(path: str | Path) -> ReadAnswers:
+    """The scores of whole answers in a table that `save_scores` wrote.
+
+    Answers without a token have no score and are left out. Rows without a ``group``, of a file of
+    an earlier version, take their question for it.
+
+    Raises:
+        HlensError: No such file, no score of a whole answer in it, or one that is no number.
+    """
+    path = Path(path)
+    if not is_scores_file(path):
+        raise HlensError(
+            f"{path.name} holds no scores; expected a table that hlens score --to wrote"
+        )
+    if path.suffix.lower() == ".jsonl":
+        rows = [row for _, row in read_objects(path)]
+    else:
+        rows = store.load_table(path).to_dict("records")
+    read: list[tuple[float, str, str]] = []
+    for number, row in enumerate(rows, start=1):
+        score = row.get("score")
+        if row.get("level") != Level.RESPONSE or score is None or score != score:
+            continue
+        with naming(f"{path.name}, row {number}"):
+            score = check_real("score", score, **FINITE)
+        domain = str(row.get("domain", ""))
+        group = row.get("group")
+        if not isinstance(group, str) or not group:
+            group = f"{domain}/{row.get('question_id')}"
+        read.append((score, group, domain))
+    if not read:
+        raise HlensError(f"{path.name} holds no score of a whole answer (level 'response')")
+    scores, groups, domains = zip(*read, strict=True)
+    return ReadAnswers(np.array(scores), groups, domains)

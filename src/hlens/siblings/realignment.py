@@ -70,6 +70,7 @@ def realign(detector: Detector, home: Contributions, sibling: Contributions) -> 
         bias=bias,
         fit={**detector.fit, **fit},
         provenance=sibling.provenance,
+        home=None,  # of another model
     )
 
 

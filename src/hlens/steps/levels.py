@@ -14,7 +14,7 @@ from hlens.errors import HlensError
 from hlens.evaluation import evaluate_levels
 from hlens.evaluation.levels import COLUMNS
 from hlens.model import Model
-from hlens.monitor import recalibrate, score
+from hlens.monitor import check_labels, measure_answers, recalibrate, score
 from hlens.spans import LABELS
 from hlens.steps.answers import examples, judgements
 from hlens.steps.detection import DETECTOR, Split, detector, split
@@ -109,9 +109,8 @@ def scored_answers(
     spanned = {(e.domain, e.question_id, e.sample) for e in own}
 
     def is_labelled(judged: Judgement) -> bool:
-        response = judged.response
-        key = response.question.domain, response.question.id, response.sample
-        return response.question.group not in seen and (judged.verdict in LABELS or key in spanned)
+        is_known = judged.verdict in LABELS or _key_of(judged) in spanned
+        return judged.response.question.group not in seen and is_known
 
     kept = [judged for judged in judgements if is_labelled(judged)]
     if not kept or not len(detector.selected):
@@ -119,22 +118,39 @@ def scored_answers(
     return score(model, detector, kept, examples=own, progress=progress)
 
 
+def _key_of(judged: Judgement) -> tuple[str, str, int]:
+    question = judged.response.question
+    return question.domain, question.id, judged.response.sample
+
+
 @step(
-    needs=(detector, scored_answers),
+    needs=(detector, scored_answers, judgements, model),
     storage=DETECTOR,
     verb="recalibrate",
     facts=lambda detector: {"thresholds": len(detector.thresholds)},
 )
-def live_detector(detector: Detector, scored_answers: list[ScoredAnswer]) -> Detector:
+def live_detector(
+    detector: Detector,
+    scored_answers: list[ScoredAnswer],
+    judgements: list[Judgement],
+    model: Model,
+    *,
+    progress: Callable[[int, int], None],
+) -> Detector:
     """Take thresholds and probabilities of whole answers from those held out.
 
-    The neurons stay. Where too few answers were held out, the detector stays as it was found.
+    The neurons stay, and what they contributed to these answers is kept for `hlens drift`. Where
+    too few answers were held out, the detector stays as it was found.
     """
     try:
-        return recalibrate(detector, scored_answers)
+        check_labels(scored_answers)
     except HlensError as error:
         log.warning("not recalibrated: %s", error)
         return detector
+    by_key = {_key_of(judged): judged for judged in judgements}
+    own = [by_key[one.domain, one.question_id, one.sample] for one in scored_answers]
+    neurons = measure_answers(model, detector, own, progress=progress)
+    return recalibrate(detector, scored_answers, neurons=neurons)
 
 
 @step(

@@ -16,6 +16,7 @@ from hlens.store.contributions import contributions_metadata as contributions_me
 from hlens.store.contributions import load_contributions as load_contributions
 from hlens.store.contributions import save_contributions as save_contributions
 from hlens.store.contributions import write_contributions as write_contributions
+from hlens.store.detectors import check_detector_file as check_detector_file
 from hlens.store.detectors import import_coefficients as import_coefficients
 from hlens.store.detectors import save_detector as save_detector
 from hlens.store.detectors import save_neurons as save_neurons

@@ -6,7 +6,7 @@ runs. A detector has a JSON copy beside it for people and other programs; it is 
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from hlens.types import (
     Estimate,
     NeuronSet,
     Provenance,
+    ReadAnswers,
     Threshold,
     as_experts,
 )
@@ -41,7 +42,8 @@ from hlens.types.neurons import check_shape
 _FORMAT = "1"
 _MOST_BYTES = 1 << 30
 _FIELDS = [field.name for field in fields(Detector) if field.name != "weights"]
-_NEWER = ("thresholds", "calibrated_on")  # files of earlier versions lack them
+# Files of earlier versions lack them.
+_NEWER = ("thresholds", "calibrated_on", "calibrations", "home")
 
 
 def save_detector(detector: Detector, path: str | Path) -> Path:
@@ -54,10 +56,23 @@ def save_detector(detector: Detector, path: str | Path) -> Path:
     about: dict[str, Any] = {"shape": list(detector.weights.shape)}
     about |= {name: getattr(detector, name) for name in _FIELDS}
     about["fit"] = dict(detector.fit)
+    home, about["home"] = _home_to_tensors(detector.home)
     path = safetensors_path(path)
     readable = _json(about | {"neurons": neuron_rows(detector.selected)}, indent=1)
     write_text(path.with_suffix(".json"), readable + "\n", b'"provenance"')
-    return _save(path, "detector", {"index": index, "weight": flat[index]}, about)
+    return _save(path, "detector", {"index": index, "weight": flat[index], **home}, about)
+
+
+def check_detector_file(path: str | Path) -> Path:
+    """The file that `save_detector` writes at a path, checked before the work is done.
+
+    Raises:
+        HlensError: A file there, or beside it as ``.json``, that hlens did not write.
+    """
+    path = safetensors_path(path)
+    check_replaceable(path, b'"hlens"')
+    check_replaceable(path.with_suffix(".json"), b'"provenance"')
+    return path
 
 
 def read_detector(path: str | Path) -> Detector:
@@ -74,10 +89,62 @@ def read_detector(path: str | Path) -> Detector:
         values["thresholds"] = tuple(map(_threshold, values.get("thresholds", ())))
         values["domains"] = tuple(about["domains"])
         values["provenance"] = provenance_from_json(about["provenance"])
-        if calibration := about["calibration"]:
-            knots = {name: tuple(calibration[name]) for name in ("scores", "probabilities")}
-            values["calibration"] = Calibration(**(calibration | knots))
+        values["calibration"] = about["calibration"] and _calibration(about["calibration"])
+        values["calibrations"] = tuple(map(_calibration, values.get("calibrations", ())))
+        values["home"] = _home_from_tensors(tensors, values.get("home"))
         return Detector(weights.reshape(shape), **values)
+
+
+def _calibration(row: Mapping[str, Any]) -> Calibration:
+    knots = {name: tuple(row[name]) for name in ("scores", "probabilities")}
+    return Calibration(**{**row, **knots})
+
+
+def _home_to_tensors(
+    home: ReadAnswers | None,
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The home of a detector as tensors, and what its header says of them.
+
+    Groups are numbered: their names may tell of questions, and a detector is shared.
+    """
+    if home is None:
+        return {}, None
+    numbered = {
+        name: {own: number for number, own in enumerate(dict.fromkeys(names))}
+        for name, names in (("group", home.groups), ("domain", home.domains))
+    }
+    tensors = {
+        "home.score": torch.tensor(home.scores),
+        "home.group": torch.tensor([numbered["group"][name] for name in home.groups]),
+        "home.domain": torch.tensor([numbered["domain"][name] for name in home.domains]),
+    }
+    tensors |= {} if home.neurons is None else {"home.neurons": torch.tensor(home.neurons)}
+    about = {"answers": len(home), "groups": len(numbered["group"])}
+    return tensors, about | {"domains": list(numbered["domain"])}
+
+
+def _home_from_tensors(
+    tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None
+) -> ReadAnswers | None:
+    if about is None:
+        return None
+    scores = tensors["home.score"]
+    if scores.dtype != torch.float64:
+        raise HlensError(f"the scores of its home are {scores.dtype}, not float64")
+    neurons = tensors.get("home.neurons")
+    return ReadAnswers(
+        scores.numpy(),
+        _named(tensors["home.group"], range(about["groups"])),
+        _named(tensors["home.domain"], about["domains"]),
+        None if neurons is None else neurons.numpy(),
+    )
+
+
+def _named(codes: Tensor, names: Sequence[object]) -> tuple[str, ...]:
+    """The names that codes stand for."""
+    if codes.dtype != torch.int64 or not all(0 <= code < len(names) for code in codes.tolist()):
+        raise HlensError(f"the codes of its home are no whole numbers below {len(names)}")
+    return tuple(str(names[code]) for code in codes.tolist())
 
 
 def _threshold(row: Mapping[str, Any]) -> Threshold:

@@ -35,6 +35,7 @@ from hlens.types.measured import Contributions as Contributions
 from hlens.types.measured import MlpTrace as MlpTrace
 from hlens.types.measured import Provenance as Provenance
 from hlens.types.neurons import NeuronSet as NeuronSet
+from hlens.types.read_answers import ReadAnswers as ReadAnswers
 from hlens.types.routed import Block as Block
 from hlens.types.routed import RoutedMatrix as RoutedMatrix
 from hlens.types.routed import RoutedValues as RoutedValues

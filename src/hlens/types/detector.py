@@ -16,6 +16,7 @@ from hlens.kinds import describe
 from hlens.types.labels import H_NEURONS
 from hlens.types.measured import Contributions, Provenance
 from hlens.types.neurons import LARGEST, NeuronSet, check_shape
+from hlens.types.read_answers import ReadAnswers
 from hlens.types.thresholds import Threshold
 
 
@@ -30,11 +31,14 @@ class Calibration:
     probabilities: tuple[float, ...]  #: of hallucination at each knot
     method: str  #: ``"isotonic"`` or ``"platt"``
     ece: float  #: expected calibration error on held-out folds
+    domain: str = ""  #: of the answers that it was fitted on; empty for all together
 
     def __post_init__(self) -> None:
         limits: dict[str, Any] = {"least": -LARGEST, "most": LARGEST}
         scores = [check_real("a knot's score", x, **limits) for x in self.scores]
         probabilities = [check_real("a knot's probability", p, most=1) for p in self.probabilities]
+        if not isinstance(self.domain, str):
+            raise HlensError(f"domain of a calibration: {describe(self.domain)}; give a name")
         if not scores or len(scores) != len(probabilities) or scores != sorted(scores):
             raise HlensError(
                 f"a calibration of {len(scores)} scores and {len(probabilities)} probabilities; "
@@ -65,6 +69,8 @@ _KINDS: dict[str, Any] = {
     "provenance": Provenance,
     "thresholds": tuple,
     "calibrated_on": str,
+    "calibrations": tuple,
+    "home": ReadAnswers | None,
 }
 
 
@@ -86,6 +92,8 @@ class Detector:
         thresholds: Scores from which to flag, by rate of false alarms and domain
             (`hlens.monitor.recalibrate`).
         calibrated_on: Tokens that `calibration` and `thresholds` are about; empty for `region`.
+        calibrations: Maps of single domains; any other domain falls back on `calibration`.
+        home: What it read of the answers that it was recalibrated on, for `hlens.monitor.drift`.
     """
 
     weights: Float[Tensor, "layer neuron"]
@@ -99,6 +107,8 @@ class Detector:
     provenance: Provenance = field(default_factory=Provenance)
     thresholds: tuple[Threshold, ...] = ()
     calibrated_on: str = ""
+    calibrations: tuple[Calibration, ...] = ()
+    home: ReadAnswers | None = None
 
     def __post_init__(self) -> None:
         weights = self.weights
@@ -117,6 +127,12 @@ class Detector:
                 raise HlensError(f"{name} of a detector: got {describe(value)}; give {kind}")
         if not all(isinstance(domain, str) for domain in self.domains):
             raise HlensError(f"domains of a detector: {self.domains!r:.60}; give names")
+        read = None if self.home is None else self.home.neurons
+        if read is not None and read.shape[1] != (n := int((weights != 0).sum())):
+            raise HlensError(
+                f"home of a detector: contributions of {read.shape[1]} neurons, and it has {n}; "
+                "give those of its own"
+            )
 
     def __call__(self, data: Contributions) -> Float[Tensor, " example"]:
         """Score (log-odds) of each example; higher means hallucination.
@@ -147,9 +163,17 @@ class Detector:
         """Probability of hallucination: calibrated where that was fitted, else logistic."""
         return self.probability_of(self(data))
 
-    def probability_of(self, score: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-        """Probability of hallucination at scores that are known already."""
-        return torch.sigmoid(score) if self.calibration is None else self.calibration(score)
+    def probability_of(
+        self, score: Float[Tensor, "*any"], domain: str = ""
+    ) -> Float[Tensor, "*any"]:
+        """Probability of hallucination at scores that are known already, of a domain or of any."""
+        calibration = self.calibration_of(domain)
+        return torch.sigmoid(score) if calibration is None else calibration(score)
+
+    def calibration_of(self, domain: str) -> Calibration | None:
+        """The map of a domain; that of all together where the domain has none of its own."""
+        own = (one for one in self.calibrations if one.domain == domain)
+        return next(own, self.calibration)
 
     def predict(self, data: Contributions) -> Tensor:
         """True where the score reaches the threshold."""

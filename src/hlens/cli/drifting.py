@@ -1,0 +1,121 @@
+"""``hlens drift``: a detector's home and live answers are read, their differences are shown."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hlens.cli import scoring, show
+from hlens.cli.refusing import options_of_answers, refuse
+from hlens.monitor import Drift, drift, is_scores_file, read_scores
+from hlens.steps import levels
+from hlens.store import load_detector
+from hlens.study import Study
+from hlens.types import Detector, ReadAnswers
+
+NEURONS = 20  # that a terminal shows
+
+
+def find_drift(
+    source: str,
+    file: Path,
+    *,
+    shift: float,
+    permutations: int,
+    model: str | None,
+    loading: Mapping[str, str],
+    asked: Mapping[str, str | None],
+    reading: Mapping[str, Any],
+    progress: Callable[[str, int, int], None],
+) -> Drift:
+    """Compare a file of scores, or of answers, with the home of a detector or of a study.
+
+    The further arguments are those of `hlens.cli.scoring.score_file`, for answers.
+
+    Raises:
+        HlensError: No detector with a home, no scores or answers that can be read, too few of
+            them, or options of answers beside scores.
+    """
+    is_scores = is_scores_file(file)
+    if is_scores:
+        refuse(
+            options_of_answers(model, loading, asked, reading),
+            f"a file of answers; {file.name} holds scores",
+        )
+    detector = _detector_of(source, progress)
+    if is_scores:
+        live = read_scores(file)
+    else:
+        opened = scoring.open_answers(
+            source,
+            file,
+            detector=detector,
+            model=model,
+            loading=loading,
+            asked=asked,
+            reading=reading,
+        )
+        answers = opened.score(progress)
+        has_neurons = detector.home is not None and detector.home.neurons is not None
+        live = ReadAnswers.of(answers, opened.measure(progress) if has_neurons else None)
+    return drift(detector, live, shift=shift, permutations=permutations)
+
+
+def _detector_of(source: str, progress: Callable[[str, int, int], None]) -> Detector:
+    """A study's live detector, which knows its home, or any other detector."""
+    if (Path(source) / "recipe.toml").is_file():
+        return Study(source, progress=progress)[levels.live_detector]
+    return load_detector(source)
+
+
+def show_drift(found: Drift, as_json: bool) -> None:
+    """What was found in words, and the tables behind it."""
+    neurons = found.neurons
+    if as_json:
+        show.write(
+            {
+                "shifted": found.shifted,
+                "in_words": found.in_words(),
+                "scores": show.rows(found.scores),
+                "thresholds": show.rows(found.thresholds),
+                "neurons": None if neurons is None else show.rows(neurons),
+                "not_compared": found.not_compared,
+            }
+        )
+        return
+    for line in found.in_words():
+        show.say("•", line)
+    show.table("scores, in standard deviations of home", _named(found.scores))
+    if len(found.thresholds):
+        show.table("share of all answers above each threshold", _share_rows(found.thresholds))
+    if neurons is None:
+        show.say(
+            "neurons", "not compared; give answers, not scores, and a detector that knows them"
+        )
+        return
+    shown = neurons.drop(columns=["layer", "neuron"]).head(NEURONS)
+    show.table("neurons, most moved first, in standard deviations of home", shown)
+    if len(neurons) > NEURONS:
+        show.say(f"{len(neurons) - NEURONS:,} further neurons are not shown; --json has all")
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(domain=table["domain"].where(table["domain"] != "", "all"))
+
+
+def _share_rows(thresholds: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "domain": row["domain"] or "all",
+                "of true answers at most": f"{row['false_alarms']:.0%}",
+                "of all at home": f"{row['home']:.1%}",
+                "of all live": f"{row['live']:.1%}",
+                "low": f"{row['low']:.1%}",
+                "high": f"{row['high']:.1%}",
+                "answers": row["n"],
+            }
+            for row in thresholds.to_dict("records")
+        ]
+    )
