@@ -35,7 +35,9 @@ class Flagging:
             HlensError: The detector has no threshold for such a rate.
         """
         if self.kind == "risk":
-            return lambda score: float(detector.probability_of(torch.tensor(score))) >= self.at
+            return lambda score: (
+                float(detector.probability_of(torch.tensor(score), domain)) >= self.at
+            )
         limit = threshold_of(detector, self.at, domain).score
         return lambda score: score >= limit
 

@@ -15,7 +15,7 @@ waves, of two rows and of one; vLLM writes all three in the passes that it makes
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
@@ -196,14 +196,16 @@ class Waves(Batcher):
         loop = WritingLoop(
             model, detector, prompts, sampler, decide=decide, on_end=on_end, limits=limits
         )
-        dose = self.doses[wave[0].dose].pairs if wave[0].dose else None
-        with (
-            nullcontext() if dose is None else model.editing(dose),
-            nullcontext()
-            if detector is None
-            else watching(model, detector, on_scores=loop.keep_scores, may_be_empty=True),
-            torch.inference_mode(),
-        ):
+        dose = self.doses[wave[0].dose].pairs if wave[0].dose else ()
+        with ExitStack() as stack:
+            if detector is not None:
+                # Entered before the dose, whose neurons are read as it finds them.
+                edited = [neurons for neurons, _ in dose]
+                keep = {"on_scores": loop.keep_scores, "edited": edited, "may_be_empty": True}
+                stack.enter_context(watching(model, detector, **keep))
+            if dose:
+                stack.enter_context(model.editing(dose))
+            stack.enter_context(torch.inference_mode())
             loop.run()
 
     def _read(self, asked: Reading) -> None:

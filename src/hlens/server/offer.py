@@ -135,9 +135,9 @@ class Offer:
         booted = getattr(self.model, "longest", None)
         return self.model.n_trained_positions if booted is None else booted - 1
 
-    def probability(self, detector: str, score: float) -> float:
-        """What a detector's score is as a probability of hallucination."""
-        return float(self.detectors[detector].probability_of(torch.tensor(score)))
+    def probability(self, detector: str, score: float, domain: str = "") -> float:
+        """A detector's score as a probability of hallucination, of a domain or of all together."""
+        return float(self.detectors[detector].probability_of(torch.tensor(score), domain))
 
     def watcher(self, name: str | None, domain: str) -> str | None:
         """The detector that watches an answer: the one that is named, or of the domain, or first.

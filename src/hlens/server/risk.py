@@ -51,7 +51,7 @@ async def score(
             mean = sum(own) / len(own)
             found[i] = {
                 "index": i,
-                "risk": number(offer.probability(detector, mean)),
+                "risk": number(offer.probability(detector, mean, body.domain)),
                 "score": number(mean),
                 "flagged": rule(mean),
                 "n_tokens": len(own),

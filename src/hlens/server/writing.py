@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ async def _read_prompt(desk: Desk, offer: Offer, asked: Asked) -> tuple[float, b
         return math.nan, False
     (scores,) = await read(desk, [asked.prompt], asked.gate)
     score = float(scores[-1])
-    risk = offer.probability(asked.gate, score)
+    risk = offer.probability(asked.gate, score, asked.domain)
     return risk, offer.rule(asked.gate, asked.threshold, asked.domain)(score)
 
 
@@ -241,7 +241,7 @@ class Answering:
             if isinstance(event, str):
                 self.reason = event
                 break
-            risk, logprob = event
+            risk, logprob = self._in_domain(event[0]), event[1]
             self.n_tokens += 1
             self.risk, self.score = risk.probability, risk.score
             token = _token(risk, logprob)
@@ -255,6 +255,13 @@ class Answering:
         rest = thought.rest(), "" if stopper.met else stopper.add(said.rest()) + stopper.rest()
         if any(rest):
             yield Piece(rest[1], rest[0])
+
+    def _in_domain(self, risk: Risk) -> Risk:
+        """The risk with the probability of the question's domain, where the client says it."""
+        if not self.asked.domain or self.asked.detector is None:
+            return risk
+        probability = self.offer.probability(self.asked.detector, risk.score, self.asked.domain)
+        return replace(risk, probability=probability)
 
 
 def _joined(pieces: Sequence[Piece]) -> Piece:

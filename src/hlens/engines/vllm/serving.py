@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hlens import metrics
+from hlens.engines.vllm.adapters import adapter_request
 from hlens.engines.vllm.measuring import run_once
 from hlens.engines.vllm.model import VllmModel
 from hlens.engines.vllm.sampling import params_of
@@ -51,6 +52,8 @@ def make_batcher(
         model.need_eager("watching")
         weights = torch.stack([one.weights.float() for one in detectors.values()], dim=-1)
         model.call("watch", mixing(model, metrics.by_name(named.pop()), weights))
+    for dose in doses.values():
+        adapter_request(model, dose.folder)  # which refuses what vLLM cannot hold
     return VllmBatcher(model, detectors, doses)
 
 
@@ -124,7 +127,9 @@ class VllmBatcher(Batcher):
         if asked.detector is not None:
             own = {"tokens": len(asked.prompt), "id": number}
         params = params_of(self.model, asked.settings, asked.seed, **own)
-        self._give(number, asked.prompt, params, self._adapter(asked.dose))
+        folder = None if asked.dose is None else self.doses[asked.dose].folder
+        adapter = None if folder is None else adapter_request(self.model, folder)
+        self._give(number, asked.prompt, params, adapter)
         ends = EndOfReply(self.model, asked.settings.until_newline)
         self.writing[number] = _Written(asked, ends, Answer(0))
 
@@ -139,14 +144,6 @@ class VllmBatcher(Batcher):
     def _next(self) -> int:
         self.last += 1
         return self.last
-
-    def _adapter(self, dose: str | None) -> Any:
-        """VLLM's request for the adapter of a dose."""
-        if dose is None:
-            return None
-        from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
-
-        return LoRARequest(dose, 1 + list(self.doses).index(dose), self.doses[dose].folder)
 
     def _give(self, number: int, tokens: Sequence[int], params: Any, adapter: Any) -> None:
         from vllm import TokensPrompt  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
