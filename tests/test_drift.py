@@ -184,6 +184,14 @@ def test_another_mix_of_unchanged_domains_is_said() -> None:
     assert "perhaps their mix is another" in " ".join(found.in_words())
 
 
+def test_too_few_permutations_for_so_many_domains_are_refused() -> None:
+    home = drawn(np.random.default_rng(11), 120, 1, domains="abcdef")
+    with pytest.raises(HlensError, match=r"permutations=99; 7 comparisons .* take at least 139"):
+        drift(of_home(home), home, permutations=99)
+    same = replace(home, scores=np.where(np.array(home.domains) == "a", 1.0, home.scores))
+    assert drift(of_home(same), home).not_compared == {"a": "its scores at home are all the same"}
+
+
 def test_few_answers_at_home_can_show_little_and_that_is_said() -> None:
     draw = np.random.default_rng(10)
     found = drift(of_home(drawn(draw, 20, 1)), drawn(draw, 20, 1), shift=0.1)
@@ -383,9 +391,10 @@ def test_answers_are_read_and_the_neurons_that_moved_are_named(home: tuple[Path,
     told = json.loads(same.stdout)
     assert (same.exit_code, len(told["neurons"])) == (0, 3)
     assert not any(one["moved"] for one in told["neurons"])
+    assert told["in_words"][-1] == "None of the 3 neurons moved."
     other = run(folder / "live.v2", folder / "other.jsonl", *model)
     assert other.exit_code == 1
-    assert "neurons moved" in other.stdout
+    assert "of 3 neurons moved, in standard deviations of home: L" in other.stdout
     assert "L2N7" in other.stdout
 
 

@@ -150,7 +150,7 @@ def test_a_study_is_recalibrated_and_watched_by_a_rate(tmp_path: Path) -> None:
             CliRunner().invoke(app, [*asked[:-1], wrong], catch_exceptions=False)
     with pytest.raises(HlensError, match="is no study"):
         CliRunner().invoke(app, ["recalibrate", str(to)], catch_exceptions=False)
-    with pytest.raises(HlensError, match="unknown domain 'law'. Known: q"):
+    with pytest.raises(HlensError, match=r"unknown domain 'law'\. Known: q"):
         CliRunner().invoke(app, [*asked, "--domain", "law"], catch_exceptions=False)
     with pytest.raises(HlensError, match="--after goes with --flag-at or --stop-at"):
         CliRunner().invoke(app, [*asked, "--after", "2"], catch_exceptions=False)

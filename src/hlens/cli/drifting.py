@@ -101,7 +101,10 @@ def show_drift(found: Drift, as_json: bool) -> None:
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(domain=table["domain"].where(table["domain"] != "", "all"))
+    """What matters first: a narrow terminal leaves out the last columns."""
+    first = ["domain", "shift", "low", "high", "spread_ratio", "p", "shifted", "live", "home"]
+    named = table.assign(domain=table["domain"].where(table["domain"] != "", "all"))
+    return named[[*first, *(name for name in table if name not in first)]]
 
 
 def _share_rows(thresholds: pd.DataFrame) -> pd.DataFrame:

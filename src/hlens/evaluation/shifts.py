@@ -27,6 +27,7 @@ from hlens.errors import HlensError
 from hlens.evaluation.auroc import Groups
 
 FEWEST_GROUPS = 10  # of either sample
+MOST_PERMUTATIONS = 1_000_000
 POWER = 0.8
 _CELLS = 4_000_000  # of a block of permutations: bounds memory at some 100 MB
 _ROUNDING = 1e-6  # of a mean: what varies by less is one value, rounded
@@ -81,7 +82,7 @@ class Shifts:
         left = wanted - float(self.home_variance[0])
         if left <= 0:
             return None
-        return ceil(self.n_live * float(self.live_variance[0]) / left)
+        return max(FEWEST_GROUPS, ceil(self.n_live * float(self.live_variance[0]) / left))
 
 
 def find_shifts(
@@ -112,7 +113,7 @@ def find_shifts(
     >>> bool(found.low[0] < 1 < found.high[0]), float(found.p[0]) < 0.01
     (True, True)
     """
-    permutations = check_whole("permutations", permutations, least=99, most=1_000_000)
+    permutations = check_whole("permutations", permutations, least=99, most=MOST_PERMUTATIONS)
     if home.ndim != 2 or live.ndim != 2 or home.shape[1] != live.shape[1]:
         raise HlensError(
             f"columns of shape {home.shape} at home and {live.shape} live; expected as many columns"

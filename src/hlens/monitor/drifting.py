@@ -15,22 +15,24 @@ threshold promised to flag 5 %; now 14 % of all answers lie above it, at home 9 
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from hlens.checks import check_real
+from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
-from hlens.evaluation import estimate_share, find_shifts
-from hlens.evaluation.shifts import FEWEST_GROUPS
+from hlens.evaluation import Shifts, estimate_share, find_shifts
+from hlens.evaluation.shifts import FEWEST_GROUPS, MOST_PERMUTATIONS
 from hlens.evaluation.significance import holm
 from hlens.types import Detector, ReadAnswers, address
 
 LEVEL = 0.05
 POWER = 0.8
 SHIFT = 0.3  # standard deviations of home
+NAMED = 3  # neurons in a sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,7 @@ class Drift:
                 "recalibrate (hlens recalibrate)."
             )
         if self.neurons is not None:
-            moved = int(self.neurons["moved"].sum())
-            said.append(f"{moved} of {len(self.neurons)} neurons moved.")
+            said.append(_name_neurons(self.neurons))
         return said
 
 
@@ -108,6 +109,7 @@ def drift(
             that are all the same, or a number out of its limits.
     """
     sought = check_real("shift", shift, above=0, most=10)
+    permutations = check_whole("permutations", permutations, least=99, most=MOST_PERMUTATIONS)
     home = detector.home
     if home is None:
         raise HlensError(
@@ -117,44 +119,66 @@ def drift(
     if len(home) == 0 or np.ptp(home.scores) == 0:
         raise HlensError("all scores at the detector's home are the same; recalibrate it on others")
     both, lacking = _comparable(home, live)
-    found = {
-        name: find_shifts(
-            *_columns(one.scores, other.scores),
-            home_groups=one.groups,
-            live_groups=other.groups,
-            permutations=permutations,
-            seed=seed,
+    if permutations < (least := ceil(len(both) / LEVEL) - 1):
+        raise HlensError(
+            f"permutations={permutations}; {len(both)} comparisons (all answers, and each domain) "
+            f"take at least {least}"
         )
-        for name, (one, other) in both.items()
-    }
-    adjusted = holm(np.array([one.p.min() for one in found.values()]))
-    rows = []
-    for (name, one), p in zip(found.items(), adjusted, strict=True):
-        at_home, here = both[name]
-        unit = float(at_home.scores.std()) or float("nan")
-        level = LEVEL / len(found)  # the strictest that Holm may ask, so that the promise is kept
-        rows.append(
-            {
-                "domain": name,
-                "home": len(at_home), "home_groups": len(set(at_home.groups)),
-                "live": len(here), "live_groups": len(set(here.groups)),
-                "shift": one.difference[0] / unit,
-                "low": one.low[0] / unit,
-                "high": one.high[0] / unit,
-                "spread_ratio": _spread(here.scores) / (_spread(at_home.scores) or float("nan")),
-                "p": p,
-                "shifted": bool(p <= LEVEL),
-                "smallest_seen": one.smallest_seen(level, POWER)[0] / unit,
-                "needed": one.answers_needed(sought * unit, level, POWER),
-            }
-        )  # fmt: skip
+    how = {"permutations": permutations, "seed": seed}
+    found = [_compare(*pair, **how) for pair in both.values()]
+    adjusted = holm(np.array([one.p.min() for one in found]))
+    level = LEVEL / len(found)  # the strictest that Holm may ask, so that the promise is kept
+    rows = [
+        _score_row(name, *both[name], found=one, p=p, level=level, sought=sought)
+        for name, one, p in zip(both, found, adjusted, strict=True)
+    ]
     return Drift(
         pd.DataFrame(rows).astype({"needed": "Int64"}),
         _shares(detector, home, live),
-        _moved(detector, home, live, permutations, seed),
+        _moved(detector, home, live, **how),
         lacking,
         sought,
     )
+
+
+def _compare(home: ReadAnswers, live: ReadAnswers, *, permutations: int, seed: int) -> Shifts:
+    """The shift of the scores' mean, and of their mean distance from a middle."""
+    # The median of all: from medians of their own the smaller sample would always lie nearer.
+    middle = np.median(np.concatenate([home.scores, live.scores]))
+    columns = [np.stack([one.scores, np.abs(one.scores - middle)], axis=1) for one in (home, live)]
+    return find_shifts(
+        *columns,
+        home_groups=home.groups,
+        live_groups=live.groups,
+        permutations=permutations,
+        seed=seed,
+    )
+
+
+def _score_row(
+    domain: str,
+    home: ReadAnswers,
+    live: ReadAnswers,
+    *,
+    found: Shifts,
+    p: float,
+    level: float,
+    sought: float,
+) -> dict[str, Any]:
+    unit = float(home.scores.std())
+    return {
+        "domain": domain,
+        "home": len(home), "home_groups": len(set(home.groups)),
+        "live": len(live), "live_groups": len(set(live.groups)),
+        "shift": found.difference[0] / unit,
+        "low": found.low[0] / unit,
+        "high": found.high[0] / unit,
+        "spread_ratio": _spread(live.scores) / _spread(home.scores),
+        "p": p,
+        "shifted": bool(p <= LEVEL),
+        "smallest_seen": found.smallest_seen(level, POWER)[0] / unit,
+        "needed": found.answers_needed(sought * unit, level, POWER),
+    }  # fmt: skip
 
 
 def _comparable(
@@ -176,19 +200,11 @@ def _comparable(
             lacking[name] = "it is no domain of home"
         elif few:
             lacking[name] = f"it has {' and '.join(few)}, and a comparison takes {FEWEST_GROUPS}"
+        elif np.ptp(pair[0].scores) == 0:
+            lacking[name] = "its scores at home are all the same"
         else:
             both[name] = pair
     return both, lacking
-
-
-def _columns(
-    home: Float[np.ndarray, " home"], live: Float[np.ndarray, " live"]
-) -> tuple[Float[np.ndarray, "home 2"], Float[np.ndarray, "live 2"]]:
-    """What is compared of scores: their mean, and their mean distance from a middle."""
-    # The median of all: from medians of their own the smaller sample would always lie nearer.
-    middle = np.median(np.concatenate([home, live]))
-    one, other = (np.stack([own, np.abs(own - middle)], axis=1) for own in (home, live))
-    return one, other
 
 
 def _spread(scores: Float[np.ndarray, " answer"]) -> float:
@@ -260,6 +276,22 @@ def _sentence(row: Mapping[Hashable, Any], sought: float) -> str:
         f"{head}no shift seen (p = {row['p']:.2g}); with {row['live']:,} answers one of "
         f"{row['smallest_seen']:.2f} standard deviations of home would have been seen in "
         f"{POWER:.0%} of cases. {_when_to_test(row, sought)}"
+    )
+
+
+def _name_neurons(neurons: pd.DataFrame) -> str:
+    """The neurons that moved, the first few by name."""
+    moved = neurons.loc[neurons["moved"]]
+    if not len(moved):
+        return f"None of the {len(neurons)} neurons moved."
+    named = ", ".join(
+        f"{row['address']} by {row['shift']:+.2f} ({row['to_score']:+.2g} to the score)"
+        for row in moved.head(NAMED).to_dict("records")
+    )
+    more = f" and {len(moved) - NAMED:,} more" if len(moved) > NAMED else ""
+    return (
+        f"{len(moved)} of {len(neurons)} neurons moved, in standard deviations of home: "
+        f"{named}{more}."
     )
 
 

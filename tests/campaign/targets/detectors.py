@@ -3,15 +3,21 @@
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from campaign.mutations import mutate_bytes, mutate_safetensors
 from campaign.trials import RIGHT, Plan, WrongError, storing
 from hlens import store
-from hlens.types import Calibration, Detector, Provenance
+from hlens.types import Calibration, Detector, Provenance, ReadAnswers
 
+HOME = ReadAnswers(
+    np.linspace(-1, 1, 6), ("0", "0", "1", "2", "2", "3"), ("law",) * 3 + ("art",) * 3,
+    np.linspace(0, 1, 18).reshape(6, 3),
+)  # fmt: skip
 SHARE = 1.5
 KEEPS_INPUT = True
 
@@ -29,6 +35,8 @@ def prepare(home: Path) -> None:
     more = {"domains": ("general",), "fit": {"C": 1.0, "n": 40}, "provenance": provenance}
     for name, chosen in (("calibrated", calibration), ("plain", None)):
         detector = Detector(weights, 0.25, threshold=0.5, calibration=chosen, **more)
+        if chosen is not None:
+            detector = replace(detector, calibrations=(replace(chosen, domain="law"),), home=HOME)
         store.save_detector(detector, home / "detectors" / name)
 
 
@@ -95,6 +103,28 @@ def check_detector(detector: Detector) -> None:
 
 def same(a: Detector, b: Detector) -> bool:
     """Whether two detectors are equal in all that they hold."""
-    names = ("bias", "metric", "region", "domains", "threshold", "calibration", "provenance")
+    names = (
+        "bias", "metric", "region", "domains", "threshold", "calibration", "calibrations",
+        "provenance",
+    )  # fmt: skip
     own = all(repr(getattr(a, name)) == repr(getattr(b, name)) for name in names)
+    own &= same_home(a.home, b.home)
     return own and torch.equal(a.weights, b.weights) and repr(dict(a.fit)) == repr(dict(b.fit))
+
+
+def same_home(a: ReadAnswers | None, b: ReadAnswers | None) -> bool:
+    """Whether two homes hold the same answers; the numbers of groups are names alone."""
+    if a is None or b is None:
+        return a is b
+    if (a.neurons is None) != (b.neurons is None):
+        return False
+
+    def grouped(home: ReadAnswers) -> list[int]:
+        return [home.groups.index(group) for group in home.groups]
+
+    return (
+        np.array_equal(a.scores, b.scores)
+        and a.domains == b.domains
+        and grouped(a) == grouped(b)
+        and (a.neurons is None or np.array_equal(a.neurons, b.neurons))
+    )
