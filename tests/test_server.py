@@ -3,6 +3,11 @@
 import asyncio
 import json
 import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +28,7 @@ from hlens.monitor.flagging import flagging
 from hlens.monitor.requests import Dose
 from hlens.server import Limits, Offer
 from hlens.server.text import Decoder, Stopper
+from hlens.store import save_detector
 from hlens.types import Detector, Estimate, NeuronSet, Threshold
 from serving import Served, serving
 from tiny_detector import MEMBERS, detector_of
@@ -614,3 +620,84 @@ def test_the_package_has_its_page() -> None:
     from hlens import server
 
     assert (Path(server.__file__).parent / "page.html").is_file()
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, model: Model, detector: Detector) -> Path:
+    """A folder with a model, a detector of it and a dose."""
+    home = tmp_path_factory.mktemp("served")
+    model.hf.save_pretrained(home / "tiny")
+    byte_tokenizer().save_pretrained(home / "tiny")
+    save_detector(detector, home / "watcher")
+    neurons = NeuronSet(frozenset(MEMBERS), model.n_layers, model.d_mlp)
+    iv.adapter(model, neurons, iv.scale(3.0), home / "alpha-3")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([], "nothing says what to serve"),
+        (["--model", "tiny", "--host", "0.0.0.0"], "reached by others, and there is no key"),
+        (["--model", "tiny", "--policy", "guess"], "unknown policy 'guess'"),
+        (["--model", "tiny", "--threshold", "0.5"], "threshold '0.5'; expected"),
+        (["--model", "tiny", "--threshold", "risk=0.5"], "a threshold without a detector"),
+        (["--model", "tiny", "--max-tokens", "0"], "new_tokens=0"),
+        (["--model", "tiny", "--detector", "nowhere.safetensors"], "nowhere"),
+        (["--model", "tiny", "--adapter", "tiny"], "tiny"),
+        (
+            ["--model", "tiny", "--detector", "a=watcher.safetensors", "--detector", "a=watcher"],
+            "two",
+        ),
+        (["--model", "tiny", "--adapter", "tiny=alpha-3"], "a dose is called 'tiny'"),
+    ],
+    ids=lambda value: " ".join(value[2:])[:40] or "nothing" if isinstance(value, list) else "",
+)
+def test_a_mistake_of_the_operator_is_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str], said: str
+) -> None:
+    from typer.testing import CliRunner
+
+    from hlens.cli.app import app
+
+    monkeypatch.chdir(home)
+    monkeypatch.delenv("HLENS_API_KEY", raising=False)
+    with pytest.raises(HlensError) as raised:
+        CliRunner().invoke(app, ["serve", *asked], catch_exceptions=False)
+    assert said in str(raised.value)
+
+
+def test_the_command_serves_what_it_is_given(home: Path, detector: Detector) -> None:
+    asked = [
+        "serve",
+        "--detector",
+        "main=watcher",
+        "--model",
+        "tiny",
+        "--adapter",
+        "triple=alpha-3",
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "HLENS_API_KEY": "secret"}
+    command = [sys.executable, "-m", "hlens", *asked, "--port", str(port)]
+    process = subprocess.Popen(command, cwd=home, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        client = openai.OpenAI(
+            base_url=f"http://127.0.0.1:{port}/v1", api_key="secret", max_retries=60
+        )
+        with client:
+            assert [one.id for one in client.models.list()] == ["tiny", "triple"]
+            reply = client.completions.create(prompt="Emma", **{**ASK, "model": "triple"})
+            assert reply.choices[0].hlens["detector"] == "main"  # type: ignore[attr-defined]
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert [line["event"] for line in lines] == ["serving", "answered"]
+    assert process.returncode in (0, -signal.SIGTERM)

@@ -24,6 +24,7 @@ import bisect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from hlens.kinds import explain_public
@@ -63,9 +64,14 @@ def tags_of(tokenizer: Any) -> list[Tags]:
     template = getattr(tokenizer, "chat_template", None) or ""
     if not isinstance(template, str):  # several, by name
         template = "\n".join(map(str, template.values()))
+    return list(_tags_in(template))
+
+
+@lru_cache(maxsize=8)  # asked of every token that is written under watch
+def _tags_in(template: str) -> tuple[Tags, ...]:
     found = [Tags(f"{a}{name}{b}", f"{a}/{name}{b}") for a, name, b in _CLOSING.findall(template)]
     found += [tags for tags in _UNLIKE if tags.closing in template]
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def find_thought(tokenizer: Any, prompt: Sequence[int], response: Sequence[int]) -> Thought | None:
@@ -93,6 +99,24 @@ def find_thought(tokenizer: Any, prompt: Sequence[int], response: Sequence[int])
         if begins:
             return Thought(_without(tags, text), len(response), finished=False)
     return None
+
+
+def may_still_think(tokenizer: Any, response: Sequence[int]) -> bool:
+    """Whether a response in which there is no thought so far may turn out to begin with one.
+
+    >>> class Tokenizer:
+    ...     chat_template = ""
+    ...     def decode(self, ids, **_):
+    ...         return "".join(map(chr, ids))
+    >>> [may_still_think(Tokenizer(), text.encode()) for text in ("<thi", "Lyon")]
+    [True, False]
+    """
+    if tokenizer is None:
+        return False
+    if tags_of(tokenizer):  # a closing tag may come without an opening one
+        return True
+    text = _raw(tokenizer, response).lstrip()
+    return THINK.opening.startswith(text[: len(THINK.opening)])
 
 
 def without_thought(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""Requests that come and go in vLLM: each answer is the local engine's, at its dose, with its risk."""
+"""Requests that come and go in vLLM: each answer and its risk are the local engine's."""
 
 from collections.abc import Iterator
 from dataclasses import replace

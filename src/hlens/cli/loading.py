@@ -26,3 +26,7 @@ LOADING = {
     "device_map": Annotated[str | None, _option("Place it on several devices, such as auto.")],
 }
 takes_loading = gathers("loading", LOADING)
+# Of a verb whose own --adapter are those that requests choose among.
+takes_loading_without_adapter = gathers(
+    "loading", {name: option for name, option in LOADING.items() if name != "adapter"}
+)

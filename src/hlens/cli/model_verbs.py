@@ -8,7 +8,7 @@ import typer
 from hlens.cli import show
 from hlens.cli.app import app
 from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
-from hlens.cli.loading import takes_loading
+from hlens.cli.loading import takes_loading, takes_loading_without_adapter
 from hlens.cli.opening import opening
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of
 
@@ -180,7 +180,7 @@ def monitor(
 
 
 @app.command()
-@takes_loading
+@takes_loading_without_adapter
 def serve(
     loading: dict[str, str],
     model: Annotated[

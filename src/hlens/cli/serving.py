@@ -62,13 +62,14 @@ def offered(
     named = [_named(one, "detector") for one in detectors]
     _check_once([name for name, _ in named], "detector")
     opened = {name: _open_detector(path) for name, path in named}
-    folders = [_named(one, "adapter") for one in adapters]
-    _check_once([name for name, _ in folders], "adapter")
+    named_doses = [_named(one, "adapter") for one in adapters]
+    _check_once([name for name, _ in named_doses], "adapter")
     recipe = next((one for _, path in named if (one := _recipe_of(path))), None)
-    served = _open_model(model, recipe, list(opened.values()), engine, loading, len(folders))
+    folders = [folder for _, folder in named_doses]
+    served = _open_model(model, recipe, list(opened.values()), engine, loading, folders)
     for detector in opened.values():
         detector.provenance.check_same_model(served.provenance, "served model")
-    doses = {name: Dose(load_dose(folder, served), folder) for name, folder in folders}
+    doses = {name: Dose(load_dose(folder, served), folder) for name, folder in named_doses}
     further = {} if abstention is None else {"abstention": abstention}
     return Offer(
         served,
@@ -116,7 +117,7 @@ def _open_model(
     detectors: Sequence[Detector],
     engine: str | None,
     loading: Mapping[str, str],
-    n_doses: int,
+    folders: Sequence[str],
 ) -> Model:
     of_detector = next((one.provenance.model for one in detectors), None)
     name = given or (recipe.model if recipe else of_detector)
@@ -127,6 +128,8 @@ def _open_model(
     further: dict[str, Any] = {}
     if engine is not None:
         further["engine"] = engine
-        if engine == "vllm" and n_doses:
-            further["engine_options"] = {"enable_lora": True, "max_loras": n_doses}
+        if engine == "vllm" and folders:
+            from hlens.engines.vllm.options import options_for_adapters
+
+            further["engine_options"] = options_for_adapters(folders)
     return load(name, **{option: value or None for option, value in options.items()}, **further)

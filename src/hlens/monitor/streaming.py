@@ -18,7 +18,7 @@ from hlens.monitor.policies import Action, Policy, Risk, watch_only
 from hlens.monitor.reading import score_tokens
 from hlens.monitor.recalibrating import warn_of_another_region
 from hlens.monitor.watching import TokenScores, watching
-from hlens.thoughts import find_thought
+from hlens.thoughts import find_thought, may_still_think
 from hlens.types import Detector
 
 
@@ -65,6 +65,7 @@ class Answer:
     scores: list[float] = field(default_factory=list)
     flagged_at: int | None = None
     reason: str | None = None
+    may_think: bool = True  # that it begins with a thought is not ruled out yet
 
 
 Decide = Callable[[Answer, Risk], Action]  # asked of each token, once it was read
@@ -332,8 +333,12 @@ def _add_risk(
 ) -> Risk:
     """The risk of an answer's next token, from its own score and those before it."""
     index = len(answer.risks)
-    thought = find_thought(model.tokenizer, prompt, answer.tokens[: index + 1])
-    n_thought = thought.n_tokens if thought else 0
+    n_thought = 0
+    if answer.may_think:
+        written = answer.tokens[: index + 1]
+        thought = find_thought(model.tokenizer, prompt, written)
+        n_thought = thought.n_tokens if thought else 0
+        answer.may_think = thought is not None or may_still_think(model.tokenizer, written)
     answer.scores.append(score)
     own = answer.scores[n_thought:] or answer.scores
     mean = torch.tensor(sum(own) / len(own))

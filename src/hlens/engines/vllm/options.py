@@ -1,8 +1,10 @@
 """Options of vLLM that a recipe may set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from hlens.data_files import read_json
 from hlens.errors import HlensError
 from hlens.lookup import unknown
 
@@ -65,3 +67,24 @@ def check_eager(options: Mapping[str, Any], what: str) -> None:
 def is_eager(options: Mapping[str, Any]) -> bool:
     """Whether vLLM runs modules one by one, where hooks see them; so unless it is told not to."""
     return bool(options.get("enforce_eager", True))
+
+
+def options_for_adapters(folders: Sequence[str | Path]) -> dict[str, Any]:
+    """Options that make room for these adapters, each in PEFT's layout.
+
+    Raises:
+        HlensError: A folder without an adapter of PEFT, or one of a rank that vLLM does not take.
+    """
+    ranks = [_rank_of(Path(folder)) for folder in folders]
+    room = next((rank for rank in LORA_RANKS if rank >= max(ranks)), None)
+    if room is None:
+        raise HlensError(f"an adapter of rank {max(ranks)}; vLLM takes {LORA_RANKS[-1]} at most")
+    return {"enable_lora": True, "max_loras": len(ranks), "max_lora_rank": room}
+
+
+def _rank_of(folder: Path) -> int:
+    path = folder / "adapter_config.json"
+    config = read_json(path) if path.is_file() else None
+    if not isinstance(config, Mapping) or not isinstance(rank := config.get("r"), int):
+        raise HlensError(f"no adapter in {folder}; give a folder with an adapter_config.json")
+    return rank
