@@ -18,7 +18,7 @@ from hlens import lookup
 from hlens.cli.families import listed
 from hlens.drawing.figure import Figure
 from hlens.errors import HlensError
-from hlens.recipe import Recipe
+from hlens.recipe import GatesRecipe, Recipe
 from hlens.report import Card, ReportData, Section, page, report, sections
 from hlens.report.html_table import number, table
 from hlens.report.sections import neuron_map, neurons, strips
@@ -51,7 +51,9 @@ def test_a_section_declares_what_it_reads(name: str, tmp_path: Path) -> None:
     assert file.__doc__, f"report/sections/{name}.py needs a docstring"
     assert name in listed("sections")["sections"]
     # Of a study in which nothing was made, a section shows nothing, or says what is missing.
-    run = Runner(tmp_path, Recipe(domains=("general", "science"), base="base"), Given(questions=[]))
+    gates = GatesRecipe(alphas=(0.0,))
+    recipe = Recipe(domains=("general", "science"), base="base", gates=gates)
+    run = Runner(tmp_path, recipe, Given(questions=[]))
     with pytest.raises(NotMadeError):
         file.section(Tables(run, file.NEEDS))
 

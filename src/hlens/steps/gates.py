@@ -124,7 +124,7 @@ def gated(
     progress: Callable[[int, int], None],
 ) -> pd.DataFrame:
     """Edit only while the risk is high, beside always, at random, and where the prompt ends."""
-    model.need_modules("a gate")
+    model.need_modules("what a gate asks at each token")
     limit = threshold_of(live_detector, gates.false_alarms).score
     kinds = {GateKind.RISK: risk_above(live_detector, limit)}
     if (gate := _prompt_gate(prompt_detector, gates.false_alarms)) is not None:
