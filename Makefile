@@ -10,7 +10,7 @@ EXTRAS := demo,dev,docs,hub,widget,export
 help:
 	@echo "make demo   find H-neurons in the embedded model, to a report (about ten minutes)"
 	@echo "make test   the tests"
-	@echo "make test-engines   the tests of vLLM and Ray, in an environment of their own (some minutes)"
+	@echo "make test-engines   the tests of vLLM, Ray and llama.cpp, in an environment of their own (some minutes)"
 	@echo "make campaign   10,000 hostile inputs, kills and noise (about 40 minutes of two cores); ARGS=\"--inputs 500\" for fewer"
 	@echo "make check  ruff, pyright, import-linter"
 	@echo "make bench  the benchmarks behind every figure in README and docs"

@@ -18,6 +18,7 @@ from ray.cluster_utils import Cluster
 
 import architectures
 import hlens
+import tiny_vllm
 from hlens.contributions import results
 from hlens.engines.ray.workers import RayWorkers
 from hlens.errors import HlensError
@@ -25,6 +26,7 @@ from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.steps import detection
 from hlens.study import Study
+from hlens.types import Question
 from test_measure import sharing
 from tiny_study import question_file, saved_model, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
@@ -186,6 +188,44 @@ def test_a_machine_with_another_model_is_refused(
     model: Model = hlens.load(folder).with_workers(workers)
     with pytest.raises(HlensError, match="the model's weights on machine") as refused:
         hlens.measure(model, sharing(2))
+    assert "\n" not in str(refused.value)
+
+
+def test_each_worker_boots_vllm_where_it_is_asked_for(cluster: Cluster, tmp_path: Path) -> None:
+    """The numbers are vLLM's, and go from and to the same blocks."""
+    pytest.importorskip("vllm", reason="vLLM is not installed here")
+    folder = str(tiny_vllm.folder_of(tmp_path))
+    options = {"address": cluster.address, "engine": "vllm", "engine_options": tiny_vllm.SMALL}
+    assert hlens.engines.rounding_of("ray", options) == "vllm"
+    local = hlens.load(folder, device="cpu")
+    spread = hlens.load(folder, engine="ray", engine_options=options | {"workers": 2})
+    try:
+        items = tiny_vllm.examples(12)
+        ours, theirs = (hlens.measure(model, items) for model in (local, spread))
+        assert tiny_vllm.apart(ours, theirs) < 1e-5
+        asked = [Question(f"q{i}", "general", f"Number {i}?", ("a",)) for i in range(4)]
+        told = [
+            [r.token_ids for r in hlens.sample(m, asked, n=1, settings=tiny_vllm.GREEDY)]
+            for m in (local, spread)
+        ]
+        assert told[0] == told[1]
+    finally:
+        spread.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"engine": "ray"}, 'is \'ray\'; expected "local" or "vllm"'),
+        ({"engine_options": 3}, "is 3; expected a table of options"),
+        ({"engine": "vllm", "engine_options": {"workers": 3}}, "unknown option of the engine vllm"),
+        ({"engine_options": {"workers": 3}}, "the local engine has no option 'workers'"),
+    ],
+)
+def test_an_engine_of_workers_that_there_is_not(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(HlensError) as refused:
+        hlens.engines.rounding_of("ray", options)
+    assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
