@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 import architectures
+import shape_checks
+
+shape_checks.spare_what_names_no_shapes()  # before hlens is imported
 
 
 @pytest.fixture(params=sorted(architectures.DENSE))

@@ -29,8 +29,13 @@ PAGES = [
 ]
 WITH_CODE = [page for page in PAGES if re.search(r"```(python|sh)\n", page.read_text())]
 # Pages ask and repeat as often as a reader should; a test has less time.
-FEWER = {"n=300": "n=48", "detector=detector))": "detector=detector, shuffles=3, draws=20))"}
-SHORTER = "".join(f"{name} = {value}\n" for name, value in FEW.items())
+FEWER = {
+    "n=300": "n=48",
+    "detector=detector))": "detector=detector, shuffles=3, draws=20))",
+    "hlens import labelled_answers.jsonl": "hlens import labelled_answers.jsonl --recipe few.toml",
+    '"runs/notebook", model)': '"runs/notebook", model, hlens.Recipe.read("few.toml"))',
+}
+REPEATS = "\n".join(["[evaluation]", *(f"{name} = {value}" for name, value in FEW.items()), ""])
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
@@ -67,8 +72,8 @@ def files(document: Document) -> Iterator[Region]:
 
 def writer(name: str) -> Callable[[Example], None]:
     def write(example: Example) -> None:
-        recipe = f"\n[evaluation]\n{SHORTER}" if "\ndomains = " in example.parsed else ""
-        Path(name).write_text(example.parsed + recipe, encoding="utf-8")
+        few = f"\n{REPEATS}" if "\ndomains = " in example.parsed else ""
+        Path(name).write_text(example.parsed + few, encoding="utf-8")
 
     return write
 
@@ -88,6 +93,7 @@ def test_a_page_runs_as_it_stands(
     for data in page.parent.glob("*.jsonl"):
         shutil.copy(data, tmp_path)
     monkeypatch.chdir(tmp_path)
+    Path("few.toml").write_text(REPEATS, encoding="utf-8")
     examples = list(Sybil(PARSERS, path=str(tmp_path)).parse(copy).examples())
     assert examples
     for example in examples:
