@@ -13,13 +13,24 @@ from typing import Any
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-check_types = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
+_checking = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
 
 
 def names_shapes(function: Callable[..., Any]) -> bool:
     """Whether a signature names shapes, or may: what a quoted type names is not known yet."""
     types = getattr(function, "__annotations__", {}).values()
     return any(isinstance(one, str) or "jaxtyping" in repr(one) for one in types)
+
+
+def check_types(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its types checked, unless a test switches all checks off."""
+    checked = _checking(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (function if jaxtyping.config.jaxtyping_disable else checked)(*args, **kwargs)
+
+    return call
 
 
 def spare_what_names_no_shapes() -> None:
