@@ -1,10 +1,19 @@
 """Fixtures that every test may use: tiny models of real architectures."""
 
+import os
+
+# Each worker, and each process that a test starts, has one core: threads beyond that wait for one
+# another, and spin while they wait. Said before torch and numpy are imported, which read it then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from torch import nn
 
 import architectures
+import shape_checks
+
+shape_checks.spare_what_names_no_shapes()  # before hlens is imported
 
 
 @pytest.fixture(params=sorted(architectures.DENSE))

@@ -12,14 +12,25 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from command_line import call
 from hlens.cli import show, watching
 from scripts import script
 from tiny_study import question_file, saved_model, tiny_recipe
 
 
-def hlens(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hlens.cli", *words]
+def start(module: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, as a shell starts it; most tests `call` it."""
+    command = [sys.executable, "-m", module, *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("hlens", ["evaluate", "nowhere"]), ("hlens.cli", ["list", "domains", "--json"])],
+)
+def test_a_shell_sees_what_a_call_gives(module: str, words: list[str], tmp_path: Path) -> None:
+    done, called = start(module, *words, cwd=tmp_path), call(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (called.code, called.out, called.err)
 
 
 @pytest.mark.parametrize(
@@ -34,16 +45,21 @@ def hlens(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
         (["monitor", ".", "Who?", "--flag-at", "2"], "limit=2.0; expected a number from 0 to 1"),
         (["bake", ".", "out", "--alpha", "nan"], "alpha=nan; expected a finite number"),
         (["list", "domain"], "did you mean 'domains'"),
+        (["list", "figurs"], "did you mean 'figures'"),
+        (["run", "dmo"], "did you mean 'demo'"),
+        (["run", "missing.toml"], "no recipe at missing.toml"),
         (["run", "demo", "--template", "x"], "expected KEY=VALUE"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], said: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hlens", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.startswith("hlens: ")
-    assert done.stderr.count("\n") == 1
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*words)
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.startswith("hlens: ")
+    assert done.err.count("\n") == 1
     assert not [*tmp_path.iterdir()]
 
 
@@ -78,7 +94,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write("{not json\n")
     recipe = tiny_recipe(questions, model=str(saved_model(home / "model")))
     (home / "tiny.toml").write_text(recipe.to_toml())
-    done = hlens("run", "tiny.toml", "--out", "study", cwd=home)
+    done = start("hlens", "run", "tiny.toml", "--out", "study", cwd=home)
     assert done.returncode == 0, done.stderr
     assert "AUROC" in done.stdout
     assert "line 61" in done.stderr  # the bad line is named, counted, and the run goes on
@@ -87,9 +103,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_numbers_are_recomputed_from_what_is_stored(study: Path) -> None:
-    done = hlens("evaluate", str(study), "--json")
-    assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
+    done = call("evaluate", str(study), "--json")
+    assert done.code == 0, done.err
+    facts = json.loads(done.out)
     assert facts["scores"][0]["control"] == "probe"
     assert facts["in_words"]
     # Accuracy stands beside AUROC, and what the replies are among the controls.
@@ -104,9 +120,9 @@ def test_numbers_are_recomputed_from_what_is_stored(study: Path) -> None:
 
 
 def test_studies_are_rows_of_the_published_table(study: Path) -> None:
-    done = hlens("table", str(study), str(study), "--json")
-    assert done.returncode == 0, done.stderr
-    first, second = json.loads(done.stdout)["published"]
+    done = call("table", str(study), str(study), "--json")
+    assert done.code == 0, done.err
+    first, second = json.loads(done.out)["published"]
     assert first == second
     assert first["n"] > 0
     assert 0 <= first["h_neurons"] <= 100
@@ -115,33 +131,15 @@ def test_studies_are_rows_of_the_published_table(study: Path) -> None:
 
 def test_a_figure_makes_its_folder_and_what_cannot_be_written_is_one_line(study: Path) -> None:
     to = study.parent / "new" / "scores.html"
-    assert hlens("evaluate", str(study), "--figure", str(to)).returncode == 0
+    assert call("evaluate", str(study), "--figure", str(to)).code == 0
     assert to.is_file()
-    done = hlens("evaluate", str(study), "--figure", str(to / "scores.html"))
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert f"hlens: {to}: " in done.stderr.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["evaluate", "nowhere"], "unknown study folder, recipe file or shipped recipe 'nowhere'"),
-        (["run", "dmo"], "did you mean 'demo'"),
-        (["run", "missing.toml"], "no recipe at missing.toml"),
-        (["list", "figurs"], "did you mean 'figures'"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str) -> None:
-    done = hlens(*words)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    done = call("evaluate", str(study), "--figure", str(to / "scores.html"))
+    assert done.code == 2
+    assert f"hlens: {to}: " in done.err.splitlines()[-1]
 
 
 def test_list_names_what_there_is() -> None:
-    facts = json.loads(hlens("list", "--json").stdout)
+    facts = json.loads(call("list", "--json").out)
     assert {"general", "science"} <= set(facts["domains"])
     assert "cett" in facts["metrics"]
     assert {"smollm2-135m", "gemma3-270m"} <= set(facts["models"])
@@ -221,17 +219,17 @@ def test_no_terminal_sequence_is_sent_and_no_markup_obeyed(
 
 def test_a_mistake_in_the_command_line_is_one_line(tmp_path: Path) -> None:
     for words in (["\x1b[31mno"], ["list", "--no\x1b[31m"], ["report"], ["list", HOSTILE]):
-        done = hlens(*words)
-        assert done.returncode == 2
-        assert "\x1b" not in done.stderr
-        assert done.stderr.count("\n") == 1
-        assert done.stderr.startswith("hlens: ")
+        done = call(*words)
+        assert done.code == 2
+        assert "\x1b" not in done.err
+        assert done.err.count("\n") == 1
+        assert done.err.startswith("hlens: ")
     figure = tmp_path / "x.docx"
-    done = hlens("overlap", "nowhere", "--figure", str(figure))
-    assert (done.returncode, figure.exists()) == (2, False)
-    assert "cannot save a figure as 'x.docx'; expected one of .html, .png" in done.stderr
-    done = hlens("report", "nowhere", "--to", "/dev/null")
-    assert "/dev/null is a device" in done.stderr
+    done = call("overlap", "nowhere", "--figure", str(figure))
+    assert (done.code, figure.exists()) == (2, False)
+    assert "cannot save a figure as 'x.docx'; expected one of .html, .png" in done.err
+    done = call("report", "nowhere", "--to", "/dev/null")
+    assert "/dev/null is a device" in done.err
 
 
 def test_the_reference_page_names_every_verb(tmp_path: Path) -> None:

@@ -49,12 +49,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-EVALUATION = {"shuffles": 2, "n_boot": 20, "stability_pairs": 2, "folds": 2, "halves": 2}
-
-
 @pytest.fixture(scope="module")
 def study(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Study:
-    recipe = tiny_recipe(Path(), domains=files, probe={"C": 3.0}, evaluation=EVALUATION)
+    recipe = tiny_recipe(Path(), domains=files)
     return Study(tmp_path_factory.mktemp("compared"), recipe, tiny_model())
 
 
@@ -201,9 +198,7 @@ def test_a_further_run_redoes_only_what_changed(
         return plainly(model, examples, **named)
 
     monkeypatch.setattr(detection, "measure", watched)
-    recipe = tiny_recipe(
-        Path(), domains=[files[0], files[2]], probe={"C": 3.0}, evaluation=EVALUATION
-    )
+    recipe = tiny_recipe(Path(), domains=[files[0], files[2]])
 
     def run(recipe: hlens.Recipe) -> Study:
         study = Study(tmp_path, recipe, tiny_model())

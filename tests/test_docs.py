@@ -20,6 +20,7 @@ from sybil.parsers.myst.lexers import DirectiveLexer
 
 import hlens
 from hlens.errors import HlensError
+from tiny_study import FEW
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -27,7 +28,14 @@ PAGES = [
     *(p for p in sorted(ROOT.glob("docs/**/*.md")) if "_build" not in p.parts),
 ]
 WITH_CODE = [page for page in PAGES if re.search(r"```(python|sh)\n", page.read_text())]
-FEWER = {"n=300": "n=48"}  # README asks as many as a reader should; a test has less time
+# Pages ask and repeat as often as a reader should; a test has less time.
+FEWER = {
+    "n=300": "n=48",
+    "detector=detector))": "detector=detector, shuffles=3, draws=20))",
+    "hlens import labelled_answers.jsonl": "hlens import labelled_answers.jsonl --recipe few.toml",
+    '"runs/notebook", model)': '"runs/notebook", model, hlens.Recipe.read("few.toml"))',
+}
+REPEATS = "\n".join(["[evaluation]", *(f"{name} = {value}" for name, value in FEW.items()), ""])
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
@@ -64,7 +72,8 @@ def files(document: Document) -> Iterator[Region]:
 
 def writer(name: str) -> Callable[[Example], None]:
     def write(example: Example) -> None:
-        Path(name).write_text(example.parsed, encoding="utf-8")
+        few = f"\n{REPEATS}" if "\ndomains = " in example.parsed else ""
+        Path(name).write_text(example.parsed + few, encoding="utf-8")
 
     return write
 
@@ -84,10 +93,16 @@ def test_a_page_runs_as_it_stands(
     for data in page.parent.glob("*.jsonl"):
         shutil.copy(data, tmp_path)
     monkeypatch.chdir(tmp_path)
+    Path("few.toml").write_text(REPEATS, encoding="utf-8")
     examples = list(Sybil(PARSERS, path=str(tmp_path)).parse(copy).examples())
     assert examples
     for example in examples:
         example.evaluate()
+
+
+def test_what_is_asked_fewer_times_stands_in_a_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in WITH_CODE)
+    assert [many for many in FEWER if many not in text] == []
 
 
 def test_no_page_promises_a_command_that_is_not_there() -> None:

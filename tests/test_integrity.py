@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import architectures
 import hlens
+from command_line import call
 from hlens import locks, store
 from hlens.cli import app
 from hlens.errors import HlensError
@@ -48,18 +49,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     recipe = tiny_recipe(
         first,
         domains=[f"jsonl:{first}", f"jsonl:{second}"],
-        probe={"C": 3.0},
         labels={"judge": "substring", "second": "alias"},
         sampling={"n": 2, "max_new_tokens": 6},
-        evaluation={"shuffles": 2, "n_boot": 20, "stability_pairs": 2, "folds": 2, "halves": 2},
         intervene={"behaviours": ["plain_qa"], "items": 2, "alphas": [0, 1], "capability": False},
     )
     study = Study(home / "study", recipe, tiny_model())
     study.make_report_data()
     study.transfer()
     study.halves()
-    if len(study.detector().neurons):
-        study.outcomes()
+    study.outcomes()
     study.report()
     return study
 
@@ -240,19 +238,15 @@ def test_a_file_beside_the_table_that_is_gone_is_made_anew(study: Study) -> None
 
 
 def test_the_command_line_says_which_files_are_whole(study: Study) -> None:
-    def said(*more: str) -> Any:
-        words = [sys.executable, "-m", "hlens.cli", "verify-study", str(study.folder), *more]
-        return subprocess.run(words, capture_output=True, text=True)
-
-    whole = said()
-    assert whole.returncode == 0, whole.stderr
-    assert "scores  as it was written" in whole.stdout
+    whole = call("verify-study", str(study.folder))
+    assert whole.code == 0, whole.err
+    assert "scores  as it was written" in whole.out
     flip(study.folder / "scores.parquet")
     (study.folder / "path.parquet").unlink(missing_ok=True)
-    harmed = said("--json")
-    assert harmed.returncode == 2
-    assert "scores.parquet: SHA-256" in json.loads(harmed.stdout)["scores"]
-    (line,) = harmed.stderr.strip().splitlines()
+    harmed = call("verify-study", str(study.folder), "--json")
+    assert harmed.code == 2
+    assert "scores.parquet: SHA-256" in json.loads(harmed.out)["scores"]
+    (line,) = harmed.err.strip().splitlines()
     assert "artefacts differ from what was written" in line
 
 
@@ -390,7 +384,7 @@ def test_a_file_of_ones_own_is_refused_and_untouched(tmp_path: Path, file: str) 
     folder = tmp_path / "mine"
     folder.mkdir()
     own = write(folder / file, '{"text": "my own"}\n' * 20)
-    recipe = tiny_recipe(question_file(tmp_path / "q.jsonl"), probe={"C": 3.0})
+    recipe = tiny_recipe(question_file(tmp_path / "q.jsonl"))
     with pytest.raises(HlensError, match="was not written by hlens, so it is not replaced") as e:
         Study(folder, recipe, tiny_model()).scores()
     assert str(own) in str(e.value)
@@ -402,7 +396,7 @@ def test_a_folder_of_ones_own_is_refused_and_untouched(tmp_path: Path) -> None:
     own = folder / "audit" / "evidence" / "notes.txt"
     own.parent.mkdir(parents=True)
     write(own, "mine")
-    recipe = tiny_recipe(question_file(tmp_path / "q.jsonl"), probe={"C": 3.0})
+    recipe = tiny_recipe(question_file(tmp_path / "q.jsonl"))
     study = Study(folder, recipe, tiny_model())
     with pytest.raises(HlensError, match=r"notes\.txt was not written by hlens"):
         study.audit()

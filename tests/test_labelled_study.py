@@ -4,7 +4,6 @@ import json
 import logging
 import random
 import string
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 import architectures
 import hlens
-from hlens.cli import main
+from command_line import call
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.evaluation import split_by_group
@@ -25,10 +24,8 @@ from hlens.recipe import Recipe
 from hlens.steps import answers, detection
 from hlens.steps.second_judge import named_judges
 from hlens.types import Judgement, Question, Response, Verdict
-from tiny_study import saved_model, tiny_model
+from tiny_study import FEW, saved_model, tiny_model
 from tiny_tokenizer import VOCAB, byte_tokenizer
-
-FAST = {"shuffles": 3, "n_boot": 20, "random_sets": 20, "stability_pairs": 2}
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +54,18 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 def recipe_of(path: Path, **options: object) -> Recipe:
     return Recipe.from_dict(
-        {"model": "tiny", "labelled": {"file": str(path), **options}, "evaluation": FAST}
+        {"model": "tiny", "labelled": {"file": str(path), **options}, "evaluation": FEW}
     )
 
 
 @pytest.fixture
-def hlens_import(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+def hlens_import(tmp_path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """Runs ``hlens import`` in process: exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logging.getLogger("hlens"), "handlers", [])
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hlens", "import", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, " ".join(said.err.split())
+        done = call("import", *words)
+        return done.code, done.out, " ".join(done.err.split())
 
     return run
 
@@ -85,7 +77,7 @@ def test_one_command_makes_a_report(hlens_import, tmp_path):
     rows = [{"q": row.pop("question"), **row} for row in labelled_rows()]
     write(tmp_path / "mine.jsonl", rows)
     saved_model(tmp_path / "model")
-    options = "".join(f"{name} = {value}\n" for name, value in FAST.items())
+    options = "".join(f"{name} = {value}\n" for name, value in FEW.items())
     (tmp_path / "fast.toml").write_text(f"[evaluation]\n{options}")
     words = ("mine.jsonl", "--model", "model", "--recipe", "fast.toml", "--question", "q", "--json")
     code, out, err = hlens_import(*words)

@@ -61,10 +61,7 @@ def given(labelled: Labelled, model: hlens.Model) -> Given:
 def run(model: hlens.Model, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     folder = tmp_path_factory.mktemp("study")
     labelled = hlens.labelled(rows(), model)
-    few = {"shuffles": 3, "n_boot": 20, "random_sets": 20, "stability_pairs": 2}
-    recipe = tiny_recipe(
-        folder / "none.jsonl", probe={"C": 1.0, "calibration": "none"}, evaluation=few
-    )
+    recipe = tiny_recipe(folder / "none.jsonl", probe={"C": 1.0, "calibration": "none"})
     return Runner(folder / "study", recipe, given(labelled, model))
 
 

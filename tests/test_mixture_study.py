@@ -49,11 +49,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         question_file(home / "letters.jsonl", n=40),
         model=saved(home / "model"),
         probe={"C": 50.0},
-        evaluation={
-            "shuffles": 2, "n_boot": 20, "random_sets": 20, "stability_pairs": 2, "halves": 2,
-        },
         intervene={"capability": False},
-    )  # fmt: skip
+    )
     (home / "recipe.toml").write_text(recipe.to_toml())
     run("run", str(home / "recipe.toml"), "--out", str(home / "study"))
     return home / "study"

@@ -1,8 +1,6 @@
 """hlens score: a saved detector on a file of answers, labelled or not."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from typer.testing import CliRunner
 
 import architectures
 import hlens
+from command_line import call
 from hlens.cli import app
 from hlens.cli.columns import COLUMNS
 from hlens.errors import HlensError
@@ -146,12 +145,10 @@ def test_a_mistake_is_one_line(home: Path, tmp_path: Path) -> None:
     nameless = Detector(torch.eye(3, 56), 0.0)
     save_detector(nameless, tmp_path / "nameless")
     command = ["score", str(tmp_path / "nameless.safetensors"), answers]
-    done = subprocess.run(
-        [sys.executable, "-m", "hlens.cli", *command], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "names no model" in done.stderr
+    called = call(*command)
+    assert called.code == 2
+    assert called.err.count("\n") == 1
+    assert "names no model" in called.err
 
 
 def saved_other(folder: Path) -> Path:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import hlens
+from command_line import call
 from hlens.contributions import results
 from hlens.contributions.cut import Cut
 from hlens.contributions.engine import Job
@@ -336,16 +337,18 @@ def test_every_block_is_of_one_shard() -> None:
         assert sorted(itertools.chain(*own)) == list(range(40))
 
 
-def test_the_command_line(whole: Path, tmp_path: Path) -> None:
-    """Two shards at the same time; then one binds them."""
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shards at the same time, each a process; then one binds them."""
+    monkeypatch.chdir(tmp_path)
     questions = question_file(tmp_path / "questions.jsonl", n=12)
     recipe = tiny_recipe(questions, model=str(saved_model(tmp_path / "model")))
     (tmp_path / "tiny.toml").write_text(recipe.to_toml())
 
-    def start(*words: str) -> subprocess.Popen[str]:
+    def start(number: int) -> subprocess.Popen[str]:
+        words = ["sample", "study", "--shard", f"{number}/2", "--json"]
         return subprocess.Popen(
-            [sys.executable, "-m", "hlens.cli", *words, "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+            [sys.executable, "-m", "hlens.cli", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def end(process: subprocess.Popen[str]) -> dict:
@@ -353,13 +356,11 @@ def test_the_command_line(whole: Path, tmp_path: Path) -> None:
         assert process.returncode == 0, err
         return json.loads(out)
 
-    refused = start("sample", "tiny.toml", "--shard", "1/2")
-    assert end(start("ask", "tiny.toml", "--out", "study"))["n"] == 12
-    both = [start("sample", "study", "--shard", f"{number}/2") for number in (1, 2)]
-    assert sum(end(one)["blocks done"] for one in both) == 1
-    gathered = end(start("gather", "study"))
+    refused = call("sample", "tiny.toml", "--shard", "1/2")
+    assert refused.code == 2
+    assert "shards go with the folder of a study" in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
+    assert json.loads(call("ask", "tiny.toml", "--out", "study", "--json").out)["n"] == 12
+    assert sum(end(one)["blocks done"] for one in [start(1), start(2)]) == 1
+    gathered = json.loads(call("gather", "study", "--json").out)
     assert (gathered["gathered"], gathered["n"]) == ("responses", 36)
-    _, err = refused.communicate()
-    assert refused.returncode == 2
-    assert "shards go with the folder of a study" in err
-    assert len(err.strip().splitlines()) == 1

@@ -45,9 +45,8 @@ def opened(hf: nn.Module, name: str = "noisy") -> Model:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose detector was found, of a model in a folder."""
     home = tmp_path_factory.mktemp("siblings")
-    recipe = tiny_recipe(
-        question_file(home / "questions.jsonl"), str(saved_model(home / "model")), probe={"C": 3.0}
-    )
+    questions = question_file(home / "questions.jsonl")
+    recipe = tiny_recipe(questions, str(saved_model(home / "model")))
     study = Study(home / "study", recipe)
     assert len(study.detector().selected)
     return study.folder

@@ -37,7 +37,19 @@ def question_file(path: Path, n: int = 60) -> Path:
     return path
 
 
+# How often each thing is repeated: as seldom as a recipe allows, or nearly.
+FEW = {
+    "n_boot": 20,
+    "shuffles": 2,
+    "random_sets": 20,
+    "stability_pairs": 2,
+    "folds": 2,
+    "halves": 2,
+}
+
+
 def tiny_recipe(questions: Path, model: str = "tiny", **fields: object) -> Recipe:
+    """A recipe whose study takes seconds; `fields` replace whole sections of it."""
     return Recipe.from_dict(
         {
             "model": model,
@@ -45,7 +57,9 @@ def tiny_recipe(questions: Path, model: str = "tiny", **fields: object) -> Recip
             "sampling": {"n": 3, "max_new_tokens": 10},
             # Noise never ends, and to the other judges what is cut off is no answer.
             "labels": {"judge": "substring"},
-            "evaluation": {"shuffles": 3, "n_boot": 100},
+            # So weak a penalty finds neurons in noise, too; a cross-validated one may find none.
+            "probe": {"C": 3.0},
+            "evaluation": FEW,
             **fields,
         }
     )

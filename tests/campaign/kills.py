@@ -216,13 +216,8 @@ def _recipe(home: Path, small: bool) -> Recipe:
         question_file(home / "questions.jsonl", 24 if small else 80),
         sampling={"n": 2, "max_new_tokens": 6},
         labels={"judge": "substring", "second": "" if small else "alias"},
-        probe={"C": 3.0},
-        evaluation={
-            "shuffles": 2, "n_boot": 20, "stability_pairs": 2, "folds": 2, "halves": 2,
-            "random_sets": 20,
-        },
         intervene={"behaviours": ["plain_qa"], "items": 2, "alphas": [0, 1], "capability": False},
-    )  # fmt: skip
+    )
 
 
 def _others(recipe: Recipe) -> list[Recipe]:

@@ -4,18 +4,13 @@ Paths inside them are relative to the folder in which the campaign runs, so that
 read alike on every machine.
 """
 
-import contextlib
-import io
 import json
 import shutil
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 from campaign.trials import CONTROLS, REFUSED, RIGHT, WrongError, check_line
-from hlens import Study, cli
+from command_line import Called
+from hlens import Study
 from hlens.recipe import Recipe
 from test_labelled_study import labelled_rows
 from tiny_study import saved_model
@@ -99,27 +94,6 @@ def copy_study(source: Path, to: Path) -> None:
     shutil.copytree(source, to, ignore=lambda _, names: [n for n in names if n.endswith(PAGES)])
 
 
-@dataclass(frozen=True)
-class Called:
-    """What a command line gave: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-def call(*words: str) -> Called:
-    """Run a command line in this process; what hlens would show a traceback for is raised."""
-    out, err = io.StringIO(), io.StringIO()
-    with _redirected(out, err), patch.object(sys, "argv", ["hlens", *words]):
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else int(left.code is not None)
-    return Called(code, out.getvalue(), err.getvalue())
-
-
 def check_called(called: Called, *, as_json: bool = False, negative: bool = False) -> str:
     """`RIGHT` or `REFUSED`; raises `WrongError` unless a command line ended as all must.
 
@@ -146,9 +120,3 @@ def check_called(called: Called, *, as_json: bool = False, negative: bool = Fals
         except ValueError:
             raise WrongError(f"no JSON on stdout: {called.out[:200]!r}") from None
     return RIGHT
-
-
-@contextlib.contextmanager
-def _redirected(out: io.StringIO, err: io.StringIO) -> Iterator[None]:
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        yield

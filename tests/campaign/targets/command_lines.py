@@ -15,8 +15,9 @@ from typing import Any
 import typer
 
 from campaign.mutations import NUMBERS, TEXTS
-from campaign.originals import Called, call, check_called, copy_study, is_small, recipe, study
+from campaign.originals import check_called, copy_study, is_small, recipe, study
 from campaign.trials import Plan, WrongError, contents
+from command_line import Called, call
 from hlens.cli import app
 
 SHARE = 0.2

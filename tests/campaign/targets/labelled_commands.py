@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 import hlens
-from campaign.originals import call, check_called
+from campaign.originals import check_called
 from campaign.targets import labelled_files
 from campaign.targets.command_lines import FIGURES, MINE, PLACES, VALUES, WORDS
 from campaign.trials import RIGHT, Plan, WrongError, contents
+from command_line import call
 from hlens.cli.columns import COLUMNS
 from hlens.labelled import layouts
 from hlens.types import Calibration, Detector

@@ -13,7 +13,6 @@ from campaign.mutations import Mutated, mutate_file
 from campaign.originals import (
     PAGES,
     another_study,
-    call,
     check_called,
     copy_study,
     is_small,
@@ -21,6 +20,7 @@ from campaign.originals import (
     study,
 )
 from campaign.trials import REFUSED, RIGHT, Plan, WrongError
+from command_line import call
 from hlens.cli import app
 
 SHARE = 0.3
