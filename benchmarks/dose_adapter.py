@@ -4,7 +4,7 @@ For alpha 0, 2 and 3, as many random neurons as the demo finds are scaled. Each 
 PEFT, the edit through hlens's hooks: how many of the greedy answers are equal, how far the logits
 are apart, and what the adapter costs in time, in turn in one run.
 
-    python benchmarks/dose_adapter.py [--prompts 100] [--neurons 120]
+    python benchmarks/dose_adapter.py [--prompts 100] [--neurons 120] [--model gemma3-270m]
 """
 
 import argparse
@@ -31,11 +31,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--prompts", type=int, default=100)
     options.add_argument("--neurons", type=int, default=120)
+    options.add_argument("--model", choices=MODELS, help="one of the two alone")
     asked = options.parse_args()
     logging.getLogger("hlens").setLevel(logging.ERROR)
     questions = itertools.chain(general.questions(), science.questions())
     prompts = [question.text for question in itertools.islice(questions, asked.prompts)]
-    for name in MODELS:
+    for name in [asked.model] if asked.model else MODELS:
         model = hlens.load(name, device="cpu")
         neurons = _random_neurons(model, asked.neurons)
         ids = [model.encode(prompt) for prompt in prompts]

@@ -2,6 +2,10 @@
 
     .venv-engines/bin/python benchmarks/engines.py [--questions 32] [--rounds 3] [--only watching]
 
+Sampling is compared as a recipe asks unless it is told otherwise (a short prompt, a reply of up to
+50 tokens) and as the demo asks (worked examples before the question, a reply of one line): the
+first is mostly writing, the second mostly reading.
+
 Both engines hold the embedded model, float32 on the CPU, in one process, and take turns; seconds
 are CPU seconds of the process. Watching is compared on vLLM with itself: the same 32 prompts at
 once, with and without a detector of 40 neurons, one read at each token.
@@ -11,7 +15,8 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median
+from pathlib import Path
+from statistics import mean, median
 
 import torch
 
@@ -19,9 +24,9 @@ import hlens
 from hlens import domains, monitor, spans
 from hlens.model import Model
 from hlens.prompts import encode_prompt
-from hlens.recipe import Recipe
+from hlens.recipe import Recipe, SamplingRecipe
 from hlens.steps.answers import settings_of
-from hlens.types import Detector
+from hlens.types import Detector, Response
 
 CONCURRENT = 32
 
@@ -57,17 +62,37 @@ def detector_of(model: Model, neurons: int = 40) -> Detector:
     )
 
 
-def compare_sampling(local: Model, vllm: Model, given: argparse.Namespace) -> None:
-    """The demo's questions, drawn as the demo draws."""
-    settings = settings_of(Recipe().sampling)
-    questions = domains.load("general", given.questions)
-    ask = partial(hlens.sample, questions=questions, n=given.samples, settings=settings)
+def compare_sampling(
+    name: str, sampling: SamplingRecipe, local: Model, vllm: Model, given: argparse.Namespace
+) -> list[Response]:
+    """One way of asking, on both engines; the local replies."""
+    ask = partial(
+        hlens.sample,
+        questions=domains.load("general", given.questions),
+        n=given.samples,
+        settings=settings_of(sampling),
+        instruction=sampling.instruction,
+        style=sampling.style,
+        shots=sampling.shots,
+    )
     ours, theirs = ask(local), ask(vllm)
     same = sum(a.token_ids == b.token_ids for a, b in zip(ours, theirs, strict=True))
     took = in_turn(given.rounds, local=lambda: ask(local), vllm=lambda: ask(vllm))
-    print(f"sampling {len(ours)} replies: vllm / local {took['vllm'] / took['local']:.2f}")
+    read = mean(reply.n_prompt for reply in ours)
+    written = mean(len(reply.token_ids) - reply.n_prompt for reply in ours)
+    print(
+        f"sampling {len(ours)} replies as {name} asks ({read:.0f} tokens read, {written:.1f} "
+        f"written each): vllm / local {took['vllm'] / took['local']:.2f}"
+    )
     print(f"  {took}; {same} of {len(ours)} replies are the same")
-    examples = spans.locate(hlens.judge(ours), local)
+    return ours
+
+
+def compare_measuring(
+    local: Model, vllm: Model, replies: list[Response], given: argparse.Namespace
+) -> None:
+    """The replies, measured on both engines."""
+    examples = spans.locate(hlens.judge(replies), local)
     values = [hlens.measure(model, examples).values for model in (local, vllm)]
     apart = float((values[0] - values[1]).abs().max() / values[0].abs().max())
     measure = partial(hlens.measure, examples=examples)
@@ -94,12 +119,20 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["sampling", "watching"])
+    parser.add_argument("--block-size", type=int, help="tokens that vLLM shares at once")
     given = parser.parse_args()
-    options = {"max_model_len": 512, "block_size": 32}
+    options = {"max_model_len": 512}
     load = partial(hlens.load, "smollm2-135m", dtype="float32")
+    if given.block_size:
+        options["block_size"] = given.block_size
     vllm = load(engine="vllm", engine_options=options)
     if given.only != "watching":
-        compare_sampling(load(device="cpu"), vllm, given)
+        local = load(device="cpu")
+        demo = Recipe.read(Path(hlens.__file__).parent / "recipes" / "demo.toml")
+        compare_sampling("the demo", demo.sampling, local, vllm, given)
+        replies = compare_sampling("a recipe", Recipe().sampling, local, vllm, given)
+        if given.only != "sampling":
+            compare_measuring(local, vllm, replies, given)
     if given.only != "sampling":
         compare_watching(vllm, given)
     vllm.close()  # type: ignore[attr-defined]

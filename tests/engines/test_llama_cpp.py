@@ -192,6 +192,6 @@ def test_quantised_the_edit_is_as_near_as_the_plain_model_is(alias: str, tmp_pat
     rounded = {s: np.mean(list(map(apart, here[s], there[s]))) for s in SCALES}
     for scale in SCALES[1:]:
         assert rounded[scale] < 2 * rounded[0.0]
-        assert np.mean(list(map(apart, here[scale], there[0.0]))) > 3 * rounded[scale]
+        assert np.mean(list(map(apart, here[scale], there[0.0]))) > 2 * rounded[scale]
         same = [a.argmax() == b.argmax() for a, b in zip(here[scale], there[scale], strict=True)]
         assert np.mean(same) >= 0.8
