@@ -36,7 +36,7 @@ RECIPE = Recipe.from_dict(
     {
         "model": "planted",
         "domains": ["general"],
-        "evaluation": {"test": 0.4, "n_boot": 100, "shuffles": 40, "random_sets": 40},
+        "evaluation": {"test": 0.4, "n_boot": 200, "random_sets": 40},
         "probe": {"calibration": "none"},
     }
 )
