@@ -10,6 +10,7 @@ import hlens
 PRIVATE = {"cli", "drawing", "errors", "lookup", "recipe", "recipes", "report", "study"}
 PRIVATE |= {"__main__", "checks", "data_files", "kinds", "locks", "shards", "undecoded", "visible"}
 PRIVATE |= {"work"}
+PRIVATE |= {"server"}  # of an extra: imported by its name, where the extra is installed
 
 
 def test_importing_hlens_is_light_and_gives_every_public_name() -> None:

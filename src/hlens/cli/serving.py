@@ -73,7 +73,8 @@ def offered(
     further = {} if abstention is None else {"abstention": abstention}
     return Offer(
         served,
-        served.name,
+        # As it was called here, so that clients need not know what its folder holds.
+        model if model and not Path(model).exists() else served.name,
         detectors=opened,
         doses=doses,
         **({"policies": tuple(policies)} if policies else {}),
