@@ -21,12 +21,14 @@ import pytest
 import torch
 
 import architectures
+from asking import Written, finish, writing
 from hlens import interventions as iv
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
 from hlens.monitor import monitor, score_prompts
 from hlens.monitor.flagging import flagging
-from hlens.monitor.requests import Dose
+from hlens.monitor.requests import Batcher, Dose, batcher_of
+from hlens.monitor.streaming import Answer, assess
 from hlens.server import Limits, Offer
 from hlens.server.text import Decoder, Stopper
 from hlens.store import save_detector
@@ -236,7 +238,7 @@ def test_policies_act_from_the_threshold_on(client: openai.OpenAI, offer: Offer)
         assert spared.hlens["status"] == "ok"
         assert spared.text == watched.text
         assert len(spared.hlens["tokens"]) == 8
-    flagged = {name: own_of(client, policy=name, threshold=low) for name in offer.policies}
+    flagged = {name: own_of(client, policy=name, threshold=low) for name in offer.allowed}
     assert {name: one.hlens["status"] for name, one in flagged.items()} == {
         "watch": "ok",
         "flag": "flagged",
@@ -332,6 +334,12 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "what is not served": ({**ASK, "prompt": "a", "logit_bias": {"5": 1}}, 400, "invalid_value"),
     "half a character": ('{"model": "tiny", "prompt": "\\ud800"}', 400, "invalid_value"),
     "an empty prompt": ({**ASK, "prompt": ""}, 400, "invalid_value"),
+    "no prompts": ({**ASK, "prompt": []}, 400, "invalid_value"),
+    "prompts of nothing": ({**ASK, "prompt": [{}] * 9000}, 400, "invalid_value"),
+    "messages of nothing": ({**ASK, "messages": [0] * 9000}, 400, "invalid_value"),
+    "many stop words": ({**ASK, "prompt": "a", "stop": ["x"] * 17}, 400, "invalid_value"),
+    "a long stop word": ({**ASK, "prompt": "a", "stop": "x" * 201}, 400, "invalid_value"),
+    "log-probabilities": ({**ASK, "prompt": "a", "logprobs": 0}, 400, "invalid_value"),
     "tokens it has not": ({**ASK, "prompt": [5, 99_999]}, 400, "invalid_value"),
     "a temperature": ({**ASK, "prompt": "a", "temperature": -1}, 400, "invalid_value"),
     "too cold": ({**ASK, "prompt": "a", "temperature": 1e-9}, 400, "invalid_value"),
@@ -438,6 +446,7 @@ def test_a_full_queue_is_said_at_once(model: Model, detector: Detector) -> None:
         ({"api_key": "gehëim"}, "a key of other characters"),
         ({"threshold": flagging("false-alarms=0.05")}, "no threshold for a share of 0.05"),
         ({"detectors": {}}, "a threshold without a detector"),
+        ({"detectors": {}, "policies": ("flag",)}, "a policy without a detector"),
         ({"doses": {"tiny": Dose((), "")}}, "a dose is called 'tiny'"),
     ],
 )
@@ -535,6 +544,198 @@ def test_answers_that_are_written_end_before_the_server_does(
         served.server.should_exit = True
         asking.join(60)
     assert replies[0].json()["usage"]["completion_tokens"] == 300
+
+
+def test_who_leaves_while_waiting_is_not_written_for(model: Model, detector: Detector) -> None:
+    limits = Limits(new_tokens=400, rows=1)
+    with serving(Offer(model, "tiny", detectors={"main": detector}, limits=limits)) as served:
+        long = {**ASK, "prompt": "a", "max_tokens": 400}
+        first = threading.Thread(target=post, args=(served, long))
+        first.start()
+        served.wait_until_held(1)
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{served.url}/v1/completions", json=long, timeout=0.3)
+        first.join()
+        served.wait_until_idle()
+        text = httpx.get(f"{served.url}/metrics").text
+    written = 'hlens_tokens_total{kind="completion"} 400.0'
+    assert written in text, [line for line in text.splitlines() if "hlens_tokens_total" in line]
+
+
+def test_numbers_that_overflow_end_one_answer_and_no_other(
+    model: Model, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [Written(), Written()]
+    whole = model.hf.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        out = whole(*args, **kwargs)
+        if len(out.logits) == 2:
+            out.logits[1] = float("nan")
+        return out
+
+    monkeypatch.setattr(model.hf, "forward", forward)
+    asked = [writing(one, [5, 6, 7], Settings(4, 0.0), detector="main") for one in told]
+    finish(batcher_of(model, {"main": detector}, {}), asked)
+    assert (told[0].ends, told[0].errors) == (["length"], [])
+    assert "NaN" in str(told[1].errors[0])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_of_the_engine_is_no_fault_of_the_client(
+    model: Model,
+    detector: Detector,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stream: bool,
+) -> None:
+    def fail(self: Any, *_: Any) -> None:
+        raise HlensError("out of memory at /secret/path")
+
+    monkeypatch.setattr("hlens.monitor.requests.Waves._write", fail)
+    with (
+        serving(Offer(model, "tiny", detectors={"main": detector})) as served,
+        caplog.at_level(logging.INFO, "hlens.server"),
+    ):
+        reply = post(served, {**ASK, "prompt": "a", "stream": stream})
+        for _ in range(10):
+            post(served, {**ASK, "prompt": "a"})
+        health = httpx.get(f"{served.url}/health")
+        text = httpx.get(f"{served.url}/metrics").text
+    assert reply.status_code == (200 if stream else 500)
+    assert "engine_error" in reply.text
+    assert "secret" not in reply.text
+    assert any("/secret/path" in record.getMessage() for record in caplog.records)
+    assert 'status="500"} 11.0' in text
+    assert (health.status_code, health.json()["status"]) == (503, "failing")
+
+
+def test_a_server_without_a_key_answers_this_machine_only(served: Served) -> None:
+    body = {**ASK, "prompt": "a"}
+    assert post(served, body, Host="evil.example").status_code == 403
+    assert post(served, body, Host="localhost:1").status_code == 200
+
+
+def test_samples_of_several_prompts_draw_from_seeds_of_their_own(
+    client: openai.OpenAI, model: Model, detector: Detector
+) -> None:
+    asked: Any = {**ASK, "temperature": 1.0, "seed": 3, "prompt": ["ab"] * 4}
+    texts = [choice.text for choice in client.completions.create(**asked).choices]
+    prompts = [model.encode("ab", chat=False)] * 4
+    settings = Settings(8, top_k=0, top_p=1.0)
+    expected = monitor(model, detector, prompts, settings=settings, seed=3)
+    assert texts == [one.generation.text for one in expected]
+    assert len(set(texts)) > 1
+
+
+def test_log_probabilities_are_streamed_without_tokens(client: openai.OpenAI) -> None:
+    bare = {"hlens": {"tokens": False}}
+    asked: Any = {"messages": TURNS, **ASK, "logprobs": True, "extra_body": bare}
+    whole: Any = client.chat.completions.create(**asked).choices[0].logprobs
+    parts = [
+        one
+        for chunk in client.chat.completions.create(**asked, stream=True)
+        for choice in chunk.choices
+        if choice.logprobs
+        for one in choice.logprobs.content or ()
+    ]
+    assert [one.logprob for one in parts] == [one.logprob for one in whole.content]
+
+
+def test_a_fallback_of_a_domain_is_said(client: openai.OpenAI) -> None:
+    assert own_of(client, domain="law").hlens["read_as"] == "all domains together"
+    assert "read_as" not in own_of(client).hlens
+
+
+# --- Thoughts -------------------------------------------------------------------------------------
+
+
+class Scripted(Batcher):
+    """Writes a text, each token of which gets the score that is given for it."""
+
+    def __init__(self, model: Model, detector: Detector, text: str, scores: dict[str, float]):
+        self.model, self.detector = model, detector
+        self.ids = model.encode_words(text)
+        self.scores = [scores.get(character, 0.0) for character in text]
+        self.waiting: list[Any] = []
+
+    def add(self, asked: Any) -> None:
+        self.waiting.append(asked)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.waiting)
+
+    def step(self) -> None:
+        asked, answer, reason = self.waiting.pop(), Answer(0), None
+        for token, score in zip(self.ids, self.scores, strict=True):
+            answer.tokens.append(token)
+            reason = assess(
+                self.model,
+                self.detector,
+                answer,
+                score,
+                asked.prompt,
+                lambda answer, risk: asked.on_token(risk, -1.0),
+            )
+            if reason:
+                break
+        asked.on_end(reason or "stop")
+
+
+def thinking(
+    model: Model,
+    detector: Detector,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    scores: dict[str, float],
+    **asked: Any,
+) -> Any:
+    """What becomes of a reply of this text, at once and as a stream."""
+    monkeypatch.setattr(
+        "hlens.server.app.batcher_of", lambda *_, **__: Scripted(model, detector, text, scores)
+    )
+    with serving(Offer(model, "tiny", detectors={"main": detector})) as served:
+        body = {**ASK, "messages": TURNS, "hlens": asked}
+        whole = post(served, body, "chat/completions").json()["choices"][0]
+        lines = post(served, body | {"stream": True}, "chat/completions").text.split("\n\n")
+    chunks = [json.loads(line[6:])["choices"][0] for line in lines if line.startswith("data: {")]
+    for name in ("content", "reasoning_content"):
+        said = "".join(chunk["delta"].get(name) or "" for chunk in chunks)
+        assert said == whole["message"].get(name, "")
+    assert chunks[-1]["hlens"]["status"] == whole["hlens"]["status"]
+    return whole
+
+
+def test_a_tag_of_several_tokens_opens_a_thought(
+    model: Model, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, own = "<think>hm</think>Lyon", {"policy": "stop", "threshold": "risk=0.9"}
+    whole = thinking(model, detector, monkeypatch, text, {"L": 1.0}, **own)
+    assert whole["message"]["content"] == "Lyon"
+    assert whole["message"]["reasoning_content"] == "<think>hm</think>"
+    assert whole["hlens"]["score"] == pytest.approx(0.25)
+    are_thought = [token.get("thought", False) for token in whole["hlens"]["tokens"]]
+    assert are_thought == [True] * 17 + [False] * 4
+
+
+def test_what_only_begins_like_a_tag_is_text(
+    model: Model, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("<thin ice", "<thi"):
+        whole = thinking(model, detector, monkeypatch, text, {})
+        assert whole["message"]["content"] == text
+        assert "reasoning_content" not in whole["message"]
+
+
+def test_a_thought_that_is_cut_off_has_no_risk(
+    model: Model, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = thinking(model, detector, monkeypatch, "<think>hm", {"h": 99.0}, policy="abstain")
+    assert whole["hlens"]["risk"] is None
+    assert whole["hlens"]["status"] == "ok"
+    assert whole["message"]["reasoning_content"] == "<think>hm"
 
 
 # --- What is written down -------------------------------------------------------------------------

@@ -101,6 +101,23 @@ def find_thought(tokenizer: Any, prompt: Sequence[int], response: Sequence[int])
     return None
 
 
+def may_be_opening(tokenizer: Any, text: str) -> bool:
+    """Whether all that was written so far may be the beginning of a tag that opens a thought.
+
+    >>> [may_be_opening(None, text) for text in (" <thi", "<think>", "Lyon", "")]
+    [True, False, False, True]
+    """
+    begun = text.lstrip()
+    openings = {tags.opening for tags in (*tags_of(tokenizer), THINK)}
+    return any(one.startswith(begun) and one != begun for one in openings)
+
+
+def may_close(tokenizer: Any, tokens: Sequence[int]) -> bool:
+    """Whether a tag that closes a thought stands in these tokens, the last that were written."""
+    text = _raw(tokenizer, tokens)
+    return any(tags.closing in text for tags in {*tags_of(tokenizer), THINK})
+
+
 def may_still_think(tokenizer: Any, response: Sequence[int]) -> bool:
     """Whether a response in which there is no thought so far may turn out to begin with one.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from hlens.errors import HlensError
-from hlens.monitor.recalibrating import threshold_of
+from hlens.monitor.recalibrating import find_threshold
 from hlens.types import Detector
 
 KINDS = ("false-alarms", "risk")
@@ -38,7 +38,7 @@ class Flagging:
             return lambda score: (
                 float(detector.probability_of(torch.tensor(score), domain)) >= self.at
             )
-        limit = threshold_of(detector, self.at, domain).score
+        limit = find_threshold(detector, self.at, domain).score
         return lambda score: score >= limit
 
 

@@ -25,6 +25,7 @@ from hlens.evaluation import RATES, find_thresholds
 from hlens.probe.calibration import Method, calibrate
 from hlens.probe.crossval import assign_folds
 from hlens.types import Calibration, Detector, ReadAnswers, ScoredAnswer, Threshold
+from hlens.visible import harmless
 
 log = logging.getLogger("hlens")
 WHOLE = "response"  # what a monitor reads: all tokens of a reply, without its thought
@@ -191,16 +192,27 @@ def warn_of_fallback(detector: Detector, domains: Iterable[str]) -> None:
     if lacking := fallback_domains(detector, domains):
         log.warning(
             "no probabilities of %s alone; those of all domains together are taken",
-            ", ".join(lacking),
+            harmless(", ".join(lacking)),
         )
 
 
 def threshold_of(detector: Detector, false_alarms: float, domain: str = "") -> Threshold:
     """The threshold of a detector for a rate of false alarms, of a domain or of all together.
 
+    Where the domain has none of its own, the log says so.
+
     Raises:
         HlensError: The detector was not recalibrated, or has no threshold for such a rate.
     """
+    found = find_threshold(detector, false_alarms, domain)
+    if found.domain != domain:
+        said = harmless(domain)
+        log.warning("no threshold of %s alone; that of all domains together is taken", said)
+    return found
+
+
+def find_threshold(detector: Detector, false_alarms: float, domain: str = "") -> Threshold:
+    """As `threshold_of`, without a word in the log."""
     own = [one for one in detector.thresholds if one.false_alarms == false_alarms]
     by_domain = {one.domain: one for one in own}
     found = by_domain.get(domain, by_domain.get(""))
@@ -212,8 +224,6 @@ def threshold_of(detector: Detector, false_alarms: float, domain: str = "") -> T
         raise HlensError(
             f"the detector has no threshold for a share of {false_alarms:g} false alarms; {there}"
         )
-    if domain not in by_domain and domain:
-        log.warning("no threshold of %s alone; that of all domains together is taken", domain)
     return found
 
 

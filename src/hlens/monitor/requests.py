@@ -22,7 +22,7 @@ from functools import singledispatch
 import numpy as np
 import torch
 
-from hlens.metrics import Metric
+from hlens.errors import HlensError
 from hlens.model import Model, Pairs, SeededSampler, Settings
 from hlens.monitor.policies import Action, Risk
 from hlens.monitor.reading import score_tokens
@@ -44,8 +44,10 @@ class Writing:
         seed: Of the sample.
         on_token: Told the risk of each token once it was read, and its log-probability; what it
             returns, ``"go"`` or ``"stop"``, decides whether the answer goes on.
-        on_end: Told ``"stop"``, ``"length"`` or ``"risk"``, which is where `on_token` stopped it.
+        on_end: Told ``"stop"``, ``"length"``, ``"risk"``, which is where `on_token` stopped it, or
+            ``"unwanted"``.
         on_error: Told what kept the answer from being written.
+        is_wanted: Whether anybody still waits; an answer that nobody waits for is not begun.
         detector: Which of the batcher's detectors watches; None for none, whose risks are NaN.
         dose: Which of the batcher's doses is given; None for none.
     """
@@ -56,6 +58,7 @@ class Writing:
     on_token: Callable[[Risk, float], Action]
     on_end: Callable[[str], None]
     on_error: Callable[[Exception], None]
+    is_wanted: Callable[[], bool] = lambda: True
     detector: str | None = None
     dose: str | None = None
 
@@ -135,7 +138,6 @@ class Waves(Batcher):
     detectors: Mapping[str, Detector]
     doses: Mapping[str, Dose]
     most_rows: int
-    metric: Metric | None = None
     waiting: deque[Writing | Reading] = field(default_factory=deque)
 
     def add(self, asked: Writing | Reading) -> None:
@@ -153,6 +155,9 @@ class Waves(Batcher):
         if isinstance(first, Reading):
             self._read(first)
             return
+        if not first.is_wanted():
+            first.on_end("unwanted")
+            return
         wave = [first, *self._like(first)]
         done: set[int] = set()
         try:
@@ -168,6 +173,9 @@ class Waves(Batcher):
         longest = _length(first)
         while self.waiting:
             one = self.waiting.popleft()
+            if isinstance(one, Writing) and not one.is_wanted():
+                one.on_end("unwanted")
+                continue
             if isinstance(one, Writing) and _kind(one) == _kind(first):
                 width = max(longest, _length(one))
                 if len(alike) + 2 <= self.most_rows and width * (len(alike) + 2) <= MOST_TOKENS:
@@ -192,9 +200,22 @@ class Waves(Batcher):
             done.add(answer.row)
             wave[answer.row].on_end(answer.reason or "")
 
+        def on_nan(answer: Answer) -> None:
+            done.add(answer.row)
+            wave[answer.row].on_error(
+                HlensError(f"{model.name} gives logits that are NaN: it overflows in {model.dtype}")
+            )
+
         prompts, limits = [one.prompt for one in wave], [one.max_new_tokens for one in settings]
         loop = WritingLoop(
-            model, detector, prompts, sampler, decide=decide, on_end=on_end, limits=limits
+            model,
+            detector,
+            prompts,
+            sampler,
+            decide=decide,
+            on_end=on_end,
+            on_nan=on_nan,
+            limits=limits,
         )
         dose = self.doses[wave[0].dose].pairs if wave[0].dose else ()
         with ExitStack() as stack:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial, singledispatch
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from hlens.monitor.policies import Action, Policy, Risk, watch_only
 from hlens.monitor.reading import score_tokens
 from hlens.monitor.recalibrating import warn_of_another_region
 from hlens.monitor.watching import TokenScores, watching
-from hlens.thoughts import find_thought, may_still_think
+from hlens.thoughts import TAIL, find_thought, may_close, may_still_think
 from hlens.types import Detector
 
 
@@ -65,7 +66,24 @@ class Answer:
     scores: list[float] = field(default_factory=list)
     flagged_at: int | None = None
     reason: str | None = None
-    may_think: bool = True  # that it begins with a thought is not ruled out yet
+    n_thought: int = 0  # tokens of thought, as far as they are written
+    may_think: bool = True  # that more tokens of thought may come is not ruled out
+
+    def count_thought(self, tokenizer: Any, prompt: Sequence[int], n: int) -> int:
+        """How many of its first `n` tokens are thought; asked in turn, so that little is read."""
+        if not self.may_think:
+            return self.n_thought
+        if n > TAIL and not may_close(tokenizer, self.tokens[n - TAIL : n]):
+            self.n_thought = n if self.n_thought else 0
+            return self.n_thought
+        written = self.tokens[:n]
+        thought = find_thought(tokenizer, prompt, written)
+        self.n_thought = thought.n_tokens if thought else 0
+        if thought is None:
+            self.may_think = may_still_think(tokenizer, written)
+        else:  # behind its end may come space that is counted to it
+            self.may_think = self.n_thought == n
+        return self.n_thought
 
 
 Decide = Callable[[Answer, Risk], Action]  # asked of each token, once it was read
@@ -210,6 +228,8 @@ class WritingLoop:
         limits: Where to cut each answer.
         decide: Asked of each token of an answer, once it was read.
         on_end: Told of each answer as soon as it is finished, its reason set.
+        on_nan: Told of an answer whose logits are NaN, which then ends while the others go on; None
+            ends them all with an error.
         first: Index of the first prompt.
         scores: Of the tokens that were just read.
     """
@@ -222,6 +242,7 @@ class WritingLoop:
     limits: Sequence[int]
     decide: Decide
     on_end: Callable[[Answer], None] = lambda answer: None
+    on_nan: Callable[[Answer], None] | None = None
     first: int = 0
     scores: TokenScores | None = None
 
@@ -285,6 +306,8 @@ class WritingLoop:
         """Choose the next token of every unfinished answer; False when all are finished."""
         if all(answer.reason for answer in self.answers):
             return False
+        if self.on_nan is not None:
+            logits = self._without_nan(logits, self.on_nan)
         tokens = self.sampler(self.ids, logits).argmax(dim=-1, keepdim=True)
         drawn = zip(tokens[:, 0].tolist(), self.sampler.logprobs[-1].tolist(), strict=True)
         for answer, (token, logprob) in zip(self.answers, drawn, strict=True):
@@ -300,6 +323,15 @@ class WritingLoop:
         self.ids = tokens.masked_fill(done, self.model.pad_id)
         self.mask = torch.cat([self.mask, torch.ones_like(self.ids)], dim=1)
         return not all(answer.reason for answer in self.answers)
+
+    def _without_nan(self, logits: Tensor, tell: Callable[[Answer], None]) -> Tensor:
+        """End the answers whose logits are NaN, and give them any others."""
+        is_nan = logits.float().sum(dim=-1).isnan()
+        for answer, ends in zip(self.answers, is_nan.tolist(), strict=True):
+            if ends and not answer.reason:
+                answer.reason = "nan"
+                tell(answer)
+        return logits.masked_fill(is_nan[:, None], 0.0)
 
 
 def _finished(
@@ -333,12 +365,7 @@ def _add_risk(
 ) -> Risk:
     """The risk of an answer's next token, from its own score and those before it."""
     index = len(answer.risks)
-    n_thought = 0
-    if answer.may_think:
-        written = answer.tokens[: index + 1]
-        thought = find_thought(model.tokenizer, prompt, written)
-        n_thought = thought.n_tokens if thought else 0
-        answer.may_think = thought is not None or may_still_think(model.tokenizer, written)
+    n_thought = answer.count_thought(model.tokenizer, prompt, index + 1)
     answer.scores.append(score)
     own = answer.scores[n_thought:] or answer.scores
     mean = torch.tensor(sum(own) / len(own))

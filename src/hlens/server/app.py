@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,21 +14,23 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from hlens.errors import HlensError, first_line
-from hlens.model import mix_seed
 from hlens.monitor.requests import batcher_of
 from hlens.server import replies, risk
 from hlens.server.bodies import Chat, Completion, Conversations, RequestError, asked_of, parse
-from hlens.server.counters import Counters, facts_of, log_to_stderr, write_log
+from hlens.server.counters import Counters, log_to_stderr, write_log
 from hlens.server.desk import Desk, FullError, StoppedError
+from hlens.server.jobs import GONE, GoneError, Job, unless_gone
 from hlens.server.offer import POLICIES, Offer
 from hlens.server.page import POLICY, page
 from hlens.server.prompts import encode_conversation, encode_prompt
 from hlens.server.replies import Choice, Reply
-from hlens.server.writing import Answering, Fate, Piece, begin
+from hlens.server.writing import EngineError, begin
 
 _Body = TypeVar("_Body", bound=BaseModel)
+LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1", "")  # the last of a client of HTTP/1.0
 GRACE = 30  # seconds that answers have to end when the server is told to stop
 
 
@@ -40,10 +42,21 @@ class Service:
     desk: Desk
     counters: Counters
     encoder: ThreadPoolExecutor
+    encoding: int = 0  # texts that wait for the encoder
 
     async def encode(self, call: Callable[..., Any], *args: Any) -> Any:
-        """Call something in the thread that encodes, so that a long text holds nobody else up."""
-        return await asyncio.get_running_loop().run_in_executor(self.encoder, call, *args)
+        """Call something in the thread that encodes, so that a long text holds nobody else up.
+
+        Raises:
+            FullError: As many texts wait there as answers may wait.
+        """
+        if self.encoding >= self.offer.limits.waiting:
+            raise FullError(f"{self.encoding} texts wait to be read; ask again later")
+        self.encoding += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.encoder, call, *args)
+        finally:
+            self.encoding -= 1
 
 
 def serve(offer: Offer, *, host: str = "127.0.0.1", port: int = 8000) -> None:
@@ -53,7 +66,7 @@ def serve(offer: Offer, *, host: str = "127.0.0.1", port: int = 8000) -> None:
         HlensError: An address of others without a key, one that cannot be had, or a detector or
             dose that the engine cannot use.
     """
-    if offer.api_key is None and host not in ("127.0.0.1", "localhost", "::1"):
+    if offer.api_key is None and host not in LOCAL:
         raise HlensError(
             f"host {host} is reached by others, and there is no key; set HLENS_API_KEY, or serve "
             "on 127.0.0.1"
@@ -95,15 +108,14 @@ def make_app(offer: Offer) -> FastAPI:
     _add_errors(app)
     shown = page()
 
-    @app.get("/")
+    @app.api_route("/", methods=["GET", "HEAD"])
     async def show_page() -> Response:
         return HTMLResponse(shown, headers={"Content-Security-Policy": POLICY})
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> Response:
-        failed = desk.failure is not None
-        body = {"status": "failed" if failed else "ok", "held": len(desk.held)}
-        return JSONResponse(body, status_code=503 if failed else 200)
+        body = {"status": desk.health, "held": len(desk.held)}
+        return JSONResponse(body, status_code=200 if desk.health == "ok" else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -111,43 +123,52 @@ def make_app(offer: Offer) -> FastAPI:
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        _check_key(request, offer)
+        _check_client(request, offer)
         return JSONResponse({"object": "list", "data": list(_models(offer).values())})
 
     @app.get("/v1/models/{name:path}")
     async def model(request: Request, name: str) -> Response:
-        _check_key(request, offer)
+        _check_client(request, offer)
         _check_model(offer, name)
         return JSONResponse(_models(offer)[name])
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
-        async def ask(body: Chat) -> Response:
+        async def ask(body: Chat, began: float) -> Response:
             turns = [message.turn for message in body.messages]
-            prompt = await service.encode(encode_conversation, offer, turns)
-            return await _answer(service, request, body, [prompt], turns)
+            prompts = [await service.encode(encode_conversation, offer, turns)]
+            return await _answer(service, request, body, prompts, turns, began)
 
         return await _handle(service, request, Chat, ask)
 
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
-        async def ask(body: Completion) -> Response:
+        async def ask(body: Completion, began: float) -> Response:
             texts = body.prompts
+            if len(texts) > offer.limits.choices:
+                said = f"{len(texts)} prompts; this server takes at most {offer.limits.choices}"
+                raise RequestError(400, "too_many_choices", said, "prompt")
             prompts = [await service.encode(encode_prompt, offer, one) for one in texts]
-            return await _answer(service, request, body, prompts, texts)
+            return await _answer(service, request, body, prompts, texts, began)
 
         return await _handle(service, request, Completion, ask)
 
     @app.post("/v1/risk")
     async def risks(request: Request) -> Response:
-        async def ask(body: Conversations) -> Response:
+        async def ask(body: Conversations, began: float) -> Response:
             if body.model is not None:
                 _check_model(offer, body.model)
-            began = time.monotonic()
-            detector, found = await risk.score(desk, offer, body, service.encode)
-            service.counters.seconds.labels("/v1/risk").observe(time.monotonic() - began)
-            write_log("risk", detector=detector, n=len(found), seconds=time.monotonic() - began)
+            if body.model in offer.doses:
+                said = "conversations are read by the model itself, not under a dose"
+                raise RequestError(400, "invalid_value", said, "model")
+            work = risk.score(desk, offer, body, service.encode)
+            detector, found = await unless_gone(request, work)
+            seconds = time.monotonic() - began
+            service.counters.ended("/v1/risk", 200, seconds)
+            write_log("risk", detector=detector, n=len(found), seconds=round(seconds, 4))
             head = {"object": "list", "model": offer.name, "detector": detector}
+            if body.domain:
+                head["read_as"] = offer.read_as(detector, body.domain) or "all domains together"
             return JSONResponse(head | {"data": found})
 
         return await _handle(service, request, Conversations, ask)
@@ -184,38 +205,44 @@ async def _handle(
     service: Service,
     request: Request,
     kind: type[_Body],
-    ask: Callable[[_Body], Awaitable[Response]],
+    ask: Callable[[_Body, float], Awaitable[Response]],
 ) -> Response:
-    """Check who asks and what, and answer; errors in the protocol's form."""
-    path, status = request.url.path, 500
+    """Check who asks and what, and answer; errors in the protocol's form.
+
+    `ask` is given the body, and when it began to come; what it answers it counts itself.
+    """
+    path, began = request.scope["path"], time.monotonic()
     try:
-        _check_key(request, service.offer)
-        body = parse(kind, await _read_body(request, service.offer.limits.body))
-        try:
-            response = await ask(body)
-        except (HlensError, FullError, StoppedError, ExceptionGroup) as error:
-            raise _refusal_of(error) from error
-        status = response.status_code
-        return response
-    except RequestError as error:
-        status = error.status
-        write_log("refused", path=path, status=status, code=error.code)
-        raise
-    finally:
-        service.counters.requests.labels(path, str(status)).inc()
+        _check_client(request, service.offer)
+        service.desk.check_room()
+        raw = await _read_body(request, service.offer.limits.body)
+        return await ask(await service.encode(parse, kind, raw), began)
+    except (GoneError, ClientDisconnect):
+        service.counters.ended(path, GONE, time.monotonic() - began)
+        write_log("left", path=path, seconds=round(time.monotonic() - began, 4))
+        return Response(status_code=GONE)
+    except Exception as error:
+        refused = _refusal_of(error)
+        service.counters.ended(path, refused.status, time.monotonic() - began)
+        told = {} if refused.status < 500 else {"error": first_line(error)}
+        write_log("refused", path=path, status=refused.status, code=refused.code, **told)
+        raise refused from error
 
 
-def _refusal_of(error: Exception) -> Exception:
-    """What the client is told, where the error is about its request."""
+def _refusal_of(error: Exception) -> RequestError:
+    """What the client is told of an error: what is its own, and no more."""
     if isinstance(error, ExceptionGroup):  # of readings that were asked for together
         return _refusal_of(error.exceptions[0])
+    if isinstance(error, RequestError):
+        return error
     if isinstance(error, FullError):
         return RequestError(429, "queue_full", str(error))
     if isinstance(error, StoppedError):
-        return RequestError(503, "stopped", str(error))
-    return (
-        RequestError(400, "invalid_value", str(error)) if isinstance(error, HlensError) else error
-    )
+        return RequestError(503, "stopped", "the server answers no more; its log says more")
+    if isinstance(error, HlensError):
+        return RequestError(400, "invalid_value", str(error))
+    code = "engine_error" if isinstance(error, EngineError) else "internal_error"
+    return RequestError(500, code, "the server could not answer; its log says more")
 
 
 async def _read_body(request: Request, most: int) -> bytes:
@@ -235,8 +262,14 @@ async def _read_body(request: Request, most: int) -> bytes:
     raise RequestError(413, "request_too_large", f"a body of more than {most} bytes")
 
 
-def _check_key(request: Request, offer: Offer) -> None:
+def _check_client(request: Request, offer: Offer) -> None:
+    """Raise `RequestError` for a client without the key, or where there is none, from elsewhere."""
     if offer.api_key is None:
+        # A page of another site can have its own name point at this machine.
+        host = request.headers.get("host", "").rsplit(":", 1)[0]
+        if host not in LOCAL:
+            said = f"host {host!r:.60}; a server without a key answers as {' or '.join(LOCAL)}"
+            raise RequestError(403, "host_not_allowed", said)
         return
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     given = key.encode("utf-8", "replace")
@@ -268,7 +301,7 @@ def _models(offer: Offer) -> dict[str, dict[str, Any]]:
     }
     own = {
         "detectors": detectors,
-        "policies": {name: POLICIES[name] for name in offer.policies},
+        "policies": {name: POLICIES[name] for name in offer.allowed},
         "max_tokens": offer.limits.new_tokens,
         "chat": bool(getattr(offer.model.tokenizer, "chat_template", None)),
     }
@@ -285,34 +318,28 @@ async def _answer(
     body: Chat | Completion,
     prompts: Sequence[Sequence[int]],
     texts: Any,
+    began: float,
 ) -> Response:
     """Write all answers to a request, at once or as a stream."""
     offer = service.offer
     _check_model(offer, body.model)
     seed = secrets.randbits(31) if body.seed is None else body.seed
-    asked = [
-        [asked_of(body, prompt, offer, mix_seed(seed, i)) for i in range(body.n or 1)]
-        for prompt in prompts
-    ]
-    if (n := sum(map(len, asked))) > offer.limits.choices:
-        said = f"{n} answers; this server gives at most {offer.limits.choices} to a request"
-        raise RequestError(400, "too_many_choices", said, "n")
-    answers: list[Answering] = []
-    try:
-        for of_prompt in asked:
-            answers += await begin(service.desk, offer, of_prompt)
-    except BaseException:
-        _leave(answers)
-        raise
+    asked = await service.encode(asked_of, body, prompts, offer, seed)
+    answers = await begin(service.desk, offer, asked)
     chat = isinstance(body, Chat)
-    logprobs = chat and bool(body.logprobs)
-    choices = [
-        Choice(one.asked, i, seed, body.hlens.tokens, logprobs) for i, one in enumerate(answers)
-    ]
-    job = _Job(
-        service, request, Reply(offer, body.model, chat), answers, choices, texts,
+    logprobs = isinstance(body, Chat) and bool(body.logprobs)
+    job = Job(
+        counters=service.counters,
+        request=request,
+        reply=Reply(offer, body.model, chat),
+        answers=answers,
+        choices=[
+            Choice(one.asked, i, seed, body.hlens.tokens, logprobs) for i, one in enumerate(answers)
+        ],
+        texts=texts,
         n_prompt=sum(map(len, prompts)),
-    )  # fmt: skip
+        began=began,
+    )
     if not body.stream:
         return await job.whole()
     with_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -320,123 +347,3 @@ async def _answer(
     return StreamingResponse(
         job.stream(with_usage), media_type="text/event-stream", headers=headers
     )
-
-
-def _leave(answers: Sequence[Answering]) -> None:
-    for one in answers:
-        one.leave()
-
-
-@dataclass(eq=False)
-class _Job:
-    """The answers to one request, from the engine to the client."""
-
-    service: Service
-    request: Request
-    reply: Reply
-    answers: Sequence[Answering]
-    choices: list[Choice]
-    texts: Any
-    n_prompt: int
-
-    def __post_init__(self) -> None:
-        self.began = time.monotonic()
-
-    async def whole(self) -> Response:
-        """All answers in one piece; none where the client has gone."""
-        gather = asyncio.create_task(self._gather())
-        gone = asyncio.create_task(_wait_until_gone(self.request))
-        status = 500
-        try:
-            await asyncio.wait({gather, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not gather.done():
-                status = 499
-                return Response(status_code=499)
-            gather.result()
-            status = 200
-            return JSONResponse(self.reply.whole(self.choices, self.n_prompt))
-        finally:
-            gone.cancel()
-            gather.cancel()
-            self._end(status)
-
-    async def _gather(self) -> None:
-        async for choice, event in self._events():
-            if isinstance(event, Fate):
-                choice.fate = event
-            else:
-                choice.add(event)
-
-    async def stream(self, with_usage: bool) -> AsyncIterator[bytes]:
-        """Parts of all answers, as they come."""
-        status = 499  # what is left where the client goes in the middle
-        try:
-            if self.reply.chat:
-                for choice in self.choices:
-                    yield replies.line(self.reply.begun(choice))
-            async for choice, event in self._events():
-                if isinstance(event, Fate):
-                    choice.fate = event
-                    yield replies.line(self.reply.ended(choice, event))
-                elif event.content or event.thought or choice.with_tokens:
-                    choice.content += event.content
-                    yield replies.line(self.reply.piece(choice, event))
-            if with_usage:
-                yield replies.line(self.reply.used(self.choices, self.n_prompt))
-            yield replies.DONE
-            status = 200
-        except Exception as error:
-            status = 500
-            yield replies.line(replies.error_of(500, "engine_failed", first_line(error)))
-        finally:
-            self._end(status)
-
-    async def _events(self) -> AsyncIterator[tuple[Choice, Piece | Fate]]:
-        """Events of all answers, in the order in which they come."""
-        if len(self.answers) == 1:
-            async for event in self.answers[0].events():
-                yield self.choices[0], event
-            return
-        merged: asyncio.Queue[tuple[Choice, Piece | Fate] | Exception | None] = asyncio.Queue()
-
-        async def pump(choice: Choice, answer: Answering) -> None:
-            try:
-                async for event in answer.events():
-                    merged.put_nowait((choice, event))
-                merged.put_nowait(None)
-            except Exception as error:
-                merged.put_nowait(error)
-
-        pairs = zip(self.choices, self.answers, strict=True)
-        tasks = [asyncio.create_task(pump(*pair)) for pair in pairs]
-        try:
-            left = len(tasks)
-            while left:
-                event = await merged.get()
-                if isinstance(event, Exception):
-                    raise event
-                if event is None:
-                    left -= 1
-                else:
-                    yield event
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    def _end(self, status: int) -> None:
-        """Let the engine stop what nobody waits for; count and log what became of the rest."""
-        _leave(self.answers)
-        seconds, path = time.monotonic() - self.began, self.request.url.path
-        self.service.counters.seconds.labels(path).observe(seconds)
-        self.service.counters.count(self.choices, self.n_prompt)
-        facts = facts_of(self.service.offer, self.choices, self.texts)
-        write_log(
-            "answered", path=path, status=status, id=self.reply.id, model=self.reply.model,
-            prompt_tokens=self.n_prompt, seconds=round(seconds, 4), **facts,
-        )  # fmt: skip
-
-
-async def _wait_until_gone(request: Request) -> None:
-    with suppress(RuntimeError):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass

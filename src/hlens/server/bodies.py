@@ -7,10 +7,17 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from hlens.errors import one_line
-from hlens.model import Settings
+from hlens.model import Settings, mix_seed
 from hlens.monitor.flagging import flagging
 from hlens.server.offer import Offer
 from hlens.server.writing import Asked
@@ -41,6 +48,9 @@ def _check_text(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_check_text)]
+StopWord = Annotated[Text, Field(max_length=200)]
+# The first mistake ends the reading of a list: else millions of them would be gathered.
+Fast = Field(fail_fast=True)
 
 
 def _neutral(*allowed: Any) -> Any:
@@ -80,8 +90,8 @@ class Message(_Body):
     """A turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[Part]
-    name: Text | None = None
+    content: Text | Annotated[list[Part], Fast]
+    name: Annotated[Any, _neutral(None)] = None
 
     @property
     def turn(self) -> dict[str, str]:
@@ -107,7 +117,7 @@ class _Sampling(_Body):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0)
     seed: int | None = None
-    stop: Text | list[Text] | None = None
+    stop: StopWord | Annotated[list[StopWord], Fast, Field(max_length=16)] | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     hlens: Own = Own()
@@ -138,7 +148,7 @@ class _Sampling(_Body):
 class Chat(_Sampling):
     """``POST /v1/chat/completions``."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Annotated[list[Message], Fast] = Field(min_length=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = False
@@ -165,9 +175,14 @@ class Chat(_Sampling):
 class Completion(_Sampling):
     """``POST /v1/completions``."""
 
-    prompt: Text | list[Text] | list[int] | list[list[int]]
+    prompt: (
+        Text
+        | Annotated[list[Text], Fast, Field(min_length=1)]
+        | Annotated[list[int], Fast, Field(min_length=1)]
+        | Annotated[list[Annotated[list[int], Fast]], Fast, Field(min_length=1)]
+    )
     max_tokens: int | None = Field(None, ge=1)
-    logprobs: Annotated[Any, _neutral(None, 0)] = None
+    logprobs: Annotated[Any, _neutral(None)] = None
     echo: Annotated[Any, _neutral(None, False)] = None
     best_of: Annotated[Any, _neutral(None, 1)] = None
     suffix: Annotated[Any, _neutral(None)] = None
@@ -189,7 +204,7 @@ class Completion(_Sampling):
 class Conversation(_Body):
     """A conversation that is written: turns, the last of them the assistant's; or two texts."""
 
-    messages: list[Message] | None = None
+    messages: Annotated[list[Message], Fast, Field(min_length=1)] | None = None
     prompt: Text | None = None
     completion: Text | None = None
 
@@ -197,7 +212,7 @@ class Conversation(_Body):
 class Conversations(_Body):
     """``POST /v1/risk``."""
 
-    conversations: list[Conversation] = Field(min_length=1)
+    conversations: Annotated[list[Conversation], Fast] = Field(min_length=1)
     model: Text | None = None
     detector: Text | None = None
     domain: Text = ""
@@ -215,8 +230,9 @@ def parse(kind: type[_Kind], raw: bytes) -> _Kind:
         return kind.model_validate(_plain(raw))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, filter(_is_field, first["loc"])))
+        where = ".".join(map(str, filter(_is_field, first["loc"])))[:80]
         if first["type"] == "extra_forbidden":
+            where = str(first["loc"][-1])[:80]
             raise RequestError(
                 400, "unknown_parameter", f"unknown field {where!r:.60}", where
             ) from None
@@ -240,47 +256,49 @@ def _plain(raw: bytes) -> Any:
         raise RequestError(400, "invalid_json", f"the body is no JSON: {said:.200}") from None
 
 
-def asked_of(body: Chat | Completion, prompt: Sequence[int], offer: Offer, seed: int) -> Asked:
-    """What a body asks of one answer, within what the operator allows.
+def asked_of(
+    body: Chat | Completion, prompts: Sequence[Sequence[int]], offer: Offer, seed: int
+) -> list[Asked]:
+    """What a body asks of each of its answers, within what the operator allows.
 
     Raises:
         RequestError: More than that.
     """
-    limits, own = offer.limits, body.hlens
-    if (body.n or 1) > limits.choices:
-        said = f"n={body.n}; this server gives at most {limits.choices} answers to a request"
+    most, own, n = offer.limits.choices, body.hlens, body.n or 1
+    if (n_answers := n * len(prompts)) > most:
+        said = f"{n_answers} answers; this server gives at most {most} to a request"
         raise RequestError(400, "too_many_choices", said, "n")
-    policy = own.policy or offer.policies[0]
-    if policy not in offer.policies:
-        allowed = ", ".join(offer.policies)
-        said = f"policy {policy!r:.60} is not allowed here; choose {allowed}"
+    policy = own.policy or offer.allowed[0]
+    if policy not in offer.allowed:
+        said = f"policy {policy!r:.60} is not allowed here; choose {', '.join(offer.allowed)}"
         raise RequestError(400, "policy_not_allowed", said, "hlens.policy")
-    settings = Settings(
-        max_new_tokens=_length(body.limit, prompt, offer),
-        temperature=1.0 if body.temperature is None else body.temperature,
-        top_k=body.top_k or 0,
-        top_p=body.top_p or 1.0,
-    )
-    asked = Asked(
-        prompt,
-        settings,
-        seed,
-        stop=body.words,
-        dose=body.model if body.model in offer.doses else None,
-        detector=offer.watcher(own.detector, own.domain),
-        gate=offer.gate(own.domain),
-        domain=own.domain,
-        policy=policy,
-        threshold=None if own.threshold is None else flagging(own.threshold),
-    )
-    if asked.detector is None and asked.gate is None and policy != "watch":
-        raise RequestError(
-            400, "no_detector", f"policy {policy!r} without a detector", "hlens.policy"
-        )
-    for name in (asked.detector, asked.gate):
+    detector, gate = offer.watcher(own.detector, own.domain), offer.gate(own.domain)
+    threshold = None if own.threshold is None else flagging(own.threshold)
+    for name in (detector, gate):
         if name is not None:
-            offer.rule(name, asked.threshold, asked.domain)  # refuses before anything is written
-    return asked
+            offer.rule(name, threshold, own.domain)  # refuses before anything is written
+    return [
+        Asked(
+            prompt,
+            Settings(
+                max_new_tokens=length,
+                temperature=1.0 if body.temperature is None else body.temperature,
+                top_k=body.top_k or 0,
+                top_p=body.top_p or 1.0,
+            ),
+            mix_seed(seed, n * place + i),
+            stop=body.words,
+            dose=body.model if body.model in offer.doses else None,
+            detector=detector,
+            gate=gate,
+            domain=own.domain,
+            policy=policy,
+            threshold=threshold,
+        )
+        for place, prompt in enumerate(prompts)
+        for length in [_length(body.limit, prompt, offer)]
+        for i in range(n)
+    ]
 
 
 def _length(asked: int | None, prompt: Sequence[int], offer: Offer) -> int:

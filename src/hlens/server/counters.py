@@ -4,10 +4,12 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from hlens.errors import first_line
 from hlens.server.desk import Desk
 from hlens.server.offer import Offer
 from hlens.server.replies import Choice, number
@@ -41,6 +43,11 @@ class Counters:
         held = Gauge("hlens_held", "Answers and readings that are held.", registry=own)
         held.set_function(lambda: len(desk.held))
 
+    def ended(self, path: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self.requests.labels(path, str(status)).inc()
+        self.seconds.labels(path).observe(seconds)
+
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self.registry)
@@ -58,18 +65,37 @@ class Counters:
                 self.risk.labels(detector).observe(fate.risk)
 
 
+class _Lines(logging.Formatter):
+    """A line of JSON a record, of whichever library."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == log.name:
+            return record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        said = first_line(error) if isinstance(error, Exception) else ""
+        facts = {"level": record.levelname, "from": record.name, "message": record.getMessage()}
+        return line_of("said", facts | ({"error": said} if said else {}))
+
+
 def log_to_stderr() -> None:
-    """Write the log as lines of JSON."""
+    """Write all that is logged as lines of JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers, log.propagate = [handler], False
+    handler.setFormatter(_Lines())
+    for name in (log.name, "hlens", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
     log.setLevel(logging.INFO)
 
 
-def write_log(what: str, **facts: Any) -> None:
-    """A line; its JSON holds no raw control characters, whatever a client sent."""
+def line_of(what: str, facts: Mapping[str, Any]) -> str:
+    """A line of the log; its JSON holds no raw control characters, whatever a client sent."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    log.info("%s", json.dumps({"time": stamp, "event": what} | facts, default=str))
+    return json.dumps({"time": stamp, "event": what, **facts}, default=str)
+
+
+def write_log(what: str, **facts: Any) -> None:
+    """Write a line."""
+    log.info("%s", line_of(what, facts))
 
 
 def facts_of(offer: Offer, choices: list[Choice], texts: Any) -> dict[str, Any]:

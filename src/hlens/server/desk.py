@@ -16,6 +16,7 @@ from typing import Any
 from hlens.monitor.requests import Batcher, Reading, Writing
 
 Asked = Writing | Reading
+FAILING = 8  # errors in a row
 
 
 class FullError(Exception):
@@ -33,6 +34,7 @@ class Desk:
     make: Callable[[], Batcher]
     most: int
     failure: Exception | None = None  # of the engine, after which nothing is taken
+    errors_in_a_row: int = 0
     held: dict[int, Asked] = field(default_factory=dict)
     _inbox: "queue.SimpleQueue[Asked | None]" = field(default_factory=queue.SimpleQueue)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,10 +66,22 @@ class Desk:
                 raise FullError(
                     f"{len(self.held)} of {self.most} answers are held; ask again later"
                 )
-            told = [self._telling(one) for one in asked]
-            self.held.update((id(one), one) for one in told)
-        for one in told:
-            self._inbox.put(one)
+            for one in map(self._telling, asked):
+                self.held[id(one)] = one
+                self._inbox.put(one)
+
+    def check_room(self) -> None:
+        """Raise what `ask` would for one request more, before any work is done for it."""
+        self.ask()
+        if len(self.held) >= self.most:
+            raise FullError(f"{self.most} answers are held; ask again later")
+
+    @property
+    def health(self) -> str:
+        """``"ok"``, ``"failing"`` where nothing but errors came of late, or ``"stopped"``."""
+        if self.failure is not None:
+            return "stopped"
+        return "failing" if self.errors_in_a_row >= FAILING else "ok"
 
     def close(self) -> None:
         """Finish what is held, and end the thread."""
@@ -84,6 +98,8 @@ class Desk:
             def tell_and_leave(what: Any) -> None:
                 with self._lock:
                     self.held.pop(id(told[0]), None)
+                    failed = isinstance(what, Exception)
+                    self.errors_in_a_row = self.errors_in_a_row + 1 if failed else 0
                 tell(what)
 
             return tell_and_leave

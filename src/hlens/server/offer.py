@@ -68,7 +68,8 @@ class Offer:
             any other watches the answer. The first of each kind is taken where a request names
             neither a detector nor a domain.
         doses: By name, which clients name as the model.
-        policies: Those that a request may choose; the first is the default.
+        policies: Those that a request may choose; the first is the default. None for all, or,
+            without a detector, for ``"watch"``.
         threshold: From where an answer is flagged; None takes a rate of 5 % false alarms where the
             detector was recalibrated, else a risk of one half.
         abstention: What is said in the place of an answer that is withheld.
@@ -85,7 +86,7 @@ class Offer:
     name: str
     detectors: Mapping[str, Detector] = field(default_factory=dict)
     doses: Mapping[str, Dose] = field(default_factory=dict)
-    policies: Sequence[str] = tuple(POLICIES)
+    policies: Sequence[str] | None = None
     threshold: Flagging | None = None
     abstention: str = ABSTENTION
     limits: Limits = Limits()
@@ -93,10 +94,12 @@ class Offer:
     log_text: bool = False
 
     def __post_init__(self) -> None:
-        if unknown := [one for one in self.policies if one not in POLICIES]:
+        if unknown := [one for one in self.allowed if one not in POLICIES]:
             raise HlensError(f"unknown policy {unknown[0]!r}; expected {', '.join(POLICIES)}")
-        if not self.policies:
+        if not self.allowed:
             raise HlensError("no policy is allowed; allow one or more, such as watch")
+        if not self.detectors and set(self.allowed) - {"watch"}:
+            raise HlensError("a policy without a detector; name one, or leave policies out")
         if self.name in self.doses:
             raise HlensError(f"a dose is called {self.name!r}, as the model is; give it another")
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
@@ -108,6 +111,13 @@ class Offer:
             self.rule(name, self.threshold)
             if detector.region == self.detectors[name].region:
                 warn_of_another_region(detector)
+
+    @property
+    def allowed(self) -> Sequence[str]:
+        """The policies that a request may choose."""
+        if self.policies is not None:
+            return self.policies
+        return tuple(POLICIES) if self.detectors else ("watch",)
 
     @cached_property
     def readable(self) -> Mapping[str, Detector]:
@@ -134,6 +144,11 @@ class Offer:
         # An engine that was booted for a length has to read the last token, too.
         booted = getattr(self.model, "longest", None)
         return self.model.n_trained_positions if booted is None else booted - 1
+
+    def read_as(self, detector: str, domain: str) -> str:
+        """The domain whose probabilities a score gets; empty where they are of all together."""
+        calibration = self.detectors[detector].calibration_of(domain)
+        return calibration.domain if calibration is not None else ""
 
     def probability(self, detector: str, score: float, domain: str = "") -> float:
         """A detector's score as a probability of hallucination, of a domain or of all together."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hlens.server.offer import Offer
+from hlens.server.text import UNFINISHED
 from hlens.server.writing import Asked, Fate, Piece, Token
 
 
@@ -64,7 +65,8 @@ class Choice:
                 {
                     "token": one.text,
                     "logprob": one.logprob,
-                    "bytes": list(one.text.encode()),
+                    # Of a part of a character the bytes are not known here.
+                    "bytes": None if UNFINISHED in one.text else list(one.text.encode()),
                     "top_logprobs": [],
                 }
                 for one in tokens
@@ -85,6 +87,9 @@ class Choice:
             }
         if asked.gate is not None:
             found["prompt_risk"] = number(fate.prompt_risk)
+        if asked.domain and (reader := asked.detector or asked.gate):
+            of = offer.read_as(reader, asked.domain)
+            found["read_as"] = of or "all domains together"
         return found
 
 

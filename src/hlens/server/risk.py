@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from hlens.errors import HlensError
 from hlens.model import encode_text
 from hlens.monitor.flagging import flagging
 from hlens.server.bodies import Conversation, Conversations, RequestError
-from hlens.server.desk import Desk
+from hlens.server.desk import Desk, FullError
 from hlens.server.offer import Offer
 from hlens.server.prompts import encode_conversation
 from hlens.server.replies import number
@@ -17,6 +19,7 @@ from hlens.thoughts import find_thought
 
 AT_A_TIME = 64  # conversations of one reading, so that answers are written in between
 READINGS = 2  # that one request has the engine hold
+_Row = tuple[list[int], int, list[str]]
 
 
 async def score(
@@ -26,7 +29,7 @@ async def score(
 
     Raises:
         RequestError: Something that cannot be read.
-        FullError: More is held than the operator allows.
+        EngineError: What kept the engine from reading.
     """
     if len(body.conversations) > offer.limits.conversations:
         said = f"{len(body.conversations)} conversations; at most {offer.limits.conversations}"
@@ -36,7 +39,7 @@ async def score(
         raise RequestError(400, "no_detector", "this server watches with no detector", "detector")
     asked = None if body.threshold is None else flagging(body.threshold)
     rule = offer.rule(detector, asked, body.domain)
-    rows = await encode(encode_all, offer, body.conversations)
+    rows = await encode(encode_all, offer, body.conversations, body.tokens)
     # Texts of about one length share a batch without padding.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     parts = [order[i : i + AT_A_TIME] for i in range(0, len(order), AT_A_TIME)]
@@ -44,10 +47,9 @@ async def score(
 
     async def read_part(part: Sequence[int]) -> None:
         async with limit:
-            scores = await read(desk, [rows[i][0] for i in part], detector)
+            scores = await _read_when_there_is_room(desk, [rows[i][0] for i in part], detector)
         for i, row in zip(part, scores, strict=True):
-            ids, first = rows[i]
-            own = row[first:].tolist()
+            own = row[rows[i][1] :].tolist()
             mean = sum(own) / len(own)
             found[i] = {
                 "index": i,
@@ -57,8 +59,7 @@ async def score(
                 "n_tokens": len(own),
             }
             if body.tokens:
-                texts = [offer.decoding.decode([token]) for token in ids[first:]]
-                pairs = zip(texts, own, strict=True)
+                pairs = zip(rows[i][2], own, strict=True)
                 found[i]["tokens"] = [{"token": t, "score": number(s)} for t, s in pairs]
 
     async with asyncio.TaskGroup() as group:
@@ -67,13 +68,29 @@ async def score(
     return detector, found
 
 
-def encode_all(offer: Offer, conversations: Sequence[Conversation]) -> list[tuple[list[int], int]]:
-    """Token ids of each conversation, and where its answer begins, behind its thought.
+async def _read_when_there_is_room(
+    desk: Desk, rows: Sequence[Sequence[int]], detector: str
+) -> list[np.ndarray]:
+    """Read a part of a request that was taken; a full desk is waited for."""
+    while True:
+        try:
+            return await read(desk, rows, detector)
+        except FullError:
+            await asyncio.sleep(0.05)
+
+
+def encode_all(offer: Offer, conversations: Sequence[Conversation], with_texts: bool) -> list[_Row]:
+    """Token ids of each conversation, where its answer begins behind its thought, and its texts.
 
     Raises:
         RequestError: A conversation without an answer, or one that the model cannot read.
     """
-    return [_encode(offer, one, number) for number, one in enumerate(conversations)]
+    rows = (_encode(offer, one, number) for number, one in enumerate(conversations))
+    return [(ids, first, _texts(offer, ids[first:]) if with_texts else []) for ids, first in rows]
+
+
+def _texts(offer: Offer, ids: Sequence[int]) -> list[str]:
+    return [offer.encoding.decode([token], skip_special_tokens=True) for token in ids]
 
 
 def _encode(offer: Offer, one: Conversation, index: int) -> tuple[list[int], int]:

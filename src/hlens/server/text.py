@@ -77,4 +77,5 @@ def _begun(text: str, word: str) -> int:
     >>> _begun("on", "note"), _begun("one", "two")
     (1, 0)
     """
-    return next((n for n in range(len(word) - 1, 0, -1) if text.endswith(word[:n])), 0)
+    most = min(len(word) - 1, len(text))
+    return next((n for n in range(most, 0, -1) if text.endswith(word[:n])), 0)

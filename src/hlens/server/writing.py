@@ -4,18 +4,20 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hlens.errors import first_line
 from hlens.model import Settings
 from hlens.monitor.flagging import Flagging
 from hlens.monitor.policies import Action, Risk
 from hlens.monitor.requests import Reading, Writing
 from hlens.server.desk import Desk
 from hlens.server.offer import Offer
-from hlens.server.text import Decoder, Stopper
+from hlens.server.text import UNFINISHED, Decoder, Stopper
+from hlens.thoughts import may_be_opening
 
 
 @dataclass(frozen=True)
@@ -93,30 +95,39 @@ class Fate:
 STATUS = {"flag": "flagged", "stop": "stopped", "abstain": "abstained", "route": "route"}
 
 
-async def begin(desk: Desk, offer: Offer, asked: Sequence[Asked]) -> "list[Answering]":
-    """Ask for some answers to one prompt: all of them, or none.
+class EngineError(Exception):
+    """What kept the engine from writing or reading; not the client's fault."""
 
-    Where the prompt is read before, and what was read says so, they are withheld unwritten.
+
+async def begin(desk: Desk, offer: Offer, asked: Sequence[Asked]) -> "list[Answering]":
+    """Ask for all answers of a request: all of them, or none.
+
+    Where a prompt is read before, and what was read says so, its answers are withheld unwritten.
 
     Raises:
         FullError: More answers would be held than the operator allows.
         StoppedError: The engine writes no more.
-        Exception: What kept it from reading the prompt.
+        EngineError: It could not read the prompts.
     """
-    prompt_risk, is_flagged = await _read_prompt(desk, offer, asked[0])
-    answers = [Answering(offer, one, prompt_risk, is_flagged) for one in asked]
-    desk.ask(*(one.request() for one in answers if not one.is_withheld))
+    risks = await _read_prompts(desk, offer, asked)
+    answers = [Answering(offer, one, *risk) for one, risk in zip(asked, risks, strict=True)]
+    desk.ask(*(one.writing() for one in answers if not one.is_withheld))
     return answers
 
 
-async def _read_prompt(desk: Desk, offer: Offer, asked: Asked) -> tuple[float, bool]:
-    """The risk where the prompt ends, and whether it is flagged."""
-    if asked.gate is None:
-        return math.nan, False
-    (scores,) = await read(desk, [asked.prompt], asked.gate)
-    score = float(scores[-1])
-    risk = offer.probability(asked.gate, score, asked.domain)
-    return risk, offer.rule(asked.gate, asked.threshold, asked.domain)(score)
+async def _read_prompts(
+    desk: Desk, offer: Offer, asked: Sequence[Asked]
+) -> list[tuple[float, bool]]:
+    """Of each answer the risk where its prompt ends, and whether that is flagged."""
+    gate = asked[0].gate
+    if gate is None:
+        return [(math.nan, False)] * len(asked)
+    prompts = {id(one.prompt): one.prompt for one in asked}  # several answers share one
+    scores = await read(desk, list(prompts.values()), gate)
+    ends = {key: float(own[-1]) for key, own in zip(prompts, scores, strict=True)}
+    rule = offer.rule(gate, asked[0].threshold, asked[0].domain)
+    found = {k: (offer.probability(gate, s, asked[0].domain), rule(s)) for k, s in ends.items()}
+    return [found[id(one.prompt)] for one in asked]
 
 
 async def read(desk: Desk, rows: Sequence[Sequence[int]], detector: str) -> list[np.ndarray]:
@@ -124,7 +135,8 @@ async def read(desk: Desk, rows: Sequence[Sequence[int]], detector: str) -> list
 
     Raises:
         FullError: As many requests are held as the operator allows.
-        Exception: What kept the engine from reading.
+        StoppedError: The engine reads no more.
+        EngineError: What kept it from reading.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[list[np.ndarray]] = loop.create_future()
@@ -136,7 +148,10 @@ async def read(desk: Desk, rows: Sequence[Sequence[int]], detector: str) -> list
         return tell
 
     desk.ask(Reading(rows, detector, settle(future.set_result), settle(future.set_exception)))
-    return await future
+    try:
+        return await future
+    except Exception as error:
+        raise EngineError(first_line(error)) from error
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:
@@ -146,17 +161,18 @@ def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:
 
 
 class Answering:
-    """Between the thread of the model, which calls, and the client's, which waits."""
+    """One answer, between the thread of the model, which calls, and the client's, which waits."""
 
     def __init__(self, offer: Offer, asked: Asked, prompt_risk: float, is_risky: bool) -> None:
         self.offer, self.asked = offer, asked
         self.loop = asyncio.get_running_loop()
-        self.queue: asyncio.Queue[tuple[Risk, float] | str | Exception] = asyncio.Queue()
+        self.queue: asyncio.Queue[_Told | str | Exception] = asyncio.Queue()
         self.prompt_risk, self.is_risky = prompt_risk, is_risky  # where the prompt ends
         self.is_left = False  # nobody waits any more
+        self.raw = ""  # what was written while it may yet be a tag
         self.reason = ""
         self.risk = self.score = math.nan
-        self.n_tokens = 0
+        self.n_tokens = self.n_answer = 0  # with its thought, and behind it
         self.rule: Callable[[float], bool] | None = None
         if asked.detector is not None and asked.policy != "watch":
             self.rule = offer.rule(asked.detector, asked.threshold, asked.domain)
@@ -170,16 +186,54 @@ class Answering:
         """Let the engine end the answer: nobody waits for it."""
         self.is_left = True
 
+    def writing(self) -> Writing:
+        """What is asked of the engine."""
+        asked = self.asked
+        return Writing(
+            prompt=asked.prompt,
+            settings=asked.settings,
+            seed=asked.seed,
+            on_token=self._take,
+            on_end=self._tell,
+            on_error=self._tell,
+            is_wanted=lambda: not self.is_left,
+            detector=asked.detector,
+            dose=asked.dose,
+        )
+
+    # --- In the thread of the model ---------------------------------------------------------------
+
+    def _take(self, risk: Risk, logprob: float) -> Action:
+        if self.is_left:
+            return "stop"
+        is_open = self._is_open(risk)
+        self._tell(_Told(risk, logprob, is_open))
+        if self.asked.policy != "stop" or self.rule is None or risk.in_thought or is_open:
+            return "go"
+        return "stop" if self.rule(risk.score) else "go"
+
+    def _is_open(self, risk: Risk) -> bool:
+        """Whether all that was written may yet be the beginning of a thought's tag."""
+        if risk.n_thought or len(self.raw) < risk.index:  # it was decided before
+            return False
+        self.raw += risk.text or UNFINISHED
+        return may_be_opening(self.offer.model.tokenizer, self.raw)
+
+    def _tell(self, event: "_Told | str | Exception") -> None:
+        _call_in(self.loop, lambda: self.queue.put_nowait(event))
+
+    # --- In the client's --------------------------------------------------------------------------
+
     async def events(self) -> AsyncIterator[Piece | Fate]:
         """The pieces of the answer, and its fate at the end.
 
         Raises:
-            Exception: What kept the engine from writing.
+            EngineError: What kept the engine from writing.
         """
         abstains = self.asked.policy == "abstain"
         held: list[Piece] = []  # of an answer that may yet be withheld
         if not self.is_withheld:
-            async for piece in self._written():
+            async for piece in self._pieces():
                 if abstains:
                     held.append(piece)
                 else:
@@ -197,78 +251,80 @@ class Answering:
             return Fate("content_filter", STATUS[policy], prompt_risk=prompt_risk)
         status = "flagged" if self.is_risky and policy != "watch" else "ok"
         # At the end, as a threshold of whole answers is meant; a stopped one was flagged.
-        flagged = self.rule is not None and self.n_tokens > 0 and self.rule(self.score)
+        flagged = self.rule is not None and self.n_answer > 0 and self.rule(self.score)
         if flagged or self.reason == "risk":
             status = STATUS[policy]
         cut = self.reason == "risk" or status == "abstained"
         reason = "content_filter" if cut else self.reason
+        if not self.n_answer:  # within a thought, which is not calibrated
+            return Fate(reason, status, n_tokens=self.n_tokens, prompt_risk=prompt_risk)
         return Fate(reason, status, self.risk, self.score, self.n_tokens, prompt_risk)
 
-    # --- In the thread of the model ---------------------------------------------------------------
-
-    def request(self) -> Writing:
-        asked = self.asked
-        return Writing(
-            prompt=asked.prompt,
-            settings=asked.settings,
-            seed=asked.seed,
-            on_token=self._take,
-            on_end=self._tell,
-            on_error=self._tell,
-            detector=asked.detector,
-            dose=asked.dose,
-        )
-
-    def _take(self, risk: Risk, logprob: float) -> Action:
-        if self.is_left:
-            return "stop"
-        self._tell((risk, logprob))
-        ends = self.asked.policy == "stop" and not risk.in_thought
-        return "stop" if ends and self.rule is not None and self.rule(risk.score) else "go"
-
-    def _tell(self, event: tuple[Risk, float] | str | Exception) -> None:
-        _call_in(self.loop, lambda: self.queue.put_nowait(event))
-
-    # --- In the client's --------------------------------------------------------------------------
-
-    async def _written(self) -> AsyncIterator[Piece]:
+    async def _pieces(self) -> AsyncIterator[Piece]:
+        """What can be given, token by token."""
         thought, said = Decoder(self.offer.decoding), Decoder(self.offer.decoding)
         stopper = Stopper(self.asked.stop)
+        open_tokens: list[_Told] = []
+        async for told in self._told():
+            open_tokens.append(told)
+            if told.is_open:
+                continue
+            for one in open_tokens:
+                token = self._token(one, in_thought=one.risk.index < told.risk.n_thought)
+                if token.in_thought:
+                    yield Piece(thought=thought.add(token.id), tokens=(token,))
+                else:
+                    yield Piece(stopper.add(said.add(token.id)), tokens=(token,))
+            open_tokens.clear()
+            if stopper.met:
+                self.reason = "stop"
+                self.leave()
+                break
+        for one in open_tokens:  # the answer ended there: it was no tag
+            yield Piece(stopper.add(said.add(one.risk.token_id)), tokens=(self._token(one),))
+        rest = "" if stopper.met else stopper.add(said.rest()) + stopper.rest()
+        if last := thought.rest():
+            yield Piece(thought=last)
+        if rest:
+            yield Piece(rest)
+
+    async def _told(self) -> AsyncIterator["_Told"]:
+        """What the engine tells, until it has no more to tell."""
         while True:
             event = await self.queue.get()
             if isinstance(event, Exception):
-                raise event
+                raise EngineError(first_line(event)) from event
             if isinstance(event, str):
                 self.reason = event
-                break
-            risk, logprob = self._in_domain(event[0]), event[1]
+                return
+            risk = event.risk
             self.n_tokens += 1
-            self.risk, self.score = risk.probability, risk.score
-            token = _token(risk, logprob)
-            if risk.in_thought:
-                yield Piece(thought=thought.add(risk.token_id), tokens=(token,))
-                continue
-            yield Piece(stopper.add(said.add(risk.token_id)), tokens=(token,))
-            if stopper.met:
-                self.reason = "stop"
-                break
-        rest = thought.rest(), "" if stopper.met else stopper.add(said.rest()) + stopper.rest()
-        if any(rest):
-            yield Piece(rest[1], rest[0])
+            self.n_answer = risk.index + 1 - risk.n_thought
+            self.risk, self.score = self._in_domain(risk), risk.score
+            yield event
 
-    def _in_domain(self, risk: Risk) -> Risk:
-        """The risk with the probability of the question's domain, where the client says it."""
+    def _token(self, told: "_Told", *, in_thought: bool = False) -> Token:
+        risk = told.risk
+        probability = self._in_domain(risk)
+        return Token(risk.token_id, risk.text, probability, risk.score, told.logprob, in_thought)
+
+    def _in_domain(self, risk: Risk) -> float:
+        """The probability, of the question's domain where the client says it."""
         if not self.asked.domain or self.asked.detector is None:
-            return risk
-        probability = self.offer.probability(self.asked.detector, risk.score, self.asked.domain)
-        return replace(risk, probability=probability)
+            return risk.probability
+        return self.offer.probability(self.asked.detector, risk.score, self.asked.domain)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the engine tells of a token; `is_open`: it may belong to a thought's tag."""
+
+    risk: Risk
+    logprob: float
+    is_open: bool
 
 
 def _joined(pieces: Sequence[Piece]) -> Piece:
     tokens = tuple(token for piece in pieces for token in piece.tokens)
     content = "".join(piece.content for piece in pieces)
     return Piece(content, "".join(piece.thought for piece in pieces), tokens)
-
-
-def _token(risk: Risk, logprob: float) -> Token:
-    return Token(risk.token_id, risk.text, risk.probability, risk.score, logprob, risk.in_thought)

@@ -9,6 +9,8 @@ from hlens.engines.vllm.model import VllmModel, in_one_line
 from hlens.errors import HlensError
 from hlens.model import EndOfReply, Generation, Settings, finish, generate_batch
 
+DRAWS = 1024  # random numbers of a request, or a multiple
+
 
 @generate_batch.register
 def generate(
@@ -43,7 +45,10 @@ def params_of(model: VllmModel, settings: Settings, seed: int, **hlens: Any) -> 
         stops |= set(model.newline_ids)
     if settings.temperature:
         s = settings
-        draw = [seed, s.max_new_tokens, float(s.temperature), s.top_k, float(s.top_p)]
+        # Rounded up, so that requests of several lengths are drawn together: the first numbers of a
+        # seed are the same however many are asked for.
+        n = -(-s.max_new_tokens // DRAWS) * DRAWS
+        draw = [seed, n, float(s.temperature), s.top_k, float(s.top_p)]
         hlens["draw"] = draw
     return SamplingParams(
         temperature=0.0,

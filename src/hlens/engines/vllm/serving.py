@@ -122,6 +122,9 @@ class VllmBatcher(Batcher):
             asked.on_error(error)
 
     def _add_writing(self, asked: Writing) -> None:
+        if not asked.is_wanted():
+            asked.on_end("unwanted")
+            return
         number = self._next()
         own: dict[str, Any] = {}
         if asked.detector is not None:
@@ -165,7 +168,7 @@ class VllmBatcher(Batcher):
                 done.append(number)
         self._keep_scores()
         for number in list(self.writing):
-            if self._tell(number, is_done=number in done):
+            if self._drop(number) or self._tell(number, is_done=number in done):
                 done.append(number)
         for number in done:
             if number in self.reading:
@@ -187,6 +190,22 @@ class VllmBatcher(Batcher):
                 bias = float(self.detectors[read.asked.detector].bias)
                 column = values[:, self.column[read.asked.detector]].double() + bias
                 read.scores[place] = torch.cat([read.scores[place], column])
+
+    def _drop(self, number: int) -> bool:
+        """End an answer that nobody waits for, or that can be read no further."""
+        one = self.writing[number]
+        numbers = (*one.logprobs[-1:], *one.scores[-1:])
+        if one.asked.is_wanted() and not any(map(math.isnan, numbers)):
+            return False
+        del self.writing[number]
+        self.engine.abort_request([str(number)])
+        if one.asked.is_wanted():
+            one.asked.on_error(
+                HlensError(f"{self.model.name} overflows in {self.model.dtype}: numbers are NaN")
+            )
+        else:
+            one.asked.on_end("unwanted")
+        return True
 
     def _tell(self, number: int, *, is_done: bool) -> bool:
         """Tell the tokens that were read since; whether the answer has ended before vLLM's."""
