@@ -5,9 +5,11 @@ and a ``code-block`` of TOML or JSON with a caption is written to the file that 
 What cannot be run here (a clone, a hub, another machine) is marked ``text`` in the page.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -96,8 +98,13 @@ def test_a_page_runs_as_it_stands(
     Path("few.toml").write_text(REPEATS, encoding="utf-8")
     examples = list(Sybil(PARSERS, path=str(tmp_path)).parse(copy).examples())
     assert examples
-    for example in examples:
-        example.evaluate()
+    try:
+        for example in examples:
+            example.evaluate()
+    finally:  # what a page left running
+        for held in tmp_path.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(held.read_text()), signal.SIGTERM)
 
 
 def test_what_is_asked_fewer_times_stands_in_a_page() -> None:
