@@ -10,8 +10,9 @@ import torch
 import architectures
 import hlens
 from hlens.errors import HlensError
-from hlens.model import Model, load
+from hlens.model import Model, can_share_prefixes, load
 from hlens.monitor import risks, score, score_prompts
+from hlens.monitor.reading import score_tokens
 from hlens.spans import token_texts
 from hlens.types import Example, Judgement, MarkedSpan, Question, Response, Verdict
 from hlens.types.labels import Level, LevelScore
@@ -77,6 +78,33 @@ def test_every_local_metric_is_read(metric: str) -> None:
     measured = detector(hlens.measure(model, whole, metric=formula, region="response"))
     found = score(model, detector, responses)
     assert [one.score for one in found] == pytest.approx(measured.tolist(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", sorted({**architectures.DENSE, **architectures.MIXTURES}))
+def test_what_all_answers_begin_with_is_run_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And changes no score, also of the tokens that are shared, and where nothing may be shared."""
+    builders = {**architectures.DENSE, **architectures.MIXTURES}
+    model = load((builders[name](), None), name=name)
+    detector = detector_of(model)
+    rows = [[*range(3, 15), *response.token_ids] for response in responses_of(model)]
+    ran: list[int] = []
+    forward = model.body.forward
+    together = score_tokens(model, detector, rows)  # proves once whether keys may be shared
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        ran.append(kwargs["input_ids"].numel())
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.body, "forward", count)
+    again = score_tokens(model, detector, rows, batch_size=2)
+    shares = can_share_prefixes(model, max(map(len, rows)))
+    assert (ran[0] == 12) is shares
+    for row, one, other in zip(rows, together, again, strict=True):
+        (alone,) = score_tokens(model, detector, [row])
+        assert one == pytest.approx(alone, abs=TOLERANCE)
+        assert other == pytest.approx(alone, abs=TOLERANCE)
 
 
 def test_the_size_of_the_batch_changes_nothing(model: Model) -> None:

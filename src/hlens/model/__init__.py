@@ -83,6 +83,7 @@ from hlens.model.own_thread import hook_input as hook_input
 from hlens.model.own_thread import hook_output as hook_output
 from hlens.model.prefix import Prefix as Prefix
 from hlens.model.prefix import can_share_prefixes as can_share_prefixes
+from hlens.model.prefix import common_length as common_length
 from hlens.model.prefix import run_with_prefixes as run_with_prefixes
 from hlens.model.pretrained import ALIASES as ALIASES
 from hlens.model.pretrained import checkpoint_of as checkpoint_of
