@@ -104,7 +104,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     """What matters first: a narrow terminal leaves out the last columns."""
     first = ["domain", "shift", "low", "high", "spread_ratio", "p", "shifted", "live", "home"]
     named = table.assign(domain=table["domain"].where(table["domain"] != "", "all"))
-    return named[[*first, *(name for name in table if name not in first)]]
+    return named.reindex(columns=[*first, *(name for name in table if name not in first)])
 
 
 def _share_rows(thresholds: pd.DataFrame) -> pd.DataFrame:
