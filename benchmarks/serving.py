@@ -4,7 +4,8 @@
 
 One process serves the embedded model twice, with a detector of 40 neurons and without any; clients
 ask both in turn, 32 at a time. ``latency``: seconds from request to last byte at p50 and p99, and
-their ratios. ``risk``: `/v1/risk` of 1,000 answers beside `hlens.measure` of the same ones.
+their ratios. ``risk``: `/v1/risk` of 1,000 answers (``--answers``) beside `hlens.measure` of the
+same ones.
 ``memory``: resident memory while 2,000 requests are answered, with a client that leaves in every
 tenth.
 """
@@ -101,12 +102,12 @@ def compare_latency(model: Model, rounds: int, tokens: int) -> None:
     )
 
 
-def compare_risk(model: Model, rounds: int) -> None:
-    """`/v1/risk` of 1,000 conversations, and measuring all neurons of the same answers."""
+def compare_risk(model: Model, rounds: int, n: int) -> None:
+    """`/v1/risk` of conversations, and measuring all neurons of the same answers."""
     detector = detector_of(model)
-    asked = texts(1000)
+    asked = texts(n)
     answers = [
-        f"The answer to that is number {i}, as everybody in the town knows." for i in range(1000)
+        f"The answer to that is number {i}, as everybody in the town knows." for i in range(n)
     ]
     examples = []
     for i, (text, answer) in enumerate(zip(asked, answers, strict=True)):
@@ -134,7 +135,7 @@ def compare_risk(model: Model, rounds: int) -> None:
     apart = max(abs(one["score"] - score) for one, score in zip(found, expected, strict=True))
     one, other = (statistics.median(taken[name]) for name in taken)
     print(
-        f"1,000 answers: measured in {one:.1f} s, /v1/risk in {other:.1f} s: throughput "
+        f"{n:,} answers: measured in {one:.1f} s, /v1/risk in {other:.1f} s: throughput "
         f"{one / other:.2f} of measuring's; scores apart by {apart:.1e}"
     )
 
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--answers", type=int, default=1000)
     parser.add_argument("--only", choices=("latency", "risk", "memory"))
     given = parser.parse_args()
     options: dict[str, Any] = {}
@@ -177,7 +179,7 @@ def main() -> None:
     if given.only in (None, "latency"):
         compare_latency(model, given.rounds, given.tokens)
     if given.only in (None, "risk"):
-        compare_risk(model, given.rounds)
+        compare_risk(model, given.rounds, given.answers)
     if given.only in (None, "memory"):
         watch_memory(model, given.requests, 4)
 
