@@ -264,7 +264,9 @@ def asked_of(
     Raises:
         RequestError: More than that.
     """
-    most, own, n = offer.limits.choices, body.hlens, body.n or 1
+    # More than may be held would be told to ask again for ever.
+    most = min(offer.limits.choices, offer.limits.waiting)
+    own, n = body.hlens, body.n or 1
     if (n_answers := n * len(prompts)) > most:
         said = f"{n_answers} answers; this server gives at most {most} to a request"
         raise RequestError(400, "too_many_choices", said, "n")
