@@ -846,6 +846,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, model: Model, detector: Detec
     [
         ([], "nothing says what to serve"),
         (["--model", "tiny", "--host", "0.0.0.0"], "reached by others, and there is no key"),
+        (["--model", "tiny", "--host", ""], "reached by others, and there is no key"),
         (["--model", "tiny", "--policy", "guess"], "unknown policy 'guess'"),
         (["--model", "tiny", "--threshold", "0.5"], "threshold '0.5'; expected"),
         (["--model", "tiny", "--threshold", "risk=0.5"], "a threshold without a detector"),

@@ -41,16 +41,6 @@ FACTORED = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def local(folder: Path) -> Model:
-    return hlens.load(str(folder), device="cpu")
-
-
-@pytest.fixture(scope="module")
 def vllm(folder: Path) -> Iterator[Model]:
     model = hlens.load(str(folder), engine="vllm", engine_options=SMALL)
     yield model

@@ -39,16 +39,6 @@ LORA: dict[str, Any] = {
 REAL = SMALL | LORA | {"max_num_batched_tokens": 512, "max_lora_rank": 16}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def local(folder: Path) -> Model:
-    return hlens.load(str(folder), device="cpu")
-
-
 def stock(folder: str, **options: Any) -> Any:
     """vLLM as its users boot it: nothing of hlens's is in its workers."""
     for name, value in {

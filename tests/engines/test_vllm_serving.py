@@ -19,21 +19,11 @@ from hlens.monitor.reading import score_tokens
 from hlens.monitor.requests import Dose, batcher_of
 from hlens.types import Detector
 from tiny_detector import detector_of
-from tiny_vllm import SMALL, folder_of, neurons_of, prompts
+from tiny_vllm import SMALL, neurons_of, prompts
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 ADAPTERS: dict[str, Any] = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 32}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def local(folder: Path) -> Model:
-    return hlens.load(str(folder), device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,7 @@ import pandas as pd
 from hlens.cli import scoring, show
 from hlens.cli.refusing import options_of_answers, refuse
 from hlens.monitor import Drift, drift, is_scores_file, read_scores
-from hlens.steps import levels
-from hlens.store import load_detector
-from hlens.study import Study
-from hlens.types import Detector, ReadAnswers
+from hlens.types import ReadAnswers
 
 NEURONS = 20  # that a terminal shows
 
@@ -43,7 +40,7 @@ def find_drift(
             options_of_answers(model, loading, asked, reading),
             f"a file of answers; {file.name} holds scores",
         )
-    detector = _detector_of(source, progress)
+    detector = scoring.live_detector_of(source, progress)
     if is_scores:
         live = read_scores(file)
     else:
@@ -60,13 +57,6 @@ def find_drift(
         has_neurons = detector.home is not None and detector.home.neurons is not None
         live = ReadAnswers.of(answers, opened.measure(progress) if has_neurons else None)
     return drift(detector, live, shift=shift, permutations=permutations)
-
-
-def _detector_of(source: str, progress: Callable[[str, int, int], None]) -> Detector:
-    """A study's live detector, which knows its home, or any other detector."""
-    if (Path(source) / "recipe.toml").is_file():
-        return Study(source, progress=progress)[levels.live_detector]
-    return load_detector(source)
 
 
 def show_drift(found: Drift, as_json: bool) -> None:

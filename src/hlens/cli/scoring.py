@@ -28,7 +28,9 @@ from hlens.monitor import (
     warn_of_fallback,
 )
 from hlens.recipe import Recipe
+from hlens.steps import levels
 from hlens.store import load_detector
+from hlens.study import Study
 from hlens.types import Detector, Judgement, Response, ScoredAnswer, Verdict
 from hlens.types.labels import Level
 
@@ -148,7 +150,7 @@ def open_answers(
     Raises:
         HlensError: No detector, model or answers that can be read.
     """
-    detector, recipe = detector or load_detector(source), _recipe_of(source)
+    detector, recipe = detector or load_detector(source), recipe_of(source)
     if recipe and recipe.labelled.content and recipe.labelled.content == content_of(file):
         log.warning(
             "%s is what this detector was found on, so that its numbers here flatter it; those of "
@@ -233,10 +235,19 @@ def _shorten(text: str) -> str:
     return flat if len(flat) <= TEXT else f"{flat[:TEXT]}…"
 
 
-def _recipe_of(source: str) -> Recipe | None:
+def recipe_of(source: str) -> Recipe | None:
     """The recipe of a study that holds the detector; None for any other detector."""
     path = Path(source) / "recipe.toml"
     return Recipe.read(path) if path.is_file() else None
+
+
+def live_detector_of(
+    source: str, progress: Callable[[str, int, int], None] | None = None
+) -> Detector:
+    """A study's detector as it is read while a model writes, which knows its home; or any other."""
+    if recipe_of(source) is None:
+        return load_detector(source)
+    return Study(source, progress=progress)[levels.live_detector]
 
 
 def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hlens.cli.loading import LOADING
+from hlens.cli.scoring import live_detector_of, recipe_of
 from hlens.engines import load
 from hlens.errors import HlensError
 from hlens.interventions import load_dose
@@ -13,9 +14,6 @@ from hlens.model import Model
 from hlens.monitor.flagging import Flagging, flagging
 from hlens.monitor.requests import Dose
 from hlens.recipe import Recipe
-from hlens.steps import levels
-from hlens.store import load_detector
-from hlens.study import Study
 from hlens.types import Detector
 
 KEY = "HLENS_API_KEY"
@@ -61,10 +59,10 @@ def offered(
     given = {name: number for name, number in limits.items() if number is not None}
     named = [_named(one, "detector") for one in detectors]
     _check_once([name for name, _ in named], "detector")
-    opened = {name: _open_detector(path) for name, path in named}
+    opened = {name: live_detector_of(path) for name, path in named}
     named_doses = [_named(one, "adapter") for one in adapters]
     _check_once([name for name, _ in named_doses], "adapter")
-    recipe = next((one for _, path in named if (one := _recipe_of(path))), None)
+    recipe = next((one for _, path in named if (one := recipe_of(path))), None)
     folders = [folder for _, folder in named_doses]
     served = _open_model(model, recipe, list(opened.values()), engine, loading, folders)
     for detector in opened.values():
@@ -100,16 +98,6 @@ def _check_once(names: Sequence[str], what: str) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise HlensError(f"two of the name {twice[0]!r}; call each {what} otherwise: NAME=PATH")
-
-
-def _recipe_of(path: str) -> Recipe | None:
-    held = Path(path) / "recipe.toml"
-    return Recipe.read(held) if held.is_file() else None
-
-
-def _open_detector(path: str) -> Detector:
-    """A study's detector as it is read while a model writes; else what holds one."""
-    return Study(path)[levels.live_detector] if _recipe_of(path) else load_detector(path)
 
 
 def _open_model(

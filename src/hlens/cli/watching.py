@@ -1,8 +1,7 @@
 """Questions asked under a detector, and their answers token by token, coloured by risk."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from hlens.monitor import (
     threshold_of,
     watch_only,
 )
+from hlens.monitor.flagging import flagging
 from hlens.steps import answers, levels
 from hlens.steps.answers import prompt_of, settings_of
 from hlens.study import Study
@@ -97,17 +97,15 @@ def rate_of(threshold: str | None) -> float | None:
     """
     if threshold is None:
         return None
-    name, _, number = threshold.partition("=")
-    try:
-        rate = float(number)
-    except ValueError:
-        rate = math.nan
-    if name != "false-alarms" or not 0 < rate < 1:
+    rule = None
+    with suppress(HlensError):  # which offers a risk, too; here that is --flag-at
+        rule = flagging(threshold)
+    if rule is None or rule.kind != "false-alarms":
         raise HlensError(
             f"--threshold {threshold!r:.60}; expected a share of true answers that may be flagged, "
             "such as false-alarms=0.05"
         )
-    return rate
+    return rule.at
 
 
 def policy(flag_at: float | None, stop_at: float | None, after: int | None) -> Policy:

@@ -47,7 +47,15 @@ def score_prompts(
             f'measure and find with region="{REGION}"'
         )
     model.check_prompts(prompts)
-    # The mean over one token is that token's own score.
-    own = replace(detector, region="response")
-    scores = score_tokens(model, own, prompts, metric=metric, batch_size=batch_size)
+    scores = score_tokens(
+        model, token_by_token(detector), prompts, metric=metric, batch_size=batch_size
+    )
     return np.array([float(row[-1]) for row in scores])
+
+
+def token_by_token(detector: Detector) -> Detector:
+    """A detector of one token as one that can be read at every token.
+
+    The mean over one token is that token's own score.
+    """
+    return replace(detector, region="response") if detector.region == REGION else detector

@@ -9,7 +9,7 @@ edited, by way of their keys and values. A receipt counts how often the gate swi
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -18,7 +18,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.metrics import Metric
 from hlens.model import Decide, Gate, Model, TokenBatch
-from hlens.monitor.before import REGION
+from hlens.monitor.before import REGION, token_by_token
 from hlens.monitor.watching import TokenScores, watching
 from hlens.types import Detector, NeuronSet
 
@@ -39,20 +39,8 @@ def risk_above(detector: Detector, threshold: float, *, metric: Metric | None = 
     """
     threshold = _check_threshold(threshold)
 
-    @contextmanager
-    def watch(model: Model, edited: Sequence[NeuronSet]) -> Iterator[Decide]:
-        running = _RunningMean(threshold)
-        with watching(
-            model,
-            detector,
-            on_scores=running.keep,
-            metric=metric,
-            may_be_empty=True,
-            edited=edited,
-        ):
-            yield running.decide
-
-    return Gate(f"while risk is {threshold:g} or more", watch, _values(detector, threshold))
+    name = f"while risk is {threshold:g} or more"
+    return _gate(name, detector, _RunningMean, threshold, metric)
 
 
 def prompt_risk_above(
@@ -74,22 +62,30 @@ def prompt_risk_above(
             f'measure and find with region="{REGION}", or take risk_above'
         )
     threshold = _check_threshold(threshold)
-    own = replace(detector, region="response")  # the mean over one token is that token's own score
+    name = f"where prompt risk is {threshold:g} or more"
+    return _gate(name, token_by_token(detector), _PromptEnds, threshold, metric)
+
+
+def _gate(
+    name: str,
+    detector: Detector,
+    state: "type[_RunningMean] | type[_PromptEnds]",
+    threshold: float,
+    metric: Metric | None,
+) -> Gate:
+    """A gate that keeps what it has read in a state of its own for each block."""
 
     @contextmanager
     def watch(model: Model, edited: Sequence[NeuronSet]) -> Iterator[Decide]:
-        prompts = _PromptEnds(threshold)
+        own = state(threshold)
+        # What reads the prompt reads it unedited: the prompt is never edited.
+        where: dict[str, Any] = {"n_prompt": 0} if state is _PromptEnds else {"edited": edited}
         with watching(
-            model,
-            own,
-            on_scores=prompts.keep,
-            n_prompt=0,
-            metric=metric,
-            may_be_empty=True,
+            model, detector, on_scores=own.keep, metric=metric, may_be_empty=True, **where
         ):
-            yield prompts.decide
+            yield own.decide
 
-    return Gate(f"where prompt risk is {threshold:g} or more", watch, _values(detector, threshold))
+    return Gate(name, watch, _values(detector, threshold))
 
 
 def _check_threshold(threshold: float) -> float:

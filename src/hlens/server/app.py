@@ -30,7 +30,7 @@ from hlens.server.replies import Choice, Reply
 from hlens.server.writing import EngineError, begin
 
 _Body = TypeVar("_Body", bound=BaseModel)
-LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1", "")  # the last of a client of HTTP/1.0
+LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
 GRACE = 30  # seconds that answers have to end when the server is told to stop
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -13,12 +13,12 @@ from hlens.checks import check_whole
 from hlens.errors import HlensError
 from hlens.model import Model
 from hlens.monitor import warn_of_another_region
+from hlens.monitor.before import REGION, token_by_token
 from hlens.monitor.flagging import Flagging
 from hlens.monitor.requests import Dose
 from hlens.monitor.watching import readable_metric
 from hlens.types import Detector
 
-BEFORE = "last_prompt"  # the region of detectors that are read before a word is written
 # What is done about an answer from the threshold on.
 POLICIES: Mapping[str, str] = MappingProxyType(
     {
@@ -122,11 +122,7 @@ class Offer:
     @cached_property
     def readable(self) -> Mapping[str, Detector]:
         """All detectors as they are read token by token."""
-        # The mean over one token is that token's own score.
-        return {
-            name: replace(one, region="response") if one.region == BEFORE else one
-            for name, one in self.detectors.items()
-        }
+        return {name: token_by_token(one) for name, one in self.detectors.items()}
 
     @cached_property
     def decoding(self) -> Any:
@@ -160,12 +156,12 @@ class Offer:
         Raises:
             HlensError: There is no detector of that name.
         """
-        watchers = [one for one, d in self.detectors.items() if d.region != BEFORE]
+        watchers = [one for one, d in self.detectors.items() if d.region != REGION]
         return self._choose(watchers, name, domain)
 
     def gate(self, domain: str) -> str | None:
         """The detector that is read before a word is written: of the domain, or the first."""
-        gates = [one for one, d in self.detectors.items() if d.region == BEFORE]
+        gates = [one for one, d in self.detectors.items() if d.region == REGION]
         return self._choose(gates, None, domain)
 
     def _choose(self, names: Sequence[str], name: str | None, domain: str) -> str | None:
