@@ -5,6 +5,7 @@ PEFT, the edit through hlens's hooks: how many of the greedy answers are equal, 
 are apart, and what the adapter costs in time, in turn in one run.
 
     python benchmarks/dose_adapter.py [--prompts 100] [--neurons 120] [--model gemma3-270m]
+        [--alpha 2 --alpha 3]
 """
 
 import argparse
@@ -32,6 +33,7 @@ def main() -> None:
     options.add_argument("--prompts", type=int, default=100)
     options.add_argument("--neurons", type=int, default=120)
     options.add_argument("--model", choices=MODELS, help="one of the two alone")
+    options.add_argument("--alpha", type=float, action="append", help="these alone")
     asked = options.parse_args()
     logging.getLogger("hlens").setLevel(logging.ERROR)
     questions = itertools.chain(general.questions(), science.questions())
@@ -40,7 +42,7 @@ def main() -> None:
         model = hlens.load(name, device="cpu")
         neurons = _random_neurons(model, asked.neurons)
         ids = [model.encode(prompt) for prompt in prompts]
-        for alpha in ALPHAS:
+        for alpha in asked.alpha or ALPHAS:
             with tempfile.TemporaryDirectory() as scratch:
                 edit = iv.scale(alpha)
                 folder = iv.adapter(model, neurons, edit, Path(scratch) / "dose")

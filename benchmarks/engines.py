@@ -1,6 +1,7 @@
 """vLLM beside the local engine: sampling, measuring and watching, as ratios of one run.
 
     .venv-engines/bin/python benchmarks/engines.py [--questions 32] [--rounds 3] [--only watching]
+    .venv-engines/bin/python benchmarks/engines.py --only bfloat16 --model gemma3-270m
 
 Sampling is compared as a recipe asks unless it is told otherwise (a short prompt, a reply of up to
 50 tokens) and as the demo asks (worked examples before the question, a reply of one line): the
@@ -101,6 +102,24 @@ def compare_measuring(
     print(f"  {took}; apart by {apart:.1e} of the largest value")
 
 
+def compare_bfloat16(name: str) -> None:
+    """CETT of 200 short answers in bfloat16 beside float32 of the local engine."""
+    exact = hlens.load(name, device="cpu", dtype="float32")
+    questions = [*domains.load("general", 110), *domains.load("science", 110)]
+    settings = hlens.Settings(24, until_newline=True)
+    replies = hlens.sample(exact, questions, n=1, settings=settings, style="completion", shots=4)
+    examples = spans.locate(hlens.judge(replies), exact)[:200]
+    expected = hlens.measure(exact, examples).values
+    for engine, options in (("local", {}), ("vllm", {"max_model_len": 512})):
+        model = hlens.load(name, dtype="bfloat16", engine=engine, engine_options=options)
+        off = hlens.measure(model, examples).values.float() - expected
+        largest = float(off.abs().max() / expected.abs().max())
+        rms = float(off.norm() / expected.norm())
+        print(f"{name} in bfloat16, {engine}: {largest:.1e} of the largest value, rms {rms:.1e}")
+        if engine == "vllm":
+            model.close()  # type: ignore[attr-defined]
+
+
 def compare_watching(vllm: Model, given: argparse.Namespace) -> None:
     """Questions at once, with and without a detector."""
     questions = domains.load("general", CONCURRENT)[:CONCURRENT]
@@ -118,11 +137,15 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=32)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["sampling", "watching"])
+    parser.add_argument("--only", choices=["sampling", "watching", "bfloat16"])
+    parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--block-size", type=int, help="tokens that vLLM shares at once")
     given = parser.parse_args()
+    if given.only == "bfloat16":
+        compare_bfloat16(given.model)
+        return
     options = {"max_model_len": 512}
-    load = partial(hlens.load, "smollm2-135m", dtype="float32")
+    load = partial(hlens.load, given.model, dtype="float32")
     if given.block_size:
         options["block_size"] = given.block_size
     vllm = load(engine="vllm", engine_options=options)

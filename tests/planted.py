@@ -9,7 +9,7 @@ from hlens.types import Contributions, Evidence
 from synthetic import made
 
 TEXT = frozenset({"questions", "answers", "n_tokens", "starts"})  # what text alone gives
-N_LAYERS, D_MODEL, N_HEADS, N_SAMPLES = 3, 8, 2, 5
+N_LAYERS, D_MODEL, N_HEADS, N_SAMPLES, N_SIGNALS, N_FEATURES = 3, 8, 2, 5, 8, 20
 
 
 def evidence(
@@ -20,12 +20,14 @@ def evidence(
     Args:
         n: Examples.
         per_group: Examples of each group.
-        signal: A field of `Evidence`, ``"contributions"``, ``"n_tokens"``, or ``"text"`` for all
-            that text alone gives; none by default.
+        signal: A field of `Evidence`, ``"contributions"``, ``"n_tokens"``, ``"drift"`` (the last
+            layer turns away from the one before), or ``"text"`` for all that text alone gives; none
+            by default.
         shift: How far the planted signal moves, in its standard deviations.
         seed: Seed.
     """
     draw = np.random.default_rng(seed + 1000)
+    other = np.random.default_rng(seed + 3000)  # a draw of its own, so that no number moved
     signals = TEXT if signal == "text" else {signal}
     planted = {(1, 5): 3 * shift} if signal == "contributions" else None
     data = made(n, d_mlp=6, n_layers=N_LAYERS, planted=planted, per_group=per_group, seed=seed)
@@ -45,10 +47,15 @@ def evidence(
         noise[(slice(None), *(1,) * len(shape))] += up[name]
         return torch.from_numpy(noise).float()
 
+    def numbers(width: int, name: str) -> torch.Tensor:
+        noise = other.normal(size=(n, width))
+        noise[:, 1] += up[name]
+        return torch.from_numpy(noise).float()
+
     n_tokens = count("n_tokens", 1) if "n_tokens" in signals else data.n_tokens
     data = replace(data, n_tokens=n_tokens)
     n_prompt, before = count("n_prompt", 20), count("starts", 0)
-    return Evidence(
+    found = Evidence(
         contributions=data,
         questions=_words("questions" in signals, labels, draw),
         contexts=("a context",) * n,
@@ -65,10 +72,21 @@ def evidence(
         residual=state(N_LAYERS, D_MODEL, name="residual"),
         residual_last=state(N_LAYERS, D_MODEL, name="residual_last"),
         lookback=state(N_LAYERS, N_HEADS, name="lookback").sigmoid(),
+        lens=numbers(N_SIGNALS, name="lens"),
+        sae_features=numbers(N_FEATURES, name="sae_features").clamp_min(0.0),
         measured={"otherwise": _like(data, False, shift, seed + 1)},
         p_true=torch.from_numpy(draw.normal(size=n) - up["p_true"]).float().sigmoid(),
         **_samples(labels, draw, signal),
     )
+    return replace(found, residual_last=turned(found)) if signal == "drift" else found
+
+
+def turned(found: Evidence) -> torch.Tensor:
+    """The last layer goes on from the one before it, and only where the answer is true."""
+    assert found.residual_last is not None
+    states, true = found.residual_last.clone(), ~found.labels
+    states[true, 2] = states[true, 1] + 0.3 * states[true, 2]
+    return states
 
 
 def vars_of() -> list[str]:

@@ -12,6 +12,7 @@ import openai
 import uvicorn
 
 from hlens.server import Offer, make_app
+from hlens.server.app import make_server
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ def serving(offer: Offer) -> Iterator[Served]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
-        server = uvicorn.Server(config)
+        server = make_server(app, "127.0.0.1", port)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
+        served = Served(f"http://127.0.0.1:{port}", app, server)
         try:
-            yield (served := Served(f"http://127.0.0.1:{port}", app, server))
+            yield served
         finally:
             for client in served.clients:
                 client.close()

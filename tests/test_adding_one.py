@@ -313,10 +313,10 @@ ADDITIONS = [
     Addition(
         kind="behaviour",
         file="behaviours/NAME.py",
-        text=existing("behaviours/plain_qa.py", "plain_qa"),
+        text=existing("behaviours/fabricated_entities.py", "fabricated_entities"),
         laws=("test_effects.py", "test_laws.py"),
         fault=('"id": "NAME-0"', '"id": "NAME-1"'),
-        complaint="needs 60 questions or more",
+        complaint="'faulty_behaviour-1' was used before; give every line its own",
         bank=("behaviours/banks/NAME.jsonl", rows(60, "In which land is NAME {}?")),
     ),
     Addition(

@@ -18,6 +18,7 @@ from hlens.audit.views import adjust_scores, alike_pairs, estimate_over_pairs, n
 from hlens.claims.findings import (
     ExcessSlope,
     HeldFixed,
+    OverOutput,
     RivalGap,
     TransferPair,
 )
@@ -291,6 +292,7 @@ def test_the_second_judge_is_loose_and_its_labels_keep_their_rows() -> None:
 # The rules: every condition decides its claim, alone
 
 GOOD, CHANCE = Estimate(0.84, 0.80, 0.88, 400), Estimate(0.52, 0.46, 0.58, 400)
+OVER = OverOutput(GOOD, GOOD, Estimate(0.03, 0.01, 0.05, 400), Estimate(9.0, 1.0, 20.0, 400), 0.002)
 PASSING = audit.Findings(
     auroc=GOOD, shuffled=CHANCE, shuffled_p=0.05,
     held_fixed=(HeldFixed("length", GOOD, GOOD, CHANCE, 100),),
@@ -305,6 +307,7 @@ PASSING = audit.Findings(
     slopes=(ExcessSlope("false_premises", Estimate(0.1, 0.05, 0.15, 40), True, False),
            ExcessSlope("perplexity", Estimate(0.0, -0.1, 0.1, 40), False, True)),
     cheap_rivals=(RivalGap("perplexity", Estimate(0.1, 0.05, 0.15, 400), 0.01),),
+    over_output=OVER,
 )  # fmt: skip
 WIDE = Estimate(0.6, 0.49, 0.7, 400)
 KEEPS_LITTLE = Estimate(0.6, 0.55, 0.65, 400)
@@ -360,6 +363,15 @@ RULES = [
     ("Cost", {"cheap_rivals": (RivalGap("text", Estimate(-0.2, -0.3, -0.1, 400), 0.001),)}, NO,
      "beats the cheap"),
     ("Cost", {"cheap_rivals": ()}, OPEN, "beats the cheap"),
+    ("Cost", {"over_output": replace(OVER, difference=Estimate(0.01, -0.01, 0.03, 400))}, NO,
+     "earns its pass"),
+    ("Cost", {"over_output": replace(OVER, p=0.06)}, NO, "earns its pass"),
+    ("Cost", {"over_output": replace(OVER, gain=Estimate(-4.0, -6.0, -2.0, 400))}, NO,
+     "earns its pass"),
+    ("Cost", {"over_output": replace(OVER, both=Estimate(0.4, 0.35, 0.45, 400))}, NO,
+     "earns its pass"),
+    ("Cost", {"over_output": replace(OVER, p=float("nan"))}, OPEN, "earns its pass"),
+    ("Cost", {"over_output": None}, OPEN, "earns its pass"),
 ]  # fmt: skip
 
 
@@ -372,7 +384,7 @@ def test_the_docs_say_every_rule_in_the_words_of_the_code() -> None:
     page = Path(__file__).parents[1] / "docs" / "explanation" / "audit.md"
     text = page.read_text(encoding="utf-8")
     rules = {check.rule for claim in audit.decide(PASSING) for check in claim.checks}
-    assert len(rules) == 16
+    assert len(rules) == 17
     assert [rule for rule in rules if f"| {rule} |" not in text] == []
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ PLANTED = {
     "position": "starts",
     "text": "answers",
     "question": "questions",
+    "drift": "drift",
 }
 
 
@@ -91,3 +93,19 @@ def test_says_why_it_is_not_available(rival: Rival) -> None:
 
 def flipped(data: Contributions) -> Contributions:
     return replace(data, labels=~data.labels)
+
+
+@pytest.mark.parametrize("name", ["saplma", "residual_probe", "drift", "logit_lens"])
+def test_what_learns_much_reads_nothing_where_labels_are_shuffled(name: str) -> None:
+    """Over many draws: one alone misses chance by luck, as a strong signal shuffled may."""
+    areas = []
+    for seed in range(12):
+        given = evidence(240, signal="residual", shift=2.0, seed=seed)
+        groups = np.asarray(given.groups).reshape(-1, 2)  # two answers each, which stay together
+        order = np.random.default_rng(seed).permutation(len(groups))
+        labels = given.labels.reshape(-1, 2)[torch.from_numpy(order)].flatten()
+        data = replace(given.contributions, labels=labels)
+        train, test = parts(replace(given, contributions=data))
+        scores = baselines.named(name)(train, test).double().numpy()
+        areas.append(auroc(scores, test.labels.numpy()))
+    assert abs(np.mean(areas) - 0.5) < 0.06

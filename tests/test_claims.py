@@ -14,6 +14,7 @@ import pytest
 from hlens import claims, figures
 from hlens.claims import conventions
 from hlens.cli import show
+from hlens.cli.forms import Form
 from hlens.effects import describe_slopes
 from hlens.report.data import ReportData, Section
 from hlens.report.page import page
@@ -145,7 +146,7 @@ def terminal_text(told: list[str], scores: pd.DataFrame, capsys: pytest.CaptureF
     recipe = SimpleNamespace(model="m")
     study = SimpleNamespace(recipe=recipe, in_words=lambda: told)
     capsys.readouterr()
-    show.scores(study, scores, None, as_json=False)  # type: ignore[arg-type]
+    show.scores(study, scores, None, Form.PLAIN)  # type: ignore[arg-type]
     return capsys.readouterr().out
 
 

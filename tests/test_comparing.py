@@ -13,6 +13,7 @@ import torch
 import architectures
 import hlens
 from hlens.cli import show, tables
+from hlens.cli.forms import Form
 from hlens.errors import HlensError
 from hlens.report.study_report import report_data
 from hlens.steps import Step, answers, detection, domains
@@ -114,7 +115,7 @@ def test_what_cannot_be_measured_is_said_before_the_model_is_asked(
 def printed(study: Study, step: Step, capsys: pytest.CaptureFixture[str]) -> dict:
     shown, changed = tables.make(study, step, again=True)
     assert changed == []
-    show.tables(shown, changed, study if step is detection.scores else None, as_json=True)
+    show.tables(shown, changed, study, Form.JSON)
     return json.loads(capsys.readouterr().out)
 
 
@@ -216,7 +217,7 @@ def test_a_further_run_redoes_only_what_changed(
     assert times(tmp_path) == made
     run(replace(recipe, evaluation=replace(recipe.evaluation, folds=3)))
     after = times(tmp_path)
-    assert changed(made, after) == {"transfer.parquet"}
+    assert changed(made, after) == {"transfer.parquet", "transfer_scores.parquet"}
     more = question_file(tmp_path / "c.jsonl", "c", "short_answer")
     grown_study = run(replace(recipe, domains=(*recipe.domains, more)))
     assert asked == read == [["a", "b"], ["c"]]

@@ -93,10 +93,13 @@ def test_a_study_is_a_row_of_the_published_table() -> None:
     columns = ["control", "balanced_accuracy", "balanced_low", "balanced_high", "n"]
     rows = [("probe", 0.784, 0.75, 0.82, 300), ("random neurons", 0.617, 0.59, 0.64, 300)]
     neurons = NeuronSet(frozenset({(0, 1), (1, 2)}), 4, 500)
-    row = published_row(pd.DataFrame(rows, columns=columns), neurons, model="m", domains="a, b")
+    row = published_row(
+        pd.DataFrame(rows, columns=columns), neurons, model="m", domains="a, b", test="held out"
+    )
     assert row.iloc[0].to_dict() == pytest.approx(
         {
-            "model": "m", "domains": "a, b", "per_mille": 1.0, "neurons": 2, "random": 61.7,
+            "model": "m", "way": "", "domains": "a, b", "test": "held out", "note": "",
+            "per_mille": 1.0, "neurons": 2, "random": 61.7,
             "random_low": 59.0, "random_high": 64.0, "h_neurons": 78.4, "low": 75.0, "high": 82.0,
             "n": 300,
         }

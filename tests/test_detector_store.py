@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 import torch
 
+import hlens
 from hlens.errors import HlensError
+from hlens.probe import SparseProbe
 from hlens.store import (
     export_neurons,
     import_coefficients,
@@ -43,7 +45,42 @@ def found() -> Detector:
         calibration=Calibration((-1.0, 0.0, 2.5), (0.1, 0.4, 0.9), "platt", 0.031),
         fit={"C": np.float64(0.5), "gap": 1e-7, "n": np.int64(10), "note": "ü"},
         provenance=Provenance("tiny", "abc", "main", "tok", "r", (("torch", "2.6"),)),
+        means=tuple((0.5 - torch.rand(int((weights != 0).sum()), generator=draw)).tolist()),
+        spreads=tuple((0.1 + torch.rand(int((weights != 0).sum()), generator=draw)).tolist()),
     )
+
+
+def test_an_h_neuron_raises_the_score_when_it_is_amplified() -> None:
+    """Of a signed metric the sign of the weight alone does not say so."""
+    weights = torch.tensor([[1.0, -1.0, 0.0], [2.0, -3.0, 0.0]])
+    detector = Detector(weights, 0.0, means=(0.5, 0.5, -0.5, -0.5), spreads=(1.0, 2.0, 3.0, 4.0))
+    assert detector.neurons.members == {(0, 0), (1, 1)}
+    assert detector.truth_neurons.members == {(0, 1), (1, 0)}
+    assert detector.selected.weights == {(0, 0): 1.0, (0, 1): -2.0, (1, 0): -6.0, (1, 1): 12.0}
+    plain = Detector(weights, 0.0)  # from before, or imported: taken for positive
+    assert plain.neurons.members == {(0, 0), (1, 0)}
+    assert plain.selected.weights == {(0, 0): 1.0, (0, 1): -1.0, (1, 0): 2.0, (1, 1): -3.0}
+    with pytest.raises(HlensError, match="3 means for 4 neurons"):
+        Detector(weights, 0.0, means=(1.0, 1.0, 1.0))
+    with pytest.raises(HlensError, match="one of the spreads"):
+        Detector(weights, 0.0, spreads=(1.0, 1.0, 1.0, float("nan")))
+
+
+@pytest.mark.parametrize("metric", ["cett", "signed_cett"])
+def test_the_signs_of_what_is_found_are_those_of_doses(metric: str) -> None:
+    """The mean score of the examples rises with a dose of H-neurons, and falls with truth."""
+    data = made(200, n_layers=2, d_mlp=30, seed=1)
+    values = data.values - (2.0 if metric == "signed_cett" else 0.0)
+    data = replace(data, values=values, metric=metric)
+    detector = hlens.find(data, SparseProbe(C=3.0, scale="feature"), calibration=None)
+    assert len(detector.neurons)
+    assert len(detector.truth_neurons)
+    for neurons, sign in ((detector.neurons, 1), (detector.truth_neurons, -1)):
+        for layer, neuron in neurons:
+            dosed = data.values.clone()
+            dosed[:, layer, neuron] *= 2
+            rise = detector(replace(data, values=dosed)).mean() - detector(data).mean()
+            assert sign * rise > 0
 
 
 def test_a_loaded_detector_is_equal_to_the_bit(tmp_path: Path) -> None:
@@ -56,7 +93,9 @@ def test_a_loaded_detector_is_equal_to_the_bit(tmp_path: Path) -> None:
         data = made(20)
         assert torch.equal(again(data), detector(data))
         assert torch.equal(again.probability(data), detector.probability(data))
-        for field in ("bias", "metric", "region", "domains", "threshold", "calibration"):
+        for field in (
+            "bias", "metric", "region", "domains", "threshold", "calibration", "means", "spreads",
+        ):  # fmt: skip
             assert getattr(again, field) == getattr(detector, field)
         assert again.fit == {"C": 0.5, "gap": 1e-7, "n": 10, "note": "ü"}
         assert again.provenance == detector.provenance

@@ -269,6 +269,17 @@ def test_scores_are_read_as_they_were_written(folder: Path, suffix: str) -> None
     assert (read.groups, read.domains) == (expected.groups, expected.domains)
 
 
+def test_scores_of_another_detector_are_refused(folder: Path) -> None:
+    detector = load_detector(folder / "live")
+    path = save_scores(
+        tabulate_scores(answers(np.random.default_rng(1), 30), detector), folder / "own.csv"
+    )
+    recalibrated = replace(detector, thresholds=(), calibration=None, region="response")
+    assert len(read_scores(path, recalibrated)) == 30
+    with pytest.raises(HlensError, match="holds scores of the detector"):
+        read_scores(path, replace(detector, bias=detector.bias + 1.0))
+
+
 def test_scores_of_an_earlier_version_are_grouped_by_question(folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "same.jsonl").read_text().splitlines()]
     old = "".join(json.dumps({k: v for k, v in row.items() if k != "group"}) + "\n" for row in rows)

@@ -14,9 +14,11 @@ from transformer_lens.patching import generic_activation_patch
 
 import architectures
 import hlens
-from hlens import behaviours, effects
+from hlens import behaviours, effects, lookup
 from hlens import interventions as iv
 from hlens.behaviours import Behaviour, Outcome, Suite, misleading_context
+from hlens.behaviours._facts import BANKS
+from hlens.domains import jsonl
 from hlens.effects.conditions import compared_sets
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
@@ -265,7 +267,7 @@ def test_kinds_are_the_strings_of_tables_already_stored(
     outcomes: pd.DataFrame, tmp_path: Path
 ) -> None:
     names = ["target", "random", "random_matched", "truth", "norm_matched", "unmodified"]
-    assert list(SetKind) == names
+    assert {*SetKind} == {*names, "layer", "up_to_layer", "selected"}
     assert list(PatchKind) == ["neuron", "layer", "members", "random", "everything"]
     assert all(type(kind) is str for kind in outcomes.kind)
     outcomes.to_parquet(tmp_path / "outcomes.parquet")
@@ -511,12 +513,18 @@ def test_random_sets_are_of_the_same_layers_and_matched_ones_contribute_as_much(
 # --- behaviours -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", behaviours.names())
+SHIPPED = [name for name in behaviours.names() if name != "harmful_compliance"]  # ships no prompt
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_bank_is_complete_and_every_suite_runs(name: str, model: Model) -> None:
     whole = behaviours.load(name)
     questions = whole.questions
     assert whole.suite.name == name, f"SUITE of behaviours/{name}.py needs that name"
-    assert len(questions) >= 60, f"behaviours/banks/{name}.jsonl needs 60 questions or more"
+    bank = getattr(lookup.member("behaviours", name), "BANK", name)
+    bad = jsonl.read(BANKS / f"{bank}.jsonl").bad
+    assert not bad, f"behaviours/banks/{bank}.jsonl, line {bad[0].number}: {bad[0].reason}"
+    assert len(questions) >= 200, f"behaviours/{name}.py needs 200 questions: a bank, a generate()"
     assert len({q.id for q in questions}) == len({q.text for q in questions}) == len(questions)
     for question in questions:
         asked = f" {question.text.casefold().strip('?')} "
@@ -531,7 +539,8 @@ def test_every_bank_is_complete_and_every_suite_runs(name: str, model: Model) ->
 
 
 def test_capability_questions_are_in_no_other_bank() -> None:
-    asked = {name: [q.text for q in behaviours.load(name).questions] for name in behaviours.names()}
+    asked = {name: [q.text for q in behaviours.load(name).questions] for name in SHIPPED}
+    assert asked.pop("plain_choice") == asked["plain_qa"]
     choice = [q.text for q in behaviours.load_bank("multiple_choice")]
     others = {text for name, texts in asked.items() if name != "plain_qa" for text in texts}
     assert not others & {*asked["plain_qa"], *choice}
@@ -656,7 +665,8 @@ def slope_row(**change: object) -> pd.DataFrame:
     row = {"behaviour": "b", "grader": "rules", "unit": "share", "set": "H-neurons"}
     row |= {"kind": "target", "slope": 0.09}
     row |= {"low": 0.05, "high": 0.13, "over_random": 0.06, "over_low": 0.02, "over_high": 0.1}
-    return pd.DataFrame([row | {"rank": 0, "n_random": 8} | change])
+    row |= {"rank": 0, "n_random": 8, "n": 40, "detectable": 0.034, "most": np.nan}
+    return pd.DataFrame([row | change])
 
 
 def test_slopes_are_described_by_one_rule() -> None:
@@ -664,12 +674,20 @@ def test_slopes_are_described_by_one_rule() -> None:
         return effects.describe_slopes(slope_row(**change), {"b": "Share of x (a note)"})[0]
 
     assert sentence() == "Share of x: +9.0 points per α [+5.0, +13.0], beyond all 8 random sets."
-    assert sentence(low=-0.01, over_low=-0.1).endswith(
-        "; no slope is seen, and one below about 7.0 could not be."
+    missed = (
+        "; with 40 questions and 8 random sets, one under 3.4 is missed more than once in five."
     )
-    assert sentence(low=0.0, high=0.0).endswith("; nothing moved at any dose.")
-    assert sentence(rank=3).endswith(", but 3 of 8 random sets are as steep.")
-    assert sentence(over_low=-0.1).endswith(", steeper than 8 random sets, but within the noise.")
+    assert sentence(low=-0.01, over_low=-0.1).endswith("; no slope is seen" + missed)
+    assert sentence(rank=3).endswith(", but 3 of 8 random sets are as steep" + missed)
+    noise = ", steeper than 8 random sets, but within the noise"
+    assert sentence(over_low=-0.1).endswith(noise + missed)
+    none = "; with 40 questions and 8 random sets, none would be seen four times in five."
+    assert sentence(over_low=-0.1, detectable=np.inf).endswith(noise + none)
+    assert sentence(over_low=-0.1, detectable=np.nan).endswith(noise + ".")
+    still = {"low": 0.0, "high": 0.0}
+    assert sentence(**still).endswith("; nothing moved at any dose.")
+    left = ", which leaves up to 3.1 points open (40 questions, 95 %)."
+    assert sentence(**still, most=0.031).endswith("; nothing moved at any dose" + left)
     assert sentence(n_random=0).endswith("; no random set was run.")
     assert sentence(low=np.nan, high=np.nan).endswith("; too few replies could be read.")
     assert sentence(unit="nats", slope=0.5, low=0.4, high=0.6).startswith(
@@ -688,6 +706,7 @@ def test_the_table_of_slopes_has_a_row_a_kind() -> None:
     assert table.slope.tolist() == ["+9.0 [+5.0, +13.0]", "-2.0 to +5.0"]
     assert table.less_random.tolist() == ["+6.0 [+2.0, +10.0]", ""]
     assert table.as_steep.tolist() == ["2 of 8", ""]
+    assert table.seen_from.tolist() == ["3.4", ""]
 
 
 def test_patches_are_described_beside_random_sets() -> None:

@@ -111,7 +111,7 @@ def test_both_ways_of_measuring_agree(
     assert not example.hallucinated
     said = model.tokenizer.decode(example.token_ids[example.start : example.stop])
     assert "Paris" in said
-    fast = hlens.measure(model, [example]).values[0]
+    fast = hlens.measure(model, [example], metric=hlens.metrics.cett).values[0]
     _, cache = model.bridge.run_with_cache(example.token_ids[None])
     for layer in (0, model.n_layers // 2, model.n_layers - 1):
         trace = hlens.MlpTrace.from_cache(cache, model.bridge, layer)

@@ -59,15 +59,12 @@ def test_the_section_goes_round_through_toml(tmp_path: Path) -> None:
     assert Recipe.read(tmp_path / "r.toml") == recipe == TOY
 
 
-def test_only_another_rounding_makes_a_study_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_another_rounding_makes_a_study_anew(tmp_path: Path) -> None:
     """A study from before there were engines stays current under the local one."""
     before = [Runner(tmp_path, TOY).key(source) for source in (model, model_options)]
     assert "engine.rounding" not in Runner(tmp_path, TOY)._plain_options(model)
-    monkeypatch.setattr(EngineRecipe, "rounding", "other")
-    now = Runner(tmp_path, TOY)
-    assert now._plain_options(model)["engine.rounding"] == "other"
+    now = Runner(tmp_path, replace(TOY, engine=EngineRecipe("vllm")))
+    assert now._plain_options(model)["engine.rounding"] == "vllm"
     assert all(now.key(s) != key for s, key in zip((model, model_options), before, strict=True))
 
 

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from hlens.audit import score_all
+from hlens.baselines import NotAvailableError, named
 from hlens.errors import HlensError
+from hlens.probe import SparseProbe
 from hlens.store import load_evidence, save_evidence
-from hlens.types import Contributions, Evidence
+from hlens.types import Contributions, Detector, Evidence
 from planted import evidence
 
 
@@ -69,6 +73,29 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path: Path, absent: tuple[str, .
     whole = replace(evidence(20), **dict.fromkeys(absent), why_not=dict.fromkeys(absent, "no"))
     save_evidence(whole, tmp_path / "evidence")
     assert_equal(load_evidence(tmp_path / "evidence", whole.contributions), whole)
+
+
+def test_evidence_of_an_earlier_version_says_what_it_lacks(tmp_path: Path) -> None:
+    """It was gathered before layers were read through the unembedding, and says nothing of it."""
+    whole = evidence(80)
+    earlier = replace(whole, lens=None, sae_features=None, lookback=None, why_not={"lookback": "x"})
+    save_evidence(earlier, tmp_path)
+    found = load_evidence(tmp_path, whole.contributions)
+    assert found.why_not["lookback"] == "x"
+    for name in ("logit_lens", "sae"):
+        with pytest.raises(NotAvailableError, match="by a version of hlens that did not read"):
+            named(name).check(found)
+    table = score_all(
+        found,
+        np.arange(80) >= 40,
+        probe=SparseProbe(C=1.0),
+        detector=Detector(torch.zeros(3, 6), 0.0, "cett", "answer"),
+        rivals=[named(name) for name in ("logit_lens", "sae", "drift")],
+    )
+    notes = table.drop_duplicates("detector").set_index("detector")["note"]
+    assert "did not read it" in notes["logit_lens"]
+    assert "did not read it" in notes["sae"]
+    assert notes["drift"] == ""
 
 
 def test_what_is_not_whole_or_not_of_these_examples_is_refused(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def test_a_still_picture_takes_no_script_from_another_host(
     figure = drawn("scores")
     assert figure.save(tmp_path / "a.pdf", width=700).read_bytes() == b"picture"
     assert asked["opts"] == {
-        "format": "pdf", "width": 700, "height": figure.layout.height, "scale": 2.0,
+        "format": "pdf", "width": 700, "height": figure.fitted(700).layout.height, "scale": 2.0,
     }  # fmt: skip
     assert asked["kopts"] == {"mathjax": False}
 
@@ -786,3 +786,116 @@ def test_a_span_beyond_the_answer_is_refused() -> None:
         figures.tokens(
             ["p", "a", "b"], [math.nan, 0.1, 0.1], n_prompt=1, spans=[MarkedSpan(1, 3, True)]
         )
+
+
+# For a paper
+
+
+def drawn_by_plotly(name: str) -> Any:
+    """The example of a member that is drawn by plotly."""
+    figure = drawn(name)
+    if not isinstance(figure, Figure):
+        pytest.skip(f"{name} is a page")
+    return figure
+
+
+def drawn_for(width: Any, monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> Any:
+    """What the scores are handed to kaleido as, and with which options, for a width."""
+    asked: dict[str, Any] = {}
+
+    def calc(figure: Any, opts: Any, kopts: Any) -> bytes:
+        asked.update(figure=figure, **opts)
+        return b"%PDF"
+
+    monkeypatch.setitem(sys.modules, "kaleido", SimpleNamespace(calc_fig_sync=calc))
+    name = options.pop("name", "scores")
+    drawn(name).save(folder / options.pop("file", "a.pdf"), width=width, **options)
+    return SimpleNamespace(**asked)
+
+
+def test_a_column_is_as_wide_as_was_asked_and_its_type_is_legible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width, points in (("84mm", 7), ("5.5in", 7), ("240pt", 7)):
+        picture = drawn_for(width, monkeypatch, tmp_path)
+        pixels = {"84mm": 84 / 25.4 * 96, "5.5in": 528, "240pt": 320}[width]
+        assert picture.width * picture.scale == pytest.approx(pixels, abs=1)
+        assert 9 * picture.scale == pytest.approx(points, rel=0.05)
+    wide = drawn_for("90mm", monkeypatch, tmp_path, name="leaderboard", height="50mm")
+    assert wide.width == 560
+    assert wide.height * wide.scale == pytest.approx(50 / 25.4 * 96, abs=1)
+    assert drawn_for("84mm", monkeypatch, tmp_path, file="a.png").scale == pytest.approx(
+        300 / 96 * 7 / 9, rel=0.05
+    )
+    assert drawn_for(700, monkeypatch, tmp_path).scale == 2
+
+
+def test_without_a_title_a_picture_is_the_lower_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = drawn("scores")
+    bare = drawn_for("84mm", monkeypatch, tmp_path, title=False)
+    assert "text" not in bare.figure["layout"]["title"]
+    assert bare.height == figure.layout.height - figure.meta["words"]
+    titled = drawn_for("84mm", monkeypatch, tmp_path)
+    lines = re.sub("<[^>]*>", "\n", titled.figure["layout"]["title"]["text"]).split("\n")
+    assert max(map(len, lines)) <= 0.42 * 90
+    words = html.unescape("".join(lines)).replace(" ", "")
+    assert words == (figure.meta["title"] + figure.meta["subtitle"]).replace(" ", "")
+    assert titled.height > figure.layout.height
+    assert figure.meta == drawn("scores").meta  # which is as it was
+
+
+def test_a_column_that_is_too_narrow_says_how_wide_it_must_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(HlensError, match=r"3\.6 points high; give it 83mm or more"):
+        drawn_for("60mm", monkeypatch, tmp_path, name="leaderboard")
+    for size in ("84", "84 ells", "-3in", "0mm", "1e9mm", "999in", 3, 10**9, ""):
+        with pytest.raises(HlensError, match="no size of a figure; give pixels"):
+            drawn_for(size, monkeypatch, tmp_path)
+    with pytest.raises(HlensError, match="a page, which is as wide as its window"):
+        drawn("scores").save(tmp_path / "a.html", width="84mm")
+    assert not [*tmp_path.iterdir()]
+    page = drawn("scores").save(tmp_path / "a.html", title=False).read_text(encoding="utf-8")
+    assert drawn("scores").meta["title"] not in re.sub(r'"meta":\{[^}]*\}', "", page)
+
+
+@pytest.mark.parametrize("name", lookup.names("figures"))
+def test_axis_titles_of_a_column_are_no_wider_than_their_axes(name: str) -> None:
+    figure = drawn_by_plotly(name)
+    width = figure.meta["narrowest"]
+    fitted: Any = figure.fitted(width)
+    space = width - fitted.layout.margin.l - fitted.layout.margin.r
+    for axis in fitted.select_xaxes():
+        start, end = axis.domain or (0, 1)
+        for line in (axis.title.text or "").split("<br>"):
+            letters = len(html.unescape(re.sub("<[^>]*>", "", line)))
+            assert letters <= max(26, (end - start) * space / 6), line
+
+
+def look_of(trace: Any) -> tuple[str, tuple[Any, ...]] | None:
+    """The one colour of a trace, and the shape beside it."""
+    marker: Any = getattr(trace, "marker", None)
+    line, mode = getattr(trace, "line", None), getattr(trace, "mode", None)
+    is_bar, has_marks = trace.type == "bar", "markers" in (mode or "")
+    colour = marker.color if is_bar or has_marks else line and line.color
+    if not isinstance(colour, str) or not colour.startswith("#"):
+        return None
+    shape = marker.pattern.shape if is_bar else marker.symbol if has_marks else None
+    # Bars on either side of a line are told apart by their side.
+    side = np.sign(sum(trace.x if trace.orientation == "h" else trace.y)) if is_bar else 0
+    return colour, (trace.type, mode, shape, line and line.dash, side)
+
+
+@pytest.mark.parametrize("name", lookup.names("figures"))
+def test_what_colours_tell_apart_is_told_apart_in_grey(name: str) -> None:
+    """Printed in grey, colours of about one lightness need another shape, dash or hatch."""
+    looks = [look for trace in drawn_by_plotly(name).data if (look := look_of(trace))]
+    for number, (colour, shape) in enumerate(looks):
+        for other, its_shape in looks[:number]:
+            if colour != other and contrast(colour, other) < 1.5:
+                assert shape != its_shape, (
+                    f"{name}: {colour} and {other} are one grey, and both are {shape}: give one of "
+                    "them another symbol, dash or hatch"
+                )

@@ -220,10 +220,11 @@ def test_a_detector_without_a_fingerprint_is_read_with_a_word(caplog) -> None:
     warn_unbound.cache_clear()
     loose = Detector(torch.ones(3, 56), 0.0)
     bound = replace(loose, provenance=MODEL.provenance)
+    cett = hlens.metrics.cett
     for data, detector, said in (
-        (hlens.measure(MODEL, EXAMPLES), bound, 0),
-        (hlens.measure(MODEL, EXAMPLES), loose, 1),
-        (replace(hlens.measure(MODEL, EXAMPLES), provenance=Provenance()), bound, 2),
+        (hlens.measure(MODEL, EXAMPLES, metric=cett), bound, 0),
+        (hlens.measure(MODEL, EXAMPLES, metric=cett), loose, 1),
+        (replace(hlens.measure(MODEL, EXAMPLES, metric=cett), provenance=Provenance()), bound, 2),
     ):
         detector(data)
         assert len([r for r in caplog.records if "no fingerprint" in r.message]) == said

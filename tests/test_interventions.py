@@ -1,6 +1,7 @@
 """Laws of edits, on tiny models of every dense architecture."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
@@ -12,7 +13,7 @@ import architectures
 from hlens import interventions as iv
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
-from hlens.types import Example, NeuronSet
+from hlens.types import Detector, Example, NeuronSet
 
 PROMPTS = [[3, 14, 15, 9, 26], [5, 35, 8], [9, 79, 32, 38, 46, 26, 43]]
 LONG = [[(7 * i + j * j) % 90 + 3 for j in range(24)] for i in range(3)]
@@ -281,18 +282,23 @@ def test_a_step_in_neuron_space_is_its_image_in_the_residual_stream(llama: Model
 
 
 def test_directions_from_weights_and_from_the_difference_of_class_means(llama: Model) -> None:
-    weighted = NeuronSet(
-        frozenset({(0, 1), (2, 3)}), 3, llama.d_mlp, weights={(0, 1): 3.0, (2, 3): 4.0}
-    )
-    assert iv.weight_direction(weighted)[0, 1] == pytest.approx(0.6)
+    weights = torch.zeros(3, llama.d_mlp)
+    weights[0, 1], weights[2, 3] = 3.0, -4.0
+    detector = Detector(weights, 0.0, means=(1.0, 1.0), spreads=(2.0, 5.0))
+    assert torch.equal(iv.weight_direction(detector), weights / 5)
+    assert iv.weight_direction(detector, neurons=detector.neurons)[0, 1] == 1
+    with pytest.raises(HlensError, match="no neuron of the detector"):
+        iv.weight_direction(
+            replace(detector, weights=torch.zeros_like(weights), means=(), spreads=())
+        )
     examples = [
         Example(torch.tensor(LONG[i]), 4, 4, 9, bool(i), f"q{i}", f"g{i}", "d") for i in (0, 1)
     ]
     direction = iv.mean_difference(llama, examples)
     by_hand = acts(llama, LONG[1])[:, 4:9].mean(1) - acts(llama, LONG[0])[:, 4:9].mean(1)
     assert torch.allclose(direction, by_hand, atol=1e-6)
-    kept = iv.mean_difference(llama, examples, neurons=weighted)
-    assert torch.equal(kept != 0, weighted.mask)
+    kept = iv.mean_difference(llama, examples, neurons=detector.selected)
+    assert torch.equal(kept != 0, weights != 0)
     with pytest.raises(HlensError, match="at least one of each"):
         iv.mean_difference(llama, examples[:1])
 

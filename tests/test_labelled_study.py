@@ -170,6 +170,14 @@ def test_options_that_change_what_is_read_make_it_anew(model, tmp_path):
     assert whole.recipe.domains == ("a",)
 
 
+def test_few_of_each_label_are_kept_where_the_recipe_says_so(model, tmp_path):
+    path = write(tmp_path / "mine.jsonl", labelled_rows(60))
+    recipe = recipe_of(path)
+    few = replace(recipe, labels=replace(recipe.labels, per_class=7))
+    examples = hlens.Study(tmp_path / "study", few, model).examples()
+    assert sorted(example.hallucinated for example in examples) == [False] * 7 + [True] * 7
+
+
 def test_who_labelled_is_named(model, tmp_path):
     rows = labelled_rows(20)
     rows[1] = {"question": "Q?", "response": "a", "answers": ["a"]}

@@ -9,8 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from hlens.cli import app, scoring
+from hlens import engines
+from hlens.cli import app
 from hlens.cli.baking import verify
+from hlens.cli.models import open_model
 from hlens.cli.studies import open_study
 from hlens.errors import HlensError
 from hlens.model import load
@@ -62,7 +64,7 @@ def test_they_decide_what_is_made_again_but_not_where_it_is_computed(tmp_path: P
 @pytest.mark.parametrize(
     ("opens", "words"),
     [
-        ("hlens.cli.scoring.load", ["score", "found", "answers.jsonl", "--model", "toy"]),
+        ("hlens.engines.load", ["score", "found", "answers.jsonl", "--model", "toy"]),
         ("hlens.cli.baking.load", ["verify", "found", "--base", "toy"]),
         ("hlens.steps.sources.load", ["import", "answers.jsonl", "--model", "toy"]),
     ],
@@ -115,8 +117,9 @@ def test_a_study_s_detector_scores_on_its_model_as_the_study_loads_it(
 ) -> None:
     asked: dict[str, Any] = {}
     toy = load("toy")
-    monkeypatch.setattr(scoring, "load", lambda name, **options: asked.update(options) or toy)
+    monkeypatch.setattr(engines, "load", lambda name, **options: asked.update(options) or toy)
     recipe = replace(Recipe(model="toy"), quantization="bnb-8bit", dtype="bfloat16")
-    scoring._open_model(None, recipe, Detector(torch.ones(2, 3), 0.0), {"dtype": "float32"})
+    open_model(None, recipe, [Detector(torch.ones(2, 3), 0.0)], {"dtype": "float32"})
     given = {"dtype": "float32", "quantization": "bnb-8bit", "adapter": None, "device_map": None}
+    given["template_options"] = None
     assert asked == given

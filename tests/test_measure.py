@@ -103,12 +103,12 @@ def close(a: Tensor, b: Tensor, limit: float = 1e-5) -> None:
 
 def test_cett_equals_the_formula_by_hand(model: Model) -> None:
     items = several()
-    data = measure(model, items)
+    data = measure(model, items, metric=metrics.cett)
     close(data.values, by_hand(model, items))
 
 
 def test_neuron_major_is_a_view() -> None:
-    data = measure(tiny("llama"), several(3))
+    data = measure(tiny("llama"), several(3), metric=metrics.cett)
     assert data.values.permute(1, 2, 0).is_contiguous()
     assert data.neuron_major.data_ptr() == data.values.data_ptr()
 
@@ -174,7 +174,7 @@ def test_every_reduction_of_every_position(reduce: Any, position: Any, metric: A
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "gemma2", "falcon"])
 def test_a_left_padded_run_of_the_plain_model_agrees(name: str) -> None:
     model, item = tiny(name), example(1)
-    data = measure(model, [item])
+    data = measure(model, [item], metric=metrics.cett)
     pad, n = 5, len(item.token_ids)
     ids = torch.cat([torch.zeros(pad, dtype=torch.long), item.token_ids])[None]
     mask = torch.cat([torch.zeros(pad), torch.ones(n)]).long()[None]
@@ -208,7 +208,7 @@ def test_what_is_kept_of_the_examples() -> None:
     assert data.labels.tolist() == [True, False, True]
     assert data.groups == ("g0", "g1", "g2")
     assert data.n_tokens.tolist() == [item.stop - item.start for item in items]
-    assert (data.metric, data.region) == ("cett", "answer:max")
+    assert (data.metric, data.region) == ("signed_cett", "answer:max")
     assert data.provenance == tiny("llama").provenance
 
 
@@ -221,7 +221,7 @@ def test_half_precision_is_that_of_the_result_only() -> None:
 def test_sums_are_float32_in_a_bfloat16_model() -> None:
     low = hlens.model.load((architectures.llama().bfloat16(), None))
     long = [example(3, n_prompt=200, n_response=20)]
-    data = measure(low, long, region="prompt")
+    data = measure(low, long, metric=metrics.cett, region="prompt")
     seen: list[Tensor] = []
     hook = low.down_projections[1].register_forward_hook(
         lambda m, a, o: seen.extend([a[0][0].float(), o[0].float()])
@@ -341,7 +341,7 @@ def test_hooks_are_gone_afterwards_also_after_an_error() -> None:
 def test_tied_weights_are_measured_as_untied() -> None:
     tied = tiny("llama_tied")
     assert tied.hf.lm_head.weight is tied.hf.get_input_embeddings().weight
-    close(measure(tied, several(2)).values, by_hand(tied, several(2)))
+    close(measure(tied, several(2), metric=metrics.cett).values, by_hand(tied, several(2)))
 
 
 def test_an_empty_region_is_counted_and_named() -> None:
@@ -350,7 +350,9 @@ def test_an_empty_region_is_counted_and_named() -> None:
     items = [example(1), whole, example(2)]
     with pytest.raises(HlensError, match=r"empty in 1 of 3 examples .*'q7'.*drop_empty"):
         measure(tiny("llama"), items, region="response_other")
-    data = measure(tiny("llama"), items, region="response_other", drop_empty=True)
+    data = measure(
+        tiny("llama"), items, metric=metrics.cett, region="response_other", drop_empty=True
+    )
     assert data.question_ids == ("q1", "q2")
     close(data.values, by_hand(tiny("llama"), [items[0], items[2]], "response_other"))
     with pytest.raises(HlensError, match="empty in 1 of 1"):

@@ -14,6 +14,7 @@ import hlens
 from hlens.cli import app
 from hlens.store import export_neurons, import_neurons, load_contributions
 from hlens.types import RoutedValues, address
+from report_pages import words_of
 from tiny_study import question_file, tiny_recipe
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -61,7 +62,7 @@ def test_the_report_names_neurons_by_their_expert(study: Path) -> None:
     experts = detector.provenance.experts
     assert experts == ((0, 0, 40), (4, 24, 16), (4, 24, 16))
     names = {address(neuron, experts) for neuron in detector.selected}
-    page = (study / "report.html").read_text()
+    page = words_of((study / "report.html").read_text())
     assert names <= set(re.findall(rf"{OF_A_DENSE_LAYER}|{OF_AN_EXPERT}|{SHARED}", page))
     assert not re.findall(r"\bL[12]N\d+", page)
     assert "matched by layer and by how often their expert is used" in page
@@ -83,7 +84,7 @@ def test_it_is_traced_audited_edited_and_drawn_again(study: Path) -> None:
     options = ("--behaviour", "plain_qa", "--items", "2", "--alpha", "0", "--matched", "0")
     run("intervene", str(study), *options, "--second-grader", "none")
     run("report", str(study))
-    page = (study / "report.html").read_text()
+    page = words_of((study / "report.html").read_text())
     assert "Did the base model know?" in page
     assert "No audit was made" not in page
     assert not re.findall(r"\bL[12]N\d+", page)

@@ -230,7 +230,7 @@ def test_sets_and_contributions_come_back_with_their_experts(tmp_path: Path) -> 
         assert hlens.store.import_neurons(path, **shape).members == neurons.members
     stored = measure(model, examples(), store=tmp_path / "store")
     close(stored.values, measure(model, examples()).values, 0.0)
-    again = load_contributions(tmp_path / "store" / "cett.answer.safetensors")
+    again = load_contributions(tmp_path / "store" / "signed_cett.answer.safetensors")
     assert again.provenance.experts == model.experts
 
 
@@ -321,7 +321,7 @@ def test_the_null_of_drift_is_of_the_same_experts() -> None:
 def test_a_mean_over_the_tokens_that_are_routed(name: str, region: str) -> None:
     """Of each neuron over the tokens of its expert alone, whatever passes they are run in."""
     model, items = loaded(name), examples()[:4]
-    found = measure(model, items, region=region, reduce="routed")
+    found = measure(model, items, metric=metrics.cett, region=region, reduce="routed")
     assert found.region == f"{region}:routed"
     for number, item in enumerate(items):
         answer = list(range(item.start, item.stop))

@@ -151,6 +151,7 @@ def test_what_cannot_be_traced_is_refused() -> None:
         trace_origin(detector, own)
     with pytest.raises(HlensError, match="measure with the detector's metric and region"):
         trace_origin(detector, replace(of_model("base", PLANTED, 2), metric="act"))
-    silent = replace(detector, weights=torch.zeros_like(detector.weights))
+    none = torch.zeros_like(detector.weights)
+    silent = replace(detector, weights=none, means=(), spreads=())
     with pytest.raises(HlensError, match="selected no neuron"):
         trace_origin(silent, of_model("base", PLANTED, 2))

@@ -38,14 +38,14 @@ def examples() -> list[Example]:
 
 @pytest.fixture(scope="module")
 def data(model: Model, examples: list[Example]) -> Contributions:
-    return measure(model, examples)
+    return measure(model, examples, metric=hlens.metrics.cett)
 
 
 @pytest.fixture(scope="module")
 def detector(data: Contributions) -> Detector:
     weights = torch.zeros(data.n_layers, data.d_mlp)
     weights[0, 3], weights[1, 5], weights[1, 7] = 2.0, -1.0, 0.1
-    return Detector(weights, 0.0)
+    return Detector(weights, 0.0, "cett")
 
 
 def test_values_of_tokens_mean_what_was_measured(

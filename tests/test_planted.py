@@ -31,7 +31,7 @@ from hlens.types import (
 from hlens.types.labels import Covariate, View
 
 N, N_PROMPT = 480, 4
-RIVALS = ("length", "perplexity", "sequence_probability", "text")
+RIVALS = ("output_numbers", "length", "perplexity", "sequence_probability", "text")
 RECIPE = Recipe.from_dict(
     {
         "model": "planted",
@@ -111,7 +111,9 @@ class Planted:
             answers.examples: self.examples,
             detection.contributions: self.contributions,
         }
-        fewer = step(name="planted probe", options=detection.probe.options)(_probe)
+        fewer = step(
+            name="planted probe", options=detection.probe.options, later=detection.probe.later
+        )(_probe)
         planted = {one: step(name=f"planted {one.name}")(make) for one, make in taken.items()}
         return {**planted, detection.probe: fewer}
 

@@ -23,6 +23,7 @@ from hlens.probe import design as design_module
 from hlens.probe.centred_rows import CentredRows
 from hlens.probe.crossval import assign_folds
 from hlens.probe.design import Design
+from hlens.probe.quadratic import Quadratic
 from hlens.probe.training import at_C
 from hlens.types import Contributions
 
@@ -500,3 +501,22 @@ def test_a_gpu_finds_the_same_to_1e_4():
         on_gpu = clone(probe).fit(neuron_major.cuda().T, y)
         size = np.abs(on_cpu.coef_).max()
         assert np.abs(on_gpu.coef_ - on_cpu.coef_).max() <= 1e-4 * size
+
+
+def test_what_float32_cannot_settle_is_settled_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on real contributions scaled by feature: a slope that float32 took for none kept the gap
+    above its tolerance, round after round."""
+    settled = newton.minimise
+
+    def settle(model: Quadratic, gradient: np.ndarray, **parts: np.ndarray) -> np.ndarray:
+        step = settled(model, gradient, **parts)
+        coarse = model.H.dtype == np.float32
+        return np.where(np.abs(step) > 1e-3 * np.abs(parts["w"]), step, 0.0) if coarse else step
+
+    monkeypatch.setattr(newton, "minimise", settle)
+    draw = np.random.default_rng(0)
+    X = draw.gamma(1.0, size=(600, 2000)).astype(np.float32)
+    y = (X[:, :40].sum(axis=1) + draw.normal(size=600) * 4 > 40).astype(float)
+    fitted = SparseProbe(C=1.0, scale="feature").fit(X, y)
+    assert fitted.n_selected_ > 150  # float64 up to 128
+    assert fitted.gap_ <= 1e-6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hlens.probe.centred_rows import CentredRows
-from hlens.probe.minimum import factorise, feature_sign_search, minimise, solve_bordered
+from hlens.probe.minimum import factorise, minimise, solve_bordered
 from hlens.probe.quadratic import Factor, Quadratic, build_quadratic, extend_quadratic
 
 
@@ -80,23 +80,21 @@ def test_the_minimum_of_the_model_meets_its_conditions(n_features: int) -> None:
 
 @pytest.mark.parametrize("n_features", [30, 90])
 def test_more_features_than_examples_have_a_minimum_too(n_features: int) -> None:
-    """A singular model, on which pivoting does not settle: the search ends at its conditions."""
+    """A singular model: the search ends at the conditions of a minimum, from near and far."""
     X, h, _, draw = small(n_features, n=25)
     model = model_of_all(X, h, np.zeros(n_features))
     H = model.H
     assert np.linalg.matrix_rank(H) < n_features
     g = 3 * H @ draw.normal(size=n_features)  # in the range of the model, so that it is bounded
     penalty = 0.1 * np.abs(g).max() * np.ones(n_features)
+    scale = model.scale
     for start in (np.zeros(n_features), draw.normal(size=n_features)):
-        step = feature_sign_search(H, g, start, penalty=penalty, step=np.zeros(n_features))
-        u, slope = start + step, g + H @ step
+        w = start * scale
+        step = minimise(model, g / scale, w=w, l1=penalty / scale)
+        u, slope = (w + step) / scale, g + H @ (step / scale)
         assert 0 < np.count_nonzero(u) <= 25
         assert np.allclose(slope[u != 0], -(penalty * np.sign(u))[u != 0], rtol=1e-6)
         assert (np.abs(slope) <= penalty * (1 + 1e-6)).all()
-        scale = model.scale
-        taken = minimise(model, g / scale, w=start * scale, l1=penalty / scale) / scale
-        values = [g @ s + 0.5 * s @ H @ s + penalty @ np.abs(start + s) for s in (step, taken)]
-        assert values[1] == pytest.approx(values[0], rel=1e-6)
 
 
 def test_a_singular_model_still_steps_down() -> None:

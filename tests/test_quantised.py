@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import architectures
 import hlens
+from hlens import metrics
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.interventions import bake, folded, scale
@@ -66,7 +67,7 @@ def test_rows_are_what_the_projection_writes_for_one_neuron(model: Model, scheme
 
 def test_what_is_measured_is_the_formula_on_what_ran(model: Model, scheme: str) -> None:
     for item in several(3):
-        values = measure(model, [item]).values[0]
+        values = measure(model, [item], metric=metrics.cett).values[0]
         expected = traced(model, item)[:, item.start : item.stop].mean(dim=1)
         # The last bit of a float32 decides which step an activation is rounded to.
         far = (values - expected).abs().max() / expected.abs().max()
@@ -213,7 +214,7 @@ def test_a_scheme_that_is_not_known_is_asked_for_its_rows() -> None:
     model = hlens.load((hf, None))
     down: Any = model.down_projections[1]
     torch.testing.assert_close(model.w_out(1), (down.codes.float() * down.scale).T)
-    values = measure(model, several(2)).values
+    values = measure(model, several(2), metric=metrics.cett).values
     expected = torch.stack(
         [traced(model, item)[:, item.start : item.stop].mean(dim=1) for item in several(2)]
     )

@@ -1,7 +1,6 @@
 """The report: whole, private, readable, and safe to open whatever a model wrote."""
 
 import base64
-import gzip
 import hashlib
 import json
 import re
@@ -18,7 +17,7 @@ from hlens import lookup
 from hlens.cli.families import listed
 from hlens.drawing.figure import Figure
 from hlens.errors import HlensError
-from hlens.recipe import GatesRecipe, Recipe
+from hlens.recipe import GatesRecipe, LayersRecipe, ProbeRecipe, Recipe
 from hlens.report import Card, ReportData, Section, page, report, sections
 from hlens.report.html_table import number, table
 from hlens.report.sections import neuron_map, neurons, strips
@@ -26,6 +25,7 @@ from hlens.report.sections import scores as scores_section
 from hlens.report.tables import Tables
 from hlens.steps import Given, NotMadeError, Runner
 from hlens.types import Detector, Estimate, Provenance
+from report_pages import unpacked
 
 HOSTILE = ("</script><script>alert(1)</script>", "<bos>", "\"quotes\" & 'more'", "שלום", "👩‍🔬")
 
@@ -52,7 +52,11 @@ def test_a_section_declares_what_it_reads(name: str, tmp_path: Path) -> None:
     assert name in listed("sections")["sections"]
     # Of a study in which nothing was made, a section shows nothing, or says what is missing.
     gates = GatesRecipe(alphas=(0.0,))
-    recipe = Recipe(domains=("general", "science"), base="base", gates=gates)
+    layers = LayersRecipe(edits="both")
+    probe = ProbeRecipe(beside="paper")
+    recipe = Recipe(
+        domains=("general", "science"), base="base", gates=gates, layers=layers, probe=probe
+    )
     run = Runner(tmp_path, recipe, Given(questions=[]))
     with pytest.raises(NotMadeError):
         file.section(Tables(run, file.NEEDS))
@@ -92,12 +96,6 @@ def full() -> ReportData:
 @pytest.fixture(scope="module")
 def written() -> str:
     return page(full())
-
-
-def unpacked(text: str, name: str) -> str:
-    found = re.search(rf'<script type="text/plain" id="{name}">([^<]*)</script>', text)
-    assert found
-    return gzip.decompress(base64.b64decode(found[1])).decode()
 
 
 def test_the_file_is_whole_and_small(tmp_path: Path) -> None:

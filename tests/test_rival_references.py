@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.spatial.distance import hamming
+from scipy.spatial.distance import cosine, hamming
 from scipy.special import entr
 from scipy.stats import spearmanr
 from sklearn.compose import make_column_transformer
@@ -19,10 +20,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from hlens.baselines import by_entailment, named, position, semantic_entropy
-from hlens.baselines._learning import CS, best_place, folds, places, splits, states
+from hlens.baselines._learning import best_place, folds, places, states
 from hlens.baselines.mass_mean import along_means
 from hlens.model.k_sparse_probe import fit_k_sparse_probe
 from hlens.probe import SparseProbe
+from hlens.probe.stacking import CS, splits_of
 from hlens.types import Evidence
 from planted import evidence
 
@@ -43,7 +45,7 @@ def chosen(train: Evidence, Cs: Sequence[float] = CS) -> LogisticRegressionCV:
     """Logistic regression with C by cross-validation, as scikit-learn itself chooses it."""
     return LogisticRegressionCV(
         Cs=list(Cs),
-        cv=splits(folds(train.labels, train.groups, 0)),
+        cv=splits_of(folds(train.labels, train.groups, 0)),
         scoring="roc_auc",
         class_weight="balanced",
         max_iter=5000,
@@ -92,6 +94,39 @@ def test_the_mass_mean_orders_as_the_nearest_centroid(parts: tuple[Evidence, Evi
     assert spearmanr(own, to_true - to_false).statistic > 0.99999
 
 
+def test_the_network_reads_what_no_direction_does() -> None:
+    found = evidence(240, signal="")
+    assert found.residual is not None
+    moved = found.residual.clone()
+    side = torch.from_numpy(np.random.default_rng(4).choice([-1.0, 1.0], len(found))).float()
+    moved[:, :, 2] = 2 * side[:, None] + 0.3 * moved[:, :, 2]  # two signs that agree, or do not
+    moved[:, :, 3] = 2 * (side * (1 - 2 * found.labels.float()))[:, None] + 0.3 * moved[:, :, 3]
+    train, test = halves(replace(found, residual=moved, residual_last=moved))
+    label = test.labels.numpy()
+    assert roc_auc_score(label, named("saplma")(train, test).numpy()) > 0.9
+    assert roc_auc_score(label, named("residual_probe")(train, test).numpy()) < 0.7
+
+
+def test_drift_is_logistic_regression_on_scipys_distances() -> None:
+    train, test = halves(evidence(160, signal="drift", shift=1.0))
+
+    def features(part: Evidence) -> np.ndarray:
+        rows = []
+        for row in range(len(part)):
+            numbers = []
+            for found in (part.residual, part.residual_last):
+                layers = found[row].double().numpy()  # pyright: ignore
+                pairs = list(pairwise(layers))
+                numbers += [1 - cosine(a, b) for a, b in pairs]
+                numbers += [np.log(np.linalg.norm(b - a) / np.linalg.norm(a)) for a, b in pairs]
+            rows.append(numbers)
+        return np.array(rows)
+
+    expected = sklearn_scores(features(train), train, features(test))
+    np.testing.assert_allclose(named("drift")(train, test), expected, atol=1e-4)
+    assert roc_auc_score(test.labels, expected) > 0.9
+
+
 def test_the_layer_is_the_best_of_the_training_part() -> None:
     found = evidence(120, signal="residual", shift=2.0)
     moved = found.residual.clone()  # pyright: ignore
@@ -126,19 +161,20 @@ def test_the_dense_probe_is_logistic_regression_on_standardised_neurons() -> Non
     np.testing.assert_allclose(named("dense_probe")(train, test), expected, atol=5e-3)
 
 
-def test_the_activation_probe_is_l1_logistic_regression_at_one_c_of_its_grid() -> None:
+def test_the_activation_probe_is_scaled_l1_logistic_regression_at_one_c_of_its_grid() -> None:
     found = evidence(120, signal="activations", shift=0.5)
     train, test = halves(found)
     X, other = (part.activations.neuron_major.T for part in (train, test))  # pyright: ignore
     own = named("activation_probe")(train, test).numpy()
-    grid = (
-        SparseProbe(class_weight="balanced").training_set(X, train.labels.numpy()).grid(30, 0.01)[0]
-    )
+    probe = SparseProbe(scale="feature", class_weight="balanced")
+    grid = probe.training_set(X, train.labels.numpy()).grid(30, 0.01)[0]
+    scaler = StandardScaler().fit(X.double().numpy())
     plain = LogisticRegression(
         solver="saga", l1_ratio=1, class_weight="balanced", tol=1e-7, max_iter=20_000
     )
+    scaled, held_out = (scaler.transform(part.double().numpy()) for part in (X, other))
     scores = [
-        plain.set_params(C=C).fit(X.double().numpy(), train.labels.numpy()).decision_function(other)
+        plain.set_params(C=C).fit(scaled, train.labels.numpy()).decision_function(held_out)
         for C in grid
     ]
     assert sum(np.allclose(own, score, atol=5e-3) for score in scores) == 1

@@ -148,7 +148,7 @@ def test_a_mistake_is_one_line(home: Path, tmp_path: Path) -> None:
     called = call(*command)
     assert called.code == 2
     assert called.err.count("\n") == 1
-    assert "names no model" in called.err
+    assert "nothing says which model" in called.err
 
 
 def saved_other(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,12 +24,14 @@ import torch
 import architectures
 from asking import Written, finish, writing
 from hlens import interventions as iv
+from hlens.cli.serving import _engine_of
 from hlens.errors import HlensError
 from hlens.model import Model, Settings, load
 from hlens.monitor import monitor, score_prompts
 from hlens.monitor.flagging import flagging
-from hlens.monitor.requests import Batcher, Dose, batcher_of
+from hlens.monitor.requests import Batcher, Dose, Waves, batcher_of
 from hlens.monitor.streaming import Answer, assess
+from hlens.recipe import EngineRecipe, Recipe
 from hlens.server import Limits, Offer
 from hlens.server.text import Decoder, Stopper
 from hlens.store import save_detector
@@ -546,6 +549,32 @@ def test_answers_that_are_written_end_before_the_server_does(
     assert replies[0].json()["usage"]["completion_tokens"] == 300
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_outlasts_the_grace_ends_with_an_error(
+    model: Model, detector: Detector, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr("hlens.server.app.GRACE", 4)
+    monkeypatch.setattr("hlens.server.app.LAST_WORDS", 3)
+    step = Waves.step
+
+    def slowly(self: Waves) -> None:
+        time.sleep(0.05)
+        step(self)
+
+    monkeypatch.setattr(Waves, "step", slowly)
+    limits = Limits(new_tokens=900)
+    with serving(Offer(model, "tiny", detectors={"main": detector}, limits=limits)) as served:
+        replies: list[httpx.Response] = []
+        body = {**ASK, "prompt": "a", "max_tokens": 900, "stream": stream}
+        asking = threading.Thread(target=lambda: replies.append(post(served, body)))
+        asking.start()
+        served.wait_until_held(1)
+        served.server.should_exit = True
+        asking.join(60)
+    assert '"stopped"' in replies[0].text
+    assert replies[0].status_code == (200 if stream else 503)
+
+
 def test_who_leaves_while_waiting_is_not_written_for(model: Model, detector: Detector) -> None:
     limits = Limits(new_tokens=400, rows=1)
     with serving(Offer(model, "tiny", detectors={"main": detector}, limits=limits)) as served:
@@ -844,7 +873,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, model: Model, detector: Detec
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ([], "nothing says what to serve"),
+        ([], "nothing says which model"),
         (["--model", "tiny", "--host", "0.0.0.0"], "reached by others, and there is no key"),
         (["--model", "tiny", "--host", ""], "reached by others, and there is no key"),
         (["--model", "tiny", "--policy", "guess"], "unknown policy 'guess'"),
@@ -873,6 +902,18 @@ def test_a_mistake_of_the_operator_is_one_line(
     with pytest.raises(HlensError) as raised:
         CliRunner().invoke(app, ["serve", *asked], catch_exceptions=False)
     assert said in str(raised.value)
+
+
+def test_a_study_is_served_by_its_own_engine() -> None:
+    tensor = {"tensor_parallel_size": 2}
+    of_vllm = Recipe(model="m", engine=EngineRecipe("vllm", tensor))
+    found = {"engine": "vllm", "engine_options": tensor}
+    assert _engine_of(of_vllm, None, []) == found
+    assert _engine_of(of_vllm, "local", []) == {}
+    workers = {"engine": "vllm", "engine_options": tensor}
+    assert _engine_of(Recipe(model="m", engine=EngineRecipe("ray", workers)), None, []) == found
+    assert _engine_of(Recipe(model="m", engine=EngineRecipe("ray")), None, []) == {}
+    assert _engine_of(None, None, []) == {}
 
 
 def test_the_command_serves_what_it_is_given(home: Path, detector: Detector) -> None:

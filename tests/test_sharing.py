@@ -77,7 +77,7 @@ def test_what_all_begin_with_is_run_once() -> None:
     for region, rest in [("answer", 4 * (6 + 5)), ("other", 4 * (6 + 7))]:
         measure(tiny("llama"), items, region=region)
         with Tokens(tiny("llama")) as tokens:
-            data = measure(tiny("llama"), items, region=region)
+            data = measure(tiny("llama"), items, metric=metrics.cett, region=region)
         assert tokens.seen == 30 + rest
         close(data.values, by_hand(tiny("llama"), items, region))
 
@@ -119,7 +119,10 @@ def test_the_beginning_of_the_prompt_is_taken_where_it_is_asked() -> None:
     items = [begun(example(number, 6, 4), common=30) for number in range(4)]
     early = [replace(item, start=3 + row, stop=8 + 2 * row) for row, item in enumerate(items)]
     for region in ("answer", "first_answer", "other"):
-        close(measure(model, early, region=region).values, by_hand(model, early, region))
+        close(
+            measure(model, early, metric=metrics.cett, region=region).values,
+            by_hand(model, early, region),
+        )
 
 
 def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +143,7 @@ def test_a_window_of_an_unknown_name_is_noticed(monkeypatch: pytest.MonkeyPatch)
     close(shared.values, measure(model, items).values)
     monkeypatch.setattr("hlens.contributions.schedule.can_share_prefixes", lambda *_: True)
     assert not torch.allclose(shared.values, measure(model, items).values, rtol=1e-3)
-    close(measure(model, short).values, by_hand(model, short))
+    close(measure(model, short, metric=metrics.cett).values, by_hand(model, short))
 
 
 def test_batches_are_cut_where_they_cost_least() -> None:

@@ -249,7 +249,8 @@ def test_what_is_no_sibling_is_one_line(
     refused("measure both with the same options", sibling=replace(there, metric="act"))
     refused("are not the same, one by one", sibling=there.select(range(N - 2)))
     refused("0 of 600 examples are held out", held_out=("elsewhere",))
-    silent = replace(detector, weights=torch.zeros_like(detector.weights))
+    none = torch.zeros_like(detector.weights)
+    silent = replace(detector, weights=none, means=(), spreads=())
     with pytest.raises(HlensError, match="selected no neuron"):
         compare_siblings(silent, home, there, held_out=held_out)
     with pytest.raises(HlensError, match="a spread takes two or more"):

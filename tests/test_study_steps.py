@@ -10,12 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 import hlens
+from hlens import effects
 from hlens.claims import collect_findings, decide
 from hlens.cli import app
-from hlens.cli.editing import choose_intervention
+from hlens.cli.editing import AskedEdits, choose_intervention
 from hlens.errors import HlensError
+from hlens.report.sections import dose_response
+from hlens.report.tables import Tables
 from hlens.steps.audit import slopes_of_finding
 from hlens.steps.chosen import choose_neurons
+from hlens.steps.detection import split
 from hlens.steps.effects import outcomes
 from hlens.store import export_neurons, save_neurons
 from hlens.study import Study
@@ -30,7 +34,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     recipe = tiny_recipe(
         first,
         domains=[f"jsonl:{first}", f"jsonl:{second}"],
-        intervene={"behaviours": ["plain_qa"], "items": 2, "alphas": [0, 1]},
+        intervene={"behaviours": ["plain_qa", "plain_choice"], "items": 2, "alphas": [0, 1]},
     )
     return hlens.Study(home / "study", recipe, tiny_model())
 
@@ -59,6 +63,24 @@ def test_an_edit_is_run_beside_its_controls_and_drawn(study: Study) -> None:
         assert heading in page
 
 
+def test_the_report_says_whether_choice_and_open_generation_part(study: Study) -> None:
+    study.outcomes()
+    shown = dose_response.section(Tables(study.runner, dose_response.NEEDS))
+    assert shown is not None
+    assert str(shown.content[-1]).startswith("Choice among answers and open generation")
+
+
+def test_no_edit_is_tried_on_what_its_neurons_were_chosen_on(study: Study, tmp_path: Path) -> None:
+    before, file = study.recipe, question_file(tmp_path / "again.jsonl")
+    asked = {"behaviours": (f"plain_qa:{file}",), "items": 0, "alphas": (0.0,), "capability": False}
+    study.revise(replace(before, intervene=replace(before.intervene, **asked)))
+    groups, trained = {*study.outcomes()["group"]}, {*study[split].train.groups}
+    study.revise(before)
+    assert len(groups) >= 5
+    assert trained
+    assert not groups & trained
+
+
 def test_the_command_line_tells_what_edits_and_patches_did(study: Study) -> None:
     study.outcomes()
     study.patching_map()
@@ -72,6 +94,10 @@ def test_the_command_line_tells_what_edits_and_patches_did(study: Study) -> None
     for line in ("Right answers to plain questions (points)", "8 random sets", "• Perplexity on"):
         assert line in told
     assert len(json.loads(said("intervene", "--json"))["slopes"]) > 8
+    assert "• Choice among answers and open generation" in told
+    assert (
+        "over 2 questions put both ways" in json.loads(said("intervene", "--json"))["in_words"][-1]
+    )
     told = said("patch")
     assert "every neuron" in told
     assert "of the difference, over" in told
@@ -102,7 +128,7 @@ def _intervene(study: Study, *words: str) -> tuple[int, str]:
     """Exit code and what is said by the verb, on a study whose model cannot be loaded by name."""
     asked = {"--neurons": None} | dict(zip(words[::2], words[1::2], strict=True))
     try:
-        choose_intervention(study, None, None, None, None, None, asked["--neurons"], None)
+        choose_intervention(study, AskedEdits(neurons=asked["--neurons"]))
     except HlensError as error:
         return 2, str(error)
     return 0, ""
@@ -123,6 +149,25 @@ def test_other_neurons_are_edited_where_they_are_asked_for(own: Study, tmp_path:
         assert touched % n == 0 < touched
     assert _intervene(own, "--neurons", "h") == (0, "")
     assert _target(own) == ({"H-neurons"}, touched)  # the file held the same
+
+
+def test_neurons_of_other_selectors_are_edited_beside_them(own: Study) -> None:
+    asked = ("best_alone", "cna")
+    choose_intervention(own, AskedEdits(), selector=asked)
+    rows = own.outcomes()
+    selected = rows.loc[(rows["kind"] == "selected") & (rows["alpha"] == 0.0)]
+    assert set(selected["set"]) == {"best alone", "CNA"}
+    assert (selected["touched"] > 0).all()
+    assert set(rows.loc[rows["kind"] == "target", "set"]) == {"H-neurons"}
+    lines = effects.slope_table(effects.slopes(rows, n_boot=50))["neurons"]
+    assert {"H-neurons", "best alone", "CNA", "8 random sets"} <= set(lines)
+    drawn = effects.dose_table(effects.rates(rows, n_boot=50))
+    assert {"best alone", "CNA"} <= set(drawn["neurons"])
+    kept = own.seconds()
+    choose_intervention(own, AskedEdits(), selector=asked)
+    assert own.seconds() == kept
+    with pytest.raises(HlensError, match="did you mean 'cna'"):
+        choose_intervention(own, AskedEdits(), selector=("can",))
 
 
 def test_the_claim_control_is_about_the_h_neurons_alone(study: Study) -> None:
@@ -181,7 +226,7 @@ def test_neurons_that_are_not_there_are_one_line_and_the_recipe_stays(
 
 def test_a_detector_of_truth_neurons_alone_says_which_to_choose(own: Study) -> None:
     found = own.detector()
-    truths = replace(found, weights=-found.weights.abs())
+    truths = replace(found, weights=-found.weights.abs(), means=())
     with pytest.raises(HlensError, match=r"H-neurons: there are none .*--neurons h, truth, both"):
         choose_neurons(truths, "h")
     assert len(choose_neurons(truths, "truth")) == len(found.selected)

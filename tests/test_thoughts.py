@@ -275,7 +275,9 @@ def test_the_monitor_tells_the_thought_from_the_answer(says: Any) -> None:
         len(model.encode("Who?")) + len(generated.token_ids),
         True, "q", "g", "d", n_thought=generated.thought.n_tokens,
     )  # fmt: skip
-    measured = detector(hlens.measure(model, [example], region="response"))
+    measured = detector(
+        hlens.measure(model, [example], metric=hlens.metrics.cett, region="response")
+    )
     assert one.score == pytest.approx(float(measured[0]), abs=1e-4)
     inside = [risk.in_thought for risk in one.risks]
     spelled = len("<think>") - 1  # of text, the tag is one only when it is whole

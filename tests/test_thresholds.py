@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from hlens.cli import app
+from hlens.cli.forms import Form
 from hlens.cli.recalibrating import Recalibrated, show_recalibrated
 from hlens.errors import HlensError
 from hlens.evaluation import answers_needed, find_thresholds
@@ -247,7 +248,7 @@ def test_enough_labels_are_said_by_domain(capsys: pytest.CaptureFixture[str]) ->
     draw = np.random.default_rng(0)
     given = [*answers(draw, 300, "law", 0.0), *answers(draw, 12, "art", 0.0)]
     found = recalibrate(Detector(torch.ones(1, 2), 0.0), given)
-    show_recalibrated(Recalibrated(found, describe_labels(found, given), None), False)
+    show_recalibrated(Recalibrated(found, describe_labels(found, given), None), Form.PLAIN)
     said = capsys.readouterr().out
     assert "art, 5%: needs 19 true answers of unequal score; it has 6" in said
     assert (

@@ -35,7 +35,7 @@ def judged() -> tuple[hlens.Judgement, ...]:
 @cache
 def measured() -> Contributions:
     examples = hlens.spans.first_of_each_label(hlens.locate(judged(), model()))
-    return hlens.measure(model(), examples)
+    return hlens.measure(model(), examples, metric=hlens.metrics.cett)
 
 
 def rate(verdict: Verdict, exposure: str) -> float:

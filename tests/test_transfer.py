@@ -107,9 +107,8 @@ def test_the_drop_is_a_paired_test() -> None:
     noise = np.random.default_rng(0).normal(size=len(data))
     own = data.values[:, 0, 2].numpy()
     found.values[0], found.values[1] = own, own + 0.5 * noise
-    table = tabulate_transfer(data, [("a", None), ("b", None)], fitted=found).set_index(
-        ["train", "test"]
-    )
+    table = tabulate_transfer(found.table([("a", None), ("b", None)]))
+    table = table.set_index(["train", "test"])
     part = data.of_domain("a")
     n = len(part)
     drop, p = delong_test(

@@ -28,8 +28,10 @@ from hlens.model import (
     Continuations,
     Model,
     Settings,
+    capturing,
     continuation_logprobs,
     generate_batch,
+    lens_logits,
     load,
 )
 from hlens.model.prefix import can_share_prefixes
@@ -154,10 +156,10 @@ def cett_is_that_of_plain_hooks(model: Model) -> None:
     """Whatever is shared, batched and padded; and one at a time."""
     items = [*examples(), *edges()]
     expected = by_hand(model, items)
-    close(measure(model, items).values, expected)
-    close(measure(model, items, batch_size=1).values, expected)
+    close(measure(model, items, metric=metrics.cett).values, expected)
+    close(measure(model, items, metric=metrics.cett, batch_size=1).values, expected)
     short = examples([row[:8] for row in PROMPTS])[:6]  # within every window
-    close(measure(model, short).values, by_hand(model, short))
+    close(measure(model, short, metric=metrics.cett).values, by_hand(model, short))
 
 
 def a_norm_behind_the_mlp_is_seen(model: Model) -> None:
@@ -279,7 +281,7 @@ def what_is_beyond_the_positions_is_said(model: Model) -> None:
         assert list(found.token_ids) == row
         assert found.logprobs == pytest.approx(logprobs, abs=1e-3)
     items = examples([tokens(1, 70)])[:2]
-    for values in unless_refused(lambda: [measure(model, items).values]):
+    for values in unless_refused(lambda: [measure(model, items, metric=metrics.cett).values]):
         close(values, by_hand(model, items))
 
 
@@ -379,6 +381,14 @@ def watching_is_measuring_afterwards(model: Model) -> None:
     close(torch.tensor([one.score for one, _ in read]), expected, 1e-3)
 
 
+def the_last_layer_read_out_is_the_output(model: Model) -> None:
+    """States behind the last layer, through whatever follows it, give the model's own logits."""
+    states: list[Tensor] = []
+    with capturing(model, residual=lambda layer, hidden: states.append(hidden[0].clone())):
+        own = logits(model, PROMPTS[0])
+    close(lens_logits(model, states[-1]), own)
+
+
 CHECKS = (
     cett_is_that_of_plain_hooks,
     a_norm_behind_the_mlp_is_seen,
@@ -388,6 +398,7 @@ CHECKS = (
     an_edit_changes_what_it_must_and_no_more,
     watching_is_measuring_afterwards,
     continuations_are_those_of_running_anew,
+    the_last_layer_read_out_is_the_output,
 )
 
 
@@ -462,7 +473,7 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
     model = load((zoo.build(name).to(dtype), None), name=name)
     items = [*examples(), *edges()]
     expected = by_hand(model, items)
-    found = measure(model, items).values
+    found = measure(model, items, metric=metrics.cett).values
     assert (found - expected).norm() / expected.norm() < (2e-2 if dtype == torch.bfloat16 else 3e-3)
     assert can_share_prefixes(model, 38) == can_share_prefixes(loaded(name), 38)
     before = logits(model, PROMPTS[1])
@@ -500,7 +511,7 @@ def test_rows_that_fit_are_tried_within_the_positions() -> None:
     for number, (prompt, answer) in enumerate([(58, 4), (41, 20), (41, 22), (58, 5)]):
         row = torch.tensor(head + tokens(number, prompt + answer - 40))
         items.append(Example(row, prompt, prompt, prompt + 3, False, str(number), "g", "d"))
-    close(measure(model, items).values, by_hand(model, items))
+    close(measure(model, items, metric=metrics.cett).values, by_hand(model, items))
 
 
 def test_logits_are_attributed_behind_the_last_norm() -> None:

@@ -8,7 +8,7 @@ from hlens.types import Detector
 MEMBERS = {(0, 3): 2.0, (0, 50): -1.5, (2, 7): 3.0, (2, 8): -0.5}
 
 
-def detector_of(model: Model, metric: str = "cett", region: str = "answer") -> Detector:
+def detector_of(model: Model, metric: str = "signed_cett", region: str = "answer") -> Detector:
     weights = torch.zeros(model.n_layers, model.d_mlp)
     for (layer, neuron), weight in MEMBERS.items():
         weights[layer, neuron] = weight

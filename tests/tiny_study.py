@@ -58,7 +58,7 @@ def tiny_recipe(questions: Path, model: str = "tiny", **fields: object) -> Recip
             # Noise never ends, and to the other judges what is cut off is no answer.
             "labels": {"judge": "substring"},
             # So weak a penalty finds neurons in noise, too; a cross-validated one may find none.
-            "probe": {"C": 3.0},
+            "probe": {"C": 3.0, "scale": "none"},
             "evaluation": FEW,
             **fields,
         }

@@ -28,9 +28,10 @@ HERE = Path(__file__).parent
 THEMES = ("light", "dark")
 WIDTH = 1_000
 DIGESTS = "made.json"  # of what each picture shows, so that unchanged figures keep their pictures
-ORDER = ("scores", "audit_card", "leaderboard", "confounds", "refits", "tokens", "neuron_map",
-         "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset", "reliability",
-         "sibling", "dose_response", "flips", "pareto", "patching", "losses")  # fmt: skip
+ORDER = ("scores", "audit_card", "leaderboard", "confounds", "refits", "selectors", "tokens",
+         "neuron_map", "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset",
+         "reliability", "sibling", "dose_response", "by_layer", "flips", "pareto", "patching",
+         "losses")  # fmt: skip
 
 GALLERY = """\
 # Gallery

@@ -65,7 +65,8 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _rival_row(name: str) -> tuple[str, ...]:
     rival = baselines.named(name)
-    cost: Any = rival.cost(SimpleNamespace(samples=[[""] * K]))  # type: ignore[arg-type]
+    made = SimpleNamespace(samples=[[""] * K], has=lambda reading: True)
+    cost: Any = rival.cost(made)  # type: ignore[arg-type]
     passes, samples = ("k" if n == K else str(n) for n in (cost.passes, cost.samples))
     text = " ".join((lookup.member("baselines", name).__doc__ or "").split())
     source = re.search(r"\b[A-Z]\w+(?: et al\.| and [A-Z]\w+)? \d{4}\b(?!\.\d)", text)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hlens import baselines as baselines
     from hlens import behaviours as behaviours
     from hlens import claims as claims
+    from hlens import comparison as comparison
     from hlens import contributions as contributions
     from hlens import domains as domains
     from hlens import effects as effects
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hlens import prompts as prompts
     from hlens import sampling as sampling
     from hlens import selection as selection
+    from hlens import selectors as selectors
     from hlens import siblings as siblings
     from hlens import spans as spans
     from hlens import steps as steps
@@ -79,9 +81,9 @@ _PACKAGES = {
     "types": "Question Response Verdict Judgement Example MlpTrace Contributions Detector "
     "NeuronSet Estimate",
     "errors": "HlensError",
-    "": "audit baselines behaviours claims contributions domains effects engines evaluation "
-    "figures interventions judges labelled metrics model monitor origin probe prompts sampling "
-    "selection siblings spans steps store thoughts toy types",
+    "": "audit baselines behaviours claims comparison contributions domains effects engines "
+    "evaluation figures interventions judges labelled metrics model monitor origin probe "
+    "prompts sampling selection selectors siblings spans steps store thoughts toy types",
 }
 _MODULE_OF = {name: module for module, names in _PACKAGES.items() for name in names.split()}
 

@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import math
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,20 @@ def read_json(path: Path) -> Any:
     text = read_text(path)
     with naming(path.name):
         return parse_json(text)
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The table of a TOML file that a person wrote; `what` it is, for an error.
+
+    Raises:
+        HlensError: It is not there, or not TOML.
+    """
+    if not path.is_file():
+        raise HlensError(f"no {what} at {path}; give the path of a TOML file")
+    try:
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, too
+        raise HlensError(f"{path}: not TOML ({error})") from None
 
 
 def read_csv(path: Path, *, every_row: bool = False) -> Iterator[dict[str, str]]:

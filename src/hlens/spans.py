@@ -6,6 +6,7 @@ characters are looked up in them.
 """
 
 import bisect
+import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -179,6 +180,26 @@ def first_of_each_label(examples: Iterable[Example], n: int = 1) -> list[Example
             samples.add(example.sample)
             kept.append(example)
     return kept
+
+
+def draw_of_each_label(examples: Sequence[Example], n: int) -> list[Example]:
+    """At most n examples of each label, in their order; all of them when n is 0.
+
+    Which are taken is decided by a hash of their domain, question and sample: the same ones on
+    every machine, and a larger draw holds the smaller.
+    """
+
+    def rank(example: Example) -> bytes:
+        key = f"{example.domain}\n{example.question_id}\n{example.sample}\n{example.start}"
+        return hashlib.sha256(key.encode()).digest()
+
+    if n < 1:
+        return list(examples)
+    taken: set[int] = set()
+    for label in (True, False):
+        own = [row for row, example in enumerate(examples) if example.hallucinated is label]
+        taken |= {*sorted(own, key=lambda row: rank(examples[row]))[:n]}
+    return [example for row, example in enumerate(examples) if row in taken]
 
 
 def _locate_one(judgement: Judgement, tokenizer: Any, span: str) -> Example | str:

@@ -14,6 +14,7 @@ from hlens.errors import HlensError
 from hlens.labelled import Labelled
 from hlens.model import Model
 from hlens.recipe import Recipe
+from hlens.report.methods import Methods, methods_of
 from hlens.report.page import report as write_report
 from hlens.report.study_report import audit_page, in_words, report_data
 from hlens.shards import Gathering, Shard, ShardDone
@@ -27,8 +28,11 @@ from hlens.steps import (
     detection,
     effects,
     gates,
+    layers,
     levels,
+    planning,
     sources,
+    tested,
 )
 from hlens.steps import audit as audit_steps
 from hlens.steps import domains as domain_steps
@@ -36,6 +40,7 @@ from hlens.steps import origin as origin_steps
 from hlens.steps import siblings as sibling_steps
 from hlens.steps.adoption import adopt
 from hlens.steps.audit import Audit
+from hlens.steps.designs import DESIGNED
 from hlens.steps.given import INSTEAD, check_folder, seal
 from hlens.steps.neuron_pages import pages, token_risks
 from hlens.steps.second_judge import second_judge
@@ -110,7 +115,7 @@ class Study:
             raise HlensError(
                 f"no study at {folder}: it holds no recipe.toml; run one with `hlens run`"
             )
-        given.instead = INSTEAD if current.labelled.is_given else {}
+        given.instead = _instead(current)
         self.runner = Runner(self.folder, current, given, progress)
         self._check_given()
         if current != kept:
@@ -165,11 +170,15 @@ class Study:
     def make_report_data(self) -> None:
         """Make the scores, and what the report reads from the model."""
         engine = self.recipe.engine
-        metric = sources.ask_of(self.recipe.measure).metric
+        metric = sources.metric_of(self.recipe.measure)
         engines.check_measuring(engine.name, engine.options, metric)  # not after sampling
         with self.runner.working():
+            if self.recipe.evaluation.test_domains:  # a set that cannot be had, before hours
+                self.runner.ensure(tested.tested_questions)
             answers_shown = levels.levels if self[levels.has_several_spans] else token_risks
-            for step in (detection.scores, pages, answers_shown):
+            for step in (detection.scores, detection.over_output, pages, answers_shown):
+                self.runner.ensure(step)
+            for step in tested.rows_of(self.recipe):
                 self.runner.ensure(step)
             if self.recipe.labels.second:  # which may ask an endpoint
                 self.runner.ensure(second_judge)
@@ -185,6 +194,7 @@ class Study:
 
     def revise(self, recipe: Recipe) -> None:
         """Switch to another recipe; artefacts whose options did not change stay current."""
+        self.runner.given.instead = _instead(recipe)
         self.runner.revise(recipe)
         self._check_given()
         self._write_recipe()
@@ -215,7 +225,6 @@ class Study:
     detector = Artefact(detection.detector)
     scores = Artefact(detection.scores)
     confident = Artefact(detection.confident)
-    published = Artefact(detection.published)
     alone = Artefact(detection.alone)
     path = Artefact(detection.path)
     stability = Artefact(detection.stability)
@@ -240,15 +249,36 @@ class Study:
 
     # The base model, edits and patches.
     drift_of_neurons = Artefact(origin_steps.drift_of_neurons)
+    pilot = Artefact(planning.pilot)
     outcomes = Artefact(effects.outcomes)
+    by_layer = Artefact(layers.by_layer)
     gated = Artefact(gates.gated)
     patching = Artefact(effects.patching)
     patching_map = Artefact(effects.patching_map)
+
+    def published(self) -> pd.DataFrame:
+        """Rows of the published table: what is held out, tested on, and the way beside it."""
+        return tested.published_table(self.runner)
+
+    def plan(self, slope: float = 0.03) -> pd.DataFrame:
+        """Which slopes its intervention would show, and how many questions `slope` needs.
+
+        Estimated from `outcomes` where they are current, else from `pilot`, whose replies the
+        intervention then takes over: of `plan.items` questions where the recipe says how many.
+        """
+        return planning.plan_run(self.runner, slope=slope, options=self.recipe.intervene)
 
     def in_words(self) -> list[str]:
         """What the study says, in the sentences of its report."""
         self.scores()
         return in_words(self.runner)
+
+    def methods(self) -> Methods:
+        """How it was made, as a paper says it: ``print(study.methods())``, or its ``latex()``.
+
+        Every sentence is computed from the recipe and from what the study holds; nothing is made.
+        """
+        return methods_of(self.runner)
 
     def trace_to(self, base: str, model: Model | None = None) -> None:
         """Set the base model; pass `model` if it is already loaded.
@@ -353,7 +383,10 @@ class Study:
         step = audit_steps.quick_audit if quick else audit_steps.audit
         if quick:
             self.runner.refuse_to_run_model(step)
+        else:
+            audit_steps.make_positions(self.runner)
         audit_steps.make_transfer(self.runner)
+        audit_steps.make_across(self.runner)
         audited = self[step]
         write_report(audit_page(self.runner, audited, quick), self.audit_page_path(quick))
         return audited
@@ -448,12 +481,18 @@ class Study:
         return self.runner.seconds(cpu)
 
 
+def _instead(recipe: Recipe) -> dict[Step, Step]:
+    """The steps that run in the place of others under a recipe."""
+    given = INSTEAD if recipe.labelled.is_given else {}
+    return {**given, **(DESIGNED if recipe.labels.design != "1-vs-1" else {})}
+
+
 def _kept_recipe(folder: Path) -> Recipe | None:
     """The recipe of the study in a folder; None where there is no study."""
     path = folder / "recipe.toml"
     if not path.is_file():
         return None
-    kept = Recipe.read(path)
+    kept = Recipe.read(path, of_study=True)
     lines = path.read_text(encoding="utf-8").splitlines()
     if all(not line.strip() or line.lstrip().startswith("#") for line in lines):
         raise HlensError(

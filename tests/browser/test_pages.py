@@ -76,12 +76,30 @@ def test_a_report_draws_every_figure_and_asks_no_host(
     result.assert_quiet()
 
 
-def test_a_printed_report_holds_every_figure(opened: Callable[..., Any], written: str) -> None:
-    result = opened(written)
-    ready(result, "light")
-    result.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    result.page.wait_for_selector(".plot.wait", state="detached")
-    assert result.page.locator(".plot .main-svg").count() >= len(PICTURES) + 2
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_report_that_is_printed_once_loaded_holds_every_figure(
+    opened: Callable[..., Any], written: str, theme: str
+) -> None:
+    result = opened(written, theme=theme)
+    # Printing waits for no timer, so what is not drawn by then stays away.
+    printed = result.page.evaluate("""async () => {
+        dispatchEvent(new Event("beforeprint"));
+        for (let turn = 0; turn < 100; turn += 1) await null;
+        return [...document.querySelectorAll(".plot")].map((at) => [
+            at.dataset.drawn, +at.querySelector(".main-svg")?.getAttribute("width"),
+            at.classList.contains("wait")]);
+    }""")
+    result.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert len(printed) == len(PICTURES) + 2
+    assert {(drawn, waits) for drawn, _, waits in printed} == {("light", False)}
+    widths = [width for _, width, _ in printed]
+    assert 600 < min(widths) <= max(widths) <= 1060, widths
+    # And then it goes on as it was.
+    wide = """() => [...document.querySelectorAll(".plot .main-svg")].at(-1)
+        .getAttribute("width") > 1060"""
+    result.page.wait_for_function(wide)
+    assert result.page.evaluate("hlens.theme()") == theme
+    result.assert_quiet()
 
 
 def test_the_theme_switches_and_switches_back(opened: Callable[..., Any], written: str) -> None:

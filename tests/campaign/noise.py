@@ -38,7 +38,7 @@ from hlens.evaluation import (
     univariate,
 )
 from hlens.probe import SparseProbe
-from hlens.selection.nested import nested_scores
+from hlens.probe.nested import nested_scores
 from hlens.types import Claim, Contributions, NeuronSet, Support
 from hlens.types.labels import H_NEURONS, ClaimName
 from synthetic import made

@@ -54,7 +54,7 @@ def detector_of(model: Model) -> Detector:
     return Detector(
         weights=weights,
         bias=0.3,
-        metric="cett",
+        metric="signed_cett",
         region="response",
         provenance=model.provenance,
     )
@@ -153,7 +153,9 @@ def test_watched_is_measured(local: Model, vllm: Model) -> None:
 def test_a_policy_cuts_an_answer_where_it_would_have_stopped(local: Model, vllm: Model) -> None:
     detector = detector_of(local)
     risks = [m.probability for m in monitor.monitor(local, detector, prompts(), settings=GREEDY)]
-    how = {"settings": GREEDY, "policy": at_probability(float(np.median(risks)), "stop", after=2)}
+    # Between two answers: at the risk of one of them rounding would decide.
+    threshold = float(np.mean(sorted(risks)[len(risks) // 2 - 1 :][:2]))
+    how = {"settings": GREEDY, "policy": at_probability(threshold, "stop", after=2)}
     ours = monitor.monitor(local, detector, prompts(), **how)
     theirs = monitor.monitor(vllm, detector, prompts(), **how)
     stopped = [one.generation.finish_reason for one in ours]
@@ -403,3 +405,17 @@ def test_the_demo_runs_on_it_to_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "study" / "report.html").exists()
     stamps = (tmp_path / "study" / "stamps.json").read_text()
     assert '"engine.rounding": "vllm"' in stamps
+
+
+def test_a_row_that_overflows_is_left_to_whoever_reads_its_probability() -> None:
+    """An index out of range there would end every other request."""
+    from hlens.engines.vllm.draws import SeededDraws
+
+    draws = SeededDraws(None, torch.device("cpu"), False)
+    for row in (0, 1):
+        draws.rows[row] = hlens.Settings(4, 1.0), torch.full((4,), 0.3), []
+    logits = torch.zeros(2, 5)
+    logits[1, 2] = torch.nan
+    left = draws.apply(logits)
+    assert torch.isfinite(left[0]).sum() == 1
+    assert left[1].isnan().all()

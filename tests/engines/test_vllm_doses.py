@@ -249,13 +249,14 @@ def test_an_adapter_of_another_model_is_refused(vllm: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.model
-def test_a_real_model_in_one_batch(tmp_path: Path) -> None:
-    model = hlens.load("smollm2-135m", device="cpu", dtype="float32")
+@pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m"])
+def test_a_real_model_in_one_batch(name: str, tmp_path: Path) -> None:
+    model = hlens.load(name, device="cpu", dtype="float32")
     picked = np.random.default_rng(0).choice(model.n_layers * model.d_mlp, 120, replace=False)
     members = frozenset(divmod(int(flat), model.d_mlp) for flat in picked)
     neurons = hlens.NeuronSet(members, model.n_layers, model.d_mlp, model=model.fingerprint)
     asked = [model.encode(question.text) for question in hlens.domains.load("general", 12)]
-    llm = stock(checkpoint_of("smollm2-135m"), **REAL)
+    llm = stock(checkpoint_of(name), **REAL)
     try:
         settings = hlens.Settings(16, temperature=0.0)
         expected = hold_equal(llm, model, neurons, asked, settings, tmp_path)

@@ -132,7 +132,7 @@ def test_texts_are_read_while_answers_are_written(
 
 
 def test_detectors_of_two_metrics_are_refused(vllm: Model, detectors: dict[str, Detector]) -> None:
-    both = detectors | {"two": replace(detectors["two"], metric="signed_cett")}
+    both = detectors | {"two": replace(detectors["two"], metric="cett")}
     with pytest.raises(HlensError, match="cett and signed_cett; vLLM's workers read one metric"):
         batcher_of(vllm, both, {})
 

@@ -19,8 +19,11 @@ from hlens.audit.judgements import second_labels as second_labels
 from hlens.audit.leaderboard import leaderboard as leaderboard
 from hlens.audit.leaderboard import score_all as score_all
 from hlens.audit.markdown import markdown as markdown
+from hlens.audit.positions import position_curve as position_curve
 from hlens.audit.refits import refits as refits
 from hlens.audit.refits import under_second_judge as under_second_judge
+from hlens.audit.selecting import compare_selectors as compare_selectors
+from hlens.audit.selecting_across import selectors_across as selectors_across
 from hlens.audit.views import match_alike as match_alike
 from hlens.claims import Findings as Findings
 from hlens.claims import collect_findings as collect_findings

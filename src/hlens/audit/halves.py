@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 
 from hlens.audit.refits import shared_part
 from hlens.evaluation import split_halves
+from hlens.evaluation.fitting import Probe
 from hlens.probe import SparseProbe
-from hlens.probe.finding import copy_unfitted
+from hlens.probe.prepared import copy_unfitted
 from hlens.types import Contributions, Estimate, NeuronSet
 from hlens.types.labels import Agreement
 
@@ -18,7 +18,7 @@ COLUMNS = ["what", "shared", "low", "high", "neurons", "n"]
 
 
 def set_agreement(
-    data: Contributions, probe: BaseEstimator, *, repeats: int = 5, seed: int = 0
+    data: Contributions, probe: Probe, *, repeats: int = 5, seed: int = 0
 ) -> pd.DataFrame:
     """How much of a set of H-neurons is found again on the other half of the data.
 
@@ -42,7 +42,7 @@ def set_agreement(
     ]
     size = float(np.mean([len(one) for pair in pairs for one in pair]))
     rows = [
-        {"what": what, **_shared_of(sets, len(data)).to_row("shared"), "neurons": size}
+        {"what": what, **estimate_shared(sets, len(data)).to_row("shared"), "neurons": size}
         for what, sets in ((Agreement.HALVES, pairs), (Agreement.CHANCE, drawn))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -59,7 +59,7 @@ def _random_like(like: NeuronSet, seed: int) -> NeuronSet:
     return replace(like, members=frozenset(members), weights=None)
 
 
-def _shared_of(pairs: Sequence[tuple[NeuronSet, NeuronSet]], n: int) -> Estimate:
+def estimate_shared(pairs: Sequence[tuple[NeuronSet, NeuronSet]], n: int) -> Estimate:
     """Mean, least and greatest over the repeats in which neither set is empty."""
     shared = [shared_part(a, b) for a, b in pairs]
     known = [value for value in shared if np.isfinite(value)]

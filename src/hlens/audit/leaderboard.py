@@ -13,16 +13,16 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 
+from hlens.audit.over_output import combined_scores
 from hlens.baselines import Rival
 from hlens.errors import HlensError
 from hlens.evaluation import estimate_auroc
-from hlens.evaluation.auroc import paired_difference
-from hlens.evaluation.intervals import Sizes, difference_interval
+from hlens.evaluation.paired import compare_auroc
 from hlens.evaluation.significance import holm
 from hlens.probe import SparseProbe
-from hlens.selection.nested import nested_scores
+from hlens.probe.nested import nested_scores
 from hlens.types import Detector, Evidence
-from hlens.types.labels import H_NEURONS, NOT_AVAILABLE, Part
+from hlens.types.labels import COMBINED, H_NEURONS, NOT_AVAILABLE, OUTPUT, Part
 
 COLUMNS = [
     "detector", "auroc", "low", "high", "n", "difference", "difference_low", "difference_high",
@@ -53,6 +53,7 @@ def leaderboard(
         p_corrected, passes, samples, note``. ``difference`` is the AUROC of the H-neurons less
         this one, with its 95 % interval and two-sided p by DeLong's paired test, clustered by
         group; ``p_corrected`` is Holm's over the table. A missing detector has its reason as note.
+        ``"H-neurons + output"`` holds the H-neurons, so it is shown without a difference.
 
     Raises:
         HlensError: No scores of ``"H-neurons"``, one class only, or a score that is not finite.
@@ -64,7 +65,7 @@ def leaderboard(
         auroc = estimate_auroc(score, labels, groups=groups)
         passes, samples = (costs or {}).get(name, (None, None))
         row = {"detector": name, **auroc.to_row(), "passes": passes, "samples": samples, "note": ""}
-        if name != H_NEURONS:
+        if name not in (H_NEURONS, COMBINED):  # which is no rival: it holds them
             row |= compare_auroc(scores[H_NEURONS], score, labels=labels, groups=groups)
         rows.append(row)
     rows.sort(key=lambda row: -row["auroc"])
@@ -73,15 +74,6 @@ def leaderboard(
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
-
-
-def compare_auroc(
-    first: np.ndarray, second: np.ndarray, *, labels: np.ndarray, groups: Sequence[str]
-) -> dict[str, float | int]:
-    """AUROC of the first less that of the second, its 95 % interval and two-sided p, as columns."""
-    value, variance = paired_difference(first, second, labels=labels, groups=np.asarray(groups))
-    difference, p = difference_interval(value, variance, sizes=Sizes.of(labels, groups))
-    return difference.to_row("difference", ends="difference_") | {"p": p}
 
 
 def score_all(
@@ -94,7 +86,7 @@ def score_all(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Scores of the H-neurons and of all rivals.
+    """Scores of the H-neurons, of all rivals, and of the H-neurons beside the output numbers.
 
     The probe is refitted in folds of the training part, its choice of C included; `detector`, which
     it found on the whole of it, scores the rows that `in_test` holds out. Rivals are scored on the
@@ -122,7 +114,18 @@ def score_all(
             continue
         parts = {Part.TRAIN: of_train[name], Part.TEST: of_test[name]}
         tables.append(_score_rows(name, parts, (cost.passes, cost.samples)))
+    if OUTPUT in of_train:
+        both = combined_scores(train, test, detector=detector, own=own)
+        tables.append(_score_rows(COMBINED, both, OWN_COST))
     return pd.concat(tables, ignore_index=True)
+
+
+def scores_of(table: pd.DataFrame, part: Part) -> dict[str, np.ndarray]:
+    """Scores of each detector that could be run, on one part of a table of `score_all`."""
+    own = table.loc[table["part"] == part]
+    return {
+        str(name): rows["score"].to_numpy() for name, rows in own.groupby("detector", sort=False)
+    }
 
 
 class _Scorer:

@@ -2,6 +2,7 @@
 
 import re
 
+from hlens.claims import describe_gain
 from hlens.types import AuditCard, Check, Estimate, Support
 
 SIGNS = {Support.SUPPORTED: "●", Support.NOT_SUPPORTED: "○", Support.NOT_TESTED: "–"}
@@ -10,7 +11,10 @@ _HOLDS = {True: "yes", False: "**no**", None: "not tested"}
 
 def markdown(card: AuditCard) -> str:
     """One page: the verdicts in a table, then each claim with its rules and numbers."""
-    lines = [f"# Audit of {_plain(card.model)}", "", _plain(card.about), ""]
+    lines = [f"# Audit of {_plain(card.model)}", ""]
+    gain = describe_gain(card.claims)
+    lines += [f"**{_plain(gain)}**", ""] if gain else []
+    lines += [_plain(card.about), ""]
     lines += ["| claim | verdict | because |", "|---|---|---|"]
     lines += [
         f"| {claim.name} | {SIGNS[claim.verdict]} {claim.verdict} | {_plain(claim.because)} |"

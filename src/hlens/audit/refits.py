@@ -133,8 +133,10 @@ class _Refits:
         by_neuron, by_layer = Refit.SCALED_BY_NEURON, Refit.SCALED_BY_LAYER
         for scale, name in ((None, Refit.UNSCALED), ("feature", by_neuron), ("layer", by_layer)):
             if scale != self.probe.scale:
-                # C is in the units of the contributions: another scale needs a C of its own.
-                other = SparseProbe(**{**self.probe.get_params(), "scale": scale, "C": "cv"})
+                # C is in the units of the contributions: another scale needs a C of its own, which
+                # liblinear cannot choose.
+                own = {"scale": scale, "C": "cv", "solver": "exact"}
+                other = SparseProbe(**{**self.probe.get_params(), **own})
                 yield self.row(name, fit_detector(self.train, other))
 
     def other_split(self) -> Row:

@@ -17,6 +17,8 @@ from hlens.baselines._rival import Cost as Cost
 from hlens.baselines._rival import NotAvailableError as NotAvailableError
 from hlens.baselines._rival import Rival as Rival
 from hlens.baselines._rival import Score as Score
+from hlens.baselines._sae import Sae as Sae
+from hlens.baselines._sae import load_sae as load_sae
 from hlens.kinds import explain_public
 
 

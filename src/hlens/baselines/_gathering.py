@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hlens.baselines._reading import in_one_pass, read
+from hlens.baselines._sae import Sae
 from hlens.baselines._samples import distinct_sequences, evidence_fields, other_samples
 from hlens.baselines.p_true import probability_true
 from hlens.contributions import Ask, measure
@@ -31,6 +32,8 @@ def gather(
     settings: Settings | None = None,
     style: Style = "chat",
     ask: bool = True,
+    lens: bool = True,
+    sae: Sae | None = None,
     also: Mapping[str, Ask] | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
@@ -52,15 +55,20 @@ def gather(
             are the same, so further ones are drawn at temperature 1.
         style: How the study put its questions (`hlens.sample`).
         ask: Whether the model is asked about its own answers.
+        lens: Whether layers are read through the unembedding, which with a large vocabulary can
+            take as long as the pass itself.
+        sae: A sparse autoencoder of the model (`load_sae`), whose features are read.
         also: What else to measure on the examples, by a name: in the same pass unless it reads
             tokens before the answer or its metric depends on logits, else in a pass of its own.
         progress: Called with (step, done, in all).
 
     Raises:
-        HlensError: Contributions of other examples, an example without its response, or a region
-            without tokens.
+        HlensError: Contributions of other examples, an example without its response, a region
+            without tokens, or a sparse autoencoder of another shape than the model.
     """
     model.need_modules("what rivals read of a model's inside (hlens audit --quick asks for none)")
+    if sae is not None:
+        sae.check(model)
     own = _own_responses(examples, responses, contributions)
     also = dict(also or {})
     check_not_empty(list(also.values()), list(examples), drop_empty=False)
@@ -83,6 +91,8 @@ def gather(
         examples,
         sequences,
         lookback=lookback,
+        lens=lens,
+        sae=sae,
         also=list(within.values()),
         progress=partial(report, "read"),
     )
@@ -106,7 +116,11 @@ def gather(
         "answers": tuple(model.decode(span).strip() for span in spans),
         "responses": tuple(response.text for response in own),
     }
-    why_not = _why_not(lookback=lookback, ask=ask, samples=samples)
+    why_not = _why_not(lookback=lookback, ask=ask, lens=lens, sae=sae, samples=samples)
+    features = readings.sae_features
+    if sae is not None and sae.explained(readings.residual_last[:, sae.layer]) <= 0:
+        features = None
+        why_not["sae_features"] = "the SAE gives back nothing of what varies in this model's layer"
     if ask:
         try:
             texts["p_true"] = probability_true(
@@ -132,6 +146,8 @@ def gather(
         residual=readings.residual,
         residual_last=readings.residual_last,
         lookback=readings.lookback,
+        lens=readings.lens,
+        sae_features=features,
         measured={name: measured[name] for name in also},
         why_not=why_not,
         **texts,
@@ -165,11 +181,17 @@ def _own_responses(
     return own
 
 
-def _why_not(*, lookback: bool, ask: bool, samples: int) -> dict[str, str]:
+def _why_not(
+    *, lookback: bool, ask: bool, lens: bool, sae: Sae | None, samples: int
+) -> dict[str, str]:
     unread = "the architecture returns no attention weights"
     why = {"lookback": unread if lookback else "no question has a context to look back on"}
     if not ask:
         why["p_true"] = "the model was not asked about its answers"
+    if not lens:
+        why["lens"] = "layers were not read through the unembedding"
+    if sae is None:
+        why["sae_features"] = "no SAE was named ([audit] sae in the recipe)"
     if samples == 0:
         none = "no further samples were drawn"
         why |= dict.fromkeys(("samples", "sample_logprobs", "sample_states"), none)

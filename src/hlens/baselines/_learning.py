@@ -13,8 +13,6 @@ from jaxtyping import Bool, Float
 from scipy.sparse import csr_matrix, hstack
 from scipy.stats import rankdata
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -23,9 +21,9 @@ from hlens.baselines._rival import NotAvailableError, Score
 from hlens.errors import HlensError
 from hlens.probe import SparseProbe
 from hlens.probe.crossval import assign_folds
+from hlens.probe.stacking import l2_logistic, splits_of
 from hlens.types import Evidence
 
-CS = tuple(10.0**power for power in range(-4, 3))
 FOLDS = 5
 
 States = Float[np.ndarray, "example d_model"]
@@ -56,25 +54,14 @@ def folds(labels: Bool[Tensor, " example"], groups: Sequence[str], seed: int) ->
     raise NotAvailableError(f"nothing can be chosen inside the training part: {reason}")
 
 
-def splits(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds as scikit-learn takes them: (training rows, held-out rows)."""
-    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
-
-
 # Logistic regression, on features or on words
-
-
-def logistic(fold: np.ndarray) -> GridSearchCV:
-    """L2 logistic regression, classes balanced, its C by AUROC on these held-out folds."""
-    plain = LogisticRegression(class_weight="balanced", max_iter=5000, tol=1e-6)
-    return GridSearchCV(plain, {"C": CS}, scoring="roc_auc", cv=splits(fold))
 
 
 def logistic_score(features: Callable[[Evidence], np.ndarray]) -> Score:
     """Score by logistic regression on standardised features, ``[row, feature]``."""
 
     def score(train: Evidence, test: Evidence, seed: int) -> Tensor:
-        search = logistic(folds(train.labels, train.groups, seed))
+        search = l2_logistic(splits_of(folds(train.labels, train.groups, seed)))
         model = make_pipeline(StandardScaler(), search).fit(features(train), train.labels.numpy())
         return torch.from_numpy(model.decision_function(features(test))).float()
 
@@ -96,7 +83,7 @@ def text_score(*parts: Callable[[Evidence], Sequence[str]]) -> Score:
             for vectors in (words, letters):
                 inside.append(vectors.fit_transform(_not_empty(part(train))))
                 outside.append(vectors.transform(_not_empty(part(test))))
-        model = logistic(folds(train.labels, train.groups, seed))
+        model = l2_logistic(splits_of(folds(train.labels, train.groups, seed)))
         model.fit(csr_matrix(hstack(inside)), train.labels.numpy())
         scores = model.decision_function(csr_matrix(hstack(outside)))
         return torch.from_numpy(np.asarray(scores)).float()
@@ -129,7 +116,7 @@ def best_place(train: Evidence, fold: np.ndarray, fit: Fit) -> tuple[str, int]:
 
     Of equals the first is taken, so that only the training part decides.
     """
-    label, parts = train.labels.numpy(), splits(fold)
+    label, parts = train.labels.numpy(), splits_of(fold)
 
     def mean_auroc(place: tuple[str, int]) -> float:
         X = states(train, place)

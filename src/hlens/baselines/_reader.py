@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from hlens.baselines._lens import signals_of_answers
+from hlens.baselines._sae import Sae
 from hlens.contributions.reducing import Reducer
 from hlens.contributions.rows import Piece
 from hlens.model import Model, capturing, unembedding_at
@@ -22,7 +24,16 @@ class Reader:
     included, behind `cached` columns of the cache.
     """
 
-    def __init__(self, model: Model, pieces: Sequence[Piece], *, columns: int, cached: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        pieces: Sequence[Piece],
+        *,
+        columns: int,
+        cached: int,
+        lens_layers: Sequence[int] = (),
+        sae: Sae | None = None,
+    ) -> None:
         self.model = model
         self.pieces = pieces
         self.cached = cached
@@ -31,6 +42,12 @@ class Reader:
         self.states = torch.empty(model.n_layers, len(pieces), 2, model.d_model)
         # Attention ratios by layer; empty where no attention was read.
         self.lookback: dict[int, Float[Tensor, "row head"]] = {}
+        # By layer, the stream from which each token of the spans was predicted.
+        self.predicting: dict[int, Float[Tensor, "place d_model"]] = {}
+        self.lens_layers = frozenset(lens_layers)
+        self.lens = torch.empty(len(pieces), 0)
+        self.sae = sae
+        self.sae_features = torch.empty(len(pieces), 0)
         self.weights = torch.zeros(len(pieces), 2, columns)
         # Counted from the first token that is run now.
         examples = [piece.row.example for piece in pieces]
@@ -60,16 +77,32 @@ class Reader:
         """The numbers of each row's span."""
         logprobs = logits[0].float().log_softmax(dim=-1)
         entropies = -(logprobs.exp() * logprobs).nansum(dim=-1)  # 0 log 0 is 0
-        examples = [piece.row.example for piece in self.pieces]
-        tokens = [example.token_ids[example.start : example.stop] for example in examples]
+        tokens = self._tokens()
         own = logprobs.gather(1, torch.cat(tokens)[:, None].to(logprobs.device))[:, 0]
         sizes = [len(part) for part in tokens]
         parts = zip(own.cpu().split(sizes), entropies.cpu().split(sizes), strict=True)
         return [(tuple(a.tolist()), tuple(b.tolist())) for a, b in parts]
 
+    def read_lens(self) -> None:
+        """The numbers of the logit lens, once the pass has run."""
+        states = [self.predicting.pop(layer) for layer in sorted(self.lens_layers)]
+        self.lens = signals_of_answers(self.model, states, self._tokens())
+
+    def _tokens(self) -> list[Int[Tensor, " _"]]:
+        """The tokens of each row's span."""
+        examples = [piece.row.example for piece in self.pieces]
+        return [example.token_ids[example.start : example.stop] for example in examples]
+
     def _residual(self, layer: int, hidden: Tensor) -> None:
         weights = self.weights.to(hidden.device)
         self.states[layer] = torch.bmm(weights, hidden.float()).cpu()
+        rows, positions = self.places.T.to(hidden.device)
+        if layer in self.lens_layers:
+            self.predicting[layer] = hidden[rows, positions].cpu()
+        if self.sae is not None and layer == self.sae.layer:
+            spans = hidden[rows, positions + 1].cpu().split([len(own) for own in self._tokens()])
+            strongest = [self.sae.encode(span).amax(dim=0) for span in spans]
+            self.sae_features = torch.stack(strongest)
 
     def _attention(self, layer: int, weights: Float[Tensor, "row head pos key"]) -> None:
         """Lookback ratio: attention to a token of the prompt over that plus to one of the response.

@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens import metrics
+from hlens.baselines._lens import SIGNALS, layers_to_read
 from hlens.baselines._reader import Reader, TokenNumbers
+from hlens.baselines._sae import Sae
 from hlens.contributions.passes import collect, or_empty, right_padded
 from hlens.contributions.plan import Batch
 from hlens.contributions.reducing import Reducer
@@ -41,6 +43,8 @@ class Readings:
     residual: Float[Tensor, "example layer d_model"]
     residual_last: Float[Tensor, "example layer d_model"]
     lookback: Float[Tensor, "example layer head"] | None
+    lens: Float[Tensor, "example signal"] | None
+    sae_features: Float[Tensor, "example feature"] | None
     sample_states: Float[Tensor, "sample d_model"]
 
 
@@ -50,18 +54,21 @@ def read(
     samples: Sequence[Example],
     *,
     lookback: bool,
+    lens: bool = False,
+    sae: Sae | None = None,
     also: Sequence[Ask] = (),
     progress: Progress | None = None,
 ) -> Readings:
     """Run all examples and samples once; the prompt that several share is run once for them.
 
     `also` is measured on the examples besides, where `in_one_pass` holds; attention is read only
-    for `lookback`. `progress` counts sequences.
+    for `lookback`, layers are unembedded for `lens`. `progress` counts sequences.
     """
-    shared = _SharedPass(model, examples, samples, [ACTIVATION, *also], lookback)
+    asks = [ACTIVATION, *also]
+    shared = _SharedPass(model, examples, samples, asks, lookback=lookback, lens=lens, sae=sae)
     # Logits are as large as the vocabulary, so that they may bound a batch.
-    vocabulary = int(model.hf.get_output_embeddings().weight.shape[0])
-    batches = shared.schedule.batches(max(1, min(auto_tokens(model), _LOGITS // vocabulary)))
+    most = _LOGITS // model.unembedding_size
+    batches = shared.schedule.batches(max(1, min(auto_tokens(model), most)))
     done = 0
     for batch, part in shared.schedule.run(batches, shared.run_batch):
         shared.take(part)
@@ -116,9 +123,14 @@ class _SharedPass:
         examples: Sequence[Example],
         samples: Sequence[Example],
         asks: Sequence[Ask],
+        *,
         lookback: bool,
+        lens: bool,
+        sae: Sae | None,
     ) -> None:
         self.model, self.n, self.reads_attention = model, len(examples), lookback
+        self.lens_layers = layers_to_read(model.n_layers) if lens else []
+        self.sae = sae
         asked = [(example, asks) for example in examples] + [(sample, []) for sample in samples]
         self.rows = [
             row_of(example, own, stop=example.stop, n_prefix=_n_prefix(example))
@@ -136,6 +148,8 @@ class _SharedPass:
         self.states = torch.empty(2, self.n, model.n_layers, model.d_model)
         self.sample_states = torch.empty(len(samples), model.d_model)
         self.lookback: Tensor | None = None
+        self.lens = torch.empty(self.n, len(SIGNALS)) if lens else None
+        self.sae_features = torch.empty(self.n, len(sae.b_enc)) if sae else None
 
     @torch.inference_mode()
     def run_batch(self, batch: Batch) -> _Part:
@@ -171,12 +185,23 @@ class _SharedPass:
             return None, [], torch.empty(0, 0, 0, 0)
         ids, lengths = self._padded([piece.token_ids for piece in pieces])
         cached = sum(prefix.width for prefix in before)
-        reader = Reader(self.model, pieces, columns=ids.shape[1], cached=cached)
+        reader = Reader(
+            self.model,
+            pieces,
+            columns=ids.shape[1],
+            cached=cached,
+            lens_layers=self.lens_layers,
+            sae=self.sae,
+        )
         self.reducer.begin(lay_out(pieces, ids))
         with reader.reading(self.reducer, attention=self.reads_attention):
             out, _ = run_with_prefixes(self.model, ids, lengths, before, run=self.model.hf)
         values = or_empty(collect(self.reducer, len(pieces)), self.reducer, len(pieces))
-        return reader, reader.distributions(out.logits), values
+        tokens = reader.distributions(out.logits)
+        del out  # before more logits are made
+        if self.lens_layers:
+            reader.read_lens()
+        return reader, tokens, values
 
     def _samples(
         self, pieces: Sequence[Piece], before: list[Prefix]
@@ -211,6 +236,10 @@ class _SharedPass:
         self.measured.take(examples, part.values)
         self.states[:, examples] = reader.states.permute(2, 1, 0, 3)
         self.tokens.update(zip(examples, part.tokens, strict=True))
+        if self.lens is not None:
+            self.lens[examples] = reader.lens
+        if self.sae_features is not None:
+            self.sae_features[examples] = reader.sae_features
         if len(reader.lookback) == self.model.n_layers:  # else it returns no attention weights
             ratios = torch.stack([reader.lookback[layer] for layer in range(self.model.n_layers)])
             if self.lookback is None:
@@ -229,5 +258,7 @@ class _SharedPass:
             residual=self.states[0],
             residual_last=self.states[1],
             lookback=self.lookback,
+            lens=self.lens,
+            sae_features=self.sae_features,
             sample_states=self.sample_states,
         )

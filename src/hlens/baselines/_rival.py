@@ -15,8 +15,11 @@ Score = Callable[[Evidence, Evidence, int], Float[Tensor, " example"]]
 
 # Read in one forward pass over prompt and answer, however many of them are asked for.
 ONE_PASS = frozenset(
-    {"contributions", "activations", "residual", "residual_last", "entropies", "lookback"}
-)
+    {
+        "contributions", "activations", "residual", "residual_last", "entropies", "lookback",
+        "lens", "sae_features",
+    }
+)  # fmt: skip
 # A forward pass of its own, over another prompt.
 OWN_PASS = frozenset({"p_true"})
 # One sample's generation each; `sample_states` also a forward pass over each sample.
@@ -56,6 +59,7 @@ class Rival:
     Attributes:
         name: What tables call it.
         needs: What it reads: names of `READINGS`, ``"contributions"`` or ``"text"``.
+        also: What it reads too where it is there.
         score: Training evidence, test evidence, seed -> score of each test row. It is given the
             test rows without their labels.
         learns: Whether it learns from training labels; else its direction is fixed by definition.
@@ -68,10 +72,11 @@ class Rival:
     _: KW_ONLY
     learns: bool
     says: str
+    also: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if not self.needs <= KNOWN:
-            unknown = ", ".join(sorted(self.needs - KNOWN))
+        if not self.needs | self.also <= KNOWN:
+            unknown = ", ".join(sorted((self.needs | self.also) - KNOWN))
             raise HlensError(
                 f"rival {self.name!r} needs {unknown}; known: {', '.join(sorted(KNOWN))}"
             )
@@ -110,9 +115,10 @@ class Rival:
     def cost(self, evidence: Evidence) -> Cost:
         """What it takes to score one new answer as here."""
         samples = 0
+        reads = self.needs | {name for name in self.also if evidence.has(name)}
         if self.needs & PER_SAMPLE and evidence.samples is not None:
             samples = max(map(len, evidence.samples), default=0)
-        passes = bool(self.needs & ONE_PASS) + len(self.needs & OWN_PASS)
+        passes = bool(reads & ONE_PASS) + len(self.needs & OWN_PASS)
         if "sample_states" in self.needs:
             passes += samples
         return Cost(passes, samples)

@@ -16,8 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from hlens.baselines._learning import Labels, Others, States, best_place, folds, logistic, states
+from hlens.baselines._learning import Labels, Others, States, best_place, folds, states
 from hlens.baselines._rival import Rival
+from hlens.probe.stacking import l2_logistic, splits_of
 from hlens.types import Evidence
 
 
@@ -29,7 +30,7 @@ def _quick(X: States, label: Labels, other: Others) -> np.ndarray:
 def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     fold = folds(train.labels, train.groups, seed)
     place = best_place(train, fold, _quick)
-    model = make_pipeline(StandardScaler(), logistic(fold))
+    model = make_pipeline(StandardScaler(), l2_logistic(splits_of(fold)))
     model.fit(states(train, place), train.labels.numpy())
     return torch.from_numpy(model.decision_function(states(test, place))).float()
 

@@ -56,11 +56,7 @@ def _grade_by_likelihood(model: Model, outcomes: Sequence[Outcome], hit: str) ->
     By the mean, since else the shorter of two replies would be the likelier, whatever it says.
     """
     read = [_contrast_of(outcome) for outcome in outcomes if outcome.applies]
-    empty = model.encode("", chat=False)  # special tokens, which no reply begins with
-    texts = [
-        [_encode_reply(model, text, len(empty)) for text in (one.target, one.neutral)]
-        for one in read
-    ]
+    texts = [[encode_reply(model, text) for text in (one.target, one.neutral)] for one in read]
     rows = [
         Continuations([[*one.prompt, *ids] for ids in pair], len(one.prompt), len(one.prompt))
         for one, pair in zip(read, texts, strict=True)
@@ -85,8 +81,9 @@ def _contrast_of(outcome: Outcome) -> Contrast:
     return outcome.contrast
 
 
-def _encode_reply(model: Model, text: str, n_special: int) -> list[int]:
+def encode_reply(model: Model, text: str) -> list[int]:
     """Tokens of a reply: behind a chat template as it stands, else behind a space."""
+    n_special = len(model.encode("", chat=False))  # which no reply begins with
     has_template = bool(getattr(model.tokenizer, "chat_template", None))
     return model.encode(text if has_template else f" {text}", chat=False)[n_special:]
 

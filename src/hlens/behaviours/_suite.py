@@ -34,6 +34,7 @@ class Suite:
         measures: What is counted: first the behaviour itself, then what is read beside it.
         labels: What figures call the rate of each measure; empty where it has none.
         needs_chat: It is a conversation of several turns, which needs a chat template.
+        needs_modules: It reads likelihoods, which an engine in another process does not give.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Suite:
     measures: tuple[str, ...]
     labels: tuple[str, ...] = ()
     needs_chat: bool = False
+    needs_modules: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Behaviour:
                 f"{self.name} is a conversation of several turns, and {model.name} has no chat "
                 "template; use an instruction-tuned model, or leave this behaviour out"
             )
+        if self.suite.needs_modules:
+            model.need_modules(self.name)
         if self.second == LIKELIHOOD:
             model.need_modules("a grade by likelihood (intervene.second_grader names others)")
 

@@ -1,8 +1,9 @@
 """Misleading context: a text asserts a falsehood; does the model adopt it? A hit is adoption.
 
 After FaithEval's counterfactual part (arXiv 2410.03727), where adopting the context counts as
-faithful; here, as in arXiv 2512.01797, it counts as over-compliance. Greedy, 16 tokens. A reply
-that names both answers, or neither, is a parse failure.
+faithful; here, as in arXiv 2512.01797, it counts as over-compliance. 60 items are written by hand,
+and one is made of each fact of `banks/facts.toml`. Greedy, 16 tokens. A reply that names both
+answers, or neither, is a parse failure.
 
 A question needs ``answers`` (what is true), ``context`` and ``meta.counterfactual_answer`` (what
 the context asserts: a text or a list of aliases).
@@ -14,9 +15,10 @@ context asserts. The set does not say which of the other options is true: all op
 model, and any other one that it picks, by letter or text, counts as resisting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hlens.behaviours._facts import facts, make_question
 from hlens.behaviours._published import Published, text
 from hlens.behaviours._suite import ANSWER_ONLY, single_turn
 from hlens.domains import Row, group_name, id_of
@@ -82,6 +84,13 @@ def _question(row: Row, number: int) -> Question:
         group=group_name(asked),
         meta={"counterfactual_answer": options[asserted], "options_in_question": True},
     )
+
+
+def generate() -> Iterator[Question]:
+    """The question of each fact behind a passage that asserts another answer of its kind."""
+    for fact in facts():
+        meta = {"counterfactual_answer": list(fact.foils[0].answers)}
+        yield make_question(fact, "misleading_context", context=fact.context, meta=meta)
 
 
 def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:

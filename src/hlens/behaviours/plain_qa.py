@@ -1,14 +1,24 @@
 """Plain question answering: what an edit should not break. A hit is a right answer.
 
-Easy questions, greedy, 16 tokens, judged by strict alias matching (`hlens.judges.alias`). A refusal
-is not a right answer.
+Easy questions in open generation: 60 written by hand, and those of the question banks' easier facts
+(`banks/facts.toml`). Greedy, 16 tokens, judged by strict alias matching (`hlens.judges.alias`). A
+refusal is not a right answer. `plain_choice` asks the same questions as a choice among answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from hlens.behaviours._facts import plain_questions
 from hlens.behaviours._suite import ANSWER_ONLY, single_turn
+from hlens.errors import HlensError
 from hlens.judges import alias
 from hlens.types import Question, Response, Verdict
+
+
+def check(question: Question) -> None:
+    """Raise `HlensError` unless the question has a gold answer."""
+    if not question.answers:
+        raise HlensError(f"question {question.id!r} of plain_qa has no answers; add the gold one")
 
 
 def parse(response: Response) -> tuple[bool | None, str]:
@@ -24,8 +34,17 @@ def parse(response: Response) -> tuple[bool | None, str]:
     return judged.verdict is Verdict.CORRECT, judged.reason
 
 
+def generate() -> Iterator[Question]:
+    """Easy questions of the banks, each with options of its kind, which are not shown."""
+    for question in plain_questions():
+        name = f"plain_qa-{question.group.replace('/', '-')}"
+        yield replace(question, id=name, domain="plain_qa")
+
+
 def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:
-    """The right answer, and that of the next question that has another one."""
+    """The right answer, and a wrong option, or else what answers the next question."""
+    if question.answers and question.choices:
+        return question.answers[0], next(c for c in question.choices if c not in question.answers)
     place = list(questions).index(question)
     following = [*questions[place + 1 :], *questions[:place]]
     answers = (one.answers[0] for one in following if one.answers)

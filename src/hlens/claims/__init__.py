@@ -13,3 +13,5 @@ from hlens.claims.findings import Findings as Findings
 from hlens.claims.findings import collect_findings as collect_findings
 from hlens.claims.rules import decide as decide
 from hlens.claims.sentences import describe_claim as describe_claim
+from hlens.claims.sentences import describe_drop as describe_drop
+from hlens.claims.sentences import describe_gain as describe_gain

@@ -9,13 +9,26 @@ import pandas as pd
 from hlens.claims.conventions import FEWEST_DRAWS
 from hlens.evaluation.significance import holm
 from hlens.types import Estimate
-from hlens.types.labels import H_NEURONS, Agreement, Control, Refit, SetKind, View
+from hlens.types.labels import (
+    COMBINED,
+    DRAWN,
+    H_NEURONS,
+    L1,
+    OUTPUT,
+    RANDOM,
+    Agreement,
+    Control,
+    Refit,
+    SetKind,
+    View,
+)
 
 # Rivals by what they read; the rest are other ways to read the model's inside.
-CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy")
+CONFIDENCE = ("perplexity", "sequence_probability", "min_logprob", "token_entropy", OUTPUT)
 TEXT = ("text", "question")
 DENSE = "dense_probe"
-DAMAGE = ("perplexity", "multiple_choice", "plain_qa")  # what an edit must not break
+# What an edit must not break.
+DAMAGE = ("perplexity", "multiple_choice", "plain_qa", "plain_choice")
 NO_BEHAVIOUR = (*DAMAGE, "kl")
 
 Row = Mapping[str, Any]
@@ -39,6 +52,39 @@ class RivalGap:
     name: str
     gap: Estimate
     p: float
+
+
+@dataclass(frozen=True)
+class OverOutput:
+    """What the neurons add to the numbers of the model's own output."""
+
+    output: Estimate  #: AUROC without the neurons
+    both: Estimate  #: AUROC with them
+    difference: Estimate  #: of the two, paired
+    gain: Estimate  #: in likelihood, millinats an answer
+    p: float  #: of the gain, by permutation
+
+
+@dataclass(frozen=True)
+class AtToken:
+    """What is read at one token, and what it adds to the output numbers that are known there."""
+
+    place: str  #: of `hlens.types.labels.Place`
+    token: int  #: number of the answer's token, from 0; of the prompt counted back from -1
+    neurons: Estimate  #: AUROC of a probe fitted there
+    output: Estimate | None = None  #: of the output numbers so far; None where there are none
+    difference: Estimate | None = None  #: AUROC of both together less that of the output so far
+    p: float = float("nan")  #: of the difference, corrected for the places
+
+
+@dataclass(frozen=True)
+class BySelector:
+    """As many neurons by another selector than the one that the detector was found with."""
+
+    name: str
+    auroc: Estimate  #: of their refit
+    random: Estimate | None  #: of as many random ones: mean and central 95 % of the draws
+    shared: Estimate | None  #: part of the set that two halves of the training part both name
 
 
 @dataclass(frozen=True)
@@ -87,6 +133,10 @@ class Findings:
     transfers: tuple[TransferPair, ...] = ()
     slopes: tuple[ExcessSlope, ...] = ()
     cheap_rivals: tuple[RivalGap, ...] = ()  #: AUROC less that of rivals that cost no more
+    over_output: OverOutput | None = None  #: what the neurons add to the model's own output
+    tokens: tuple[AtToken, ...] = ()  #: what can be read at each token
+    selected_by: str = ""  #: how the detector's neurons were selected
+    selectors: tuple[BySelector, ...] = ()  #: others, which named as many
     judge: str = ""  #: who gave the labels
     second_judge: str = ""  #: the judge beside it that the study names
     second_labels: Estimate | None = None  #: AUROC by the second judge's labels
@@ -100,9 +150,13 @@ def collect_findings(
     n_neurons: int,
     leaderboard: pd.DataFrame | None = None,
     added: pd.DataFrame | None = None,
+    over_output: pd.DataFrame | None = None,
     confounds: pd.DataFrame | None = None,
     refits: pd.DataFrame | None = None,
     halves: pd.DataFrame | None = None,
+    positions: pd.DataFrame | None = None,
+    selectors: pd.DataFrame | None = None,
+    selected_by: str = "",
     transfer: pd.DataFrame | None = None,
     slopes: pd.DataFrame | None = None,
     judge: str = "",
@@ -112,14 +166,16 @@ def collect_findings(
 
     Each table is that of the function of its name in `hlens.evaluation`, `hlens.audit` or
     `hlens.effects`; `scores` are from `controls`, `added` from `added_value`, `halves` from
-    `set_agreement`. What has not been made is None, and what it would decide is not tested: a
-    study of one domain has no `transfer`, one without an edit no `slopes`, and before its audit
-    it has only these and its scores. One that names no judge beside `judge` has no `second_judge`.
+    `set_agreement`, `positions` from `position_curve`, `selectors` from `compare_selectors`. What
+    has not been made is None, and what it would decide is not tested: a study of one domain has no
+    `transfer`, one without an edit no `slopes`, and before its audit it has only these, its scores
+    and what it adds to the output. One that names no judge beside `judge` has no `second_judge`.
     """
     control, refit = _rows_by("control", scores), _rows_by("control", refits)
     board, gained = _rows_by("detector", leaderboard), _rows_by("detector", added)
     agreement = _rows_by("what", halves)
     unmade: Row = {"shared": None, "difference": None}
+    beside = {} if over_output is None else next(iter(over_output.to_dict("records")), {})
     probe, shuffled = control[Control.PROBE], control[Control.SHUFFLED_LABELS]
     selected, random = control[Control.SELECTED_REFIT], control[Control.RANDOM_NEURONS]
     # Its value alone: the interval of the row is the AUROC's.
@@ -144,11 +200,24 @@ def collect_findings(
         transfers=() if transfer is None else tuple(read_transfers(transfer)),
         slopes=() if slopes is None else tuple(_excess_slopes(slopes)),
         cheap_rivals=tuple(_cheap_rivals(board)),
+        over_output=_over_output(beside),
+        tokens=() if positions is None else tuple(read_tokens(positions)),
+        selected_by=selected_by,
+        selectors=() if selectors is None else tuple(_other_selectors(selectors)),
         judge=judge,
         second_judge=second_judge,
         second_labels=_estimate(refit.get(Refit.SECOND_LABELS, {})),
         second_refit=_estimate(refit.get(Refit.SECOND_JUDGE, {})),
     )
+
+
+def _other_selectors(selectors: pd.DataFrame) -> Iterator[BySelector]:
+    rows = _rows_by("selector", selectors)
+    random = _estimate(rows[RANDOM]) if RANDOM in rows else None
+    for name, row in rows.items():
+        auroc = _estimate(row)
+        if name not in (L1, *DRAWN) and auroc is not None:
+            yield BySelector(name, auroc, random, _estimate(row, "shared", "shared_"))
 
 
 def _rows_by(column: str, table: pd.DataFrame | None) -> dict[str, Row]:
@@ -189,6 +258,31 @@ def read_held_fixed(confounds: pd.DataFrame) -> Iterator[HeldFixed]:
 
 def _added_value(row: Row) -> RivalGap:
     return RivalGap(row["detector"], Estimate.from_row(row, "gain"), float(row["p"]))
+
+
+def _over_output(row: Row) -> OverOutput | None:
+    difference = _difference(row)
+    if difference is None:
+        return None
+    ends = ("output", "both", "gain")
+    output, both, gain = (Estimate.from_row(row, name, ends=f"{name}_") for name in ends)
+    return OverOutput(output, both, difference, gain, float(row["p"]))
+
+
+def read_tokens(positions: pd.DataFrame) -> Iterator[AtToken]:
+    """The places of a table of `hlens.audit.position_curve`."""
+    for at, own in positions.groupby(["place", "token"], sort=False):
+        place, token = tuple(at)  # pyright: ignore[reportArgumentType]
+        rows = _rows_by("detector", own)
+        both = rows.get(COMBINED, {})
+        yield AtToken(
+            str(place),
+            int(token),
+            Estimate.from_row(rows[H_NEURONS]),
+            Estimate.from_row(rows[OUTPUT]) if OUTPUT in rows else None,
+            _difference(both),
+            float(both.get("p_corrected", float("nan"))),
+        )
 
 
 def read_transfers(transfer: pd.DataFrame) -> Iterator[TransferPair]:

@@ -17,12 +17,22 @@ from dataclasses import replace
 
 from hlens.claims import conventions
 from hlens.claims.conventions import ABSENT, FEW_DRAWS, FEWEST_DRAWS, LEVEL
-from hlens.claims.findings import ExcessSlope, Findings, HeldFixed, RivalGap, TransferPair
+from hlens.claims.findings import (
+    AtToken,
+    BySelector,
+    ExcessSlope,
+    Findings,
+    HeldFixed,
+    OverOutput,
+    RivalGap,
+    TransferPair,
+)
 from hlens.types import Check, Claim, Estimate
 from hlens.types.estimate import percent
-from hlens.types.labels import ClaimName, Heading, Unit, spaced
+from hlens.types.labels import ClaimName, Heading, Place, Unit, spaced
 
 ABOVE_CHANCE = "above chance"
+EARNS = "earns its pass"
 _UNEDITED = "the H-neurons were not edited; run hlens intervene first"
 _HELD_FIXED = (
     "with it held fixed the AUROC stays above 0.5: adjusted for it, and over pairs of answers that "
@@ -46,7 +56,32 @@ def _say_under_whom(claim: Claim, findings: Findings) -> Claim:
         )
     asked = [findings.judge, findings.second_judge if claim.name == ClaimName.READOUT else ""]
     judges = [judge for judge in asked if judge]
-    return replace(claim, under=f"labels by {' and by '.join(judges)}" if judges else "")
+    parts = [f"labels by {' and by '.join(judges)}" if judges else "", _say_whose(claim, findings)]
+    return replace(claim, under="; ".join(filter(None, parts)))
+
+
+def _say_whose(claim: Claim, findings: Findings) -> str:
+    """Whose neurons a claim is about, and what it says of the sets of other selectors."""
+    own = f"neurons by {findings.selected_by}" if findings.selected_by else ""
+    asked: dict[str, tuple[str, Callable[[BySelector], bool]]] = {
+        ClaimName.SPARSITY: ("reads more than random ones", reads_more),
+        ClaimName.IDENTITY: ("comes back on halves", comes_back),
+    }
+    if not own or claim.name not in asked or not findings.selectors:
+        return own
+    what, holds = asked[claim.name]
+    said = [f"{spaced(one.name)} {'yes' if holds(one) else 'no'}" for one in findings.selectors]
+    return f"{own}; of other selectors' sets, {what}: {', '.join(said)}"
+
+
+def reads_more(one: BySelector) -> bool:
+    """Whether a selector's neurons read more than 97.5 % of the draws of random ones."""
+    return one.random is not None and one.auroc.value > one.random.high
+
+
+def comes_back(one: BySelector) -> bool:
+    """Whether halves name enough of a selector's neurons again: the asked share, in the mean."""
+    return one.shared is not None and one.shared.value >= conventions.COMES_BACK
 
 
 def readout(findings: Findings) -> Claim:
@@ -285,7 +320,64 @@ def cost(findings: Findings) -> Claim:
         reads += f"; nearest is {spaced(nearest.name)}, difference {nearest.gap.signed()}"
         unit, p = Unit.AUROC_DIFFERENCE, nearest.p
         check = Check(name, rule, not others, nearest.gap, reads=reads, unit=unit, line=0.0, p=p)
-    return Claim(ClaimName.COST, "Nothing as cheap reads as well.", (check,), Heading.RIVALS)
+    says = "Nothing as cheap reads as well, and the neurons add to what the model's output says."
+    checks = (_check_over_output(findings), check)
+    if any(at.difference for at in findings.tokens):
+        checks += (_check_tokens(findings),)
+    return Claim(ClaimName.COST, says, checks, Heading.RIVALS)
+
+
+def _check_over_output(findings: Findings) -> Check:
+    """What a user pays for: the reading above that of the model's own output."""
+    name = EARNS
+    rule = (
+        "joined to the output numbers (log-probabilities, entropies, length) the neurons raise the "
+        "held-out AUROC (interval above 0) to above 0.5 (interval) and the likelihood (permutation "
+        "p at most 0.05)"
+    )
+    unit, found = Unit.AUROC_DIFFERENCE, findings.over_output
+    if found is None or found.p != found.p:
+        return Check(name, rule, None, reads=ABSENT, unit=unit, line=0.0)
+    change = found.difference.change("raise it by", "lower it by", ".3f")
+    reads = f"the model's own output reads {found.output.value:.3f}; the neurons {change}"
+    reads += f" (p of the likelihood {found.p:.3g})"
+    holds = is_gain(found)
+    return Check(name, rule, holds, found.difference, reads=reads, unit=unit, line=0.0, p=found.p)
+
+
+def is_gain(found: OverOutput) -> bool:
+    """Whether the neurons are shown to add to the model's own output."""
+    reads = lies_above(found.difference, 0.0) and lies_above(found.both)
+    return reads and found.gain.value > 0 and found.p <= LEVEL
+
+
+def _check_tokens(findings: Findings) -> Check:
+    """Whether the only distinct value lies before the first token (arXiv 2604.13068)."""
+    rule = (
+        "where a token of the answer is read, the neurons raise the AUROC of the output numbers so "
+        "far (Holm's p over all places at most 0.05): their only value is not before the first"
+    )
+    name, unit = "past the first token", Unit.AUROC_DIFFERENCE
+    known = [(at, at.difference) for at in findings.tokens if at.difference is not None]
+    read = [(at, gap) for at, gap in known if at.place == Place.READ]
+    before = next((gap for at, gap in known if at.place != Place.READ), None)
+    reads = ""
+    if before is not None:
+        change = before.change(
+            "raise the AUROC of the output by", "lower that of the output by", ".3f"
+        )
+        reads = f"before the first token they {change}; "
+    if not read:
+        return Check(name, rule, None, reads=f"{reads}no token was read", unit=unit, line=0.0)
+    at, most = max(read, key=lambda one: (adds(one[0]), one[1].low))
+    reads += f"where token {at.token + 1} is read they "
+    reads += f"{most.change('raise it by', 'lower it by', '.3f')} (p = {at.p:.3g})"
+    return Check(name, rule, adds(at), most, reads=reads, unit=unit, line=0.0, p=at.p)
+
+
+def adds(at: AtToken) -> bool:
+    """Whether the neurons at a token are shown to add to the output numbers so far."""
+    return at.difference is not None and at.difference.value > 0 and at.p <= LEVEL
 
 
 def _check_interval(

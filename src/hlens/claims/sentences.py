@@ -1,8 +1,11 @@
 """A claim in a sentence: its verdict, and the numbers that decided it beside their controls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hlens.types import Check, Claim, Support
+from hlens.claims.rules import EARNS
+from hlens.types import Check, Claim, Estimate, Support
+from hlens.types.estimate import p_words
 
 
 def describe_claim(claim: Claim) -> str:
@@ -25,6 +28,43 @@ def describe_claim(claim: Claim) -> str:
     tested = [check for check in claim.checks if check.holds]
     so_far = f" So far: {_join(tested)}." if tested else ""
     return f"{start}{so_far} Still open: {_untested(claim)}."
+
+
+def describe_gain(claims: Sequence[Claim]) -> str:
+    """What the neurons add to the model's own output, in a sentence; empty where it is not known.
+
+    >>> check = Check(EARNS, "", False, reads="the neurons raise it by 0.01")
+    >>> print(describe_gain([Claim("Cost", "", (check,))]))
+    The neurons are not shown to be worth their pass: the neurons raise it by 0.01.
+    """
+    found = (check for claim in claims for check in claim.checks if check.name == EARNS)
+    check = next(found, None)
+    if check is None or check.holds is None:
+        return ""
+    shown = "are" if check.holds else "are not shown to be"
+    return f"The neurons {shown} worth their pass: {check.reads}."
+
+
+def describe_drop(row: Mapping[str, Any]) -> str:
+    """What is lost between domains, of one row of `hlens.evaluation.drops`.
+
+    >>> row = {"model": "", "n_models": 1, "within": 0.78, "across": 0.71, "drop": 0.07, "n": 900}
+    >>> row |= {"low": 0.03, "high": 0.11, "p": 0.002, "spread_p": float("nan")}
+    >>> print(describe_drop(row))
+    Within domains the mean AUROC is 0.780, across 0.710: a drop of +0.070 [+0.030, +0.110] \
+(p = 0.002, over samples of questions).
+    """
+    several = f" of {row['n_models']} models" if row["n_models"] > 1 else ""
+    of = several or (f" of {row['model']}" if row["model"] else "")
+    drop = Estimate.from_row(row, "drop").signed(".3f")
+    said = (
+        f"Within domains the mean AUROC{of} is {row['within']:.3f}, across {row['across']:.3f}: a "
+        f"drop of {drop} ({p_words(row['p'])}, over samples of questions)"
+    )
+    if row["spread_p"] == row["spread_p"]:
+        spread = Estimate(row["drop"], row["spread_low"], row["spread_high"], int(row["n"]))
+        said += f"; over models like these {spread.signed('.3f')} ({p_words(row['spread_p'])})"
+    return f"{said}."
 
 
 def _join(checks: Sequence[Check]) -> str:

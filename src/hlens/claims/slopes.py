@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
 
+import pandas as pd
+
 from hlens.claims.findings import read_slope
 from hlens.claims.rules import falls, grows
+from hlens.types import SetKind
 
 
 class SlopeVerdict(Enum):
@@ -34,3 +37,12 @@ def judge_slope(row: Mapping[str, Any]) -> SlopeVerdict:
     if not slope.n_random:
         return SlopeVerdict.UNCONTROLLED
     return SlopeVerdict.NOISE if slope.beyond else SlopeVerdict.MATCHED
+
+
+def layers_that_move(rows: pd.DataFrame, kind: SetKind) -> list[dict[str, Any]]:
+    """The sets of a kind that are seen to move an outcome of one grader, by layer.
+
+    `rows` are of a table of `hlens.effects.layer_slopes`.
+    """
+    own = rows.loc[rows["kind"] == kind].sort_values("layer").to_dict("records")
+    return [row for row in own if judge_slope(row) is SlopeVerdict.BEYOND]

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from hlens.cli import show
+from hlens.cli.forms import Form, takes_form
 from hlens.cli.loading import takes_loading
 from hlens.cli.opening import opening, step_at
+from hlens.cli.pictures import Picture, takes_picture
+from hlens.cli.refusing import refuse
 from hlens.cli.step_verbs import (
     Again,
     Base,
-    FigureFile,
     Json,
     Out,
     StudyFolder,
@@ -77,15 +79,18 @@ def main() -> None:
 
 
 @app.command()
-def demo(out: Out = None, as_json: Json = False) -> None:
+@takes_form
+def demo(form: Form, out: Out = None) -> None:
     """A whole study on the embedded 135M model: about ten minutes on two cores."""
-    _run("demo", out or Path("runs/demo"), None, None, as_json)
+    _run("demo", out or Path("runs/demo"), None, None, form)
 
 
 @app.command()
+@takes_form
 @takes_loading
 def run(
     recipe: StudyFolder,
+    form: Form,
     loading: dict[str, str],
     out: Out = None,
     model: Model = None,
@@ -97,12 +102,27 @@ def run(
         str | None,
         typer.Option(help="Ray's cluster, with --engine ray: auto, local or HOST:PORT."),
     ] = None,
-    as_json: Json = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="An option of the recipe, such as sampling.n=3, in place of its own; several may "
+            "be given.",
+        ),
+    ] = None,
+    stand_in: Annotated[
+        bool,
+        typer.Option(
+            "--stand-in",
+            help="Ask the domains that the recipe names as stand-ins, where a published set cannot "
+            "be had.",
+        ),
+    ] = False,
 ) -> None:
     """A whole study from a recipe (TOML) to its report. Resumes where it was interrupted."""
     chosen = {"engine": engine, "address": address}
     loading |= {name: value for name, value in chosen.items() if value is not None}
-    _run(str(recipe), out, model, template, as_json, loading)
+    _run(str(recipe), out, model, template, form, loading, settings, stand_in)
 
 
 def _run(
@@ -110,14 +130,16 @@ def _run(
     out: Path | None,
     model: str | None,
     template: list[str] | None,
-    as_json: bool,
+    form: Form,
     loading: dict[str, str] | None = None,
+    settings: list[str] | None = None,
+    stand_in: bool = False,
 ) -> None:
-    with opening(recipe, out, model, template or (), loading) as study:
+    with opening(recipe, out, model, template or (), loading, settings or (), stand_in) as study:
         study.make_report_data()
         scores = study.scores()
         path = study.report()
-    show.scores(study, scores, path, as_json)
+    show.scores(study, scores, path, form)
 
 
 @app.command(help=help_of("answers.questions"))
@@ -134,23 +156,25 @@ app.command("sample")(shared_command("answers.responses"))
 
 
 @app.command(help=help_of("answers.judgements"))
+@takes_form
 def judge(
     study: StudyFolder,
+    form: Form,
     out: Out = None,
     beside: Annotated[
         str | None, typer.Option(help="Another judge, to see how far the two agree.")
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Judge, or compare two judges."""
     if beside is None:
-        facts_command("answers.judgements")(study, out, as_json)
+        refuse({"latex": form == Form.LATEX or None}, "--beside, which prints tables")
+        facts_command("answers.judgements")(study, out, bool(form))
         return
     from hlens.cli import tables
 
     with opening(study, out) as opened:
         compared = tables.agreement(opened, beside)
-    show.tables(compared, None, None, as_json)
+    show.tables(compared, None, opened, form)
 
 
 app.command("locate")(facts_command("answers.located"))
@@ -171,14 +195,33 @@ app.command("second-judge")(table_command("second_judge.second_judge"))
 
 
 @app.command()
+@takes_form
 def table(
     study: Annotated[list[str], typer.Argument(help="Folders of studies, or recipes (.toml).")],
-    as_json: Json = False,
+    form: Form,
 ) -> None:
-    """The published table: accuracy of random neurons and of H-neurons, one row a study."""
+    """The published table: accuracy of random neurons and of H-neurons, a row a test set."""
     from hlens.cli import tables
 
-    show.tables({"published": tables.published(study)}, None, None, as_json)
+    show.tables({"published": tables.published(study)}, None, None, form)
+
+
+@app.command("compare")
+@takes_form
+def compare_(
+    named: Annotated[
+        list[str], typer.Argument(help="A campaign (.toml): models and a recipe; or studies.")
+    ],
+    form: Form,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of a campaign's studies; runs/NAME by default.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Where to write the HTML file.")] = None,
+) -> None:
+    """Several models side by side, in one report: a campaign is run, studies are read."""
+    from hlens.cli import comparing
+
+    comparing.compare_models(named, out, to, form)
 
 
 app.command("transfer")(table_command("domains.transfer"))
@@ -186,13 +229,15 @@ app.command("overlap")(table_command("domains.overlap"))
 
 
 @app.command("trace-origin", help=help_of("origin.origin"))
+@takes_picture
+@takes_form
 def trace_origin(
     study: StudyFolder,
+    picture: Picture | None,
+    form: Form,
     base: Base = None,
     out: Out = None,
     again: Again = False,
-    figure: FigureFile = None,
-    as_json: Json = False,
 ) -> None:
     """Trace the neurons to a base model, which may be named here."""
     show_tables(
@@ -200,16 +245,20 @@ def trace_origin(
         study,
         out=out,
         again=again,
-        figure=figure,
-        as_json=as_json,
+        picture=picture,
+        form=form,
         base=base,
     )
 
 
 @app.command()
+@takes_picture
+@takes_form
 @takes_loading
 def sibling(
     study: StudyFolder,
+    picture: Picture | None,
+    form: Form,
     model: Annotated[
         str, typer.Option(help="The sibling: an alias, hub id, folder or .gguf file.")
     ],
@@ -224,8 +273,6 @@ def sibling(
     ] = None,
     out: Out = None,
     again: Again = False,
-    figure: FigureFile = None,
-    as_json: Json = False,
 ) -> None:
     """The detector on a sibling of its model: as it is, realigned without labels, found afresh.
 
@@ -234,29 +281,27 @@ def sibling(
     command reads another model with a detector.
     """
     from hlens.cli import siblings
-    from hlens.drawing.figure import check_figure_file
 
-    if figure is not None:
-        check_figure_file(figure)  # before the study is worked on
     options = {"revision": revision, "texts": str(texts or ""), **loading}
     with opening(study, out) as opened:
         found, changed = siblings.compare(opened, model, options, again)
-        if figure is not None:
-            siblings.draw(found, figure)
-    siblings.show_compared(found, changed, as_json)
+        if picture is not None:
+            siblings.draw(found, picture)
+    siblings.show_compared(found, changed, opened, form)
 
 
 @app.command(help=help_of("audit.audit"))
+@takes_form
 def audit(
     study: StudyFolder,
+    form: Form,
     quick: Annotated[bool, typer.Option("--quick", help="Do not run the model.")] = False,
     out: Out = None,
-    as_json: Json = False,
 ) -> None:
     """Audit a study."""
     with opening(study, out) as opened:
         audited = opened.audit(quick)
-    show.audit(audited, opened.audit_page_path(quick), as_json)
+    show.audit(audited, opened, opened.audit_page_path(quick), form)
 
 
 @app.command()
@@ -273,6 +318,23 @@ def report(
     with opening(study) as opened:
         path = opened.report(to)
     show.result({"report": str(path)}, as_json)
+
+
+@app.command()
+@takes_form
+def cite(
+    form: Form,
+    study: Annotated[
+        Path | None, typer.Argument(help="Folder of a study, or a recipe (.toml).")
+    ] = None,
+    bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="The works that it cites, as BibTeX.")
+    ] = False,
+) -> None:
+    """A paragraph on methods, of a study or its recipe; without one, how to cite hlens."""
+    from hlens.cli import citing
+
+    citing.show_methods(citing.methods_of(study), form, bibtex, whole=study is None)
 
 
 @app.command("verify-study")

@@ -1,10 +1,11 @@
 """Options that say how a file of answers is read: its columns, its layout, its labels."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hlens.cli.gathering import gathers
+from hlens.errors import HlensError
 
 # Those of `hlens.labelled.rows`, which is not imported (a test compares them), because that would
 # load the model libraries for ``--help``.
@@ -25,6 +26,9 @@ Labels = Annotated[
         "may be given.",
     ),
 ]
+Rest = Annotated[
+    str | None, typer.Option(help="What is not marked: ignore, or correct (it is true).")
+]
 Judge = Annotated[str | None, typer.Option(help="The judge of answers that have no label.")]
 Style = Annotated[str | None, typer.Option(help="How questions were asked: chat or completion.")]
 _Column = Annotated[
@@ -37,6 +41,20 @@ _Column = Annotated[
 ]
 
 
+BY_COLUMN: dict[str, Any] = dict.fromkeys(COLUMNS, _Column)
+
 # It receives those that are set as ``columns``, a mapping from hlens's names to the file's, as
 # `hlens.labelled.labelled` takes it.
-takes_columns = gathers("columns", dict.fromkeys(COLUMNS, _Column))
+takes_columns = gathers("columns", BY_COLUMN)
+
+
+def label_option(given: str) -> tuple[str, str]:
+    """Word and verdict of ``WORD=VERDICT``.
+
+    >>> label_option("a=b=hallucinated")
+    ('a=b', 'hallucinated')
+    """
+    word, is_pair, verdict = given.rpartition("=")
+    if not is_pair or not word:
+        raise HlensError(f"--label {given!r}; expected WORD=VERDICT, as in wrong=hallucinated")
+    return word, verdict

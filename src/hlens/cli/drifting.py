@@ -1,34 +1,37 @@
 """``hlens drift``: a detector's home and live answers are read, their differences are shown."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from hlens.cli import scoring, show
-from hlens.cli.refusing import options_of_answers, refuse
+from hlens.cli.answers import AnswerOptions
+from hlens.cli.forms import Form
 from hlens.monitor import Drift, drift, is_scores_file, read_scores
+from hlens.monitor.drifting import home_of
 from hlens.types import ReadAnswers
 
 NEURONS = 20  # that a terminal shows
+CAPTIONS = {
+    "scores": "Scores of live answers in standard deviations of home, with 95 % intervals.",
+    "thresholds": "Share of all answers above each threshold, with 95 % intervals.",
+    "neurons": "Shift of each neuron, most moved first, in standard deviations of home.",
+}
 
 
 def find_drift(
     source: str,
     file: Path,
+    how: AnswerOptions,
     *,
     shift: float,
     permutations: int,
-    model: str | None,
-    loading: Mapping[str, str],
-    asked: Mapping[str, str | None],
-    reading: Mapping[str, Any],
     progress: Callable[[str, int, int], None],
 ) -> Drift:
     """Compare a file of scores, or of answers, with the home of a detector or of a study.
 
-    The further arguments are those of `hlens.cli.scoring.score_file`, for answers.
+    `how` is for answers: how they are read.
 
     Raises:
         HlensError: No detector with a home, no scores or answers that can be read, too few of
@@ -36,43 +39,39 @@ def find_drift(
     """
     is_scores = is_scores_file(file)
     if is_scores:
-        refuse(
-            options_of_answers(model, loading, asked, reading),
-            f"a file of answers; {file.name} holds scores",
-        )
+        how.refuse(f"a file of answers; {file.name} holds scores")
     detector = scoring.live_detector_of(source, progress)
+    home = home_of(detector)  # said before a model is opened
     if is_scores:
-        live = read_scores(file)
+        live = read_scores(file, detector)
     else:
-        opened = scoring.open_answers(
-            source,
-            file,
-            detector=detector,
-            model=model,
-            loading=loading,
-            asked=asked,
-            reading=reading,
-        )
+        opened = scoring.open_answers(source, file, how, detector=detector)
         answers = opened.score(progress)
-        has_neurons = detector.home is not None and detector.home.neurons is not None
+        has_neurons = home.neurons is not None
         live = ReadAnswers.of(answers, opened.measure(progress) if has_neurons else None)
     return drift(detector, live, shift=shift, permutations=permutations)
 
 
-def show_drift(found: Drift, as_json: bool) -> None:
+def show_drift(found: Drift, form: Form) -> None:
     """What was found in words, and the tables behind it."""
     neurons = found.neurons
-    if as_json:
+    if form == Form.JSON:
         show.write(
             {
                 "shifted": found.shifted,
                 "in_words": found.in_words(),
-                "scores": show.rows(found.scores),
-                "thresholds": show.rows(found.thresholds),
-                "neurons": None if neurons is None else show.rows(neurons),
+                "scores": found.scores,
+                "thresholds": found.thresholds,
+                "neurons": neurons,
                 "not_compared": found.not_compared,
             }
         )
+        return
+    if form:
+        moved = {} if neurons is None else {"neurons": neurons.drop(columns=["layer", "neuron"])}
+        shares = _share_rows(found.thresholds)
+        facts = {"in_words": found.in_words(), "scores": _named(found.scores), "thresholds": shares}
+        show.write({**facts, **moved}, form, captions=CAPTIONS)
         return
     for line in found.in_words():
         show.say("•", line)

@@ -1,41 +1,95 @@
 """What edits and patches did, as the command line asks for it and shows it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
-from hlens import behaviours
-from hlens.cli.show import out, rows, say, write
+from hlens import behaviours, selectors
+from hlens.checks import check_real
+from hlens.cli.forms import Form
+from hlens.cli.show import out, say, write
 from hlens.effects import (
+    compare_answers,
+    describe_answers,
     describe_gates,
+    describe_layers,
     describe_patches,
+    describe_plan,
     describe_slopes,
     gate_table,
     labels,
+    layer_slopes,
     patch_table,
+    plan_table,
     shown_gates,
     slope_table,
     slopes,
     summarise_patching,
 )
+from hlens.effects.power import FEWEST
+from hlens.recipe import PlanRecipe, Recipe, SelectorsRecipe
+from hlens.report.sections.dose_response import SLOPE_COLUMNS
 from hlens.steps.chosen import choose_neurons
+from hlens.steps.effects import outcomes
 from hlens.steps.gates import fresh_questions
+from hlens.steps.planning import pilot, plan_run
 from hlens.study import Study
+
+CAPTIONS = {
+    "slopes": "Slopes of behaviours and capabilities per unit of α, with 95 % intervals that are "
+    "corrected for the number of behaviours; of several sets of neurons, lowest to highest.",
+    "layers": "Slopes per unit of α of edits layer by layer, with intervals.",
+    "gates": "Edits behind gates: results of answers, with 95 % intervals.",
+    "plan": "Slopes that four runs of five would show, with what the pilot leaves open (95 %), and "
+    "questions needed.",
+    "patching": "Share of the difference that a patch restores, with 95 % intervals; of several "
+    "sets, lowest to highest.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedEdits:
+    """What the command line says of a dose-response; None is left as the recipe has it.
+
+    Attributes:
+        behaviours, alphas, items, matched_sets, neurons: As in `hlens.recipe.InterveneRecipe`.
+        second_grader: The same; ``"none"`` for the rules alone.
+    """
+
+    behaviours: Sequence[str] | None = None
+    alphas: Sequence[float] | None = None
+    items: int | None = None
+    matched_sets: int | None = None
+    second_grader: str | None = None
+    neurons: str | None = None
+
+    def recipe_of(self, study: Study) -> Recipe:
+        """The study's recipe with what is asked; refused before anything is written."""
+        grader = "" if self.second_grader == "none" else self.second_grader
+        asked = vars(self) | {"second_grader": grader}
+        asked |= {name: tuple(asked[name] or ()) or None for name in ("behaviours", "alphas")}
+        chosen = {key: value for key, value in asked.items() if value is not None}
+        recipe = study.recipe
+        recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
+        own = recipe.intervene
+        for name in self.behaviours or (own.behaviours if self.second_grader else ()):
+            behaviours.load(name, second=own.second_grader).check(study.model)
+        if self.neurons is not None:
+            choose_neurons(study.detector(), self.neurons)
+        return recipe
 
 
 def choose_intervention(
     study: Study,
-    names: Sequence[str] | None,
-    alphas: Sequence[float] | None,
-    items: int | None,
-    matched: int | None,
-    second_grader: str | None,
-    neurons: str | None,
-    gate_alphas: Sequence[float] | None,
+    asked: AskedEdits,
+    *,
+    gate_alphas: Sequence[float] | None = None,
+    layers: str | None = None,
+    selector: Sequence[str] | None = None,
 ) -> None:
     """Put what the command line says of an intervention into the study's recipe.
 
@@ -43,39 +97,124 @@ def choose_intervention(
         HlensError: An unknown behaviour or one that this model cannot be asked for, no such
             neurons or none among them, or a value that no recipe takes.
     """
-    asked = {"behaviours": tuple(names or ()) or None, "alphas": tuple(alphas or ()) or None}
-    asked |= {"items": items, "matched_sets": matched, "neurons": neurons}
-    asked["second_grader"] = "" if second_grader == "none" else second_grader
-    chosen = {key: value for key, value in asked.items() if value is not None}
-    if not chosen and not gate_alphas:
-        return
-    recipe = study.recipe
-    recipe = replace(recipe, intervene=replace(recipe.intervene, **chosen))
+    recipe = asked.recipe_of(study)
     if gate_alphas:
         recipe = replace(recipe, gates=replace(recipe.gates, alphas=tuple(gate_alphas)))
         study.runner.value(fresh_questions)  # refused before hours of work
-    # Before the recipe is written.
-    for name in names or (recipe.intervene.behaviours if second_grader else ()):
-        behaviours.load(name, second=recipe.intervene.second_grader).check(study.model)
-    if neurons is not None:
-        choose_neurons(study.detector(), neurons)
-    study.revise(recipe)
+    if layers is not None:
+        recipe = Recipe.from_dict(recipe.to_dict() | {"layers": {"edits": layers}})  # any word
+    if selector:
+        for name in selector:
+            selectors.named(name)  # refused before anything is written
+        recipe = replace(recipe, selectors=SelectorsRecipe(tuple(selector)))
+    if recipe != study.recipe:
+        study.revise(recipe)
 
 
-def show_interventions(study: Study, as_json: bool) -> None:
-    """Slopes over the dose and edits behind gates, what they say, what is next."""
-    steepness, words = slopes(study.outcomes()), labels()
-    sentences = describe_slopes(steepness, words)
+def plan_intervention(
+    study: Study,
+    asked: AskedEdits,
+    *,
+    points: float,
+    pilot: int | None,
+) -> pd.DataFrame:
+    """Plan what the command line asks for, from the study's outcomes or else from a pilot.
+
+    The recipe keeps what was asked for only where a pilot is run: outcomes stay current otherwise.
+
+    Raises:
+        HlensError: As `choose_intervention`, or a slope or a pilot of a size that cannot be.
+    """
+    slope = check_real("slope", points, above=0, most=100) / 100
+    recipe = asked.recipe_of(study)
+    own = study.recipe.intervene
+    alike = all(
+        getattr(recipe.intervene, name) == getattr(own, name)
+        for name in ("behaviours", "second_grader", "neurons")
+    )
+    if not (alike and pilot is None and study.has(outcomes)):
+        n = pilot or recipe.plan.items or FEWEST
+        study.revise(replace(recipe, plan=PlanRecipe(items=n)))
+    return plan_run(study.runner, slope=slope, options=recipe.intervene)
+
+
+def show_interventions(study: Study, form: Form) -> None:
+    """Slopes over the dose and by the layer, edits behind gates, what they say, what is next."""
+    outcomes, words = study.outcomes(), labels()
+    steepness = slopes(outcomes)
+    sentences = describe_slopes(steepness, words) + describe_answers(compare_answers(outcomes))
+    layers = layer_slopes(study.by_layer()) if study.recipe.layers.edits != "none" else None
+    of_layers = [] if layers is None else describe_layers(layers, words)
     gates = gate_table(study.gated()) if study.recipe.gates.alphas else None
-    if as_json:
-        of_gates = {} if gates is None else {"gates": rows(gates)}
-        sentences += [] if gates is None else describe_gates(gates)
-        write({"slopes": rows(steepness), **of_gates, "in_words": sentences})
+    if form:
+        tables = {"slopes": steepness, "layers": layers, "gates": gates}
+        if form == Form.LATEX:
+            tables["slopes"] = slope_table(steepness, words).rename(columns=SLOPE_COLUMNS)
+            tables["gates"] = None if gates is None else shown_gates(gates)
+        further = {name: table for name, table in tables.items() if table is not None}
+        sentences += of_layers + ([] if gates is None else describe_gates(gates))
+        write({**further, "in_words": sentences}, form, study=study, captions=CAPTIONS)
         return
     _print_slopes(steepness, words)
     _print_sentences(sentences, "doses, flips and costs", study.folder)
+    if of_layers:
+        out.print()
+        out.print("Layer by layer, and all layers up to each, at the outermost doses")
+        for line in of_layers:
+            out.print(f"• {line}", soft_wrap=True)
     if gates is not None:
         _print_gates(gates)
+
+
+def show_plan(study: Study, plan: pd.DataFrame, form: Form) -> None:
+    """What a run would show and what it would take: the table, in words, in hours."""
+    sentences, whole = describe_plan(plan, labels()), study.has(outcomes)
+    if form == Form.LATEX:
+        shown = {"plan": plan_table(plan, labels()), "in_words": sentences}
+        write(shown, form, study=study, captions=CAPTIONS)
+        return
+    if form:
+        # JSON has no infinity: where no slope is shown, or no number is enough, stands a word.
+        numbers = plan.astype(object).mask(plan == float("inf"), "none")
+        source = "outcomes" if whole else "pilot"
+        write({"from": source, "plan": numbers, "in_words": sentences})
+        return
+    size = f"{plan['pilot'].max():.0f} questions of each behaviour"
+    out.print(
+        f"Planned from {'the outcomes' if whole else 'a pilot'}, {size}: slope per unit of α, less "
+        "the random sets' mean, that is shown in four runs of five [95 %, what the pilot leaves "
+        f"open]; questions needed for {100 * plan['slope'].iloc[0]:g}"
+    )
+    cells: Any = plan_table(plan, labels()).rename(columns={"there_are": "there are"})
+    for outcome, own in cells.groupby("outcome", sort=False):
+        out.print()
+        say(str(outcome))
+        widths = {"questions": 9, "show": 20, "needed": 9, "there are": 9}
+        out.print(_plain(own.drop(columns="outcome"), widths))
+    out.print()
+    for line in [*sentences, *_hours(plan, study)]:
+        out.print(f"• {line}", soft_wrap=True)
+
+
+def _hours(plan: pd.DataFrame, study: Study) -> list[str]:
+    """The time of all suites, where it is known: as many questions as asked, and as needed."""
+    suites: Any = plan.groupby("suite")[["hours", "hours_needed"]].agg(
+        lambda own: own.max(skipna=False)
+    )
+    now, then = (float(suites[name].sum(skipna=False)) for name in ("hours", "hours_needed"))
+    if now != now:
+        return []
+    said = f"All sets and doses take about {_span(now)} of this machine, and capability on top"
+    said += "" if then != then else f"; with as many questions as are needed, {_span(then)}"
+    if study.has(outcomes):
+        return [f"{said}."]
+    return [
+        f"{said}. The pilot took {_span(study.seconds()[pilot.name] / 3600)}; its replies stay."
+    ]
+
+
+def _span(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def _print_gates(table: pd.DataFrame) -> None:
@@ -112,12 +251,14 @@ def _print_slopes(steepness: pd.DataFrame, words: Mapping[str, str]) -> None:
         )
 
 
-def show_patches(study: Study, as_json: bool) -> None:
+def show_patches(study: Study, form: Form) -> None:
     """Patches: the strongest of each kind, what they say, what is next."""
     summed = summarise_patching(study.patching())
     sentences = describe_patches(summed)
-    if as_json:
-        write({"patching": rows(summed), "in_words": sentences})
+    if form:
+        shown = patch_table(summed) if form == Form.LATEX else summed
+        facts = {"patching": shown, "in_words": sentences}
+        write(facts, form, study=study, captions=CAPTIONS)
         return
     out.print("Share of the difference that a patch restores [95 % interval]; --json has all rows")
     out.print(_plain(patch_table(summed), {"restored": 26, "attribution": 11}))

@@ -1,9 +1,19 @@
 """What there is to choose from, by family."""
 
-from hlens import baselines, behaviours, domains, engines, judges, lookup, metrics, steps
-from hlens.cli.studies import shipped_recipes
+from hlens import (
+    baselines,
+    behaviours,
+    domains,
+    engines,
+    judges,
+    lookup,
+    metrics,
+    selectors,
+    steps,
+)
 from hlens.labelled import layouts
 from hlens.model import ALIASES, QUANTIZATIONS
+from hlens.recipe.shipped import shipped_recipes
 from hlens.report import sections
 
 
@@ -23,6 +33,7 @@ def listed(family: str | None) -> dict[str, list[str]]:
         "behaviours": behaviours.names,
         "metrics": metrics.names,
         "baselines": baselines.names,
+        "selectors": selectors.names,
         "steps": lambda: [step.label for step in steps.all_steps() if step.storage],
         "figures": lambda: lookup.names("figures"),
         "sections": sections.names,

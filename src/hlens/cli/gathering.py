@@ -1,4 +1,4 @@
-"""Options that several commands take: declared once, handed over as one mapping."""
+"""Options that several commands take: declared once, handed over as one value."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,8 +8,10 @@ from typing import Any
 Command = Callable[..., None]
 
 
-def gathers(into: str, options: Mapping[str, Any]) -> Callable[[Command], Command]:
-    """Give a command further options; it receives those that are set as the mapping `into`.
+def gathers(
+    into: str, options: Mapping[str, Any], make: Callable[..., Any] = dict
+) -> Callable[[Command], Command]:
+    """Give a command further options; it receives what `make` makes of those set, as `into`.
 
     `options` holds each option's annotation by its name; an option is None where it is not set.
     """
@@ -26,7 +28,7 @@ def gathers(into: str, options: Mapping[str, Any]) -> Callable[[Command], Comman
         def run(**given: Any) -> None:
             values = {name: given.pop(name) for name in options}
             gathered = {name: value for name, value in values.items() if value is not None}
-            command(**{into: gathered}, **given)
+            command(**{into: make(**gathered)}, **given)
 
         run.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in [*own, *further]}

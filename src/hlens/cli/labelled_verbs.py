@@ -7,18 +7,21 @@ import typer
 
 from hlens.cli import show
 from hlens.cli.app import app
-from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
+from hlens.cli.columns import Judge, Labels, Layout, Rest, Style, takes_columns
+from hlens.cli.forms import Form, takes_form
 from hlens.cli.loading import takes_loading
-from hlens.cli.step_verbs import Json, Out
+from hlens.cli.step_verbs import Out
 
 
 @app.command("import")
+@takes_form
 @takes_loading
 @takes_columns
 def import_(
     file: Annotated[
         Path, typer.Argument(help="Labelled answers: .jsonl, .json, .csv, .tsv or .parquet.")
     ],
+    form: Form,
     columns: dict[str, str],
     loading: dict[str, str],
     model: Annotated[
@@ -30,9 +33,7 @@ def import_(
     unit: Annotated[
         str | None, typer.Option(help="What one example is: span, response or token.")
     ] = None,
-    rest: Annotated[
-        str | None, typer.Option(help="What is not marked: ignore, or correct (it is true).")
-    ] = None,
+    rest: Rest = None,
     judge: Judge = None,
     instruction: Annotated[
         str | None, typer.Option(help="What followed each question when it was asked.")
@@ -41,7 +42,6 @@ def import_(
     recipe: Annotated[
         Path | None, typer.Option(help="Further options of the study: a recipe (.toml).")
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Your own labelled answers: from a file to a report. No question is asked.
 
@@ -70,4 +70,4 @@ def import_(
         study.make_report_data()
         scores = study.scores()
         path = study.report()
-    show.scores(study, scores, path, as_json)
+    show.scores(study, scores, path, form)

@@ -1,23 +1,28 @@
 """The verbs that run a model once it has a detector: edits, doses, watching, scoring."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hlens.cli import show
+from hlens.cli.answers import AnswerOptions, takes_answers
 from hlens.cli.app import app
-from hlens.cli.columns import Judge, Labels, Layout, Style, takes_columns
+from hlens.cli.forms import Form, takes_form
 from hlens.cli.loading import takes_loading, takes_loading_without_adapter
 from hlens.cli.opening import opening
+from hlens.cli.refusing import refuse
 from hlens.cli.step_verbs import Json, Out, StudyFolder, help_of
 
-NEURONS = "h: those of positive weight; truth: of negative weight; both; or a file of neurons."
+NEURONS = "h: the H-neurons; truth: those that point to truth; both; or a file of neurons."
 
 
 @app.command()
+@takes_form
 def intervene(
     study: StudyFolder,
+    form: Form,
     behaviour: Annotated[
         list[str] | None,
         typer.Option(help="A behaviour, or NAME:PATH for a published set; several may be given."),
@@ -37,6 +42,20 @@ def intervene(
         typer.Option(help="Beside the rules: likelihood, llm:MODEL, llm:MODEL@URL or none."),
     ] = None,
     neurons: Annotated[str | None, typer.Option(help=f"Which are scaled. {NEURONS}")] = None,
+    selector: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also edit as many neurons of another selector (hlens list selectors); several "
+            "may be given."
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Also edit the neurons by the layer, at the outermost doses: single, cumulative "
+            "(all layers up to each), both or none."
+        ),
+    ] = None,
     gate_alpha: Annotated[
         list[float] | None,
         typer.Option(
@@ -44,8 +63,28 @@ def intervene(
             "several may be given."
         ),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Do not run it: say from its outcomes, or else from a pilot, which slope it would "
+            "show, how many questions --slope needs, and how long it takes.",
+        ),
+    ] = False,
+    slope: Annotated[
+        float | None,
+        typer.Option(
+            help="With --plan: the slope that is looked for, in points per α. [default: 3]"
+        ),
+    ] = None,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            help="With --plan: run a pilot of so many questions of each behaviour. [default: 12, "
+            "where there are no outcomes]"
+        ),
+    ] = None,
     out: Out = None,
-    as_json: Json = False,
 ) -> None:
     """Scale the H-neurons, or others, and see what the model does, beside random neurons.
 
@@ -54,24 +93,48 @@ def intervene(
     """
     from hlens.cli import editing
 
-    with opening(study, out) as opened:
-        editing.choose_intervention(
-            opened, behaviour, alpha, items, matched, second_grader, neurons, gate_alpha
+    if plan:
+        refuse(
+            {"gate_alpha": gate_alpha, "layers": layers, "selector": selector},
+            "what is run, and --plan runs nothing but a pilot",
         )
-        opened.outcomes()
-        if opened.recipe.gates.alphas:
-            opened.gated()
-    editing.show_interventions(opened, as_json)
+    else:
+        refuse({"slope": slope, "pilot": pilot}, "--plan")
+    asked = editing.AskedEdits(
+        behaviours=behaviour,
+        alphas=alpha,
+        items=items,
+        matched_sets=matched,
+        second_grader=second_grader,
+        neurons=neurons,
+    )
+    with opening(study, out) as opened:
+        if plan:
+            points = 3.0 if slope is None else slope
+            planned = editing.plan_intervention(opened, asked, points=points, pilot=pilot)
+            tell = partial(editing.show_plan, opened, planned)
+        else:
+            editing.choose_intervention(
+                opened, asked, gate_alphas=gate_alpha, layers=layers, selector=selector
+            )
+            opened.outcomes()
+            if opened.recipe.layers.edits != "none":
+                opened.by_layer()
+            if opened.recipe.gates.alphas:
+                opened.gated()
+            tell = partial(editing.show_interventions, opened)
+    tell(form)
 
 
 @app.command(help=help_of("effects.patching"))
-def patch(study: StudyFolder, out: Out = None, as_json: Json = False) -> None:
+@takes_form
+def patch(study: StudyFolder, form: Form, out: Out = None) -> None:
     """Patch the H-neurons."""
     from hlens.cli import editing
 
     with opening(study, out) as opened:
         opened.patching_map()  # which the report draws; it takes the patching table
-    editing.show_patches(opened, as_json)
+    editing.show_patches(opened, form)
 
 
 @app.command()
@@ -252,28 +315,15 @@ def serve(
 
 
 @app.command()
-@takes_loading
-@takes_columns
+@takes_form
+@takes_answers
 def score(
     detector: Annotated[
         str, typer.Argument(help="A detector: a file, a folder, a study or owner/name on the hub.")
     ],
     file: Annotated[Path, typer.Argument(help="Answers: .jsonl, .json, .csv, .tsv or .parquet.")],
-    columns: dict[str, str],
-    loading: dict[str, str],
-    model: Annotated[
-        str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
-    ] = None,
-    layout: Layout = None,
-    label: Labels = None,
-    rest: Annotated[
-        str, typer.Option(help="What is not marked: ignore, or correct (it is true).")
-    ] = "ignore",
-    judge: Judge = None,
-    instruction: Annotated[
-        str | None, typer.Option(help="What followed each question; a study's own by default.")
-    ] = None,
-    style: Style = None,
+    how: AnswerOptions,
+    form: Form,
     to: Annotated[
         Path | None,
         typer.Option(help="Write every answer, span and token: .csv, .jsonl or .parquet."),
@@ -281,41 +331,34 @@ def score(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Answers at a time; fitted to the memory by default.")
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """A detector on answers that are there already: the risk of each, of its spans and its tokens.
 
     Where the answers have labels, tokens, spans and responses are evaluated, too.
     """
-    from hlens.cli import scoring, studies
+    from hlens.cli import scoring
 
     with show.progress() as progress:
         scored = scoring.score_file(
             detector,
             file,
-            model=model,
-            loading=loading,
-            asked={"instruction": instruction, "style": style},
-            reading={
-                "layout": layout, "columns": columns, "rest": rest, "judge": judge,
-                "labels": dict(map(studies.label_option, label or ())),
-            },
+            how,
             to=to,
             batch_size=batch_size,
             progress=progress,
-        )  # fmt: skip
-    scoring.show_scored(scored, as_json)
+        )
+    scoring.show_scored(scored, form)
 
 
 @app.command()
-@takes_columns
-@takes_loading
+@takes_form
+@takes_answers
 def recalibrate(
     detector: Annotated[
         str, typer.Argument(help="A study, or a detector: a file, a folder or owner/name.")
     ],
-    columns: dict[str, str],
-    loading: dict[str, str],
+    how: AnswerOptions,
+    form: Form,
     file: Annotated[
         Path | None,
         typer.Argument(help="Labelled answers; a study without them takes those it held out."),
@@ -323,45 +366,28 @@ def recalibrate(
     to: Annotated[
         Path | None, typer.Option(help="Write the recalibrated detector: .safetensors.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
-    ] = None,
-    layout: Layout = None,
-    label: Labels = None,
-    judge: Judge = None,
-    instruction: Annotated[
-        str | None, typer.Option(help="What followed each question; a study's own by default.")
-    ] = None,
-    style: Style = None,
-    as_json: Json = False,
 ) -> None:
     """New thresholds and probabilities from labelled answers; the neurons are kept.
 
     A threshold belongs to a share of true answers that may be flagged: 1, 5 and 10 %. Each domain
     with labels enough gets its own; the others fall back on those of all together.
     """
-    from hlens.cli import recalibrating, studies
+    from hlens.cli import recalibrating
 
     with show.progress() as progress:
         found = recalibrating.recalibrate_detector(
             detector,
             file,
+            how,
             to=to,
-            model=model,
-            loading=loading,
-            asked={"instruction": instruction, "style": style},
-            reading={
-                "layout": layout, "columns": columns, "rest": "ignore", "judge": judge,
-                "labels": dict(map(studies.label_option, label or ())),
-            },
             progress=progress,
-        )  # fmt: skip
-    recalibrating.show_recalibrated(found, as_json)
+        )
+    recalibrating.show_recalibrated(found, form)
 
 
 @app.command()
-@takes_columns
-@takes_loading
+@takes_form
+@takes_answers
 def drift(
     detector: Annotated[
         str, typer.Argument(help="A study, or a recalibrated detector: a file, folder, owner/name.")
@@ -370,48 +396,31 @@ def drift(
         Path,
         typer.Argument(help="Scores that hlens score --to wrote, or answers, labelled or not."),
     ],
-    columns: dict[str, str],
-    loading: dict[str, str],
+    how: AnswerOptions,
+    form: Form,
     shift: Annotated[
         float, typer.Option(help="The smallest shift that matters, in standard deviations of home.")
     ] = 0.3,
     permutations: Annotated[
         int, typer.Option(help="Of whole groups of questions, for the p values.")
     ] = 2000,
-    model: Annotated[
-        str | None, typer.Option(help="The model that gave the answers; by default the detector's.")
-    ] = None,
-    layout: Layout = None,
-    label: Labels = None,
-    judge: Judge = None,
-    instruction: Annotated[
-        str | None, typer.Option(help="What followed each question; a study's own by default.")
-    ] = None,
-    style: Style = None,
-    as_json: Json = False,
 ) -> None:
     """Do live answers still look like those that the detector was recalibrated on? 1 if not.
 
     Of scores the distribution is compared; of answers, which the model reads, the neurons too, and
     those that moved are named. It says when to test again.
     """
-    from hlens.cli import drifting, studies
+    from hlens.cli import drifting
 
     with show.progress() as progress:
         found = drifting.find_drift(
             detector,
             file,
+            how,
             shift=shift,
             permutations=permutations,
-            model=model,
-            loading=loading,
-            asked={"instruction": instruction, "style": style},
-            reading={
-                "layout": layout, "columns": columns, "rest": "ignore", "judge": judge,
-                "labels": dict(map(studies.label_option, label or ())),
-            },
             progress=progress,
-        )  # fmt: skip
-    drifting.show_drift(found, as_json)
+        )
+    drifting.show_drift(found, form)
     if found.shifted:
         raise typer.Exit(1)

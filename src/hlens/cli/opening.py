@@ -23,12 +23,16 @@ def opening(
     model: str | None = None,
     template: Sequence[str] = (),
     loading: Mapping[str, str | None] | None = None,
+    settings: Sequence[str] = (),
+    stand_in: bool = False,
 ) -> Iterator["Study"]:
     """The study that a command line names; the block's progress on it is shown."""
     from hlens.cli import studies
 
     with show.progress() as progress:
-        yield studies.open_study(str(study), out, model, progress, template, loading or {})
+        yield studies.open_study(
+            str(study), out, model, progress, template, loading or {}, settings, stand_in
+        )
 
 
 def step_at(place: str) -> "Step[Any]":

@@ -1,15 +1,15 @@
 """``hlens recalibrate``: labelled answers and a detector are read, its thresholds are shown."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
 from hlens.cli import scoring, show
-from hlens.cli.refusing import options_of_answers, refuse
+from hlens.cli.answers import AnswerOptions
+from hlens.cli.forms import Form
 from hlens.errors import HlensError
 from hlens.evaluation import RATES, answers_needed
 from hlens.monitor import check_labels, describe_labels, recalibrate
@@ -18,6 +18,11 @@ from hlens.steps import levels
 from hlens.store import check_detector_file, save_detector
 from hlens.study import Study
 from hlens.types import Detector, Estimate, ScoredAnswer
+
+CAPTIONS = {
+    "thresholds": "Where to flag whole answers, and what that is worth, with 95 % intervals.",
+    "labels": "Probabilities, by groups of questions with labels.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +43,9 @@ class Recalibrated:
 def recalibrate_detector(
     source: str,
     file: Path | None,
+    how: AnswerOptions,
     *,
     to: Path | None,
-    model: str | None,
-    loading: Mapping[str, str],
-    asked: Mapping[str, str | None],
-    reading: Mapping[str, Any],
     progress: Callable[[str, int, int], None],
 ) -> Recalibrated:
     """The detector with thresholds of a file of labelled answers, or of a study's held-out ones.
@@ -54,15 +56,10 @@ def recalibrate_detector(
     """
     path = None if to is None else check_detector_file(to)
     if file is None:
-        refuse(
-            options_of_answers(model, loading, asked, reading),
-            f"a file of labelled answers; without one {source} takes those that it held out",
-        )
+        how.refuse(f"a file of labelled answers; without one {source} takes those that it held out")
         detector, answers = _by_held_out(source, progress)
     else:
-        opened = scoring.open_answers(
-            source, file, model=model, loading=loading, asked=asked, reading=reading
-        )
+        opened = scoring.open_answers(source, file, how)
         answers = opened.score(progress)
         check_labels(answers)  # before the neurons are measured
         detector = recalibrate(opened.detector, answers, neurons=opened.measure(progress))
@@ -92,13 +89,17 @@ def _by_held_out(
     return study[levels.live_detector], answers
 
 
-def show_recalibrated(found: Recalibrated, as_json: bool) -> None:
+def show_recalibrated(found: Recalibrated, form: Form) -> None:
     """Where to flag, what that is worth, and whose probabilities each domain has."""
     detector, labels = found.detector, found.labels
-    if as_json:
+    if form == Form.JSON:
         rows = [asdict(threshold) for threshold in detector.thresholds]
         to = None if found.path is None else str(found.path)
-        show.write({"thresholds": rows, "labels": show.rows(labels), "to": to})
+        show.write({"thresholds": rows, "labels": labels, "to": to})
+        return
+    if form:
+        facts = {"thresholds": _rows(detector), "labels": _label_rows(labels)}
+        show.write(facts, form, captions=CAPTIONS)
         return
     show.table(
         "where to flag whole answers, and what that is worth [95 % interval]", _rows(detector)

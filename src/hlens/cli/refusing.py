@@ -17,15 +17,3 @@ def refuse(given: Mapping[str, Any], goes_with: str) -> None:
     for name, value in given.items():
         if value not in (None, "", [], {}):
             raise HlensError(f"--{name.replace('_', '-')} goes with {goes_with}")
-
-
-def options_of_answers(
-    model: str | None,
-    loading: Mapping[str, str],
-    asked: Mapping[str, str | None],
-    reading: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The options that say how a file of answers is read, by their names on the command line."""
-    words = {name: reading.get(name) for name in ("layout", "judge")}
-    own = {"model": model, **loading, **asked, **words, "label": reading.get("labels")}
-    return {**own, **reading.get("columns", {})}

@@ -1,7 +1,7 @@
 """``hlens score``: a file of answers and a detector are read, scores are written and shown."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from jaxtyping import Float
 
 from hlens import judges
 from hlens.cli import show
-from hlens.cli.loading import LOADING
-from hlens.errors import HlensError
+from hlens.cli.answers import AnswerOptions
+from hlens.cli.forms import Form
+from hlens.cli.models import open_model
 from hlens.evaluation import evaluate_levels
 from hlens.labelled import Labelled, content_of, labelled
-from hlens.model import Model, load
+from hlens.model import Model
 from hlens.monitor import (
     check_scores_file,
     measure_answers,
@@ -37,6 +38,10 @@ from hlens.types.labels import Level
 log = logging.getLogger("hlens")
 SHOWN = 20  # answers that a terminal shows
 TEXT = 48  # characters of each
+CAPTIONS = {
+    "answers": "Risk of answers, riskiest first.",
+    "levels": "The detector with the labels of the file, with 95 % intervals.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +66,8 @@ class Scored:
 def score_file(
     source: str,
     file: Path,
+    how: AnswerOptions,
     *,
-    model: str | None,
-    loading: Mapping[str, str],
-    asked: Mapping[str, str | None],
-    reading: Mapping[str, Any],
     to: Path | None,
     batch_size: int | None,
     progress: Callable[[str, int, int], None],
@@ -75,12 +77,8 @@ def score_file(
     Args:
         source: The detector: a file, a folder, a study, or ``owner/name`` on the hub.
         file: The answers.
-        model: The model; None takes the study's, or the one that the detector names.
-        loading: How its weights are loaded, by the names of `hlens.load`; what is not given is the
-            study's.
-        asked: ``instruction`` and ``style``, as `labelled` takes them; None takes the study's.
-        reading: Further options of `labelled`. Where no judge is named, an answer with neither a
-            label nor gold answers stays unlabelled.
+        how: How they are read. Where no judge is named, an answer with neither a label nor gold
+            answers stays unlabelled.
         to: Where to write the table, or None.
         batch_size: Answers at a time; None fits them to the memory.
         progress: Called with what is done, and the number of answers done and of all.
@@ -91,7 +89,7 @@ def score_file(
     """
     if to is not None:
         check_scores_file(to)
-    opened = open_answers(source, file, model=model, loading=loading, asked=asked, reading=reading)
+    opened = open_answers(source, file, how)
     detector, answers = opened.detector, opened.score(progress, batch_size)
     table = tabulate_scores(answers, detector)
     levels = None
@@ -134,14 +132,7 @@ class Opened:
 
 
 def open_answers(
-    source: str,
-    file: Path,
-    *,
-    detector: Detector | None = None,
-    model: str | None,
-    loading: Mapping[str, str],
-    asked: Mapping[str, str | None],
-    reading: Mapping[str, Any],
+    source: str, file: Path, how: AnswerOptions, *, detector: Detector | None = None
 ) -> Opened:
     """Open the answers of a file for a detector; arguments are those of `score_file`.
 
@@ -156,14 +147,10 @@ def open_answers(
             "%s is what this detector was found on, so that its numbers here flatter it; those of "
             "answers that it has not seen: hlens evaluate %s", file.name, source,
         )  # fmt: skip
-    opened = _open_model(model, recipe, detector, loading)
+    opened = open_model(how.model, recipe, [detector], how.loading)
     detector.provenance.check_same_model(opened.provenance, "the answers' model")
-    read = labelled(
-        file,
-        opened,
-        **{**reading, "judge": reading["judge"] or judge_if_answered},
-        **_asked_as(recipe, asked),
-    )
+    defaults = {"judge": judge_if_answered, **_asked_as(recipe)}
+    read = labelled(file, opened, **{**defaults, **how.reading})
     return Opened(detector, opened, read)
 
 
@@ -174,13 +161,13 @@ def judge_if_answered(response: Response) -> Judgement:
     return Judgement(response, Verdict.UNSCORED, "no label")
 
 
-def show_scored(scored: Scored, as_json: bool) -> None:
+def show_scored(scored: Scored, form: Form) -> None:
     """Show the riskiest answers, how well the detector does on labels, and where the table is."""
     warn_of_another_region(scored.detector)
     warn_of_fallback(scored.detector, (answer.domain for answer in scored.answers))
     responses = scored.table.loc[scored.table["level"] == Level.RESPONSE]
     levels = [] if scored.levels is None else show.rows(scored.levels)
-    if as_json:
+    if form == Form.JSON:
         show.write(
             {
                 "n": len(responses),
@@ -190,6 +177,11 @@ def show_scored(scored: Scored, as_json: bool) -> None:
                 "to": None if scored.to is None else str(scored.to),
             }
         )
+        return
+    if form:
+        evaluated = {} if scored.levels is None else {"levels": scored.levels}
+        facts = {"n": len(responses), "answers": _riskiest(scored), **evaluated}
+        show.write(facts, form, captions=CAPTIONS)
         return
     show.table("risk of answers, riskiest first", _riskiest(scored))
     if len(responses) > SHOWN:
@@ -238,7 +230,7 @@ def _shorten(text: str) -> str:
 def recipe_of(source: str) -> Recipe | None:
     """The recipe of a study that holds the detector; None for any other detector."""
     path = Path(source) / "recipe.toml"
-    return Recipe.read(path) if path.is_file() else None
+    return Recipe.read(path, of_study=True) if path.is_file() else None
 
 
 def live_detector_of(
@@ -250,35 +242,13 @@ def live_detector_of(
     return Study(source, progress=progress)[levels.live_detector]
 
 
-def _asked_as(recipe: Recipe | None, asked: Mapping[str, str | None]) -> dict[str, Any]:
-    """How the answers were asked for: as given, else as the study asked."""
-    own: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+def _asked_as(recipe: Recipe | None) -> dict[str, Any]:
+    """How a study asked for its answers."""
     if recipe is None:
-        return own
+        return {}
     if recipe.sampling.shots:
         log.warning(
             "the study showed %d worked examples before each question; these answers are read "
             "behind the question alone", recipe.sampling.shots,
         )  # fmt: skip
-    study = {"instruction": recipe.sampling.instruction, "style": recipe.sampling.style}
-    return {**study, **own}
-
-
-def _open_model(
-    given: str | None, recipe: Recipe | None, detector: Detector, loading: Mapping[str, str]
-) -> Model:
-    """The model that is named, else that of the study, else the one that the detector names."""
-    name = given or (recipe.model if recipe else detector.provenance.model)
-    if not name:
-        raise HlensError("the detector names no model; name the one that gave the answers: --model")
-    own = {} if recipe is None else {option: getattr(recipe, option) for option in LOADING}
-    options: dict[str, Any] = {**own, **loading}
-    try:
-        return load(name, **{option: value or None for option, value in options.items()})
-    except HlensError as error:
-        if given or recipe:
-            raise
-        # A detector knows the name of a model in a folder, but not where the folder is.
-        raise HlensError(
-            f"the detector's model cannot be opened ({error}); name it: --model"
-        ) from None
+    return {"instruction": recipe.sampling.instruction, "style": recipe.sampling.style}

@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hlens.cli.loading import LOADING
+from hlens.cli.models import open_model
 from hlens.cli.scoring import live_detector_of, recipe_of
-from hlens.engines import load
 from hlens.errors import HlensError
 from hlens.interventions import load_dose
-from hlens.model import Model
 from hlens.monitor.flagging import Flagging, flagging
 from hlens.monitor.requests import Dose
 from hlens.recipe import Recipe
-from hlens.types import Detector
 
 KEY = "HLENS_API_KEY"
 
@@ -64,7 +61,8 @@ def offered(
     _check_once([name for name, _ in named_doses], "adapter")
     recipe = next((one for _, path in named if (one := recipe_of(path))), None)
     folders = [folder for _, folder in named_doses]
-    served = _open_model(model, recipe, list(opened.values()), engine, loading, folders)
+    running = _engine_of(recipe, engine, folders)
+    served = open_model(model, recipe, list(opened.values()), loading, **running)
     for detector in opened.values():
         detector.provenance.check_same_model(served.provenance, "served model")
     doses = {name: Dose(load_dose(folder, served), folder) for name, folder in named_doses}
@@ -100,25 +98,20 @@ def _check_once(names: Sequence[str], what: str) -> None:
         raise HlensError(f"two of the name {twice[0]!r}; call each {what} otherwise: NAME=PATH")
 
 
-def _open_model(
-    given: str | None,
-    recipe: Recipe | None,
-    detectors: Sequence[Detector],
-    engine: str | None,
-    loading: Mapping[str, str],
-    folders: Sequence[str],
-) -> Model:
-    of_detector = next((one.provenance.model for one in detectors), None)
-    name = given or (recipe.model if recipe else of_detector)
-    if not name:
-        raise HlensError("nothing says what to serve; name the model: --model")
-    own = {} if recipe is None else {option: getattr(recipe, option) for option in LOADING}
-    options: dict[str, Any] = {**own, **loading}
-    further: dict[str, Any] = {}
-    if engine is not None:
-        further["engine"] = engine
-        if engine == "vllm" and folders:
-            from hlens.engines.vllm.options import options_for_adapters
+def _engine_of(recipe: Recipe | None, engine: str | None, folders: Sequence[str]) -> dict[str, Any]:
+    """The engine that is named, else the study's with its options, with room for the doses."""
+    own, options = None, {}
+    if recipe is not None:
+        own, options = recipe.engine.name, dict(recipe.engine.options)
+        if own == "ray":  # which spreads a study over machines: one of its workers is served
+            own, options = options.get("engine"), dict(options.get("engine_options", {}))
+    if engine not in (None, own):
+        options = {}
+    engine = engine or own
+    if engine in (None, "local"):
+        return {}
+    if engine == "vllm" and folders:
+        from hlens.engines.vllm.options import options_for_adapters
 
-            further["engine_options"] = options_for_adapters(folders)
-    return load(name, **{option: value or None for option, value in options.items()}, **further)
+        options |= options_for_adapters(folders)
+    return {"engine": engine, "engine_options": options}

@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from hlens.cli.forms import Form
 from hlens.errors import one_line
 from hlens.visible import harmless
 
@@ -91,12 +92,12 @@ def result(facts: Mapping[str, Any], as_json: bool) -> None:
         say(str(name), words)
 
 
-def scores(study: "Study", table: "pd.DataFrame", path: Path | None, as_json: bool) -> None:
+def scores(study: "Study", table: "pd.DataFrame", path: Path | None, form: Form) -> None:
     """The detector beside its controls, what that says in words, and where the report lies."""
-    if as_json:
+    if form:
         report = str(path) if path else None
-        facts = {"scores": rows(table), "in_words": study.in_words(), "report": report}
-        write(facts)
+        facts = {"scores": table, "in_words": study.in_words(), "report": report}
+        write(facts, form, study=study)
         return
     shown = Table(title=f"{study.recipe.model}: held-out AUROC beside its controls")
     for name in ("what", "AUROC", "95 % interval", "n", "neurons", "note"):
@@ -130,21 +131,21 @@ def tables(
     shown: Mapping[str, "pd.DataFrame"],
     changed: list[str] | None,
     study: "Study | None",
-    as_json: bool,
+    form: Form,
 ) -> None:
     """Several tables; `changed` names those that differ after a recomputation, if there was one.
 
-    With a study, its scores are shown with what they say in words.
+    The scores of a study are shown with what they say in words.
     """
-    if as_json:
-        facts: dict[str, Any] = {name: rows(frame) for name, frame in shown.items()}
-        facts |= {"in_words": study.in_words()} if study else {}
+    if form:
+        facts: dict[str, Any] = dict(shown)
+        facts |= {"in_words": study.in_words()} if study and "scores" in shown else {}
         facts |= {} if changed is None else {"recomputed": True, "changed": changed}
-        write(facts)
+        write(facts, form, study=study)
         return
     for name, frame in shown.items():
         if name == "scores" and study:
-            scores(study, frame, None, False)
+            scores(study, frame, None, form)
         else:
             table(name.replace("_", " "), frame)
     if changed is not None:
@@ -157,11 +158,16 @@ def rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
     return json.loads(table.to_json(orient="records", double_precision=15) or "[]")
 
 
-def audit(audited: "Audit", path: Path, as_json: bool) -> None:
-    """The card: for each claim its verdict and what decided it; or everything as JSON."""
-    if as_json:
-        facts = {**audited.to_dict(), "page": str(path)}
-        write(facts)
+def audit(audited: "Audit", study: "Study", path: Path, form: Form) -> None:
+    """The card: for each claim its verdict and what decided it; or all tables in another form."""
+    if form == Form.JSON:
+        write({**audited.to_dict(), "page": str(path)})
+        return
+    if form:
+        from hlens.steps.audit import across
+
+        captions = {"card": f"Audit: {audited.card.about.rstrip('.')}.", "across": across.help}
+        write(audited.tables(), form, study=study, captions=captions)
         return
     shown = Table(title=f"Audit of {audited.card.model}", show_lines=True)
     for name in ("claim", "verdict", "because"):
@@ -175,10 +181,28 @@ def audit(audited: "Audit", path: Path, as_json: bool) -> None:
     say("card", path)
 
 
-def write(facts: Mapping[str, Any]) -> None:
-    """JSON on stdout; what would steer a terminal stands in it as JSON escapes it."""
-    text = json.dumps(facts, indent=1, default=str, ensure_ascii=False)
+def write(
+    facts: Mapping[str, Any],
+    form: Form = Form.JSON,
+    *,
+    study: "Study | None" = None,
+    captions: Mapping[str, str] | None = None,
+) -> None:
+    """Facts on stdout, tables among them, as JSON or LaTeX; no text of theirs steers a terminal.
+
+    `study` is whose they are, for LaTeX, and `captions` those of tables that no step is named for.
+    """
+    if form == Form.LATEX:
+        from hlens.cli.latex import latex_of
+
+        text = latex_of(facts, study, captions or {})
+    else:
+        text = json.dumps(facts, indent=1, default=_plain, ensure_ascii=False)
     sys.stdout.write(harmless(text) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    return rows(value) if hasattr(value, "to_json") else str(value)
 
 
 def table(name: str, frame: "pd.DataFrame") -> None:

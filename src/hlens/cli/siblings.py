@@ -1,17 +1,23 @@
 """A detector on a sibling of its model, as the command line asks for it and shows it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hlens import figures
 from hlens.cli import show
+from hlens.cli.forms import Form
+from hlens.cli.pictures import Picture
 from hlens.cli.tables import same
 from hlens.siblings import SiblingComparison
 from hlens.study import Study
 
+CAPTIONS = {
+    "sibling": "The detector on its own model and on a sibling, with 95 % intervals.",
+    "differences": "Differences between these readings, with 95 % intervals.",
+    "drift": "How far each neuron of the detector moved from its model to the sibling.",
+}
 SHOWN = 10  # neurons of the drift in a terminal; JSON has all
 
 
@@ -27,19 +33,21 @@ def compare(
     return after, [name for (name, table), other in pairs if not same(table, other)]
 
 
-def draw(found: SiblingComparison, path: Path) -> None:
-    """Write the figure, by the suffix of the file."""
-    figures.sibling(found.scores, found.drift).save(path)
+def draw(found: SiblingComparison, picture: Picture) -> None:
+    """Write the figure."""
+    picture.save(figures.sibling(found.scores, found.drift))
 
 
-def show_compared(found: SiblingComparison, changed: list[str] | None, as_json: bool) -> None:
+def show_compared(
+    found: SiblingComparison, changed: list[str] | None, study: Study, form: Form
+) -> None:
     """Its tables, and what they say in words; in a terminal the neurons that weigh most."""
     tables = _tables(found)
-    if as_json:
-        facts: dict[str, Any] = {name: show.rows(table) for name, table in tables.items()}
+    if form:
+        facts: dict[str, Any] = dict(tables)
         facts |= {"in_words": found.in_words()}
         facts |= {} if changed is None else {"recomputed": True, "changed": changed}
-        show.write(facts)
+        show.write(facts, form, study=study, captions=CAPTIONS)
         return
     drift: Any = found.drift
     heaviest = (drift["weight"] * drift["home_sd"]).abs().nlargest(SHOWN).index

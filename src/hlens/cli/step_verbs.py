@@ -13,7 +13,9 @@ import typer
 
 import hlens
 from hlens.cli import show
+from hlens.cli.forms import Form, takes_form
 from hlens.cli.opening import opening, step_at
+from hlens.cli.pictures import Picture, takes_picture
 
 if TYPE_CHECKING:
     from hlens.steps import Step
@@ -26,9 +28,6 @@ Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")
 Again = Annotated[
     bool,
     typer.Option("--again", help="Recompute from the stored artefacts, and say what changed."),
-]
-FigureFile = Annotated[
-    Path | None, typer.Option("--figure", help="Write the figure: .html, or .png, .svg, .pdf.")
 ]
 OneShard = Annotated[
     str | None,
@@ -81,15 +80,15 @@ def table_command(place: str) -> Callable[..., None]:
 
     def command(
         study: StudyFolder,
+        picture: Picture | None,
+        form: Form,
         out: Out = None,
         again: Again = False,
-        figure: FigureFile = None,
-        as_json: Json = False,
     ) -> None:
-        show_tables(step_at(place), study, out=out, again=again, figure=figure, as_json=as_json)
+        show_tables(step_at(place), study, out=out, again=again, picture=picture, form=form)
 
     command.__doc__ = help_of(place)
-    return command
+    return takes_picture(takes_form(command))
 
 
 def show_tables(
@@ -98,24 +97,21 @@ def show_tables(
     *,
     out: Path | None,
     again: bool,
-    figure: Path | None,
-    as_json: bool,
+    picture: Picture | None,
+    form: Form,
     base: str | None = None,
 ) -> None:
     """Make the tables of a step, or make them again, and show them."""
     from hlens.cli import tables
-    from hlens.drawing.figure import check_figure_file
 
-    if figure is not None:
-        check_figure_file(figure)  # before the study is worked on
     with opening(study, out) as opened:
         if base is not None:
             opened.trace_to(base)
             opened.drift()  # which names the base in the recipe, unless its shape is another
         shown, changed = tables.make(opened, step, again)
-        if figure is not None:
-            tables.draw(opened, step, figure)
-    show.tables(shown, changed, opened if "scores" in shown else None, as_json)
+        if picture is not None:
+            tables.draw(opened, step, picture)
+    show.tables(shown, changed, opened, form)
 
 
 def help_of(place: str) -> str:

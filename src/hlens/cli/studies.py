@@ -1,15 +1,16 @@
 """Opens the study that a command line names: a folder, a recipe file or a shipped recipe."""
 
 import json
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hlens.cli.columns import label_option
 from hlens.errors import HlensError
-from hlens.lookup import unknown
 from hlens.recipe import EngineRecipe, Recipe
+from hlens.recipe.shipped import find_recipe
 from hlens.study import Study
 
 
@@ -20,11 +21,15 @@ def open_study(
     progress: Callable[[str, int, int], None],
     template: Sequence[str] = (),
     loading: Mapping[str, str | None] | None = None,
+    settings: Sequence[str] = (),
+    stand_in: bool = False,
 ) -> Study:
     """The study of a folder, a recipe file, or a recipe that ships with hlens.
 
     `template` are options of the chat template, each ``KEY=VALUE``, added to the recipe's;
-    `loading` are options of the recipe that say how the model's weights are loaded.
+    `loading` are options of the recipe that say how the model's weights are loaded; `settings` are
+    any options of the recipe, each ``KEY=VALUE``; with `stand_in`, its stand-ins are asked in place
+    of published sets.
 
     Raises:
         HlensError: It is none of these.
@@ -44,17 +49,14 @@ def open_study(
                 f"--template goes with a recipe; {source} is a study already: write the options "
                 "into its recipe.toml, as [sampling] template"
             )
-        if given:
-            option = next(iter(given)).replace("_", "-")
+        if given or settings or stand_in:
+            option = next(iter(given), "set" if settings else "stand-in").replace("_", "-")
             raise HlensError(
                 f"--{option} goes with a recipe; {source} is a study already: write it into its "
                 "recipe.toml"
             )
         return Study(path, None, progress=progress)
-    if path.suffix == ".toml" or path.exists():
-        recipe, name = Recipe.read(path), path.stem
-    else:
-        recipe, name = _shipped(source), source
+    recipe, name = find_recipe(source), path.stem
     if model:
         recipe = replace(recipe, model=model)
         name = f"{name}-{Path(model).name}"
@@ -66,6 +68,10 @@ def open_study(
         # What Ray makes is what this process makes: the same study.
         parts += [named] if engine.rounding else []
         name = "-".join([name, *(Path(part).name for part in parts if part)])
+    if settings:
+        recipe = with_settings(recipe, settings)
+    if stand_in:
+        recipe, name = recipe.with_stand_ins(), f"{name}-stand-in"
     if template:
         options = {**recipe.sampling.template, **dict(map(template_option, template))}
         recipe = replace(recipe, sampling=replace(recipe.sampling, template=options))
@@ -110,29 +116,43 @@ def labelled_recipe(
     if model is None and recipe is None:
         raise HlensError("which model gave these answers? Name it: --model NAME")
     own = Recipe.read(recipe) if recipe else Recipe()
-    table = own.to_dict()
-    table |= {**loading, **({"model": model} if model else {})}
-    table["labels"] |= {"judge": judge} if judge else {}
-    table["labelled"] |= {
+    labelled = {
         **options,
         "file": str(file),
         "content": "",
         "columns": {**own.labelled.columns, **columns},
         "labels": {**own.labelled.labels, **dict(map(label_option, labels))},
     }
-    return Recipe.from_dict(table)
+    given = {**loading, **({"model": model} if model else {})}
+    judged = {"judge": judge} if judge else {}
+    return own.with_options({**given, "labels": judged, "labelled": labelled})
 
 
-def label_option(given: str) -> tuple[str, str]:
-    """Word and verdict of ``WORD=VERDICT``.
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe with options of it replaced, each given as ``KEY=VALUE``.
 
-    >>> label_option("a=b=hallucinated")
-    ('a=b', 'hallucinated')
+    A value is what TOML holds, and a text where it is not.
+
+    Raises:
+        HlensError: Something that is no ``KEY=VALUE``, or an option that the recipe does not know.
+
+    >>> with_settings(Recipe(), ["sampling.n=3", "probe.way=paper"]).sampling.n
+    3
     """
-    word, is_pair, verdict = given.rpartition("=")
-    if not is_pair or not word:
-        raise HlensError(f"--label {given!r}; expected WORD=VERDICT, as in wrong=hallucinated")
-    return word, verdict
+    known, options = recipe.to_dict(), dict[str, Any]()
+    for one in settings:
+        key, is_pair, value = one.partition("=")
+        section, _, option = key.strip().rpartition(".")
+        if not is_pair or not option:
+            raise HlensError(f"--set {one!r:.60}; expected KEY=VALUE, as in sampling.n=3")
+        try:
+            plain = tomllib.loads(f"value = {value}")["value"]
+        except ValueError:
+            plain = value
+        if section and not isinstance(known.get(section, {}), dict):
+            raise HlensError(f"--set {one!r:.60}: {section} is no section of a recipe")
+        (options.setdefault(section, {}) if section else options)[option] = plain
+    return recipe.with_options(options)
 
 
 def template_option(given: str) -> tuple[str, Any]:
@@ -149,19 +169,3 @@ def template_option(given: str) -> tuple[str, Any]:
         return key.strip(), json.loads(written)
     except json.JSONDecodeError:
         return key.strip(), value
-
-
-def shipped_recipes() -> list[str]:
-    """Names of the recipes that ship with hlens."""
-    return sorted(
-        p.name.removesuffix(".toml")
-        for p in files("hlens.recipes").iterdir()
-        if p.name.endswith(".toml")
-    )
-
-
-def _shipped(name: str) -> Recipe:
-    if name not in shipped_recipes():
-        raise unknown("study folder, recipe file or shipped recipe", name, shipped_recipes())
-    with_text = files("hlens.recipes").joinpath(f"{name}.toml")
-    return Recipe.read(Path(str(with_text)))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hlens import judges
 from hlens.cli import show, studies
+from hlens.cli.pictures import Picture
 from hlens.errors import HlensError
 from hlens.steps import Step, answers, detection, domains, levels, origin, second_judge
 from hlens.study import Study
@@ -98,10 +98,10 @@ def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     return True
 
 
-def draw(study: Study, step: Step[Any], path: Path) -> None:
-    """Write a step's figure, by the suffix of the file."""
+def draw(study: Study, step: Step[Any], picture: Picture) -> None:
+    """Write a step's figure."""
     assert step.figure is not None  # every step with a verb for tables has one
-    step.figure(study[step]).save(path)
+    picture.save(step.figure(study[step]))
 
 
 def published(folders: Sequence[str]) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def measure(
     model: Model,
     examples: Sequence[Example],
     *,
-    metric: Metric = metrics.cett,
+    metric: Metric | None = None,
     region: str = "answer",
     reduce: str = "mean",
     position: str = "read",
@@ -72,10 +72,14 @@ def measure(
     Args:
         model: The model that the examples' tokens are run through.
         examples: Labelled token sequences, from `hlens.locate`.
-        metric: Formula, from `hlens.metrics` or a function of your own on an `MlpTrace`.
+        metric: Formula, from `hlens.metrics` or a function of your own on an `MlpTrace`;
+            `signed_cett` when None, which `hlens.find` reads by default, and with
+            ``compat="thunlp"`` `cett`.
         region: Tokens to take: ``answer``, ``response`` (without the thought of a model that thinks
             aloud), ``thought``, ``prompt``, ``other`` (all but the answer), ``response_other``,
-            ``last_prompt`` or ``first_answer``.
+            ``last_prompt`` or ``first_answer``; or one token by its number: ``answer+2`` is the
+            third of the answer, ``answer-1`` the one before it, ``prompt-1`` the last of the
+            prompt.
         reduce: How several tokens become one number: ``mean``, ``max``, ``last``, ``first``, or
             ``routed``, a mean over the tokens that a mixture routes to the neuron's expert.
         position: ``read`` takes the neurons where a token is the input (arXiv 2512.01797),
@@ -93,6 +97,8 @@ def measure(
         HlensError: No examples, an unknown region, reduction or position, a region without
             tokens, or a model whose neurons cannot be measured.
     """
+    if metric is None:
+        metric = metrics.cett if compat else metrics.signed_cett
     (data,) = measure_many(
         model,
         examples,

@@ -1,5 +1,6 @@
 """Which tokens of an example are asked about, and how their values become one number."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 
@@ -34,6 +35,36 @@ REGIONS: Mapping[str, Callable[[Example], list[Span]]] = {
     "last_prompt": lambda example: [(max(0, example.n_prompt - 1), example.n_prompt)],
     "first_answer": lambda example: [(example.start, example.start + 1)],
 }
+_ONE_TOKEN = re.compile(r"(prompt|answer)([+-]\d{1,4})")
+
+
+def find_region(name: str) -> Callable[[Example], list[Span]]:
+    """Where a region is in an example: one of `REGIONS`, or one token by its number.
+
+    ``"answer+2"`` is the third token of the answer, ``"answer-1"`` the one before it, and
+    ``"prompt-1"`` the last of the prompt; an example that is too short has none.
+
+    >>> import torch
+    >>> example = Example(torch.arange(9), 4, 5, 7, False, "q", "g", "d")
+    >>> [find_region(name)(example) for name in ("answer+1", "answer+2", "answer-1", "prompt-1")]
+    [[(6, 7)], [], [(4, 5)], [(3, 4)]]
+
+    Raises:
+        HlensError: No region has that name.
+    """
+    if name in REGIONS:
+        return REGIONS[name]
+    found = _ONE_TOKEN.fullmatch(name)
+    if not found or (found[1] == "prompt" and found[2][0] == "+"):
+        raise lookup.unknown("region", name, [*REGIONS, "answer+0", "prompt-1"])
+    number = int(found[2])
+    if found[1] == "prompt":
+        return lambda example: _token(example.n_prompt + number, 0, example.n_prompt)
+    return lambda example: _token(example.start + number, 0, example.stop)
+
+
+def _token(at: int, start: int, stop: int) -> list[Span]:
+    return [(at, at + 1)] if start <= at < stop else []
 
 
 @dataclass(frozen=True)
@@ -42,7 +73,7 @@ class Ask:
 
     Attributes:
         metric: The formula.
-        region: Name of the tokens; a key of `REGIONS`.
+        region: Name of the tokens, as `find_region` takes it.
         reduce: ``"mean"``, ``"max"`` (the largest value), ``"last"`` or ``"first"`` token, or
             ``"routed"``: the mean over the tokens that a mixture routes to the neuron's expert (0
             where there are none; of a dense model the mean).
@@ -60,8 +91,9 @@ class Ask:
     counts: bool = False  # of the tokens that are routed, by which a sum over them is divided
 
     def __post_init__(self) -> None:
+        if self.spans is None:
+            find_region(self.region)  # which refuses what it does not know
         for what, given, known in (
-            ("region", self.region, REGIONS if self.spans is None else [self.region]),
             ("reduction", self.reduce, REDUCTIONS),
             ("position", self.position, POSITIONS),
         ):
@@ -103,8 +135,8 @@ class Ask:
 
     def positions(self, example: Example) -> np.ndarray:
         """Indices of the tokens at which the neurons are read, ascending; may be empty."""
-        spans = (self.spans or REGIONS[self.region])(example)
-        indices = np.concatenate([np.arange(start, stop) for start, stop in spans])
+        spans = (self.spans or find_region(self.region))(example)
+        indices = np.concatenate([np.arange(0), *(np.arange(*span) for span in spans)])
         if self.position == "predicted":
             indices = indices[indices > 0] - 1  # nothing predicts the first token
         taken = {"first": slice(1), "last": slice(-1, None)}

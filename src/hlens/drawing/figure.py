@@ -2,6 +2,8 @@
 
 import html
 import json
+import math
+import re
 import textwrap
 import webbrowser
 from pathlib import Path
@@ -29,6 +31,14 @@ CONFIG: dict[str, Any] = {
 TITLE_WIDTH = 84
 SUBTITLE_WIDTH = 90
 WIDTH = 1_000  # of still pictures; on a page a figure is as wide as its container
+# The type of a figure is 12 pixels high, which is 9 points: on paper it is drawn so much smaller,
+# so that it is 7 points, and not as much smaller as a column is narrower than a screen.
+ON_PAPER = 7 / 9
+LEAST_ON_PAPER = 5 / 9  # journals print no smaller type than 5 points
+COLUMN = 400  # pixels: 82 mm of paper
+AXIS_LETTER = 6.6  # pixels of a letter of an axis's title, on average
+DOTS_ON_PAPER = 300 / 96  # dots an inch, for pixels an inch
+BITMAPS = ("png", "jpeg", "webp")
 # With the bytes that each holds near its start: a file of another kind is not replaced.
 STILLS = {"png": b"PNG", "svg": b"<svg", "pdf": b"%PDF", "jpeg": b"\xff\xd8", "webp": b"WEBP"}
 
@@ -109,28 +119,72 @@ class Figure(go.Figure):
                 "save the figure as .html"
             ) from error
 
-    def save(self, path: str | Path, *, width: int = WIDTH, scale: float = 2.0) -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        width: int | str | None = None,
+        height: int | str | None = None,
+        title: bool = True,
+        scale: float | None = None,
+    ) -> Path:
         """Write the figure to a file, by its suffix: .html, or .png, .svg, .pdf for papers.
 
         Args:
             path: Where; the file appears whole or not at all.
-            width: Width of a still picture in pixels; a page takes the width of its window.
-            scale: Pixels of a png for each of these.
+            width: Of a still picture: pixels, or a width on paper such as ``"84mm"``, ``"3.25in"``
+                or ``"240pt"``, a column's. On paper the type is 7 points high, down to 5 where a
+                figure needs the room. 1000 pixels by default; a page is as wide as its window.
+            height: The same of its height; by default what its rows or panels need.
+            title: Whether title and subtitle stand in it; a paper has them in its caption.
+            scale: Pixels of a png for each pixel, 2 by default; on paper it has 300 to the inch.
 
         Returns:
             The path written.
 
         Raises:
             HlensError: Another suffix, no kaleido or browser for a still picture, or a file of
-                another kind at that path, or a page that hlens did not write.
+                another kind at that path, or a page that hlens did not write; a size that is none,
+                too narrow a column, or any size for a page.
         """
-        path = check_figure_file(path)
+        path = check_figure_file(path, width, height)
         kind = _format_of(path)
+        on_paper = isinstance(width, str)
+        zoom = self._zoom(width) if isinstance(width, str) else 1.0
+        n_pixels = round(pixels_of(width or WIDTH) / zoom)
+        figure = self.fitted(n_pixels, title=title)
         if kind == "html":
-            write_text(path, self.to_html(include_plotlyjs=True), MARK)
-        else:
-            write_bytes(path, self.to_image(kind, width=width, scale=scale), STILLS[kind])
+            write_text(path, (self if title else figure).to_html(include_plotlyjs=True), MARK)
+            return path
+        dots = scale or (DOTS_ON_PAPER if on_paper and kind in BITMAPS else 1 if on_paper else 2)
+        layout: Any = figure.layout
+        picture = figure.to_image(
+            kind,
+            width=n_pixels,
+            height=round(pixels_of(height) / zoom) if height else layout.height,
+            scale=dots * zoom,
+        )
+        write_bytes(path, picture, STILLS[kind])
         return path
+
+    def _zoom(self, width: str) -> float:
+        """How much smaller than on a screen it is drawn for a width on paper."""
+        narrowest = self.meta.get("narrowest", COLUMN)
+        zoom = min(ON_PAPER, pixels_of(width) / narrowest)
+        if zoom < LEAST_ON_PAPER:
+            needed = narrowest * LEAST_ON_PAPER / 96 * 25.4
+            raise HlensError(
+                f"at a width of {width} the type of this figure would be {9 * zoom:.1f} points "
+                f"high; give it {math.ceil(needed)}mm or more, such as the width of two columns"
+            )
+        return zoom
+
+    def fitted(self, width: int, *, title: bool = True) -> "Figure":
+        """A copy whose words are broken into lines for a width in pixels, or without a title."""
+        fitted = Figure(self)
+        _place_title(fitted, width if title else None)
+        _break_axis_titles(fitted, width)
+        return fitted
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None, validate: bool = True, **kwargs: Any
@@ -150,15 +204,25 @@ class Figure(go.Figure):
             super()._ipython_display_()
 
 
-def check_figure_file(path: str | Path) -> Path:
+def check_figure_file(
+    path: str | Path, width: int | str | None = None, height: int | str | None = None
+) -> Path:
     """The path of a figure; raise `HlensError` where none can be saved there, before it is drawn.
 
-    >>> check_figure_file("overlap.PDF").name
+    >>> check_figure_file("overlap.PDF", "84mm").name
     'overlap.PDF'
     """
     path = Path(path)
     kind = _format_of(path)
+    sizes = [size for size in (width, height) if size is not None]
+    for size in sizes:
+        pixels_of(size)
     if kind == "html":
+        if sizes:
+            raise HlensError(
+                f"{path.name} is a page, which is as wide as its window; leave {sizes[0]!r} out, "
+                "or save the figure as .pdf"
+            )
         return check_page(path)
     check_replaceable(path)
     if kind not in STILLS:
@@ -169,6 +233,28 @@ def check_figure_file(path: str | Path) -> Path:
     check_replaceable(path, STILLS[kind])
     _kaleido()
     return path
+
+
+def pixels_of(size: int | str) -> float:
+    """Pixels, 96 to the inch, of a size in pixels or on paper.
+
+    >>> pixels_of(800), pixels_of("1in"), round(pixels_of("84 mm"), 1)
+    (800.0, 96.0, 317.5)
+
+    Raises:
+        HlensError: It is none, or none that can be drawn: 50 to 10,000 pixels.
+    """
+    pixels = 0.0
+    if not isinstance(size, str):
+        pixels = float(size)
+    elif read := re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,6})?)\s*(mm|cm|in|pt)\s*", size.lower()):
+        pixels = float(read[1]) * 96 / {"mm": 25.4, "cm": 2.54, "in": 1, "pt": 72}[read[2]]
+    if not 50 <= pixels <= 10_000:
+        raise HlensError(
+            f"{size!r:.40} is no size of a figure; give pixels (50 to 10,000), or a size on paper "
+            "such as 84mm, 3.25in or 240pt"
+        )
+    return pixels
 
 
 def _format_of(path: Path) -> str:
@@ -221,6 +307,7 @@ def finish(
     height: int,
     alt: str = "",
     margin: dict[str, int] | None = None,
+    narrowest: int = COLUMN,
 ) -> Figure:
     """Give a figure its title, its height and the looks that all figures share.
 
@@ -232,18 +319,14 @@ def finish(
         height: Height in pixels, without the title; the width is the page's.
         alt: Alternative text; title and subtitle when empty.
         margin: Margins (l, r, b, t) in pixels; t is counted from below the title.
+        narrowest: Width in pixels below which its words would meet; for a narrower column it is
+            drawn smaller.
     """
-    lines = textwrap.wrap(title, TITLE_WIDTH), textwrap.wrap(subtitle, SUBTITLE_WIDTH)
-    top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])
-    space = {"l": 64, "r": 28, "b": 56, "t": 40, **(margin or {})}
-    shown = ["<br>".join(map(escape, part)) for part in lines]
-    small = f'<span style="font-size:13px;font-weight:400;color:{colours.muted}">{shown[1]}</span>'
     figure.update_layout(
         template=template(colours),
-        height=height + top,
-        margin={**space, "t": space["t"] + top},
+        height=height,
+        margin={"l": 64, "r": 28, "b": 56, "t": 40, **(margin or {})},
         title={
-            "text": f'<span style="font-weight:600">{shown[0]}</span><br>{small}',
             "font": {"size": 18, "color": colours.ink, "family": FONT},
             "x": 0,
             "xref": "container",
@@ -258,10 +341,57 @@ def finish(
             "title": title,
             "subtitle": subtitle,
             "alt": alt or f"{title}. {subtitle}",
-            "words": top,
+            "words": 0,
+            "narrowest": narrowest,
         },
     )
+    _place_title(figure, WIDTH)
     return figure
+
+
+def _break_axis_titles(figure: Figure, width: int) -> None:
+    """Break the titles of x axes into lines that are no wider than their axes."""
+    layout: Any = figure.layout
+    space, most = width - (layout.margin.l or 80) - (layout.margin.r or 80), 1
+    axes: Any = figure.select_xaxes()
+    for axis in axes:
+        start, end = axis.domain or (0, 1)
+        text = axis.title.text or ""
+        broken = textwrap.wrap(text, max(10, int((end - start) * space / AXIS_LETTER)))
+        if "<" not in text and len(broken) > 1:
+            axis.title.text = "<br>".join(broken)
+            most = max(most, len(broken))
+    if most > 1:
+        further = 16 * (most - 1)
+        bottom = (layout.margin.b or 80) + further
+        figure.update_layout(height=(layout.height or 450) + further, margin={"b": bottom})
+
+
+def _place_title(figure: Figure, width: int | None) -> None:
+    """Break title and subtitle into lines for a width in pixels, and make room; None: have none."""
+    meta = figure.meta
+    layout: Any = figure.layout
+    if "words" not in meta:  # not of `finish`
+        return
+    top, text = 0, None
+    if width is not None:
+        share = min(1.0, width / WIDTH)
+        lines = [
+            textwrap.wrap(meta[name], max(10, int(characters * share)))
+            for name, characters in (("title", TITLE_WIDTH), ("subtitle", SUBTITLE_WIDTH))
+        ]
+        top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])
+        title, subtitle = ("<br>".join(map(escape, part)) for part in lines)
+        muted = layout.template.layout.font.color
+        small = f'<span style="font-size:13px;font-weight:400;color:{muted}">{subtitle}</span>'
+        text = f'<span style="font-weight:600">{title}</span><br>{small}'
+    further = top - meta["words"]
+    figure.update_layout(
+        title={"text": text},
+        height=layout.height + further,
+        margin={"t": layout.margin.t + further},
+        meta={**meta, "words": top},
+    )
 
 
 def add_note(

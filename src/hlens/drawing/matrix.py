@@ -46,6 +46,11 @@ def _share_of_width(n_columns: int) -> float:
     return min(0.9, 0.135 * n_columns)
 
 
+def narrowest_matrix(n_columns: int) -> int:
+    """Width in pixels of a figure in which the texts of neighbouring cells do not meet."""
+    return 130 + round(58 * n_columns / _share_of_width(n_columns))
+
+
 def _edges(x: int, y: int) -> dict[str, float]:
     return {"x0": x - 0.49, "x1": x + 0.49, "y0": y - 0.49, "y1": y + 0.49}
 

@@ -3,10 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from hlens.errors import HlensError
+from hlens.types.estimate import p_words
 
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str], *, figure: str, source: str) -> None:
@@ -60,6 +62,28 @@ def n_range(n: pd.Series) -> str:
     return f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def value_range(values: Any, form: str = ".2f") -> str:
+    """The values of a column (a Series) in words; of none, that they are not known.
+
+    >>> value_range(pd.Series([0.82, 0.847])), value_range(pd.Series([0.5]))
+    ('0.82 to 0.85', '0.50')
+    """
+    known = values.dropna()
+    if known.empty:
+        return "a number that is not known"
+    low, high = (format(end, form).replace("-", "\u2212") for end in (known.min(), known.max()))
+    return low if low == high else f"{low} to {high}"
+
+
 def corrected_p(p: float | None) -> str:
     """Words for a corrected p; empty where there is none.
 
@@ -68,7 +92,7 @@ def corrected_p(p: float | None) -> str:
     """
     if p is None or math.isnan(p):
         return ""
-    return "corrected p < 0.001" if p < 0.001 else f"corrected p = {p:.3f}"
+    return f"corrected {p_words(p)}"
 
 
 def uncapitalized(label: str) -> str:

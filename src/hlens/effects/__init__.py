@@ -5,7 +5,8 @@ editing them. Two designs, each beside its control:
 
 - **Dose-response.** `intervene` multiplies activations by each dose α and puts the same questions
   to the model, for the target neurons and for random sets of the same layers. `slopes` says how
-  much a behaviour moves per unit of α, and how many random sets move it as much.
+  much a behaviour moves per unit of α, and how many random sets move it as much; `plan_slopes`
+  says from a pilot which slope a run would show.
 - **Patching.** `patching` puts activations of one prompt's run into the run of another and measures
   which share of their difference comes back; `screen` estimates it for every neuron at once.
 
@@ -13,6 +14,10 @@ editing them. Two designs, each beside its control:
     describe_slopes(slopes(outcomes), labels())  # one sentence a behaviour
 """
 
+from hlens.effects.answers import compare_answers as compare_answers
+from hlens.effects.answers import describe_answers as describe_answers
+from hlens.effects.by_layer import describe_layers as describe_layers
+from hlens.effects.by_layer import layer_slopes as layer_slopes
 from hlens.effects.capability import CAPABILITY_MEASURES as CAPABILITY_MEASURES
 from hlens.effects.capability import CapabilityTest as CapabilityTest
 from hlens.effects.capability import labels as labels
@@ -38,6 +43,9 @@ from hlens.effects.patching import patching as patching
 from hlens.effects.patching import patching_map as patching_map
 from hlens.effects.patching import screen as screen
 from hlens.effects.patching import summarise_patching as summarise_patching
+from hlens.effects.plan import describe_plan as describe_plan
+from hlens.effects.plan import plan_slopes as plan_slopes
+from hlens.effects.plan import plan_table as plan_table
 from hlens.effects.slopes import slopes as slopes
 from hlens.effects.tables import dose_table as dose_table
 from hlens.effects.tables import flips as flips

@@ -1,7 +1,8 @@
 """The conditions of a dose-response: neuron sets, doses, and the controls beside them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +27,11 @@ class ControlSets:
         usage: Of a mixture, how often each expert is used (`hlens.evaluation.expert_usage`): random
             sets are then drawn from experts that are used alike.
         truth: Neurons associated with true answers (``detector.truth_neurons``), or None.
+        others: Further sets, each of its own name, such as those of other selectors. The random
+            sets beside them are of the target's layers.
+        layers: The target's neurons in parts: those of each layer alone (``"single"``), of all
+            layers up to each (``"cumulative"``), ``"both"`` or ``"none"``. The random sets beside
+            them are as large as the whole.
         norm_matched: Number of random perturbations as large as the edit, each along one
             direction over all doses; 0 for none.
         seed: First seed of the draws.
@@ -36,6 +42,8 @@ class ControlSets:
     contribution: Float[Tensor, "layer neuron"] | None = None
     usage: Float[Tensor, "layer expert"] | None = None
     truth: NeuronSet | None = None
+    others: tuple[NeuronSet, ...] = ()
+    layers: Literal["none", "single", "cumulative", "both"] = "none"
     norm_matched: int = 1
     seed: int = 0
 
@@ -115,10 +123,33 @@ def compared_sets(
         sets.append((f"matched {seed}", SetKind.MATCHED, alike))
     if controls.truth is not None and len(controls.truth):
         sets.append((controls.truth.name or "truth neurons", SetKind.TRUTH, controls.truth))
+    sets += [(other.name, SetKind.SELECTED, other) for other in controls.others if len(other)]
+    sets += _layer_sets(neurons, controls.layers)
     names = [name for name, _, _ in sets]
     if len({*names}) < len(names):  # their rows would be one set's
         raise HlensError(
             f"the neurons are called {names[0]!r}, as one of their controls is; give them another "
             "name with dataclasses.replace(neurons, name=...)"
         )
+    return sets
+
+
+def _layer_sets(neurons: NeuronSet, which: str) -> list[tuple[str, SetKind, NeuronSet]]:
+    """The neurons layer by layer; what would be all of them is left out, since that is the target.
+
+    Only layers that hold some are edited. The number at the end of a name is the layer's.
+    """
+    layers = sorted({layer for layer, _ in neurons.members})
+    if len(layers) < 2:
+        return []
+    sets = []
+    for last in layers:
+        parts = {
+            (SetKind.LAYER, "single", f"layer {last}"): (last,),
+            (SetKind.UP_TO_LAYER, "cumulative", f"layers to {last}"): range(last + 1),
+        }
+        for (kind, wanted, name), span in parts.items():
+            members = frozenset(one for one in neurons.members if one[0] in span)
+            if which in (wanted, "both") and len(members) < len(neurons):
+                sets.append((name, kind, replace(neurons, members=members, name=name)))
     return sets

@@ -1,11 +1,13 @@
 """What slopes and patches say: tables to read, and the sentences that they support, by rule."""
 
 from collections.abc import Mapping
+from math import inf, nan
 from typing import Any
 
 import pandas as pd
 
 from hlens.claims.slopes import SlopeVerdict, judge_slope
+from hlens.effects.tables import lines_of
 from hlens.types import PatchKind, SetKind
 
 # Unit of an outcome -> what slopes are written in, times what, with how many decimals.
@@ -22,17 +24,19 @@ def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -
     `labels` are words for the outcomes (`hlens.effects.labels`), named as they are without.
 
     Returns:
-        Texts ``outcome, grader, neurons, slope, less_random, as_steep``: the slope per unit of
-        alpha with its interval (of several sets: lowest to highest), the same less the mean slope
-        of the random sets, and how many of these are as steep. Shares are in points, degrees in
+        Texts ``outcome, grader, neurons, slope, less_random, as_steep, seen_from``: the slope per
+        unit of alpha with its interval (of several sets: lowest to highest), the same less the mean
+        slope of the random sets, how many of these are as steep, and from where on a slope less
+        the random sets' mean is seen in four of five such runs. Shares are in points, degrees in
         hundredths of the scale.
     """
     table: list[dict[str, str]] = []
-    grouped: Any = slopes.groupby(["behaviour", "grader", "kind"], sort=False)
-    for (outcome, grader, kind), rows in grouped:
+    lines = slopes.assign(line=lines_of(slopes))
+    grouped: Any = lines.groupby(["behaviour", "grader", "line"], sort=False)
+    for (outcome, grader, _), rows in grouped:
         row, unit = rows.iloc[0], rows.unit.iloc[0]
-        name = f"{_outcome_name(outcome, labels)} ({SCALES[unit][0]})"
-        less, as_steep = "", ""
+        name = f"{name_outcome(outcome, labels)} ({SCALES[unit][0]})"
+        less, as_steep, seen_from = "", "", ""
         if len(rows) > 1:
             slope = f"{_signed(rows.slope.min(), unit)} to {_signed(rows.slope.max(), unit)}"
         else:
@@ -40,8 +44,11 @@ def slope_table(slopes: pd.DataFrame, labels: Mapping[str, str] | None = None) -
             if row.n_random:
                 less = _with_interval(row.over_random, row.over_low, row.over_high, unit)
                 as_steep = f"{row['rank']:.0f} of {row.n_random:.0f}"
+                least = row.get("detectable", nan)
+                seen_from = "" if least != least else size_of(least, unit)
         texts = {"slope": slope, "less_random": less, "as_steep": as_steep}
-        sets = _sets_name(kind, rows)
+        texts["seen_from"] = seen_from.replace("inf", "none")
+        sets = _sets_name(str(row.kind), rows)
         table.append({"outcome": name, "grader": grader, "neurons": sets} | texts)
     return pd.DataFrame(table)
 
@@ -54,8 +61,8 @@ def describe_slopes(slopes: pd.DataFrame, labels: Mapping[str, str] | None = Non
     target: Any = slopes.loc[slopes.kind == SetKind.TARGET]
     several = target.behaviour.value_counts() > 1
     return [
-        f"{_outcome_name(row.behaviour, labels)}"
-        f"{f' (by {row.grader})' if several[row.behaviour] else ''}: {_describe_slope(row)}."
+        f"{name_outcome(row.behaviour, labels)}"
+        f"{f' (by {row.grader})' if several[row.behaviour] else ''}: {describe_slope(row)}."
         for row in target.itertuples()
     ]
 
@@ -114,21 +121,43 @@ def _restored(row: Any) -> str:
     return f"{row.effect:+.1%} [{row.low:+.1%}, {row.high:+.1%}]"
 
 
-def _describe_slope(row: Any) -> str:
+def describe_slope(row: Any) -> str:
     """The slope, and what `hlens.claims.slopes` says of it beside its random sets."""
-    words, factor, decimals = SCALES[row.unit]
-    size = _with_interval(row.slope, row.low, row.high, row.unit, f" {words} per α")
-    least, of = factor * (row.high - row.low) / 2, f"{row.n_random:.0f} random sets"
-    unseen = f"{size}; no slope is seen, and one below about {least:{decimals}} could not be"
+    size, of = describe_size(row._asdict()), f"{row.n_random:.0f} random sets"
     return {
         SlopeVerdict.UNREAD: f"{size}; too few replies could be read",
-        SlopeVerdict.STILL: f"{size}; nothing moved at any dose",
-        SlopeVerdict.UNSEEN: unseen,
+        SlopeVerdict.STILL: f"{size}; nothing moved at any dose{_left_open(row)}",
+        SlopeVerdict.UNSEEN: f"{size}; no slope is seen{_unseen(row)}",
         SlopeVerdict.BEYOND: f"{size}, beyond all {of}",
         SlopeVerdict.UNCONTROLLED: f"{size}; no random set was run",
-        SlopeVerdict.MATCHED: f"{size}, but {row.rank:.0f} of {of} are as steep",
-        SlopeVerdict.NOISE: f"{size}, steeper than {of}, but within the noise",
+        SlopeVerdict.MATCHED: f"{size}, but {row.rank:.0f} of {of} are as steep{_unseen(row)}",
+        SlopeVerdict.NOISE: f"{size}, steeper than {of}, but within the noise{_unseen(row)}",
     }[judge_slope(row._asdict())]
+
+
+def _unseen(row: Any) -> str:
+    """Which slope such a run misses; nothing where that is not known."""
+    least = getattr(row, "detectable", nan)  # a table of an earlier version has none
+    if least != least:
+        return ""
+    run = f"; with {row.n:.0f} questions and {row.n_random:.0f} random sets"
+    if least == inf:
+        return f"{run}, none would be seen four times in five"
+    return f"{run}, one under {size_of(least, row.unit)} is missed more than once in five"
+
+
+def _left_open(row: Any) -> str:
+    """How steep a slope may be of which no reply changed."""
+    most = getattr(row, "most", nan)
+    if most != most:
+        return ""
+    size = f"{size_of(most, row.unit)} {SCALES[row.unit][0]}"
+    return f", which leaves up to {size} open ({row.n:.0f} questions, 95 %)"
+
+
+def signed_slope(slope: float, unit: str) -> str:
+    """A slope in words: ``+2.0 points per α``."""
+    return f"{_signed(slope, unit)} {SCALES[unit][0]} per α"
 
 
 def _signed(value: float, unit: str) -> str:
@@ -140,7 +169,23 @@ def _with_interval(value: float, low: float, high: float, unit: str, words: str 
     return f"{_signed(value, unit)}{words} [{_signed(low, unit)}, {_signed(high, unit)}]"
 
 
-def _outcome_name(outcome: str, labels: Mapping[str, str] | None) -> str:
+def describe_size(row: Mapping[str, Any]) -> str:
+    """A slope with its unit and interval."""
+    words = f" {SCALES[row['unit']][0]} per α"
+    return _with_interval(row["slope"], row["low"], row["high"], row["unit"], words)
+
+
+def size_of(value: float, unit: str) -> str:
+    """A slope without its sign, in the decimals of its unit.
+
+    >>> size_of(0.0634, "share")
+    '6.3'
+    """
+    _, factor, decimals = SCALES[unit]
+    return f"{factor * value:{decimals}}"
+
+
+def name_outcome(outcome: str, labels: Mapping[str, str] | None) -> str:
     """The outcome's label, without the note on its unit."""
     return (labels or {}).get(outcome, outcome).partition(" (")[0]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,7 +42,8 @@ def intervene(
     Args:
         model: The model.
         neurons: The target neurons.
-        behaviours: From `hlens.behaviours.load`.
+        behaviours: From `hlens.behaviours.load`. One that is asked in two parts, each with
+            questions of its own, stands here twice: each part is kept for itself.
         alphas: Doses; the one that leaves the model unmodified need not be among them.
         controls: The sets beside the target; default 8 random sets and one random perturbation.
         edit: Dose -> edit.
@@ -83,7 +85,7 @@ def intervene(
     parts = None
     if folder:
         parts = RowParts(folder, f"{model.fingerprint} {model.provenance.tokenizer}")
-    rows: list[dict[str, Any]] = []
+    found: list[list[dict[str, Any]]] = []
     for number, (condition, test) in enumerate(runs, start=1):
         name = _run_key(condition, test) if parts else ""
         run_rows = parts.load(name) if parts else None
@@ -91,10 +93,10 @@ def intervene(
             run_rows = _run(model, condition, test)
             if parts:
                 parts.save(name, run_rows)
-        rows += run_rows
+        found.append(run_rows)
         if progress:
             progress(number, len(runs))
-    return _with_unmodified(pd.DataFrame(rows))
+    return _with_unmodified(pd.DataFrame(_with_whole_receipts(runs, found)))
 
 
 def _run(model: Model, condition: Condition, test: Test) -> list[dict[str, Any]]:
@@ -106,6 +108,19 @@ def _run(model: Model, condition: Condition, test: Test) -> list[dict[str, Any]]
             rows = [_reply_row(outcome) for outcome in test.run(model)]
     head = {"set": condition.set, "kind": condition.kind.value, "alpha": condition.alpha}
     return [{**head, **row, "touched": receipt.touched} for row in rows]
+
+
+def _with_whole_receipts(
+    runs: Sequence[tuple[Condition, Test]], found: Sequence[list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """All rows; what was asked in two parts has one receipt, that of both."""
+    whole: Counter[tuple[Condition, str]] = Counter()
+    keys = [(condition, getattr(test, "name", "")) for condition, test in runs]
+    for key, rows in zip(keys, found, strict=True):
+        whole[key] += rows[0]["touched"] if rows else 0
+    return [
+        row | {"touched": whole[key]} for key, rows in zip(keys, found, strict=True) for row in rows
+    ]
 
 
 def _reply_row(outcome: Outcome) -> dict[str, Any]:
@@ -143,7 +158,10 @@ def _run_key(condition: Condition, test: Test) -> str:
     if isinstance(test, CapabilityTest):
         asked: Any = [(q.id, q.text, q.choices) for q in (*test.texts, *test.questions)]
     else:
-        asked = [(q.id, q.text, q.context, q.answers, q.choices) for q in test.questions]
+        # Meta too: what is false of a question, which its parser and second grader read.
+        asked = [
+            (q.id, q.text, q.context, q.answers, q.choices, {**q.meta}) for q in test.questions
+        ]
         asked = (test.name, test.graders, repr(test.suite.settings), asked)
     hashed.update(json.dumps((condition.set, condition.kind, condition.alpha, asked)).encode())
     return hashed.hexdigest()[:32]

@@ -4,6 +4,7 @@ An end-to-end comparison uses two doses and throws the others away; a slope uses
 its sign says whether more of the neurons means more of the behaviour.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from hlens.claims.conventions import LEVEL
 from hlens.claims.findings import NO_BEHAVIOUR
+from hlens.effects.power import PairedValues, detectable_slope, measure_noise
 from hlens.errors import HlensError
 from hlens.types import SetKind
 
@@ -32,52 +34,106 @@ def slopes(
 
     Returns:
         Columns ``behaviour, grader, unit, set, kind, slope, low, high, n, over_random, over_low,
-        over_high, rank, n_random, beyond_random``, and ``beyond_matched`` where matched sets were
-        run: `over_random` is the slope less the mean slope of the layer-matched random sets; `rank`
-        counts the random sets whose slope is as steep or steeper, either way; `beyond_random` (and
-        `beyond_matched`) is true where there is none.
+        over_high, rank, n_random, beyond_random, detectable, most``, and ``beyond_matched`` where
+        matched sets were run: `over_random` is the slope less the mean slope of the layer-matched
+        random sets; `rank` counts the random sets whose slope is as steep or steeper, either way;
+        `beyond_random` (and `beyond_matched`) is true where there is none. `detectable` is the
+        least slope less the random sets' mean that such a run sees in four of five cases
+        (`hlens.effects.power`); NaN where random sets are too few to say. `most` is the steepest
+        slope that replies of which none changed leave open (95 %); NaN where any changed.
 
     Raises:
         HlensError: Fewer than two doses.
     """
     rows: list[Row] = []
-    if level is None:
-        tested = set(outcomes["behaviour"]) - set(NO_BEHAVIOUR)
-        level = 1 - LEVEL / max(1, len(tested))
-    applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
-    for (behaviour, grader), own in applying.groupby(["behaviour", "grader"], sort=False):
+    level = corrected_level(outcomes) if level is None else level
+    for behaviour, grader, own in graded_rows(outcomes):
         rows += _slope_rows(behaviour, grader, own, n_boot=n_boot, seed=seed, level=level)
     return pd.DataFrame(rows)
+
+
+def corrected_level(outcomes: pd.DataFrame, *, n_parts: int = 1) -> float:
+    """Coverage of the intervals: 95 %, corrected for the number of behaviours (Bonferroni).
+
+    `n_parts` counts what is tested in each behaviour.
+    """
+    tested = set(outcomes["behaviour"]) - set(NO_BEHAVIOUR)
+    return 1 - LEVEL / max(1, len(tested)) / max(1, n_parts)
+
+
+def graded_rows(outcomes: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The rows that apply, by behaviour and grader."""
+    applying: Any = outcomes.loc[outcomes.applies.astype(bool)]
+    for (behaviour, grader), own in applying.groupby(["behaviour", "grader"], sort=False):
+        yield behaviour, grader, own
+
+
+def read_paired(rows: pd.DataFrame, *, asked: int) -> PairedValues:
+    """The values of the target and its random sets, of one behaviour and grader.
+
+    `asked` is how many questions were put.
+    """
+    sets = _Sets(rows)
+    (target,) = [key for key in sets.values if key[1] == SetKind.TARGET]
+    return sets.paired(target, asked)
+
+
+class _Sets:
+    """The values of every set on the same questions and doses."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        question, known = pd.factorize(rows.question_id)
+        self.alphas, dose = np.unique(rows.alpha, return_inverse=True)
+        # A question's group, at the place of the question.
+        self.groups = np.empty(len(known), int)
+        self.groups[question] = np.unique(list(rows.group), return_inverse=True)[1]
+        self.unit, self.n = str(rows.unit.iloc[0]), len(known)
+        keys = list(dict.fromkeys(zip(rows["set"], rows.kind, strict=True)))
+        grouped: Any = rows.groupby(["set", "kind"], sort=False)
+        # ``[set, question, alpha]``; NaN where a reply was not scored.
+        values = np.full((len(keys), self.n, len(self.alphas)), np.nan)
+        values[grouped.ngroup(), question, dose] = rows.value
+        self.values: dict[SetKey, np.ndarray] = dict(zip(keys, values, strict=True))
+        self.random = [key for key in self.values if key[1] == SetKind.RANDOM]
+
+    def paired(self, key: SetKey, asked: int) -> PairedValues:
+        """A set before all other random sets."""
+        keys = (key, *(other for other in self.random if other != key))
+        values = np.stack([self.values[one] for one in keys])
+        return PairedValues(values, self.groups, self.alphas, self.unit, asked)
 
 
 def _slope_rows(
     behaviour: str, grader: str, rows: pd.DataFrame, *, n_boot: int, seed: int, level: float
 ) -> list[Row]:
-    alphas = np.sort(rows.alpha.unique())
-    if len(alphas) < 2:
-        raise HlensError(f"{behaviour}: slopes need two doses or more, got {len(alphas)}")
-    questions = rows.drop_duplicates("question_id")
-    order = list(questions.question_id)
+    sets = _Sets(rows)
+    if len(sets.alphas) < 2:
+        raise HlensError(f"{behaviour}: slopes need two doses or more, got {len(sets.alphas)}")
     # One set of weights for all sets and doses: this is what pairs the questions.
-    weights = _resamples(list(questions.group), n_boot, seed)
-    sets = list(dict.fromkeys(zip(rows["set"], rows.kind, strict=True)))
-    values = {key: _values(rows, key, order, alphas) for key in sets}
-    once = np.ones((1, len(order)))
-    point = {key: float(_slope(value, once, alphas)[0]) for key, value in values.items()}
-    drawn = {key: _slope(value, weights, alphas) for key, value in values.items()}
-    random = [key for key in sets if key[1] == SetKind.RANDOM]
-    matched = [key for key in sets if key[1] == SetKind.MATCHED]
+    weights, once = _resamples(sets.groups, n_boot, seed), np.ones((1, sets.n))
+    values, random = sets.values.items(), sets.random
+    point = {key: float(_slope(value, once, sets.alphas)[0]) for key, value in values}
+    drawn = {key: _slope(value, weights, sets.alphas) for key, value in values}
+    matched = [key for key in sets.values if key[1] == SetKind.MATCHED]
     tails = [(1 - level) / 2, (1 + level) / 2]
     table: list[Row] = []
-    for key in sets:
+    for key in sets.values:
         low, high = _quantiles(drawn[key], tails)
-        row: Row = {"behaviour": behaviour, "grader": grader, "unit": str(rows.unit.iloc[0])}
+        row: Row = {"behaviour": behaviour, "grader": grader, "unit": sets.unit}
         row |= {"set": key[0], "kind": key[1], "slope": point[key], "low": low, "high": high}
-        row |= {"n": len(order), **_against_random(key, random, point, drawn, tails=tails)}
+        row |= {"n": sets.n, **_against_random(key, random, point, drawn, tails=tails)}
         if matched:
             row["beyond_matched"] = not _count_as_steep(key, matched, point)
+        if not SetKind(key[1]).drawn:
+            row |= _sight(sets.paired(key, sets.n), level)
         table.append(row)
     return table
+
+
+def _sight(paired: PairedValues, level: float) -> Row:
+    """What a slope would have to be to be seen."""
+    sight = detectable_slope(measure_noise(paired), level=level, n_random=paired.n_sets)
+    return {"detectable": sight, "most": paired.most_unseen if paired.still else np.nan}
 
 
 def _against_random(
@@ -109,16 +165,6 @@ def _count_as_steep(key: SetKey, others: list[SetKey], point: dict[SetKey, float
     return sum(abs(point[other]) >= abs(point[key]) for other in others if other != key)
 
 
-def _values(rows: pd.DataFrame, key: SetKey, order: list[str], alphas: np.ndarray) -> np.ndarray:
-    """Values ``[question, alpha]`` of one set; NaN where a reply was not scored."""
-    own = rows[(rows["set"] == key[0]) & (rows.kind == key[1])]
-    index = {question: i for i, question in enumerate(order)}
-    values = np.full((len(order), len(alphas)), np.nan)
-    column = np.searchsorted(alphas, own.alpha.to_numpy())
-    values[[index[question] for question in own.question_id], column] = own.value.to_numpy()
-    return values
-
-
 def _slope(values: np.ndarray, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:
     """Least-squares slope of the mean over alpha, for each row of weights."""
     known = ~np.isnan(values)
@@ -137,9 +183,8 @@ def _quantiles(values: np.ndarray, tails: list[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resamples(groups: list[str], n_boot: int, seed: int) -> np.ndarray:
+def _resamples(groups: np.ndarray, n_boot: int, seed: int) -> np.ndarray:
     """How often each question is drawn, whole groups at a time, ``[resample, question]``."""
-    code = np.unique(groups, return_inverse=True)[1]
-    n = int(code.max()) + 1
+    n = int(groups.max()) + 1
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
-    return counts[:, code].astype(float)
+    return counts[:, groups].astype(float)

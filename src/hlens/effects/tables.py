@@ -138,10 +138,9 @@ def dose_table(
     drawn: list[dict[str, Any]] = []
     for outcome in outcomes or dict.fromkeys(table.behaviour):
         rows = table.loc[table.behaviour == outcome]
-        pairs = dict.fromkeys(zip(rows.grader, rows.kind, strict=True))
-        for grader, kind in ((grader, SetKind(kind)) for grader, kind in pairs):
-            own: Any = rows.loc[(rows.kind == kind) & (rows.grader == grader)]
-            n_sets, name = own["set"].nunique(), kind.label if kind.drawn else own["set"].iloc[0]
+        grouped: Any = rows.assign(line=lines_of(rows)).groupby(["grader", "line"], sort=False)
+        for (grader, name), own in grouped:
+            n_sets, kind = own["set"].nunique(), SetKind(own.kind.iloc[0])
             several = f", {n_sets} sets" if kind.drawn and n_sets > 1 else ""
             for alpha, doses in own.groupby("alpha", sort=True):
                 many = len(doses) > 1
@@ -161,6 +160,12 @@ def dose_table(
                     }
                 )
     return pd.DataFrame(drawn)
+
+
+def lines_of(rows: pd.DataFrame) -> list[str]:
+    """What each row is shown as: sets that are drawn as one, any other by its name."""
+    pairs = zip(rows["set"], rows["kind"], strict=True)
+    return [SetKind(kind).label if SetKind(kind).drawn else str(name) for name, kind in pairs]
 
 
 def wilson(hits: int, n: int) -> Estimate:

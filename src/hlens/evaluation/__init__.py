@@ -10,6 +10,7 @@ from hlens.evaluation.designs import one_vs_one as one_vs_one
 from hlens.evaluation.designs import three_vs_one as three_vs_one
 from hlens.evaluation.detections import estimate_average_precision as estimate_average_precision
 from hlens.evaluation.detections import estimate_recall as estimate_recall
+from hlens.evaluation.drop import drops as drops
 from hlens.evaluation.fitting import fit_detector as fit_detector
 from hlens.evaluation.formats import transfer_by_format as transfer_by_format
 from hlens.evaluation.intervals import delong_test as delong_test
@@ -18,6 +19,7 @@ from hlens.evaluation.levels import evaluate_levels as evaluate_levels
 from hlens.evaluation.overlap import overlap as overlap
 from hlens.evaluation.overlap import shared_neurons as shared_neurons
 from hlens.evaluation.published import published_row as published_row
+from hlens.evaluation.published import published_rows as published_rows
 from hlens.evaluation.reliability import Halves as Halves
 from hlens.evaluation.reliability import frequency_correlation as frequency_correlation
 from hlens.evaluation.reliability import reliability as reliability
@@ -36,6 +38,8 @@ from hlens.evaluation.thresholds import RATES as RATES
 from hlens.evaluation.thresholds import answers_needed as answers_needed
 from hlens.evaluation.thresholds import estimate_share as estimate_share
 from hlens.evaluation.thresholds import find_thresholds as find_thresholds
+from hlens.evaluation.transfer import score_across as score_across
+from hlens.evaluation.transfer import tabulate_transfer as tabulate_transfer
 from hlens.evaluation.transfer import transfer as transfer
 from hlens.evaluation.univariate import univariate as univariate
 from hlens.evaluation.usage import expert_usage as expert_usage

@@ -76,12 +76,26 @@ def delong(scores: ArrayLike, labels: ArrayLike, *, groups: Groups | None = None
     label = np.asarray(labels).astype(bool)
     for row in rows:
         check_scores(row, label)
-    v10 = np.stack([placements(row[label], row[~label]) for row in rows])
-    v01 = np.stack([1 - placements(row[~label], row[label]) for row in rows])
+    v10, v01 = _both_placements(rows, label)
     area = v10.mean(axis=1)
     if groups is None:
         return Placements(area, _scatter(v10) / v10.shape[1] + _scatter(v01) / v01.shape[1])
     return Placements(area, _clustered(v10, v01, area, label, np.asarray(groups)))
+
+
+def influences(
+    scores: Float[np.ndarray, "detector example"], labels: np.ndarray, groups: np.ndarray
+) -> tuple[Float[np.ndarray, " detector"], Float[np.ndarray, "detector group"]]:
+    """AUROC of several detectors, and how far each group moves each of them.
+
+    The squares of a row sum to its variance over samples of groups, so that statistics whose
+    groups are partly the same may be added up group by group. Columns are the groups in the order
+    of `numpy.unique`.
+    """
+    v10, v01 = _both_placements(scores, labels)
+    area = v10.mean(axis=1)
+    (ten, n_ten), (one, n_one), _ = _deviations(v10, v01, area, labels, groups)
+    return area, _unbiased(n_ten) ** 0.5 * ten + _unbiased(n_one) ** 0.5 * one
 
 
 def paired_difference(
@@ -142,19 +156,32 @@ def _clustered(
     v10: np.ndarray, v01: np.ndarray, area: np.ndarray, label: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
     """Obuchowski's covariance: placement values are summed within groups first."""
-    _, code = np.unique(groups, return_inverse=True)
-    n_groups = int(code.max()) + 1
-    # Deviations from the area, not the placements themselves: a group's sum would else grow with
-    # its size, and large groups would pass for variance.
-    ten, n_ten = _by_group(v10 - area[:, None], code[label], n_groups)
-    one, n_one = _by_group(v01 - area[:, None], code[~label], n_groups)
-    m, n = v10.shape[1], v01.shape[1]
-    s10 = _unbiased(n_ten) * (ten @ ten.T) / m**2
-    s01 = _unbiased(n_one) * (one @ one.T) / n**2
+    (ten, n_ten), (one, n_one), n_groups = _deviations(v10, v01, area, label, groups)
     # A group with both labels contributes to both sums; without this term its answers would count
     # as independent.
-    cross = _unbiased(n_groups) * (ten @ one.T) / (m * n)
+    cross = _unbiased(n_groups) * (ten @ one.T)
+    s10, s01 = _unbiased(n_ten) * (ten @ ten.T), _unbiased(n_one) * (one @ one.T)
     return s10 + s01 + cross + cross.T
+
+
+def _deviations(
+    v10: np.ndarray, v01: np.ndarray, area: np.ndarray, label: np.ndarray, groups: np.ndarray
+) -> tuple[tuple[np.ndarray, int], tuple[np.ndarray, int], int]:
+    """What each group adds to the mean of either kind of placements, and numbers of groups.
+
+    Deviations from the area, not the placements themselves: a group's sum would else grow with its
+    size, and large groups would pass for variance.
+    """
+    names, code = np.unique(groups, return_inverse=True)
+    ten, n_ten = _by_group(v10 - area[:, None], code[label], len(names))
+    one, n_one = _by_group(v01 - area[:, None], code[~label], len(names))
+    return (ten / v10.shape[1], n_ten), (one / v01.shape[1], n_one), len(names)
+
+
+def _both_placements(rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the hallucinated examples among the true ones, and of the true ones, by detector."""
+    v10 = np.stack([placements(row[label], row[~label]) for row in rows])
+    return v10, np.stack([1 - placements(row[~label], row[label]) for row in rows])
 
 
 def _by_group(

@@ -11,14 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.bootstrap import summarise_repeats
+from hlens.evaluation.designs import three_vs_one
 from hlens.evaluation.fitting import (
+    Probe,
     fit_detector,
     fix_C,
     over_random_sets,
@@ -26,9 +28,10 @@ from hlens.evaluation.fitting import (
     refit_threshold,
 )
 from hlens.evaluation.intervals import estimate_auroc
-from hlens.evaluation.scores import estimate_accuracy
+from hlens.evaluation.scores import balanced_accuracy, estimate_accuracy
 from hlens.evaluation.significance import permutation_p, permute_labels
 from hlens.evaluation.usage import match_of
+from hlens.probe.ways import probe_of
 from hlens.types import Contributions, Detector, Estimate
 from hlens.types.labels import Control, Covariate
 
@@ -45,9 +48,10 @@ def controls(
     train: Contributions,
     test: Contributions,
     *,
-    probe: BaseEstimator,
+    probe: Probe | None = None,
     detector: Detector | None = None,
     replies: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    negatives: Contributions | None = None,
     shuffles: int = 200,
     draws: int = 200,
     n_boot: int = 1000,
@@ -73,9 +77,13 @@ def controls(
       token limit ended or not, and of those that attempt an answer or not; only with `replies`.
     - ``commoner label``: always saying the label that is commoner in training. Its AUROC is 0.5.
 
-    `detector` is what `probe` found on `train`, if it was fitted before; else it is fitted here.
+    The probe is that of `hlens.find` when None. `detector` is what it found on `train`, if it was
+    fitted before; else it is fitted here.
     `replies` are the covariates of the training and of the held-out examples
     (`hlens.audit.covariates`), in their order.
+    `negatives` are the other tokens of the training part, where the probe is fitted to them beside
+    its answers (`hlens.evaluation.designs.three_vs_one`): they keep their label under every
+    shuffle. Neurons are refitted to answers alone.
 
     Accuracy and balanced accuracy (0.5 is chance) are taken at a threshold fixed in the training
     part: the detector's own, which `hlens.find` sets where the balanced accuracy of out-of-fold
@@ -91,7 +99,9 @@ def controls(
         HlensError: One class only, or a group on both sides of the split.
     """
     check_split(train, test)
-    detector = fit_detector(train, probe) if detector is None else detector
+    probe = probe_of("hlens") if probe is None else probe
+    fitted = train if negatives is None else three_vs_one(train, negatives)
+    detector = fit_detector(fitted, probe) if detector is None else detector
     selected, label = detector.selected, test.labels.numpy()
 
     def estimate(scores: ArrayLike) -> Estimate:
@@ -109,7 +119,9 @@ def controls(
     scores = detector(test).numpy()
     own = estimate(scores)
     fixed = fix_C(probe, detector)
-    shuffled, failed = shuffled_aurocs(train, test, probe=fixed, repeats=shuffles, seed=seed)
+    shuffled, failed = shuffled_aurocs(
+        train, test, fitted=fitted, probe=fixed, repeats=shuffles, seed=seed
+    )
     k, n = len(selected), len(test)
     refit, right, drawn, note = Estimate.missing(n), None, [], "the probe selected no neuron"
     if k:
@@ -184,21 +196,29 @@ def _refit_numbers(
     scores, said = _refit(train, test, neurons, seed=seed)
     if said is None:
         return auroc(scores, label), float("nan"), float("nan")
-    right = said == label
-    balanced = (right[label].mean() + right[~label].mean()) / 2
-    return auroc(scores, label), float(right.mean()), float(balanced)
+    right = float((said == label).mean())
+    return auroc(scores, label), right, balanced_accuracy(said, label)
 
 
 def shuffled_aurocs(
-    train: Contributions, test: Contributions, *, probe: BaseEstimator, repeats: int, seed: int = 0
+    train: Contributions,
+    test: Contributions,
+    *,
+    probe: Probe,
+    repeats: int,
+    seed: int = 0,
+    fitted: Contributions | None = None,
 ) -> tuple[list[float], str]:
     """Held-out AUROC of the whole fit on labels permuted by group, and why some repeats failed.
 
-    A fold may be left with one class.
+    A fold may be left with one class. `fitted` is what the probe is fitted to where that is `train`
+    with further rows behind it, whose labels stay.
     """
     areas, errors = [], []
+    fitted = train if fitted is None else fitted
     for repeat in range(repeats):
-        permuted = replace(train, labels=permute_labels(train, [seed, repeat]))
+        own = permute_labels(train, [seed, repeat])
+        permuted = replace(fitted, labels=torch.cat([own, fitted.labels[len(train) :]]))
         try:
             areas.append(auroc(fit_detector(permuted, probe)(test).numpy(), test.labels.numpy()))
         except HlensError as error:
@@ -254,6 +274,11 @@ def check_split(train: Contributions, test: Contributions) -> None:
     """Raise `HlensError` unless both parts hold both classes and share no group."""
     check_both_classes(train.labels.numpy(), "training")
     check_both_classes(test.labels.numpy(), "testing")
+    check_shares_no_group(train, test)
+
+
+def check_shares_no_group(train: Contributions, test: Contributions) -> None:
+    """Raise `HlensError` where a group is in the training and in the test part."""
     shared = sorted(set(train.groups) & set(test.groups))
     if shared:
         raise HlensError(

@@ -3,19 +3,22 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hlens.errors import HlensError
-from hlens.evaluation.auroc import Placements
-from hlens.evaluation.fitting import fit_detector
-from hlens.evaluation.folded import delong_folded
+from hlens.evaluation.fitting import Probe, fit_detector
 from hlens.types import Contributions
 
 Members = Bool[np.ndarray, " example"]
 Progress = Callable[[int, int], None]
+Source = tuple[str, str | None]  # a training set, and the one domain it is tested on or None
+
+SCORES = [
+    "train", "test", "question_id", "group", "hallucinated", "fold", "score", "n_train", "note",
+]  # fmt: skip
 
 
 class CrossFit:
@@ -40,7 +43,7 @@ class CrossFit:
         self.failed: dict[int, str] = {}
 
     def fit(
-        self, members: Sequence[Members], probe: BaseEstimator, *, progress: Progress | None = None
+        self, members: Sequence[Members], probe: Probe, *, progress: Progress | None = None
     ) -> "CrossFit":
         """Fit the members of each training set outside each fold, and score all of that fold."""
         parts = range(int(self.fold.max()) + 1)
@@ -52,7 +55,7 @@ class CrossFit:
                     progress(source * len(parts) + part + 1, len(members) * len(parts))
         return self
 
-    def _fit_fold(self, source: int, members: Members, probe: BaseEstimator, part: int) -> None:
+    def _fit_fold(self, source: int, members: Members, probe: Probe, part: int) -> None:
         held_out = (self.fold == part).numpy()
         rows = np.flatnonzero(members & ~held_out)
         if self.limit is not None:
@@ -71,14 +74,30 @@ class CrossFit:
         scores = (weights @ values + detector.bias).numpy()
         self.values[source, held_out] = scores[held_out]
 
-    def placements(self, sources: Sequence[int], tested: Members) -> Placements:
-        """AUROC of some training sets on some examples, with their covariance by group."""
-        return delong_folded(
-            self.values[list(sources)][:, tested],
-            self.data.labels.numpy()[tested],
-            fold=self.fold.numpy()[tested],
-            groups=np.asarray(self.data.groups)[tested],
+    def table(self, sources: Sequence[Source]) -> pd.DataFrame:
+        """The scores in long form, given the name of each training set and what it is tested on.
+
+        Returns:
+            One row an example and training set: ``train, test`` (its domain), ``question_id, group,
+            hallucinated, fold, score, n_train`` (of the smallest fit) and ``note``, why there is no
+            score.
+        """
+        frame = pd.DataFrame(
+            {
+                "test": self.data.domains,
+                "question_id": self.data.question_ids,
+                "group": self.data.groups,
+                "hallucinated": self.data.labels.numpy(),
+                "fold": self.fold.numpy(),
+            }
         )
+        parts = []
+        for source, (name, tested) in enumerate(sources):
+            own = frame.assign(train=name, score=self.values[source])
+            own["n_train"] = self.n_train[source]
+            own["note"] = self.failed.get(source, "")
+            parts.append(own if tested is None else own.loc[own["test"] == tested])
+        return pd.concat(parts, ignore_index=True).reindex(columns=SCORES)
 
 
 def smallest_counts(data: Contributions, fold: Int[Tensor, " example"]) -> dict[bool, int]:

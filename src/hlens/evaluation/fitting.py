@@ -1,7 +1,7 @@
 """A detector from any linear scikit-learn estimator, and the plain L2 refit of chosen neurons."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,25 +13,42 @@ from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.split import folds_by_group
 from hlens.probe import SparseProbe
-from hlens.probe.finding import best_threshold, matrix_of, prepare_probe
+from hlens.probe.finding import best_threshold
+from hlens.probe.frozen import freeze_weights
+from hlens.probe.prepared import matrix_of, prepare_probe
 from hlens.types import Contributions, Detector, NeuronSet
 
 FOLDS = 5  # of the training part, over which a refit's threshold is chosen
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """What finds a detector in its own way, such as a selector with a refit of what it names."""
+
+    def find_in(self, data: Contributions) -> Detector: ...
+
+
 T = TypeVar("T")
+P = TypeVar("P")
 
 
-def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
+Probe: TypeAlias = BaseEstimator | Finder
+
+
+def fit_detector(data: Contributions, probe: Probe) -> Detector:
     """Fit a fresh copy of `probe` and freeze it as a detector, without calibration or threshold.
 
     `hlens.find` adds those; controls, folds and domains need many fits and only their scores. The
-    probe is a `SparseProbe`, or any scikit-learn estimator that learns ``coef_`` and
-    ``intercept_``; it is cloned, never fitted itself.
+    probe is a `SparseProbe`, any scikit-learn estimator that learns ``coef_`` and ``intercept_``
+    (it is cloned, never fitted itself), or a `Finder` (`hlens.selectors.probe`).
 
     Raises:
         HlensError: One class only, or an estimator that is not linear.
     """
     labels = data.labels.numpy()
     check_both_classes(labels, "a probe")
+    if isinstance(probe, Finder):
+        return probe.find_in(data)
     fitted: Any
     if isinstance(probe, SparseProbe):
         fitted = prepare_probe(probe, data)
@@ -44,19 +61,20 @@ def fit_detector(data: Contributions, probe: BaseEstimator) -> Detector:
             f"{type(probe).__name__} learns no coef_ and intercept_; give a linear estimator, "
             "such as SparseProbe or LogisticRegression"
         )
-    weights = torch.from_numpy(np.asarray(fitted.coef_, dtype=np.float32).reshape(-1))
-    return Detector(
-        weights=weights.reshape(data.n_layers, data.d_mlp),
-        bias=float(np.ravel(fitted.intercept_)[0]),
-        metric=data.metric,
-        region=data.region,
-        domains=tuple(sorted(set(data.domains))),
-        fit={"C": float(fitted.C_)} if isinstance(fitted, SparseProbe) else {},
-        provenance=data.provenance,
-    )
+    own = {"C": float(fitted.C_)} if isinstance(fitted, SparseProbe) else {}
+    return freeze_weights(data, fitted.coef_, float(np.ravel(fitted.intercept_)[0]), fit=own)
 
 
-def fix_C(probe: BaseEstimator, detector: Detector) -> BaseEstimator:
+def refit_detector(data: Contributions, *, neurons: Sequence[int]) -> Detector:
+    """The refit of `refit_scores`, as a detector of these neurons by flat index."""
+    inside, weights = _columns(data, neurons), np.zeros(data.n_layers * data.d_mlp)
+    ridge, centre, deviation = _fit_ridge(inside, data.labels.numpy())
+    own = np.ravel(ridge.coef_) / deviation
+    weights[list(neurons)] = own
+    return freeze_weights(data, weights, float(np.ravel(ridge.intercept_)[0] - own @ centre))
+
+
+def fix_C(probe: P, detector: Detector) -> P | SparseProbe:
     """The probe with the C that it chose when it found the detector.
 
     Only a `SparseProbe` with ``C="cv"`` is changed, and it is copied.
@@ -90,11 +108,18 @@ def _ridge_scores(
     labels: Bool[np.ndarray, " train"],
     outside: Float[np.ndarray, "example neuron"],
 ) -> Float[np.ndarray, " example"]:
+    ridge, centre, deviation = _fit_ridge(inside, labels)
+    return ridge.decision_function((outside - centre) / deviation)
+
+
+def _fit_ridge(
+    inside: Float[np.ndarray, "train neuron"], labels: Bool[np.ndarray, " train"]
+) -> tuple[LogisticRegression, Float[np.ndarray, " neuron"], Float[np.ndarray, " neuron"]]:
+    """Logistic regression on standardised columns; their means and standard deviations."""
     centre, deviation = inside.mean(axis=0), inside.std(axis=0)
     deviation[deviation == 0] = 1.0
     ridge = LogisticRegression(C=10 / len(centre), max_iter=2000)
-    ridge.fit((inside - centre) / deviation, labels)
-    return ridge.decision_function((outside - centre) / deviation)
+    return ridge.fit((inside - centre) / deviation, labels), centre, deviation
 
 
 def refit_threshold(train: Contributions, *, neurons: Sequence[int], seed: int = 0) -> float:

@@ -11,16 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements
 from hlens.evaluation.crossfit import CrossFit, Progress
+from hlens.evaluation.fitting import Probe
 from hlens.evaluation.intervals import Sizes, auroc_interval, difference_interval
 from hlens.evaluation.significance import holm
 from hlens.evaluation.split import folds_by_group
-from hlens.evaluation.transfer import tabulate_transfer
-from hlens.probe import SparseProbe
+from hlens.evaluation.transfer import Tested, tabulate_transfer
+from hlens.probe.ways import probe_of
 from hlens.types import Contributions
 from hlens.types.labels import Changed
 
@@ -37,14 +37,14 @@ def transfer_by_format(
     data: Contributions,
     formats: Sequence[str],
     *,
-    probe: BaseEstimator | None = None,
+    probe: Probe | None = None,
     folds: int = 5,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Transfer between all pairs of cells (a domain in one format), and its mean by what changes.
 
-    The probe is ``SparseProbe(C="cv")`` when None; folds by group are over all cells together.
+    The probe is that of `hlens.find` when None; folds by group are over all cells together.
     `progress` is called with the number of fits done and of all.
 
     Returns:
@@ -69,20 +69,17 @@ def transfer_by_format(
     names = np.asarray(named.domains)
     fitted = CrossFit(named, folds_by_group(named, folds, seed=seed), n_sources=len(cells)).fit(
         [names == name for name in cells],
-        SparseProbe(C="cv") if probe is None else probe,
+        probe_of("hlens") if probe is None else probe,
         progress=progress,
     )
-    table = tabulate_transfer(named, [(name, None) for name in cells], fitted=fitted)
+    scores = fitted.table([(name, None) for name in cells])
+    table = tabulate_transfer(scores)
     pairs = zip(table["train"], table["test"], strict=True)
     table["changed"] = [changed(cells[train], cells[test]) for train, test in pairs]
-    able = [k for k in range(len(cells)) if k not in fitted.failed]
-    tested = [list(cells)[k] for k in able]
-    areas = [fitted.placements(able, names == name) for name in tested]
-    sizes = [
-        Sizes.of(data.labels.numpy()[own], np.asarray(data.groups)[own])
-        for own in (names == name for name in tested)
-    ]
-    of_cells = [cells[name] for name in tested]
+    able = [name for k, name in enumerate(cells) if k not in fitted.failed]
+    tested = [Tested.of(scores, name) for name in able]
+    areas, sizes = [one.placements() for one in tested], [one.sizes for one in tested]
+    of_cells = [cells[name] for name in able]
     means = [_mean_of(relation, of_cells, areas=areas, sizes=sizes) for relation in Changed]
     summary = pd.DataFrame([row for row in means if row]).reindex(columns=COLUMNS)
     summary["p_corrected"] = holm(summary["p"].to_numpy(dtype=float))

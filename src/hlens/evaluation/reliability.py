@@ -14,16 +14,15 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from scipy.stats import spearmanr
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import summarise_repeats
 from hlens.evaluation.crossfit import Progress
-from hlens.evaluation.fitting import fit_detector
+from hlens.evaluation.fitting import Probe, fit_detector
 from hlens.evaluation.overlap import jaccard
 from hlens.evaluation.split import split_by_group
-from hlens.probe import SparseProbe
+from hlens.probe.ways import probe_of
 from hlens.types import Contributions, Experts, NeuronSet, as_experts, where_neurons_are
 
 Row = dict[str, object]
@@ -88,7 +87,7 @@ def _half(table: pd.DataFrame, domain: str, repeat: int, half: int) -> NeuronSet
 
 def split_halves(
     data: Contributions,
-    probe: BaseEstimator | None = None,
+    probe: Probe | None = None,
     *,
     repeats: int = 10,
     seed: int = 0,
@@ -96,14 +95,14 @@ def split_halves(
 ) -> Halves:
     """Find H-neurons on random halves of each domain.
 
-    The probe is ``SparseProbe(C="cv")`` when None. With ``n_neurons`` set, halves and domains give
+    The probe is that of `hlens.find` when None. With ``n_neurons`` set, halves and domains give
     sets of one size, which compare best. `progress` is called with the number of fits done and of
     all.
 
     Raises:
         HlensError: One class only in a half, or too few groups.
     """
-    probe = SparseProbe(C="cv") if probe is None else probe
+    probe = probe_of("hlens") if probe is None else probe
     domains = list(dict.fromkeys(data.domains))
     done, all_fits = 0, 2 * repeats * len(domains)
     sets: dict[str, list[tuple[NeuronSet, NeuronSet]]] = {domain: [] for domain in domains}

@@ -71,6 +71,18 @@ def estimate_accuracy(
     return estimate_statistic(statistic, len(right), groups=groups, n_boot=n_boot, seed=seed)
 
 
+def balanced_accuracy(
+    said: Bool[np.ndarray, " example"], labels: Bool[np.ndarray, " example"]
+) -> float:
+    """Mean of the shares of either class of which the right label was said.
+
+    >>> balanced_accuracy(np.array([True, True, True, False]), np.array([True, True, False, False]))
+    0.75
+    """
+    right = said == labels
+    return float((right[labels].mean() + right[~labels].mean()) / 2)
+
+
 def balanced_accuracy_difference(
     first: Bool[np.ndarray, " example"],
     second: Bool[np.ndarray, " example"],

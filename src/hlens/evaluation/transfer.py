@@ -15,18 +15,20 @@ where domains differ in answer format too, a drop may be one of format.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import Placements, check_both_classes
-from hlens.evaluation.crossfit import CrossFit, Progress, smallest_counts
+from hlens.evaluation.crossfit import CrossFit, Progress, Source, smallest_counts
+from hlens.evaluation.fitting import Probe
+from hlens.evaluation.folded import delong_folded
 from hlens.evaluation.intervals import Sizes, auroc_interval, chance_p, difference_interval
 from hlens.evaluation.significance import holm
 from hlens.evaluation.split import folds_by_group
-from hlens.probe import SparseProbe
+from hlens.probe.ways import probe_of
 from hlens.types import Contributions
 from hlens.types.labels import Pool
 
@@ -36,12 +38,11 @@ COLUMNS = [
 ]  # fmt: skip
 
 Row = dict[str, object]
-Source = tuple[str, str | None]  # a training set, and the one domain it is tested on or None
 
 
 def transfer(
     data: Contributions,
-    probe: BaseEstimator | None = None,
+    probe: Probe | None = None,
     *,
     folds: int = 5,
     equalise: bool = False,
@@ -51,7 +52,7 @@ def transfer(
 ) -> pd.DataFrame:
     """AUROC of a probe trained on each domain and tested on each.
 
-    The probe is ``SparseProbe(C="cv")`` when None. `equalise` trains every domain on as many
+    The probe is that of `hlens.find` when None. `equalise` trains every domain on as many
     hallucinated and as many true examples as the smallest has. `pooled` also trains on all domains
     (``"all domains"``) and on all but the tested one (``"all other domains"``), never equalised.
     `progress` is called with the number of fits done and of all.
@@ -71,27 +72,92 @@ def transfer(
     Raises:
         HlensError: Fewer than two domains, one class only in one, or fewer groups than folds.
     """
+    return tabulate_transfer(
+        score_across(
+            data, probe, folds=folds, equalise=equalise, pooled=pooled, seed=seed, progress=progress
+        )
+    )
+
+
+def score_across(
+    data: Contributions,
+    probe: Probe | None = None,
+    *,
+    folds: int = 5,
+    equalise: bool = False,
+    pooled: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """The scores behind `transfer`, of which it takes all options: each out of fold.
+
+    Returns:
+        One row an example and training set, as `hlens.evaluation.crossfit.CrossFit.table` has it.
+
+    Raises:
+        HlensError: As `transfer`.
+    """
     domains = _check_domains(data)
     fold = folds_by_group(data, folds, seed=seed)
     sources = _training_sets(domains, pooled)
     limit = smallest_counts(data, fold) if equalise else None
     fitted = CrossFit(data, fold, n_sources=len(sources), limit=limit, seed=seed).fit(
         [_members(data, name, tested) for name, tested in sources],
-        SparseProbe(C="cv") if probe is None else probe,
+        probe_of("hlens") if probe is None else probe,
         progress=progress,
     )
-    return tabulate_transfer(data, sources, fitted=fitted)
+    return fitted.table(sources)
 
 
-def tabulate_transfer(
-    data: Contributions, sources: Sequence[Source], *, fitted: CrossFit
-) -> pd.DataFrame:
-    """The table of `transfer`; each domain's own training set is among the sources."""
-    domains = list(dict.fromkeys(data.domains))
-    rows = [row for domain in domains for row in _rows_of_tested(data, domain, sources, fitted)]
+def tabulate_transfer(scores: pd.DataFrame) -> pd.DataFrame:
+    """The table of `transfer`, of the scores behind it."""
+    rows = [
+        row for domain in dict.fromkeys(scores["test"]) for row in _rows_of_tested(scores, domain)
+    ]
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
     return table
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """All training sets that scored the examples of one domain.
+
+    Attributes:
+        scores: A row a training set, without those that could not be fitted.
+        labels, groups, fold: Of the examples, in the order of the columns of `scores`.
+    """
+
+    scores: pd.DataFrame
+    labels: np.ndarray
+    groups: np.ndarray
+    fold: np.ndarray
+
+    @classmethod
+    def of(cls, scores: pd.DataFrame, domain: str) -> "Tested":
+        """Those of one domain, out of scores as `score_across` returns them."""
+        own = scores.loc[scores["test"] == domain]
+        by_train = {str(name): part for name, part in own.groupby("train", sort=False)}
+        first = next(iter(by_train.values()))  # each holds the same examples in the same order
+        able = {name: part for name, part in by_train.items() if not part["score"].isna().any()}
+        rows = [part["score"].to_numpy() for part in able.values()]
+        return cls(
+            pd.DataFrame(rows, index=list(able)),
+            first["hallucinated"].to_numpy(dtype=bool),
+            first["group"].to_numpy(dtype=str),
+            first["fold"].to_numpy(),
+        )
+
+    @property
+    def sizes(self) -> Sizes:
+        """Examples and groups of either class."""
+        return Sizes.of(self.labels, self.groups)
+
+    def placements(self) -> Placements:
+        """AUROC of the training sets, with their covariance by group."""
+        return delong_folded(
+            self.scores.to_numpy(), self.labels, fold=self.fold, groups=self.groups
+        )
 
 
 def _check_domains(data: Contributions) -> list[str]:
@@ -125,29 +191,32 @@ def _members(data: Contributions, name: str, tested: str | None) -> np.ndarray:
     return domains != tested if name == Pool.OTHERS else domains == name
 
 
-def _rows_of_tested(
-    data: Contributions, domain: str, sources: Sequence[Source], fitted: CrossFit
-) -> list[Row]:
+def _rows_of_tested(scores: pd.DataFrame, domain: str) -> list[Row]:
     """All rows of one tested domain, each compared with the probe of that domain itself."""
-    inside = np.asarray(data.domains) == domain
-    trained = [k for k, (_, tested) in enumerate(sources) if tested in (None, domain)]
-    able = [k for k in trained if k not in fitted.failed]
-    own = next(k for k in trained if sources[k][0] == domain)
-    sizes = Sizes.of(data.labels.numpy()[inside], np.asarray(data.groups)[inside])
-    areas = fitted.placements(able, inside) if able else None
+    tested = Tested.of(scores, domain)
+    able, sizes = list(tested.scores.index), tested.sizes
+    areas = tested.placements() if able else None
+    here = scores.loc[scores["test"] == domain]
     rows: list[Row] = []
-    for source in trained:
-        n_train = int(fitted.n_train[source])
-        key: Row = {"train": sources[source][0], "test": domain, "n": sizes.n, "n_train": n_train}
-        if source in fitted.failed or areas is None:
-            rows.append(key | {"note": fitted.failed[source]})
+    for train, own in here.groupby("train", sort=False):
+        name, one = str(train), own.iloc[0]
+        key: Row = {"train": name, "test": domain, "n": len(own), "n_train": int(one["n_train"])}
+        if areas is None or name not in able:
+            rows.append(key | {"note": one["note"]})
             continue
-        within = able.index(own) if own in able and source != own else None
-        members = _members(data, *sources[source])
-        twice = 1 + float((members & inside).sum() / members.sum())
-        one = able.index(source)
-        rows.append(key | _cell(areas, one, within=within, sizes=sizes, scatter=twice))
+        within = able.index(domain) if domain in able and name != domain else None
+        twice = 1 + _share_of_training(scores, name, domain)
+        cell = _cell(areas, able.index(name), within=within, sizes=sizes, scatter=twice)
+        rows.append(key | cell)
     return rows
+
+
+def _share_of_training(scores: pd.DataFrame, train: str, tested: str) -> float:
+    """The tested domain's share of a training set."""
+    if train == Pool.ALL:
+        everyone = scores.loc[scores["train"] == train, "test"]
+        return float((everyone == tested).mean())
+    return float(train == tested)
 
 
 def _cell(areas: Placements, k: int, *, within: int | None, sizes: Sizes, scatter: float) -> Row:

@@ -70,6 +70,14 @@ def _blocks(n_rows: int, n: int, cells: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
 
 
+def separation_alone(data: Contributions) -> Float[np.ndarray, " neuron"]:
+    """Distance of each neuron's own AUROC from one half, by flat index; -1 where there is none."""
+    alone = univariate(data)
+    separation = np.full(data.n_layers * data.d_mlp, -1.0)  # in a narrower layer of a mixture
+    separation[alone.layer * data.d_mlp + alone.neuron] = (alone.auroc - 0.5).abs()
+    return separation
+
+
 def _block(where: slice, label: np.ndarray, data: Contributions) -> dict[str, np.ndarray]:
     block = data.rows(where)
     values = (

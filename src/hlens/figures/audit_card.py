@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
+from hlens.claims import describe_gain
 from hlens.drawing.html import Html, escape, visible
 from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, see_through
@@ -38,8 +39,10 @@ def draw(card: AuditCard, *, links: Mapping[str, str] | None = None, theme: str 
     alt = "; ".join(f"{claim.name}: {claim.verdict}" for claim in card.claims)
     strip = "".join(map(_tile, card.claims))
     claims = "".join(_claim(claim, links or {}) for claim in card.claims)
+    gain = describe_gain(card.claims)
+    headline = f'<p class="ha-headline">{escape(gain)}</p>' if gain else ""
     markup = (
-        f'<p class="ha-about">{escape(visible(card.about))}</p>'
+        f'{headline}<p class="ha-about">{escape(visible(card.about))}</p>'
         f'<ul class="ha-strip">{strip}</ul>{claims}{_KEY}'
     )
     style = asset("hlens.figures", "audit_card.css")

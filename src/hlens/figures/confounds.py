@@ -96,6 +96,7 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
         subtitle=_subtitle(table, held),
         height=130 + 62 * len(names),
         margin={"t": 56, "b": 56, "l": 150, "r": 24},
+        narrowest=480,
     )
 
 

@@ -141,6 +141,7 @@ def _looks(kind: str, index: int, colours: Palette) -> tuple[str, str]:
         SetKind.TRUTH: (colours.negative, "diamond"),
         SetKind.NORM_MATCHED: (colours.ink, "x"),
         SetKind.MATCHED: (colours.second, "square"),
+        SetKind.SELECTED: (colours.second, ("triangle-up", "star", "hexagon")[index % 3]),
     }
     shades = [colours.positive, colours.control, colours.second, colours.neutral]
     return kinds.get(kind, (shades[min(index, 3)], ""))

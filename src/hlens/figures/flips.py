@@ -1,7 +1,8 @@
 """Which replies turn under an edit? Flips both ways at each dose, beside those of random sets.
 
 To read it: bars up are replies that turned to the behaviour, bars down those that turned away; the
-grey marks beside them are what random neurons of the same layers turn.
+grey marks beside them are what random neurons of the same layers turn, the diamonds what the
+truth-associated neurons do.
 It misleads when only the net rate is read: an edit that turns as many replies one way as the other
 changes much and moves nothing. With few replies a bar or two lies beyond the grey by chance.
 """
@@ -50,6 +51,7 @@ def draw(
     for name, panel in zip(names, places, strict=True):
         rows = table.loc[table.behaviour == name]
         _add_bars(figure, rows, alphas, panel, colours)
+        _add_truth(figure, rows, alphas, panel, colours)
         _add_chance(figure, rows, alphas, panel, colours)
         most = float(rows[["to_hit", "to_miss"]].to_numpy().max())
         figure.update_layout(
@@ -86,6 +88,8 @@ def example() -> dict[str, Any]:
     rows = []
     for alpha, up, down in ((0.0, 2, 9), (0.5, 1, 3), (2.0, 5, 1), (3.0, 11, 2)):
         rows.append(("false_premises", "H-neurons", SetKind.TARGET, alpha, up, down, 60, 0.04))
+        turned = ("false_premises", "truth neurons", SetKind.TRUTH, alpha)
+        rows.append((*turned, down // 2, 1 + up // 2, 60, 0.9))
         for seed in range(8):
             up, down = 1 + (seed + int(alpha)) % 3, seed % 4
             name, kind = f"random {seed}", SetKind.RANDOM
@@ -109,7 +113,16 @@ def _add_bars(
                 name=f"{escape(_claim(rows))}: {label}",
                 legendgroup=column,
                 showlegend=not panel,
-                marker={"color": colour, "line": {"width": 0}},
+                marker={
+                    "color": colour,
+                    "line": {"width": 0},
+                    "pattern": {
+                        "shape": "/" if sign < 0 else "",  # in grey their colours are the same
+                        "fillmode": "overlay",
+                        "fgcolor": colours.page,
+                        "size": 6,
+                    },
+                },
                 text=[f"{n}" if n else "" for n in own[column]],
                 textposition="outside",
                 textfont={"size": 11.5, "color": colours.ink},
@@ -154,6 +167,29 @@ def _add_chance(
                 yaxis=f"y{panel}",
             )
         )  # fmt: skip
+
+
+def _add_truth(
+    figure: Figure, rows: pd.DataFrame, alphas: list[float], panel: str, colours: Palette
+) -> None:
+    """The truth neurons' flips, a diamond either way."""
+    truth = rows.loc[rows.kind == SetKind.TRUTH]
+    for column, sign, label, _ in DIRECTIONS[: 2 if len(truth) else 0]:
+        figure.add_trace(
+            go.Scatter(
+                x=[alphas.index(alpha) - 0.4 for alpha in truth.alpha],
+                y=sign * truth[column],
+                mode="markers",
+                marker={"symbol": "diamond", "size": 8, "color": colours.second},
+                name=escape(str(truth["set"].iloc[0])),
+                legendgroup="truth",
+                showlegend=not panel and sign > 0,
+                hovertext=[_hover(row, column, label) for row in truth.to_dict("records")],
+                hovertemplate="%{hovertext}<extra>truth neurons</extra>",
+                xaxis=f"x{panel}",
+                yaxis=f"y{panel}",
+            )
+        )
 
 
 def _hover(row: dict[str, Any], column: str, label: str) -> str:

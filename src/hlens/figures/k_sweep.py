@@ -1,11 +1,13 @@
 """Is sparsity real? AUROC against the number of neurons, selected beside random ones.
 
 To read it: how far left does the solid line reach the ceiling of all neurons, and how many more
-random neurons does the dotted line need for the same?
+random neurons does the dotted line need for the same? Lines without a band are as many neurons by
+other selectors.
 It misleads when the selected neurons were ranked on the examples that score them: the curve must
 come from held-out answers.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -41,14 +43,14 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
         ceiling = ceiling or Estimate.from_row(whole.to_dict("records")[0])
         table = table.loc[table.neurons != Sweep.ALL]
     sets = distinct(table.neurons)
-    shades = [colours.positive, colours.control, colours.second, colours.neutral]
     figure = Figure()
     if ceiling is not None:
         _add_ceiling(figure, table, ceiling, colours)
-    for index, name in enumerate(sets):
+    for name, colour, symbol in _styles(sets, colours):
         add_curve(
             figure, table.loc[table.neurons == name], x="k", y="auroc", name=escape(name),
-            colour=shades[min(index, 3)], control=index > 0, unit="k = ",
+            colour=colour, symbol=symbol, control=symbol == "square", unit="k = ",
+            band=symbol in ("circle", "square"),
         )  # fmt: skip
     figure.add_hline(y=0.5, line={"color": colours.ink, "width": 1, "dash": "dash"})
     add_note(
@@ -81,13 +83,25 @@ def example() -> dict[str, Any]:
     """Made data for the gallery and the laws: selection helps, and many random neurons catch up."""
     rows = []
     for k in (1, 4, 16, 64, 256, 1024):
-        for name, top in (("selected", 12), ("random", 150)):
+        for name, top in (("selected", 12), ("random", 150), ("best alone", 30)):
             auroc = 0.86 - 0.3 * 2.718 ** (-k / top)
             rows.append((name, k, auroc, auroc - 0.03, auroc + 0.03, 420))
     return {
         "table": pd.DataFrame(rows, columns=list(COLUMNS)),
         "ceiling": Estimate(0.87, 0.84, 0.9, 420),
     }
+
+
+def _styles(sets: list[str], colours: Palette) -> Iterator[tuple[str, str, str]]:
+    """Name, colour and symbol of each set: the claim, controls, then other selectors."""
+    yield sets[0], colours.positive, "circle"
+    controls = [name for name in sets[1:] if "random" in name]
+    others = [name for name in sets[1:] if name not in controls]
+    for index, name in enumerate(controls):
+        yield name, [colours.control, colours.neutral][min(index, 1)], "square"
+    for index, name in enumerate(others):
+        styles = [(colours.second, "diamond"), (colours.ink, "triangle-up"), (colours.muted, "x")]
+        yield name, *styles[min(index, 2)]
 
 
 def _add_ceiling(figure: Figure, table: pd.DataFrame, ceiling: Estimate, colours: Palette) -> None:
@@ -106,7 +120,8 @@ def _title(table: pd.DataFrame, sets: list[str], ceiling: Estimate | None) -> st
         shown = own.loc[own.chosen.astype(bool)].iloc[0]
     k = int(shown.k)
     parts = [f"{count(k, 'selected neuron')} {'reaches' if k == 1 else 'reach'} {shown.auroc:.2f}"]
-    random = table.loc[(table.neurons != sets[0]) & (table.k == k), "auroc"]
+    drawn = table.neurons.astype(str).str.contains("random") & (table.neurons != sets[0])
+    random = table.loc[drawn & (table.k == k), "auroc"]
     parts.append(f"as many random {random.max():.2f}" if len(random) else "no random were drawn")
     if ceiling is not None:
         parts.append(f"all of them {ceiling.value:.2f}")

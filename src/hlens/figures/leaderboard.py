@@ -19,7 +19,7 @@ from hlens.drawing.forest import add_forest, add_value, hover_interval, interval
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
-from hlens.types.labels import H_NEURONS, Unit
+from hlens.types.labels import COMBINED, H_NEURONS, Unit
 
 COLUMNS = ("detector", "auroc", "low", "high", "n")
 LEFT, RIGHT = (0.0, 0.58), (0.72, 1.0)
@@ -82,6 +82,7 @@ def draw(
         subtitle=_subtitle(run, table),
         height=110 + 30 * len(run),
         margin={"t": 40, "b": 56, "l": 170, "r": 24},
+        narrowest=560,
     )
 
 
@@ -144,7 +145,7 @@ def _title(run: Any, own: Any, reference: str) -> str:
     if not own.any():
         best = run.iloc[0]
         return f"{_plain(best['detector'])} reads best (AUROC {best['auroc']:.2f})"
-    claim, others = run.loc[own].iloc[0], run.loc[~own]
+    claim, others = run.loc[own].iloc[0], run.loc[~own & (run["detector"] != COMBINED)]
     if others.empty:
         return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
     name_of = f"{reference} ({claim['auroc']:.2f})"

@@ -17,6 +17,8 @@ from hlens.drawing.theme import ink_on, palette
 COLUMNS = ("verdict", "reason", "n")
 KEPT = "located"
 
+HATCHES = {"correct": "/", "refused": "."}  # whose colours are those of others in grey
+
 
 def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     """Draw the losses.
@@ -42,7 +44,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     hatch = {"fillmode": "overlay", "fgcolor": colours.page, "fgopacity": 0.25, "size": 7}
     figure = Figure()
     for label in labels:
-        colour, shape = shades.get(label, colours.neutral), "/" if label == "correct" else ""
+        colour, shape = shades.get(label, colours.neutral), HATCHES.get(label, "")
         own = table.loc[table.verdict == label].groupby("reason", sort=False).n.sum()
         counts = [int(own.get(step, 0)) for step in steps]
         figure.add_trace(

@@ -15,7 +15,15 @@ import pandas as pd
 
 from hlens.claims.conventions import LEVEL
 from hlens.drawing.figure import Figure, count, escape, finish
-from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell, even_ticks
+from hlens.drawing.matrix import (
+    CELL_HEIGHT,
+    add_matrix,
+    add_scale,
+    cell,
+    empty_cell,
+    even_ticks,
+    narrowest_matrix,
+)
 from hlens.drawing.table import check_columns, check_one_study, corrected_p, distinct
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 from hlens.types import NeuronSet
@@ -76,6 +84,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         f"* p ≤ .05, ** .01, *** .001{', also at like contribution' if by_contribution else ''}",
         height=CELL_HEIGHT * len(names) + 70,
         margin={"t": 24, "b": 46, "l": 110, "r": 20},
+        narrowest=narrowest_matrix(len(names)),
     )
 
 

@@ -22,6 +22,7 @@ COLUMNS = ("set", "kind", "alpha", "behaviour_change", "cost_change", "dominated
 LOOKS = {
     SetKind.NORM_MATCHED: ("ink", "x", 8),
     SetKind.TRUTH: ("negative", "diamond", 10),
+    SetKind.SELECTED: ("second", "triangle-up", 10),
     SetKind.MATCHED: ("second", "square", 7),
     SetKind.RANDOM: ("control", "square", 7),
     SetKind.TARGET: ("positive", "circle", 11),

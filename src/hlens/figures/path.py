@@ -90,6 +90,7 @@ def draw(
         subtitle=" · ".join(parts),
         height=400,
         margin={"t": 48, "b": 56, "l": 60, "r": 28},
+        narrowest=560,
     )
 
 
@@ -141,12 +142,13 @@ def _add_lines(
     faint = {"color": colours.neutral, "width": 1.0}
     _add_group(figure, wide, largest, name, faint, experts)
     peak = {neuron: _peak(wide[neuron].to_numpy()) for neuron in coloured}
-    for name, colour, sign in (
-        ("truth-associated, stable", colours.negative, -1),
-        ("hallucination-associated, stable", colours.positive, 1),
+    for name, colour, sign, dash in (
+        ("truth-associated, stable", colours.negative, -1, "dash"),
+        ("hallucination-associated, stable", colours.positive, 1, "solid"),
     ):
         own = [neuron for neuron in coloured if sign * peak[neuron] > 0]
-        _add_group(figure, wide, own, name, {"color": colour, "width": 2.2}, experts)
+        line = {"color": colour, "width": 2.2, "dash": dash}
+        _add_group(figure, wide, own, name, line, experts)
 
 
 def _add_group(
@@ -186,7 +188,7 @@ def _add_frequencies(
         ("hallucination-associated", stable & (sign > 0), colours.positive, ""),
         ("truth-associated", stable & (sign < 0), colours.negative, "/"),
         ("not stable", ~stable, colours.neutral, ""),
-        ("stable, not on the path", stable & (sign == 0), colours.control, ""),
+        ("stable, not on the path", stable & (sign == 0), colours.control, "."),
     ):
         own = top.loc[rows]
         if own.empty:

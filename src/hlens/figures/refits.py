@@ -66,6 +66,7 @@ def draw(
         "spread · shared: of the smaller set",
         height=110 + 30 * len(run),
         margin={"t": 24, "b": 56, "l": 190, "r": 24},
+        narrowest=560,
     )
 
 

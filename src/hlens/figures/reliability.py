@@ -10,7 +10,14 @@ from typing import Any
 import pandas as pd
 
 from hlens.drawing.figure import Figure, escape, finish
-from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, even_ticks
+from hlens.drawing.matrix import (
+    CELL_HEIGHT,
+    add_matrix,
+    add_scale,
+    cell,
+    even_ticks,
+    narrowest_matrix,
+)
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import Palette, colour_at, palette
 from hlens.types import Estimate
@@ -55,6 +62,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         "outlined: halves of one domain",
         height=CELL_HEIGHT * len(names) + 70,
         margin={"t": 24, "b": 46, "l": 110, "r": 20},
+        narrowest=narrowest_matrix(len(names)),
     )
 
 

@@ -66,6 +66,7 @@ def draw(table: pd.DataFrame, drift: pd.DataFrame | None = None, *, theme: str =
         subtitle=_subtitle(table, drift),
         height=230 if alone else 380,
         margin={"t": 34, "b": 56, "l": 96, "r": 24},
+        narrowest=560,
     )
 
 

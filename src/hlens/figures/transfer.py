@@ -12,7 +12,14 @@ from typing import Any
 import pandas as pd
 
 from hlens.drawing.figure import Figure, escape, finish
-from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, add_scale, cell, empty_cell
+from hlens.drawing.matrix import (
+    CELL_HEIGHT,
+    add_matrix,
+    add_scale,
+    cell,
+    empty_cell,
+    narrowest_matrix,
+)
 from hlens.drawing.table import check_columns, check_one_study, corrected_p, distinct, n_range
 from hlens.drawing.theme import Palette, colour_at, ink_on, palette
 
@@ -63,6 +70,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         "n.s.: CI holds 0.5",
         height=CELL_HEIGHT * len(trained) + 90,
         margin={"t": 66, "b": 24, "l": 110, "r": 20},
+        narrowest=narrowest_matrix(len(tested)),
     )
 
 

@@ -9,23 +9,24 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.interventions.activations import record
 from hlens.model import Model, check_neurons
-from hlens.types import Example, NeuronSet
+from hlens.types import Detector, Example, NeuronSet
 
 
-def weight_direction(neurons: NeuronSet) -> Float[Tensor, "layer neuron"]:
-    """The neurons' probe weights as a direction of unit length.
+def weight_direction(
+    detector: Detector, *, neurons: NeuronSet | None = None
+) -> Float[Tensor, "layer neuron"]:
+    """A detector's weights as a direction of unit length; zero outside `neurons` where given.
 
-    A probe reads magnitudes of contributions, so its weights say how much a neuron fires and
-    nothing of the sign of its activation; `mean_difference` keeps the sign.
+    Along it the score of a signed metric rises. A probe of magnitudes (CETT) says how much a neuron
+    fires and nothing of the sign of its activation; `mean_difference` keeps the sign.
 
     Raises:
-        HlensError: The set carries no weights.
+        HlensError: No neuron has a weight, or a set of another model.
     """
-    if not neurons.weights:
-        raise HlensError(f"the set {neurons.name!r} has no weights; take detector.neurons")
-    direction = torch.zeros(neurons.n_layers, neurons.d_mlp)
-    for (layer, neuron), weight in neurons.weights.items():
-        direction[layer, neuron] = weight
+    chosen = detector.selected if neurons is None else detector.selected & neurons
+    direction = torch.where(chosen.mask, detector.weights.float(), 0.0)
+    if not bool(direction.any()):
+        raise HlensError(f"{chosen.name}: no neuron of the detector is among them; give others")
     return direction / direction.norm()
 
 

@@ -68,6 +68,7 @@ from hlens.model.generation import mix_seed as mix_seed
 from hlens.model.generation import pick_tokens as pick_tokens
 from hlens.model.hooks import capturing as capturing
 from hlens.model.hooks import layer_blocks as layer_blocks
+from hlens.model.hooks import lens_logits as lens_logits
 from hlens.model.hooks import next_token_logprobs as next_token_logprobs
 from hlens.model.hooks import stopping_after as stopping_after
 from hlens.model.hooks import unembedding_at as unembedding_at

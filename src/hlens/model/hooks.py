@@ -7,7 +7,7 @@ from threading import RLock
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hlens.errors import HlensError
@@ -98,6 +98,32 @@ def unembedding_at(
 
     with hook_input(model.hf.get_output_embeddings(), gather):
         yield
+
+
+def lens_logits(
+    model: Network, states: Float[Tensor, "state d_model"]
+) -> Float[Tensor, "state token"]:
+    """Logits if these were the residual stream behind the last layer (nostalgebraist 2020).
+
+    Whatever an architecture does behind its last layer (norm, unembedding, scaling, capping) is not
+    written down here but run: a pass over one token, whose own stream is exchanged for the states.
+    """
+
+    def exchange(module: Any, args: tuple[Any, ...], output: Any) -> Any:
+        own = output[0] if isinstance(output, tuple) else output
+        given = states.to(own)[:, None]  # a row of one token each
+        return (given, *output[1:]) if isinstance(output, tuple) else given
+
+    def run(rows: int) -> Tensor:
+        ids = torch.full((rows, 1), model.pad_id, device=model.device)
+        return model.hf(input_ids=ids, use_cache=False).logits
+
+    with torch.inference_mode(), hook_output(layer_blocks(model)[-1], exchange):
+        try:
+            logits = run(1)
+        except RuntimeError:  # GPT-BigCode forces its stream into the shape of its input
+            logits = run(len(states))
+    return logits.reshape(len(states), -1)
 
 
 def next_token_logprobs(

@@ -186,6 +186,11 @@ class Network:
         return rows_of(self.hf.get_output_embeddings()).T
 
     @property
+    def unembedding_size(self) -> int:
+        """How many tokens it makes logits of."""
+        return int(self.hf.get_output_embeddings().weight.shape[0])
+
+    @property
     def body(self) -> nn.Module:
         """The model without its unembedding."""
         return self.hf.base_model

@@ -111,8 +111,7 @@ def _seen_by_reading(model: Model, tokens: Tensor) -> Seen:
 
 def _check_bridged(model: Model, bridged: Tensor, expected: Tensor) -> None:
     """Check that the bridge, whose modules differ, gives the model's logits."""
-    # Layer after layer rounds anew what the layers before it rounded: only what is gross shows. In
-    # half precision two ways of computing one model (SmolLM2, 30 layers) part by 0.3.
+    # Layer after layer rounds anew what the layers before it rounded: only what is gross shows.
     whole = bridged.dtype == torch.float32
     limit = max(_limit(bridged) if whole else 0.5, 10 * _rounding(model))
     if not (error := _apart(bridged.float(), expected.float())) <= limit:
@@ -173,7 +172,12 @@ def _keep_output(own: dict[int, Tensor], layer: int, acts: MlpActs, out: Tensor)
 
 
 def _tokens(vocabulary: int) -> Tensor:
-    return (torch.arange(3, 11) % max(vocabulary, 11))[None]
+    """Ordinary tokens, wherever the vocabulary has as many.
+
+    The first ones are often special and hardly trained: there SmolLM2 in bfloat16 misses its own
+    float32 logits by 1.4, relative, and on ordinary tokens by 0.04.
+    """
+    return (torch.arange(300, 308) % max(vocabulary, 11))[None]
 
 
 def _apart(one: Tensor, two: Tensor) -> float:
@@ -222,25 +226,33 @@ def _prove_causal(model: Model, tokens: Tensor) -> None:
     chosen = getattr(model.hf.config.get_text_config(), "index_topk", None) or 0
     n_tokens = tokens.shape[1]
     tokens = tokens.repeat(1, 1 + 2 * chosen // n_tokens)
-    other = tokens.clone()
-    other[0, -1] = tokens[0, 0]
+    last, half = tokens.clone(), tokens.clone()
+    last[0, -1] = tokens[0, 0]
+    half[0, -n_tokens // 2 :] = tokens[0, : n_tokens // 2]
+    cut = tokens[:, : -n_tokens // 2]
     with torch.inference_mode():
-        one, two, cut = (
+        one, *others = (
             model.hf(input_ids=ids, use_cache=False).logits.float()
-            for ids in (tokens, other, tokens[:, : -n_tokens // 2])
+            for ids in (tokens, last, half, cut)
         )
     if not bool(one.isfinite().all()):
         raise HlensError(
             f"{model.name} gives logits that are NaN or infinite: it overflows in {model.dtype}; "
             "load it with dtype='bfloat16' or 'float32'"
         )
-    moved = (one - two)[:, :-1].abs().max()
-    moved = torch.maximum(moved, (one[:, : cut.shape[1]] - cut).abs().max())
-    moved = moved / one.abs().max().clamp_min(1e-30)
     # LLM.int8() lets tokens of one batch decide together which columns are not rounded.
-    limit = max(1e-5 if model.dtype == torch.float32 else 1e-2, _rounding(model))
-    if not moved <= limit:
-        raise HlensError(
-            f"{model.name} attends ahead: what follows a token moves its logits by "
-            f"{float(moved):.1e} (relative); use a decoder in which it does not"
+    alike = max(_limit(one, model.dtype), _rounding(model))
+    # Processors add up products of other shapes in another order, layer after layer: between eight
+    # tokens and four SmolLM2's logits part by 3e-5 in single and by 0.2 in half precision.
+    by_length = max(1e-3 if model.dtype == torch.float32 else 0.5, _rounding(model))
+    befores = (-1, -n_tokens // 2, -n_tokens // 2)
+    for other, before, limit in zip(others, befores, (alike, alike, by_length), strict=True):
+        own = one[:, :before]
+        moved = float(
+            (own - other[:, : own.shape[1]]).abs().max() / one.abs().max().clamp_min(1e-30)
         )
+        if not moved <= limit:
+            raise HlensError(
+                f"{model.name} attends ahead: what follows a token moves its logits by "
+                f"{moved:.1e} (relative); use a decoder in which it does not"
+            )

@@ -110,14 +110,7 @@ def drift(
     """
     sought = check_real("shift", shift, above=0, most=10)
     permutations = check_whole("permutations", permutations, least=99, most=MOST_PERMUTATIONS)
-    home = detector.home
-    if home is None:
-        raise HlensError(
-            "the detector keeps nothing of the answers at its home; recalibrate it first (hlens "
-            "recalibrate DETECTOR labelled.jsonl --to FILE)"
-        )
-    if len(home) == 0 or np.ptp(home.scores) == 0:
-        raise HlensError("all scores at the detector's home are the same; recalibrate it on others")
+    home = home_of(detector)
     both, lacking = _comparable(home, live)
     if permutations < (least := ceil(len(both) / LEVEL) - 1):
         raise HlensError(
@@ -139,6 +132,23 @@ def drift(
         lacking,
         sought,
     )
+
+
+def home_of(detector: Detector) -> ReadAnswers:
+    """What a detector read at its home.
+
+    Raises:
+        HlensError: It kept nothing of it, or scores that are all the same.
+    """
+    home = detector.home
+    if home is None:
+        raise HlensError(
+            "the detector keeps nothing of the answers at its home; recalibrate it first (hlens "
+            "recalibrate DETECTOR labelled.jsonl --to FILE)"
+        )
+    if len(home) == 0 or np.ptp(home.scores) == 0:
+        raise HlensError("all scores at the detector's home are the same; recalibrate it on others")
+    return home
 
 
 def _compare(home: ReadAnswers, live: ReadAnswers, *, permutations: int, seed: int) -> Shifts:

@@ -16,8 +16,9 @@ from hlens.types.labels import Level
 
 COLUMNS = [
     "level", "domain", "group", "question_id", "sample", "span", "start", "stop", "text", "score",
-    "risk", "hallucinated",
+    "risk", "hallucinated", "detector",
 ]  # fmt: skip
+OF_DETECTOR = ("risk", "detector")  # not of the answers themselves
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _MARK = b'{"level":"'  # how a .jsonl file that hlens wrote begins
 _HEADER = b'"level","domain",'  # and a .csv file, of any version
@@ -31,11 +32,12 @@ def tabulate_scores(answers: Sequence[ScoredAnswer], detector: Detector) -> pd.D
         question), ``question_id, sample``, ``span`` (index of a span among those of its answer),
         ``start, stop`` (tokens of the answer, counted from its first), ``text``, ``score``
         (log-odds), ``risk`` (probability of hallucination: calibrated where the detector is, by
-        domain where it has a map of it, else logistic) and ``hallucinated`` (the label, missing
-        where there is none). Each answer is followed by its spans and tokens.
+        domain where it has a map of it, else logistic), ``hallucinated`` (the label, missing where
+        there is none) and ``detector`` (`Detector.identity`). Each answer is followed by its spans
+        and tokens.
     """
     rows = [row for answer in answers for row in _rows(answer)]
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "risk"])
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in OF_DETECTOR])
     scores = table["score"].to_numpy(dtype=np.float64)
     risk = np.empty(len(scores))
     for domain in table["domain"].unique():
@@ -44,11 +46,12 @@ def tabulate_scores(answers: Sequence[ScoredAnswer], detector: Detector) -> pd.D
         risk[own] = known.double().numpy()
     # An answer without tokens has no risk; a calibration would make a number of its NaN.
     table.insert(COLUMNS.index("risk"), "risk", np.where(np.isnan(scores), np.nan, risk))
+    table["detector"] = detector.identity
     return table.astype({"span": "Int64", "hallucinated": "boolean"})
 
 
 def _rows(answer: ScoredAnswer) -> Iterator[tuple[object, ...]]:
-    """The rows of an answer, its spans and its tokens: `COLUMNS` without the risk."""
+    """The rows of an answer, its spans and its tokens: `COLUMNS` without `OF_DETECTOR`."""
     key = answer.domain, answer.group, answer.question_id, answer.sample
 
     def row(
@@ -120,14 +123,15 @@ def is_scores_file(path: str | Path) -> bool:
     return {"level", "question_id", "score"} <= names
 
 
-def read_scores(path: str | Path) -> ReadAnswers:
-    """The scores of whole answers in a table that `save_scores` wrote.
+def read_scores(path: str | Path, detector: Detector | None = None) -> ReadAnswers:
+    """The scores of whole answers in a table that `save_scores` wrote, of this detector if given.
 
-    Answers without a token have no score and are left out. Rows without a ``group``, of a file of
-    an earlier version, take their question for it.
+    Answers without a token have no score and are left out. Rows of a file of an earlier version,
+    without ``group`` and ``detector``, take their question for a group and are not checked.
 
     Raises:
-        HlensError: No such file, no score of a whole answer in it, or one that is no number.
+        HlensError: No such file, no score of a whole answer in it, one that is no number, or scores
+            of another detector.
     """
     path = Path(path)
     if not is_scores_file(path):
@@ -143,6 +147,12 @@ def read_scores(path: str | Path) -> ReadAnswers:
         score = row.get("score")
         if row.get("level") != Level.RESPONSE or score is None or score != score:
             continue
+        whose = row.get("detector")
+        if detector is not None and isinstance(whose, str) and whose != detector.identity:
+            raise HlensError(
+                f"{path.name} holds scores of the detector {whose!r:.40}, not of this one "
+                f"({detector.identity}); score the answers with this one"
+            )
         with naming(f"{path.name}, row {number}"):
             score = check_real("score", score, **FINITE)
         domain = str(row.get("domain", ""))

@@ -8,19 +8,18 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.evaluation import evaluate, fit_detector, folds_by_group
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.bootstrap import summarise_repeats
-from hlens.evaluation.fitting import refit_scores
+from hlens.evaluation.fitting import Probe, refit_scores
 from hlens.evaluation.folded import delong_folded
 from hlens.evaluation.intervals import Sizes, auroc_interval, estimate_auroc
 from hlens.evaluation.significance import permutation_p
 from hlens.evaluation.usage import match_of
-from hlens.probe import SparseProbe
+from hlens.probe.ways import probe_of
 from hlens.types import Contributions, Detector, Estimate, NeuronSet, same_fingerprint, warn_unbound
 from hlens.types.labels import OriginControl
 
@@ -34,7 +33,7 @@ def trace_origin(
     base: Contributions,
     *,
     own: Contributions | None = None,
-    probe: BaseEstimator | None = None,
+    probe: Probe | None = None,
     draws: int = 20,
     folds: int = 5,
     seed: int = 0,
@@ -58,7 +57,7 @@ def trace_origin(
         detector: Found on the tuned model.
         base: Contributions of the base model, same metric and region.
         own: Held-out contributions of the tuned model.
-        probe: What to train on the base model; ``SparseProbe(C="cv")`` when None.
+        probe: What to train on the base model; that of `hlens.find` when None.
         draws: Random sets.
         folds: Folds by group of the base model's examples.
         seed: Seed of draws and folds.
@@ -85,7 +84,7 @@ def trace_origin(
     # Fitted on the base model, out of fold: the same neurons, others, and a probe of its own.
     refit = _auroc_of_refit(moved.selected, base, fold)
     random_refit = [_auroc_of_refit(other, base, fold).value for other in others]
-    probe = SparseProbe(C="cv") if probe is None else probe
+    probe = probe_of("hlens") if probe is None else probe
     probed, n_probed = _auroc_of_probe(probe, base, fold)
 
     lengths = base.n_tokens.double().numpy()
@@ -135,7 +134,7 @@ def _move_weights(detector: Detector, other: NeuronSet) -> Detector:
     # Both lists ascend by layer, so each weight stays in its layer.
     selected = detector.selected.flat_indices
     weights[other.flat_indices] = detector.weights.flatten()[selected]
-    return replace(detector, weights=weights.reshape(detector.weights.shape))
+    return replace(detector, weights=weights.reshape(detector.weights.shape), means=(), spreads=())
 
 
 def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Estimate:
@@ -146,7 +145,7 @@ def _auroc_of_refit(neurons: NeuronSet, base: Contributions, fold: Folds) -> Est
     return _out_of_fold_auroc(partial(refit_scores, neurons=range(len(chosen))), narrow, fold)
 
 
-def _auroc_of_probe(probe: BaseEstimator, base: Contributions, fold: Folds) -> tuple[Estimate, int]:
+def _auroc_of_probe(probe: Probe, base: Contributions, fold: Folds) -> tuple[Estimate, int]:
     """Out of fold, of a probe on all neurons; and how many it selects on average."""
     sizes = []
 

@@ -1,41 +1,139 @@
-"""find: contributions to a frozen detector."""
+"""find: contributions to a frozen detector, or evidence to a detector beside output numbers."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from jaxtyping import Float, Int
 
 from hlens.errors import HlensError
+from hlens.kinds import describe
 from hlens.probe.calibration import Method, calibrate
 from hlens.probe.crossval import assign_folds, cross_validate, fold_aurocs
 from hlens.probe.estimator import SparseProbe
-from hlens.types import Contributions, Detector, RoutedMatrix
+from hlens.probe.frozen import freeze_weights
+from hlens.probe.nested import nested_scores
+from hlens.probe.prepared import copy_unfitted, matrix_of, prepare_probe
+from hlens.probe.stacking import combine
+from hlens.probe.ways import READS, probe_of
+from hlens.types import Combined, Contributions, Detector, Evidence, RoutedMatrix
+
+
+@overload
+def find(
+    data: Contributions,
+    probe: SparseProbe | None = None,
+    *,
+    way: str = "",
+    calibration: Method | None = "platt",
+) -> Detector: ...
+
+
+@overload
+def find(
+    data: Evidence,
+    probe: SparseProbe | None = None,
+    *,
+    way: str = "",
+    calibration: Method | None = "platt",
+    beside: Literal["output"],
+) -> Combined: ...
 
 
 def find(
-    data: Contributions, probe: SparseProbe | None = None, *, calibration: Method | None = "platt"
-) -> Detector:
+    data: Contributions | Evidence,
+    probe: SparseProbe | None = None,
+    *,
+    way: str = "",
+    calibration: Method | None = "platt",
+    beside: str = "",
+) -> Detector | Combined:
     """Find the neurons whose contributions tell hallucinations from true answers.
 
     Everything that is chosen is chosen by group, on examples that the fit did not see: C (where
     the probe asks for it), the threshold and the calibration.
 
     Args:
-        data: Contributions of labelled examples.
-        probe: What to fit; it is not changed. ``SparseProbe(C="cv")`` when None.
+        data: Contributions of labelled examples; with `beside` the evidence of these
+            (`hlens.baselines.gather`).
+        probe: What to fit; it is not changed. That of `way` when None.
+        way: ``"hlens"``, or ``"paper"``: liblinear on CETT as it was published, with nothing
+            scaled, weighted or chosen. In place of a probe.
         calibration: ``"platt"``, ``"isotonic"`` or None.
+        beside: ``"output"`` also stacks the detector with the model's own output numbers
+            (log-probabilities, entropies, length), inside these examples.
 
     Returns:
         The detector. Its ``fit`` holds C, lambda over lambda_max, the duality gap, the numbers of
         examples and selected neurons, and the cross-validated AUROC (at a C chosen by the same
         folds: a little optimistic; `hlens.selection.nested_scores` gives the honest one).
+        With `beside` a `Combined`, which holds the detector.
 
     Raises:
-        HlensError: NaN or infinity (which example, which neuron), one class, or fewer groups than
-            folds.
+        HlensError: NaN or infinity (which example, which neuron), one class, fewer groups than
+            folds, an unknown way, or data without output numbers beside which to find.
         ConvergenceError: No certificate within the probe's limits.
+    """
+    if probe is not None and way:
+        raise HlensError(f"a probe and way={way!r}; give one of them")
+    probe = probe_of(way or "hlens") if probe is None else probe
+    if way == "paper":
+        _check_reads(way, data)
+    if not beside:
+        if not isinstance(data, Contributions):
+            raise HlensError(
+                f"data: {describe(data)}; give Contributions, or Evidence with beside='output'"
+            )
+        return _find_detector(data, probe, calibration)
+    if beside != "output":
+        raise HlensError(f"beside={beside!r:.60}; expected 'output', or nothing")
+    if not isinstance(data, Evidence):
+        raise HlensError(
+            f"data: {describe(data)}; what is found beside the output needs Evidence "
+            "(hlens.baselines.gather), whose contributions are read"
+        )
+    detector = _find_detector(data.contributions, probe, calibration)
+    own = nested_scores(data.contributions, probe)
+    return combine(data, detector, own.scores, fold=own.fold, calibration=calibration)
+
+
+def _check_reads(way: str, data: Contributions | Evidence) -> None:
+    """Raise `HlensError` where contributions are of another metric than a way reads."""
+    metric = (data.contributions if isinstance(data, Evidence) else data).metric
+    if metric != READS[way]:
+        raise HlensError(
+            f"way={way!r} reads {READS[way]}, the contributions are {metric}; measure with "
+            f"metric=hlens.metrics.{READS[way]}, or give a probe of your own"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A probe fitted to contributions, and what it says of those that it did not see.
+
+    Attributes:
+        probe: The fitted copy.
+        scores: Score of each example by a probe of the same C that did not see its fold.
+        fold: Fold of each example; no group is in two.
+    """
+
+    probe: SparseProbe
+    scores: Float[np.ndarray, " example"]
+    fold: Int[np.ndarray, " example"]
+
+    def freeze(self, data: Contributions, **further: Any) -> Detector:
+        """The detector of the whole fit; `data` is what it was fitted to."""
+        bias = float(self.probe.intercept_[0])
+        return freeze_weights(data, self.probe.coef_[0], bias, **further)
+
+
+def fit_out_of_fold(data: Contributions, probe: SparseProbe) -> Fitted:
+    """Fit a copy of the probe; C, where it is chosen, is chosen on the same folds.
+
+    Raises:
+        HlensError: As `find`.
     """
     probe = prepare_probe(probe, data)
     X, labels = matrix_of(data, probe), data.labels.cpu().numpy()
@@ -47,42 +145,22 @@ def find(
         )
     fold = assign_folds(labels.astype(float), groups, n_folds=probe.cv, seed=probe.random_state)
     probe.fit(X, labels, groups=groups)
-    scores = out_of_fold_scores(probe, X, labels, fold=fold)
-    return Detector(
-        weights=torch.from_numpy(probe.coef_[0]).float().reshape(data.n_layers, data.d_mlp),
-        bias=float(probe.intercept_[0]),
-        metric=data.metric,
-        region=data.region,
-        domains=tuple(sorted(set(data.domains))),
+    return Fitted(probe, out_of_fold_scores(probe, X, labels, fold=fold), fold)
+
+
+def _find_detector(data: Contributions, probe: SparseProbe, calibration: Method | None) -> Detector:
+    found = fit_out_of_fold(data, probe)
+    probe, scores, fold, labels = found.probe, found.scores, found.fold, data.labels.cpu().numpy()
+    detector = found.freeze(
+        data,
         threshold=best_threshold(scores, labels),
         calibration=None
         if calibration is None
         else calibrate(scores, labels, fold=fold, method=calibration),
-        fit=summarise_fit(probe, data, fold_aurocs(scores, labels, fold)),
-        provenance=data.provenance,
     )
-
-
-def prepare_probe(probe: SparseProbe | None, data: Contributions) -> SparseProbe:
-    """An unfitted copy of the probe that knows the layers of these contributions."""
-    copy = SparseProbe(C="cv") if probe is None else copy_unfitted(probe)
-    if copy.scale == "layer" and copy.n_layers is None:
-        copy.set_params(n_layers=data.n_layers)
-    return copy
-
-
-def matrix_of(data: Contributions, probe: SparseProbe) -> torch.Tensor | RoutedMatrix:
-    """What a probe is fitted to, ``[example, feature]``; of a mixture it is kept by expert."""
-    routed = data.provenance.experts and probe.reads_routed
-    return data.routed if routed else data.neuron_major.T
-
-
-def copy_unfitted(probe: SparseProbe) -> SparseProbe:
-    """An unfitted copy with the same options."""
-    copy = clone(probe)
-    if not isinstance(copy, SparseProbe):
-        raise HlensError(f"got a {type(probe).__name__}; expected a SparseProbe")
-    return copy
+    return replace(
+        detector, fit=summarise_fit(probe, detector, data, fold_aurocs(scores, labels, fold))
+    )
 
 
 def out_of_fold_scores(
@@ -120,7 +198,9 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((s[best] + s[best + 1]) / 2)
 
 
-def summarise_fit(probe: SparseProbe, data: Contributions, auroc: np.ndarray) -> dict[str, Any]:
+def summarise_fit(
+    probe: SparseProbe, detector: Detector, data: Contributions, auroc: np.ndarray
+) -> dict[str, Any]:
     """How a detector was found, in plain JSON values."""
     fit = {
         "C": probe.C_,
@@ -129,7 +209,7 @@ def summarise_fit(probe: SparseProbe, data: Contributions, auroc: np.ndarray) ->
         "n": len(data),
         "n_groups": len(set(data.groups)),
         "n_selected": probe.n_selected_,
-        "n_positive": int((probe.coef_ > 0).sum()),
+        "n_positive": len(detector.neurons),
         "cv_auroc": float(auroc.mean()),
         "cv_auroc_se": float(auroc.std()) / max(1, probe.cv - 1) ** 0.5,
         "folds": probe.cv,

@@ -1,8 +1,9 @@
 """The minimum of a quadratic model with its L1 term.
 
-Pivoting moves many coordinates at a time between free and zero and factorises few matrices. It may
-fail to settle, above all with more features than examples; then a feature-sign search, which moves
-one at a time, ends at the minimum for certain. Called by `hlens.probe.newton` alone.
+A feature-sign search (Lee et al. 2006) in blocks: many coordinates are freed at a time, and many
+return to zero, so that few systems are factorised. Every move descends, and ends at the minimum
+over the free coordinates or with fewer of them, so that the search ends. Called by
+`hlens.probe.newton` alone.
 """
 
 import numpy as np
@@ -11,90 +12,96 @@ from scipy import linalg
 from hlens.probe.quadratic import Factor, Quadratic, product
 
 BORDER = 6  # a factor is bordered for changes of at most one in so many coordinates
-ROUNDS = 12  # of pivoting; in the second half coordinates only leave, so none can cycle
 SETTLED = {"float64": 1e-8, "float32": 1e-5}  # of the L1 penalty: a slope that counts as zero
 RIDGE = {"float64": 1e-9, "float32": 1e-6}  # added to the unit diagonal, for duplicated features
+FREED = 0.2  # of the free coordinates: so many more at a time; far more make a singular system
+FREED_LEAST = 10
+LENGTHS = (1.0, 0.5, 0.25, 0.125)  # of a step that is tried with all its crossings set to zero
+DESCENT = 1e-4  # of what the slope promises: a step that gives less is not taken (Armijo)
 
 
 def minimise(
     model: Quadratic, gradient: np.ndarray, *, w: np.ndarray, l1: np.ndarray
 ) -> np.ndarray:
     """The step that minimises the model with its L1 term; `gradient` is of the smooth part."""
-    g, v, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
-    step, settled = _pivot(model, g, v, penalty)
-    if not settled:
-        step = feature_sign_search(model.H, g, v, penalty=penalty, step=step)
-    return step * model.scale
-
-
-def _pivot(
-    model: Quadratic, g: np.ndarray, v: np.ndarray, penalty: np.ndarray
-) -> tuple[np.ndarray, bool]:
-    """The best step that pivoting saw, and whether it settled at the minimum.
-
-    Each round takes the signs as given, which makes the L1 term linear, and solves for the free
-    coordinates. Those that cross zero leave, those whose slope exceeds the penalty enter.
-    """
-    sign = np.where(v != 0, np.sign(v), -np.sign(g))
-    free = (v != 0) | (np.abs(g) > penalty)
-    best, best_value = np.zeros_like(v), 0.0
-    for iteration in range(ROUNDS):
-        u = v + _solve_free(model, free, v, g + penalty * sign)
-        crossed = free & (u * sign < 0)
-        u[crossed] = 0.0
-        step = u - v
-        bend = product(model.H, step)
-        value = float(g @ step + 0.5 * step @ bend + penalty @ (np.abs(u) - np.abs(v)))
-        if value < best_value:  # rounds need not descend: the search starts from the best
-            best, best_value = step, value
-        slope = g + bend
-        early = iteration < ROUNDS // 2
-        enter = early & ~free & (np.abs(slope) > penalty * (1 + 1e-12))
-        if not (crossed.any() or enter.any()):
-            return best, early
-        free = (free & ~crossed) | enter
-        sign[enter] = -np.sign(slope[enter])
-    return best, False
-
-
-def feature_sign_search(
-    H: np.ndarray, g: np.ndarray, v: np.ndarray, *, penalty: np.ndarray, step: np.ndarray
-) -> np.ndarray:
-    """The step to the minimum by feature-sign search (Lee et al. 2006), from a given step.
-
-    One coordinate is freed at a time, that of the steepest slope beyond its penalty; each move goes
-    to the minimum over the free ones or to the best zero crossing before it: it descends.
-    """
-    u = v + step
-    u[np.abs(u) < 1e-14 * np.abs(v)] = 0.0  # rounding of v - v: not a weight
-    slack = SETTLED[H.dtype.name] * penalty
-    stuck = False
-    for _ in range(3 * len(u) + 100):
-        slope = g + product(H, u - v)
-        free, sign = u != 0, np.sign(u)
-        at_rest = stuck or bool((np.abs(slope + penalty * sign)[free] <= slack[free]).all())
-        if at_rest:  # free another coordinate only when the free ones are at their minimum
-            excess = np.where(free, 0.0, np.abs(slope) - penalty - slack)
-            new = int(np.argmax(excess))
-            if excess[new] <= 0:
-                break
-            free[new], sign[new] = True, -np.sign(slope[new])
-        chosen = np.flatnonzero(free)
-        parts = (part[chosen] for part in (u, slope, sign, penalty))
-        moved = _best_move(H[np.ix_(chosen, chosen)], *parts)
-        stuck = moved is None
-        if moved is not None:
-            u[chosen] = moved
-        elif at_rest:
+    g, start, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
+    u, solved, refactored = start, False, False
+    for iteration in range(3 * len(u) + 100):
+        # The first move takes all that it can: the caller may ask for more than a settled slope.
+        slack = penalty * (SETTLED[model.H.dtype.name] if iteration else 1e-12)
+        slope, free = g + product(model.H, u - start), u != 0
+        excess = np.where(free, 0.0, np.abs(slope) - penalty - slack)
+        off = np.abs(slope + penalty * np.sign(u))
+        solved = solved or bool((off <= slack)[free].all())
+        if solved and not (excess > 0).any():
             break
-    return u - v
+        d, sign = _direction(model, u, slope, penalty=penalty, excess=excess)
+        moved = _move(model.H, u, d, slope=slope, sign=sign, penalty=penalty)
+        if moved is None:  # nothing descends beyond rounding, perhaps that of a bordered factor
+            if refactored:
+                break
+            model.factor, solved, refactored = None, True, True
+            continue
+        # As well as rounding allows, where no coordinate was freed and none stopped the step.
+        solved = bool((moved == u + d).all() and ((moved != 0) == free).all())
+        u, refactored = moved, False
+    # Exactly to zero: rounding must not leave a tiny weight.
+    return np.where(u == 0, -w, (u - start) * model.scale)
 
 
-def _best_move(
-    H: np.ndarray, u: np.ndarray, slope: np.ndarray, sign: np.ndarray, penalty: np.ndarray
+def _direction(
+    model: Quadratic,
+    u: np.ndarray,
+    slope: np.ndarray,
+    *,
+    penalty: np.ndarray,
+    excess: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The step to the minimum over the free coordinates and the steepest others, and their signs.
+
+    With the signs taken as given the L1 term is linear. A coordinate that is freed must leave zero
+    downhill: of those that would not, fewer are freed, at last none.
+    """
+    free, sign = u != 0, np.sign(u)
+    new = np.argsort(-excess, kind="stable")[: np.count_nonzero(excess > 0)]
+    new = new[: max(FREED_LEAST, int(FREED * np.count_nonzero(free)))]
+    sign[new] = -np.sign(slope[new])
+    while True:
+        chosen = free.copy()
+        chosen[new] = True
+        d = _solve_free(model, chosen, slope + penalty * sign)
+        uphill = (d * sign)[new] <= 0
+        if not uphill.any():
+            return d, sign
+        new = new[~uphill]
+        new = new[: (len(new) + 1) // 2]
+
+
+def _move(
+    H: np.ndarray,
+    u: np.ndarray,
+    d: np.ndarray,
+    *,
+    slope: np.ndarray,
+    sign: np.ndarray,
+    penalty: np.ndarray,
 ) -> np.ndarray | None:
-    """The best of the minimum over the free coordinates and the zero crossings before it."""
-    d = -_solve_factor(factorise(H, np.arange(len(H))), slope + penalty * sign)
+    """Where a step along `d` descends to: at first with all crossings of zero stopped there."""
+    for length in LENGTHS:
+        moved = u + length * d
+        moved[moved * sign < 0] = 0.0
+        step = moved - u
+        # No sign changes, so the L1 term is linear: its terms cancel one by one, not as sums.
+        promised = float((slope + penalty * sign) @ step)
+        if promised + 0.5 * float(step @ product(H, step)) < min(DESCENT * promised, 0.0):
+            return moved
+    return _best_on_line(H, u, d, slope=slope, penalty=penalty)
+
+
+def _best_on_line(
+    H: np.ndarray, u: np.ndarray, d: np.ndarray, *, slope: np.ndarray, penalty: np.ndarray
+) -> np.ndarray | None:
+    """The best of the end of a step and the zero crossings before it; None where none descends."""
     bend = float(d @ product(H, d))
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = np.where(u * d < 0, -u / d, np.inf)
@@ -111,22 +118,19 @@ def _best_move(
     return moved
 
 
-def _solve_free(model: Quadratic, free: np.ndarray, v: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """The step to the minimum over the free coordinates, the others going to zero."""
-    step = np.where(free, 0.0, -v)
-    right = -slope
-    if step.any():
-        right -= product(model.H, step)
+def _solve_free(model: Quadratic, free: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """The step to the minimum over the free coordinates; the others stay."""
     positions, factor = np.flatnonzero(free), model.factor
     if factor is not None:
         gone = np.flatnonzero(~free[factor.positions])
-        new = np.setdiff1d(positions, factor.positions)
+        new = np.setdiff1d(positions, factor.positions, assume_unique=True)
         if BORDER * (len(gone) + len(new)) <= len(factor.positions):
-            return step + solve_bordered(model.H, factor, gone=gone, new=new, right=right)
+            return solve_bordered(model.H, factor, gone=gone, new=new, right=-slope)
+    step = np.zeros(len(free))
     if len(positions):
         model.factor = factor = None  # never two of them in memory
         model.factor = Factor(positions, factorise(model.H, positions))
-        step[positions] = _solve_factor(model.factor.lower, right[positions])
+        step[positions] = _solve_factor(model.factor.lower, -slope[positions])
     return step
 
 
@@ -157,7 +161,7 @@ def solve_bordered(
         y = linalg.solve_triangular(factor.lower, r, lower=True, check_finite=False)
         s = np.concatenate([right[new], np.zeros(len(gone))]) - Y.T @ y
         t = np.linalg.solve((C - Y.T @ Y).astype(np.float64), s)
-        # Where the border is singular a step overflows; a round whose value is NaN is not taken.
+        # Where the border is singular a step overflows; a move whose value is NaN is not taken.
         with np.errstate(over="ignore", invalid="ignore"):
             r -= B @ t.astype(H.dtype)
         out[new] = t[:n_new]

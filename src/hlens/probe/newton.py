@@ -7,7 +7,7 @@ Sun & Saunders 2014). Called by `hlens.probe.working_set.Problem.attempt`, on on
 threads make these small products several times slower.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -78,10 +78,14 @@ def solve(
     point = evaluate(problem, w, b, problem.X.combine(w) + b)
     previous_gap, below_rounding = np.inf, False
     for iteration in range(MAX_STEPS):
+        if point.gap <= tolerance:
+            break
         # The objective cannot judge steps below its rounding. The gap, which is of first order
         # where the objective is of second, still can: go on only while it shrinks.
-        if point.gap <= tolerance or (below_rounding and point.gap > 0.5 * previous_gap):
-            break
+        if below_rounding and point.gap > 0.5 * previous_gap:
+            if not _is_coarse(cache.model):
+                break
+            problem, cache.model = replace(problem, allow_float32=False), None
         # Curvature is the cost of a step: keep it while it serves. The first step at a new penalty
         # may well widen the gap, which says nothing about the curvature.
         slow = iteration > 1 and point.gap > REUSE * previous_gap
@@ -92,9 +96,20 @@ def solve(
         previous_gap = point.gap
         step = _newton_step(problem, point, slope, cache.model)
         if step is None:
-            break
+            if not _is_coarse(cache.model):
+                break
+            problem, below_rounding = replace(problem, allow_float32=False), True
+            continue
         point, below_rounding = step
     return point
+
+
+def _is_coarse(model: Quadratic | None) -> bool:
+    """Whether a model is in float32, which takes a slope of 1e-5 of the penalty for none.
+
+    That alone can keep the gap above a tolerance of 1e-6; float64 sees it.
+    """
+    return model is not None and model.H.dtype == np.float32
 
 
 def evaluate(problem: Subproblem, w: np.ndarray, b: float, z: np.ndarray) -> Point:

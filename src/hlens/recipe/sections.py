@@ -12,9 +12,12 @@ from typing import Annotated, Any, Literal
 from hlens import engines
 from hlens.checks import check_real, check_whole
 from hlens.errors import HlensError
+from hlens.probe.ways import WAYS
 from hlens.prompts import INSTRUCTION, Style
 from hlens.recipe.tables import Checked
 
+# That the paper's official code has, by our names.
+THUNLP_REGIONS = ("prompt", "response", "answer", "other")
 Alpha = Annotated[float, partial(check_real, least=-1000, most=1000)]
 
 
@@ -129,6 +132,13 @@ class LabelsRecipe(Checked):
         span: ``"response"`` measures the whole response; ``"answer"`` the stretch that the judge
             takes for the answer.
         per_question: At most this many responses of each question and label; 0 keeps all.
+        per_class: At most this many examples of each label (the paper trains on 1,000 of each); 0
+            keeps all. Which ones is decided by a hash of their ids, so that more of them hold the
+            fewer.
+        design: What the detector is trained to tell apart. ``"1-vs-1"``: answer tokens of
+            hallucinated and of true responses. ``"3-vs-1"``, the paper's other way, adds all other
+            tokens of both as true, and ``"3-vs-1-response"`` those of the response alone. What is
+            held out are answers whichever it is.
     """
 
     judge: str = "auto"
@@ -136,12 +146,19 @@ class LabelsRecipe(Checked):
     keep: Literal["all", "consistent"] = "all"
     span: Literal["response", "answer"] = "answer"
     per_question: Annotated[int, check_whole] = 1
+    per_class: Annotated[int, check_whole] = 0
+    design: Literal["1-vs-1", "3-vs-1", "3-vs-1-response"] = "1-vs-1"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.second and self.second == self.judge:
             raise HlensError(
                 f"recipe: labels.second is {self.second!r}, the first judge; name another, or none"
+            )
+        if self.design == "3-vs-1-response" and self.span == "response":
+            raise HlensError(
+                "recipe: labels.design = '3-vs-1-response' contrasts the answer with the rest of "
+                "its response, and labels.span = 'response' leaves no rest; give span = 'answer'"
             )
 
 
@@ -150,18 +167,35 @@ class MeasureRecipe(Checked):
     """What is measured on the examples.
 
     Attributes:
-        metric: A function of `hlens.metrics`.
+        metric: A function of `hlens.metrics`; ``"auto"`` is what the probe's way reads:
+            ``"signed_cett"``, of the paper's ``"cett"``. The recipe then holds that name.
         region: Which tokens.
         reduce: How tokens are put together.
         position: Where the tokens are ``"read"`` or ``"predicted"``.
         dtype: Of the store.
+        compat: ``"thunlp"`` takes the formula and the regions of the paper's official code (see
+            `hlens.measure`), under hlens's names of them; empty for hlens's own.
     """
 
-    metric: str = "cett"
+    metric: str = "auto"
     region: str = "answer"
     reduce: Literal["mean", "max", "last", "first", "routed"] = "mean"
     position: Literal["read", "predicted"] = "read"
     dtype: Literal["float32", "float16"] = "float32"
+    compat: Literal["", "thunlp"] = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compat and (self.metric not in ("auto", "cett") or self.position != "read"):
+            raise HlensError(
+                "recipe: measure.compat = 'thunlp' measures cett where tokens are read, and "
+                f"metric = {self.metric!r:.60}, position = {self.position!r}; leave these out"
+            )
+        if self.compat and self.region not in THUNLP_REGIONS:
+            raise HlensError(
+                f"recipe: measure.compat = 'thunlp' knows the regions {', '.join(THUNLP_REGIONS)}, "
+                f"and measure.region is {self.region!r:.60}"
+            )
 
 
 @dataclass(frozen=True)
@@ -169,18 +203,41 @@ class ProbeRecipe(Checked):
     """The sparse probe.
 
     Attributes:
+        way: ``"hlens"``, or ``"paper"``: scikit-learn's liblinear as the paper has it (C 1, nothing
+            scaled, weighted or chosen), which takes no other option here but `calibration`.
         C: Inverse strength of the penalty; 0 chooses it by cross-validation in the training part.
         l1_ratio: 1 is L1, below is elastic net.
+        rule: Of the C that cross-validation tries, the ``"best"``, or the smallest within one
+            standard error of it: ``"1se"``.
         scale: ``"none"`` (the paper), ``"feature"`` or ``"layer"``.
         class_weight: ``"balanced"`` or ``"none"``.
         calibration: Map scores to probabilities by ``"platt"``, ``"isotonic"`` or ``"none"``.
+        beside: The other way, found on the same answers with what it reads, as further rows of the
+            published table; empty for none.
     """
 
+    way: Literal["hlens", "paper"] = "hlens"
     C: Annotated[float, partial(check_real, least=1e-9, or_zero="cross-validated")] = 0.0
+    rule: Literal["best", "1se"] = WAYS["hlens"]["rule"]
     l1_ratio: Annotated[float, partial(check_real, most=1)] = 1.0
-    scale: Literal["none", "feature", "layer"] = "none"
-    class_weight: Literal["balanced", "none"] = "balanced"
+    scale: Literal["none", "feature", "layer"] = WAYS["hlens"]["scale"]
+    class_weight: Literal["balanced", "none"] = WAYS["hlens"]["class_weight"]
     calibration: Literal["none", "platt", "isotonic"] = "platt"
+    beside: Literal["", "hlens", "paper"] = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.beside == self.way:
+            raise HlensError(
+                f"recipe: probe.beside is {self.beside!r}, the probe's own way; name the other"
+            )
+        if self.way == "paper":
+            for name in ("C", "l1_ratio", "scale", "class_weight"):
+                if getattr(self, name) != getattr(ProbeRecipe, name):
+                    raise HlensError(
+                        f"recipe: probe.{name} beside probe.way = 'paper', which has its own; give "
+                        "one of them"
+                    )
 
 
 @dataclass(frozen=True)
@@ -197,6 +254,10 @@ class EvaluationRecipe(Checked):
         stability_pairs: Complementary pairs of half-samples of the stability selection.
         folds: Folds of the transfer matrix.
         halves: Splits of each domain in two halves, for the reliability of its neurons.
+        test_domains: What the detector is only tested on, as `hlens.domains.load` takes it: each
+            question is asked once, every answer counts, and each domain is a row of the published
+            table. A domain that is trained on, too, gives questions that were not asked.
+        test_questions: Questions of each of these; 0 takes all.
     """
 
     test: Annotated[float, partial(check_real, above=0, below=1)] = 0.3
@@ -206,6 +267,28 @@ class EvaluationRecipe(Checked):
     stability_pairs: Annotated[int, partial(check_whole, least=1, most=10_000)] = 50
     folds: Annotated[int, partial(check_whole, least=2, most=1000)] = 5
     halves: Annotated[int, partial(check_whole, least=2, most=1000)] = 10
+    test_domains: tuple[str, ...] = ()
+    test_questions: Annotated[int, check_whole] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = self.test_domains
+        if len({*names}) < len(names) or not all(name.strip() for name in names):
+            raise HlensError(
+                f"recipe: evaluation.test_domains is {list(names)!r:.60}; none twice, none empty"
+            )
+
+
+@dataclass(frozen=True)
+class AuditRecipe(Checked):
+    """What the audit reads beside the study's own.
+
+    Attributes:
+        sae: Folder of a sparse autoencoder of the model, as SAELens writes it, for the rival
+            ``sae``; empty for none.
+    """
+
+    sae: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,7 +296,7 @@ class InterveneRecipe(Checked):
     """What `hlens intervene` runs; `hlens run` leaves it out.
 
     Attributes:
-        neurons: Which are edited: ``"h"``, the H-neurons; ``"truth"``, those of negative weight;
+        neurons: Which are edited: ``"h"``, the H-neurons; ``"truth"``, those that point to truth;
             ``"both"``; or a file that `hlens.store.load_neurons` reads. The card's Control is
             about the H-neurons alone.
         behaviours: Members of `hlens.behaviours`, or ``"NAME:PATH"`` for a published set.
@@ -256,6 +339,48 @@ class InterveneRecipe(Checked):
                 f"recipe: intervene.alphas is {list(self.alphas)}; it must hold one that is not 1, "
                 "which changes nothing"
             )
+
+
+@dataclass(frozen=True)
+class PlanRecipe(Checked):
+    """The pilot of `hlens intervene --plan`.
+
+    Attributes:
+        items: Questions of each behaviour that the pilot asked, or asks (at least 12); 0 where
+            there was none. The whole run asks them first, by themselves, and takes their replies
+            from the pilot.
+    """
+
+    items: Annotated[int, partial(check_whole, least=12, or_zero="none")] = 0
+
+
+@dataclass(frozen=True)
+class SelectorsRecipe(Checked):
+    """Other ways to name the neurons.
+
+    Attributes:
+        beside: Members of `hlens.selectors` whose neurons `hlens intervene` edits beside the
+            H-neurons: as many as the detector selected, of these those that point to hallucination.
+    """
+
+    beside: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len({*self.beside}) < len(self.beside):
+            raise HlensError(f"recipe: selectors.beside is {list(self.beside)!r:.60}; none twice")
+
+
+@dataclass(frozen=True)
+class LayersRecipe(Checked):
+    """Edits layer by layer, at the outermost doses of `intervene`, which runs them.
+
+    Attributes:
+        edits: ``"single"``, the neurons of each layer that holds some, alone; ``"cumulative"``,
+            those of all layers up to each, from the first; ``"both"``, or ``"none"``.
+    """
+
+    edits: Literal["none", "single", "cumulative", "both"] = "none"
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def toml(value: Any) -> str:
     '{enable_thinking = false, "a key" = [1, "two"]}'
     """
     if isinstance(value, Mapping):
-        named = [f"{_key(key)} = {toml(each)}" for key, each in value.items()]
+        named = [f"{toml_key(key)} = {toml(each)}" for key, each in value.items()]
         return "{" + ", ".join(named) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml, value)) + "]"
@@ -108,5 +108,6 @@ def toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """A key in TOML, quoted where it has to be."""
     return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else toml(key)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from hlens.report import sections
 from hlens.report.data import ReportData
 from hlens.report.summary import (
     AUDIT_CAUTIONS,
     cautions_of,
+    describe_stand_ins,
     describe_study,
     draw_left_out,
     number_cards,
@@ -36,7 +39,9 @@ def report_data(run: Runner) -> ReportData:
         model=detector.provenance.model,
         summary=summarise(run.recipe, detector, run.value_without_model(answers.questions)),
         finding=in_words(run)[0],
-        cards=number_cards(scores, detector, run.value_without_model(answers.examples)),
+        cards=number_cards(
+            scores, _over_output(run), detector, run.value_without_model(answers.examples)
+        ),
         audit=card,
         sections=[*drawn, *([missing] if missing else [])],
         cautions=cautions_of(
@@ -48,6 +53,16 @@ def report_data(run: Runner) -> ReportData:
         recipe=run.recipe.to_toml(),
         versions=dict(detector.provenance.versions),
     )
+
+
+def _over_output(run: Runner) -> pd.DataFrame:
+    """What the neurons add to the model's own output: by the audit that is shown, or before it."""
+    shown = audit_shown(run)
+    step = detection.over_output
+    if shown is not None:
+        step = shown.get(audit.over_output, audit.over_output)
+    unknown = run.first_to_run_model(step) is not None
+    return pd.DataFrame() if unknown else run.value_without_model(step)
 
 
 def audit_page(run: Runner, audited: audit.Audit, quick: bool) -> ReportData:
@@ -92,5 +107,7 @@ def in_words(run: Runner) -> list[str]:
         NotMadeError: It has no scores yet.
     """
     scores, card = run.value_without_model(detection.scores), shown_card(run)
+    _over_output(run)  # which the claims read where it is current
     claims = run.value(audit.first_claims) if card is None else card.claims
-    return describe_study(scores, claims, audited=card is not None)
+    told = describe_study(scores, claims, audited=card is not None)
+    return [*told, *describe_stand_ins(run.recipe)]

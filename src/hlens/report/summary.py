@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.claims import describe_claim
+from hlens.claims import describe_claim, describe_gain
 from hlens.claims.rules import ABOVE_CHANCE
 from hlens.drawing.html import Html, escape
 from hlens.recipe import Recipe
@@ -25,13 +25,16 @@ NO_NEURON = (
 
 
 def describe_study(scores: pd.DataFrame, claims: Sequence[Claim], *, audited: bool) -> list[str]:
-    """What a study says, a sentence a claim; the first is the finding at the head of its report.
+    """What a study says: what the neurons add to the model's own output, then a sentence a claim.
+
+    The first is the finding at the head of its report.
 
     Nothing is judged here: `claims` are those of its audit where it was `audited`, and else those
     of `hlens.claims.decide` on what has been made. `scores` (of `hlens.evaluation.controls`) give
     the controls that read no neuron, as numbers.
     """
     told = [describe_claim(claim) for claim in claims]
+    gain = describe_gain(claims)
     readout = next(claim for claim in claims if claim.name == ClaimName.READOUT)
     if not scores.loc[scores["control"] == Control.PROBE, "neurons"].any():
         told.insert(1, NO_NEURON)
@@ -45,14 +48,26 @@ def describe_study(scores: pd.DataFrame, claims: Sequence[Claim], *, audited: bo
     alone = [f"{name} {rows[name]:.3f}" for name in ALONE if name in rows and rows[name].known]
     if alone:
         told.append(f"Without any neuron: {', '.join(alone)}.")
+    if gain:
+        told.insert(0, gain)
     if not audited:
         told.append("What was not measured for these claims, hlens audit measures.")
     return told
 
 
+def describe_stand_ins(recipe: Recipe) -> list[str]:
+    """Which domains were asked in place of published sets, in one sentence; none where none was.
+
+    >>> describe_stand_ins(Recipe(domains=("general",), stand_in={"triviaqa": "general"}))
+    ['Not the published data: general was asked in place of triviaqa.']
+    """
+    pairs = [f"{bank} was asked in place of {name}" for bank, name in recipe.stood_in.items()]
+    return [f"Not the published data: {', '.join(pairs)}."] if pairs else []
+
+
 def summarise(recipe: Recipe, detector: Detector, questions: Iterable[Question]) -> str:
     """Probe, domains, training data and seed in two sentences."""
-    domains = dict.fromkeys(question.domain for question in questions)
+    domains = map(recipe.name_of, dict.fromkeys(question.domain for question in questions))
     return (
         f"Probe: L1-logistic on {detector.metric} of the {detector.region} tokens. "
         f"Domains: {', '.join(domains)}. Trained on {detector.fit.get('n', '?')} answers, "
@@ -61,14 +76,15 @@ def summarise(recipe: Recipe, detector: Detector, questions: Iterable[Question])
 
 
 def number_cards(
-    scores: pd.DataFrame, detector: Detector, examples: Sequence[Example]
+    scores: pd.DataFrame, over_output: pd.DataFrame, detector: Detector, examples: Sequence[Example]
 ) -> list[Card]:
     """The numbers at the head of the report, controls included."""
     aurocs = {row["control"]: Estimate.from_row(row) for row in scores.to_dict("records")}
-    neurons = detector.selected
+    neurons, gain = detector.selected, _gain_cards(over_output)
     wrong = sum(example.hallucinated for example in examples)
     return [
         Card("Held-out AUROC", aurocs[Control.PROBE], "0.5 is chance"),
+        *gain,
         Card(
             "Neurons selected",
             len(neurons),
@@ -86,12 +102,25 @@ def number_cards(
                 ("Shuffled labels", Control.SHUFFLED_LABELS, "the same fit; 0.5 is chance"),
                 ("Answer length", Control.ANSWER_LENGTH, "the number of tokens alone"),
             )
+            if gain == [] or control != Control.ANSWER_LENGTH  # which the output numbers hold
         ),
         Card(
             "Examples",
             len(examples),
             f"{wrong} hallucinated, {len(examples) - wrong} true",
         ),
+    ]
+
+
+def _gain_cards(over_output: pd.DataFrame) -> list[Card]:
+    """What the neurons add to the model's own output; none where that is not known."""
+    return [
+        Card(
+            "Over the output",
+            Estimate.from_row(row, "difference", ends="difference_"),
+            f"AUROC added to {row['output']:.3f} of probabilities and length",
+        )
+        for row in over_output.to_dict("records")
     ]
 
 

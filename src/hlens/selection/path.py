@@ -12,7 +12,7 @@ from torch import Tensor
 from hlens.errors import HlensError
 from hlens.probe.crossval import CrossValidation, assign_folds, cross_validate, why_ended
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import matrix_of, prepare_probe
+from hlens.probe.prepared import matrix_of, prepare_probe
 from hlens.probe.solution import Solution
 from hlens.probe.training import TrainingSet, at_C
 from hlens.types import Contributions, Detector, Provenance

@@ -21,17 +21,19 @@ from hlens.monitor.requests import batcher_of
 from hlens.server import replies, risk
 from hlens.server.bodies import Chat, Completion, Conversations, RequestError, asked_of, parse
 from hlens.server.counters import Counters, log_to_stderr, write_log
-from hlens.server.desk import Desk, FullError, StoppedError
+from hlens.server.desk import Desk, FullError
 from hlens.server.jobs import GONE, GoneError, Job, unless_gone
 from hlens.server.offer import POLICIES, Offer
 from hlens.server.page import POLICY, page
 from hlens.server.prompts import encode_conversation, encode_prompt
+from hlens.server.refusals import refusal_of
 from hlens.server.replies import Choice, Reply
-from hlens.server.writing import EngineError, begin
+from hlens.server.writing import begin
 
 _Body = TypeVar("_Body", bound=BaseModel)
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
 GRACE = 30  # seconds that answers have to end when the server is told to stop
+LAST_WORDS = 2  # of these, for saying that they were cut
 
 
 @dataclass(eq=False)
@@ -72,16 +74,40 @@ def serve(offer: Offer, *, host: str = "127.0.0.1", port: int = 8000) -> None:
             "on 127.0.0.1"
         )
     log_to_stderr()
-    options: dict[str, Any] = {"timeout_graceful_shutdown": GRACE, "lifespan": "on"}
-    config = uvicorn.Config(
-        make_app(offer), host=host, port=port, log_config=None, access_log=False, **options
-    )
-    server = uvicorn.Server(config)
+    server = make_server(make_app(offer), host, port)
     write_log("serving", url=f"http://{host}:{port}", model=offer.name)
     try:
         server.run()
     except SystemExit:  # how uvicorn says that it cannot bind
         raise HlensError(f"cannot serve on {host}:{port}; is the port taken?") from None
+
+
+def make_server(app: FastAPI, host: str, port: int) -> uvicorn.Server:
+    """What serves an application; told to stop, it lets answers end for a while."""
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+
+
+class _Server(uvicorn.Server):
+    """Tells clients whose answers outlast the grace so, before their connections are cut."""
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Let answers end for a while; then end what is left."""
+        desk = self.config.app.state.service.desk  # pyright: ignore
+        timer = asyncio.get_running_loop().call_later(GRACE - LAST_WORDS, desk.cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
 
 def make_app(offer: Offer) -> FastAPI:
@@ -94,6 +120,7 @@ def make_app(offer: Offer) -> FastAPI:
         lambda: batcher_of(offer.model, offer.readable, offer.doses, most_rows=offer.limits.rows),
         offer.limits.waiting,
     )
+    _ = offer.encoding, offer.decoding  # copied now, not while the first client waits
     desk.start()
     service = Service(offer, desk, Counters(desk), ThreadPoolExecutor(1, "encode"))
 
@@ -222,27 +249,11 @@ async def _handle(
         write_log("left", path=path, seconds=round(time.monotonic() - began, 4))
         return Response(status_code=GONE)
     except Exception as error:
-        refused = _refusal_of(error)
+        refused = refusal_of(error)
         service.counters.ended(path, refused.status, time.monotonic() - began)
         told = {} if refused.status < 500 else {"error": first_line(error)}
         write_log("refused", path=path, status=refused.status, code=refused.code, **told)
         raise refused from error
-
-
-def _refusal_of(error: Exception) -> RequestError:
-    """What the client is told of an error: what is its own, and no more."""
-    if isinstance(error, ExceptionGroup):  # of readings that were asked for together
-        return _refusal_of(error.exceptions[0])
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, FullError):
-        return RequestError(429, "queue_full", str(error))
-    if isinstance(error, StoppedError):
-        return RequestError(503, "stopped", "the server answers no more; its log says more")
-    if isinstance(error, HlensError):
-        return RequestError(400, "invalid_value", str(error))
-    code = "engine_error" if isinstance(error, EngineError) else "internal_error"
-    return RequestError(500, code, "the server could not answer; its log says more")
 
 
 async def _read_body(request: Request, most: int) -> bytes:

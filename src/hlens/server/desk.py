@@ -90,6 +90,10 @@ class Desk:
         self._inbox.put(None)
         self._thread.join()
 
+    def cut(self) -> None:
+        """End what is held with an error: the server is told to stop, and waits no longer."""
+        self._fail(StoppedError("the server is shutting down"))
+
     def _telling(self, asked: Asked) -> Asked:
         """The request, which leaves the desk when it is told of its end."""
         told: list[Asked] = []

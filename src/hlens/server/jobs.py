@@ -14,6 +14,7 @@ from hlens.errors import first_line
 from hlens.server import replies
 from hlens.server.counters import Counters, facts_of, write_log
 from hlens.server.offer import Offer
+from hlens.server.refusals import refusal_of
 from hlens.server.replies import Choice, Reply
 from hlens.server.writing import Answering, Fate, Piece
 
@@ -67,6 +68,7 @@ class Job:
 
         Raises:
             EngineError: What kept the engine from writing.
+            StoppedError: The server was told to stop before the answers were whole.
             GoneError: The client has gone.
         """
         try:
@@ -102,10 +104,10 @@ class Job:
             yield replies.DONE
             status = 200
         except Exception as error:
-            status = 500
+            refused = refusal_of(error)
+            status = refused.status
             write_log("error", path=self.path, id=self.reply.id, error=first_line(error))
-            said = "the engine could not write the answer; the server's log says more"
-            yield replies.line(replies.error_of(500, "engine_error", said))
+            yield replies.line(replies.error_of(status, refused.code, str(refused)))
         finally:
             self._end(status)
 

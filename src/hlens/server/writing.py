@@ -14,7 +14,7 @@ from hlens.model import Settings
 from hlens.monitor.flagging import Flagging
 from hlens.monitor.policies import Action, Risk
 from hlens.monitor.requests import Reading, Writing
-from hlens.server.desk import Desk
+from hlens.server.desk import Desk, StoppedError
 from hlens.server.offer import Offer
 from hlens.server.text import UNFINISHED, Decoder, Stopper
 from hlens.thoughts import may_be_opening
@@ -135,7 +135,7 @@ async def read(desk: Desk, rows: Sequence[Sequence[int]], detector: str) -> list
 
     Raises:
         FullError: As many requests are held as the operator allows.
-        StoppedError: The engine reads no more.
+        StoppedError: The engine reads no more, or the server is shutting down.
         EngineError: What kept it from reading.
     """
     loop = asyncio.get_running_loop()
@@ -150,6 +150,8 @@ async def read(desk: Desk, rows: Sequence[Sequence[int]], detector: str) -> list
     desk.ask(Reading(rows, detector, settle(future.set_result), settle(future.set_exception)))
     try:
         return await future
+    except StoppedError:
+        raise
     except Exception as error:
         raise EngineError(first_line(error)) from error
 
@@ -228,6 +230,7 @@ class Answering:
         """The pieces of the answer, and its fate at the end.
 
         Raises:
+            StoppedError: The server was told to stop before the answer was whole.
             EngineError: What kept the engine from writing.
         """
         abstains = self.asked.policy == "abstain"
@@ -292,6 +295,8 @@ class Answering:
         """What the engine tells, until it has no more to tell."""
         while True:
             event = await self.queue.get()
+            if isinstance(event, StoppedError):
+                raise event
             if isinstance(event, Exception):
                 raise EngineError(first_line(event)) from event
             if isinstance(event, str):

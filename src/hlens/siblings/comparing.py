@@ -85,7 +85,7 @@ def compare_siblings(
         home: Contributions of the home model, training and held-out part together.
         sibling: Those of the sibling to the same examples, in the same order.
         held_out: Groups of the held-out part, as in ``held_out=test.groups``.
-        probe: What is fitted on the sibling's training part; ``SparseProbe(C="cv")`` when None.
+        probe: What is fitted on the sibling's training part; that of `hlens.find` when None.
         realigned: The detector realigned on rows of your own; realigned on the training part,
             without its labels, when None.
         refitted: Found on the sibling's training part; found here when None.

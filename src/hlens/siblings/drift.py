@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from hlens.errors import HlensError
-from hlens.siblings.realignment import CONSTANT, check_readable, moments
+from hlens.siblings.realignment import CONSTANT, check_readable
 from hlens.types import Contributions, Detector, NeuronSet
 
 COLUMNS = (
@@ -47,7 +47,9 @@ def neuron_drift(
     check_readable(detector, home, sibling)
     check_same_examples(home, sibling)
     chosen = detector.selected
-    (mean, spread), (mean_there, spread_there) = (moments(data, chosen) for data in (home, sibling))
+    (mean, spread), (mean_there, spread_there) = (
+        data.moments(chosen.flat_indices) for data in (home, sibling)
+    )
     scale = spread.where(spread > 0, float("nan"))
     table = pd.DataFrame(list(chosen), columns=["layer", "neuron"])
     table["weight"] = detector.weights.flatten()[chosen.flat_indices].double().numpy()

@@ -17,12 +17,10 @@ Source: arXiv 2606.15980 (label-free realignment; there of residual-stream probe
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.siblings.relation import NO_NEURON
-from hlens.types import Contributions, Detector, NeuronSet
+from hlens.types import Contributions, Detector
 
 CONSTANT = 1e-9  # a spread below this share of the mean is the rounding of one repeated value
 
@@ -56,7 +54,9 @@ def realign(detector: Detector, home: Contributions, sibling: Contributions) -> 
             "takes two or more, and some dozens to be known well"
         )
     chosen = detector.selected
-    (mean, spread), (mean_there, spread_there) = (moments(data, chosen) for data in (home, sibling))
+    (mean, spread), (mean_there, spread_there) = (
+        data.moments(chosen.flat_indices) for data in (home, sibling)
+    )
     flat = detector.weights.double().flatten().clone()
     own = flat[chosen.flat_indices]
     silent = spread_there <= CONSTANT * mean_there.abs()
@@ -71,15 +71,9 @@ def realign(detector: Detector, home: Contributions, sibling: Contributions) -> 
         fit={**detector.fit, **fit},
         provenance=sibling.provenance,
         home=None,  # of another model
+        means=tuple(mean_there[~silent].tolist()),
+        spreads=tuple(spread_there[~silent].tolist()),
     )
-
-
-def moments(
-    data: Contributions, neurons: NeuronSet
-) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
-    """Mean and standard deviation of each neuron's contributions over all rows, in float64."""
-    values = data.rows(neurons.flat_indices).double()
-    return values.mean(dim=1), values.std(dim=1, correction=0)
 
 
 def check_readable(detector: Detector, home: Contributions, sibling: Contributions) -> None:

@@ -201,18 +201,26 @@ def _located_facts(located: Located) -> dict[str, Any]:
 @step(
     needs=(judgements, model),
     options=("labels.keep", "labels.span", "labels.per_question"),
+    later=("labels.per_class",),
     storage=Storage(JSONL, _save_located, _load_located, also=(LOSSES,)),
     name="examples",
     verb="locate",
     facts=_located_facts,
 )
 def located(
-    judgements: list[Judgement], model: Model, *, keep: str, span: str, per_question: int
+    judgements: list[Judgement],
+    model: Model,
+    *,
+    keep: str,
+    span: str,
+    per_question: int,
+    per_class: int,
 ) -> Located:
     """Find the answer's tokens in each response."""
     kept = spans.consistent(judgements) if keep == "consistent" else judgements
     examples, losses = spans.locate_with_losses(kept, model, span=span)
-    return Located(spans.first_of_each_label(examples, per_question), losses)
+    kept_examples = spans.first_of_each_label(examples, per_question)
+    return Located(spans.draw_of_each_label(kept_examples, per_class), losses)
 
 
 @step(needs=(located,), name="labelled_examples")

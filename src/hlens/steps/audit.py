@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from hlens import baselines, figures, metrics
 from hlens.audit import (
     Scored,
     added_value,
+    compare_selectors,
     markdown,
     score_all,
     set_agreement,
@@ -23,17 +25,23 @@ from hlens.audit import (
 from hlens.audit import confounds as hold_covariates_fixed
 from hlens.audit import leaderboard as rank_detectors
 from hlens.audit import refits as refit
-from hlens.audit.judgements import known_evidence
+from hlens.audit.leaderboard import scores_of
+from hlens.audit.over_output import over_output as compare_with_output
+from hlens.audit.positions import COLUMNS as POSITIONS
+from hlens.audit.positions import position_curve, positions_of
+from hlens.audit.selecting import COLUMNS as SELECTORS
+from hlens.audit.selecting_across import COLUMNS as ACROSS
+from hlens.audit.selecting_across import selectors_across
 from hlens.baselines import Rival
 from hlens.claims import collect_findings, decide
-from hlens.contributions import Ask
+from hlens.contributions import Ask, measure_many
 from hlens.effects import slopes
 from hlens.errors import HlensError, first_line
 from hlens.evaluation.fitting import fix_C
 from hlens.model import Model
 from hlens.probe import SparseProbe
 from hlens.recipe import MeasureRecipe, SamplingRecipe
-from hlens.steps.answers import examples, judgements, responses, settings_of
+from hlens.steps.answers import examples, responses, settings_of
 from hlens.steps.detection import (
     DRAWS,
     SPREAD,
@@ -42,11 +50,13 @@ from hlens.steps.detection import (
     covariates,
     detector,
     in_test,
+    known,
     probe,
     scores,
     split,
 )
-from hlens.steps.domains import domains, transfer
+from hlens.steps.detection import over_output as over_sampled_output
+from hlens.steps.domains import compared, domains, transfer
 from hlens.steps.effects import outcomes
 from hlens.steps.runner import Runner
 from hlens.steps.second_judge import Judges, labels_of_both_parts, named_judges
@@ -62,11 +72,10 @@ from hlens.types import (
     Detector,
     Evidence,
     Example,
-    Judgement,
     Response,
     SetKind,
 )
-from hlens.types.labels import H_NEURONS, Covariate, Part
+from hlens.types.labels import COMBINED, H_NEURONS, Covariate, Part
 
 # --- What the audit reads --------------------------------------------------------------------
 
@@ -92,6 +101,7 @@ def other_asks(examples: list[Example], *, measure: MeasureRecipe) -> dict[str, 
 @step(
     needs=(examples, responses, contributions, other_asks, model),
     options=("sampling", "seed"),
+    later=("audit.sae",),
     storage=Storage(
         "", save_evidence, partial(load_evidence, check=False), beside=(contributions,)
     ),
@@ -107,6 +117,7 @@ def evidence(
     *,
     sampling: SamplingRecipe,
     seed: int,
+    sae: str,
     report: Callable[[str, int, int], None],
 ) -> Evidence:
     """What the rivals read, in one forward pass."""
@@ -118,17 +129,10 @@ def evidence(
         seed=seed,
         settings=settings_of(sampling),
         style=sampling.style,
+        sae=baselines.load_sae(sae) if sae else None,
         also=other_asks,
         progress=report,
     )
-
-
-@step(needs=(examples, judgements, contributions), name="audit/quick/evidence")
-def quick_evidence(
-    examples: list[Example], judgements: list[Judgement], contributions: Contributions
-) -> Evidence:
-    """What the rivals can read without running the model."""
-    return known_evidence(examples, judgements, contributions=contributions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,21 +197,13 @@ def rival_scores(
     )
 
 
-def _by_detector(table: pd.DataFrame, part: str) -> dict[str, np.ndarray]:
-    """Scores of each detector that could be run, on one part."""
-    own = table.loc[table["part"] == part]
-    return {
-        str(name): rows["score"].to_numpy() for name, rows in own.groupby("detector", sort=False)
-    }
-
-
 @step(needs=(rival_scores, rows))
 def own_scores(table: pd.DataFrame, rows: Rows) -> tuple[Scored, Scored]:
     """The detector's own scores beside the covariates, training part first."""
 
     def scored(number: int, part: Part, chosen: np.ndarray) -> Scored:
         covariates = rows.covariates.loc[chosen].reset_index(drop=True)
-        own = _by_detector(table, part)[H_NEURONS]
+        own = scores_of(table, part)[H_NEURONS]
         return Scored(own, rows.labels[number], rows.groups[number], covariates)
 
     return scored(0, Part.TRAIN, ~rows.in_test), scored(1, Part.TEST, rows.in_test)
@@ -221,7 +217,7 @@ def leaderboard(table: pd.DataFrame, rows: Rows) -> pd.DataFrame:
     known = once.loc[notes == ""]
     costs = {name: (int(row.passes), int(row.samples)) for name, row in known.iterrows()}
     return rank_detectors(
-        _by_detector(table, Part.TEST),
+        scores_of(table, Part.TEST),
         rows.labels[1],
         groups=rows.groups[1],
         costs=costs,
@@ -232,8 +228,16 @@ def leaderboard(table: pd.DataFrame, rows: Rows) -> pd.DataFrame:
 @step(needs=(rival_scores, rows), options=RESAMPLES, storage=TABLE, name="audit/added")
 def added(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
     """What the detector adds to each of its rivals."""
-    train, test = _by_detector(table, Part.TRAIN), _by_detector(table, Part.TEST)
+    train, test = scores_of(table, Part.TRAIN), scores_of(table, Part.TEST)
+    train.pop(COMBINED, None)  # which is no rival: it holds them
     return added_value(train, test, labels=rows.labels, groups=rows.groups, **draws)
+
+
+@step(needs=(rival_scores, rows), options=RESAMPLES, storage=TABLE, name="audit/over_output")
+def over_output(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
+    """What the detector adds to the model's own output, all of it together."""
+    train, test = scores_of(table, Part.TRAIN), scores_of(table, Part.TEST)
+    return compare_with_output(train, test, labels=rows.labels, groups=rows.groups, **draws)
 
 
 @step(needs=(own_scores,), options=("seed",), storage=TABLE, name="audit/confounds")
@@ -279,6 +283,72 @@ def set_halves(split: Split, probe: SparseProbe, detector: Detector, *, seed: in
     return set_agreement(split.train, fix_C(probe, detector), seed=seed)
 
 
+@step(needs=(split, probe, detector), options=DRAWS, storage=TABLE, name="audit/selectors")
+def selectors(
+    split: Split, probe: SparseProbe, detector: Detector, *, draws: int, seed: int
+) -> pd.DataFrame:
+    """As many neurons by each selector, refitted alike."""
+    k = len(detector.selected)
+    if not k:
+        return pd.DataFrame(columns=SELECTORS)
+    few = min(draws, SPREAD)
+    return compare_selectors(*split, k, found=detector.selected, probe=probe, draws=few, seed=seed)
+
+
+@step(
+    needs=(evidence, rows, examples, probe, model),
+    options=("measure.metric",),
+    storage=TABLE,
+    name="audit/positions",
+    verb="audit",
+)
+def positions(
+    evidence: Evidence,
+    rows: Rows,
+    examples: list[Example],
+    probe: SparseProbe,
+    model: Model,
+    *,
+    metric: str,
+    parts: Path,
+    progress: Callable[[int, int], None],
+) -> pd.DataFrame:
+    """AUROC at each token, from the prompt's end on, in one further forward pass.
+
+    A contribution at every token asked for would be as large as the study's own as many times over:
+    they are kept in half precision, on disk, until the probes are fitted.
+    """
+    formula, places = metrics.by_name(metric), positions_of(evidence, rows.in_test)
+    if metrics.needs_of(formula) or not places:  # of logits, where there are none yet to look at
+        return pd.DataFrame(columns=POSITIONS)
+    regions = list(dict.fromkeys(place.region for place in places))
+    values = measure_many(
+        model,
+        examples,
+        metrics=[formula],
+        regions=regions,
+        dtype=torch.float16,
+        store=parts,
+        drop_empty=True,
+    )
+    measured = {region: data for (_, region), data in values.items()}
+    return position_curve(evidence, rows.in_test, measured, probe=probe, progress=progress)
+
+
+@step(
+    needs=(compared, detector),
+    options=("evaluation.folds", "seed"),
+    storage=TABLE,
+    name="audit/selectors_across",
+)
+def across(compared: Contributions, detector: Detector, *, folds: int, seed: int) -> pd.DataFrame:
+    """As many neurons by each selector, between the domains."""
+    k = min(len(detector.selected), compared.n_neurons // 2)
+    if not k:
+        return pd.DataFrame(columns=ACROSS)
+    return selectors_across(compared, k, folds=folds, seed=seed)
+
+
 # --- The card --------------------------------------------------------------------------------
 
 
@@ -290,31 +360,48 @@ class Audit:
         card: The card: six claims with their verdicts.
         leaderboard: The detector among its rivals.
         added: What it adds to each of them.
+        over_output: What it adds to the model's own output, all of it together.
         confounds: Its AUROC with each covariate held fixed.
         factorial: Truth against length.
         refits: The same finding made in other ways.
         halves: How much of the set comes back.
+        selectors: As many neurons by each selector.
+        positions: AUROC at each token; empty where none was read, as in a quick audit.
+        across: The selectors between domains; empty where there is one.
     """
 
     card: AuditCard
     leaderboard: pd.DataFrame
     added: pd.DataFrame
+    over_output: pd.DataFrame
     confounds: pd.DataFrame
     factorial: pd.DataFrame
     refits: pd.DataFrame
     halves: pd.DataFrame
+    selectors: pd.DataFrame
+    positions: pd.DataFrame
+    across: pd.DataFrame
 
     def _repr_html_(self) -> str:
         return figures.audit_card(self.card).markup
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables by name, the claims of the card first."""
+        claims = [
+            {"claim": one.name, "verdict": one.verdict.value, "because": one.because}
+            | {"under": one.under}
+            for one in self.card.claims
+        ]
+        tables = {name: one for name, one in vars(self).items() if isinstance(one, pd.DataFrame)}
+        return {"card": pd.DataFrame(claims), **tables}
 
     def to_dict(self) -> dict[str, Any]:
         """The card and all tables as plain JSON values."""
         tables = {
             name: json.loads(value.to_json(orient="records") or "[]")
-            for name, value in vars(self).items()
-            if isinstance(value, pd.DataFrame)
+            for name, value in self.tables().items()
         }
-        return {"card": self.card.to_dict(), **tables}
+        return {**tables, "card": self.card.to_dict()}
 
 
 def _save_card(card: AuditCard, file: Path) -> None:
@@ -350,17 +437,19 @@ def slopes_of_finding(outcomes: pd.DataFrame | None) -> pd.DataFrame | None:
     return slopes(outcomes) if names == {H_NEURONS} else None
 
 
-@step(needs=(scores, detector), optional=(transfer, outcomes))
+@step(needs=(scores, detector), optional=(over_sampled_output, transfer, outcomes))
 def first_claims(
     scores: pd.DataFrame,
     detector: Detector,
     *,
+    over_output: pd.DataFrame | None,
     transfer: pd.DataFrame | None,
     outcomes: pd.DataFrame | None,
 ) -> tuple[Claim, ...]:
     """The claims before an audit: what scores, transfer and edits decide."""
     numbers = collect_findings(
         scores=scores,
+        over_output=over_output,
         n_selected=len(detector.selected),
         n_neurons=detector.selected.n_neurons,
         transfer=transfer,
@@ -369,13 +458,13 @@ def first_claims(
     return decide(numbers)
 
 
-TABLES = (leaderboard, added, confounds, factorial, refits, set_halves)
+TABLES = (leaderboard, added, over_output, confounds, factorial, refits, set_halves, selectors)
 
 
 @step(
     needs=(scores, detector, contributions, rows, remark, named_judges, *TABLES),
     options=("seed",),
-    optional=(transfer, outcomes),
+    optional=(transfer, outcomes, positions),
     storage=Storage(".json", _save_card, _load_card, also=(".md",)),
     name="audit/card",
 )
@@ -387,39 +476,50 @@ def card(
     remark: str,
     named: Judges,
     *tables: pd.DataFrame,
-    transfer: pd.DataFrame | None,
-    outcomes: pd.DataFrame | None,
     seed: int,
+    **optional: pd.DataFrame | None,
 ) -> AuditCard:
     """Six claims, each with its verdict and the numbers that decided it."""
-    leaderboard, added, confounds, _, refits, halves = tables
+    leaderboard, added, over_output, confounds, _, refits, halves, selectors = tables
+    selected_by = "L1" if detector.fit.get("l1_ratio", 1) == 1 else "an elastic net"
     numbers = collect_findings(
         scores=scores,
         leaderboard=leaderboard,
         added=added,
+        over_output=over_output,
         confounds=confounds,
         refits=refits,
         halves=halves,
+        positions=optional[positions.name],
+        selectors=selectors,
+        selected_by=selected_by,
         n_selected=len(detector.selected),
         n_neurons=detector.selected.n_neurons,
-        transfer=transfer,
-        slopes=slopes_of_finding(outcomes),
+        transfer=optional[transfer.name],
+        slopes=slopes_of_finding(optional[outcomes.name]),
         judge=named.first,
         second_judge=named.second,
     )
     n_test = int(rows.in_test.sum())
     about = (
-        f"{detector.metric} of the {detector.region} tokens, {len(detector.selected)} neurons; "
+        f"{detector.metric} of the {detector.region} tokens, {len(detector.selected)} neurons, "
+        f"selected by {selected_by}; "
         f"found on {len(contributions) - n_test} answers, tested on {n_test} of other questions; "
         f"domains: {', '.join(sorted(set(contributions.domains)))}; seed {seed}.{remark}"
     )
     return AuditCard(detector.provenance.model, about, decide(numbers))
 
 
-@step(needs=(card, *TABLES), verb="audit")
-def audit(card: AuditCard, *tables: pd.DataFrame) -> Audit:
+@step(needs=(card, *TABLES), optional=(positions, across), verb="audit")
+def audit(card: AuditCard, *tables: pd.DataFrame, **optional: pd.DataFrame | None) -> Audit:
     """Which claims survive their controls: rivals, confounds, controls, and one card."""
-    return Audit(card, *tables)
+
+    def known(one: Step[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+        table = optional[one.name]
+        return pd.DataFrame(columns=columns) if table is None else table
+
+    further = {"positions": known(positions, POSITIONS), "across": known(across, ACROSS)}
+    return Audit(card, *tables, **further)
 
 
 def _quick_name(name: str) -> str:
@@ -427,12 +527,27 @@ def _quick_name(name: str) -> str:
 
 
 # The same audit without a forward pass: other evidence below, the same tables above.
-INSTEAD: dict[Step[Any], Step[Any]] = {evidence: quick_evidence, remark: quick_remark}
+INSTEAD: dict[Step[Any], Step[Any]] = {evidence: known, remark: quick_remark}
 quick_audit: Step[Audit] = substitute(audit, INSTEAD, _quick_name)
 quick_card: Step[AuditCard] = INSTEAD[card]
+
+
+def make_positions(run: Runner) -> None:
+    """Make the table of positions with a new audit; one of before is read as it is.
+
+    It takes the model, which an audit that was made needs no more.
+    """
+    if not run.is_current(evidence) or not run.file(card).exists():
+        run.ensure(positions)
 
 
 def make_transfer(run: Runner) -> None:
     """Make the transfer table of several domains: the card reads it where it is current."""
     if len(run.value(domains)) > 1:
         run.ensure(transfer)
+
+
+def make_across(run: Runner) -> None:
+    """Make the table of selectors between domains, where there are several."""
+    if len(run.value(domains)) > 1:
+        run.ensure(across)

@@ -1,5 +1,6 @@
 """From examples to a detector and its scores: measure, find, evaluate, and further checks."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hlens import figures, metrics, store
+from hlens import figures, metrics, selectors, store
 from hlens.audit.covariates import covariates as describe_replies
+from hlens.audit.judgements import known_evidence
+from hlens.audit.leaderboard import score_all, scores_of
+from hlens.audit.over_output import COLUMNS as OVER_OUTPUT
+from hlens.audit.over_output import over_output as compare_with_output
+from hlens.baselines import named
 from hlens.contributions import measure
 from hlens.errors import HlensError
 from hlens.evaluation import (
@@ -26,24 +32,27 @@ from hlens.evaluation.fitting import over_random_sets, refit_scores
 from hlens.evaluation.usage import match_of
 from hlens.model import Model
 from hlens.probe import SparseProbe, find
-from hlens.recipe import MeasureRecipe, key_of
+from hlens.probe.ways import probe_of
+from hlens.recipe import MeasureRecipe, key_of, plain_section
 from hlens.selection import path as regularisation_path
 from hlens.selection import stability as select_stable
 from hlens.steps.answers import examples, judgements
-from hlens.steps.sources import model
+from hlens.steps.sources import Naming, model, naming
 from hlens.steps.step import TABLE, Storage, step
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.detectors import read_detector, save_detector
 from hlens.types import (
     Contributions,
     Detector,
+    Evidence,
     Example,
     Judgement,
     RoutedValues,
     same_fingerprint,
 )
-from hlens.types.labels import Control, Covariate
+from hlens.types.labels import OUTPUT, Control, Covariate, Part, spaced
 
+log = logging.getLogger("hlens")
 DIGESTS = ".digests.txt"
 
 
@@ -103,10 +112,15 @@ def _measured_facts(measured: Measured) -> dict[str, Any]:
     }
 
 
+MEASURED: Storage[Measured] = Storage(
+    ".safetensors", _save_measured, _load_measured, also=(DIGESTS, ".index.jsonl")
+)
+
+
 @step(
     needs=(examples, model),
     options=("measure",),
-    storage=Storage(".safetensors", _save_measured, _load_measured, also=(DIGESTS, ".index.jsonl")),
+    storage=MEASURED,
     name="contributions",
     verb="measure",
     facts=_measured_facts,
@@ -125,9 +139,26 @@ def measured(
     An example that was measured before keeps its values.
     """
     check_labels(examples)
+    return measure_new(
+        examples, model, measure=measure, earlier=earlier, parts=parts, progress=progress
+    )
+
+
+def measure_new(
+    examples: list[Example],
+    model: Model,
+    *,
+    measure: MeasureRecipe,
+    earlier: Path | None,
+    parts: Path,
+    progress: Callable[[int, int], None],
+) -> Measured:
+    """Measure the examples that are not among those measured earlier, and join both."""
 
     def run(some: Sequence[Example], digests: list[str]) -> Contributions:
-        own = parts / key_of([vars(measure), model.fingerprint, str(model.dtype), digests])
+        own = parts / key_of(
+            [plain_section("measure", measure), model.fingerprint, str(model.dtype), digests]
+        )
         if not model.workers.continues:
             store.remove_folder(parts, but=own.name)  # of a run that will not be continued
         elif any(path != own and path.is_dir() for path in parts.glob("*")):
@@ -164,8 +195,12 @@ def measure_examples(
     folder: Path,
     progress: Callable[[int, int], None],
 ) -> Contributions:
-    """Measure examples as a recipe says, into a folder that a killed run goes on with."""
-    return measure(
+    """Measure examples as a recipe says, into a folder that a killed run goes on with.
+
+    What the official code's formula and regions give goes by our names of them, so that a detector
+    of these can be read where they are not known: the formula is CETT but for an epsilon of 1e-8.
+    """
+    data = measure(
         model,
         examples,
         metric=metrics.by_name(options.metric),
@@ -175,7 +210,9 @@ def measure_examples(
         dtype=getattr(torch, options.dtype),
         progress=progress,
         store=folder,
+        compat=options.compat or None,
     )
+    return replace(data, metric=options.metric, region=options.region)
 
 
 def digest_of(example: Example) -> str:
@@ -237,16 +274,32 @@ def _none(option: str) -> Any:
     return None if option == "none" else option
 
 
-@step(options=("probe.C", "probe.l1_ratio", "probe.scale", "probe.class_weight", "seed"))
-def probe(*, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int) -> SparseProbe:
+@step(
+    options=("probe.C", "probe.l1_ratio", "probe.scale", "probe.class_weight", "seed"),
+    later=("probe.way", "probe.rule"),
+)
+def probe(
+    *, way: str, rule: str, C: float, l1_ratio: float, scale: str, class_weight: str, seed: int
+) -> SparseProbe:
     """The recipe's probe, not fitted."""
+    if way == "paper":
+        return probe_of(way, random_state=seed)
     return SparseProbe(
         C=C or "cv",
+        rule=rule,
         l1_ratio=l1_ratio,
         scale=_none(scale),
         class_weight=_none(class_weight),
         random_state=seed,
     )
+
+
+def exact(probe: SparseProbe) -> SparseProbe:
+    """The probe where a path or a given number of neurons is asked for.
+
+    The paper's liblinear has neither; its penalty is solved exactly, with a free intercept.
+    """
+    return SparseProbe(**{**probe.get_params(), "solver": "exact"})
 
 
 # Options of the tables that compare the detector with random neurons.
@@ -284,18 +337,77 @@ def scores(
     detector: Detector,
     covariates: pd.DataFrame,
     in_test: np.ndarray,
+    negatives: Contributions | None = None,
     **draws: int,
 ) -> pd.DataFrame:
     """Held-out AUROC and accuracy beside their controls."""
     replies = covariates.loc[~in_test], covariates.loc[in_test]
-    return controls(*split, probe=probe, detector=detector, replies=replies, **draws)
+    return controls(
+        *split, probe=probe, detector=detector, replies=replies, negatives=negatives, **draws
+    )
 
 
-@step(needs=(scores, detector))
-def published(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
-    """The study as a row of the published table: random neurons, H-neurons, and how few."""
-    model, domains = detector.provenance.model, ", ".join(detector.domains)
-    return published_row(scores, detector.selected, model=model, domains=domains)
+@step(needs=(examples, judgements, contributions))
+def known(
+    examples: list[Example], judgements: list[Judgement], contributions: Contributions
+) -> Evidence:
+    """What can be read of the answers without running the model."""
+    return known_evidence(examples, judgements, contributions=contributions)
+
+
+@step(
+    needs=(known, in_test, probe, detector),
+    options=("evaluation.n_boot", "seed"),
+    storage=TABLE,
+    verb="evaluate",
+)
+def over_output(
+    known: Evidence,
+    in_test: np.ndarray,
+    probe: SparseProbe,
+    detector: Detector,
+    **draws: int,
+) -> pd.DataFrame:
+    """What the neurons add to the model's own output; empty where that cannot be told.
+
+    It cannot where the output's probabilities are unknown, or too few groups can be held out.
+    """
+    labels, groups = known.labels.numpy(), np.asarray(known.groups)
+    try:
+        table = score_all(
+            known,
+            in_test,
+            probe=probe,
+            detector=detector,
+            rivals=[named(OUTPUT)],
+            seed=draws["seed"],
+        )
+        if reason := "".join(table["note"].unique()):  # why its one rival could not be run
+            raise HlensError(reason)
+        return compare_with_output(
+            scores_of(table, Part.TRAIN),
+            scores_of(table, Part.TEST),
+            labels=(labels[~in_test], labels[in_test]),
+            groups=(list(groups[~in_test]), list(groups[in_test])),
+            **draws,
+        )
+    except HlensError as error:
+        log.warning("what the neurons add to the model's output cannot be told: %s", error)
+        return pd.DataFrame(columns=OVER_OUTPUT)
+
+
+HELD_OUT = "held out"
+
+
+@step(needs=(scores, detector, naming), options=("probe.way",))
+def published(
+    scores: pd.DataFrame, detector: Detector, naming: Naming, *, way: str
+) -> pd.DataFrame:
+    """What is held out as a row of the published table: random neurons, H-neurons, how few."""
+    model, domains = detector.provenance.model, ", ".join(map(naming, detector.domains))
+    return published_row(
+        scores, detector.selected, model=model, domains=domains, way=way, test=HELD_OUT
+    )
 
 
 @step(
@@ -327,7 +439,9 @@ def confident(
         sets = detector.selected.random_sets(draws, seed=seed, **match_of(train))
         drawn, _ = over_random_sets(sets, lambda neurons: refit_scores(*split, neurons=neurons))
         refit = refit_scores(*split, neurons=detector.selected.flat_indices)
-        given |= {Control.SELECTED_REFIT: refit, Control.RANDOM_NEURONS: np.array(drawn)}
+        given |= {Control.SELECTED_REFIT: refit}
+        if drawn:  # where most neurons of a layer are selected there are no others
+            given |= {Control.RANDOM_NEURONS: np.array(drawn)}
     known = {name: score for name, score in given.items() if np.isfinite(score).all()}
     own = [example for example, held in zip(examples, in_test, strict=True) if held]
     return confidently_wrong(known, own, judgements)
@@ -342,7 +456,7 @@ def alone(split: Split) -> pd.DataFrame:
 @step(needs=(split, probe), storage=TABLE)
 def path(split: Split, probe: SparseProbe) -> pd.DataFrame:
     """The regularisation path: weight of each neuron at each C."""
-    return regularisation_path(split.train, probe).table()
+    return regularisation_path(split.train, exact(probe)).table()
 
 
 @step(
@@ -370,5 +484,6 @@ SPREAD = 20  # draws that show a spread; only a p asks for more
 
 @step(needs=(split, probe), options=DRAWS, storage=TABLE)
 def sparsity(split: Split, probe: SparseProbe, *, draws: int, seed: int) -> pd.DataFrame:
-    """AUROC of the top k neurons beside k random ones and all of them."""
-    return k_sweep(*split, probe=probe, draws=min(draws, SPREAD), seed=seed)
+    """AUROC of the top k neurons beside k random ones, k of other selectors, and all of them."""
+    others = {spaced(name): selectors.named(name).rank for name in ("best_alone", "cna")}
+    return k_sweep(*split, probe=probe, draws=min(draws, SPREAD), others=others, seed=seed)

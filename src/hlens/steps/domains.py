@@ -14,19 +14,21 @@ from hlens.errors import HlensError
 from hlens.evaluation import (
     Halves,
     domains_with_both,
+    drops,
     frequency_correlation,
+    score_across,
     split_halves,
+    tabulate_transfer,
 )
 from hlens.evaluation import overlap as measure_overlap
 from hlens.evaluation import reliability as measure_reliability
 from hlens.evaluation import shared_neurons as find_shared_neurons
-from hlens.evaluation import transfer as measure_transfer
 from hlens.evaluation import transfer_by_format as measure_transfer_by_format
 from hlens.evaluation.usage import match_of
 from hlens.probe import SparseProbe, find
 from hlens.recipe import key_of
 from hlens.steps.answers import examples, questions
-from hlens.steps.detection import DETECTOR, Measured, contributions, measured, probe
+from hlens.steps.detection import DETECTOR, Measured, contributions, exact, measured, probe
 from hlens.steps.sources import model_options
 from hlens.steps.step import TABLE, Each, Step, Storage, step
 from hlens.store.tables import load_table, save_table
@@ -70,14 +72,25 @@ def compared(contributions: Contributions, domains: list[str]) -> Contributions:
     needs=(compared, probe),
     options=("evaluation.folds", "seed"),
     storage=TABLE,
-    verb="transfer",
-    figure=figures.transfer,
+    name="transfer_scores",
 )
-def transfer(
+def scores_across(
     compared: Contributions, probe: SparseProbe, *, folds: int, seed: int, progress: Progress
 ) -> pd.DataFrame:
+    """Train on each domain, score the answers of each."""
+    return score_across(compared, probe, folds=folds, seed=seed, progress=progress)
+
+
+@step(needs=(scores_across,), storage=TABLE, verb="transfer", figure=figures.transfer)
+def transfer(scores_across: pd.DataFrame) -> pd.DataFrame:
     """Train on each domain, test on each."""
-    return measure_transfer(compared, probe, folds=folds, seed=seed, progress=progress)
+    return tabulate_transfer(scores_across)
+
+
+@step(needs=(scores_across,))
+def drop(scores_across: pd.DataFrame) -> pd.DataFrame:
+    """The mean drop from within a domain to across, in one row."""
+    return drops({"": scores_across})
 
 
 # --- Domain and format -----------------------------------------------------------------------
@@ -272,7 +285,7 @@ def halves_of(domain: str) -> Step[pd.DataFrame]:
         """The neurons found on random halves of a domain, half as many as on the whole of it."""
         # Fix the number of neurons, not C, so that repeats and domains are comparable. Half the
         # examples can support about half as many neurons; more is not always possible.
-        half = probe.set_params(n_neurons=max(1, len(detector.selected) // 2))
+        half = exact(probe).set_params(n_neurons=max(1, len(detector.selected) // 2))
         return split_halves(
             measured.contributions, half, repeats=halves, seed=seed, progress=progress
         ).table()
@@ -304,7 +317,7 @@ def neuron_sets(detectors: Mapping[str, Detector]) -> list[NeuronSet]:
 )
 def overlap(compared: Contributions, neuron_sets: list[NeuronSet]) -> pd.DataFrame:
     """Overlap of the domains' H-neurons, beside chance and beside halves of one domain."""
-    true = compared.select(~compared.labels).values.float().mean(dim=0)
+    true = compared.select(~compared.labels).size()
     return measure_overlap(neuron_sets, contribution=true, usage=match_of(compared).get("usage"))
 
 
@@ -340,6 +353,7 @@ def file_name(domain: str) -> str:
     >>> file_name("legal"), file_name("law & order")
     ('legal', 'law_order-820887')
     """
-    plain = re.sub(r"[^\w.-]+", "_", domain)
+    # No name of hidden files, nor of the folder itself or the one above.
+    plain = re.sub(r"[^\w.-]+", "_", domain).lstrip(".")[:80]
     # Two names that differ only in what a file's name cannot hold get two files.
     return plain if plain == domain else f"{plain}-{key_of(domain)[:6]}"

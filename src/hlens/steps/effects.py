@@ -1,11 +1,13 @@
 """What a study's neurons do to the model: doses beside their controls, and patches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from hlens import behaviours
+from hlens import behaviours, selectors
+from hlens.behaviours import Behaviour
 from hlens.effects import (
     CAPABILITY_MEASURES,
     CapabilityTest,
@@ -24,7 +26,8 @@ from hlens.steps.chosen import choose_neurons, chosen
 from hlens.steps.detection import Split, detector, split
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, step
-from hlens.types import Detector
+from hlens.types import Detector, NeuronSet
+from hlens.types.labels import spaced
 
 ITEMS = 60  # of multiple choice, where the recipe takes all questions of each behaviour
 
@@ -38,9 +41,58 @@ def _with_graders(outcomes: pd.DataFrame) -> pd.DataFrame:
     return outcomes.assign(grader=graders)
 
 
+def controls_of(
+    options: InterveneRecipe, detector: Detector, chosen: str, split: Split, seed: int
+) -> ControlSets:
+    """The sets that a recipe edits beside its neurons."""
+    return ControlSets(
+        random=options.random_sets,
+        matched=options.matched_sets,
+        contribution=split.train.size() if options.matched_sets else None,
+        usage=match_of(split.train).get("usage"),
+        truth=None if chosen in ("truth", "both") else detector.truth_neurons,
+        norm_matched=options.perturbations,
+        seed=seed,
+    )
+
+
+def of_selectors(names: Sequence[str], detector: Detector, split: Split) -> tuple[NeuronSet, ...]:
+    """As many neurons as the detector selected, by each selector; of these the H-neurons."""
+    k, sets = len(detector.selected), []
+    for name in names:
+        found = selectors.probe(name, k).find_in(split.train)
+        sets.append(replace(found.neurons, name=spaced(name), weights=None))
+    return tuple(sets)
+
+
+def behaviours_of(
+    options: InterveneRecipe, split: Split, seed: int, pilot: int = 0
+) -> list[Behaviour]:
+    """The behaviours of a run: where a pilot asked some questions, its part and the rest.
+
+    Facts that the neurons were chosen on are left out: an effect on these would prove little.
+    """
+
+    def load(name: str, n: int | None) -> Behaviour:
+        second, without = options.second_grader, split.train.groups
+        return behaviours.load(name, n, seed, second=second, without=without)
+
+    parts: list[Behaviour] = []
+    for name in options.behaviours:
+        whole = load(name, options.items or None)
+        first = load(name, pilot).questions if pilot else ()
+        rest = tuple(question for question in whole.questions if question not in first)
+        if first and rest and len(first) < len(whole.questions):
+            parts.append(replace(whole, questions=first))
+            whole = replace(whole, questions=rest)
+        parts.append(whole)
+    return parts
+
+
 @step(
     needs=(split, detector, model, chosen),
     options=("intervene", "seed"),
+    later=("pilot=plan.items", "selectors.beside"),
     storage=Storage(TABLE.suffix, TABLE.save, lambda stem: _with_graders(TABLE.load(stem))),
     verb="intervene",
     keeps_parts=True,  # a further dose, set or behaviour costs only itself
@@ -53,6 +105,8 @@ def outcomes(
     *,
     intervene: InterveneRecipe,
     seed: int,
+    pilot: int,
+    beside: tuple[str, ...],
     parts: Path,
     progress: Callable[[int, int], None],
 ) -> pd.DataFrame:
@@ -60,26 +114,14 @@ def outcomes(
 
     The recipe's `intervene.neurons` may choose others.
     """
-    options, neurons = intervene, choose_neurons(detector, chosen)
-    matched = split.train.values.float().mean(dim=0) if options.matched_sets else None
-    controls = ControlSets(
-        random=options.random_sets,
-        matched=options.matched_sets,
-        contribution=matched,
-        usage=match_of(split.train).get("usage"),
-        truth=None if chosen in ("truth", "both") else detector.truth_neurons,
-        norm_matched=options.perturbations,
-        seed=seed,
-    )
+    options = intervene
+    controls = controls_of(options, detector, chosen, split, seed)
     return run_interventions(
         model,
-        neurons,
-        [
-            behaviours.load(name, options.items or None, seed, second=options.second_grader)
-            for name in options.behaviours
-        ],
+        choose_neurons(detector, chosen),
+        behaviours_of(options, split, seed, pilot),
         alphas=options.alphas,
-        controls=controls,
+        controls=replace(controls, others=of_selectors(beside, detector, split)),
         capability=CapabilityTest(model, n_choice=options.items or ITEMS)
         if options.capability
         else None,

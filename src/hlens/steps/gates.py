@@ -79,7 +79,7 @@ def prompt_detector(
     progress: Callable[[int, int], None],
 ) -> Detector:
     """Find a detector where the prompt ends; its thresholds are of the answers held out."""
-    options = replace(measure, region=REGION, position="read", reduce="mean")
+    options = replace(measure, region=REGION, position="read", reduce="mean", compat="")
     values = measure_examples(model, examples, options, parts, progress)
     held_out = {*split.test.groups}
     train = [i for i, group in enumerate(values.groups) if group not in held_out]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hlens import spans
 from hlens.errors import HlensError
 from hlens.labelled import GIVEN, Labelled, content_of
 from hlens.labelled.rows import read_answers
@@ -42,9 +43,11 @@ def _judgements(responses: list[Response], given: Labelled) -> list[Judgement]:
     return given.judgements
 
 
-def _located(judgements: list[Judgement], given: Labelled, model: Model) -> Located:
+def _located(
+    judgements: list[Judgement], given: Labelled, model: Model, *, per_class: int
+) -> Located:
     """The tokens that are labelled."""
-    return Located(given.examples, given.losses)
+    return Located(spans.draw_of_each_label(given.examples, per_class), given.losses)
 
 
 def _named_judges(judgements: list[Judgement], *, judge: str, second: str) -> Judges:

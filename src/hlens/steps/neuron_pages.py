@@ -67,7 +67,7 @@ def neuron_pages(
     heaviest = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))
     chosen = list(heaviest[:most] if neurons is None else neurons)
     values = data.rows([layer * data.d_mlp + neuron for layer, neuron in chosen]).float()
-    order = values.argsort(dim=1, descending=True)
+    order = values.abs().argsort(dim=1, descending=True)  # a push down is a contribution, too
     tops = order[:, :strongest].tolist()
     bottoms = order[:, strongest:][:, -weakest:].tolist() if weakest else [[] for _ in chosen]
     needed = sorted({column for row in (*tops, *bottoms) for column in row})

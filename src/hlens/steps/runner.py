@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, is_dataclass, replace
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -20,7 +20,7 @@ from hlens.errors import HlensError
 from hlens.labelled import Labelled
 from hlens.locks import holding
 from hlens.model import Model
-from hlens.recipe import Recipe, key_of
+from hlens.recipe import BEFORE, Recipe, key_of, plain_section
 from hlens.steps.step import Each, Node, Source, Step, file_of, keyword_of
 from hlens.store import remove_folder, remove_partial_files, write_text
 from hlens.store.stamps import Stamp, Stamps
@@ -340,13 +340,15 @@ class Runner:
         return {k: v for node in (step, *sources) for k, v in self._plain_options(node).items()}
 
     def _plain_options(self, node: Step[Any] | Source[Any]) -> dict[str, Any]:
-        later = node.later if isinstance(node, Source) else ()
-        set_later = [name for name in later if self._option(name)]
+        set_later = [name for name in node.later if self._option(name) != _before(name)]
         values = {name: self._option(name) for name in (*node.options, *set_later)}
-        return {name: vars(v) if is_dataclass(v) else v for name, v in values.items()}
+        return {
+            name: plain_section(name, v) if is_dataclass(v) else v  # type: ignore[arg-type]
+            for name, v in values.items()
+        }
 
     def _option(self, name: str) -> Any:
-        return reduce(getattr, name.rpartition("=")[2].split("."), self.recipe)
+        return _option(self.recipe, name)
 
     def path(self, step: Step[Any]) -> Path:
         """Where an artefact is kept, without its suffix."""
@@ -419,7 +421,8 @@ class Runner:
         return [self.value(need) for need in step.needs]
 
     def _keywords(self, step: Step[Any]) -> dict[str, Any]:
-        keywords = {keyword_of(name): self._option(name) for name in step.options}
+        options = (*step.options, *step.later)
+        keywords = {keyword_of(name): self._option(name) for name in options}
         for one in step.optional:
             keywords[one.name] = self.value(one) if self.stands(one) else None
         further: dict[str, Callable[[], Any]] = {
@@ -459,3 +462,14 @@ class Runner:
     def _report_stage(self, step: Step[Any], stage: str, done: int, total: int) -> None:
         if self.progress:
             self.progress(f"{step.label}: {stage}", done, total)
+
+
+def _option(recipe: Recipe, name: str) -> Any:
+    """An option of a recipe by its dotted name, renamed or not."""
+    return reduce(getattr, name.rpartition("=")[2].split("."), recipe)
+
+
+@cache
+def _before(name: str) -> Any:
+    """What an option was before a recipe could say it."""
+    return BEFORE.get(name, _option(Recipe(), name))

@@ -1,12 +1,14 @@
 """What a study is given from outside."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hlens import baselines, domains, judges, metrics
 from hlens.baselines import Rival
 from hlens.contributions import Ask
+from hlens.contributions.official import cett_thunlp
 from hlens.engines import load
 from hlens.errors import HlensError
 from hlens.labelled import Labelled, content_of, labelled
@@ -78,13 +80,29 @@ def _load_questions(run: Runner) -> list[Question]:
     questions = [
         question
         for name in recipe.domains
-        for question in domains.load(name, recipe.questions or None, seed=recipe.seed)
+        for question in load_domain(recipe, name, recipe.questions)
     ]
     # Before the model is asked, not after hours of sampling.
     check_ids(questions)
     _check_judges(questions, recipe.labels)
     ask_of(recipe.measure)  # which refuses a metric or region that does not exist
     return questions
+
+
+def load_domain(recipe: Recipe, name: str, n: int) -> list[Question]:
+    """`n` questions of a domain, or all where that is 0.
+
+    Raises:
+        HlensError: It cannot be read; where the recipe names a stand-in for it, that is said.
+    """
+    try:
+        return domains.load(name, n or None, seed=recipe.seed)
+    except HlensError as error:
+        if (bank := recipe.stand_in.get(name)) is None:
+            raise
+        raise HlensError(
+            f"{error}; or let {bank!r} stand in for it, as this recipe offers: --stand-in"
+        ) from error
 
 
 def is_from_before(folder: Path) -> bool:
@@ -105,12 +123,13 @@ model: Source[Model] = Source(
     is_model=True,
 )
 
-# Which model, for a step that does not run it and whose content does not tell.
+# Which model, for a step that does not run it and whose content does not tell; nor does the name of
+# a formula tell whether it is the official code's.
 model_options: Source[None] = Source(
     "model options",
     lambda run: None,
     ("model", "dtype"),
-    later=("quantization", "adapter", "engine.rounding"),
+    later=("quantization", "adapter", "engine.rounding", "measure.compat"),
 )
 
 asked: Source[list[Question]] = Source(
@@ -118,6 +137,15 @@ asked: Source[list[Question]] = Source(
     _load_questions,
     ASKED_BY,
     content=lambda run: [question_to_row(question) for question in run.value(asked)],
+)
+
+
+Naming = Callable[[str], str]
+# What a domain is called where its numbers are shown: what it stands in for is said with it.
+naming: Source[Naming] = Source(
+    "names of domains",
+    lambda run: run.recipe.name_of,
+    later=("stand_in", "domains", "evaluation.test_domains"),
 )
 
 
@@ -224,7 +252,7 @@ def check_judged(questions: list[Question], judge: judges.Judge | None) -> None:
 
 
 def ask_of(measure: MeasureRecipe) -> Ask:
-    """The metric, region, reduction and position of a recipe.
+    """The metric, region, reduction and position of a recipe, its `compat` aside.
 
     Raises:
         HlensError: A metric or region does not exist, or the two do not go together.
@@ -235,3 +263,8 @@ def ask_of(measure: MeasureRecipe) -> Ask:
         reduce=measure.reduce,
         position=measure.position,
     )
+
+
+def metric_of(measure: MeasureRecipe) -> metrics.Metric:
+    """The formula that is measured, which an engine must be able to."""
+    return cett_thunlp if measure.compat else ask_of(measure).metric

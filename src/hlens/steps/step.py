@@ -38,7 +38,8 @@ class Source(Generic[T]):
         name: What it is.
         load: Gives it, for the `hlens.steps.runner.Runner` that first needs it.
         options: Dotted names of the recipe's options that decide what it is.
-        later: Further ones, which are newer than some studies: they count where they are set.
+        later: Further ones, which are newer than some studies: they count where they are not what
+            they were before.
         content: Plain values that identify it, where its options do not.
         is_model: Whether using it runs a model.
     """
@@ -118,6 +119,8 @@ class Step(Generic[T]):
         needs: Steps and sources that it is made from.
         options: Dotted names of the recipe's options that it reads, or of whole sections. The last
             part of the name is the keyword; ``"draws=evaluation.random_sets"`` gives another one.
+        later: Further ones, which are newer than some studies: they count where they are not what
+            they were before.
         optional: Steps whose artefacts are passed where they are current, and None where not; the
             keyword is the step's name.
         storage: How it is stored; None: recomputed in memory on every use.
@@ -133,6 +136,7 @@ class Step(Generic[T]):
     make: Callable[..., T]
     needs: "tuple[Node, ...]" = ()
     options: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     optional: "tuple[Step[Any], ...]" = ()
     storage: Storage[T] | None = None
     verb: str = ""

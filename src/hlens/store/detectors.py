@@ -43,7 +43,7 @@ _FORMAT = "1"
 _MOST_BYTES = 1 << 30
 _FIELDS = [field.name for field in fields(Detector) if field.name != "weights"]
 # Files of earlier versions lack them.
-_NEWER = ("thresholds", "calibrated_on", "calibrations", "home")
+_NEWER = ("thresholds", "calibrated_on", "calibrations", "home", "means", "spreads")
 
 
 def save_detector(detector: Detector, path: str | Path) -> Path:
@@ -87,7 +87,8 @@ def read_detector(path: str | Path) -> Detector:
         values: dict[str, Any] = {name: about[name] for name in _FIELDS if name not in _NEWER}
         values |= {name: about[name] for name in _NEWER if name in about}
         values["thresholds"] = tuple(map(_threshold, values.get("thresholds", ())))
-        values["domains"] = tuple(about["domains"])
+        for name in ("domains", "means", "spreads"):
+            values[name] = tuple(values.get(name, ()))
         values["provenance"] = provenance_from_json(about["provenance"])
         values["calibration"] = about["calibration"] and _calibration(about["calibration"])
         values["calibrations"] = tuple(map(_calibration, values.get("calibrations", ())))

@@ -15,14 +15,17 @@ from hlens.store.checked import MEND, read_rows, require
 from hlens.store.contributions import load_contributions, save_contributions
 from hlens.store.jsonl import save_rows
 from hlens.store.tensor_file import read_tensors, write_tensors
-from hlens.types import Contributions, Evidence
+from hlens.types import READINGS, Contributions, Evidence
 
 KIND = "evidence"
 # Fields of `Evidence` by kind. Its texts have plural names, singular in the row of an example.
 _TEXTS = {f"{name}s": name for name in ("question", "context", "answer", "response")}
 _COUNTS = ("n_prompt", "n_response", "starts")
 _RAGGED = ("logprobs", "entropies", "samples", "sample_logprobs")
-_TENSORS = ("residual", "residual_last", "lookback", "p_true", "sample_states")
+_TENSORS = (
+    "residual", "residual_last", "lookback", "lens", "sae_features", "p_true", "sample_states",
+)  # fmt: skip
+_NOT_STORED = "this evidence was gathered by a version of hlens that did not read it; remove it"
 
 
 class _Head(TypedDict):
@@ -120,4 +123,5 @@ def load_evidence(
         name: load_contributions(folder / f"measured-{number}", check=check)
         for number, name in enumerate(head["measured"])
     }
-    return Evidence(contributions, **fields, measured=measured, why_not=head["why_not"])
+    why_not = dict.fromkeys(set(READINGS) - set(fields), _NOT_STORED) | head["why_not"]
+    return Evidence(contributions, **fields, measured=measured, why_not=why_not)

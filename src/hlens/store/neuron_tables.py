@@ -40,9 +40,9 @@ def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
 def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
     """Write the neurons for other programs: ``.csv`` or ``.json`` by the suffix.
 
-    The CSV has the columns ``address, layer, neuron, hook, weight``, largest weight first; the JSON
-    holds the same rows, with the model's shape and fingerprint. Of a detector, all neurons of
-    nonzero weight are written.
+    The CSV has the columns ``address, layer, neuron, hook, weight`` (see `NeuronSet`), largest
+    weight first; the JSON holds the same rows, with the model's shape and fingerprint. Of a
+    detector, all neurons of nonzero weight are written.
 
     Raises:
         HlensError: Another suffix, or a file of that name that hlens did not write.

@@ -94,7 +94,7 @@ def _description(shared: Detector | NeuronSet, neurons: NeuronSet) -> str:
     domains = ", ".join(map(escape, shared.domains)) or "unnamed questions"
     return (
         f"A sparse linear detector of hallucination that reads {size}: {len(shared.neurons):,} "
-        f"with a positive weight point to hallucination, {len(shared.truth_neurons):,} to true "
+        f"point to hallucination when they are amplified, {len(shared.truth_neurons):,} to true "
         f"answers. It reads {escape(shared.metric)} of the {escape(shared.region)} tokens, and "
         f"was found on: {domains}.\n"
     )

@@ -8,6 +8,7 @@ from hlens.types.audit_card import AuditCard as AuditCard
 from hlens.types.audit_card import Check as Check
 from hlens.types.audit_card import Claim as Claim
 from hlens.types.audit_card import Support as Support
+from hlens.types.combined import Combined as Combined
 from hlens.types.detector import Calibration as Calibration
 from hlens.types.detector import Detector as Detector
 from hlens.types.estimate import Estimate as Estimate

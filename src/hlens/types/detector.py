@@ -1,5 +1,6 @@
 """A frozen detector: weights, threshold, and a calibration without its fitted estimator."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,6 +72,8 @@ _KINDS: dict[str, Any] = {
     "calibrated_on": str,
     "calibrations": tuple,
     "home": ReadAnswers | None,
+    "means": tuple,
+    "spreads": tuple,
 }
 
 
@@ -94,6 +97,9 @@ class Detector:
         calibrated_on: Tokens that `calibration` and `thresholds` are about; empty for `region`.
         calibrations: Maps of single domains; any other domain falls back on `calibration`.
         home: What it read of the answers that it was recalibrated on, for `hlens.monitor.drift`.
+        means: Mean contribution of each selected neuron (by layer, then neuron) over the examples
+            that it was found on; empty where not known, and then taken for positive.
+        spreads: Standard deviation of the same.
     """
 
     weights: Float[Tensor, "layer neuron"]
@@ -109,6 +115,8 @@ class Detector:
     calibrated_on: str = ""
     calibrations: tuple[Calibration, ...] = ()
     home: ReadAnswers | None = None
+    means: tuple[float, ...] = ()
+    spreads: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         weights = self.weights
@@ -127,8 +135,17 @@ class Detector:
                 raise HlensError(f"{name} of a detector: got {describe(value)}; give {kind}")
         if not all(isinstance(domain, str) for domain in self.domains):
             raise HlensError(f"domains of a detector: {self.domains!r:.60}; give names")
+        n = int((weights != 0).sum())
+        for name in ("means", "spreads"):
+            own = getattr(self, name)
+            if own and len(own) != n:
+                raise HlensError(
+                    f"{len(own)} {name} for {n} neurons of a detector; give one of each"
+                )
+            for value in own:
+                check_real(f"one of the {name}", value, least=-LARGEST, most=LARGEST)
         read = None if self.home is None else self.home.neurons
-        if read is not None and read.shape[1] != (n := int((weights != 0).sum())):
+        if read is not None and read.shape[1] != n:
             raise HlensError(
                 f"home of a detector: contributions of {read.shape[1]} neurons, and it has {n}; "
                 "give those of its own"
@@ -181,18 +198,53 @@ class Detector:
 
     @cached_property
     def neurons(self) -> NeuronSet:
-        """The H-neurons: positive weight, as in arXiv 2512.01797."""
-        return self._chosen(self.weights > 0, H_NEURONS)
+        """The H-neurons: amplified, they raise the score.
+
+        That is the sign of the weight times the mean contribution. Of a metric that is never
+        negative, such as CETT, it is a positive weight, as in arXiv 2512.01797.
+        """
+        return self._chosen(self._pulls > 0, H_NEURONS)
 
     @cached_property
     def truth_neurons(self) -> NeuronSet:
-        """Neurons of negative weight: associated with true answers."""
-        return self._chosen(self.weights < 0, "truth neurons")
+        """Those that lower the score when amplified: associated with true answers."""
+        return self._chosen(self._pulls < 0, "truth neurons")
 
     @cached_property
     def selected(self) -> NeuronSet:
         """All neurons of nonzero weight."""
-        return self._chosen(self.weights != 0, "selected")
+        return self._chosen(self._pulls != 0, "selected")
+
+    @cached_property
+    def _pulls(self) -> Float[Tensor, "layer neuron"]:
+        """How far a spread of each neuron moves the score; its sign, where amplifying points to.
+
+        Weights alone compare neurons of like spread only.
+        """
+        pulls = self.weights.detach().cpu().double().flatten().clone()
+        places = pulls.nonzero().flatten()
+        if self.means:
+            mean = torch.tensor(self.means, dtype=torch.float64)
+            pulls[places] *= torch.where(mean < 0, -1.0, 1.0)
+        if self.spreads:
+            spread = torch.tensor(self.spreads, dtype=torch.float64)
+            pulls[places] *= torch.where(spread > 0, spread, 1.0)
+        return pulls.reshape(self.weights.shape)
+
+    @cached_property
+    def identity(self) -> str:
+        """Twelve digits of its weights, bias, metric and model.
+
+        Its region is no part of them, since the same weights are read over other tokens while a
+        model writes; nor are calibration, thresholds and home.
+        """
+        weights = self.weights.detach().cpu()
+        places = weights.flatten().nonzero().flatten()
+        values = torch.cat([weights.flatten()[places].double(), torch.tensor([float(self.bias)])])
+        about = f"{self.metric} {tuple(weights.shape)} {self.provenance.fingerprint}".encode()
+        where = places.numpy().astype("<i8").tobytes()
+        read = values.float().numpy().astype("<f4").tobytes()
+        return hashlib.sha256(about + where + read).hexdigest()[:12]
 
     def chosen(self, which: str) -> NeuronSet:
         """A set by its short name: ``"h"``, ``"truth"`` or ``"both"``.
@@ -205,7 +257,7 @@ class Detector:
         return getattr(self, SETS[which])
 
     def _chosen(self, mask: Tensor, name: str) -> NeuronSet:
-        weights = {(a, b): float(self.weights[a, b]) for a, b in mask.nonzero().tolist()}
+        weights = {(a, b): float(self._pulls[a, b]) for a, b in mask.nonzero().tolist()}
         return NeuronSet(
             frozenset(weights),
             *self.weights.shape,

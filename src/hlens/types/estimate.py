@@ -99,3 +99,12 @@ def percent(share: float) -> str:
     '31 %'
     """
     return f"{100 * share:.0f} %"
+
+
+def p_words(p: float) -> str:
+    """A p as it is written in a sentence.
+
+    >>> p_words(0.0002), p_words(0.04)
+    ('p < 0.001', 'p = 0.040')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

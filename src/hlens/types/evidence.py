@@ -32,6 +32,9 @@ class Evidence:
         residual: Mean over the span of the residual stream behind each layer.
         residual_last: The same at the last token of the span.
         lookback: Share of attention of each head that goes to the prompt, mean over the span.
+        lens: How the layers agree on the span's tokens, read through the unembedding: the numbers
+            of `hlens.baselines.logit_lens`.
+        sae_features: Strongest activation over the span of each feature of a sparse autoencoder.
         p_true: Probability that the model gives to its own answer being true.
         samples: Other sampled answers to the same question; the example's own is not among them.
         sample_logprobs: Log-probability (nats) of each of these, all tokens together.
@@ -55,6 +58,8 @@ class Evidence:
     residual: Float[Tensor, "example layer d_model"] | None = None
     residual_last: Float[Tensor, "example layer d_model"] | None = None
     lookback: Float[Tensor, "example layer head"] | None = None
+    lens: Float[Tensor, "example signal"] | None = None
+    sae_features: Float[Tensor, "example feature"] | None = None
     p_true: Float[Tensor, " example"] | None = None
     samples: tuple[tuple[str, ...], ...] | None = None
     sample_logprobs: Ragged | None = None

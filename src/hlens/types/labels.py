@@ -7,6 +7,11 @@ A label is also what a reader sees, so its text is part of a table's format. Mem
 from enum import StrEnum
 
 H_NEURONS = "H-neurons"  # the detector that rivals are compared with, and its set of neurons
+OUTPUT = "output_numbers"  # the rival that reads the model's own output, all of it together
+COMBINED = "H-neurons + output"  # the detector stacked with it
+L1 = "l1"  # the selector that all others are compared with
+RANDOM = "random"
+DRAWN = (RANDOM, "matched_random")  # selectors whose spread over draws is shown
 NOT_AVAILABLE = "not available: "  # how a leaderboard's note begins for a rival that was not run
 
 
@@ -15,6 +20,14 @@ class Part(StrEnum):
 
     TRAIN = "train"
     TEST = "test"
+
+
+class Place(StrEnum):
+    """Column ``place`` of `hlens.audit.position_curve`."""
+
+    PROMPT = "prompt"
+    PREDICTED = "predicted"
+    READ = "read"
 
 
 class Control(StrEnum):
@@ -152,6 +165,9 @@ class Pool(StrEnum):
     OTHERS = "all other domains"
 
 
+ALL_MODELS = "all models"  # column ``model``, where several are taken together
+
+
 class Changed(StrEnum):
     """Column ``changed`` of `hlens.evaluation.transfer_by_format`."""
 
@@ -168,8 +184,11 @@ class SetKind(StrEnum):
     RANDOM = "random"  # as many other neurons in each layer
     MATCHED = "random_matched"  # the same, and they contribute about as much
     TRUTH = "truth"  # neurons associated with true answers
+    SELECTED = "selected"  # as many neurons that another selector names
     NORM_MATCHED = "norm_matched"  # a random perturbation as large as the edit
     UNMODIFIED = "unmodified"  # no edit at all
+    LAYER = "layer"  # those of the target that are in one layer
+    UP_TO_LAYER = "up_to_layer"  # those in the layers from the first to one
 
     @property
     def drawn(self) -> bool:
@@ -187,6 +206,9 @@ _LABELS = {
     SetKind.RANDOM: "random neurons",
     SetKind.MATCHED: "contribution-matched neurons",
     SetKind.TRUTH: "truth neurons",
+    SetKind.SELECTED: "neurons of another selector",
+    SetKind.LAYER: "one layer alone",
+    SetKind.UP_TO_LAYER: "all layers up to it",
     SetKind.NORM_MATCHED: "random push as large",
     SetKind.UNMODIFIED: "unmodified",
 }
@@ -258,15 +280,20 @@ class Heading(StrEnum):
     RIVALS = "Who else can tell?"
     CONFOUNDS = "Is it truth, or what comes with it?"
     REFITS = "Is it these neurons?"
+    SELECTORS = "Does it matter who selects them?"
+    POSITIONS = "Where in time is it readable?"
     SECOND_JUDGE = "Does it hold under a second judge?"
     TRANSFER = "Does a probe carry over?"
     EDITING = "Does editing them change behaviour?"
 
 
-def spaced(name: str) -> str:
-    """The name of a member (a rival, a behaviour) as a reader sees it.
+ACRONYMS = ("l1", "cna")
 
-    >>> spaced("min_logprob")
-    'min logprob'
+
+def spaced(name: str) -> str:
+    """The name of a member (a rival, a behaviour, a selector) as a reader sees it.
+
+    >>> spaced("min_logprob"), spaced("cna")
+    ('min logprob', 'CNA')
     """
-    return name.replace("_", " ")
+    return name.upper() if name in ACRONYMS else name.replace("_", " ")

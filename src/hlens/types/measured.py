@@ -217,6 +217,29 @@ class Contributions:
             which = torch.arange(*which.indices(self.n_layers * self.d_mlp))
         return self.values.matrix.rows(which.numpy())
 
+    def size(self) -> Float[Tensor, "layer neuron"]:
+        """Mean size of each neuron's contribution, whatever its sign.
+
+        A layer at a time, so that a store stays on disk.
+        """
+        layers = (self.values[:, one].float().abs().mean(dim=0) for one in range(self.n_layers))
+        return torch.stack(list(layers))
+
+    def moments(
+        self, which: Sequence[int] | Tensor
+    ) -> tuple[Float[Tensor, " chosen"], Float[Tensor, " chosen"]]:
+        """Mean and standard deviation over all examples of neurons by flat index, in float64.
+
+        A block at a time: a dense probe asks for all of them.
+        """
+        which = torch.as_tensor(which).long()
+        both = torch.empty(2, len(which), dtype=torch.float64)
+        for part in range(0, len(which), 1024):
+            values = self.rows(which[part : part + 1024]).double()
+            both[0, part : part + 1024] = values.mean(dim=1)
+            both[1, part : part + 1024] = values.std(dim=1, correction=0)
+        return both[0], both[1]
+
     @property
     def routed(self) -> RoutedMatrix:
         """What a mixture's neurons contributed, by expert, without most of the zeros."""

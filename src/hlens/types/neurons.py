@@ -36,7 +36,9 @@ class NeuronSet:
         members: The neurons.
         n_layers: Layers of the model.
         d_mlp: Neurons in each layer.
-        weights: Probe weight of each neuron, where there is one.
+        weights: Weight of each neuron, where there is one; of a detector's neurons, how far one
+            standard deviation of its contribution moves the score (log-odds), positive where
+            amplifying the neuron points to hallucination.
         model: Fingerprint of the model, or None for a set of any model of this shape.
         name: What figures and tables call this set.
         experts: Of a mixture, how the neurons of each layer are divided among experts (see

@@ -102,7 +102,7 @@ def _words(draw: random.Random, command: Any, study_name: str) -> list[str]:
 
 
 def _chance(option: str) -> float:
-    return 0.5 if option == "as_json" else 0.25
+    return 0.5 if option in ("as_json", "json") else 0.25
 
 
 def _argument(draw: random.Random, study_name: str, is_study: bool) -> str:

@@ -38,7 +38,8 @@ def make(draw: random.Random, home: Path, folder: Path) -> Plan:
 def _with_setting(draw: random.Random, text: str) -> tuple[Mutated, bool]:
     """A setting of the recipe with a hostile value, and whether no recipe may take it."""
     table = recipe().to_dict()
-    section = draw.choice([None, *(key for key, value in table.items() if isinstance(value, dict))])
+    sections = [key for key, value in table.items() if value and isinstance(value, dict)]
+    section = draw.choice([None, *sections])
     options = table[section] if section else table
     names = [key for key, value in options.items() if not isinstance(value, dict)]
     key = draw.choice(names)

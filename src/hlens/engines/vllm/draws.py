@@ -59,7 +59,10 @@ class SeededDraws(LogitsProcessor):
             # A request that is watched is asked for one token more, which is thrown away.
             now = [uniforms[min(len(written), len(uniforms) - 1)] for _, uniforms, written in held]
             logprobs = torch.log_softmax(logits[index].float(), dim=-1)
-            token = pick_tokens(logprobs, torch.stack(now), settings)
+            # Of a model that overflows nothing can be drawn, and an index out of range would end
+            # all requests; vLLM goes on with the NaN, which whoever reads the log-probability sees.
+            bad = logprobs.isnan().any(dim=-1, keepdim=True)
+            token = pick_tokens(logprobs.masked_fill(bad, 0.0), torch.stack(now), settings)
             only = torch.full_like(logprobs, -torch.inf).scatter(1, token, 0.0)
-            logits[index] = only.to(logits.dtype)
+            logits[index] = torch.where(bad, logprobs, only).to(logits.dtype)
         return logits

@@ -178,7 +178,8 @@ class VllmBatcher(Batcher):
 
     def _keep_scores(self) -> None:
         """Fetch what the pass has read, and add up the workers' shares."""
-        if not self.detectors:
+        watched = any(one.asked.detector is not None for one in self.writing.values())
+        if not watched and not self.reading:
             return
         for number, values in _summed(self.model.call("take")):
             if (one := self.writing.get(number)) is not None and one.asked.detector is not None:

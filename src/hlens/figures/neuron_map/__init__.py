@@ -99,6 +99,7 @@ def draw(
         subtitle=_subtitle(detector, neurons, len(drawn), spread),
         height=round(height) + 90,
         margin={"t": 34, "b": 56, "l": 60, "r": 20},
+        narrowest=500,
     )
 
 

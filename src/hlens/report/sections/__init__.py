@@ -16,10 +16,10 @@ from hlens.report.tables import Tables
 from hlens.steps import NotMadeError, Runner, Step
 
 ORDER = (
-    "scores", "long_answers", "strips", "neuron_map", "controls", "confident", "second_judge",
-    "rivals", "confounds", "refits", "sparsity", "stability", "single_neurons", "domains",
-    "transfer", "formats", "overlap", "reliability", "origin", "dose_response", "flips", "cost",
-    "replies", "gates", "patching",
+    "scores", "published", "long_answers", "strips", "neuron_map", "controls", "confident",
+    "second_judge", "rivals", "confounds", "positions", "refits", "selectors", "sparsity",
+    "stability", "single_neurons", "domains", "transfer", "formats", "overlap", "reliability",
+    "origin", "dose_response", "by_layer", "flips", "cost", "replies", "gates", "patching",
 )  # fmt: skip
 LAST = ("losses", "neurons")  # behind all others
 
@@ -27,7 +27,9 @@ AUDIT = (
     "second_judge",
     "rivals",
     "confounds",
+    "positions",
     "refits",
+    "selectors",
     "sparsity",
     "transfer",
 )  # of the audit's own page

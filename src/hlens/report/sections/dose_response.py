@@ -6,11 +6,21 @@ from typing import Any
 import pandas as pd
 
 from hlens import figures
-from hlens.effects import CAPABILITY_MEASURES, dose_table, labels, rates, slope_table, slopes
+from hlens.effects import (
+    CAPABILITY_MEASURES,
+    compare_answers,
+    describe_answers,
+    describe_slopes,
+    dose_table,
+    labels,
+    rates,
+    slope_table,
+    slopes,
+)
 from hlens.report.data import Section
 from hlens.report.tables import Tables
 from hlens.steps import effects
-from hlens.types.labels import Heading
+from hlens.types.labels import Heading, SetKind
 
 HEADING = Heading.EDITING
 NEEDS = (effects.outcomes,)
@@ -18,6 +28,7 @@ SLOPE_COLUMNS = {
     "slope": "slope per unit of α",
     "less_random": "less the random sets' mean",
     "as_steep": "as steep",
+    "seen_from": "seen from",
 }
 
 
@@ -33,13 +44,24 @@ def section(tables: Tables) -> Section | None:
         (
             *_doses(outcomes, steepness, words),
             slope_table(steepness, words).rename(columns=SLOPE_COLUMNS),
+            *describe_slopes(steepness, words),
+            *describe_answers(compare_answers(outcomes)),
+            *_without_truth(outcomes),
         ),
         "A change that random sets make too, or that comes with lost capability, is damage, not "
         "control. Slopes are least-squares over α, their intervals (95 %, corrected for the number "
         "of behaviours) a bootstrap that pairs the questions. Of several sets the lowest and "
         "highest slope are shown; “as steep” counts the random sets that do as much, either "
-        "way.",
+        "way. “Seen from” is the slope, less the random sets’ mean, that four of five such runs "
+        "would show to be beyond all random sets: what a null could not have seen lies below it.",
     )
+
+
+def _without_truth(outcomes: pd.DataFrame) -> list[str]:
+    """Why no truth neurons stand beside the edited ones, where none do."""
+    if SetKind.TRUTH in set(outcomes["kind"]):
+        return []
+    return ["No truth neurons stand beside: the detector holds none, or they were edited above."]
 
 
 def asked(outcomes: pd.DataFrame) -> list[str]:

@@ -22,8 +22,11 @@ def section(tables: Tables) -> Section | None:
     drawn = list[str | partial]()
     for grader in dict.fromkeys(own["grader"]):
         rows = own.loc[own["grader"] == grader]
-        if not (rows["kind"] == SetKind.TARGET).any():
-            continue  # no reply could be graded both without and with the edit
+        # Where no reply could be graded both without and with the edit there is none to draw.
+        read = set(rows.loc[rows["kind"] == SetKind.TARGET, "behaviour"])
+        rows = rows.loc[rows["behaviour"].isin(read)]
+        if rows.empty:
+            continue
         drawn += [f"Graded by {grader}:", partial(figures.flips, rows, labels=labels())]
     if not drawn:
         return None

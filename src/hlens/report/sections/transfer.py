@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hlens import figures
+from hlens.claims import describe_drop
 from hlens.claims.conventions import LEVEL
 from hlens.claims.findings import read_transfers
 from hlens.claims.rules import carries
@@ -17,7 +18,7 @@ from hlens.steps import domains
 from hlens.types.labels import Heading, Pool
 
 HEADING = Heading.TRANSFER
-NEEDS = (domains.domains, domains.transfer)
+NEEDS = (domains.domains, domains.transfer, domains.drop)
 
 
 def section(tables: Tables) -> Section | None:
@@ -32,6 +33,7 @@ def section(tables: Tables) -> Section | None:
         (
             partial(figures.transfer, transfer),
             *describe_transfer(transfer),
+            *map(describe_drop, tables[domains.drop].to_dict("records")),
             "Each pair in numbers: the drop from within the tested domain with its DeLong p, that "
             "p corrected by Holm over the matrix, and the examples of the smallest training fold.",
             table(transfer, "AUROC of each pair.", tall=True),

@@ -6,7 +6,7 @@ import numpy as np
 
 from hlens.probe.crossval import assign_folds, cross_validate_many, fold_aurocs
 from hlens.probe.estimator import SparseProbe
-from hlens.probe.finding import copy_unfitted, matrix_of, prepare_probe
+from hlens.probe.prepared import copy_unfitted, matrix_of, prepare_probe
 from hlens.probe.solution import Solution
 from hlens.probe.training import decision_scores
 from hlens.types import Contributions
@@ -39,7 +39,7 @@ def nested_scores(
     """Score every example by a probe whose fit, C included, did not see its group.
 
     All outer and inner folds (`folds` and ``probe.cv``) are solved in lockstep over the one matrix;
-    nothing is copied. The probe is ``SparseProbe(C="cv")`` when None.
+    nothing is copied. The probe is that of `hlens.find` when None.
 
     Raises:
         HlensError: Input that cannot be fitted, as in `hlens.find`; fewer groups than folds.

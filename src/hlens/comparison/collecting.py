@@ -1,0 +1,240 @@
+"""What several studies hold, side by side. Nothing is measured here, and no model is run.
+
+What a study does not hold is left out of the tables and named, with the command that makes it;
+neurons are compared by their numbers only between models of which one is the base of the other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from hlens.effects import slopes
+from hlens.errors import HlensError
+from hlens.evaluation import drops, overlap
+from hlens.report.study_report import audit_shown, shown_card
+from hlens.steps import NotMadeError, Step, audit, detection, domains, effects
+from hlens.steps.tested import rows_of
+from hlens.study import Study
+from hlens.types import Claim, Detector, Estimate
+from hlens.types.labels import Control
+
+MODELS = [
+    "model", "neurons_of_model", "examples", "n", "auroc", "low", "high", "random", "random_low",
+    "random_high", "shuffled", "shuffled_p", "accuracy", "accuracy_low", "accuracy_high", "output",
+    "output_low", "output_high", "both", "both_low", "both_high", "gain", "gain_low", "gain_high",
+    "gain_p", "neurons", "per_mille", "halves", "halves_low", "halves_high", "stable",
+]  # fmt: skip
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several models side by side: a row a model, or a table of each.
+
+    Attributes:
+        models: One row a model that could be read: AUROC of its H-neurons, of as many random
+            neurons, of its output numbers and of both together, accuracy, how many neurons, and
+            how many come back.
+        published: In the form of the table of arXiv 2512.01797.
+        failed: Why a model has no row, or lacks what comes after its scores.
+        detectors: The detector of each model.
+        recipes: The recipe of each model's study, as TOML.
+        drops: Of `hlens.evaluation.drops`; empty where no model has two domains.
+        transfers, overlaps: Tables of one model each: between domains, and of neurons shared.
+        related: Overlap of the H-neurons of models of which one is the base of the other.
+        claims: ``model, claim, verdict, because``, where there was an audit.
+        slopes: Of `hlens.effects.slopes`, with ``model`` and ``neurons_of_model``.
+        not_made: What a study lacks, as ``model, what, command``.
+    """
+
+    models: pd.DataFrame
+    published: pd.DataFrame
+    failed: Mapping[str, str] = field(default_factory=dict)
+    detectors: Mapping[str, Detector] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
+    drops: pd.DataFrame = field(default_factory=pd.DataFrame)
+    transfers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    overlaps: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    related: pd.DataFrame = field(default_factory=pd.DataFrame)
+    claims: pd.DataFrame = field(default_factory=pd.DataFrame)
+    slopes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    not_made: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables of all models together that hold something, by name."""
+        failed = pd.DataFrame(list(self.failed.items()), columns=["model", "reason"])
+        shown = {"models": self.models, "published": self.published, "drops": self.drops}
+        shown |= {"claims": self.claims, "slopes": self.slopes, "related": self.related}
+        shown |= {"failed": failed, "not_made": self.not_made}
+        return {name: table for name, table in shown.items() if len(table)}
+
+
+def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = None) -> Comparison:
+    """Put studies side by side, each under a name.
+
+    Args:
+        studies: The studies; none is run.
+        failed: Why a model has no study, or an incomplete one.
+
+    Raises:
+        HlensError: No study has scores.
+    """
+    reasons, readers = dict(failed or {}), dict[str, _Reader]()
+    for name, study in studies.items():
+        reader = _Reader(name, study)
+        if reader.read(detection.scores, "scores", "evaluate") is None:
+            reasons.setdefault(name, f"no scores yet; run `hlens run {study.folder}`")
+        else:
+            readers[name] = reader
+    if not readers:
+        said = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise HlensError(f"no study to compare: {said or 'none was given'}")
+    detectors = {name: one.value(detection.detector) for name, one in readers.items()}
+    several = [one for one in readers.values() if len(one.value(domains.domains)) > 1]
+    scored = _known(several, domains.scores_across, "transfer")
+    steep = [table for one in readers.values() if (table := one.slopes()) is not None]
+    claims = [row for one in readers.values() for row in one.claims()]
+    published = [table for one in readers.values() for table in one.published()]
+    overlaps = _known(several, domains.overlap, "overlap")
+    missing = [row for one in readers.values() for row in one.not_made]
+    return Comparison(
+        models=pd.DataFrame([one.row() for one in readers.values()]).reindex(columns=MODELS),
+        published=pd.concat(published, ignore_index=True),
+        failed=reasons,
+        detectors=detectors,
+        recipes={name: one.study.recipe.to_toml() for name, one in readers.items()},
+        drops=drops(scored),
+        transfers={name: readers[name].value(domains.transfer) for name in scored},
+        overlaps=overlaps,
+        related=_related(readers, detectors),
+        claims=pd.DataFrame(claims),
+        slopes=pd.concat(steep, ignore_index=True) if steep else pd.DataFrame(),
+        not_made=pd.DataFrame(missing, columns=["model", "what", "command"]),
+    )
+
+
+class _Reader:
+    """What one study holds; what it does not is noted."""
+
+    def __init__(self, name: str, study: Study) -> None:
+        self.name, self.study = name, study
+        self.not_made: list[Row] = []
+
+    def value(self, step: Step[T]) -> T:
+        return self.study.runner.value_without_model(step)
+
+    def read(self, step: Step[T], what: str, verb: str) -> T | None:
+        """The artefact of a step; None, and a note, where the model would have to be run."""
+        try:
+            return self.value(step)
+        except NotMadeError:
+            self.lacks(what, verb)
+            return None
+
+    def lacks(self, what: str, verb: str) -> None:
+        command = f"hlens {verb} {self.study.folder}"
+        self.not_made.append({"model": self.name, "what": what, "command": command})
+
+    def row(self) -> Row:
+        """The model's row."""
+        scores = {row["control"]: row for row in self.value(detection.scores).to_dict("records")}
+        detector, own = self.value(detection.detector), scores[Control.PROBE]
+        selected = detector.selected
+        row: Row = {
+            "model": self.name,
+            "neurons_of_model": selected.n_neurons,
+            "examples": len(self.value(detection.contributions)),
+            **{column: own[column] for column in ("n", "auroc", "low", "high")},
+            **{column: own.get(column) for column in ("accuracy", "accuracy_low", "accuracy_high")},
+            "neurons": len(selected),
+            "per_mille": 1000 * selected.fraction,
+        }
+        random, shuffled = scores[Control.RANDOM_NEURONS], scores[Control.SHUFFLED_LABELS]
+        row |= Estimate.from_row(random).to_row("random", ends="random_") | {"n": own["n"]}
+        row |= {"shuffled": shuffled["auroc"], "shuffled_p": own["p"]}
+        return row | self._over_output() | self._coming_back()
+
+    def _over_output(self) -> Row:
+        """What the neurons add to the model's own output."""
+        shown = audit_shown(self.study.runner)
+        step = detection.over_output
+        if shown is not None:
+            step = shown.get(audit.over_output, audit.over_output)
+        table = self.read(step, "gain over the output", "evaluate")
+        if table is None or table.empty:
+            return {}
+        (own,) = table.to_dict("records")
+        row = {key: own[key] for key in own if key.startswith(("output", "both"))}
+        gain = {"": "difference", "_low": "difference_low", "_high": "difference_high"}
+        return row | {f"gain{end}": own[name] for end, name in gain.items()} | {"gain_p": own["p"]}
+
+    def _coming_back(self) -> Row:
+        """Which part of the set the halves of the training part share, and who is stable."""
+        row: Row = {}
+        if self.study.has(audit.set_halves):
+            halves = self.value(audit.set_halves).iloc[0]
+            row = {"halves": halves["shared"]}
+            row |= {f"halves_{end}": halves[end] for end in ("low", "high")}
+        if self.study.has(detection.stability):
+            stability = self.value(detection.stability)
+            row["stable"] = int((stability["frequency"] >= stability.attrs["threshold"]).sum())
+        return row
+
+    def published(self) -> list[pd.DataFrame]:
+        """Its rows of the published table: what is held out, and what is only tested on."""
+        steps = rows_of(self.study.recipe)
+        tables = [self.read(step, "rows of the published table", "table") for step in steps]
+        return [table.assign(model=self.name) for table in tables if table is not None]
+
+    def slopes(self) -> pd.DataFrame | None:
+        """Slopes of its dose-response, where it was edited."""
+        if not self.study.has(effects.outcomes):
+            self.lacks("edits", "intervene")
+            return None
+        size = self.value(detection.detector).selected.n_neurons
+        steep = slopes(self.value(effects.outcomes))
+        return steep.assign(model=self.name, neurons_of_model=size)
+
+    def claims(self) -> list[Row]:
+        """The verdicts of its audit."""
+        card = shown_card(self.study.runner)
+        if card is None:
+            self.lacks("audit", "audit")
+            return []
+        return [_claim_row(self.name, claim) for claim in card.claims]
+
+
+def _claim_row(model: str, claim: Claim) -> Row:
+    verdict = str(claim.verdict)
+    return {"model": model, "claim": claim.name, "verdict": verdict, "because": claim.because}
+
+
+def _known(
+    readers: Iterable[_Reader], step: Step[pd.DataFrame], verb: str
+) -> dict[str, pd.DataFrame]:
+    """The table of a step in each study that holds it, by model; to make it takes minutes."""
+    tables = {}
+    for one in readers:
+        if one.study.has(step):
+            tables[one.name] = one.value(step)
+        else:
+            one.lacks(verb, verb)
+    return tables
+
+
+def _related(readers: Mapping[str, _Reader], detectors: Mapping[str, Detector]) -> pd.DataFrame:
+    """Overlap of the neurons of each model with those of its base, where both are here."""
+    parts = []
+    for tuned, base in permutations(readers, 2):
+        named = readers[tuned].study.recipe.base
+        one, two = detectors[tuned].neurons, detectors[base].neurons
+        if named != readers[base].study.recipe.model or one.widths != two.widths:
+            continue
+        # Weights differ, and neurons keep their numbers where one model was tuned from the other.
+        both = [replace(one, name=tuned, model=None), replace(two, name=base, model=None)]
+        parts.append(overlap(both))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

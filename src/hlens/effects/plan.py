@@ -1,0 +1,136 @@
+"""Plans: from outcomes of a pilot, which slopes a run of more questions would show."""
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import pandas as pd
+
+from hlens.effects.capability import CAPABILITY_MEASURES
+from hlens.effects.describe import SCALES, name_outcome, size_of
+from hlens.effects.power import (
+    detectable_interval,
+    detectable_slope,
+    measure_noise,
+    questions_needed,
+)
+from hlens.effects.slopes import corrected_level, graded_rows, read_paired
+
+
+def plan_slopes(
+    outcomes: pd.DataFrame,
+    *,
+    questions: Mapping[str, int],
+    available: Mapping[str, int],
+    n_random: int = 8,
+    slope: float = 0.03,
+    n_boot: int = 200,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Which slope a run would show, and how many questions a slope needs, a row an outcome.
+
+    A slope is seen where `describe_slopes` says that it is beyond all random sets; power is 80 %.
+
+    Args:
+        outcomes: Of a pilot, from `intervene`, with the neurons and random sets of the run. Doses
+            between the pilot's make a slope no less exact.
+        questions: How many questions the run asks, by behaviour.
+        available: How many there are.
+        n_random: Random sets of the run.
+        slope: The slope that is looked for: 0.03 is 3 points, or 3 hundredths of the scale.
+        n_boot: Resamples for the interval of what the pilot leaves open.
+        seed: Of the resamples.
+
+    Returns:
+        Columns ``behaviour, grader, unit, pilot, questions, n_random, detectable, low, high, slope,
+        needed, available, detectable_at_most, spread, most``: `detectable` and its interval (95 %,
+        of what the pilot leaves open) with `questions`, `needed` for `slope` (infinite where no
+        number is enough), `detectable_at_most` with all that are `available`; `spread` is how far
+        random sets truly move the outcome. All are NaN where no reply of the pilot changed: `most`
+        is then the steepest slope that this leaves open. Costs are not planned.
+    """
+    table, level = [], corrected_level(outcomes)
+    for behaviour, grader, rows in graded_rows(outcomes):
+        if behaviour in CAPABILITY_MEASURES:
+            continue
+        put = outcomes.loc[outcomes["behaviour"] == behaviour, "question_id"].nunique()
+        paired = read_paired(rows, asked=put)
+        noise, planned = measure_noise(paired), questions[behaviour]
+        run = {"level": level, "n_random": n_random}
+        interval = detectable_interval(paired, asked=planned, n_boot=n_boot, seed=seed, **run)
+        table.append(
+            {
+                "behaviour": behaviour,
+                "grader": grader,
+                "unit": paired.unit,
+                "pilot": put,
+                "questions": planned,
+                "n_random": n_random,
+                "detectable": detectable_slope(noise, asked=planned, **run),
+                **dict(zip(("low", "high"), interval, strict=True)),
+                "slope": slope,
+                "needed": questions_needed(noise, slope, **run),
+                "available": available[behaviour],
+                "detectable_at_most": detectable_slope(noise, asked=available[behaviour], **run),
+                "spread": noise.spread,
+                "most": paired.most_unseen if paired.still else float("nan"),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def plan_table(plan: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """A plan as people read it: one row an outcome and grader.
+
+    Returns:
+        Texts ``outcome, by, questions, show, needed, there_are``: the slope that is shown in four
+        runs of five with its interval, and the questions that the slope looked for needs.
+    """
+    table = []
+    for row in plan.to_dict("records"):
+        unit, needed = row["unit"], row["needed"]
+        show = ""
+        if row["detectable"] == row["detectable"]:
+            sizes = (size_of(row[name], unit) for name in ("detectable", "low", "high"))
+            show = "{} [{}, {}]".format(*sizes).replace("inf", "none")
+        texts = {"outcome": f"{name_outcome(row['behaviour'], labels)} ({SCALES[unit][0]})"}
+        texts |= {"by": row["grader"], "questions": f"{row['questions']:.0f}", "show": show}
+        texts["needed"] = "" if needed != needed else f"{needed:.0f}".replace("inf", "no number")
+        table.append(texts | {"there_are": f"{row['available']:.0f}"})
+    return pd.DataFrame(table)
+
+
+def describe_plan(plan: pd.DataFrame, labels: Mapping[str, str] | None = None) -> list[str]:
+    """One sentence an outcome and grader, by the same rule for every plan."""
+    return [
+        f"{name_outcome(row['behaviour'], labels)} (by {row['grader']}): {_describe(row)}."
+        for row in plan.to_dict("records")
+    ]
+
+
+def _describe(row: Mapping[str, Any]) -> str:
+    unit, pilot = row["unit"], f"{row['pilot']:.0f} questions"
+    words = SCALES[unit][0]
+    if row["most"] == row["most"] and row["detectable"] != row["detectable"]:
+        most = f"{size_of(row['most'], unit)} {words} per α (95 %, by the rule of three)"
+        return f"no reply changed in {pilot}: that plans nothing; the slope is at most {most}"
+    if row["detectable"] != row["detectable"]:
+        return f"too few of its {pilot} could be read to plan from"
+    said = f"{row['questions']:.0f} questions and {row['n_random']:.0f} random sets show "
+    if row["detectable"] == inf:
+        said += "no slope in four runs of five"
+    else:
+        interval = f"[{size_of(row['low'], unit)}, {size_of(row['high'], unit)}]"
+        said += f"{size_of(row['detectable'], unit)} {words} per α {interval} in four runs of five"
+    return f"{said}; {size_of(row['slope'], unit)} {_describe_need(row)}"
+
+
+def _describe_need(row: Mapping[str, Any]) -> str:
+    needed, available, most = row["needed"], row["available"], row["detectable_at_most"]
+    if needed == inf:
+        spread = size_of(row["spread"], row["unit"])
+        return f"is within what random sets do (±{spread}): no number of questions shows it"
+    if needed <= available:
+        return f"needs {needed:.0f} questions"
+    shown = "none" if most == inf else size_of(most, row["unit"])
+    return f"needs {needed:.0f} questions; the {available:.0f} that there are show {shown}"
