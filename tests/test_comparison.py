@@ -24,6 +24,7 @@ from hlens.types import AuditCard, Check, Claim, NeuronSet, Support
 from hlens.types.labels import ALL_MODELS, SetKind
 from report_pages import words_of
 from test_comparing import question_file
+from test_figures import member
 from tiny_study import FEW, saved_model
 
 CLAIMS = ("Readout", "Sparsity", "Identity", "Transfer", "Control", "Cost")
@@ -132,7 +133,7 @@ def test_the_verdicts_of_each_audit_are_side_by_side(
     assert table.loc[("y", "Cost"), "verdict"] == "supported"
     assert table.loc[("x", "Control"), "because"] == "Control it is"
     said = " ".join(describe_comparison(compared))
-    assert "Of 2 audited models the audit supports Cost in 2." in said
+    assert "In 2 studies of 1 model the audit supports Cost in 2." in said
     assert "audit" not in set(compared.not_made["what"])
 
 
@@ -357,6 +358,23 @@ def test_a_title_names_the_models_that_edits_move(data: st.DataObject, n: int) -
     assert f"in {len(moved) or 'none'} of {n} model" in title
     if 0 < len(moved) < n:
         assert f"({', '.join(moved)})" in title
+
+
+def test_two_studies_of_one_model_are_no_two_models() -> None:
+    weights = {"small": "one", "medium": "one", "large": "other"}
+    for name in ("models", "claims", "slopes_by_size"):
+        inputs = member(name).example()
+        table = inputs.pop("table")
+        twice = table.assign(weights=table["model"].map(weights))
+        figure = member(name).draw(twice, **inputs)
+        assert "3 studies of 2 models" in figure.meta["title"], name
+
+
+def test_an_audit_that_was_quick_is_marked_among_whole_ones() -> None:
+    table = member("claims").example()["table"]
+    table["audit"] = table["model"].map({"small": "quick"}).fillna("whole")
+    rows = figures.claims(table).layout.yaxis.ticktext
+    assert ["quick" in row for row in rows] == [True, False, False]
 
 
 def test_maps_of_models_share_their_scales() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 from sklearn.linear_model import LogisticRegression
 
 from hlens.evaluation import drops, score_across, transfer_by_format
@@ -86,6 +87,18 @@ def test_three_models_say_something_of_others() -> None:
     assert over_models["drop"] == pytest.approx(own.mean())
     assert over_models["spread_low"] < own.mean() < over_models["spread_high"]
     assert over_models["n"] == 3 * 160
+
+
+def test_a_model_that_was_asked_twice_counts_once() -> None:
+    scores = {name: made_scores(seed) for seed, name in enumerate("abcd")}
+    table = drops(scores, weights={"a": "m", "b": "m", "c": "n", "d": "n"}).set_index("model")
+    own, mean = table.loc[list("abcd"), "drop"], table.loc[ALL_MODELS]
+    assert (mean["n_models"], mean["n_studies"]) == (2, 4)
+    assert np.isnan(mean["spread_p"])  # of two models, not of four
+    three = drops(scores, weights={"a": "m", "b": "m", "c": "n", "d": "o"}).iloc[-1]
+    by_model = [own[["a", "b"]].mean(), own["c"], own["d"]]
+    assert three["drop"] == pytest.approx(np.mean(by_model))
+    assert three["spread_p"] == pytest.approx(ttest_1samp(by_model, 0.0).pvalue)
 
 
 def test_pooled_training_sets_are_no_other_domain() -> None:

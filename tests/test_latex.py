@@ -126,6 +126,14 @@ def test_no_column_and_no_row_is_left_out(tmp_path: Path) -> None:
     assert "Overfull" not in compile_latex(latex, tmp_path)
 
 
+def test_broken_lines_count_towards_the_height_of_a_float() -> None:
+    reasons = ["the interval holds zero, and as many random neurons read as well " * 12] * 8
+    table = pd.DataFrame({"claim": list("abcdefgh"), "because": reasons})
+    floats = latex_table(table, "Reasons.", "reasons").split("\n\n\\begin{table}")
+    assert [one.count("random neurons") // 12 for one in floats] == [3, 3, 2]
+    assert "(2 of 3)" in floats[1]
+
+
 def test_a_single_row_that_is_wide_is_turned() -> None:
     table = pd.DataFrame([{f"a_long_name_{number}": number / 7 for number in range(12)}])
     assert ["A long name 3", "$0.429$"] in rows_of(latex_table(table, "", ""))

@@ -200,7 +200,7 @@ def collect_findings(
         transfers=() if transfer is None else tuple(read_transfers(transfer)),
         slopes=() if slopes is None else tuple(_excess_slopes(slopes)),
         cheap_rivals=tuple(_cheap_rivals(board)),
-        over_output=_over_output(beside),
+        over_output=read_over_output(beside),
         tokens=() if positions is None else tuple(read_tokens(positions)),
         selected_by=selected_by,
         selectors=() if selectors is None else tuple(_other_selectors(selectors)),
@@ -260,7 +260,8 @@ def _added_value(row: Row) -> RivalGap:
     return RivalGap(row["detector"], Estimate.from_row(row, "gain"), float(row["p"]))
 
 
-def _over_output(row: Row) -> OverOutput | None:
+def read_over_output(row: Row) -> OverOutput | None:
+    """A row of `hlens.audit.over_output`; None where it has no difference."""
     difference = _difference(row)
     if difference is None:
         return None

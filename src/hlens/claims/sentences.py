@@ -6,6 +6,7 @@ from typing import Any
 from hlens.claims.rules import EARNS
 from hlens.types import Check, Claim, Estimate, Support
 from hlens.types.estimate import p_words
+from hlens.types.labels import name_models
 
 
 def describe_claim(claim: Claim) -> str:
@@ -48,14 +49,15 @@ def describe_gain(claims: Sequence[Claim]) -> str:
 def describe_drop(row: Mapping[str, Any]) -> str:
     """What is lost between domains, of one row of `hlens.evaluation.drops`.
 
-    >>> row = {"model": "", "n_models": 1, "within": 0.78, "across": 0.71, "drop": 0.07, "n": 900}
-    >>> row |= {"low": 0.03, "high": 0.11, "p": 0.002, "spread_p": float("nan")}
+    >>> row = {"model": "", "n_models": 1, "n_studies": 1, "within": 0.78, "across": 0.71, "n": 900}
+    >>> row |= {"drop": 0.07, "low": 0.03, "high": 0.11, "p": 0.002, "spread_p": float("nan")}
     >>> print(describe_drop(row))
     Within domains the mean AUROC is 0.780, across 0.710: a drop of +0.070 [+0.030, +0.110] \
 (p = 0.002, over samples of questions).
     """
-    several = f" of {row['n_models']} models" if row["n_models"] > 1 else ""
-    of = several or (f" of {row['model']}" if row["model"] else "")
+    of = f" of {row['model']}" if row["model"] else ""
+    if row["n_studies"] > 1:
+        of = f" of {name_models(row['n_models'], row['n_studies'])}"
     drop = Estimate.from_row(row, "drop").signed(".3f")
     said = (
         f"Within domains the mean AUROC{of} is {row['within']:.3f}, across {row['across']:.3f}: a "

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from hlens.cli import show
 from hlens.cli.forms import Form
 from hlens.comparison import Campaign, Comparison, compare, comparison_page
+from hlens.comparison.collecting import usual_name
 from hlens.comparison.page import describe_comparison
 from hlens.drawing.html import check_page
 from hlens.errors import HlensError
@@ -67,13 +70,11 @@ def compare_models(named: Sequence[str], out: Path | None, to: Path | None, form
 def _open(folders: Sequence[Path]) -> dict[str, Study]:
     """The studies by their models; by their folders where two are of one model."""
     studies = [Study(folder) for folder in folders]
-    models = [study.recipe.model for study in studies]
+    usual = [usual_name(study.recipe) for study in studies]
     names = [
-        Path(model).name if models.count(model) == 1 else str(folder)
-        for model, folder in zip(models, folders, strict=True)
+        name if usual.count(name) == 1 else str(folder)
+        for name, folder in zip(usual, folders, strict=True)
     ]
-    if len({*names}) < len(names):
-        names = [str(folder) for folder in folders]
     if len({*names}) < len(names):
         raise HlensError(f"the same study twice: {', '.join(names)}; name each once")
     return dict(zip(names, studies, strict=True))
@@ -89,10 +90,14 @@ def _show(compared: Comparison, path: Path, form: Form) -> None:
         if name not in ("claims", "slopes"):
             show.table(name.replace("_", " "), table)
     if len(compared.claims):
-        matrix = compared.claims.pivot(index="model", columns="claim", values="verdict")
-        order = list(dict.fromkeys(compared.claims["claim"]))
-        models = list(dict.fromkeys(compared.claims["model"]))
-        show.table("claims", matrix.loc[models, order].reset_index())
+        show.table("claims", _matrix(compared.claims))
     for line in told:
         show.out.print(f"• {line}", soft_wrap=True)
     show.say("report", path)
+
+
+def _matrix(claims: pd.DataFrame) -> pd.DataFrame:
+    """A row an audit, a column a claim, both as they come."""
+    matrix = claims.pivot(index=["model", "audit"], columns="claim", values="verdict")
+    audits = dict.fromkeys(zip(claims["model"], claims["audit"], strict=True))
+    return matrix.loc[list(audits), list(dict.fromkeys(claims["claim"]))].reset_index()

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hlens.comparison.collecting import Comparison, compare
+from hlens.comparison.collecting import Comparison, compare, usual_name
 from hlens.data_files import read_toml
 from hlens.errors import HlensError, first_line, one_line
 from hlens.lookup import unknown
@@ -85,7 +85,11 @@ class Campaign:
         Raises:
             HlensError: No such file, bad TOML, an unknown key, or a name that stands twice.
         """
-        return cls.from_dict(read_toml(Path(path), "campaign"))
+        table = read_toml(Path(path), "campaign")
+        try:
+            return cls.from_dict(table)
+        except HlensError as error:
+            raise HlensError(f"{path}: {error}") from error
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> "Campaign":
@@ -118,7 +122,7 @@ class Campaign:
                 )
             options = {key: value for key, value in own.items() if key != "name"}
             recipe = shared.with_options(options)
-            name = own.get("name", _usual_name(recipe))
+            name = own.get("name", usual_name(recipe))
             if not isinstance(name, str) or not name.isprintable() or not name.strip():
                 raise HlensError(f"campaign: name is {name!r:.60}; expected a text of one line")
             if name == ALL_MODELS:
@@ -166,12 +170,6 @@ class Campaign:
                 continue
             STEPS[step](study)
         study.report()
-
-
-def _usual_name(recipe: Recipe) -> str:
-    """The model's name with how it is loaded, as studies' folders have it."""
-    parts = [recipe.model, recipe.adapter, recipe.quantization, recipe.dtype]
-    return " ".join(Path(part).name for part in parts if part)
 
 
 def _said_of(name: str, progress: Progress | None) -> Progress | None:

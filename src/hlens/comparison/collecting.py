@@ -7,13 +7,17 @@ neurons are compared by their numbers only between models of which one is the ba
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import permutations
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
+from hlens.claims.findings import read_over_output
+from hlens.claims.rules import is_gain
 from hlens.effects import slopes
 from hlens.errors import HlensError
 from hlens.evaluation import drops, overlap
+from hlens.recipe import Recipe
 from hlens.report.study_report import audit_shown, shown_card
 from hlens.steps import NotMadeError, Step, audit, detection, domains, effects
 from hlens.steps.tested import rows_of
@@ -22,10 +26,11 @@ from hlens.types import Claim, Detector, Estimate
 from hlens.types.labels import Control
 
 MODELS = [
-    "model", "neurons_of_model", "examples", "n", "auroc", "low", "high", "random", "random_low",
-    "random_high", "shuffled", "shuffled_p", "accuracy", "accuracy_low", "accuracy_high", "output",
-    "output_low", "output_high", "both", "both_low", "both_high", "gain", "gain_low", "gain_high",
-    "gain_p", "neurons", "per_mille", "halves", "halves_low", "halves_high", "stable",
+    "model", "weights", "neurons_of_model", "examples", "n", "auroc", "low", "high", "random",
+    "random_low", "random_high", "shuffled", "shuffled_p", "accuracy", "accuracy_low",
+    "accuracy_high", "output", "output_low", "output_high", "both", "both_low", "both_high",
+    "difference", "difference_low", "difference_high", "gain", "gain_low", "gain_high", "gain_p",
+    "adds", "neurons", "per_mille", "halves", "halves_low", "halves_high", "stable",
 ]  # fmt: skip
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -36,9 +41,11 @@ class Comparison:
     """Several models side by side: a row a model, or a table of each.
 
     Attributes:
-        models: One row a model that could be read: AUROC of its H-neurons, of as many random
-            neurons, of its output numbers and of both together, accuracy, how many neurons, and
-            how many come back.
+        models: One row a study that could be read: AUROC of its H-neurons, of as many random
+            neurons, of its output numbers and of both together (``difference``; ``gain`` in
+            likelihood with its ``gain_p``; ``adds`` where both show it), accuracy, how many
+            neurons, and how many come back. ``weights`` is the fingerprint of the model: studies
+            that share it are of one model.
         published: In the form of the table of arXiv 2512.01797.
         failed: Why a model has no row, or lacks what comes after its scores.
         detectors: The detector of each model.
@@ -46,8 +53,9 @@ class Comparison:
         drops: Of `hlens.evaluation.drops`; empty where no model has two domains.
         transfers, overlaps: Tables of one model each: between domains, and of neurons shared.
         related: Overlap of the H-neurons of models of which one is the base of the other.
-        claims: ``model, claim, verdict, because``, where there was an audit.
-        slopes: Of `hlens.effects.slopes`, with ``model`` and ``neurons_of_model``.
+        claims: ``model, weights, audit, claim, verdict, because``, where there was an audit, quick
+            or whole.
+        slopes: Of `hlens.effects.slopes`, with ``model``, ``weights`` and ``neurons_of_model``.
         not_made: What a study lacks, as ``model, what, command``.
     """
 
@@ -107,7 +115,7 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
         failed=reasons,
         detectors=detectors,
         recipes={name: one.study.recipe.to_toml() for name, one in readers.items()},
-        drops=drops(scored),
+        drops=drops(scored, weights={name: one.weights for name, one in readers.items()}),
         transfers={name: readers[name].value(domains.transfer) for name in scored},
         overlaps=overlaps,
         related=_related(readers, detectors),
@@ -115,6 +123,12 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
         slopes=pd.concat(steep, ignore_index=True) if steep else pd.DataFrame(),
         not_made=pd.DataFrame(missing, columns=["model", "what", "command"]),
     )
+
+
+def usual_name(recipe: Recipe) -> str:
+    """What a study is called beside others: its model, with how that is loaded."""
+    parts = [recipe.model, recipe.adapter, recipe.quantization, recipe.dtype]
+    return " ".join(Path(part).name for part in parts if part)
 
 
 class _Reader:
@@ -139,6 +153,11 @@ class _Reader:
         command = f"hlens {verb} {self.study.folder}"
         self.not_made.append({"model": self.name, "what": what, "command": command})
 
+    @property
+    def weights(self) -> str:
+        """What tells the model from others; of a study that kept no fingerprint, its own name."""
+        return self.value(detection.detector).provenance.fingerprint or self.name
+
     def row(self) -> Row:
         """The model's row."""
         scores = {row["control"]: row for row in self.value(detection.scores).to_dict("records")}
@@ -146,6 +165,7 @@ class _Reader:
         selected = detector.selected
         row: Row = {
             "model": self.name,
+            "weights": self.weights,
             "neurons_of_model": selected.n_neurons,
             "examples": len(self.value(detection.contributions)),
             **{column: own[column] for column in ("n", "auroc", "low", "high")},
@@ -168,9 +188,10 @@ class _Reader:
         if table is None or table.empty:
             return {}
         (own,) = table.to_dict("records")
-        row = {key: own[key] for key in own if key.startswith(("output", "both"))}
-        gain = {"": "difference", "_low": "difference_low", "_high": "difference_high"}
-        return row | {f"gain{end}": own[name] for end, name in gain.items()} | {"gain_p": own["p"]}
+        found = read_over_output(own)
+        adds = None if found is None else is_gain(found)
+        numbers = {key: own[key] for key in MODELS if key in own and key != "n"}
+        return numbers | {"gain_p": own["p"], "adds": adds}
 
     def _coming_back(self) -> Row:
         """Which part of the set the halves of the training part share, and who is stable."""
@@ -197,7 +218,7 @@ class _Reader:
             return None
         size = self.value(detection.detector).selected.n_neurons
         steep = slopes(self.value(effects.outcomes))
-        return steep.assign(model=self.name, neurons_of_model=size)
+        return steep.assign(model=self.name, weights=self.weights, neurons_of_model=size)
 
     def claims(self) -> list[Row]:
         """The verdicts of its audit."""
@@ -205,12 +226,13 @@ class _Reader:
         if card is None:
             self.lacks("audit", "audit")
             return []
-        return [_claim_row(self.name, claim) for claim in card.claims]
+        whole = not audit_shown(self.study.runner)
+        of = {"model": self.name, "weights": self.weights, "audit": "whole" if whole else "quick"}
+        return [of | _verdict(claim) for claim in card.claims]
 
 
-def _claim_row(model: str, claim: Claim) -> Row:
-    verdict = str(claim.verdict)
-    return {"model": model, "claim": claim.name, "verdict": verdict, "because": claim.because}
+def _verdict(claim: Claim) -> Row:
+    return {"claim": claim.name, "verdict": str(claim.verdict), "because": claim.because}
 
 
 def _known(

@@ -9,10 +9,8 @@ import pandas as pd
 from hlens import figures
 from hlens.behaviours import labels
 from hlens.claims import describe_drop
-from hlens.claims.conventions import LEVEL
 from hlens.comparison.collecting import Comparison
-from hlens.drawing.figure import count
-from hlens.drawing.table import distinct, value_range
+from hlens.drawing.table import count_models, distinct, listed, value_range
 from hlens.figures.claims import count_supported
 from hlens.report.data import Card, ReportData, Section
 from hlens.report.html_table import table
@@ -38,7 +36,7 @@ def comparison_page(compared: Comparison, *, title: str = "") -> ReportData:
     recipes = "\n".join(f"# {name}\n{recipe}" for name, recipe in compared.recipes.items())
     one = next(iter(compared.detectors.values()))
     return ReportData(
-        title=title or f"H-neurons in {count(len(names), 'model')}",
+        title=title or f"H-neurons in {count_models(compared.models)}",
         summary=f"Models: {', '.join(names)}.",
         finding=describe_comparison(compared)[0],
         cards=_cards(compared),
@@ -52,13 +50,9 @@ def comparison_page(compared: Comparison, *, title: str = "") -> ReportData:
 def describe_comparison(compared: Comparison) -> list[str]:
     """What the comparison says, in sentences that are true of every model; the first sums up."""
     models = compared.models
-    several = count(len(models), "model")
-    gains = models.loc[models["gain"].notna()]
-    seen = [
-        row["model"]
-        for row in gains.to_dict("records")
-        if row["gain_low"] > 0 and row["gain_p"] <= LEVEL
-    ]
+    several = count_models(models)
+    gains = models.loc[models["adds"].notna()]
+    seen = list(gains.loc[gains["adds"].astype(bool), "model"])
     told = [
         f"H-neurons read at an AUROC of {value_range(models['auroc'])} in {several}, as many "
         f"random neurons at {value_range(models['random'])}."
@@ -67,7 +61,7 @@ def describe_comparison(compared: Comparison) -> list[str]:
         named = f" ({', '.join(seen)})" if 0 < len(seen) < len(gains) else ""
         told.append(
             f"They raise the AUROC of the model's own output in {len(seen)} of "
-            f"{count(len(gains), 'model')}{named}: {value_range(gains['output'])} without them, "
+            f"{count_models(gains)}{named}: {value_range(gains['output'])} without them, "
             f"{value_range(gains['both'])} with them."
         )
     if len(compared.claims):
@@ -81,15 +75,19 @@ def describe_comparison(compared: Comparison) -> list[str]:
 
 def _describe_claims(claims: pd.DataFrame) -> str:
     parts = [f"{claim} in {n}" for claim, n in count_supported(claims).items()]
-    audits = count(len(distinct(claims.model)), "audited model")
-    return f"Of {audits} the audit supports {', '.join(parts) or 'no claim'}."
+    quick = distinct(claims.loc[claims["audit"] == "quick", "model"])
+    of = f" (quick in {listed(quick)})" if quick else ""
+    return f"In {count_models(claims)} the audit{of} supports {', '.join(parts) or 'no claim'}."
 
 
 def _cards(compared: Comparison) -> list[Card]:
     models = compared.models
     n_failed = len(compared.failed)
+    said = f"{n_failed} failed" if n_failed else "none failed"
+    if (n_models := models["weights"].nunique()) < len(models):
+        said = f"{len(models)} studies, {said}"
     cards = [
-        Card("Models", len(models), f"{n_failed} failed" if n_failed else "none failed"),
+        Card("Models", n_models, said),
         Card("AUROC of H-neurons", value_range(models["auroc"]), "0.5 is chance"),
         Card("Random neurons", value_range(models["random"]), "as many, refitted alike"),
         Card("Neurons, per mille", value_range(models["per_mille"]), "of all of each model"),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hlens.errors import HlensError
 from hlens.types.estimate import p_words
+from hlens.types.labels import name_models
 
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str], *, figure: str, source: str) -> None:
@@ -69,6 +70,19 @@ def listed(words: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def count_models(table: pd.DataFrame) -> str:
+    """How many models a table is of, by the fingerprints in ``weights`` where it has them.
+
+    >>> count_models(pd.DataFrame({"model": ["a", "b"]}))
+    '2 models'
+    >>> count_models(pd.DataFrame({"model": ["a", "b", "c"], "weights": ["1", "1", "2"]}))
+    '3 studies of 2 models'
+    """
+    named = table["model"].nunique()
+    models = table["weights"].nunique() if "weights" in table else named
+    return name_models(models, named)
 
 
 def value_range(values: Any, form: str = ".2f") -> str:

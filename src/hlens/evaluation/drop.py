@@ -7,7 +7,8 @@ Idea: an AUROC moves by a little with each group of questions. The drop of a mod
 combination of AUROCs, so each group moves it by the same combination of these influences; the mean
 over models, by their mean. Added up group by group first, and squared then, they give the variance
 over samples of questions, of these models and these probes. What other models would show is
-another question: it takes the spread between models, of three or more.
+another question: it takes the spread between models, of three or more. Where two studies are of
+one model, as when it was asked in two ways, their mean is that model's.
 
 Example: two models read .80 within and .70 across, on the same questions. Their drops of .10 do
 not stand for twice the questions.
@@ -29,7 +30,7 @@ from hlens.evaluation.transfer import Tested
 from hlens.types.labels import ALL_MODELS, Pool
 
 COLUMNS = [
-    "model", "n_models", "within", "across", "drop", "low", "high", "p", "spread_low",
+    "model", "n_models", "n_studies", "within", "across", "drop", "low", "high", "p", "spread_low",
     "spread_high", "spread_p", "n_domains", "n_pairs", "n",
 ]  # fmt: skip
 FEWEST_MODELS = 3  # that say anything of others
@@ -54,18 +55,23 @@ class _Drop:
         return self.within - self.across
 
 
-def drops(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def drops(
+    scores: Mapping[str, pd.DataFrame], *, weights: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """The mean drop from within a domain to across, of each model and of all together.
 
     A domain counts once, whatever its number of answers: its own probe, less the mean of the probes
     of the other domains on the same answers.
 
     Args:
-        scores: What `hlens.evaluation.score_across` returns, by model.
+        scores: What `hlens.evaluation.score_across` returns, by model, or by study.
+        weights: What tells models apart, by the same names; by default each name is a model. A
+            model counts once, whatever its number of studies.
 
     Returns:
-        One row a model and, of several, one more, ``"all models"``: ``model, n_models, within,
-        across, drop, low, high, p, spread_low, spread_high, spread_p, n_domains, n_pairs, n``.
+        One row a name and, of several, one more, ``"all models"``: ``model, n_models, n_studies,
+        within, across, drop, low, high, p, spread_low, spread_high, spread_p, n_domains, n_pairs,
+        n``.
         ``within`` and ``across`` are mean AUROCs; ``low, high`` the 95 % interval of the drop and
         ``p`` its two-sided test over samples of questions, of these very models and probes: a
         question that several models answered counts once. The columns ``spread_...`` are of the
@@ -79,9 +85,12 @@ def drops(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         HlensError: No fold has answers of both labels.
     """
     found = {name: one for name, table in scores.items() if (one := _drop_of(table))}
-    rows = [{"model": name, **_row([one])} for name, one in found.items()]
+    rows = [{"model": name, **_row([[one]])} for name, one in found.items()]
     if len(found) > 1:
-        rows.append({"model": ALL_MODELS, **_row(list(found.values()))})
+        models = defaultdict[str, list[_Drop]](list)
+        for name, one in found.items():
+            models[(weights or {}).get(name, name)].append(one)
+        rows.append({"model": ALL_MODELS, **_row(list(models.values()))})
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
@@ -114,29 +123,32 @@ def _drop_of(scores: pd.DataFrame) -> _Drop | None:
     return _Drop(within, across, dict(moved), labels, groups, len(used), n_pairs)
 
 
-def _row(found: list[_Drop]) -> Row:
-    """The mean over models."""
+def _row(models: list[list[_Drop]]) -> Row:
+    """The mean over models, of each the mean over its studies."""
+    found = [one for studies in models for one in studies]
+    shares = [1 / len(studies) / len(models) for studies in models for _ in studies]
     moved: dict[str, float] = defaultdict(float)
-    for one in found:
+    for one, share in zip(found, shares, strict=True):
         for group, push in one.moved.items():
-            moved[group] += push / len(found)
+            moved[group] += push * share
     variance = float(np.square(list(moved.values())).sum())
     labels, groups = (
         np.concatenate([getattr(one, of) for one in found]) for of in ("labels", "groups")
     )
-    values = np.array([one.value for one in found])
+    values = np.array([np.mean([one.value for one in studies]) for studies in models])
     drop, p = difference_interval(float(values.mean()), variance, sizes=Sizes.of(labels, groups))
     row: Row = {
-        "n_models": len(found),
-        "within": float(np.mean([one.within for one in found])),
-        "across": float(np.mean([one.across for one in found])),
+        "n_models": len(models),
+        "n_studies": len(found),
+        "within": float(np.dot(shares, [one.within for one in found])),
+        "across": float(np.dot(shares, [one.across for one in found])),
         **drop.to_row("drop"),
         "p": p,
         "n_domains": max(one.n_domains for one in found),
         "n_pairs": sum(one.n_pairs for one in found),
         "n": len(labels),
     }
-    return row | (_spread(values) if len(found) >= FEWEST_MODELS else {})
+    return row | (_spread(values) if len(models) >= FEWEST_MODELS else {})
 
 
 def _spread(values: np.ndarray) -> Row:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import CELL_HEIGHT, add_matrix, cell
-from hlens.drawing.table import check_columns, check_one_study, distinct
+from hlens.drawing.table import check_columns, check_one_study, count_models, distinct
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Support
 
@@ -25,7 +25,9 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     """Draw the matrix of verdicts.
 
     Args:
-        table: Columns ``model, claim, verdict`` and perhaps ``because``, one row a model and claim.
+        table: Columns ``model, claim, verdict`` and perhaps ``because``, ``audit`` (``"quick"`` or
+            ``"whole"``) and ``weights`` (equal where studies are of one model), one row a model
+            and claim.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -39,7 +41,9 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         _cell(row, (claims.index(row["claim"]), models.index(row["model"])), colours)
         for row in table.to_dict("records")
     ]
-    add_matrix(figure, cells, rows=models, columns=claims, colours=colours)
+    quick = distinct(table.loc[table["audit"] == "quick", "model"]) if "audit" in table else []
+    named = [f"{model} (quick audit)" if model in quick else model for model in models]
+    add_matrix(figure, cells, rows=named, columns=claims, colours=colours)
     figure.update_layout(xaxis={"side": "top"})
     return finish(
         figure,
@@ -89,7 +93,7 @@ def _cell(row: dict[str, Any], position: tuple[int, int], colours: Palette) -> d
 def _title(table: pd.DataFrame) -> str:
     """How many models support each claim that any does."""
     models, n = distinct(table.model), len(distinct(table.model))
-    where, counts = f"In {count(n, 'model')}", count_supported(table)
+    where, counts = f"In {count_models(table)}", count_supported(table)
     if not counts:
         return f"{where} no claim is supported"
     parts = [f"{claim} in {'all' if own == n else own}" for claim, own in counts.items()]

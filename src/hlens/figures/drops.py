@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import hover_interval, intervals, named_rows
 from hlens.drawing.table import check_columns, check_one_study, n_range, value_range
 from hlens.drawing.theme import palette
 from hlens.types import Estimate
 from hlens.types.estimate import p_words
-from hlens.types.labels import ALL_MODELS
+from hlens.types.labels import ALL_MODELS, name_models
 
 COLUMNS = ("model", "within", "across", "drop", "low", "high", "p", "n")
 
@@ -105,7 +105,10 @@ def _title(table: pd.DataFrame) -> str:
         return f"From within a domain to across the AUROC drops by {value_range(table['drop'])}"
     (row,) = rows.to_dict("records")
     drop = Estimate.from_row(row, "drop")
-    of = f"over {count(len(own), 'model')}" if len(several) else f"in {row['model']}"
+    of = f"in {row['model']}"
+    if len(several):
+        studies = row.get("n_studies", len(own))
+        of = f"over {name_models(row.get('n_models', studies), studies)}"
     if not (drop.low > 0 or drop.high < 0):
         return f"No drop between domains is shown {of}: {drop.signed()}, {p_words(row['p'])}"
     way = "drops" if drop.value > 0 else "rises"

@@ -13,9 +13,16 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
-from hlens.drawing.table import check_columns, check_one_study, distinct, n_range, value_range
+from hlens.drawing.table import (
+    check_columns,
+    check_one_study,
+    count_models,
+    distinct,
+    n_range,
+    value_range,
+)
 from hlens.drawing.theme import Palette, palette
 
 COLUMNS = ("model", "auroc", "low", "high", "n", "random", "random_low", "random_high")
@@ -125,4 +132,4 @@ def _trace(
 def _title(table: pd.DataFrame) -> str:
     """The range over the models: whether a control explains them, each model's audit says."""
     own, random = value_range(table["auroc"]), value_range(table["random"])
-    return f"AUROC in {count(len(table), 'model')}: H-neurons {own}, random ones {random}"
+    return f"AUROC in {count_models(table)}: H-neurons {own}, random ones {random}"

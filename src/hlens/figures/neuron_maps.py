@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import torch
 
 from hlens.drawing.figure import Figure, add_note, count, escape, finish
-from hlens.drawing.table import value_range
+from hlens.drawing.table import count_models, value_range
 from hlens.drawing.theme import Palette, palette, see_through
 from hlens.errors import HlensError
 from hlens.types import Detector, NeuronSet, Provenance
@@ -46,6 +46,8 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
     }
     tables = {name: _table(own) for name, own in sets.items()}
     per_mille = {name: _per_mille(own, tables[name]) for name, own in sets.items()}
+    weights = [own.model or name for name, own in sets.items()]
+    models = count_models(pd.DataFrame({"model": list(sets), "weights": weights}))
     top = max(1e-9, *(float(values.max()) for values in per_mille.values()))
     n_columns = min(COLUMNS_OF_MAPS, len(sets))
     n_rows = -(-len(sets) // n_columns)
@@ -62,8 +64,8 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
     return finish(
         figure,
         colours,
-        title=_title(sets, tables),
-        subtitle=f"n = {count(len(sets), 'model')} · marks: by weight within each · bars: per "
+        title=_title(sets, tables, models),
+        subtitle=f"n = {models} · marks: by weight within each · bars: per "
         f"mille of each tenth, to {top:.2g} ‰",
         height=PANEL * n_rows + 70,
         margin={"t": 76, "b": 30, "l": 56, "r": 24},
@@ -204,10 +206,10 @@ def _add_bars(
     )  # fmt: skip
 
 
-def _title(sets: Mapping[str, NeuronSet], tables: Mapping[str, pd.DataFrame]) -> str:
+def _title(sets: Mapping[str, NeuronSet], tables: Mapping[str, pd.DataFrame], models: str) -> str:
     per_mille = pd.Series([1000 * own.fraction for own in sets.values()])
     depths = pd.Series([table["depth"].median() for table in tables.values() if len(table)])
-    title = f"{value_range(per_mille, '.2f')} ‰ of the neurons in {count(len(sets), 'model')}"
+    title = f"{value_range(per_mille, '.2f')} ‰ of the neurons in {models}"
     if depths.empty:
         return f"{title}: none was selected"
     return f"{title}, at a median depth of {value_range(depths)}"

@@ -15,8 +15,15 @@ import plotly.graph_objects as go
 
 from hlens.claims.slopes import SlopeVerdict, judge_slope
 from hlens.drawing.curves import panels
-from hlens.drawing.figure import Figure, count, escape, finish
-from hlens.drawing.table import check_columns, check_one_study, distinct, n_range, uncapitalized
+from hlens.drawing.figure import Figure, escape, finish
+from hlens.drawing.table import (
+    check_columns,
+    check_one_study,
+    count_models,
+    distinct,
+    n_range,
+    uncapitalized,
+)
 from hlens.drawing.theme import palette
 from hlens.types import SetKind
 
@@ -136,4 +143,4 @@ def _title(rows: pd.DataFrame, outcome: str) -> str:
     n = len(rows)
     what = uncapitalized(outcome)
     named = f" ({', '.join(moved)})" if 0 < len(moved) < n else ""
-    return f"Edits move {what} in {len(moved) or 'none'} of {count(n, 'model')}{named}"
+    return f"Edits move {what} in {len(moved) or 'none'} of {count_models(rows)}{named}"

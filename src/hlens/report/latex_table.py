@@ -8,7 +8,7 @@ caption, and notes on rows are set below the table.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import floor, isfinite, log10
+from math import ceil, floor, isfinite, log10
 from string import ascii_lowercase
 from typing import Any
 
@@ -22,6 +22,7 @@ SIZES = (("", 68), (r"\small", 74), (r"\footnotesize", 78))
 GAP = 2  # between two columns
 WIDEST = SIZES[-1][1]
 LONG = 30  # a text that is longer is broken into lines
+FILLED = 0.85  # of a line of broken text, about
 MOST_LINES = 45  # of one float
 SAME = 3  # rows from which a column of one number is left to the caption
 
@@ -87,12 +88,10 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str, *, intervals: str
     if len(frame) == 1 and _width(columns) > WIDEST:
         columns = _turned(columns)
     parts = _parts(columns)
-    lines = len(columns[0].cells)
-    rows = max(1, MOST_LINES // len(parts))
     words = escape(caption)
     words += f" In every row: {'; '.join(said)}." if said else ""
     words += f" In brackets: {escape(intervals)}." if brackets and intervals else ""
-    slices = [slice(at, at + rows) for at in range(0, lines, rows)]
+    slices = _floats([sum(part) for part in zip(*map(_heights, parts), strict=True)])
     key = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
     return "\n\n".join(
         _float(
@@ -108,12 +107,40 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str, *, intervals: str
     )
 
 
+def _heights(columns: Sequence[_Column]) -> list[int]:
+    """How many lines each row takes, by the cell that is broken into most."""
+    heights = [1] * len(columns[0].cells)
+    for one in columns:
+        if one.is_long:
+            full = FILLED * _broken_at(one, columns)
+            lines = [ceil(_set_width(cell) / full) for cell in one.cells]
+            heights = list(map(max, heights, lines))
+    return heights
+
+
+def _broken_at(column: _Column, columns: Sequence[_Column]) -> float:
+    """How wide a long column is set: it has its share of what the others leave."""
+    left = WIDEST - _width(columns)
+    return min(column.width, LONG + left / sum(one.is_long for one in columns))
+
+
+def _floats(heights: Sequence[int]) -> list[slice]:
+    """The rows of each float, which holds at least one."""
+    starts, lines = [0], 0
+    for at, height in enumerate(heights):
+        if lines and lines + height > MOST_LINES:
+            starts.append(at)
+            lines = 0
+        lines += height
+    return list(map(slice, starts, [*starts[1:], len(heights)]))
+
+
 def _turned(columns: Sequence[_Column]) -> list[_Column]:
     """A single row as one column, behind a column of what its numbers are."""
     heads, cells = [one.head for one in columns], [one.cells[0] for one in columns]
     widest = max(one.width for one in columns)
     return [
-        _Column("", heads, max(map(_size, heads)), is_text=True),
+        _Column("", heads, max(map(_set_width, heads)), is_text=True),
         _Column("", cells, widest, is_text=any(one.is_long for one in columns)),
     ]
 
@@ -136,13 +163,11 @@ def _float(
 
 
 def _tabular(columns: Sequence[_Column], rows: slice) -> str:
-    left = WIDEST - _width(columns)
     kinds = []
     for one in columns:
         kind = "l" if one.is_text else "r"
         if one.is_long:
-            size = min(one.width, LONG + left / sum(other.is_long for other in columns))
-            kind = rf"p{{{size / (WIDEST + GAP):.2f}\linewidth}}"
+            kind = rf"p{{{_broken_at(one, columns) / (WIDEST + GAP):.2f}\linewidth}}"
         kinds.append(kind)
     ragged = [r"\raggedright " * one.is_long for one in columns]
     # In a column of broken lines \\ would end the line and not the row.
@@ -162,7 +187,7 @@ def _tabular(columns: Sequence[_Column], rows: slice) -> str:
     ])  # fmt: skip
 
 
-def _size(text: str) -> int:
+def _set_width(text: str) -> int:
     """About how wide a text is set, in widths of a digit."""
     narrow, wide = (
         sum(text.count(one) for one in "fijlrtI.,:;!'|[]() "),
@@ -229,7 +254,7 @@ def _plain(name: str, values: Sequence[Any]) -> _Column:
     if known and all(_is_number(value) for value in known):
         is_p = _is_p(name)
         decimals = 3 if is_p else _decimals(known)
-        texts = ["–" if v is None else number(v, decimals, is_p=is_p) for v in values]
+        texts = ["–" if v is None else write_number(v, decimals, is_p=is_p) for v in values]
     else:
         spell = name in NAMES
         words = ["" if value is None else _word(value) for value in values]
@@ -250,7 +275,7 @@ def _estimates(
         texts = [f"{v} [{a}, {b}]" if a and b else str(v or "–") for v, a, b in triples]
         return _column(name, texts)
     decimals = _decimals(known)
-    written = [["" if v is None else number(v, decimals) for v in row] for row in triples]
+    written = [["" if v is None else write_number(v, decimals) for v in row] for row in triples]
     widths = [max(map(len, place)) for place in zip(*written, strict=True)]
     longest = [max(place, key=len) for place in zip(*written, strict=True)]
 
@@ -268,7 +293,9 @@ def _estimates(
         else:
             cells.append(f"${_math(value)}{blank if longest[1] else ''}$")
     head = _head(name)
-    return _Column(head, cells, max(_size(head), sum(widths) + 2 * bool(longest[1])), is_text=False)
+    return _Column(
+        head, cells, max(_set_width(head), sum(widths) + 2 * bool(longest[1])), is_text=False
+    )
 
 
 def _column(name: str, texts: Sequence[str]) -> _Column:
@@ -277,7 +304,7 @@ def _column(name: str, texts: Sequence[str]) -> _Column:
     cells = [escape(text) if is_text else f"${_math(text)}$" for text in texts]
     cells = ["" if cell == "$$" else cell.replace("$–$", "--") for cell in cells]
     head = _head(name)
-    width = max(map(_size, [head, *texts]))
+    width = max(map(_set_width, [head, *texts]))
     same = len(texts) >= SAME and len(set(texts)) == 1 and not is_text
     return _Column(head, cells, width, is_text, same)
 
@@ -289,11 +316,13 @@ def _head(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def number(value: float | int, decimals: int, *, is_p: bool = False) -> str:
+def write_number(value: float | int, decimals: int, *, is_p: bool = False) -> str:
     """A number as its column writes it; a small p by its bound.
 
-    >>> number(0.8412, 2), number(-0.0001, 3), number(46080, 0), number(0.0002, 3, is_p=True)
-    ('0.84', '0.000', '46,080', '< 0.001')
+    >>> write_number(0.8412, 2), write_number(-0.0001, 3), write_number(46080, 0)
+    ('0.84', '0.000', '46,080')
+    >>> write_number(0.0002, 3, is_p=True)
+    '< 0.001'
     """
     if is_p and value < 0.001:
         return "< 0.001"

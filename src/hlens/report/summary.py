@@ -205,6 +205,6 @@ def draw_provenance(recipe: str, versions: Mapping[str, str]) -> Section | None:
     written = f'<pre tabindex="0" aria-label="Recipe">{escape(recipe)}</pre>' if recipe else ""
     return Section(
         "How it was made",
-        "The recipe repeats this study.",
+        "What makes it again, and the versions that made it.",
         (Html(f'<div class="made">{written}{table}</div>'),),
     )

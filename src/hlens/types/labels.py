@@ -290,6 +290,16 @@ class Heading(StrEnum):
 ACRONYMS = ("l1", "cna")
 
 
+def name_models(models: int, studies: int) -> str:
+    """How many models, and by how many studies where some have several.
+
+    >>> name_models(2, 2), name_models(1, 2), name_models(2, 3)
+    ('2 models', '2 studies of 1 model', '3 studies of 2 models')
+    """
+    named = f"{models:,} model{'' if models == 1 else 's'}"
+    return named if models == studies else f"{studies:,} studies of {named}"
+
+
 def spaced(name: str) -> str:
     """The name of a member (a rival, a behaviour, a selector) as a reader sees it.
 
