@@ -187,6 +187,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["overlap"], "study-1-overlap"),
         (["table"], "published"),
         (["judge", "--beside", "alias"], "study-1-agreement"),
+        (["intervene", "--plan", "--items", "4", "--behaviour", "plain_choice"], "study-1-plan"),
+        (["patch"], "study-1-patching"),
     ],
 )
 def test_verbs_print_tables_that_a_paper_takes(

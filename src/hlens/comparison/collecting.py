@@ -32,6 +32,7 @@ MODELS = [
     "difference", "difference_low", "difference_high", "gain", "gain_low", "gain_high", "gain_p",
     "adds", "neurons", "per_mille", "halves", "halves_low", "halves_high", "stable",
 ]  # fmt: skip
+SHORT = 12  # digits of a fingerprint
 T = TypeVar("T")
 Row = dict[str, Any]
 
@@ -78,7 +79,12 @@ class Comparison:
         shown = {"models": self.models, "published": self.published, "drops": self.drops}
         shown |= {"claims": self.claims, "slopes": self.slopes, "related": self.related}
         shown |= {"failed": failed, "not_made": self.not_made}
-        return {name: table for name, table in shown.items() if len(table)}
+        # The models' own table says which are one.
+        return {
+            name: table if name == "models" else table.drop(columns="weights", errors="ignore")
+            for name, table in shown.items()
+            if len(table)
+        }
 
 
 def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = None) -> Comparison:
@@ -156,7 +162,7 @@ class _Reader:
     @property
     def weights(self) -> str:
         """What tells the model from others; of a study that kept no fingerprint, its own name."""
-        return self.value(detection.detector).provenance.fingerprint or self.name
+        return self.value(detection.detector).provenance.fingerprint[:SHORT] or self.name
 
     def row(self) -> Row:
         """The model's row."""

@@ -41,7 +41,8 @@ HEADS = {
 # Of identifiers that are names of hlens's own, read as words.
 NAMES = {"detector", "behaviour", "selector", "kind", "format"}
 
-_NUMBER = re.compile(r"[+−-]?\d[\d,.]*%?( \[[+−-]?\d[\d,.]*%?, [+−-]?\d[\d,.]*%?\])?")
+_ONE = r"[+−-]?\d[\d,.]*%?"
+_NUMBER = re.compile(rf"{_ONE}( \[{_ONE}, {_ONE}\]| to {_ONE})?")
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _heights(columns: Sequence[_Column]) -> list[int]:
 def _broken_at(column: _Column, columns: Sequence[_Column]) -> float:
     """How wide a long column is set: it has its share of what the others leave."""
     left = WIDEST - _width(columns)
-    return min(column.width, LONG + left / sum(one.is_long for one in columns))
+    return min(float(column.width), LONG + left / sum(one.is_long for one in columns))
 
 
 def _floats(heights: Sequence[int]) -> list[slice]:
@@ -344,9 +345,10 @@ def _decimals(values: Sequence[float | int]) -> int:
 
 
 def _math(text: str) -> str:
-    """A written number, or one with its interval, in LaTeX's mathematics."""
+    """A written number, one with its interval, or a range, in LaTeX's mathematics."""
     plain = re.sub(r",(?=\d)", "{,}", text.replace("−", "-")).replace("%", r"\%")
-    return plain.replace(" [", r"\;[").replace("∞", r"\infty").replace("< ", "<")
+    plain = plain.replace(" [", r"\;[").replace(" to ", r"\mbox{ to }")
+    return plain.replace("∞", r"\infty").replace("< ", "<")
 
 
 def _word(value: Any) -> str:

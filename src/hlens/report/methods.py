@@ -95,7 +95,7 @@ class Methods:
 
 FURTHER = {
     "transfer": domains.transfer, "overlap": domains.overlap, "second_judge": judging.second_judge,
-    "origin": origin.origin, "stability": detection.stability, "confident": detection.confident,
+    "origin": origin.origin, "stability": detection.stability,
     "outcomes": effects.outcomes, "by_layer": layers.by_layer, "gated": gates.gated,
     "patching": effects.patching, "audit": audit.card, "quick audit": audit.quick_card,
     "halves": domains.reliability,
@@ -136,7 +136,10 @@ def describe_methods(recipe: Recipe, held: Held | None = None) -> Methods:
     """The methods of a recipe, and of what a study of it holds."""
     held = held or Held()
     parts = (_model, _questions, _labels, _measure, _probe, _evaluation, _further, _software)
-    return Methods(tuple(sentence for part in parts for sentence in part(recipe, held)))
+    told = tuple(sentence for part in parts for sentence in part(recipe, held))
+    if not held.asked and held.examples is None:  # said as done, which none of it is
+        told = (("Nothing of this was done yet; it is what the recipe asks for.",), *told)
+    return Methods(told)
 
 
 def describe_tools() -> Methods:
