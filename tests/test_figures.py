@@ -8,7 +8,6 @@ import json
 import math
 import re
 import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -478,10 +477,14 @@ def test_upset_counts_each_neuron_once_and_its_chance_is_that_of_the_layers() ->
     assert module.expected(full, frozenset("ab")) == pytest.approx(4)
 
 
-def test_upset_refuses_sets_without_names() -> None:
+def test_upset_numbers_sets_that_share_a_name_or_have_none() -> None:
     one = NeuronSet(frozenset({(0, 0)}), 1, 4)
-    with pytest.raises(HlensError, match="names of their own"):
-        figures.upset([one, replace(one, name="b")])
+    twins = [one.renamed("H-neurons"), one.renamed("H-neurons"), one, one.renamed("b")]
+    shown = json.dumps(figures.upset(twins).to_plotly_json(), default=str)
+    for name in ("H-neurons 1", "H-neurons 2", "set 3", '"b"'):
+        assert name in shown
+    with pytest.raises(HlensError, match="1 set; an UpSet plot needs two or more"):
+        figures.upset([one])
 
 
 def test_the_sweep_names_what_as_many_random_neurons_reach() -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hlens.probe import SparseProbe as SparseProbe
     from hlens.probe import find as find
     from hlens.recipe import Recipe as Recipe
+    from hlens.report import strip as strip
     from hlens.sampling import sample as sample
     from hlens.spans import locate as locate
     from hlens.store import load_detector as load_detector
@@ -76,6 +77,7 @@ _PACKAGES = {
     "probe": "find SparseProbe",
     "evaluation": "evaluate",
     "store": "load_detector load_neurons push",
+    "report": "strip",
     "study": "Study",
     "recipe": "Recipe",
     "types": "Question Response Verdict Judgement Example MlpTrace Contributions Detector "

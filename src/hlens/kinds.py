@@ -23,7 +23,7 @@ from hlens.errors import HlensError
 P = ParamSpec("P")
 T = TypeVar("T")
 _NUMBERS = {float: Real, int: Integral}  # numpy's scalars are numbers, too
-_OPERATORS = ("__call__", "__and__", "__or__", "__sub__")
+_OPERATORS = ("__call__", "__and__", "__or__", "__sub__", "__xor__")
 _LOOKED_AT = 20  # members of a collection
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from hlens import engines
 from hlens.errors import HlensError
 from hlens.labelled import Labelled
+from hlens.lookup import unknown
 from hlens.model import Model
 from hlens.recipe import Recipe
 from hlens.report.methods import Methods, methods_of
@@ -44,8 +45,11 @@ from hlens.steps.designs import DESIGNED
 from hlens.steps.given import INSTEAD, check_folder, seal
 from hlens.steps.neuron_pages import pages, token_risks
 from hlens.steps.second_judge import second_judge
+from hlens.steps.state import state_of
 from hlens.store import write_text
 from hlens.store.stamps import verify_stamped
+from hlens.types import NeuronSet
+from hlens.types.notebook import facts_as_html, listed, rows_as_html
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -256,6 +260,19 @@ class Study:
     patching = Artefact(effects.patching)
     patching_map = Artefact(effects.patching_map)
 
+    def neurons(self, domain: str = "") -> NeuronSet:
+        """The H-neurons of the study; with `domain` those found on that domain, under its name.
+
+        Raises:
+            HlensError: The study has no detector of that domain.
+        """
+        if not domain:
+            return self.detector().neurons
+        known = {one.name: one for one in self.neuron_sets()}
+        if domain not in known:
+            raise unknown("domain of this study", domain, known)
+        return known[domain]
+
     def published(self) -> pd.DataFrame:
         """Rows of the published table: what is held out, tested on, and the way beside it."""
         return tested.published_table(self.runner)
@@ -459,6 +476,26 @@ class Study:
     def remake(self, *steps: Step) -> None:
         """Make these artefacts again when they are next asked for; what they need is kept."""
         self.runner.remake(steps)
+
+    def state(self) -> pd.DataFrame:
+        """Where the study stands, a row a stage: ``what, state, seconds, to_go_on, command``."""
+        return state_of(self.runner)
+
+    def __repr__(self) -> str:
+        made = self.state().query("state == 'made'")["what"]
+        last = f"up to {made.iloc[-1]}" if len(made) else "nothing made yet"
+        asked = self.recipe.labelled.file or listed(self.recipe.domains)
+        return f"Study({str(self.folder)!r}: {self.recipe.model} on {asked}, {last})"
+
+    def _repr_html_(self) -> str:
+        """Its stages, with what they took and what the rest would take."""
+        rows = [
+            [what, state, f"{seconds:,.1f} s" if seconds == seconds else "", to_go_on, command]
+            for what, state, seconds, to_go_on, command in self.state().itertuples(index=False)
+        ]
+        table = rows_as_html(["stage", "state", "took", "to go on", "command"], rows)
+        facts = {"folder": self.folder, "model": self.recipe.model, "seed": self.recipe.seed}
+        return facts_as_html("Study", facts | {"domains": listed(self.recipe.domains)}) + table
 
     def steps(self) -> list[str]:
         """Names of the artefacts that were made."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,9 @@ app = typer.Typer(
 Model = Annotated[
     str | None, typer.Option(help="Alias, hub id, folder or .gguf file, in place of the recipe's.")
 ]
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version, and exit.", is_eager=True)
+]
 Template = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,6 +50,14 @@ Template = Annotated[
         "recipe's; several may be given."
     ),
 ]
+
+
+@app.callback(invoke_without_command=True)
+def hlens_itself(version: Version = False) -> None:
+    """Find hallucination-associated neurons in a language model, and test the finding."""
+    if version:
+        show.out.print(f"hlens {version_of('hlens')}")
+        raise typer.Exit
 
 
 def main() -> None:

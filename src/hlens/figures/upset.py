@@ -29,12 +29,13 @@ def draw(sets: Sequence[NeuronSet], *, theme: str = "light") -> Figure:
     """Draw which neurons are in which sets.
 
     Args:
-        sets: At least two sets of one model, each with its own name.
+        sets: At least two sets of one model; those without a name of their own are numbered.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: Fewer than two sets, sets without or with equal names, or of other shapes.
+        HlensError: Fewer than two sets, or sets of other shapes.
     """
+    sets = _named_apart(sets)
     _check(sets)
     colours = palette(theme)
     ordered = sorted(sets, key=lambda one: (-len(one), one.name))
@@ -70,13 +71,20 @@ def example() -> dict[str, Any]:
     return {"sets": sets}
 
 
-def _check(sets: Sequence[NeuronSet]) -> None:
+def _named_apart(sets: Sequence[NeuronSet]) -> list[NeuronSet]:
+    """The sets, each with a name of its own: what has none, or shares it, is numbered."""
     names = [one.name for one in sets]
-    if len(sets) < 2 or len(set(names)) < len(names) or not all(names):
-        raise HlensError(
-            f"the sets are named {names}; an UpSet plot needs two or more sets with names of their "
-            "own: name them with dataclasses.replace(neurons, name=...)"
-        )
+    return [
+        one
+        if one.name and names.count(one.name) == 1
+        else one.renamed(f"{one.name or 'set'} {number}")
+        for number, one in enumerate(sets, 1)
+    ]
+
+
+def _check(sets: Sequence[NeuronSet]) -> None:
+    if len(sets) < 2:
+        raise HlensError(f"{count(len(sets), 'set')}; an UpSet plot needs two or more")
     for one in sets[1:]:
         _ = sets[0] & one  # raises with its own clear line when the models differ
 

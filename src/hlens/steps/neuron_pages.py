@@ -244,12 +244,13 @@ def token_risks(
         for label in (True, False)
         for example in [e for e in own if e.hallucinated is label][: STRIPS // 2]
     ]
-    return [_token_risks(model, detector, e, asked[e.domain, e.question_id]) for e in chosen]
+    return [read_tokens(model, detector, e, asked[e.domain, e.question_id]) for e in chosen]
 
 
-def _token_risks(
+def read_tokens(
     model: Model, detector: Detector, example: Example, question: str
 ) -> dict[str, Any]:
+    """The risk at each token of an answer; its prompt from `question` on, where that is in it."""
     ids, n_prompt = example.token_ids.tolist(), example.n_prompt
     token_scores = torch.tensor([r.token_score for r in risks(model, detector, ids, n_prompt)])
     risk = detector.probability_of(token_scores).tolist()

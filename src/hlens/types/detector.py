@@ -17,6 +17,7 @@ from hlens.kinds import describe
 from hlens.types.labels import H_NEURONS
 from hlens.types.measured import Contributions, Provenance
 from hlens.types.neurons import LARGEST, NeuronSet, check_shape
+from hlens.types.notebook import facts_as_html, listed
 from hlens.types.read_answers import ReadAnswers
 from hlens.types.thresholds import Threshold
 
@@ -150,6 +151,31 @@ class Detector:
                 f"home of a detector: contributions of {read.shape[1]} neurons, and it has {n}; "
                 "give those of its own"
             )
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        found = f", found on {facts['domains']}" if facts["domains"] else ""
+        return f"Detector({facts['neurons']}, reads {facts['reads']}{found})"
+
+    def _repr_html_(self) -> str:
+        return facts_as_html("Detector", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        n, fit = len(self.selected), self.fit
+        known = {"C": "C = {:.4g}", "n": "{:,} examples", "gap": "duality gap {:.1e}"}
+        numbers = {name: one for name, one in fit.items() if isinstance(one, int | float)}
+        found = [form.format(numbers[name]) for name, form in known.items() if name in numbers]
+        return {
+            "neurons": f"{n:,} of {self.selected.n_neurons:,} neurons, {len(self.neurons):,} "
+            "pointing to hallucination",
+            "reads": f"{self.metric} over {self.region}",
+            "domains": listed(self.domains),
+            "model": self.provenance.model,
+            "fitted with": ", ".join(found),
+            "threshold": f"{self.threshold:.3g} log-odds",
+            "calibrated by": self.calibration.method if self.calibration else "",
+            "identity": self.identity,
+        }
 
     def __call__(self, data: Contributions) -> Float[Tensor, " example"]:
         """Score (log-odds) of each example; higher means hallucination.

@@ -14,6 +14,7 @@ from hlens.errors import HlensError
 from hlens.types.experts import Experts, as_experts, widths_of
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
+from hlens.types.notebook import facts_as_html, listed
 from hlens.types.routed import RoutedMatrix, RoutedValues, routed_blocks
 
 
@@ -184,6 +185,25 @@ class Contributions:
                 f"contributions of {n} examples with labels, groups, domains, question_ids or "
                 f"n_tokens of another length ({sorted(sizes)}); give one of each for every example"
             )
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        return f"Contributions({facts['measured']} of {facts['examples']}, {facts['neurons']})"
+
+    def _repr_html_(self) -> str:
+        return facts_as_html("Contributions", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        wrong = int(self.labels.sum())
+        return {
+            "measured": f"{self.metric} over {self.region}",
+            "examples": f"{len(self):,} examples ({wrong:,} hallucinated)",
+            "neurons": f"{self.n_neurons:,} neurons in {self.n_layers} layers",
+            "questions": f"{len(set(self.question_ids)):,}",
+            "domains": listed(self.domains),
+            "model": self.provenance.model,
+            "stored as": str(self.values.dtype).removeprefix("torch."),
+        }
 
     def __len__(self) -> int:
         return len(self.values)

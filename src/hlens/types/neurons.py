@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,11 +16,13 @@ from hlens.errors import HlensError
 from hlens.types import draws
 from hlens.types.experts import Experts, address, as_experts, layers_of, widths_of
 from hlens.types.fingerprints import same_fingerprint
+from hlens.types.notebook import facts_as_html, rows_as_html
 
 Neuron = tuple[int, int]
 Match = Literal["none", "layer", "expert", "contribution"]  # what a random set has in common
 MOST_LAYERS, MOST_IN_LAYER = 10_000, 10**8
 LARGEST = 1e30  # of a weight
+MOST_SHOWN = 10  # neurons of a set in a notebook
 MOST_NEURONS = 1 << 26  # of a model: a file that speaks of more is damaged, and would fill memory
 
 
@@ -86,16 +89,55 @@ class NeuronSet:
     def __contains__(self, neuron: object) -> bool:
         return neuron in self.members
 
+    def __repr__(self) -> str:
+        named = f"{self.name!r}: " if self.name else ""
+        return f"NeuronSet({named}{self._size_in_words()})"
+
+    def _repr_html_(self) -> str:
+        """Its facts, and the neurons that weigh most."""
+        facts = {"neurons": self._size_in_words(), "model": (self.model or "")[:16]}
+        frame = self.to_frame().head(MOST_SHOWN)
+        weighed = frame["weight"].notna().any()
+        rows = [
+            [row["address"], f"{row['weight']:+.3g}" if weighed else ""]
+            for row in frame.to_dict("records")
+        ]
+        more = len(self) - len(rows)
+        rows += [[f"and {more:,} more", ""]] if more else []
+        table = rows_as_html(["neuron", "weight" if weighed else ""], rows)
+        return facts_as_html(self.name or "NeuronSet", facts) + (table if rows else "")
+
+    def _size_in_words(self) -> str:
+        return (
+            f"{len(self):,} of {self.n_neurons:,} neurons ({1000 * self.fraction:.3g} ‰) in "
+            f"{self.n_layers} layers"
+        )
+
     def __and__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._combine(other, self.members & other.members)
+        return self._combine(other, self.members & other.members, "∩")
 
     def __or__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._combine(other, self.members | other.members)
+        return self._combine(other, self.members | other.members, "∪")
 
     def __sub__(self, other: "NeuronSet") -> "NeuronSet":
-        return self._combine(other, self.members - other.members)
+        return self._combine(other, self.members - other.members, "−")
 
-    def _combine(self, other: "NeuronSet", members: frozenset[Neuron]) -> "NeuronSet":
+    def __xor__(self, other: "NeuronSet") -> "NeuronSet":
+        return self._combine(other, self.members ^ other.members, "△")
+
+    def renamed(self, name: str) -> "NeuronSet":
+        """The same neurons under another name."""
+        return replace(self, name=name)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a neuron, the largest weight first: ``address, layer, neuron, weight``."""
+        weights = self.weights or {}
+        ordered = sorted(self, key=lambda member: (-abs(weights.get(member, 0.0)), member))
+        rows = [(self.address(one), *one, weights.get(one)) for one in ordered]
+        frame = pd.DataFrame(rows, columns=["address", "layer", "neuron", "weight"])
+        return frame.astype({"layer": int, "neuron": int, "weight": float})
+
+    def _combine(self, other: "NeuronSet", members: frozenset[Neuron], sign: str) -> "NeuronSet":
         shapes = (self.n_layers, self.d_mlp), (other.n_layers, other.d_mlp)
         one, two = self.model, other.model
         if shapes[0] != shapes[1] or (one and two and not same_fingerprint(one, two)):
@@ -106,7 +148,10 @@ class NeuronSet:
         known = {**(other.weights or {}), **(self.weights or {})}
         weights = {n: known[n] for n in members if n in known} or None
         experts = self.experts or other.experts
-        return replace(self, members=members, weights=weights, model=one or two, experts=experts)
+        return replace(
+            self, members=members, weights=weights, model=one or two, experts=experts,
+            name=_combined_name(self.name, other.name, sign),
+        )  # fmt: skip
 
     @classmethod
     def from_mask(cls, mask: Bool[Tensor, "layer neuron"], **fields: object) -> "NeuronSet":
@@ -205,6 +250,18 @@ class NeuronSet:
         """`n` draws of `random_like`, reproducible by `seed`."""
         for draw in range(seed * n, seed * n + n):
             yield self.random_like(draw, match=match, contribution=contribution, usage=usage)
+
+
+def _combined_name(one: str, two: str, sign: str) -> str:
+    """What a combination of two sets is called, by the names that they have.
+
+    >>> _combined_name("a", "b", "∩"), _combined_name("a ∩ b", "c", "−")
+    ('a ∩ b', '(a ∩ b) − c')
+    """
+    if not (one and two) or one == two:
+        return one or two
+    parts = [f"({name})" if set(name) & set("∩∪−△") else name for name in (one, two)]
+    return f" {sign} ".join(parts)
 
 
 def check_shape(n_layers: object, d_mlp: object) -> tuple[int, int]:
