@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
 STAMP  := $(VENV)/.installed
 EXTRAS := demo,dev,docs,hub,widget,export
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-engines campaign check format bench docs notebooks clean help
 
@@ -17,7 +19,7 @@ help:
 	@echo "make docs   the documentation with its notebooks run, into docs/_build/html"
 	@echo "make notebooks   the lessons, into notebooks/_built/student and /solutions"
 
-demo: $(STAMP)
+demo: $(READY)
 	$(BIN)/hlens demo
 
 # In the order of their names: by their number of tests, the pages of the docs, few and long, came last and alone.
@@ -49,11 +51,17 @@ notebooks: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-$(STAMP): pyproject.toml constraints.txt Makefile
+# What a demo needs, and no more; everything else comes when it is first asked for.
+$(READY): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hlens needs Python 3.11 or newer; call make PYTHON=python3.11")'
+	@echo "Installing PyTorch, TransformerLens and what hlens needs into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	$(PIP) -e ".[demo]"
+	@touch $@
+
+$(STAMP): $(READY)
+	@echo "Installing what tests, checks and docs need into $(VENV)"
+	$(PIP) -e ".[$(EXTRAS)]"
 	@touch $@
 
 clean:

@@ -3,8 +3,15 @@
 Names are loaded on first use (PEP 562), so that ``import hlens`` takes no time.
 """
 
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from hlens.errors import HlensError
+from hlens.threads import settle_threads
+
+with suppress(HlensError):  # which `load` and the command line say
+    settle_threads()  # before torch is loaded, which reads it then
 
 if TYPE_CHECKING:
     from hlens import baselines as baselines
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
     from hlens.contributions import measure as measure
     from hlens.contributions import measure_many as measure_many
     from hlens.engines import load as load
-    from hlens.errors import HlensError as HlensError
     from hlens.evaluation import evaluate as evaluate
     from hlens.judges import judge as judge
     from hlens.labelled import labelled as labelled

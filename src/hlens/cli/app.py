@@ -27,6 +27,7 @@ from hlens.cli.step_verbs import (
     table_command,
 )
 from hlens.errors import HlensError
+from hlens.threads import asked_threads
 
 app = typer.Typer(
     name="hlens",
@@ -65,6 +66,7 @@ def main() -> None:
     show.warnings_to_stderr()
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; hlens draws its own
     try:
+        asked_threads()
         # Not standalone: typer would print a mistake itself, control characters and all.
         code = app(standalone_mode=False) or 0
     except HlensError as error:

@@ -25,6 +25,7 @@ from hlens import lookup
 from hlens.kinds import explain_public
 from hlens.metrics import Metric
 from hlens.model import Model
+from hlens.threads import asked_threads
 
 
 def names() -> list[str]:
@@ -89,8 +90,10 @@ def load(
 
     Raises:
         HlensError: The source cannot be opened, its neurons cannot be verified, its chat template
-            does not know one of the options, or the engine cannot run it.
+            does not know one of the options, the engine cannot run it, or ``HLENS_THREADS`` is no
+            number.
     """
+    asked_threads()
     loading = {
         "device": device,
         "dtype": dtype,
