@@ -15,11 +15,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 from weakref import finalize
 
 import torch
@@ -335,12 +336,15 @@ def _is_of_tokenizer(path: Path) -> bool:
 def _from_gguf(path: Path) -> tuple[Any, Any]:
     """Model (float32, dequantised) and tokenizer from a GGUF file."""
     try:
-        import gguf  # noqa: F401  # pyright: ignore[reportMissingImports]
+        import gguf  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise HlensError("reading GGUF needs the package gguf: pip install 'hlens[demo]'") from None
-    model, tokenizer = _from_transformers(
-        str(path.parent), Placing(torch.float32, torch.device("cpu")), gguf_file=path.name
-    )
+    # transformers opens the file for the config, the tokenizer and the weights, four times in all,
+    # and to go through a vocabulary of 262,144 takes many seconds each time.
+    with mock.patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader)):
+        model, tokenizer = _from_transformers(
+            str(path.parent), Placing(torch.float32, torch.device("cpu")), gguf_file=path.name
+        )
     # The weights are plain float32 now; a model that claims to be quantised refuses to be saved.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
