@@ -63,7 +63,7 @@ def test_a_gain_is_found_where_it_was_planted(signal: str, earns: bool) -> None:
 def test_what_repeats_the_output_is_seldom_worth_its_pass() -> None:
     """The neurons' score is the output's own numbers and noise: nothing is added."""
     earned = []
-    for seed in range(14):
+    for seed in range(8):
         given = evidence(240, signal="logprobs", shift=0.5, seed=seed)
         numbers = output_numbers(given)["mean log-probability"]
         draw = np.random.default_rng(seed)

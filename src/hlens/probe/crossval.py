@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from jaxtyping import Float
+from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from hlens.checks import check_whole
@@ -86,10 +87,18 @@ def assign_folds(
     return fold
 
 
-def fold_aurocs(scores: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """AUROC of each fold on its own scores; folds by number."""
-    folds = range(int(fold.max()) + 1)
-    return np.array([roc_auc_score(y[fold == k], scores[fold == k]) for k in folds])
+def fold_aurocs(
+    scores: Float[np.ndarray, "*fit example"], y: np.ndarray, fold: np.ndarray
+) -> Float[np.ndarray, "*fit fold"]:
+    """AUROC of each fold on its own scores, ties counting half; folds by number."""
+    areas = []
+    for k in range(int(fold.max()) + 1):
+        held_out = fold == k
+        positive = y[held_out] == 1
+        n = int(positive.sum())
+        ranks = rankdata(scores[..., held_out], axis=-1)[..., positive].sum(axis=-1)
+        areas.append((ranks - n * (n + 1) / 2) / (n * (len(positive) - n)))
+    return np.stack(areas, axis=-1)
 
 
 def cross_validate(
@@ -127,7 +136,7 @@ def cross_validate_many(
             C=C[:length],
             fold=fold,
             scores=scores,
-            auroc=np.array([fold_aurocs(row, training.y, fold) for row in scores]),
+            auroc=fold_aurocs(scores, training.y, fold),
             n_selected=np.array([[len(s.features) for s in path] for path in of_folds]).T,
             gaps=np.array([[s.gap for s in path] for path in of_folds]).T,
             ended=why_ended(training, C, length),

@@ -68,14 +68,19 @@ def draw_by_contribution(
     members: Members, draw: np.random.Generator, widths: Sequence[int], mean: np.ndarray
 ) -> Iterable[Neuron]:
     """For each member one of the same layer whose mean contribution is near."""
-    taken = set(members)
+    taken = {layer: np.zeros(widths[layer], dtype=bool) for layer, _ in members}
+    for layer, neuron in members:
+        taken[layer][neuron] = True
+    drawn: list[Neuron] = []
     for layer, neuron in sorted(members):
         own = mean[layer, : widths[layer]]
         order = np.argsort(np.abs(own - own[neuron]), kind="stable")
-        free = [int(j) for j in order if (layer, int(j)) not in taken][:NEAREST_NEURONS]
+        free = order[~taken[layer][order]][:NEAREST_NEURONS]
         _check_enough(len(free), 1, f"layer {layer}")
-        taken.add((layer, int(draw.choice(free))))
-    return taken - set(members)
+        picked = int(draw.choice(free))
+        taken[layer][picked] = True
+        drawn.append((layer, picked))
+    return drawn
 
 
 def _check_enough(free: int, wanted: int, where: str) -> None:
