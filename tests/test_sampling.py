@@ -1,5 +1,6 @@
 """Sampling repeats, whatever the batch; it goes on where it was interrupted."""
 
+import contextlib
 from itertools import chain, pairwise
 from types import SimpleNamespace
 
@@ -12,8 +13,10 @@ import architectures
 import hlens
 from hlens import sampling
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, generate_batch, widening
+from hlens.model import Model, Settings, generate_batch, hook_input, widening
+from hlens.model.generation import EndOfReply
 from hlens.types import Question
+from tiny_detector import detector_of
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
 SHORT = Settings(max_new_tokens=6)
@@ -144,6 +147,42 @@ def test_reading_the_common_beginning_once_changes_nothing(name: str) -> None:
     for ours, theirs in chain.from_iterable(zip(a, b, strict=True) for a, b in pairs):
         assert ours.token_ids == theirs.token_ids
         assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(architectures.DENSE))
+def test_replies_that_have_ended_leave_the_batch_and_change_no_other(
+    name: str, monkeypatch
+) -> None:
+    model = hlens.load((architectures.DENSE[name](), None))
+    monkeypatch.setattr(EndOfReply, "__getitem__", lambda self, token: token % 6 == 0)
+    prompts = [[7, 8, 9, *range(10, 11 + i % 5)] for i in range(10)]
+    seeds = [[2 * i, 2 * i + 1] for i in range(10)]
+    how = {"settings": Settings(20), "share_beginning": True}
+    sizes = []
+    with hook_input(model.body, lambda module, args, given: sizes.append(len(given["input_ids"])),
+                    with_kwargs=True):  # fmt: skip
+        left = generate_batch(model, prompts, seeds, **how)
+    assert sizes[-1] < 8 <= max(sizes) == 20
+    with model.clock.holding_rows():
+        stayed = generate_batch(model, prompts, seeds, **how)
+    assert model.clock.holds == 0
+    for one, other in zip(chain(*left), chain(*stayed), strict=True):
+        assert (one.token_ids, one.finish_reason) == (other.token_ids, other.finish_reason)
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_no_row_leaves_under_what_knows_rows_by_their_place(model: Model) -> None:
+    some = hlens.NeuronSet(frozenset({(0, 1)}), model.n_layers, model.d_mlp)
+    with model.editing(some, hlens.interventions.scale(0.5)):
+        assert model.clock.holds == 0
+    with (
+        contextlib.suppress(HlensError),  # nothing is run in the block
+        model.editing(some, hlens.interventions.scale(0.5), n_prompt=[3, 4]),
+    ):
+        assert model.clock.holds == 1
+    with hlens.monitor.watching(model, detector_of(model), on_scores=print, may_be_empty=True):
+        assert model.clock.holds == 1
+    assert model.clock.holds == 0
 
 
 def test_equal_prompts_share_all_but_their_last_token(model: Model) -> None:

@@ -159,6 +159,8 @@ def editing(
         check_edit(model, neurons, edit)
     with ExitStack() as stack:
         keeper = None
+        if when is not None or (spans.n_prompt, spans.answer) != (None, None):
+            stack.enter_context(model.clock.holding_rows())
         if when is not None:
             # Entered before the edits, so that a gate sees activations as the edits find them.
             decide = stack.enter_context(when.watching(model, [neurons for neurons, _ in pairs]))

@@ -5,8 +5,8 @@
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -63,6 +63,16 @@ class Clock(local):
 
     generated: int | None = None  # -1 in the prompt, then index in the answer; None: not generating
     ended: Tensor | None = None  # True at rows whose answer has ended and which now read padding
+    holds: int = 0  # blocks that know rows by their place in the batch, so that none may leave it
+
+    @contextmanager
+    def holding_rows(self) -> Iterator[None]:
+        """Rows stay in the batch though their answers have ended."""
+        self.holds += 1
+        try:
+            yield
+        finally:
+            self.holds -= 1
 
     def end(self, rows: Tensor) -> None:
         """Mark rows as ended, in addition to those that ended before."""

@@ -85,6 +85,7 @@ def watching(
     metric = readable_metric(model, detector, metric)
     watch = Watch(int((detector.weights != 0).sum()))
     with ExitStack() as stack:
+        stack.enter_context(model.clock.holding_rows())
         tracker = stack.enter_context(tracking_tokens(model, RowSpans(n_prompt)))
         norms = model.w_norms
         layers = {
