@@ -154,13 +154,17 @@ def test_replies_that_have_ended_leave_the_batch_and_change_no_other(
     name: str, monkeypatch
 ) -> None:
     model = hlens.load((architectures.DENSE[name](), None))
-    monkeypatch.setattr(EndOfReply, "__getitem__", lambda self, token: token % 6 == 0)
+    ends = {*range(0, model.n_tokens, 6), *model.stop_ids}
+    monkeypatch.setattr(EndOfReply, "__getitem__", lambda self, token: token in ends)
     prompts = [[7, 8, 9, *range(10, 11 + i % 5)] for i in range(10)]
     seeds = [[2 * i, 2 * i + 1] for i in range(10)]
     how = {"settings": Settings(20), "share_beginning": True}
     sizes = []
-    with hook_input(model.body, lambda module, args, given: sizes.append(len(given["input_ids"])),
-                    with_kwargs=True):  # fmt: skip
+
+    def count(module, args, given) -> None:
+        sizes.append(len(args[0] if args else given["input_ids"]))
+
+    with hook_input(model.hf, count, with_kwargs=True):
         left = generate_batch(model, prompts, seeds, **how)
     assert sizes[-1] < 8 <= max(sizes) == 20
     with model.clock.holding_rows():
@@ -173,13 +177,10 @@ def test_replies_that_have_ended_leave_the_batch_and_change_no_other(
 
 def test_no_row_leaves_under_what_knows_rows_by_their_place(model: Model) -> None:
     some = hlens.NeuronSet(frozenset({(0, 1)}), model.n_layers, model.d_mlp)
-    with model.editing(some, hlens.interventions.scale(0.5)):
-        assert model.clock.holds == 0
-    with (
-        contextlib.suppress(HlensError),  # nothing is run in the block
-        model.editing(some, hlens.interventions.scale(0.5), n_prompt=[3, 4]),
-    ):
-        assert model.clock.holds == 1
+    for spans, holds in (({}, 0), ({"n_prompt": [3, 4]}, 1)):
+        nothing_run = contextlib.suppress(HlensError)
+        with nothing_run, model.editing(some, hlens.interventions.scale(0.5), **spans):
+            assert model.clock.holds == holds
     with hlens.monitor.watching(model, detector_of(model), on_scores=print, may_be_empty=True):
         assert model.clock.holds == 1
     assert model.clock.holds == 0

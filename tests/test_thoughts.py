@@ -65,20 +65,17 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Any:
         said = {asked: ids_of(tokenizer, reply) for asked, reply in planned.items()}
         replies: list[list[int]] = []  # of the running batch
 
-        def call(self: SeededSampler, input_ids: torch.Tensor, scores: torch.Tensor) -> Any:
+        def pick(self: SeededSampler, input_ids: torch.Tensor, logprobs: torch.Tensor) -> Any:
             step, end = len(self.logprobs), tokenizer.eos_token_id
             if step == 0:  # later the monitor gives the last tokens alone
                 read = partial(tokenizer.decode, skip_special_tokens=True)  # not the padding
                 texts = map(read, input_ids.tolist())
                 found = [next(said[asked] for asked in said if asked in text) for text in texts]
                 replies[:] = found
-            token = torch.tensor([[*ids, *[end] * (step + 1)][step] for ids in replies])[:, None]
-            self.logprobs.append(torch.log_softmax(scores.float(), -1).gather(1, token)[:, 0])
-            self.clock.generated = step
-            self.clock.end(self.ends(token))
-            return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+            said_now = (replies[row] for row in self.rows.tolist())
+            return torch.tensor([[*ids, *[end] * (step + 1)][step] for ids in said_now])[:, None]
 
-        monkeypatch.setattr(SeededSampler, "__call__", call)
+        monkeypatch.setattr(SeededSampler, "pick", pick)
 
     return plan
 

@@ -143,13 +143,18 @@ class SeededSampler:
                 f"{self.model.name} gives logits that are NaN at token {step} of a reply: it "
                 f"overflows in {self.model.dtype}; load it with dtype='bfloat16' or 'float32'"
             )
-        token = pick_tokens(logprobs, self.uniforms[self.rows, step], self.settings)
+        token = self.pick(input_ids, logprobs)
         drawn = torch.full((len(self.uniforms),), torch.nan)
         drawn[self.rows] = logprobs.gather(1, token).squeeze(1).cpu()
         self.logprobs.append(drawn)
         self.clock.generated = step
         self.clock.end(self.ends(token))
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+
+    def pick(self, input_ids: Tensor, logprobs: Tensor) -> Int[Tensor, "row one"]:
+        """The next token of each row of the batch."""
+        uniforms = self.uniforms[self.rows, len(self.logprobs)]
+        return pick_tokens(logprobs, uniforms, self.settings)
 
     @property
     def ended(self) -> Bool[Tensor, " row"]:
