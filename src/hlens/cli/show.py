@@ -113,8 +113,22 @@ def scores(study: "Study", table: "pd.DataFrame", path: Path | None, form: Form)
         out.print(_accuracies(table))
     for line in study.in_words():
         out.print(f"• {line}", soft_wrap=True)
+    if seconds := study.seconds():
+        say("took", took(seconds))
     if path:
         say("report", path)
+
+
+def took(seconds: Mapping[str, float]) -> str:
+    """What took long, and all together.
+
+    >>> took({"responses": 102.3, "scores": 21.6, "worked": 0.1})
+    '124 s: responses 102, scores 22'
+    """
+    total = sum(seconds.values())
+    longest = sorted(seconds.items(), key=lambda one: -one[1])
+    named = [f"{what.replace('_', ' ')} {n:.0f}" for what, n in longest if n > 0.03 * total]
+    return f"{total:.0f} s: {', '.join(named)}"
 
 
 def _accuracies(table: "pd.DataFrame") -> Table:
