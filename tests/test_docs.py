@@ -113,6 +113,14 @@ def test_what_is_asked_fewer_times_stands_in_a_page() -> None:
     assert [many for many in FEWER if many not in text] == []
 
 
+def test_the_readme_counts_what_the_table_of_architectures_holds() -> None:
+    rows = re.findall(
+        r"\| (works|refused) \|", (ROOT / "docs/reference/architectures.md").read_text()
+    )
+    readme = (ROOT / "README.md").read_text()
+    assert f"{rows.count('works')} of {len(rows)} classes and variants" in readme
+
+
 def test_no_page_promises_a_command_that_is_not_there() -> None:
     """Verbs named in prose, tables and blocks that are not run exist too."""
     from hlens.cli.app import app

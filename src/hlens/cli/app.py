@@ -95,7 +95,7 @@ def main() -> None:
 @app.command()
 @takes_form
 def demo(form: Form, out: Out = None) -> None:
-    """A whole study on the embedded 135M model: about ten minutes on two cores."""
+    """A whole study on the embedded 135M model: about five minutes on two cores."""
     _run("demo", out or Path("runs/demo"), None, None, form)
 
 
