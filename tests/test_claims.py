@@ -144,7 +144,7 @@ def report_text(told: list[str]) -> str:
 
 def terminal_text(told: list[str], scores: pd.DataFrame, capsys: pytest.CaptureFixture) -> str:
     recipe = SimpleNamespace(model="m")
-    study = SimpleNamespace(recipe=recipe, in_words=lambda: told)
+    study = SimpleNamespace(recipe=recipe, in_words=lambda: told, seconds=dict)
     capsys.readouterr()
     show.scores(study, scores, None, Form.PLAIN)  # type: ignore[arg-type]
     return capsys.readouterr().out

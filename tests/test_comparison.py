@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,19 @@ def test_a_row_is_what_the_study_says(run: tuple[Path, Comparison]) -> None:
     assert row["neurons"] == len(study.detector().selected)
     assert row["stable"] >= 0
     pd.testing.assert_frame_equal(compared.transfers["tuned"], study.transfer())
+
+
+def test_a_damaged_study_is_a_row_with_its_reason(
+    run: tuple[Path, Comparison], tmp_path: Path
+) -> None:
+    for name in ("whole", "damaged", "all models"):
+        shutil.copytree(run[0] / "runs/models/base", tmp_path / name)
+    (tmp_path / "damaged/scores.parquet").write_bytes(b"junk")
+    compared = compare({name: Study(tmp_path / name) for name in ("whole", "damaged")})
+    assert list(compared.models["model"]) == ["whole"]
+    assert "scores.parquet" in compared.failed["damaged"]
+    with pytest.raises(HlensError, match="called 'all models', as the mean over all is"):
+        compare({"all models": Study(tmp_path / "all models")})
 
 
 def test_what_fails_after_the_scores_leaves_the_row(run: tuple[Path, Comparison]) -> None:
@@ -330,7 +344,9 @@ def test_a_drop_is_claimed_only_of_what_its_interval_shows(table: pd.DataFrame) 
     rows = several if len(several) else table
     if len(rows) > 1:
         span = title.replace("\u2212", "-").rpartition(" by ")[2]
-        _within(title, rows["drop"], span)
+        falls = "drops by" in title
+        assert falls == bool((rows["drop"] > 0).all())
+        _within(title, rows["drop"] if falls else -rows["drop"], span)
         return
     row = rows.iloc[0]
     assert title.startswith("No drop") == (row["low"] <= 0 <= row["high"])

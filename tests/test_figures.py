@@ -481,8 +481,15 @@ def test_upset_numbers_sets_that_share_a_name_or_have_none() -> None:
     one = NeuronSet(frozenset({(0, 0)}), 1, 4)
     twins = [one.renamed("H-neurons"), one.renamed("H-neurons"), one, one.renamed("b")]
     shown = json.dumps(figures.upset(twins).to_plotly_json(), default=str)
-    for name in ("H-neurons 1", "H-neurons 2", "set 3", '"b"'):
+    for name in ("H-neurons 1", "H-neurons 2", "set 1", '"b"'):
         assert name in shown
+    three = [
+        NeuronSet(frozenset({(0, i)}), 1, 4, name=name) for i, name in enumerate(["a", "a", "a 1"])
+    ]
+    (bars, *_), names = figures.upset(three).data, ("a 1", "a 2", "a 3")
+    assert list(bars.y) == [1, 1, 1]
+    shown = json.dumps(figures.upset(three).to_plotly_json(), default=str)
+    assert all(f'"{name}"' in shown for name in names)
     with pytest.raises(HlensError, match="1 set; an UpSet plot needs two or more"):
         figures.upset([one])
 

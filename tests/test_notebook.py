@@ -9,6 +9,7 @@ import torch
 
 import hlens
 from command_line import call
+from hlens.cli import app
 from hlens.errors import HlensError
 from hlens.steps.state import MADE, OPEN, STALE
 from hlens.study import Study
@@ -50,6 +51,8 @@ def test_the_neurons_that_weigh_most_come_first() -> None:
     assert one.to_frame()["address"].tolist() == ["L1N2", "L0N1"]
     assert one.to_frame()["weight"].tolist() == [-2.0, 0.5]
     assert NeuronSet(frozenset(), 1, 1).to_frame().empty
+    unweighed = one | NeuronSet(frozenset({(0, 0)}), 2, 4)
+    assert "nan" not in unweighed._repr_html_()
     page = one._repr_html_()
     assert page.index("L1N2") < page.index("L0N1")
 
@@ -57,9 +60,9 @@ def test_the_neurons_that_weigh_most_come_first() -> None:
 def test_algebra_says_what_it_made() -> None:
     a, b = sets()
     assert sorted(a ^ b) == sorted((a | b) - (a & b)) == [(0, 1), (1, 3)]
-    named = [one.name for one in (a & b, a | b, a - b, a ^ b, (a & b) | b, a & b.renamed("a"))]
-    assert named == ["a ∩ b", "a ∪ b", "a − b", "a △ b", "(a ∩ b) ∪ b", "a"]
-    assert (a & b.renamed("")).name == "a"
+    named = [one.name for one in (a & b, a | b, a - b, a ^ b, (a & b) | b)]
+    assert named == ["a ∩ b", "a ∪ b", "a − b", "a △ b", "(a ∩ b) ∪ b"]
+    assert (a - b.renamed("")).name == (a.renamed("") - b).name == ""  # it is neither of them
     assert (a & b).renamed("core").members == (a & b).members
     with pytest.raises(HlensError, match="expected NeuronSet"):
         _ = a ^ {(0, 1)}  # type: ignore[operator]
@@ -78,11 +81,23 @@ def test_a_study_says_where_it_stands(tmp_path: Path) -> None:
     ]
     assert state.loc["edits", "to_go_on"].startswith("runs the model")
     assert state.loc["overlap", "to_go_on"] == "without the model"
+    verbs = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    assert {command.split()[1] for command in state["command"] if command} <= verbs
+    fresh = Study(tmp_path / "fresh", recipe, tiny_model()).state()
+    assert {command.split()[1] for command in fresh["command"]} <= verbs
     assert (state["command"] == "").tolist() == (state["state"] == MADE).tolist()
     assert "up to scores" in repr(study)
     assert "hlens audit" in study._repr_html_()
+    assert state.loc["contributions", "seconds"] > 0
     study.revise(replace(recipe, probe=replace(recipe.probe, C=1.0)))
     assert study.state().set_index("what").loc["detector", "state"] == STALE
+
+
+def test_a_damaged_study_is_still_shown(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", tiny_recipe(question_file(tmp_path / "q.jsonl")))
+    (tmp_path / "study" / "stamps.json").write_text("{broken")
+    assert "its state cannot be read" in repr(study)
+    assert "damaged" in study._repr_html_()
 
 
 def test_the_neurons_of_a_domain_bear_its_name(tmp_path: Path) -> None:
@@ -106,6 +121,9 @@ def test_a_strip_of_an_example_takes_one_line() -> None:
     nothing = replace(detector_of(model), weights=torch.zeros(model.n_layers, model.d_mlp))
     with pytest.raises(HlensError, match="has no neurons"):
         hlens.strip(model, nothing, example)
+    bare = hlens.load((model.hf, None))
+    with pytest.raises(HlensError, match="tokenizer"):
+        hlens.strip(bare, detector_of(bare), example)
     with pytest.raises(HlensError, match="expected Example"):
         hlens.strip(model, detector_of(model), np.arange(3))  # type: ignore[arg-type]
 

@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import hlens
+from hlens.audit.added import gain
 from hlens.audit.leaderboard import score_all, scores_of
-from hlens.audit.over_output import over_output
+from hlens.audit.over_output import numbers_of, over_output
 from hlens.claims.findings import collect_findings
 from hlens.claims.rules import EARNS, decide, is_gain
 from hlens.errors import HlensError
@@ -43,6 +44,7 @@ def gained(given: Evidence, permutations: int = 199):
     table = score_all(given, in_test, probe=probe, detector=detector, rivals=rivals)
     return over_output(
         *(scores_of(table, part) for part in Part),
+        numbers=numbers_of(given, in_test),
         labels=(train.labels.numpy(), test.labels.numpy()),
         groups=(train.groups, test.groups), permutations=permutations, n_boot=50,
     )  # fmt: skip
@@ -77,6 +79,25 @@ def test_what_repeats_the_output_is_seldom_worth_its_pass() -> None:
         cost = decide(found)[-1]
         assert next(one for one in cost.checks if one.name == EARNS).holds == earned[-1]
     assert sum(earned) <= 2  # two tests of 5 %, both of which must hold
+
+
+def test_a_copy_of_one_output_number_adds_nothing() -> None:
+    """The p keeps its level, which it does not where only the first model's score is kept."""
+    small = []
+    for seed in range(16):
+        draw = np.random.default_rng(seed)
+        numbers = 0.7 * draw.standard_normal((260, 1)) + 0.7 * draw.standard_normal((260, 4))
+        labels = draw.random(260) < 1 / (1 + np.exp(-numbers @ [0.3, 0.8, 0.3, -0.3]))
+        copied = numbers[:, 1] + 0.1 * draw.standard_normal(260)
+        parts = slice(160), slice(160, None)
+        groups = tuple([str(i) for i in range(260)][part] for part in parts)
+        _, p = gain(
+            (numbers[parts[0]], numbers[parts[1]]),
+            (copied[parts[0]], copied[parts[1]]),
+            labels=(labels[parts[0]], labels[parts[1]]), groups=groups, permutations=99, n_boot=20,
+        )  # fmt: skip
+        small.append(p <= 0.05)
+    assert sum(small) <= 3
 
 
 def test_found_beside_the_output_it_is_what_the_audit_compares() -> None:

@@ -187,12 +187,18 @@ def test_a_plan_says_what_is_shown_and_what_is_needed() -> None:
     size = f"{100 * row.detectable:.1f} hundredths of the scale per α"
     assert said.startswith(f"Share of x (by rules): 40 questions and 8 random sets show {size} [")
     most = f"{100 * row.detectable_at_most:.1f}."
-    assert said.endswith(f"3.0 needs {row.needed:.0f} questions; the 60 that there are show {most}")
+    assert row.needed_low <= row.needed <= row.needed_high
+    assert f"; 3.0 needs {row.needed:.0f} questions [{row.needed_low:.0f}, " in said
+    assert said.endswith(f"; the 60 that there are show {most}")
     row, said = plan(values, slope=0.2)
-    assert said.endswith(f"20.0 needs {row.needed:.0f} questions.")
+    between = f"[{row.needed_low:.0f}, {row.needed_high:.0f}]"
+    assert said.endswith(f"20.0 needs {row.needed:.0f} questions {between}.")
     row, said = plan(world(np.random.default_rng(2), n=12, between=0.3))
     assert row.needed == inf
-    assert said.endswith(f"(±{100 * row.spread:.1f}): no number of questions shows it.")
+    within = f"is within what random sets do (±{100 * row.spread:.1f})"
+    assert within in said
+    sure = row.needed_low == inf  # so few sets hardly tell how far they move it
+    assert said.endswith("no number of questions shows it." if sure else "or no number.")
     assert effects.plan_table(pd.DataFrame([row])).needed.tolist() == ["no number"]
 
 

@@ -52,7 +52,10 @@ def test_what_the_user_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     settle_threads(own)
     assert own["OMP_NUM_THREADS"] == "5"
     assert own["OMP_WAIT_POLICY"] == "ACTIVE"
-    assert own["MKL_NUM_THREADS"] == "1"
+    assert "MKL_NUM_THREADS" not in own  # which torch would follow before the other
+    none: dict[str, str] = {}
+    settle_threads(none)
+    assert {none[name] for name in READ} == {"1"}
     asked = {"HLENS_THREADS": "3", "OMP_NUM_THREADS": "5"}
     monkeypatch.setitem(sys.modules, "torch", None)
     settle_threads(asked)

@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -34,6 +36,7 @@ from hlens.model import (
     lens_logits,
     load,
 )
+from hlens.model.generation import EndOfReply
 from hlens.model.prefix import can_share_prefixes
 from hlens.monitor import monitor
 from hlens.sampling import sample
@@ -227,6 +230,21 @@ def writing_is_that_of_running_anew(model: Model) -> None:
             assert one.logprobs == pytest.approx(logprobs, abs=1e-3)
 
 
+def replies_that_have_ended_leave_and_change_no_other(model: Model) -> None:
+    """In a batch, and in a smaller one behind it."""
+    ends = {*range(0, model.n_tokens, 5), *model.stop_ids}
+    with mock.patch.object(EndOfReply, "__getitem__", lambda self, token: token in ends):
+        for prompts in (PROMPTS, PROMPTS[:2]):
+            seeds = [[4 * i + k for k in range(4)] for i in range(len(prompts))]
+            write = partial(generate_batch, model, prompts, seeds, settings=DRAWN)
+            left = write(share_beginning=True)
+            with model.clock.holding_rows():
+                stayed = write(share_beginning=True)
+            for one, other in zip(chain(*left), chain(*stayed), strict=True):
+                assert one.token_ids == other.token_ids
+                assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+
+
 HOSTILE: dict[str, Any] = {
     "repetition_penalty": 1.7,
     "min_length": 60,
@@ -393,6 +411,7 @@ CHECKS = (
     cett_is_that_of_plain_hooks,
     a_norm_behind_the_mlp_is_seen,
     writing_is_that_of_running_anew,
+    replies_that_have_ended_leave_and_change_no_other,
     generation_defaults_take_no_part,
     what_is_beyond_the_positions_is_said,
     an_edit_changes_what_it_must_and_no_more,

@@ -482,20 +482,27 @@ class Study:
         return state_of(self.runner)
 
     def __repr__(self) -> str:
-        made = self.state().query("state == 'made'")["what"]
-        last = f"up to {made.iloc[-1]}" if len(made) else "nothing made yet"
+        try:
+            made = self.state().query("state == 'made'")["what"]
+            last = f"up to {made.iloc[-1]}" if len(made) else "nothing made yet"
+        except HlensError:  # whoever looks at a damaged study must see it
+            last = "its state cannot be read"
         asked = self.recipe.labelled.file or listed(self.recipe.domains)
         return f"Study({str(self.folder)!r}: {self.recipe.model} on {asked}, {last})"
 
     def _repr_html_(self) -> str:
         """Its stages, with what they took and what the rest would take."""
-        rows = [
-            [what, state, f"{seconds:,.1f} s" if seconds == seconds else "", to_go_on, command]
-            for what, state, seconds, to_go_on, command in self.state().itertuples(index=False)
-        ]
+        facts: dict[str, object] = {"folder": self.folder, "model": self.recipe.model}
+        facts |= {"domains": listed(self.recipe.domains), "seed": self.recipe.seed}
+        try:
+            rows = [
+                [what, state, f"{seconds:,.1f} s" if seconds == seconds else "", to_go_on, command]
+                for what, state, seconds, to_go_on, command in self.state().itertuples(index=False)
+            ]
+        except HlensError as error:
+            return facts_as_html("Study", facts | {"state": error})
         table = rows_as_html(["stage", "state", "took", "to go on", "command"], rows)
-        facts = {"folder": self.folder, "model": self.recipe.model, "seed": self.recipe.seed}
-        return facts_as_html("Study", facts | {"domains": listed(self.recipe.domains)}) + table
+        return facts_as_html("Study", facts) + table
 
     def steps(self) -> list[str]:
         """Names of the artefacts that were made."""

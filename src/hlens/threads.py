@@ -24,8 +24,9 @@ CGROUP = Path("/sys/fs/cgroup")
 def settle_threads(environment: MutableMapping[str, str] = os.environ) -> None:
     """Say how many threads there may be, and that idle ones sleep.
 
-    ``HLENS_THREADS`` sets their number; without it there are as many as cores are free to us, where
-    a container has fewer of them than the machine.
+    ``HLENS_THREADS`` sets their number, and goes before all others. Without it, and where the user
+    set none of the libraries' own numbers, there are as many as cores are free to us, if a
+    container has fewer of them than the machine.
 
     Raises:
         HlensError: As of `asked_threads`.
@@ -36,9 +37,8 @@ def settle_threads(environment: MutableMapping[str, str] = os.environ) -> None:
         environment.update(dict.fromkeys(READ, str(asked)))
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_num_threads(asked)
-    elif limit < cores():
-        for name in READ:
-            environment.setdefault(name, str(limit))
+    elif limit < cores() and not any(name in environment for name in READ):
+        environment.update(dict.fromkeys(READ, str(limit)))
 
 
 def asked_threads(environment: Mapping[str, str] = os.environ) -> int:

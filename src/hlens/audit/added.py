@@ -34,6 +34,7 @@ _STEPS = 30  # of Newton's method; a handful is enough
 
 # Of the training part and of the test part.
 Scores = tuple[Float[np.ndarray, " example"], Float[np.ndarray, " row"]]
+Known = tuple[Float[np.ndarray, "example *number"], Float[np.ndarray, "row *number"]]
 Labels = tuple[Bool[np.ndarray, " example"], Bool[np.ndarray, " row"]]
 Groups = tuple[Sequence[str], Sequence[str]]
 Designs = tuple[Float[np.ndarray, "draw example feature"], Float[np.ndarray, "draw row feature"]]
@@ -76,7 +77,7 @@ def added_value(
 
 
 def gain(
-    base: Scores,
+    base: Known,
     extra: Scores,
     *,
     labels: Labels,
@@ -87,12 +88,15 @@ def gain(
 ) -> tuple[Estimate, float]:
     """Gain in held-out log-likelihood by one more score, in millinats an answer, and its p.
 
-    Scores are those in training (out of fold) and test. Without permutations the p is NaN; one
-    class only in training raises `HlensError`.
+    Scores are those in training (out of fold) and test; the base may be several numbers of each
+    answer, which the null then keeps all of. Without permutations the p is NaN; one class only in
+    training raises `HlensError`.
     """
     check_both_classes(labels[0], "added value")
-    known, added = normal_scores(*base), normal_scores(*extra)
-    known_powers = powers(known[0]), powers(known[1])
+    added = normal_scores(*extra)
+    columns = [part.reshape(len(part), -1).T for part in base]
+    known = [normal_scores(*pair) for pair in zip(*columns, strict=True)]
+    known_powers = tuple(np.hstack([powers(pair[part]) for pair in known]) for part in (0, 1))
     alone = _log_likelihoods((known_powers[0][None], known_powers[1][None]), labels)
 
     def gain_of_each(train: np.ndarray, test: np.ndarray) -> Float[np.ndarray, "draw row"]:

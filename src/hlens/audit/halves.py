@@ -60,9 +60,8 @@ def _random_like(like: NeuronSet, seed: int) -> NeuronSet:
 
 
 def estimate_shared(pairs: Sequence[tuple[NeuronSet, NeuronSet]], n: int) -> Estimate:
-    """Mean, least and greatest over the repeats in which neither set is empty."""
-    shared = [shared_part(a, b) for a, b in pairs]
-    known = [value for value in shared if np.isfinite(value)]
-    if not known:
+    """Mean, least and greatest over the repeats; an empty set has found nothing again."""
+    shared = [shared_part(a, b) if len(a) and len(b) else 0.0 for a, b in pairs]
+    if not shared:
         return Estimate.missing(n)
-    return Estimate(float(np.mean(known)), min(known), max(known), n)
+    return Estimate(float(np.mean(shared)), min(shared), max(shared), n)

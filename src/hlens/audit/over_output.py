@@ -5,8 +5,9 @@ each of them may add nothing to all of them together.
 
 Idea: one logistic model of the output numbers, one with the neurons' score among them, both fitted
 in the training part; how far is the held-out AUROC of the second above that of the first? Beside
-it, as for any rival, the gain in likelihood when the neurons' score joins that of the first, with a
-permutation p whose null keeps what the first says of the neurons (`hlens.audit.added`).
+it the gain in likelihood when the neurons' score joins the output numbers and their squares, with a
+permutation p whose null keeps all that these say of the neurons (`hlens.audit.added`): kept is each
+number, not the first model's score alone, or else a copy of one of them would pass for a gain.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from hlens.audit.added import Groups, Labels, gain
+from hlens.audit.added import Groups, Known, Labels, gain
 from hlens.evaluation import estimate_auroc
 from hlens.evaluation.paired import compare_auroc
 from hlens.probe.nested import NestedScores
@@ -51,10 +52,20 @@ def combined_scores(
     return {Part.TRAIN: inside, Part.TEST: found(test)}
 
 
+def numbers_of(evidence: Evidence, in_test: np.ndarray) -> Known:
+    """The output numbers of each answer of both parts; no column where they are not known."""
+    if evidence.logprobs is None:
+        columns = np.empty((len(in_test), 0))
+    else:
+        columns = np.stack(list(output_numbers(evidence).values()), axis=1)
+    return columns[~in_test], columns[in_test]
+
+
 def over_output(
     train: InTraining,
     test: InTest,
     *,
+    numbers: Known,
     labels: Labels,
     groups: Groups,
     permutations: int = 999,
@@ -64,8 +75,9 @@ def over_output(
     """What the neurons add to the output numbers, in one row.
 
     `train` and `test` hold the scores of each detector by its name, as `score_all` gives them:
-    the H-neurons, the output numbers, and both; none of the last two gives an empty table. `labels`
-    and `groups` are of both parts, whose groups are never split.
+    the H-neurons, the output numbers, and both; none of the last two gives an empty table.
+    `numbers` (of `numbers_of`), `labels` and `groups` are of both parts, whose groups are never
+    split.
 
     Returns:
         Columns ``output`` and ``both`` (held-out AUROC without and with the neurons, each with
@@ -76,7 +88,7 @@ def over_output(
     if COMBINED not in test:
         return pd.DataFrame(columns=COLUMNS)
     more, p = gain(
-        (train[OUTPUT], test[OUTPUT]),
+        numbers,
         (train[H_NEURONS], test[H_NEURONS]),
         labels=labels,
         groups=groups,

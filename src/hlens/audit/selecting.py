@@ -96,7 +96,9 @@ def compare_selectors(
             if name in DRAWN:
                 row |= _of_draws(selector, (train, test), k, sets.get(L1), own, draws, seed)
                 continue
-            neurons = sets.setdefault(name, sets.get(name) or selector(data, k, seed=seed))
+            if name not in sets:
+                sets[name] = selector(data, k, seed=seed)
+            neurons = sets[name]
             scores = refit_scores(train, test, neurons=neurons.flat_indices)
             row |= _read(scores, own, test) | {"neurons": len(neurons)}
             own = scores if name == L1 else own

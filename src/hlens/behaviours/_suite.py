@@ -95,6 +95,23 @@ class Behaviour:
         return outcomes + grader_named(self.second)(model, outcomes, self.suite.hit)
 
 
+def texts_in(question: Question, key: str) -> tuple[str, ...]:
+    """A text, or several, of a question's meta; a number is taken as it is written.
+
+    Raises:
+        HlensError: Something else stands there, or a text is empty.
+    """
+    given = question.meta.get(key, ())
+    several = given if isinstance(given, list | tuple) else [given]
+    is_plain = (isinstance(one, str | int | float) and not isinstance(one, bool) for one in several)
+    if not all(is_plain) or not all(str(one).strip() for one in several):
+        raise HlensError(
+            f"question {question.id!r}: meta.{key} is {given!r:.60}; expected a text, or a list of "
+            "texts"
+        )
+    return tuple(map(str, several))
+
+
 def single_turn(
     name: str,
     parse: Parse,

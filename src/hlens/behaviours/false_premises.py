@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from hlens.behaviours._facts import facts, make_question
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import single_turn
+from hlens.behaviours._suite import single_turn, texts_in
 from hlens.domains import Row
 from hlens.errors import HlensError
 from hlens.judges import abstention, word_keys
@@ -32,6 +32,11 @@ _REJECTS = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+")  # not behind an initial
+
+
+def check(question: Question) -> None:
+    """Raise `HlensError` unless its corrections, if it has any, are texts."""
+    texts_in(question, "corrections")
 
 
 def parse(response: Response) -> tuple[bool | None, str]:
@@ -51,7 +56,7 @@ def parse(response: Response) -> tuple[bool | None, str]:
     if abstention(head):
         return False, "says that it does not know"
     words = f" {' '.join(word_keys(head))} "
-    for correction in response.question.meta.get("corrections", ()):
+    for correction in texts_in(response.question, "corrections"):
         if f" {' '.join(word_keys(correction))} " in words:
             return False, f"corrects: {correction!r}"
     return True, "goes along with the premise"

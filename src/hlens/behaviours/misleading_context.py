@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from hlens.behaviours._facts import facts, make_question
 from hlens.behaviours._published import Published, text
-from hlens.behaviours._suite import ANSWER_ONLY, single_turn
+from hlens.behaviours._suite import ANSWER_ONLY, single_turn, texts_in
 from hlens.domains import Row, group_name, id_of
 from hlens.errors import HlensError
 from hlens.judges import alias, choice
@@ -30,7 +30,8 @@ from hlens.types import Question, Response, Verdict
 
 def check(question: Question) -> None:
     """Raise `HlensError` unless the question has all that this suite needs."""
-    if not (question.answers and question.context and question.meta.get("counterfactual_answer")):
+    asserted = texts_in(question, "counterfactual_answer")
+    if not (question.answers and question.context and asserted):
         raise HlensError(
             f"question {question.id!r} of misleading_context needs answers, context and "
             "meta.counterfactual_answer; add them or leave the line out"
@@ -46,10 +47,9 @@ def parse(response: Response) -> tuple[bool | None, str]:
     [True, False, None, None]
     """
     question = response.question
-    asserted = question.meta["counterfactual_answer"]
-    if question.meta.get("options_in_question") and asserted in question.choices:
-        return _parse_choice(response, question.choices.index(asserted))
-    aliases = (asserted,) if isinstance(asserted, str) else tuple(asserted)
+    aliases = texts_in(question, "counterfactual_answer")
+    if question.meta.get("options_in_question") and aliases[0] in question.choices:
+        return _parse_choice(response, question.choices.index(aliases[0]))
     other = replace(response, question=replace(question, answers=aliases))
     follows = alias.judge(other).verdict is Verdict.CORRECT
     resists = alias.judge(response).verdict is Verdict.CORRECT
@@ -95,8 +95,7 @@ def generate() -> Iterator[Question]:
 
 def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:
     """What the context asserts, and what is true."""
-    asserted = question.meta["counterfactual_answer"]
-    return asserted if isinstance(asserted, str) else asserted[0], question.answers[0]
+    return texts_in(question, "counterfactual_answer")[0], question.answers[0]
 
 
 PUBLISHED = Published(

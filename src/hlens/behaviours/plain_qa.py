@@ -43,8 +43,9 @@ def generate() -> Iterator[Question]:
 
 def contrast(question: Question, questions: Sequence[Question]) -> tuple[str, str]:
     """The right answer, and a wrong option, or else what answers the next question."""
-    if question.answers and question.choices:
-        return question.answers[0], next(c for c in question.choices if c not in question.answers)
+    wrong = [choice for choice in question.choices if choice not in question.answers]
+    if question.answers and wrong:
+        return question.answers[0], wrong[0]
     place = list(questions).index(question)
     following = [*questions[place + 1 :], *questions[:place]]
     answers = (one.answers[0] for one in following if one.answers)

@@ -210,16 +210,18 @@ def transfer(findings: Findings) -> Claim:
         holds = all(map(carries, pairs))
         reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f} (chance 0.5)"
         first = Check(*above, holds, worst.auroc, reads=reads, p=worst.p_corrected)
-        kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in pairs]
+        known = [pair for pair in pairs if pair.within == pair.within] or pairs
+        kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in known]
         least = min(kept)
-        pair = pairs[kept.index(least)]
+        pair = known[kept.index(least)]
         within = Estimate(pair.within, pair.within, pair.within, pair.auroc.n)
         reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))} "
         reads += f"of what is read within {pair.test} ({pair.within:.2f})"
         second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
-        unread = next((pair for pair in pairs if pair.within <= 0.5), None)
+        unread = next((pair for pair in pairs if not pair.within > 0.5), None)
         if unread:
-            reads = f"nothing is read within {unread.test} ({unread.within:.2f}), to be kept"
+            within = f"{unread.within:.2f}" if unread.within == unread.within else "not known"
+            reads = f"nothing is read within {unread.test} ({within}), to be kept"
             second = Check(*half, None, reads=reads)
         checks = first, second
     says = "A probe found in one domain reads the others."
@@ -254,6 +256,10 @@ def control(findings: Findings) -> Claim:
         not any(map(worsens, damage)),
         Unit.PER_DOSE,
     )
+    lost = next((one for one in damage if not one.over_random.known), None)
+    if lost and spares.holds:
+        reads = f"{spaced(lost.name)}: not one reply could be graded by {lost.grader} at a dose"
+        spares = replace(spares, holds=None, reads=reads)
     says = "Turning the neurons up makes the model hallucinate more, without breaking it."
     return Claim(ClaimName.CONTROL, says, (moves, spares), Heading.EDITING)
 
@@ -360,7 +366,8 @@ def _check_tokens(findings: Findings) -> Check:
     name, unit = "past the first token", Unit.AUROC_DIFFERENCE
     known = [(at, at.difference) for at in findings.tokens if at.difference is not None]
     read = [(at, gap) for at, gap in known if at.place == Place.READ]
-    before = next((gap for at, gap in known if at.place != Place.READ), None)
+    places = ((at, gap) for at, gap in known if at.place != Place.READ)
+    before = next((gap for at, gap in places if at.token <= 0), None)
     reads = ""
     if before is not None:
         change = before.change(

@@ -70,13 +70,14 @@ def compare_models(named: Sequence[str], out: Path | None, to: Path | None, form
 def _open(folders: Sequence[Path]) -> dict[str, Study]:
     """The studies by their models; by their folders where two are of one model."""
     studies = [Study(folder) for folder in folders]
+    places = [folder.resolve() for folder in folders]
+    if len({*places}) < len(places):
+        raise HlensError(f"the same study twice: {', '.join(map(str, folders))}; name each once")
     usual = [usual_name(study.recipe) for study in studies]
     names = [
         name if usual.count(name) == 1 else str(folder)
         for name, folder in zip(usual, folders, strict=True)
     ]
-    if len({*names}) < len(names):
-        raise HlensError(f"the same study twice: {', '.join(names)}; name each once")
     return dict(zip(names, studies, strict=True))
 
 

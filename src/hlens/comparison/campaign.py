@@ -159,7 +159,9 @@ class Campaign:
         # Opened anew: no model stays in memory.
         studies = {}
         for name, place in folders.items():
-            with suppress(HlensError):  # a study that could not even be begun has its reason above
+            with suppress(
+                HlensError, OSError
+            ):  # a study that could not even be begun has its reason above
                 studies[name] = Study(place)
         return compare(studies, failed=failed)
 

@@ -4,9 +4,9 @@ What a study does not hold is left out of the tables and named, with the command
 neurons are compared by their numbers only between models of which one is the base of the other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,15 +15,16 @@ import pandas as pd
 from hlens.claims.findings import read_over_output
 from hlens.claims.rules import is_gain
 from hlens.effects import slopes
-from hlens.errors import HlensError
+from hlens.errors import HlensError, one_line
 from hlens.evaluation import drops, overlap
 from hlens.recipe import Recipe
 from hlens.report.study_report import audit_shown, shown_card
+from hlens.report.summary import describe_stand_ins
 from hlens.steps import NotMadeError, Step, audit, detection, domains, effects
 from hlens.steps.tested import rows_of
 from hlens.study import Study
 from hlens.types import Claim, Detector, Estimate
-from hlens.types.labels import Control
+from hlens.types.labels import ALL_MODELS, Control
 
 MODELS = [
     "model", "weights", "neurons_of_model", "examples", "n", "auroc", "low", "high", "random",
@@ -51,6 +52,7 @@ class Comparison:
         failed: Why a model has no row, or lacks what comes after its scores.
         detectors: The detector of each model.
         recipes: The recipe of each model's study, as TOML.
+        stand_ins: What was asked in place of published data, as each study says it.
         drops: Of `hlens.evaluation.drops`; empty where no model has two domains.
         transfers, overlaps: Tables of one model each: between domains, and of neurons shared.
         related: Overlap of the H-neurons of models of which one is the base of the other.
@@ -65,6 +67,7 @@ class Comparison:
     failed: Mapping[str, str] = field(default_factory=dict)
     detectors: Mapping[str, Detector] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: Sequence[str] = ()
     drops: pd.DataFrame = field(default_factory=pd.DataFrame)
     transfers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     overlaps: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -95,15 +98,22 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
         failed: Why a model has no study, or an incomplete one.
 
     Raises:
-        HlensError: No study has scores.
+        HlensError: No study has scores, or one is called as the mean over all is.
     """
+    if ALL_MODELS in studies:
+        raise HlensError(
+            f"a study is called {ALL_MODELS!r}, as the mean over all is; give it another name"
+        )
     reasons, readers = dict(failed or {}), dict[str, _Reader]()
     for name, study in studies.items():
         reader = _Reader(name, study)
-        if reader.read(detection.scores, "scores", "evaluate") is None:
-            reasons.setdefault(name, f"no scores yet; run `hlens run {study.folder}`")
-        else:
-            readers[name] = reader
+        try:
+            if reader.is_whole():
+                readers[name] = reader
+            else:
+                reasons.setdefault(name, f"no scores yet; run `hlens run {study.folder}`")
+        except (HlensError, OSError) as error:  # a damaged one must not take the others with it
+            reasons.setdefault(name, one_line(str(error)))
     if not readers:
         said = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise HlensError(f"no study to compare: {said or 'none was given'}")
@@ -121,6 +131,7 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
         failed=reasons,
         detectors=detectors,
         recipes={name: one.study.recipe.to_toml() for name, one in readers.items()},
+        stand_ins=list(dict.fromkeys(chain.from_iterable(map(_stand_ins_of, readers.values())))),
         drops=drops(scored, weights={name: one.weights for name, one in readers.items()}),
         transfers={name: readers[name].value(domains.transfer) for name in scored},
         overlaps=overlaps,
@@ -129,6 +140,10 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
         slopes=pd.concat(steep, ignore_index=True) if steep else pd.DataFrame(),
         not_made=pd.DataFrame(missing, columns=["model", "what", "command"]),
     )
+
+
+def _stand_ins_of(reader: "_Reader") -> list[str]:
+    return describe_stand_ins(reader.study.recipe)
 
 
 def usual_name(recipe: Recipe) -> str:
@@ -143,6 +158,22 @@ class _Reader:
     def __init__(self, name: str, study: Study) -> None:
         self.name, self.study = name, study
         self.not_made: list[Row] = []
+
+    def is_whole(self) -> bool:
+        """Whether there are scores; what else it holds is read, too, and whole.
+
+        Raises:
+            HlensError: A file of the study is not as hlens wrote it.
+        """
+        if self.read(detection.scores, "scores", "evaluate") is None:
+            return False
+        for read in (self.row, self.published, self.slopes, self.claims):
+            read()
+        for step in (domains.scores_across, domains.transfer, domains.overlap):
+            if self.study.has(step):
+                self.value(step)
+        self.not_made.clear()  # it is noted when it is read
+        return True
 
     def value(self, step: Step[T]) -> T:
         return self.study.runner.value_without_model(step)
@@ -254,13 +285,22 @@ def _known(
     return tables
 
 
+def _is_same_model(one: str, two: str) -> bool:
+    """Whether two names are of one model: alike, or one folder however it is spelled."""
+    if one == two or not (one and two):
+        return one == two
+    places = Path(one).expanduser(), Path(two).expanduser()
+    return all(place.is_dir() for place in places) and places[0].samefile(places[1])
+
+
 def _related(readers: Mapping[str, _Reader], detectors: Mapping[str, Detector]) -> pd.DataFrame:
     """Overlap of the neurons of each model with those of its base, where both are here."""
     parts = []
     for tuned, base in permutations(readers, 2):
         named = readers[tuned].study.recipe.base
         one, two = detectors[tuned].neurons, detectors[base].neurons
-        if named != readers[base].study.recipe.model or one.widths != two.widths:
+        here = readers[base].study.recipe
+        if not _is_same_model(named, here.model) or here.adapter or one.widths != two.widths:
             continue
         # Weights differ, and neurons keep their numbers where one model was tuned from the other.
         both = [replace(one, name=tuned, model=None), replace(two, name=base, model=None)]

@@ -66,6 +66,7 @@ def describe_comparison(compared: Comparison) -> list[str]:
         )
     if len(compared.claims):
         told.append(_describe_claims(compared.claims))
+    told += compared.stand_ins
     told += [describe_drop(row) for row in compared.drops.to_dict("records")[-1:]]
     for name, reason in compared.failed.items():
         partly = name in set(models["model"])
@@ -84,7 +85,7 @@ def _cards(compared: Comparison) -> list[Card]:
     models = compared.models
     n_failed = len(compared.failed)
     said = f"{n_failed} failed" if n_failed else "none failed"
-    if (n_models := models["weights"].nunique()) < len(models):
+    if (n_models := len(distinct(models.weights))) < len(models):
         said = f"{len(models)} studies, {said}"
     cards = [
         Card("Models", n_models, said),
@@ -115,7 +116,7 @@ def _sections(compared: Comparison) -> Iterator[Section | None]:
         "As the papers print it",
         "Balanced accuracy in per cent of as many random neurons and of the H-neurons, as in arXiv "
         "2512.01797; 50 is chance.",
-        (draw_rows(compared.published),),
+        (draw_rows(compared.published), *compared.stand_ins),
     )
     if len(compared.claims):
         yield Section(

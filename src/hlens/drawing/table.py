@@ -80,8 +80,8 @@ def count_models(table: pd.DataFrame) -> str:
     >>> count_models(pd.DataFrame({"model": ["a", "b", "c"], "weights": ["1", "1", "2"]}))
     '3 studies of 2 models'
     """
-    named = table["model"].nunique()
-    models = table["weights"].nunique() if "weights" in table else named
+    named = len(distinct(table.model))
+    models = len(distinct(table.weights)) if "weights" in table else named
     return name_models(models, named)
 
 

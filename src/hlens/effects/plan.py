@@ -6,12 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.checks import check_real, check_whole
 from hlens.effects.capability import CAPABILITY_MEASURES
 from hlens.effects.describe import SCALES, name_outcome, size_of
 from hlens.effects.power import (
     detectable_interval,
     detectable_slope,
     measure_noise,
+    needed_interval,
     questions_needed,
 )
 from hlens.effects.slopes import corrected_level, graded_rows, read_paired
@@ -43,12 +45,15 @@ def plan_slopes(
 
     Returns:
         Columns ``behaviour, grader, unit, pilot, questions, n_random, detectable, low, high, slope,
-        needed, available, detectable_at_most, spread, most``: `detectable` and its interval (95 %,
-        of what the pilot leaves open) with `questions`, `needed` for `slope` (infinite where no
-        number is enough), `detectable_at_most` with all that are `available`; `spread` is how far
-        random sets truly move the outcome. All are NaN where no reply of the pilot changed: `most`
-        is then the steepest slope that this leaves open. Costs are not planned.
+        needed, needed_low, needed_high, available, detectable_at_most, spread, most``: `detectable`
+        with `questions` and `needed` for `slope` (infinite where no number is enough), both with
+        their intervals (95 %, of what the pilot leaves open), and `detectable_at_most` with all
+        that are `available`; `spread` is how far random sets truly move the outcome. All are NaN
+        where no reply of the pilot changed: `most` is then the steepest slope that this leaves
+        open. Costs are not planned.
     """
+    check_whole("n_random", n_random, least=1)
+    check_real("slope", slope, least=1e-6)
     table, level = [], corrected_level(outcomes)
     for behaviour, grader, rows in graded_rows(outcomes):
         if behaviour in CAPABILITY_MEASURES:
@@ -58,6 +63,7 @@ def plan_slopes(
         noise, planned = measure_noise(paired), questions[behaviour]
         run = {"level": level, "n_random": n_random}
         interval = detectable_interval(paired, asked=planned, n_boot=n_boot, seed=seed, **run)
+        needs = needed_interval(paired, slope, n_boot=n_boot, seed=seed, **run)
         table.append(
             {
                 "behaviour": behaviour,
@@ -70,6 +76,7 @@ def plan_slopes(
                 **dict(zip(("low", "high"), interval, strict=True)),
                 "slope": slope,
                 "needed": questions_needed(noise, slope, **run),
+                **dict(zip(("needed_low", "needed_high"), needs, strict=True)),
                 "available": available[behaviour],
                 "detectable_at_most": detectable_slope(noise, asked=available[behaviour], **run),
                 "spread": noise.spread,
@@ -115,7 +122,7 @@ def _describe(row: Mapping[str, Any]) -> str:
         most = f"{size_of(row['most'], unit)} {words} per α (95 %, by the rule of three)"
         return f"no reply changed in {pilot}: that plans nothing; the slope is at most {most}"
     if row["detectable"] != row["detectable"]:
-        return f"too few of its {pilot} could be read to plan from"
+        return f"too few of its {pilot} could be read, or too few random sets, to plan from"
     said = f"{row['questions']:.0f} questions and {row['n_random']:.0f} random sets show "
     if row["detectable"] == inf:
         said += "no slope in four runs of five"
@@ -127,10 +134,15 @@ def _describe(row: Mapping[str, Any]) -> str:
 
 def _describe_need(row: Mapping[str, Any]) -> str:
     needed, available, most = row["needed"], row["available"], row["detectable_at_most"]
+    low, high = row["needed_low"], row["needed_high"]
     if needed == inf:
         spread = size_of(row["spread"], row["unit"])
-        return f"is within what random sets do (±{spread}): no number of questions shows it"
+        within = f"is within what random sets do (±{spread})"
+        if low < inf:  # so few sets hardly say how far they move it
+            return f"{within}, if these are like others: {low:.0f} questions may do, or no number"
+        return f"{within}: no number of questions shows it"
+    between = f" [{low:.0f}, {f'{high:.0f}' if high < inf else 'no number'}]" if low == low else ""
     if needed <= available:
-        return f"needs {needed:.0f} questions"
+        return f"needs {needed:.0f} questions{between}"
     shown = "none" if most == inf else size_of(most, row["unit"])
-    return f"needs {needed:.0f} questions; the {available:.0f} that there are show {shown}"
+    return f"needs {needed:.0f} questions{between}; the {available:.0f} that there are show {shown}"

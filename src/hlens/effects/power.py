@@ -14,7 +14,7 @@ normal draws of them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf, nan, sqrt
 
 import numpy as np
@@ -81,9 +81,12 @@ class PairedValues:
     def most_unseen(self) -> float:
         """The steepest slope that replies without a change leave open (95 %).
 
-        By the rule of three: so few questions may be moved that none of these is.
+        By the rule of three: so few questions may be moved that none of these is. Those count that
+        were read at every dose; NaN where none was.
         """
-        return nan if self.largest == inf else self.largest * (1 - 0.05 ** (1 / self.n_groups))
+        read = ~np.isnan(self.values[0]).any(axis=1)
+        n = len(np.unique(self.groups[read]))
+        return nan if self.largest == inf or not n else self.largest * (1 - 0.05 ** (1 / n))
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,27 @@ def detectable_interval(
     Whole groups are drawn anew; the variance between sets is as little known as that of as many
     normal draws. Arguments are as in `detectable_slope`.
     """
+    rule = partial(detectable_slope, level=level, n_random=n_random, asked=asked)
+    return _interval(paired, rule, n_boot, seed)
+
+
+def needed_interval(
+    paired: PairedValues,
+    slope: float,
+    *,
+    level: float,
+    n_random: int,
+    n_boot: int = 200,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """What a pilot leaves open of `questions_needed` (95 %), as `detectable_interval` does."""
+    rule = partial(questions_needed, slope=slope, level=level, n_random=n_random)
+    return _interval(paired, rule, n_boot, seed)
+
+
+def _interval(
+    paired: PairedValues, rule: Callable[[SlopeNoise], float], n_boot: int, seed: int
+) -> tuple[float, float]:
     if paired.n_groups < 2 or paired.n_sets < 2:
         return nan, nan
     draw, n, n_groups = np.random.default_rng(seed), paired.n_sets, paired.n_groups
@@ -214,7 +238,7 @@ def detectable_interval(
         variance = float(slopes.var(ddof=1) * (n - 1) / draw.chisquare(n - 1))
         mean = float(slopes.mean() + sqrt(variance / n) * draw.standard_normal())
         noise = _noise(paired, covariance, variance, mean)
-        found.append(detectable_slope(noise, level=level, n_random=n_random, asked=asked))
+        found.append(rule(noise))
     known = np.array(found)[~np.isnan(found)]
     if not len(known):
         return nan, nan

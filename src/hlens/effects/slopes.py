@@ -148,6 +148,8 @@ def _against_random(
     others = [other for other in random if other != key]
     if not others:
         return {"over_random": np.nan, "n_random": 0, "beyond_random": False}
+    if not np.isfinite(point[key]):
+        return {"over_random": np.nan, "n_random": len(others), "beyond_random": False}
     low, high = _quantiles(drawn[key] - np.mean([drawn[o] for o in others], axis=0), tails)
     rank = _count_as_steep(key, others, point)
     return {

@@ -96,7 +96,8 @@ def _title(table: pd.DataFrame) -> str:
     where, counts = f"In {count_models(table)}", count_supported(table)
     if not counts:
         return f"{where} no claim is supported"
-    parts = [f"{claim} in {'all' if own == n else own}" for claim, own in counts.items()]
+    of = f" of {n}" if "weights" in table and len(distinct(table.weights)) < n else ""
+    parts = [f"{claim} in {'all' if own == n else f'{own}{of}'}" for claim, own in counts.items()]
     if n == 1:
         return f"In {models[0]} supported: {', '.join(counts)}"
     return f"{where} supported: {', '.join(parts)}"

@@ -102,13 +102,18 @@ def _title(table: pd.DataFrame) -> str:
     own = table.loc[table["model"] != ALL_MODELS]
     rows = several if len(several) else own
     if len(rows) != 1:
-        return f"From within a domain to across the AUROC drops by {value_range(table['drop'])}"
+        values: Any = table["drop"]
+        way = "drops" if bool((values.dropna() > 0).all()) else "changes"
+        values = values if way == "drops" else -values
+        return f"From within a domain to across the AUROC {way} by {value_range(values)}"
     (row,) = rows.to_dict("records")
     drop = Estimate.from_row(row, "drop")
     of = f"in {row['model']}"
     if len(several):
         studies = row.get("n_studies", len(own))
         of = f"over {name_models(row.get('n_models', studies), studies)}"
+    if not drop.known:
+        return f"The drop between domains is not known {of}"
     if not (drop.low > 0 or drop.high < 0):
         return f"No drop between domains is shown {of}: {drop.signed()}, {p_words(row['p'])}"
     way = "drops" if drop.value > 0 else "rises"

@@ -57,7 +57,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
             shown = _trace(rows, names, column, label, symbol, shift, colours)
             figure.add_trace(shown)
     chance_line(figure, colours)
-    ends = table[[name for name in ("low", "random_low", "output_low") if name in table]]
+    marked = [name for column, *_ in MARKS for name in (column, f"{column}_low")]
+    ends = table[[name for name in ("low", *marked) if name in table]]
     low = min(0.45, float(ends.min().min()) - 0.02)
     figure.update_layout(
         xaxis={"range": [max(0.0, low), 1.0], "dtick": 0.1, "title": {"text": "AUROC"}},

@@ -51,9 +51,10 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
     top = max(1e-9, *(float(values.max()) for values in per_mille.values()))
     n_columns = min(COLUMNS_OF_MAPS, len(sets))
     n_rows = -(-len(sets) // n_columns)
+    named: set[str] = set()  # in the legend
     for index, (name, own) in enumerate(sets.items()):
         place = _Place(index, n_columns, n_rows)
-        _add_map(figure, tables[name], place, colours, first=not index)
+        named |= _add_map(figure, tables[name], place, colours, named=named)
         _add_bars(figure, per_mille[name], place, top, colours)
         title = f"<b>{escape(name)}</b> · {count(len(own), 'neuron')} · {own.n_layers} layers"
         add_note(
@@ -123,8 +124,9 @@ def _per_mille(neurons: NeuronSet, table: pd.DataFrame) -> np.ndarray:
 
 
 def _add_map(
-    figure: Figure, table: pd.DataFrame, place: _Place, colours: Palette, *, first: bool
-) -> None:
+    figure: Figure, table: pd.DataFrame, place: _Place, colours: Palette, *, named: set[str]
+) -> set[str]:
+    """Draw the neurons of a model; gives the names of its kinds, each once in the legend."""
     drawn = table.nlargest(MOST_MARKS, "size").sort_values("size")
     signed = bool((table["weight"] != 0).any())
     kinds = (
@@ -132,8 +134,12 @@ def _add_map(
         (drawn["weight"] < 0, "points to truth", "diamond", colours.negative),
     )
     unsigned = ((drawn["weight"] == drawn["weight"], "neurons", "circle", colours.control),)
+    shown: set[str] = set()
     for chosen, name, symbol, colour in kinds if signed else unsigned:
         rows = drawn.loc[chosen]
+        if rows.empty:
+            continue
+        shown.add(name)
         figure.add_trace(
             go.Scatter(
                 x=rows["x"],
@@ -142,7 +148,7 @@ def _add_map(
                 cliponaxis=False,
                 name=name,
                 legendgroup=name,
-                showlegend=first,
+                showlegend=name not in named,
                 marker={
                     "size": 5 + 8 * rows["size"],
                     "symbol": symbol,
@@ -174,6 +180,7 @@ def _add_map(
             },
         }
     )  # fmt: skip
+    return shown
 
 
 def _add_bars(

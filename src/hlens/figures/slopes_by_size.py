@@ -25,6 +25,7 @@ from hlens.drawing.table import (
     uncapitalized,
 )
 from hlens.drawing.theme import palette
+from hlens.errors import HlensError
 from hlens.types import SetKind
 
 COLUMNS = (
@@ -45,12 +46,17 @@ def draw(
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
-        HlensError: A column is missing, there is no row of H-neurons, or one stands twice.
+        HlensError: A column is missing, there is no row of H-neurons, one stands twice, or there
+            are rows of several behaviours.
     """
     check_columns(table, COLUMNS, figure="slopes_by_size", source="comparison.compare")
     own = table.loc[(table["kind"] == SetKind.TARGET) & table["over_random"].notna()]
     check_columns(own, COLUMNS, figure="slopes_by_size", source="comparison.compare")
     check_one_study(own, ("model", "grader"), figure="slopes_by_size")
+    if len(behaviours := distinct(own.behaviour)) > 1:
+        raise HlensError(
+            f"slopes_by_size: rows of {', '.join(behaviours)}; draw each behaviour by itself"
+        )
     colours, figure = palette(theme), Figure()
     name = distinct(own.behaviour)[0]
     outcome = (labels or {}).get(name, name)

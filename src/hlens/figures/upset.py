@@ -9,6 +9,7 @@ that names all the sets it is in.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count as count_from
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,15 @@ def example() -> dict[str, Any]:
 
 def _named_apart(sets: Sequence[NeuronSet]) -> list[NeuronSet]:
     """The sets, each with a name of its own: what has none, or shares it, is numbered."""
-    names = [one.name for one in sets]
-    return [
-        one
-        if one.name and names.count(one.name) == 1
-        else one.renamed(f"{one.name or 'set'} {number}")
-        for number, one in enumerate(sets, 1)
-    ]
+    given = Counter(one.name for one in sets)
+    taken, named = {name for name, n in given.items() if n == 1}, []
+    for one in sets:
+        if not one.name or given[one.name] > 1:
+            numbered = (f"{one.name or 'set'} {number}" for number in count_from(1))
+            one = one.renamed(next(name for name in numbered if name not in taken))
+            taken.add(one.name)
+        named.append(one)
+    return named
 
 
 def _check(sets: Sequence[NeuronSet]) -> None:

@@ -43,6 +43,11 @@ def patch(
         rows = torch.arange(site.batch.rows)
         token = _source_tokens(table, site.batch).clamp_min(0)
         layers = [source.values[site.layer] for source in sources]
+        if len(sources) not in (1, len(rows)):
+            raise HlensError(
+                f"patch from {len(sources)} sources, the model reads {len(rows)} rows; give one "
+                "source for all rows or one for each"
+            )
         stacked = pad_sequence(layers, batch_first=True).to(old)[:, :, site.neurons]
         return stacked[(rows % len(sources))[:, None].to(old.device), token.to(old.device)]
 
@@ -51,7 +56,9 @@ def patch(
 
     layers, _, d_mlp = sources[0].values.shape
     values = (table, *(source.values for source in sources))
-    return Edit("patch", change, Scope("patched", mask), shape=(layers, d_mlp), values=values)
+    by_row = len(sources) > 1 or len(maps) > 1
+    scope, shape = Scope("patched", mask), (layers, d_mlp)
+    return Edit("patch", change, scope, shape=shape, values=values, by_row=by_row)
 
 
 def align(here: Sequence[int], there: Sequence[int]) -> dict[int, int]:

@@ -77,6 +77,7 @@ class Edit:
         values: Tensors that `change` uses. Name, scope and values identify an edit where finished
             work is kept.
         elementwise: (Layer, neurons) -> the same change as numbers; None where it has none.
+        by_row: Whether it knows rows by their place in the batch.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Edit:
     shape: tuple[int, int] | None = None
     values: tuple[Tensor, ...] = ()
     elementwise: Callable[[int, Int[Tensor, " neuron"]], Elementwise] | None = None
+    by_row: bool = False
 
     def on(self, scope: Scope) -> "Edit":
         """The same edit on the tokens of `scope`."""
@@ -159,7 +161,8 @@ def editing(
         check_edit(model, neurons, edit)
     with ExitStack() as stack:
         keeper = None
-        if when is not None or (spans.n_prompt, spans.answer) != (None, None):
+        knows_rows = (spans.n_prompt, spans.answer) != (None, None)
+        if knows_rows or when is not None or any(edit.by_row for _, edit in pairs):
             stack.enter_context(model.clock.holding_rows())
         if when is not None:
             # Entered before the edits, so that a gate sees activations as the edits find them.

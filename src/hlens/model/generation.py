@@ -262,6 +262,7 @@ def _write(
     half = HalfHasEnded(sampler) if may_leave else sampler.ends
     while True:
         done, width = len(sampler.logprobs), ids.shape[1]
+        _forget_earlier_batch(model)
         bare = _without_defaults(model, limit - done)
         out = bare.generate(
             input_ids=ids,
@@ -283,6 +284,16 @@ def _write(
         past = out.get("past_key_values")  # what has none is read anew
         if past is not None:
             past.reorder_cache(kept)
+
+
+def _forget_earlier_batch(model: Network) -> None:
+    """Take away what Qwen-VL and GLM-4V keep of the rows that they read last: shifts of positions.
+
+    Those of text are zero, and ``generate`` makes them anew for as many rows as there are.
+    """
+    body: Any = model.body
+    if getattr(body, "rope_deltas", None) is not None:
+        body.rope_deltas = None
 
 
 def _without_defaults(model: Network, max_new_tokens: int) -> Any:

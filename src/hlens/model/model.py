@@ -51,7 +51,8 @@ class Model(Network):
         """Continue many prompts, given as token ids, one sample each, in their order.
 
         With `share_beginning`, what all prompts of a batch begin with (a chat template) is read
-        once, in a row of its own; not for edits that are given row by row.
+        once, in a row of its own, and answers that have ended leave the batch; not for hooks of
+        your own that know rows by their place, nor for edits that are given row by row.
 
         Raises:
             HlensError: A setting out of its limits, a token that the model has not, or more tokens

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from hlens.model.checkpoint import check_config, check_report
 from hlens.model.quantised import check_readable
 from hlens.model.saving import save_pretrained
 
+_ONE_READER = threading.Lock()  # around what is put in the place of gguf's own for a while
 WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
 SHIPPED = ("toy", "toy-base")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -341,7 +343,7 @@ def _from_gguf(path: Path) -> tuple[Any, Any]:
         raise HlensError("reading GGUF needs the package gguf: pip install 'hlens[demo]'") from None
     # transformers opens the file for the config, the tokenizer and the weights, four times in all,
     # and to go through a vocabulary of 262,144 takes many seconds each time.
-    with mock.patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader)):
+    with _ONE_READER, mock.patch.object(gguf, "GGUFReader", cache(gguf.GGUFReader)):
         model, tokenizer = _from_transformers(
             str(path.parent), Placing(torch.float32, torch.device("cpu")), gguf_file=path.name
         )

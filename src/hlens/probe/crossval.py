@@ -90,14 +90,23 @@ def assign_folds(
 def fold_aurocs(
     scores: Float[np.ndarray, "*fit example"], y: np.ndarray, fold: np.ndarray
 ) -> Float[np.ndarray, "*fit fold"]:
-    """AUROC of each fold on its own scores, ties counting half; folds by number."""
+    """AUROC of each fold on its own scores, ties counting half; folds by number.
+
+    NaN for a fold of one label.
+
+    Raises:
+        HlensError: A score that is not finite.
+    """
+    if not np.isfinite(scores[..., fold >= 0]).all():
+        raise HlensError("a held-out score is NaN or infinite; scale the contributions down")
     areas = []
     for k in range(int(fold.max()) + 1):
         held_out = fold == k
         positive = y[held_out] == 1
         n = int(positive.sum())
         ranks = rankdata(scores[..., held_out], axis=-1)[..., positive].sum(axis=-1)
-        areas.append((ranks - n * (n + 1) / 2) / (n * (len(positive) - n)))
+        pairs = n * (len(positive) - n)
+        areas.append((ranks - n * (n + 1) / 2) / pairs if pairs else np.full(ranks.shape, np.nan))
     return np.stack(areas, axis=-1)
 
 

@@ -189,13 +189,18 @@ def _questions(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         many = f"{recipe.questions:,} questions at most" if recipe.questions else "all questions"
         several = "each of the domains" if len(recipe.domains) > 1 else "the domain"
         start = (f"It is asked {many} of {several} {listed(recipe.domains)}",)
-    works = unique(work for name in recipe.asks_about for work in works_of_domain(name))
-    yield (*start, *works, ".")
     tested = recipe.evaluation
+
+    def works_of(names: Sequence[str]) -> list[Work]:
+        return unique(work for name in names for work in works_of_domain(name))
+
+    asked = [name for name in recipe.asks_about if name not in tested.test_domains]
+    yield (*start, *works_of(asked), ".")
     if tested.test_domains:
         many = f"{tested.test_questions:,} questions at most" * bool(tested.test_questions)
-        yield (f"The detector was only tested on {listed(tested.test_domains)} "
-               f"({many or 'all questions'} of each, asked once).",)  # fmt: skip
+        yield (f"The detector was only tested on {listed(tested.test_domains)}",
+               *works_of(tested.test_domains),
+               f" ({many or 'all questions'} of each, asked once).")  # fmt: skip
     for bank, published in recipe.stood_in.items():
         yield (f"The questions of {bank} are in the place of {published}, which was not asked.",)
     s = recipe.sampling
@@ -280,6 +285,7 @@ def _measure(recipe: Recipe, held: Held) -> Iterator[Sentence]:
                "first": "at the first of", "routed": "averaged (an expert's over what is routed to "
                "it) over"}[own.reduce]  # fmt: skip
     formula = (metrics.by_name(own.metric).__doc__ or "").partition("\n")[0].rstrip(".")
+    formula = formula.replace("`", "")
     yield (
         f"The contribution of every neuron of every MLP was measured by {own.metric} ({formula}), "
         f"{reduced} the {own.region} tokens, where they are {own.position}, and stored in "

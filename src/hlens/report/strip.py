@@ -33,6 +33,7 @@ def strip(
     """
     if not len(detector.selected):
         raise HlensError("the detector has no neurons: every token has one risk; find another")
+    model.decode([])  # a model without a tokenizer says so
     read = read_tokens(model, detector, example, question)
     risk = [float("nan") if one is None else one for one in read.pop("risk")]
     return figures.tokens(risk=risk, theme=theme, **read)

@@ -26,6 +26,7 @@ from hlens.audit import confounds as hold_covariates_fixed
 from hlens.audit import leaderboard as rank_detectors
 from hlens.audit import refits as refit
 from hlens.audit.leaderboard import scores_of
+from hlens.audit.over_output import numbers_of
 from hlens.audit.over_output import over_output as compare_with_output
 from hlens.audit.positions import COLUMNS as POSITIONS
 from hlens.audit.positions import position_curve, positions_of
@@ -233,11 +234,19 @@ def added(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
     return added_value(train, test, labels=rows.labels, groups=rows.groups, **draws)
 
 
-@step(needs=(rival_scores, rows), options=RESAMPLES, storage=TABLE, name="audit/over_output")
-def over_output(table: pd.DataFrame, rows: Rows, **draws: int) -> pd.DataFrame:
+@step(
+    needs=(rival_scores, rows, evidence), options=RESAMPLES, storage=TABLE, name="audit/over_output"
+)
+def over_output(table: pd.DataFrame, rows: Rows, evidence: Evidence, **draws: int) -> pd.DataFrame:
     """What the detector adds to the model's own output, all of it together."""
-    train, test = scores_of(table, Part.TRAIN), scores_of(table, Part.TEST)
-    return compare_with_output(train, test, labels=rows.labels, groups=rows.groups, **draws)
+    return compare_with_output(
+        scores_of(table, Part.TRAIN),
+        scores_of(table, Part.TEST),
+        numbers=numbers_of(evidence, rows.in_test),
+        labels=rows.labels,
+        groups=rows.groups,
+        **draws,
+    )
 
 
 @step(needs=(own_scores,), options=("seed",), storage=TABLE, name="audit/confounds")

@@ -15,6 +15,7 @@ from hlens.audit.covariates import covariates as describe_replies
 from hlens.audit.judgements import known_evidence
 from hlens.audit.leaderboard import score_all, scores_of
 from hlens.audit.over_output import COLUMNS as OVER_OUTPUT
+from hlens.audit.over_output import numbers_of
 from hlens.audit.over_output import over_output as compare_with_output
 from hlens.baselines import named
 from hlens.contributions import measure
@@ -387,6 +388,7 @@ def over_output(
         return compare_with_output(
             scores_of(table, Part.TRAIN),
             scores_of(table, Part.TEST),
+            numbers=numbers_of(known, in_test),
             labels=(labels[~in_test], labels[in_test]),
             groups=(list(groups[~in_test]), list(groups[in_test])),
             **draws,

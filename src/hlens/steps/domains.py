@@ -354,6 +354,7 @@ def file_name(domain: str) -> str:
     ('legal', 'law_order-820887')
     """
     # No name of hidden files, nor of the folder itself or the one above.
-    plain = re.sub(r"[^\w.-]+", "_", domain).lstrip(".")[:80]
+    plain = re.sub(r"[^\w.-]+", "_", domain).lstrip(".")
+    plain = plain.encode()[:80].decode(errors="ignore")
     # Two names that differ only in what a file's name cannot hold get two files.
     return plain if plain == domain else f"{plain}-{key_of(domain)[:6]}"

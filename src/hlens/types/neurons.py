@@ -97,10 +97,10 @@ class NeuronSet:
         """Its facts, and the neurons that weigh most."""
         facts = {"neurons": self._size_in_words(), "model": (self.model or "")[:16]}
         frame = self.to_frame().head(MOST_SHOWN)
-        weighed = frame["weight"].notna().any()
+        weighed = bool(self.weights)
         rows = [
-            [row["address"], f"{row['weight']:+.3g}" if weighed else ""]
-            for row in frame.to_dict("records")
+            [address, f"{weight:+.3g}" if weight == weight else ""]
+            for address, weight in zip(frame["address"], frame["weight"], strict=True)
         ]
         more = len(self) - len(rows)
         rows += [[f"and {more:,} more", ""]] if more else []
@@ -253,13 +253,13 @@ class NeuronSet:
 
 
 def _combined_name(one: str, two: str, sign: str) -> str:
-    """What a combination of two sets is called, by the names that they have.
+    """What a combination of two sets is called, where both have names.
 
     >>> _combined_name("a", "b", "∩"), _combined_name("a ∩ b", "c", "−")
     ('a ∩ b', '(a ∩ b) − c')
     """
-    if not (one and two) or one == two:
-        return one or two
+    if not (one and two):
+        return ""
     parts = [f"({name})" if set(name) & set("∩∪−△") else name for name in (one, two)]
     return f" {sign} ".join(parts)
 
