@@ -134,6 +134,19 @@ def test_broken_lines_count_towards_the_height_of_a_float() -> None:
     assert "(2 of 3)" in floats[1]
 
 
+def test_a_lone_end_is_not_left_out_and_a_long_path_is_broken(tmp_path: Path) -> None:
+    nan = float("nan")
+    path = "runs/deep_folder_of_experiments_2026/hallucination_neurons_run_one"
+    table = pd.DataFrame(
+        {"model": ["a", "b", path], "auroc": [0.5, nan, nan], "low": [nan, 0.1, nan],
+         "high": [0.9, 0.3, nan], "why": [f"see {path}/{path}"] * 3}
+    )  # fmt: skip
+    latex = latex_table(table, "Ends.", "ends")
+    for cell in ("$0.500$~[--, $0.900$]", "--~[$0.100$, $0.300$]"):
+        assert cell in latex
+    assert "Overfull" not in compile_latex(latex, tmp_path)
+
+
 def test_a_single_row_that_is_wide_is_turned() -> None:
     table = pd.DataFrame([{f"a_long_name_{number}": number / 7 for number in range(12)}])
     assert ["A long name 3", "$0.429$"] in rows_of(latex_table(table, "", ""))

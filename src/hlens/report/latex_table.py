@@ -23,7 +23,9 @@ GAP = 2  # between two columns
 WIDEST = SIZES[-1][1]
 LONG = 30  # a text that is longer is broken into lines
 FILLED = 0.85  # of a line of broken text, about
-MOST_LINES = 45  # of one float
+MOST_LINES = 48  # of one float
+AROUND = 4  # lines of each part beside its rows: its head, rules, and the gap behind it
+RUN = 20  # signs without a blank that TeX is told where to break
 SAME = 3  # rows from which a column of one number is left to the caption
 
 HEADS = {
@@ -92,12 +94,15 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str, *, intervals: str
     words = escape(caption)
     words += f" In every row: {'; '.join(said)}." if said else ""
     words += f" In brackets: {escape(intervals)}." if brackets and intervals else ""
-    slices = _floats([sum(part) for part in zip(*map(_heights, parts), strict=True)])
+    size, widest = next((one for one in SIZES if _width(columns) <= one[1]), SIZES[-1])
+    heights = [_heights(part, widest) for part in parts]
+    beside = AROUND * len(parts) + ceil((_set_width(words) + sum(map(_set_width, marks))) / WIDEST)
+    slices = _floats([sum(rows) for rows in zip(*heights, strict=True)], MOST_LINES - beside)
     key = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
     return "\n\n".join(
         _float(
-            [_tabular(part, chosen) for part in parts],
-            size=next((size for size, width in SIZES if _width(columns) <= width), SIZES[-1][0]),
+            [_tabular(part, chosen, widest) for part in parts],
+            size=size,
             caption=words if len(slices) == 1 else f"{words} ({number} of {len(slices)})",
             label=f"tab:{key}" if number == 1 else f"tab:{key}-{number}",
             notes=[
@@ -108,28 +113,28 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str, *, intervals: str
     )
 
 
-def _heights(columns: Sequence[_Column]) -> list[int]:
+def _heights(columns: Sequence[_Column], widest: int) -> list[int]:
     """How many lines each row takes, by the cell that is broken into most."""
     heights = [1] * len(columns[0].cells)
     for one in columns:
         if one.is_long:
-            full = FILLED * _broken_at(one, columns)
+            full = FILLED * _broken_at(one, columns, widest)
             lines = [ceil(_set_width(cell) / full) for cell in one.cells]
             heights = list(map(max, heights, lines))
     return heights
 
 
-def _broken_at(column: _Column, columns: Sequence[_Column]) -> float:
-    """How wide a long column is set: it has its share of what the others leave."""
-    left = WIDEST - _width(columns)
+def _broken_at(column: _Column, columns: Sequence[_Column], widest: int) -> float:
+    """How wide a long column is set: it has its share of what the others leave of a line."""
+    left = max(0, widest - _width(columns))
     return min(float(column.width), LONG + left / sum(one.is_long for one in columns))
 
 
-def _floats(heights: Sequence[int]) -> list[slice]:
+def _floats(heights: Sequence[int], most: int) -> list[slice]:
     """The rows of each float, which holds at least one."""
     starts, lines = [0], 0
     for at, height in enumerate(heights):
-        if lines and lines + height > MOST_LINES:
+        if lines and lines + height > most:
             starts.append(at)
             lines = 0
         lines += height
@@ -163,12 +168,13 @@ def _float(
     return "\n".join([*lines, r"\end{table}"])
 
 
-def _tabular(columns: Sequence[_Column], rows: slice) -> str:
+def _tabular(columns: Sequence[_Column], rows: slice, widest: int) -> str:
     kinds = []
     for one in columns:
         kind = "l" if one.is_text else "r"
         if one.is_long:
-            kind = rf"p{{{_broken_at(one, columns) / (WIDEST + GAP):.2f}\linewidth}}"
+            share = _broken_at(one, columns, widest) / (widest + GAP)
+            kind = rf"p{{{share:.2f}\linewidth}}"
         kinds.append(kind)
     ragged = [r"\raggedright " * one.is_long for one in columns]
     # In a column of broken lines \\ would end the line and not the row.
@@ -287,7 +293,10 @@ def _estimates(
     blank = rf"\phantom{{\;[{_math(longest[1])}, {_math(longest[2])}]}}"
     cells = []
     for value, lower, upper in written:
-        if not value:
+        if not (value and lower and upper) and (lower or upper):  # a lone end is not left out
+            known = (f"${_math(one)}$" if one else "--" for one in (value, lower, upper))
+            cells.append("{}~[{}, {}]".format(*known))
+        elif not value:
             cells.append("--")
         elif lower and upper:
             cells.append(f"${padded(value, 0)}\\;[{padded(lower, 1)}, {padded(upper, 2)}]$")
@@ -302,12 +311,24 @@ def _estimates(
 def _column(name: str, texts: Sequence[str]) -> _Column:
     """A column of texts, right-aligned where they are numbers."""
     is_text = not all(_NUMBER.fullmatch(text) or text in ("", "–", "< 0.001") for text in texts)
-    cells = [escape(text) if is_text else f"${_math(text)}$" for text in texts]
+    cells = [_breakable(escape(text)) if is_text else f"${_math(text)}$" for text in texts]
     cells = ["" if cell == "$$" else cell.replace("$–$", "--") for cell in cells]
     head = _head(name)
     width = max(map(_set_width, [head, *texts]))
     same = len(texts) >= SAME and len(set(texts)) == 1 and not is_text
     return _Column(head, cells, width, is_text, same)
+
+
+def _breakable(text: str) -> str:
+    r"""An escaped text that may be broken within a path or another long run.
+
+    >>> print(_breakable(r"runs/hallucination\_neurons in short"))
+    runs/\allowbreak{}hallucination\_\allowbreak{}neurons in short
+    """
+    return " ".join(
+        re.sub(r"(/|\\_|-|\.|:)(?=[^{])", r"\1\\allowbreak{}", run) if len(run) > RUN else run
+        for run in text.split(" ")
+    )
 
 
 def _head(name: str) -> str:
