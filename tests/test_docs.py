@@ -33,7 +33,6 @@ WITH_CODE = [page for page in PAGES if re.search(r"```(python|sh)\n", page.read_
 # Pages ask and repeat as often as a reader should; a test has less time.
 FEWER = {
     "n=300": "n=48",
-    "random=8": "random=2",
     "detector=detector))": "detector=detector, shuffles=3, draws=20))",
     "hlens import labelled_answers.jsonl": "hlens import labelled_answers.jsonl --recipe few.toml",
     '"runs/notebook", model)': '"runs/notebook", model, hlens.Recipe.read("few.toml"))',
