@@ -8,7 +8,17 @@ from pkgutil import iter_modules
 import hlens
 
 PRIVATE = {"cli", "drawing", "errors", "lookup", "recipe", "recipes", "report", "study"}
-PRIVATE |= {"__main__", "checks", "data_files", "kinds", "locks", "shards", "undecoded", "visible"}
+PRIVATE |= {
+    "__main__",
+    "checks",
+    "data_files",
+    "kinds",
+    "locks",
+    "shards",
+    "threads",
+    "undecoded",
+    "visible",
+}
 PRIVATE |= {"work"}
 PRIVATE |= {"server"}  # of an extra: imported by its name, where the extra is installed
 
