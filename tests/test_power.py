@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from hlens.cli import app
 from hlens.effects.power import (
     PairedValues,
     SlopeNoise,
-    detectable_interval,
     detectable_slope,
+    draw_noises,
+    interval_over,
     measure_noise,
     questions_needed,
 )
@@ -161,8 +163,9 @@ def test_the_interval_of_a_pilot_holds_what_a_large_one_says() -> None:
     draw = np.random.default_rng(5)
     large = world(draw, n=3000, sets=100, between=0.03)
     true = detectable_slope(measure_noise(paired(large)), asked=40, **RUN)
+    rule = partial(detectable_slope, asked=40, **RUN)
     ends = [
-        detectable_interval(paired(world(draw, n=16, between=0.03)), asked=40, n_boot=60, **RUN)
+        interval_over(draw_noises(paired(world(draw, n=16, between=0.03)), n_boot=60), rule)
         for _ in range(20)
     ]
     held = sum(low <= true <= high for low, high in ends)

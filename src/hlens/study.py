@@ -49,7 +49,7 @@ from hlens.steps.state import state_of
 from hlens.store import write_text
 from hlens.store.stamps import verify_stamped
 from hlens.types import NeuronSet
-from hlens.types.notebook import facts_as_html, listed, rows_as_html
+from hlens.types.notebook import facts_as_html, first_few, rows_as_html
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -487,13 +487,13 @@ class Study:
             last = f"up to {made.iloc[-1]}" if len(made) else "nothing made yet"
         except HlensError:  # whoever looks at a damaged study must see it
             last = "its state cannot be read"
-        asked = self.recipe.labelled.file or listed(self.recipe.domains)
+        asked = self.recipe.labelled.file or first_few(self.recipe.domains)
         return f"Study({str(self.folder)!r}: {self.recipe.model} on {asked}, {last})"
 
     def _repr_html_(self) -> str:
         """Its stages, with what they took and what the rest would take."""
         facts: dict[str, object] = {"folder": self.folder, "model": self.recipe.model}
-        facts |= {"domains": listed(self.recipe.domains), "seed": self.recipe.seed}
+        facts |= {"domains": first_few(self.recipe.domains), "seed": self.recipe.seed}
         try:
             rows = [
                 [what, state, f"{seconds:,.1f} s" if seconds == seconds else "", to_go_on, command]

@@ -366,8 +366,7 @@ def _check_tokens(findings: Findings) -> Check:
     name, unit = "past the first token", Unit.AUROC_DIFFERENCE
     known = [(at, at.difference) for at in findings.tokens if at.difference is not None]
     read = [(at, gap) for at, gap in known if at.place == Place.READ]
-    places = ((at, gap) for at, gap in known if at.place != Place.READ)
-    before = next((gap for at, gap in places if at.token <= 0), None)
+    before = next((gap for at, gap in known if at.place != Place.READ and at.token <= 0), None)
     reads = ""
     if before is not None:
         change = before.change(

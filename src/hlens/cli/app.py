@@ -54,7 +54,7 @@ Template = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def hlens_itself(version: Version = False) -> None:
+def show_version(version: Version = False) -> None:
     """Find hallucination-associated neurons in a language model, and test the finding."""
     if version:
         show.out.print(f"hlens {version_of('hlens')}")

@@ -159,9 +159,8 @@ class Campaign:
         # Opened anew: no model stays in memory.
         studies = {}
         for name, place in folders.items():
-            with suppress(
-                HlensError, OSError
-            ):  # a study that could not even be begun has its reason above
+            # A study that could not even be begun has its reason above.
+            with suppress(HlensError, OSError):
                 studies[name] = Study(place)
         return compare(studies, failed=failed)
 

@@ -6,7 +6,8 @@ neurons are compared by their numbers only between models of which one is the ba
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, permutations
+from functools import cached_property
+from itertools import permutations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,18 +121,18 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
     detectors = {name: one.value(detection.detector) for name, one in readers.items()}
     several = [one for one in readers.values() if len(one.value(domains.domains)) > 1]
     scored = _known(several, domains.scores_across, "transfer")
-    steep = [table for one in readers.values() if (table := one.slopes()) is not None]
-    claims = [row for one in readers.values() for row in one.claims()]
-    published = [table for one in readers.values() for table in one.published()]
+    steep = [table for one in readers.values() if (table := one.slopes) is not None]
+    claims = [row for one in readers.values() for row in one.claims]
+    published = [table for one in readers.values() for table in one.published]
     overlaps = _known(several, domains.overlap, "overlap")
     missing = [row for one in readers.values() for row in one.not_made]
     return Comparison(
-        models=pd.DataFrame([one.row() for one in readers.values()]).reindex(columns=MODELS),
+        models=pd.DataFrame([one.row for one in readers.values()]).reindex(columns=MODELS),
         published=pd.concat(published, ignore_index=True),
         failed=reasons,
         detectors=detectors,
         recipes={name: one.study.recipe.to_toml() for name, one in readers.items()},
-        stand_ins=list(dict.fromkeys(chain.from_iterable(map(_stand_ins_of, readers.values())))),
+        stand_ins=list(dict.fromkeys(said for one in readers.values() for said in one.stand_ins)),
         drops=drops(scored, weights={name: one.weights for name, one in readers.items()}),
         transfers={name: readers[name].value(domains.transfer) for name in scored},
         overlaps=overlaps,
@@ -142,10 +143,6 @@ def compare(studies: Mapping[str, Study], *, failed: Mapping[str, str] | None = 
     )
 
 
-def _stand_ins_of(reader: "_Reader") -> list[str]:
-    return describe_stand_ins(reader.study.recipe)
-
-
 def usual_name(recipe: Recipe) -> str:
     """What a study is called beside others: its model, with how that is loaded."""
     parts = [recipe.model, recipe.adapter, recipe.quantization, recipe.dtype]
@@ -153,7 +150,7 @@ def usual_name(recipe: Recipe) -> str:
 
 
 class _Reader:
-    """What one study holds; what it does not is noted."""
+    """What one study holds, read once; what it does not is noted."""
 
     def __init__(self, name: str, study: Study) -> None:
         self.name, self.study = name, study
@@ -167,12 +164,11 @@ class _Reader:
         """
         if self.read(detection.scores, "scores", "evaluate") is None:
             return False
-        for read in (self.row, self.published, self.slopes, self.claims):
-            read()
+        for what in ("row", "published", "slopes", "claims"):
+            getattr(self, what)
         for step in (domains.scores_across, domains.transfer, domains.overlap):
             if self.study.has(step):
                 self.value(step)
-        self.not_made.clear()  # it is noted when it is read
         return True
 
     def value(self, step: Step[T]) -> T:
@@ -191,10 +187,16 @@ class _Reader:
         self.not_made.append({"model": self.name, "what": what, "command": command})
 
     @property
+    def stand_ins(self) -> list[str]:
+        """What was asked in place of published data."""
+        return describe_stand_ins(self.study.recipe)
+
+    @property
     def weights(self) -> str:
         """What tells the model from others; of a study that kept no fingerprint, its own name."""
         return self.value(detection.detector).provenance.fingerprint[:SHORT] or self.name
 
+    @cached_property
     def row(self) -> Row:
         """The model's row."""
         scores = {row["control"]: row for row in self.value(detection.scores).to_dict("records")}
@@ -242,12 +244,14 @@ class _Reader:
             row["stable"] = int((stability["frequency"] >= stability.attrs["threshold"]).sum())
         return row
 
+    @cached_property
     def published(self) -> list[pd.DataFrame]:
         """Its rows of the published table: what is held out, and what is only tested on."""
         steps = rows_of(self.study.recipe)
         tables = [self.read(step, "rows of the published table", "table") for step in steps]
         return [table.assign(model=self.name) for table in tables if table is not None]
 
+    @cached_property
     def slopes(self) -> pd.DataFrame | None:
         """Slopes of its dose-response, where it was edited."""
         if not self.study.has(effects.outcomes):
@@ -257,6 +261,7 @@ class _Reader:
         steep = slopes(self.value(effects.outcomes))
         return steep.assign(model=self.name, weights=self.weights, neurons_of_model=size)
 
+    @cached_property
     def claims(self) -> list[Row]:
         """The verdicts of its audit."""
         card = shown_card(self.study.runner)

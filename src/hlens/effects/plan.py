@@ -1,6 +1,7 @@
 """Plans: from outcomes of a pilot, which slopes a run of more questions would show."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -10,10 +11,10 @@ from hlens.checks import check_real, check_whole
 from hlens.effects.capability import CAPABILITY_MEASURES
 from hlens.effects.describe import SCALES, name_outcome, size_of
 from hlens.effects.power import (
-    detectable_interval,
     detectable_slope,
+    draw_noises,
+    interval_over,
     measure_noise,
-    needed_interval,
     questions_needed,
 )
 from hlens.effects.slopes import corrected_level, graded_rows, read_paired
@@ -62,8 +63,9 @@ def plan_slopes(
         paired = read_paired(rows, asked=put)
         noise, planned = measure_noise(paired), questions[behaviour]
         run = {"level": level, "n_random": n_random}
-        interval = detectable_interval(paired, asked=planned, n_boot=n_boot, seed=seed, **run)
-        needs = needed_interval(paired, slope, n_boot=n_boot, seed=seed, **run)
+        noises = draw_noises(paired, n_boot=n_boot, seed=seed)
+        interval = interval_over(noises, partial(detectable_slope, asked=planned, **run))
+        needs = interval_over(noises, partial(questions_needed, slope=slope, **run))
         table.append(
             {
                 "behaviour": behaviour,

@@ -12,9 +12,9 @@ Both are estimated from outcomes, of a pilot or of the run itself, and the rule 
 normal draws of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from math import inf, nan, sqrt
 
 import numpy as np
@@ -191,55 +191,33 @@ def questions_needed(noise: SlopeNoise, slope: float, *, level: float, n_random:
     return float(high)
 
 
-def detectable_interval(
-    paired: PairedValues,
-    *,
-    level: float,
-    n_random: int,
-    asked: int,
-    n_boot: int = 200,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """What a pilot leaves open of the detectable slope (95 %): other questions, other sets.
+def draw_noises(paired: PairedValues, *, n_boot: int = 200, seed: int = 0) -> list[SlopeNoise]:
+    """What a pilot leaves open of its noise: other questions, other random sets.
 
     Whole groups are drawn anew; the variance between sets is as little known as that of as many
-    normal draws. Arguments are as in `detectable_slope`.
+    normal draws. Nothing where there are fewer than two groups or two random sets.
     """
-    rule = partial(detectable_slope, level=level, n_random=n_random, asked=asked)
-    return _interval(paired, rule, n_boot, seed)
-
-
-def needed_interval(
-    paired: PairedValues,
-    slope: float,
-    *,
-    level: float,
-    n_random: int,
-    n_boot: int = 200,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """What a pilot leaves open of `questions_needed` (95 %), as `detectable_interval` does."""
-    rule = partial(questions_needed, slope=slope, level=level, n_random=n_random)
-    return _interval(paired, rule, n_boot, seed)
-
-
-def _interval(
-    paired: PairedValues, rule: Callable[[SlopeNoise], float], n_boot: int, seed: int
-) -> tuple[float, float]:
     if paired.n_groups < 2 or paired.n_sets < 2:
-        return nan, nan
+        return []
     draw, n, n_groups = np.random.default_rng(seed), paired.n_sets, paired.n_groups
     slopes = _spread_of(paired, np.ones(n_groups))[1][1:]
-    found = []
+    drawn = []
     for _ in range(n_boot):
         counts = draw.multinomial(n_groups, np.full(n_groups, 1 / n_groups)).astype(float)
         # A resample of a sample varies less than the sample does.
         covariance = _spread_of(paired, counts)[0] * n_groups / (n_groups - 1)
         variance = float(slopes.var(ddof=1) * (n - 1) / draw.chisquare(n - 1))
         mean = float(slopes.mean() + sqrt(variance / n) * draw.standard_normal())
-        noise = _noise(paired, covariance, variance, mean)
-        found.append(rule(noise))
-    known = np.array(found)[~np.isnan(found)]
+        drawn.append(_noise(paired, covariance, variance, mean))
+    return drawn
+
+
+def interval_over(
+    noises: Sequence[SlopeNoise], rule: Callable[[SlopeNoise], float]
+) -> tuple[float, float]:
+    """The central 95 % of what a rule says of each noise; NaN where it says nothing."""
+    found = np.array([rule(noise) for noise in noises])
+    known = found[~np.isnan(found)]
     if not len(known):
         return nan, nan
     low, high = np.quantile(known, [0.025, 0.975], method="nearest")  # of infinities, too

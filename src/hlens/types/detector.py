@@ -17,7 +17,7 @@ from hlens.kinds import describe
 from hlens.types.labels import H_NEURONS
 from hlens.types.measured import Contributions, Provenance
 from hlens.types.neurons import LARGEST, NeuronSet, check_shape
-from hlens.types.notebook import facts_as_html, listed
+from hlens.types.notebook import facts_as_html, first_few
 from hlens.types.read_answers import ReadAnswers
 from hlens.types.thresholds import Threshold
 
@@ -169,7 +169,7 @@ class Detector:
             "neurons": f"{n:,} of {self.selected.n_neurons:,} neurons, {len(self.neurons):,} "
             "pointing to hallucination",
             "reads": f"{self.metric} over {self.region}",
-            "domains": listed(self.domains),
+            "domains": first_few(self.domains),
             "model": self.provenance.model,
             "fitted with": ", ".join(found),
             "threshold": f"{self.threshold:.3g} log-odds",

@@ -14,7 +14,7 @@ from hlens.errors import HlensError
 from hlens.types.experts import Experts, as_experts, widths_of
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
 from hlens.types.norms import post_mlp_norm
-from hlens.types.notebook import facts_as_html, listed
+from hlens.types.notebook import facts_as_html, first_few
 from hlens.types.routed import RoutedMatrix, RoutedValues, routed_blocks
 
 
@@ -200,7 +200,7 @@ class Contributions:
             "examples": f"{len(self):,} examples ({wrong:,} hallucinated)",
             "neurons": f"{self.n_neurons:,} neurons in {self.n_layers} layers",
             "questions": f"{len(set(self.question_ids)):,}",
-            "domains": listed(self.domains),
+            "domains": first_few(self.domains),
             "model": self.provenance.model,
             "stored as": str(self.values.dtype).removeprefix("torch."),
         }

@@ -24,10 +24,10 @@ def rows_as_html(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return _table([heads, *rows])
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
+def first_few(names: Sequence[str], most: int = 3) -> str:
     """Names in a line, of many the first ones.
 
-    >>> listed(["a", "b"]), listed(["a", "b", "c", "d"], most=2), listed(["a", "a"])
+    >>> first_few(["a", "b"]), first_few(["a", "b", "c", "d"], most=2), first_few(["a", "a"])
     ('a, b', 'a, b and 2 more', 'a')
     """
     known = list(dict.fromkeys(names))
