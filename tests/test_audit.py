@@ -14,6 +14,7 @@ import hlens
 from hlens import audit
 from hlens.audit.added import normal_scores, powers
 from hlens.audit.covariates import answer_type, gold_in_prompt
+from hlens.audit.halves import estimate_shared
 from hlens.audit.views import adjust_scores, alike_pairs, estimate_over_pairs, name_strata
 from hlens.claims.findings import (
     ExcessSlope,
@@ -33,6 +34,7 @@ from hlens.types import (
     Estimate,
     Example,
     Judgement,
+    NeuronSet,
     Question,
     Response,
     Support,
@@ -410,3 +412,10 @@ def test_the_card_comes_back_and_keeps_foreign_text_as_text() -> None:
     assert "<b>|x" not in drawn
     assert "</script>" not in drawn
     assert drawn.count('<section class="ha-claim">') == 7
+
+
+def test_a_half_without_neurons_has_found_nothing_again() -> None:
+    some, none = NeuronSet(frozenset({(0, 1)}), 1, 4), NeuronSet(frozenset(), 1, 4)
+    shared = estimate_shared([(some, some), (some, none), (none, none), (some, some)], 80)
+    assert (shared.value, shared.low, shared.high) == (0.5, 0.0, 1.0)
+    assert estimate_shared([(none, none)], 80).value == 0.0

@@ -173,6 +173,18 @@ def test_the_interval_of_a_pilot_holds_what_a_large_one_says() -> None:
     assert all(high < 6 * low for low, high in ends)
 
 
+def test_questions_that_were_not_read_bound_nothing() -> None:
+    values = np.ones((9, 100, 3))
+    values[:, 3:] = np.nan
+    largest = paired(values).largest
+    assert paired(values).most_unseen == pytest.approx(largest * (1 - 0.05 ** (1 / 3)))
+    values[:, :, 2] = np.nan
+    values[:, 0, 2] = 1.0  # read at the highest dose once
+    assert paired(values).most_unseen == pytest.approx(largest * 0.95)
+    values[:, 0, 0] = np.nan
+    assert np.isnan(paired(values).most_unseen)
+
+
 def plan(values: np.ndarray, **changed: Any) -> tuple[pd.Series, str]:
     unit = "share" if set(np.unique(values)) <= {0.0, 1.0} else "degree"
     asked = {"questions": {"b": 40}, "available": {"b": 60}, "n_boot": 20} | changed

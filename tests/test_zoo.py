@@ -36,7 +36,7 @@ from hlens.model import (
     lens_logits,
     load,
 )
-from hlens.model.generation import EndOfReply
+from hlens.model.generation import EndOfReply, SeededSampler
 from hlens.model.prefix import can_share_prefixes
 from hlens.monitor import monitor
 from hlens.sampling import sample
@@ -232,8 +232,12 @@ def writing_is_that_of_running_anew(model: Model) -> None:
 
 def replies_that_have_ended_leave_and_change_no_other(model: Model) -> None:
     """In a batch, and in a smaller one behind it."""
-    ends = {*range(0, model.n_tokens, 5), *model.stop_ids}
-    with mock.patch.object(EndOfReply, "__getitem__", lambda self, token: token in ends):
+    ends = {*range(0, model.n_tokens, 3), *model.stop_ids}
+    leaving = mock.patch.object(
+        SeededSampler, "keep", autospec=True, side_effect=SeededSampler.keep
+    )
+    ending = mock.patch.object(EndOfReply, "__getitem__", lambda self, token: token in ends)
+    with ending, leaving as left_early:
         for prompts in (PROMPTS, PROMPTS[:2]):
             seeds = [[4 * i + k for k in range(4)] for i in range(len(prompts))]
             write = partial(generate_batch, model, prompts, seeds, settings=DRAWN)
@@ -243,6 +247,7 @@ def replies_that_have_ended_leave_and_change_no_other(model: Model) -> None:
             for one, other in zip(chain(*left), chain(*stayed), strict=True):
                 assert one.token_ids == other.token_ids
                 assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+    assert left_early.called
 
 
 HOSTILE: dict[str, Any] = {
