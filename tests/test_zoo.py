@@ -415,8 +415,9 @@ def the_last_layer_read_out_is_the_output(model: Model) -> None:
 CHECKS = (
     cett_is_that_of_plain_hooks,
     a_norm_behind_the_mlp_is_seen,
-    writing_is_that_of_running_anew,
+    # Before what generates single rows: what Qwen-VL keeps of one row fits any number.
     replies_that_have_ended_leave_and_change_no_other,
+    writing_is_that_of_running_anew,
     generation_defaults_take_no_part,
     what_is_beyond_the_positions_is_said,
     an_edit_changes_what_it_must_and_no_more,
