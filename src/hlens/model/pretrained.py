@@ -35,6 +35,9 @@ from hlens.model.checkpoint import check_config, check_report
 from hlens.model.quantised import check_readable
 from hlens.model.saving import save_pretrained
 
+# How GGUF files are converted; a change of what comes out takes the next number, so that no folder
+# of an older hlens is found. 2: texts begin as the file says, under every version of transformers.
+CONVERSION = 2
 _ONE_READER = threading.Lock()  # around what is put in the place of gguf's own for a while
 WEIGHTS = Path(str(files("hlens"))) / "toy" / "weights"
 SHIPPED = ("toy", "toy-base")
@@ -179,7 +182,7 @@ def _converted_once(name: str, sha256: str, get_gguf: Callable[[Path], Path]) ->
     """
     chosen = os.environ.get("HLENS_CACHE")
     models = (Path(chosen) if chosen else user_cache_path("hlens")) / "models"
-    folder = models / f"{name}-{sha256[:12]}"
+    folder = models / f"{name}-{sha256[:12]}-{CONVERSION}"
     if folder.exists():
         return folder
     try:
@@ -347,9 +350,31 @@ def _from_gguf(path: Path) -> tuple[Any, Any]:
         model, tokenizer = _from_transformers(
             str(path.parent), Placing(torch.float32, torch.device("cpu")), gguf_file=path.name
         )
+        _begin_and_end_texts(tokenizer, gguf.GGUFReader(str(path)).fields)
     # The weights are plain float32 now; a model that claims to be quantised refuses to be saved.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer = None
     model.is_quantized = False
     return model, tokenizer
+
+
+def _begin_and_end_texts(tokenizer: Any, fields: Mapping[str, Any]) -> None:
+    """Have a tokenizer put around a text what its GGUF file asks for.
+
+    transformers before 5.23 forgets it in silence, and a base model without its first token writes
+    nothing of use.
+    """
+
+    def read(key: str) -> Any:
+        field = fields.get(f"tokenizer.ggml.{key}")
+        return None if field is None else field.contents()
+
+    kind, begins, ends = (read(key) for key in ("model", "add_bos_token", "add_eos_token"))
+    if kind == "gemma4":
+        return  # its chat template writes the first token, though the file asks for it
+    if begins is None and kind == "llama":
+        begins = True  # as llama.cpp has it for a SentencePiece vocabulary that does not say
+    for name, wanted in (("add_bos_token", begins), ("add_eos_token", ends)):
+        if wanted is not None and getattr(tokenizer, name) != wanted:
+            setattr(tokenizer, name, wanted)
