@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -520,3 +521,43 @@ def test_what_float32_cannot_settle_is_settled_in_float64(monkeypatch: pytest.Mo
     fitted = SparseProbe(C=1.0, scale="feature").fit(X, y)
     assert fitted.n_selected_ > 150  # float64 up to 128
     assert fitted.gap_ <= 1e-6
+
+
+# Beside the shape: examples, features, whether scales are heavy-tailed.
+GRID = [(n, n * 20, heavy) for n in (100, 250, 500) for heavy in (False, True)]
+RATIOS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+
+
+@pytest.mark.parametrize("scale", [None, "feature"])
+@pytest.mark.parametrize(("n", "p", "heavy"), GRID)
+def test_no_penalty_takes_the_search_far_longer_than_its_neighbours(
+    n: int, p: int, heavy: bool, scale: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in linear systems, which no clock disturbs; near saturation it went on for ever."""
+    from hlens.probe import minimum
+
+    solved = 0
+    direction = minimum._direction
+
+    def count(*args, **options):
+        nonlocal solved
+        solved += 1
+        assert solved < 3000, "the search goes on and on"
+        return direction(*args, **options)
+
+    monkeypatch.setattr(minimum, "_direction", count)
+    random = np.random.default_rng(n)
+    X = random.gamma(2.0, 1.0, (n, p)) * (np.exp(random.standard_normal(p)) if heavy else 1.0)
+    X = X.astype(np.float32)
+    z = (X[:, :20] - X[:, :20].mean(0)) / X[:, :20].std(0)
+    y = (random.random(n) < 1 / (1 + np.exp(-z @ random.uniform(-0.7, 0.7, 20)))).astype(int)
+    sizes = X.std(0) if scale else np.ones(p)
+    top = float(np.max(np.abs(X.T @ ((y.mean() - y) / n)) / sizes))
+    counts = []
+    for ratio in RATIOS:
+        solved = 0
+        probe = SparseProbe(C=1 / (n * top * ratio), scale=scale).fit(X, y)
+        assert probe.gap_ <= 1e-6
+        counts.append(max(solved, 20))
+    for before, after in pairwise(counts):
+        assert after <= 5 * before, dict(zip(RATIOS, counts, strict=True))

@@ -13,6 +13,7 @@ from hlens.probe.quadratic import Factor, Quadratic, product
 
 BORDER = 6  # a factor is bordered for changes of at most one in so many coordinates
 SETTLED = {"float64": 1e-8, "float32": 1e-5}  # of the L1 penalty: a slope that counts as zero
+FORCING = 0.3  # of the largest slope left at the start: a step need not be more exact than that
 RIDGE = {"float64": 1e-9, "float32": 1e-6}  # added to the unit diagonal, for duplicated features
 FREED = 0.2  # of the free coordinates: so many more at a time; far more make a singular system
 FREED_LEAST = 10
@@ -23,20 +24,33 @@ DESCENT = 1e-4  # of what the slope promises: a step that gives less is not take
 def minimise(
     model: Quadratic, gradient: np.ndarray, *, w: np.ndarray, l1: np.ndarray
 ) -> np.ndarray:
-    """The step that minimises the model with its L1 term; `gradient` is of the smooth part."""
+    """The step that minimises the model with its L1 term; `gradient` is of the smooth part.
+
+    To a share of what there was to gain, or to rounding: the model is another at the next step
+    (inexact proximal Newton, Lee, Sun & Saunders 2014).
+    """
     g, start, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
-    u, solved, refactored = start, False, False
+    u, solved, refactored, most = start, False, False, len(start)
     for iteration in range(3 * len(u) + 100):
-        # The first move takes all that it can: the caller may ask for more than a settled slope.
-        slack = penalty * (SETTLED[model.H.dtype.name] if iteration else 1e-12)
         slope, free = g + product(model.H, u - start), u != 0
-        excess = np.where(free, 0.0, np.abs(slope) - penalty - slack)
         off = np.abs(slope + penalty * np.sign(u))
+        if iteration == 0:
+            left = np.where(free, off, np.maximum(np.abs(slope) - penalty, 0.0)).max()
+            # The first move takes all that it can: a caller may ask for more than a settled slope.
+            slack = 1e-12 * penalty
+        else:
+            slack = np.maximum(SETTLED[model.H.dtype.name] * penalty, FORCING * left)
+        excess = np.where(free, 0.0, np.abs(slope) - penalty - slack)
         solved = solved or bool((off <= slack)[free].all())
         if solved and not (excess > 0).any():
             break
-        d, sign = _direction(model, u, slope, penalty=penalty, excess=excess)
-        moved = _move(model.H, u, d, slope=slope, sign=sign, penalty=penalty)
+        d, sign, freed = _direction(model, u, slope, penalty=penalty, excess=excess, most=most)
+        moved = _step(model.H, u, d, slope=slope, sign=sign, penalty=penalty)
+        # Too many at a time, and the system is all but singular: its steps end at once, at the
+        # nearest of many crossings, and would for ever.
+        most = max(1, freed // 4 if moved is None else 2 * most)
+        if moved is None:
+            moved = _best_on_line(model.H, u, d, slope=slope, penalty=penalty)
         if moved is None:  # nothing descends beyond rounding, perhaps that of a bordered factor
             if refactored:
                 break
@@ -56,15 +70,18 @@ def _direction(
     *,
     penalty: np.ndarray,
     excess: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The step to the minimum over the free coordinates and the steepest others, and their signs.
+    most: int,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The step to the minimum over the free coordinates and the steepest others (at most `most`).
+
+    Returned with it: the signs of the weights on the way, and how many were freed.
 
     With the signs taken as given the L1 term is linear. A coordinate that is freed must leave zero
     downhill: of those that would not, fewer are freed, at last none.
     """
     free, sign = u != 0, np.sign(u)
     new = np.argsort(-excess, kind="stable")[: np.count_nonzero(excess > 0)]
-    new = new[: max(FREED_LEAST, int(FREED * np.count_nonzero(free)))]
+    new = new[: min(most, max(FREED_LEAST, int(FREED * np.count_nonzero(free))))]
     sign[new] = -np.sign(slope[new])
     while True:
         chosen = free.copy()
@@ -72,12 +89,12 @@ def _direction(
         d = _solve_free(model, chosen, slope + penalty * sign)
         uphill = (d * sign)[new] <= 0
         if not uphill.any():
-            return d, sign
+            return d, sign, len(new)
         new = new[~uphill]
         new = new[: (len(new) + 1) // 2]
 
 
-def _move(
+def _step(
     H: np.ndarray,
     u: np.ndarray,
     d: np.ndarray,
@@ -86,7 +103,10 @@ def _move(
     sign: np.ndarray,
     penalty: np.ndarray,
 ) -> np.ndarray | None:
-    """Where a step along `d` descends to: at first with all crossings of zero stopped there."""
+    """Where a step along `d` descends to with all crossings of zero stopped there; None: nowhere.
+
+    Of the whole step, and of shares of it.
+    """
     for length in LENGTHS:
         moved = u + length * d
         moved[moved * sign < 0] = 0.0
@@ -95,7 +115,7 @@ def _move(
         promised = float((slope + penalty * sign) @ step)
         if promised + 0.5 * float(step @ product(H, step)) < min(DESCENT * promised, 0.0):
             return moved
-    return _best_on_line(H, u, d, slope=slope, penalty=penalty)
+    return None
 
 
 def _best_on_line(

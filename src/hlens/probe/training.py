@@ -20,7 +20,7 @@ from hlens.probe.design import Design
 from hlens.probe.resources import blocks, one_thread
 from hlens.probe.solution import Options, Schedule, Solution
 
-CONTINUATION = 0.6  # lambda shrinks to no less than this share from one waypoint to the next
+CONTINUATION = 0.7  # lambda shrinks to no less than this share from one waypoint to the next
 DECISION_BLOCK = 4096  # features of a dense solution that are read at a time
 
 
