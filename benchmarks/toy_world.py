@@ -42,7 +42,8 @@ def answers(model: hlens.Model, **how: Any) -> hlens.Contributions:
             for verdict in hlens.Verdict
         }
         print(f"  {exposure:>6}: {shares} (n={len(own)})")
-    return hlens.measure(model, hlens.spans.first_of_each_label(hlens.locate(judged, model)))
+    examples = hlens.spans.first_of_each_label(hlens.locate(judged, model))
+    return hlens.measure(model, examples, metric=hlens.metrics.cett)
 
 
 def detection(data: hlens.Contributions) -> hlens.Detector:

@@ -98,7 +98,11 @@ some = [j for j in judgements if j.verdict is not Verdict.UNSCORED]
 marks = [j.verdict.value for j in some]
 expected = marks.count("hallucinated") / (marks.count("hallucinated") + marks.count("correct"))
 found = hallucination_rate(some)
-assert abs(found - expected) < 1e-9, f"{found:.3f}: refusals and unscored answers are not counted"
+assert found is not None, "the function returns nothing: end it with return"
+assert abs(found - expected) < 1e-9, (
+    f"{found:.3f}: divide the wrong answers by the wrong and the right ones; refusals and unscored "
+    "answers are not counted"
+)
 print(f"Exercise 1: right. {found:.1%} of the scored answers are wrong.")
 
 # %% [markdown]
@@ -128,11 +132,20 @@ def grouped_interval(judgements, draws=200, seed=0):
 
 # %% tags=["check"]
 low, high = grouped_interval(judgements)
-n = sum(j.verdict.value in ("correct", "hallucinated") for j in judgements)
-rate = hallucination_rate(judgements)
+scored = [j for j in judgements if j.verdict.value in ("correct", "hallucinated")]
+n, rate = len(scored), hallucination_rate(judgements)
 naive = 1.96 * (rate * (1 - rate) / n) ** 0.5
-assert low < rate < high, "the interval must hold the rate"
-assert (high - low) / 2 > naive, "too narrow: were single answers resampled instead of groups?"
+# By calculus instead of resampling: what each whole group adds to the sum.
+sums = {}
+for j in scored:
+    group = j.response.question.group
+    sums[group] = sums.get(group, 0.0) + (j.verdict.value == "hallucinated") - rate
+half = 1.96 * sum(value**2 for value in sums.values()) ** 0.5 / n
+assert low < rate < high, f"({low:.3f}, {high:.3f}): give (low, high); the rate lies between them"
+assert (high - low) / 2 > 0.7 * half, "too narrow: were single answers resampled, not whole groups?"
+assert (high - low) / 2 < 1.4 * half, (
+    "too wide: take the central 95 % of the rates, not all of them"
+)
 print(f"Exercise 2: right. {rate:.3f} [{low:.3f}, {high:.3f}]; answers alone: +-{naive:.3f}.")
 
 # %% [markdown]
@@ -160,8 +173,18 @@ def table_of_truth(judgements):
 # %% tags=["check"]
 table = table_of_truth(judgements)
 assert sum(table.values()) == len(judgements), "every judgement is counted once"
-assert table[False, "hallucinated"] > table[True, "hallucinated"], "is taught the first part?"
-lucky, slips = table[False, "correct"], table[True, "hallucinated"]
+keys = {(known, v.value) for known in (True, False) for v in Verdict}
+assert set(table) <= keys, f"{next(iter(table))}: a key is (taught: a bool, verdict: its .value)"
+lucky, slips = table.get((False, "correct"), 0), table.get((True, "hallucinated"), 0)
+known = [j for j in judgements if j.response.question.meta["taught"]]
+right = table.get((True, "correct"), 0)
+assert right == sum(j.verdict is Verdict.CORRECT for j in known), (
+    f"{right} right answers on taught entities: is taught the first part of the key, as it is?"
+)
+wrong = sum(number for (_, verdict), number in table.items() if verdict == "hallucinated")
+assert wrong == sum(j.verdict is Verdict.HALLUCINATED for j in judgements), (
+    f"{wrong} hallucinated judgements: is the verdict's own value the second part of the key?"
+)
 print(f"Exercise 3: right. {lucky} lucky guesses without knowledge, {slips} slips on taught facts.")
 
 # %% [markdown]
@@ -201,8 +224,17 @@ def agreement(responses):
 
 
 # %% tags=["check"]
+from dataclasses import replace
+
 agree = agreement(responses)
-assert 1 / 3 <= agree[False] < agree[True] <= 1, f"{agree}: of three samples at least one agrees"
+alike = agreement([replace(r, text="Oak") for r in responses])
+apart = agreement([replace(r, text=str(number)) for number, r in enumerate(responses)])
+assert set(agree) == {True, False}, "the keys are True (taught) and False (never taught)"
+assert alike == {True: 1.0, False: 1.0}, f"{alike}: samples that all say the same agree by 1"
+assert all(abs(share - 1 / 3) < 1e-9 for share in apart.values()), (
+    f"{apart}: three samples that all differ agree by 1/3; take one question's samples at a time"
+)
+assert agree[True] > agree[False], f"{agree}: taught entities agree more; are the two swapped?"
 print(f"Exercise 4: right. Agreement {agree[True]:.2f} if taught, {agree[False]:.2f} if never.")
 
 # %% [markdown]

@@ -68,9 +68,12 @@ def rebuilt(trace):
 
 
 # %% tags=["check"]
+shape = tuple(rebuilt(trace).shape)
+assert shape == tuple(trace.out.shape), (
+    f"{shape}: one vector of {trace.out.shape[-1]} numbers a token, the neurons summed"
+)
 off = (rebuilt(trace) - trace.out).abs().max()
-assert rebuilt(trace).shape == trace.out.shape, "one vector a token"
-assert off < 1e-4, f"off by {off:.1e}"
+assert off < 1e-4, f"off by {off:.1e}: sum each activation times its neuron's row, signs included"
 print("Exercise 1: right. A layer says nothing that its neurons do not say.")
 
 # %% [markdown]
@@ -90,8 +93,17 @@ def contribution(trace):
 
 
 # %% tags=["check"]
-own, theirs = contribution(trace), hlens.metrics.cett(trace)
-assert torch.allclose(own, theirs, atol=1e-5), "compare with the formula above, norm by norm"
+own = contribution(trace)
+assert own.shape == trace.act.shape, f"{tuple(own.shape)}: one number a token and neuron"
+assert (own >= 0).all(), "a length over a length is never negative: take |z|"
+# By the definition, neuron by neuron: what it writes is a vector, and that has a length.
+for neuron in (0, 7, 100):
+    wrote = trace.act[..., neuron, None] * trace.w_out[neuron]
+    share = wrote.norm(dim=-1) / trace.out.norm(dim=-1)
+    assert torch.allclose(own[..., neuron], share, atol=1e-5), (
+        f"neuron {neuron}: compare with the formula above, norm by norm; the row's is over d_model"
+    )
+assert torch.allclose(own, hlens.metrics.cett(trace), atol=1e-5), "not yet hlens.metrics.cett"
 print("Exercise 2: right. The same as hlens.metrics.cett.")
 
 # %% [markdown]
@@ -121,11 +133,17 @@ def rescaled(trace, c):
 
 
 # %% tags=["check"]
-other = rescaled(trace, 4.0)
-assert torch.allclose(rebuilt(other), trace.out, atol=1e-4), "the output must stay the same"
+given = hlens.MlpTrace(trace.act.clone(), trace.out, trace.w_out.clone())
+other = rescaled(given, 4.0)
+assert torch.equal(given.act, trace.act) and torch.equal(given.w_out, trace.w_out), (
+    "the function changed the trace that it was given; make a new one"
+)
+assert torch.allclose(rebuilt(other), trace.out, atol=1e-4), (
+    "the output must stay the same: what is divided on one side is multiplied on the other"
+)
 same = torch.allclose(hlens.metrics.cett(other), hlens.metrics.cett(trace), atol=1e-5)
 moved = not torch.allclose(hlens.metrics.activation(other), hlens.metrics.activation(trace))
-assert same and moved, "CETT must stay, the activation must change"
+assert same and moved, "CETT must stay and the activation must change: was anything rescaled?"
 print("Exercise 3: right. CETT measures the function, the activation its notation.")
 
 # %% [markdown]
@@ -174,9 +192,21 @@ def loudest_unheard(trace, n_prompt):
 
 
 # %% tags=["check"]
-found = loudest_unheard(trace, len(prompt))
+found = int(loudest_unheard(trace, len(prompt)))
 norms = trace.w_out.norm(dim=1)
-assert norms[found] < norms.median(), "its row should be shorter than most: rank largest first"
+by = [
+    sorted(range(len(norms)), key=lambda at: float(mean[at]), reverse=True)
+    for mean in (
+        trace.act[0, len(prompt) :].abs().mean(0),
+        hlens.metrics.cett(trace)[0, len(prompt) :].mean(0),
+    )
+]
+fell = {neuron: by[1].index(neuron) - by[0].index(neuron) for neuron in range(len(norms))}
+assert fell[found] >= 0, f"L2N{found} rises by {-fell[found]} places: rank the largest first"
+assert fell[found] == max(fell.values()), (
+    f"L2N{found} falls by {fell[found]} places, another by {max(fell.values())}; take means over "
+    "the answer's tokens alone, and places, not values"
+)
 print(
     f"Exercise 4: right. L2N{found}: its row is {norms[found] / norms.median():.2f} of the median."
 )

@@ -36,7 +36,8 @@ pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an ex
 # %% [markdown]
 # ## The line
 #
-# Question -> response -> judgement -> example -> contributions. Each verb is one function.
+# Question -> response -> judgement -> example -> contributions. Each verb is one function. The
+# contribution is CETT, of lesson 2, as in the paper; where nothing is said hlens keeps the sign, too.
 
 # %%
 model = hlens.load("toy")
@@ -44,7 +45,7 @@ questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(
 responses = hlens.sample(model, questions, n=2, seed=0)
 examples = hlens.locate(hlens.judge(responses), model)
 examples = hlens.spans.first_of_each_label(examples)  # one of each label a question
-data = hlens.measure(model, examples)
+data = hlens.measure(model, examples, metric=hlens.metrics.cett)
 tuple(data.values.shape)  # example, layer, neuron
 
 # %% [markdown]
@@ -66,8 +67,11 @@ def leaks(train, test):
 order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
 careless = data.select(order[: len(data) // 2]), data.select(order[len(data) // 2 :])
 train, test = hlens.evaluation.split_by_group(data, test=0.3)
-assert leaks(*careless) > 0, "shuffled rows tear groups apart"
-assert leaks(train, test) == 0, "split_by_group tears none"
+assert leaks(*careless) > 0, "shuffled rows tear groups apart, and none was counted"
+assert leaks(train, test) == 0, "split_by_group tears no group, and some were counted"
+assert leaks(data, data) == len(set(data.groups)), (
+    f"{leaks(data, data)} where every group is on both sides: count groups, each once"
+)
 print(f"Exercise 1: right. Shuffled rows: {leaks(*careless)} torn groups; by group: 0.")
 
 # %% [markdown]
@@ -107,8 +111,11 @@ def scores_of(detector, data):
 
 # %% tags=["check"]
 mine = scores_of(detector, test)
-assert mine.shape == (len(test),), "one number an example"
-assert torch.allclose(mine.double(), detector(test).double(), atol=1e-3)
+mine = torch.as_tensor(mine).double()
+assert mine.shape == (len(test),), f"{tuple(mine.shape)}: one number an example"
+off = mine - detector(test).double()
+assert off.std() < 1e-3, "multiply each value by its own weight, and sum over layers and neurons"
+assert off.abs().max() < 1e-3, f"all off by {off.mean():.3f}: the bias belongs to the sum"
 print("Exercise 2: right. Nothing is hidden in a linear probe.")
 
 # %% [markdown]
@@ -129,9 +136,15 @@ def auroc_by_pairs(scores, labels):
 
 
 # %% tags=["check"]
-counted = auroc_by_pairs(detector(test), test.labels)
+tied = float(auroc_by_pairs(torch.tensor([1.0, 1.0]), torch.tensor([True, False])))
+sure = float(auroc_by_pairs(torch.tensor([2.0, 1.0]), torch.tensor([True, False])))
+assert sure == 1.0, f"{sure}: a made-up answer that scores higher is in the right order"
+assert tied == 0.5, f"{tied}: a tie counts half"
+counted = float(auroc_by_pairs(detector(test), test.labels))
 theirs = hlens.evaluation.auroc(detector(test).numpy(), test.labels.numpy())
-assert abs(counted - theirs) < 1e-6, f"{counted:.4f}, expected {theirs:.4f}"
+assert abs(counted - theirs) < 1e-6, (
+    f"{counted:.4f}, and hlens counts {theirs:.4f}: every made-up answer meets every true one"
+)
 print(f"Exercise 3: right. {hlens.evaluate(detector, test)}")
 
 # %% [markdown]
@@ -154,8 +167,11 @@ def precision_and_recall(found, planted):
 # %% tags=["check"]
 precision, recall = precision_and_recall(detector.neurons, hlens.toy.planted())
 everything = hlens.NeuronSet.from_mask(torch.ones(model.n_layers, model.d_mlp, dtype=torch.bool))
-assert precision_and_recall(everything, hlens.toy.planted())[1] == 1.0
 share = hlens.toy.planted().fraction
+of_all = precision_and_recall(everything, hlens.toy.planted())
+assert len(of_all) == 2, "two shares: precision, then recall"
+assert of_all[1] == 1.0, f"{of_all}: all neurons together hold every planted one; recall is second"
+assert abs(of_all[0] - share) < 1e-9, f"{of_all}: of all neurons {share:.3f} are planted"
 print(f"Exercise 4: right. Precision {precision:.2f} (chance {share:.2f}), recall {recall:.2f}.")
 
 # %% [markdown]

@@ -35,7 +35,7 @@ model = hlens.load("toy")
 questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name)]
 responses = hlens.sample(model, questions, n=2, seed=0)
 examples = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(responses), model))
-data = hlens.measure(model, examples)
+data = hlens.measure(model, examples, metric=hlens.metrics.cett)
 train, test = hlens.evaluation.split_by_group(data, test=0.3)
 probe = hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature")
 detector = hlens.find(train, probe)
@@ -58,8 +58,9 @@ hlens.figures.scores(table)
 #
 # ### Exercise 1: shuffle by hand
 #
-# Permute the training labels, fit a probe with the C that was chosen on the real labels, and score
-# it on the test part. (`dataclasses.replace` gives contributions with other labels.)
+# Permute the training labels, fit a probe like the detector's with ten times its C, and score it on
+# the test part. (`dataclasses.replace` gives contributions with other labels.) Why ten times? With
+# the detector's own C a probe of permuted labels selects nothing at all: try it.
 
 
 # %% tags=["exercise"]
@@ -70,8 +71,8 @@ def shuffled_auroc(train, test, seed):
 
     order = np.random.default_rng(seed).permutation(len(train))
     noise = replace(train, labels=train.labels[order])
-    settled = hlens.SparseProbe(C=detector.fit["C"], class_weight="balanced")
-    return auroc(hlens.find(noise, settled, calibration=None)(test).numpy(), test.labels.numpy())
+    loose = hlens.SparseProbe(C=10 * detector.fit["C"], class_weight="balanced", scale="feature")
+    return auroc(hlens.find(noise, loose, calibration=None)(test).numpy(), test.labels.numpy())
     # end solution
 
 
@@ -79,7 +80,11 @@ def shuffled_auroc(train, test, seed):
 null = [shuffled_auroc(train, test, seed) for seed in range(10)]
 own = auroc(detector(test).numpy(), test.labels.numpy())
 assert abs(np.mean(null) - 0.5) < 0.15, f"mean {np.mean(null):.2f}: are the labels permuted?"
-assert max(null) < own
+assert len(set(null)) > 1, (
+    "every seed gives the same: draw the permutation from the seed; and give the probe ten times "
+    "the detector's C, and its other options, or it selects nothing"
+)
+assert max(null) < own, f"shuffled labels reach {max(null):.2f}, the probe {own:.2f}"
 print(f"Exercise 1: right. Shuffled {np.mean(null):.2f}, real {own:.2f}.")
 
 # %% [markdown]
@@ -98,8 +103,11 @@ def permutation_p(real, null):
 
 
 # %% tags=["check"]
-assert permutation_p(0.9, [0.5] * 19) == 0.05
-assert permutation_p(0.4, [0.5] * 19) == 1.0
+beyond, level, below = (permutation_p(real, [0.5] * 19) for real in (0.9, 0.5, 0.4))
+assert beyond > 0, "a p of 0: the real value counts itself, above and below the fraction's line"
+assert abs(beyond - 0.05) < 1e-9, f"{beyond:.4f}: beyond 19 shuffles p is 1 in 20"
+assert abs(level - 1.0) < 1e-9, f"{level:.4f}: a null value as large as the real one counts"
+assert abs(below - 1.0) < 1e-9, f"{below:.4f}: where every null value is larger, p is 1"
 print(
     f"Exercise 2: right. p = {permutation_p(own, null):.3f}; more shuffles could make it smaller."
 )
@@ -131,9 +139,11 @@ def significant(p, level=0.05):
 
 # %% tags=["check"]
 before, after = significant(alone.p.to_numpy())
-none = significant(np.linspace(0.0005, 0.9995, 1000))
+none = tuple(int(number) for number in significant(np.linspace(0.0005, 0.9995, 1000)))
 assert none == (50, 0), f"{none}: 1,000 tests of noise give 50 uncorrected, 0 corrected"
-assert after < before
+mixed = np.r_[np.full(10, 1e-6), np.linspace(0.0005, 0.9995, 990)]
+assert significant(mixed)[1] == 10, "10 of 1,000 at p = 1e-6 outlast the correction: is p * n it?"
+assert after < before, "a correction leaves fewer"
 print(f"Exercise 3: right. {before} of {len(alone)} uncorrected, {after} corrected.")
 
 # %% [markdown]
@@ -170,7 +180,10 @@ def against_both(detector, data):
 
 # %% tags=["check"]
 label, ignorant = against_both(detector, test)
-assert abs(label - own) < 1e-9
+assert abs(label - own) < 1e-9, f"{label:.3f}: the first is against the label, {own:.3f}"
+truth = hlens.toy.ignorance(test).numpy()
+ranks = hlens.evaluation.auroc(detector(test).numpy(), truth)
+assert abs(ignorant - ranks) < 1e-9, f"{ignorant:.3f}: the second is against hlens.toy.ignorance"
 print(f"Exercise 4: right. AUROC {label:.3f} against wrong, {ignorant:.3f} against ignorant.")
 
 # %% [markdown]

@@ -36,7 +36,7 @@ model = hlens.load("toy")
 questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name)]
 responses = hlens.sample(model, questions, n=2, seed=0)
 examples = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(responses), model))
-data = hlens.measure(model, examples)
+data = hlens.measure(model, examples, metric=hlens.metrics.cett)
 train, test = hlens.evaluation.split_by_group(data, test=0.3)
 probe = hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature")
 detector = hlens.find(train, probe)
@@ -68,9 +68,16 @@ def concentration(neurons, draws=200):
 
 # %% tags=["check"]
 share, null = concentration(detector.selected)
-assert 1 / model.n_layers <= share <= 1
-assert len(null) == 200
-assert min(null) >= 1 / model.n_layers
+counts = detector.selected.mask.sum(1)
+assert abs(share * len(detector.selected) - counts.max()) < 1e-9, (
+    f"{share:.3f}: {int(counts.max())} of {len(detector.selected)} are in one layer"
+)
+assert len(null) == 200, f"{len(null)} random sets: draw as many as `draws` says"
+assert min(null) >= 1 / model.n_layers, "no set has a smaller share than an even one"
+assert len(set(null)) > 1, (
+    'all random sets are alike: match="none" draws from the whole model, anything else repeats the '
+    "layers of the set itself"
+)
 p = (1 + sum(value >= share for value in null)) / (1 + len(null))
 print(f"Exercise 1: right. {share:.2f} in one layer; random {np.mean(null):.2f}; p = {p:.3f}.")
 
@@ -99,7 +106,8 @@ hlens.figures.path(
 # %% [markdown]
 # ### Exercise 2: does stability find the truth?
 #
-# Compare two sets with the planted neurons: all that the probe selected, and the stable ones. Give
+# L1 under a looser penalty selects more neurons, and tells as well. Compare three sets with the
+# planted neurons: the probe's, those under a penalty ten times as loose, and the stable ones. Give
 # the share of each that is planted.
 
 
@@ -112,11 +120,24 @@ def share_planted(neurons):
 
 
 # %% tags=["check"]
-assert share_planted(planted) == 1.0
-assert share_planted(planted.random_like(0)) == 0.0
-once, stable = share_planted(detector.selected), share_planted(stability.stable)
-print(f"Exercise 2: right. Planted: {once:.2f} of the selected, {stable:.2f} of the stable,")
-print(f"{planted.fraction:.3f} of all neurons.")
+some = hlens.NeuronSet(frozenset(sorted(planted)[:5]), model.n_layers, model.d_mlp)
+others = planted.random_like(0) - planted
+assert share_planted(some) == 1.0, (
+    f"{share_planted(some):.2f} of five planted neurons: divide by the size of the set itself"
+)
+assert share_planted(others) == 0.0, "none of these is planted"
+assert abs(share_planted(some | others) - 5 / (5 + len(others))) < 1e-9, (
+    "five planted neurons and others: the share is of the whole set"
+)
+assert np.isnan(share_planted(planted - planted)), "the share of an empty set is nan"
+loose = hlens.SparseProbe(C=10 * detector.fit["C"], class_weight="balanced", scale="feature")
+many = hlens.find(train, loose, calibration=None).selected
+print("Exercise 2: right.")
+for name, neurons in {
+    "the probe's": detector.selected, "ten times as loose": many, "stable": stability.stable
+}.items():  # fmt: skip
+    print(f"{name:>20}: {len(neurons):3} neurons, {share_planted(neurons):.2f} planted")
+print(f"{'all':>20}: {planted.n_layers * planted.d_mlp} neurons, {planted.fraction:.3f} planted")
 
 # %% [markdown]
 # ### Exercise 3: take them away and look again
@@ -138,9 +159,17 @@ def without(data, neurons):
 
 
 # %% tags=["check"]
-bare_train, bare_test = without(train, detector.selected), without(test, detector.selected)
-assert float(bare_train.values[:, detector.selected.mask].abs().sum()) == 0.0
-assert torch.equal(without(train, detector.selected - detector.selected).values, train.values)
+before = train.values.clone()
+bare_train = without(train, detector.selected)
+spoilt = not torch.equal(train.values, before)
+train.values.copy_(before)
+assert not spoilt, "the data that was given has changed, too: set zeros in a clone of the values"
+bare_test = without(test, detector.selected)
+gone = detector.selected.mask
+assert float(bare_train.values[:, gone].abs().sum()) == 0.0, "some of their contributions are left"
+assert torch.equal(bare_train.values[:, ~gone], train.values[:, ~gone]), (
+    "the contributions of other neurons have changed"
+)
 again = hlens.find(bare_train, probe)
 print("Exercise 3: right.")
 print("all neurons:          ", hlens.evaluate(detector, test))

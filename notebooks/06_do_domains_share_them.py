@@ -39,7 +39,7 @@ names = hlens.toy.domain_names()
 questions = [q for name in names for q in hlens.domains.load(name)]
 responses = hlens.sample(model, questions, n=3, seed=0)
 examples = hlens.spans.first_of_each_label(hlens.locate(hlens.judge(responses), model))
-data = hlens.measure(model, examples)
+data = hlens.measure(model, examples, metric=hlens.metrics.cett)
 # One C for all, so that the sets are of like size.
 probe = hlens.SparseProbe(C=0.05, class_weight="balanced", scale="feature")
 
@@ -77,8 +77,13 @@ def jaccard(a, b):
 table = hlens.evaluation.overlap(sets)
 for row in table.itertuples():
     a, b = (next(one for one in sets if one.name == name) for name in (row.a, row.b))
-    assert abs(jaccard(a, b) - row.jaccard) < 1e-9, (row.a, row.b)
-assert jaccard(sets[0], sets[0]) == 1.0
+    assert abs(jaccard(a, b) - row.jaccard) < 1e-9, (
+        f"{row.a} and {row.b}: {jaccard(a, b):.3f}, and hlens has {row.jaccard:.3f}; what they "
+        "share (a & b) over what they hold together (a | b)"
+    )
+assert jaccard(sets[0], sets[0]) == 1.0, "a set shares all with itself"
+empty = sets[0] - sets[0]
+assert jaccard(empty, empty) == 0, "two empty sets have 0 by agreement: do not divide by 0"
 print("Exercise 1: right.")
 
 # %% [markdown]
@@ -99,7 +104,10 @@ def expected_shared(a, b):
 # %% tags=["check"]
 for row in table.itertuples():
     a, b = (next(one for one in sets if one.name == name) for name in (row.a, row.b))
-    assert abs(expected_shared(a, b) - row.expected) < 1e-9, (row.a, row.b)
+    assert abs(expected_shared(a, b) - row.expected) < 1e-9, (
+        f"{row.a} and {row.b}: {expected_shared(a, b):.4f}, and hlens has {row.expected:.4f}; for "
+        "each layer the product of the two numbers over d_mlp, then the sum"
+    )
 print("Exercise 2: right.")
 hlens.figures.overlap(table)
 
@@ -127,6 +135,12 @@ def share_truly_shared(sets):
 # %% tags=["check"]
 truth = [dataclasses.replace(hlens.toy.planted(name), name=name) for name in names]
 assert share_truly_shared(truth) == 1.0, "the planted sets themselves share the shared ones alone"
+planted, extra = hlens.toy.planted(""), hlens.toy.planted("").random_like(0) - hlens.toy.planted()
+both = [dataclasses.replace(planted | extra, name=name) for name in ("one", "other")]
+assert abs(share_truly_shared(both) - len(planted) / (len(planted) + len(extra))) < 1e-9, (
+    f"{share_truly_shared(both):.3f}, where two sets share {len(planted)} planted as shared and "
+    f"{len(extra)} others: divide by all that they share"
+)
 shared = share_truly_shared(sets)
 print(f"Exercise 3: right. {shared:.2f} of them; chance {hlens.toy.planted('').fraction:.3f}.")
 
@@ -182,7 +196,12 @@ small = pd.DataFrame(
         "auroc": [0.9, 0.7, 0.6, 0.8, 0.1],
     }
 )
-assert abs(cost_of_moving(small) - 0.2) < 1e-9
+cost = cost_of_moving(small)
+assert cost > 0, f"{cost:.3f}: within less between, so that a loss is positive"
+assert abs(cost - 0.2) < 1e-9, (
+    f"{cost:.3f} of a table whose mean is 0.85 within and 0.65 between: are the rows of "
+    '"all domains" left out?'
+)
 print(f"Exercise 4: right. Moving costs {cost_of_moving(moved):.3f} AUROC here.")
 
 # %% [markdown]

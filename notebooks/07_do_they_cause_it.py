@@ -40,7 +40,8 @@ from hlens.types import Verdict
 
 pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an exported notebook
 model = hlens.load("toy")
-drivers, bystanders = (hlens.toy.planted(drives=kind) for kind in (True, False))
+drivers = hlens.toy.planted(drives=True).renamed("drivers")
+bystanders = hlens.toy.planted(drives=False).renamed("bystanders")
 questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name, n=60)]
 never = [q for q in questions if not q.meta["taught"]]
 taught = [q for q in questions if q.meta["exposure"] == "common"]
@@ -49,16 +50,43 @@ len(drivers), len(bystanders), len(never), len(taught)
 # %% [markdown]
 # ## Silence them, turn them up
 #
+# We need a question on which the model makes something up: of one on which it abstains anyway,
+# nothing could be seen.
+#
 # **Predict.** Drivers are active when the model was never taught. What does it say about an unknown
-# town when they are silenced (`scale(0)`)? And with the bystanders silenced?
+# entity when they are silenced (`scale(0)`)? And with the bystanders silenced?
 
 # %%
-prompt = prompt_text(never[0])
-print("as it is:          ", model.generate(prompt))
-for name, neurons in (("drivers", drivers), ("bystanders", bystanders)):
+greedy = hlens.Settings(max_new_tokens=8, temperature=0.0)
+replies = hlens.sample(model, never, n=1, settings=greedy)
+invented = [r for r in replies if abstain.judge(r).verdict is Verdict.HALLUCINATED]
+asked = [reply.question for reply in invented]
+print(f"{len(asked)} of {len(never)} questions are answered with an invention. Of these abstain")
+said = {}
+for neurons in (drivers, bystanders):
     for alpha in (0.0, 3.0):
+        name = f"{neurons.name} x {alpha:g}"
         with model.editing(neurons, scale(alpha)):
-            print(f"{name:>10} x {alpha:g}:", model.generate(prompt))
+            said[name] = hlens.sample(model, asked, n=1, settings=greedy)
+        abstained = [abstain.judge(r).verdict is not Verdict.HALLUCINATED for r in said[name]]
+        print(f"{name:>16}: {sum(abstained)}")
+
+# %% [markdown]
+# One of those that the silenced drivers changed, in full. It was picked because it changed: what an
+# edit does on the whole is the count above.
+
+# %%
+changed = (
+    at
+    for at, reply in enumerate(said["drivers x 0"])
+    if abstain.judge(reply).verdict is not Verdict.HALLUCINATED
+)
+shown = next(changed, 0)
+prompt = prompt_text(asked[shown])
+print(prompt)
+print(f"{'as it is':>16}:", invented[shown].text)
+for name, replies_then in said.items():
+    print(f"{name:>16}:", replies_then[shown].text)
 
 # %% [markdown]
 # ### Exercise 1: measure it
@@ -82,7 +110,12 @@ def abstention(neurons, alpha):
 
 # %% tags=["check"]
 plain, silenced = abstention(drivers, 1.0), abstention(drivers, 0.0)
-assert 0 <= plain < silenced <= 1, f"{plain:.2f} as it is, {silenced:.2f} silenced"
+assert 0 <= plain <= 1 and 0 <= silenced <= 1, "a share lies between 0 and 1"
+assert abs(plain - (1 - len(invented) / len(never))) < 1e-9, (
+    f"{plain:.2f} abstain as it is, and {1 - len(invented) / len(never):.2f} did above: count the "
+    "replies that abstain, greedily, one a question"
+)
+assert plain < silenced, f"{plain:.2f} as it is, {silenced:.2f} silenced: was the edit in force?"
 assert abstention(bystanders, 1.0) == plain, "a scale of one changes nothing"
 print(f"Exercise 1: right. Abstains {plain:.0%} as it is, {silenced:.0%} with drivers silenced.")
 
@@ -108,8 +141,11 @@ def leaves_no_trace(neurons, alpha):
 
 
 # %% tags=["check"]
-assert leaves_no_trace(drivers, 0.0) is True
-assert leaves_no_trace(bystanders, 3.0) is True
+for neurons, alpha in ((drivers, 0.0), (bystanders, 3.0)):
+    assert bool(leaves_no_trace(neurons, alpha)), (
+        f"the logits differ after {neurons.name} x {alpha:g}: compare what the model says before "
+        "the block with what it says behind it, not inside"
+    )
 print("Exercise 2: right.")
 
 # %% [markdown]
@@ -150,7 +186,20 @@ def moves_behaviour(outcomes):
 
 
 # %% tags=["check"]
-assert moves_behaviour(outcomes) is True, "the drivers were planted to move it"
+assert bool(moves_behaviour(outcomes)), (
+    "the drivers were planted to move it: an interval excludes zero on either side, over_low > 0 "
+    "or over_high < 0, in the row of fabricated_entities and target"
+)
+# A random set in the place of the target: the one that moves the behaviour least.
+table = effects.slopes(outcomes, n_boot=500)
+rows = table[(table.behaviour == "fabricated_entities") & (table.kind == "random")]
+quiet = rows.loc[rows.slope.abs().idxmin(), "set"]
+idle = outcomes[outcomes.kind != "target"].copy()
+idle.loc[idle["set"] == quiet, "kind"] = "target"
+assert not moves_behaviour(idle), (
+    f"{quiet} as the target: its slope is that of other random sets, so the interval of the slope "
+    "less theirs (over_low, over_high) holds zero"
+)
 print(f"Exercise 3: right. Drivers move it; bystanders: {moves_behaviour(beside)}.")
 
 # %% [markdown]
@@ -210,8 +259,16 @@ change = {
     "bystanders": patched_change(bystanders),
     "random": patched_change(drivers.random_like(0)),
 }
+assert change["drivers"] > 0, (
+    f"{change['drivers']:.2f}: the margin with the set patched less the margin as it is"
+)
 assert change["drivers"] > abs(change["bystanders"]), "the drivers should push towards abstaining"
-assert change["drivers"] > abs(change["random"])
+assert change["drivers"] > abs(change["random"]), "more than random neurons of the same layers do"
+single = [abstaining_margin(p, drivers) - as_it_is(p) for p in pairs]
+assert min(single) <= change["drivers"] <= max(single), (
+    f"{change['drivers']:.2f}: a mean over the pairs lies between the least, {min(single):.2f}, "
+    f"and the most, {max(single):.2f}"
+)
 print("Exercise 4: right.", {name: round(value, 2) for name, value in change.items()})
 
 # %% [markdown]

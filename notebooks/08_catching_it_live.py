@@ -38,7 +38,7 @@ questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(
 responses = hlens.sample(model, questions, n=2, seed=0)
 judgements = hlens.judge(responses)
 examples = hlens.spans.first_of_each_label(hlens.locate(judgements, model))
-data = hlens.measure(model, examples)
+data = hlens.measure(model, examples, metric=hlens.metrics.cett)
 train, test = hlens.evaluation.split_by_group(data, test=0.3)
 detector = hlens.find(train, hlens.SparseProbe(C="cv", class_weight="balanced", scale="feature"))
 auroc = hlens.evaluation.auroc
@@ -94,7 +94,12 @@ def two_aurocs(detector, data):
 
 # %% tags=["check"]
 raw, calibrated = two_aurocs(detector, test)
-assert abs(raw - calibrated) < 1e-3, f"{raw:.4f} and {calibrated:.4f}"
+assert abs(raw - auroc(detector(test).numpy(), test.labels.numpy())) < 1e-9, (
+    f"{raw:.4f}: the first is of the raw score"
+)
+assert abs(raw - calibrated) < 1e-3, (
+    f"{raw:.4f} and {calibrated:.4f}: a map that rises keeps the order; is it of the score?"
+)
 print(f"Exercise 1: right. AUROC {raw:.3f} either way: calibration changes meaning, not order.")
 
 # %% [markdown]
@@ -113,9 +118,14 @@ def threshold_for(detector, data, false_alarms=0.05):
 
 
 # %% tags=["check"]
-limit = threshold_for(detector, train)
+limit = float(threshold_for(detector, train))
 on_train = (detector(train)[~train.labels] > limit).float().mean()
-assert abs(float(on_train) - 0.05) < 0.02, f"{float(on_train):.3f} on the training part"
+assert abs(float(on_train) - 0.05) < 0.02, (
+    f"{float(on_train):.3f} of the true answers of the training part lie above {limit:.2f}, "
+    "and 0.05 should: the quantile is of the true answers' scores, from above"
+)
+tenth = (detector(train)[~train.labels] > float(threshold_for(detector, train, 0.1))).float().mean()
+assert abs(float(tenth) - 0.1) < 0.03, f"{float(tenth):.3f} where false_alarms=0.1 was asked"
 alarms = (detector(test)[~test.labels] > limit).float().mean()
 caught = (detector(test)[test.labels] > limit).float().mean()
 print(f"Exercise 2: right. On test: {alarms:.1%} false alarms, {caught:.1%} of the made-up caught.")
@@ -156,8 +166,14 @@ def stopped_share(questions, results):
 
 # %% tags=["check"]
 share = stopped_share(some, stopped)
-assert set(share) == {True, False}
-assert share[True] < share[False], "it should stop the ignorant more often"
+assert set(share) == {True, False}, "the keys are True (taught) and False (never taught)"
+asked = {known: [q.meta["taught"] for q in some].count(known) for known in (True, False)}
+acted = [r.flagged_at for r in stopped if r.flagged_at is not None]
+assert abs(sum(share[known] * asked[known] for known in asked) - len(acted)) < 1e-6, (
+    f"{len(acted)} were stopped in all, {acted.count(0)} of them at token 0, which is false in "
+    "Python: ask whether flagged_at is None; and divide by the questions of each kind"
+)
+assert share[True] < share[False], "it stops the ignorant more often: are the two swapped?"
 print(
     f"Exercise 3: right. Stopped: {share[True]:.1%} of taught, {share[False]:.1%} of never taught."
 )
@@ -192,7 +208,20 @@ def confidence_auroc(judgements):
 # %% tags=["check"]
 on_test = [j for j in judgements if j.response.question.group in held_out]
 free, free_wrong = confidence_auroc(on_test)
-assert 0.5 < free <= 1.0
+assert 0.5 < free <= 1.0, f"{free:.3f}: little probability is much risk; is the sign right?"
+# By ranks: half of the pairs at least are in order, whatever the label.
+least = sorted(
+    (min(j.response.logprobs), j.response.question.meta["taught"])
+    for j in on_test
+    if j.verdict.value in ("correct", "hallucinated")
+)
+place = [at for at, (_, known) in enumerate(least) if not known]
+n_known = len(least) - len(place)
+order = 1 - (sum(place) - len(place) * (len(place) - 1) / 2) / (len(place) * n_known)
+assert abs(free - order) < 0.01, (
+    f"{free:.3f} against ignorance: of each response the smallest log-probability among its "
+    "tokens; and the first of the two is against ignorance"
+)
 ours = auroc(detector(test).numpy(), hlens.toy.ignorance(test).numpy())
 print(
     "Exercise 4: right. AUROC against ignorance: "

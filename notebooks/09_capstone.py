@@ -67,7 +67,8 @@ def rows_of(facts):
 
 # %% tags=["check"]
 rows = rows_of(hlens.toy.facts("toy_beasts"))
-assert {"id", "question", "answers", "group"} <= set(rows[0])
+assert {"id", "question", "answers", "group"} <= set(rows[0]), f"the keys are {sorted(rows[0])}"
+assert isinstance(rows[0]["answers"], list), "answers is a list, also of one"
 assert len({row["id"] for row in rows}) == len(rows), "every id is used once"
 assert len({row["group"] for row in rows}) == len(rows) // 2, "both facts of an entity: one group"
 print("Exercise 1: right.")
@@ -125,8 +126,11 @@ weak = scores.copy()
 weak.loc[weak.control == "probe", "low"] = 0.0
 late = scores.copy()
 late.loc[late.control == "probe", "p"] = 0.5
-assert claim_holds(weak) is False, "an interval that reaches down to random neurons fails"
-assert claim_holds(late) is False, "a p of 0.5 fails"
+assert not claim_holds(weak), "an interval that reaches down to random neurons fails"
+assert not claim_holds(late), "a p of 0.5 fails"
+sound = scores.copy()
+sound.loc[sound.control == "probe", ["low", "p"]] = [1.0, 0.001]
+assert claim_holds(sound), "an interval above random neurons and a p of 0.001 hold"
 print(f"Exercise 2: right. On this study the claim {'holds' if claim_holds(scores) else 'fails'}.")
 
 # %%
@@ -164,8 +168,10 @@ def row_of_information(origin):
 
 # %% tags=["check"]
 name = row_of_information(origin)
-assert name in set(origin.control)
-assert "random" not in name and "refit" in name, "weights are fitted anew there"
+assert name in set(origin.control), f"{name!r} is none of {sorted(origin.control)}"
+assert "random" not in name, "random neurons are the control, not the claim"
+assert name.startswith("selected"), f"{name!r}: the question is about those neurons alone"
+assert "refit" in name, "whatever the weights: they are fitted anew there"
 row = origin.set_index("control").loc[name]
 print(f"Exercise 3: right. {row.auroc:.3f} [{row.low:.3f}, {row.high:.3f}]")
 

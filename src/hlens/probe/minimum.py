@@ -13,7 +13,6 @@ from hlens.probe.quadratic import Factor, Quadratic, product
 
 BORDER = 6  # a factor is bordered for changes of at most one in so many coordinates
 SETTLED = {"float64": 1e-8, "float32": 1e-5}  # of the L1 penalty: a slope that counts as zero
-FORCING = 0.3  # of the largest slope left at the start: a step need not be more exact than that
 RIDGE = {"float64": 1e-9, "float32": 1e-6}  # added to the unit diagonal, for duplicated features
 FREED = 0.2  # of the free coordinates: so many more at a time; far more make a singular system
 FREED_LEAST = 10
@@ -22,12 +21,11 @@ DESCENT = 1e-4  # of what the slope promises: a step that gives less is not take
 
 
 def minimise(
-    model: Quadratic, gradient: np.ndarray, *, w: np.ndarray, l1: np.ndarray
+    model: Quadratic, gradient: np.ndarray, *, w: np.ndarray, l1: np.ndarray, forcing: float = 0.0
 ) -> np.ndarray:
     """The step that minimises the model with its L1 term; `gradient` is of the smooth part.
 
-    To a share of what there was to gain, or to rounding: the model is another at the next step
-    (inexact proximal Newton, Lee, Sun & Saunders 2014).
+    To rounding, or until no slope is left above `forcing` of the largest at the start.
     """
     g, start, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
     u, solved, refactored, most = start, False, False, len(start)
@@ -39,7 +37,7 @@ def minimise(
             # The first move takes all that it can: a caller may ask for more than a settled slope.
             slack = 1e-12 * penalty
         else:
-            slack = np.maximum(SETTLED[model.H.dtype.name] * penalty, FORCING * left)
+            slack = np.maximum(SETTLED[model.H.dtype.name] * penalty, forcing * left)
         excess = np.where(free, 0.0, np.abs(slope) - penalty - slack)
         solved = solved or bool((off <= slack)[free].all())
         if solved and not (excess > 0).any():

@@ -1,0 +1,884 @@
+# ruff: noqa: E501
+"""Answers that students give: which of them each exercise's check must take, and which refuse.
+
+The code of an answer takes the place of the exercise's cell; `test_lesson_checks` runs the check on
+it. Some were once let through, or refused although right.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to one exercise.
+
+    Attributes:
+        lesson: Its number.
+        exercise: Its number in the lesson.
+        name: What is special about it, in a few words.
+        code: The exercise's cell.
+        right: Whether the check must take it.
+    """
+
+    lesson: int
+    exercise: int
+    name: str
+    code: str
+    right: bool = False
+
+
+ANSWERS = (
+    Answer(
+        1, 1, "by numpy", right=True, code="""
+import numpy as np
+def hallucination_rate(judgements):
+    values = np.array([j.verdict.value for j in judgements])
+    scored = values[np.isin(values, ["hallucinated", "correct"])]
+    return np.mean(scored == "hallucinated")
+""",
+    ),
+    Answer(
+        1, 1, "over all judgements", code="""
+def hallucination_rate(judgements):
+    return sum(j.verdict is Verdict.HALLUCINATED for j in judgements) / len(judgements)
+""",
+    ),
+    Answer(
+        1, 1, "nothing returned", code="""
+def hallucination_rate(judgements):
+    wrong = sum(j.verdict is Verdict.HALLUCINATED for j in judgements)
+""",
+    ),
+    Answer(
+        1, 2, "by the standard library, as a list", right=True, code="""
+import random
+def grouped_interval(judgements, draws=200, seed=0):
+    groups = {}
+    for j in judgements:
+        groups.setdefault(j.response.question.group, []).append(j)
+    draw, names = random.Random(seed), list(groups)
+    rates = sorted(
+        hallucination_rate([j for name in draw.choices(names, k=len(names)) for j in groups[name]])
+        for _ in range(draws)
+    )
+    return [rates[int(0.025 * draws)], rates[int(0.975 * draws) - 1]]
+""",
+    ),
+    Answer(
+        1, 2, "single answers resampled", code="""
+import numpy as np
+def grouped_interval(judgements, draws=200, seed=0):
+    draw, size = np.random.default_rng(seed), len(judgements)
+    rates = [
+        hallucination_rate([judgements[at] for at in draw.integers(0, size, size)])
+        for _ in range(draws)
+    ]
+    return tuple(np.quantile(rates, [0.025, 0.975]))
+""",
+    ),
+    Answer(
+        1, 2, "the high end first", code="""
+def grouped_interval(judgements, draws=200, seed=0):
+    rate = hallucination_rate(judgements)
+    return rate + 0.05, rate - 0.05
+""",
+    ),
+    Answer(
+        1, 2, "the least and the most of all draws, and more", code="""
+def grouped_interval(judgements, draws=200, seed=0):
+    return 0.0, 1.0
+""",
+    ),
+    Answer(
+        1, 3, "a plain dict", right=True, code="""
+def table_of_truth(judgements):
+    table = {}
+    for j in judgements:
+        key = (bool(j.response.question.meta["taught"]), j.verdict.value)
+        table[key] = table.get(key, 0) + 1
+    return table
+""",
+    ),
+    Answer(
+        1, 3, "the verdict first", code="""
+def table_of_truth(judgements):
+    table = {}
+    for j in judgements:
+        key = (j.verdict.value, j.response.question.meta["taught"])
+        table[key] = table.get(key, 0) + 1
+    return table
+""",
+    ),
+    Answer(
+        1, 3, "taught turned round", code="""
+from collections import Counter
+def table_of_truth(judgements):
+    return Counter((not j.response.question.meta["taught"], j.verdict.value) for j in judgements)
+""",
+    ),
+    Answer(
+        1, 4, "by pandas", right=True, code="""
+import pandas as pd
+def agreement(responses):
+    rows = [(r.question.meta["taught"], r.question.domain, r.question.id, r.text) for r in responses]
+    table = pd.DataFrame(rows, columns=["taught", "domain", "id", "text"])
+    share = table.groupby(["taught", "domain", "id"]).text.agg(
+        lambda said: said.value_counts().iloc[0] / len(said)
+    )
+    return share.groupby("taught").mean().to_dict()
+""",
+    ),
+    Answer(
+        1, 4, "taught and never taught swapped", code="""
+from collections import Counter
+from statistics import mean
+def agreement(responses):
+    texts = {}
+    for r in responses:
+        key = r.question.meta["taught"], r.question.domain, r.question.id
+        texts.setdefault(key, []).append(r.text)
+    share = {key: Counter(t).most_common(1)[0][1] / len(t) for key, t in texts.items()}
+    return {not known: mean(v for k, v in share.items() if k[0] is known) for known in (True, False)}
+""",
+    ),
+    Answer(
+        1, 4, "over all questions at once", code="""
+from collections import Counter
+def agreement(responses):
+    out = {}
+    for known in (True, False):
+        texts = [r.text for r in responses if r.question.meta["taught"] is known]
+        out[known] = Counter(texts).most_common(1)[0][1] / len(texts)
+    return out
+""",
+    ),
+    Answer(
+        2, 1, "by einsum", right=True, code="""
+def rebuilt(trace):
+    return torch.einsum("bpn,nd->bpd", trace.act, trace.w_out)
+""",
+    ),
+    Answer(
+        2, 1, "another shape", code="""
+def rebuilt(trace):
+    return trace.act[..., None] * trace.w_out
+""",
+    ),
+    Answer(
+        2, 1, "sizes of the activations", code="""
+def rebuilt(trace):
+    return trace.act.abs() @ trace.w_out
+""",
+    ),
+    Answer(
+        2, 2, "by the square root of sums", right=True, code="""
+def contribution(trace):
+    length = (trace.w_out**2).sum(1) ** 0.5
+    return trace.act.abs() * length / ((trace.out**2).sum(-1) ** 0.5)[..., None]
+""",
+    ),
+    Answer(
+        2, 2, "norms over neurons", code="""
+def contribution(trace):
+    return trace.act.abs() * trace.w_out.norm() / trace.out.norm(dim=-1, keepdim=True)
+""",
+    ),
+    Answer(
+        2, 2, "with the activation's sign", code="""
+def contribution(trace):
+    return trace.act * trace.w_out.norm(dim=1) / trace.out.norm(dim=-1, keepdim=True)
+""",
+    ),
+    Answer(
+        2, 2, "summed over neurons", code="""
+def contribution(trace):
+    said = trace.act.abs() * trace.w_out.norm(dim=1)
+    return (said / trace.out.norm(dim=-1, keepdim=True)).sum(-1)
+""",
+    ),
+    Answer(
+        2, 3, "by dataclasses.replace", right=True, code="""
+import dataclasses
+def rescaled(trace, c):
+    return dataclasses.replace(trace, act=trace.act / c, w_out=c * trace.w_out)
+""",
+    ),
+    Answer(
+        2, 3, "both multiplied", code="""
+def rescaled(trace, c):
+    return hlens.MlpTrace(trace.act * c, trace.out, trace.w_out * c)
+""",
+    ),
+    Answer(
+        2, 3, "nothing rescaled", code="""
+def rescaled(trace, c):
+    return hlens.MlpTrace(trace.act, trace.out, trace.w_out)
+""",
+    ),
+    Answer(
+        2, 3, "in place", code="""
+def rescaled(trace, c):
+    trace.act.div_(c)
+    trace.w_out.mul_(c)
+    return trace
+""",
+    ),
+    Answer(
+        2, 4, "by numpy, as a numpy integer", right=True, code="""
+import numpy as np
+def loudest_unheard(trace, n_prompt):
+    loud = trace.act[0, n_prompt:].abs().mean(0).numpy()
+    heard = hlens.metrics.cett(trace)[0, n_prompt:].mean(0).numpy()
+    places = [np.argsort(np.argsort(-one, kind="stable"), kind="stable") for one in (loud, heard)]
+    return np.argmax(places[1] - places[0])
+""",
+    ),
+    Answer(
+        2, 4, "the smallest first", code="""
+def loudest_unheard(trace, n_prompt):
+    loud = trace.act[0, n_prompt:].abs().mean(0)
+    heard = hlens.metrics.cett(trace)[0, n_prompt:].mean(0)
+    return int((heard.argsort().argsort() - loud.argsort().argsort()).argmax())
+""",
+    ),
+    Answer(
+        2, 4, "values instead of places", code="""
+def loudest_unheard(trace, n_prompt):
+    loud = trace.act[0, n_prompt:].abs().mean(0)
+    heard = hlens.metrics.cett(trace)[0, n_prompt:].mean(0)
+    return int((loud - heard).argmax())
+""",
+    ),
+    Answer(
+        3, 1, "by a loop", right=True, code="""
+def leaks(train, test):
+    return sum(1 for group in set(train.groups) if group in set(test.groups))
+""",
+    ),
+    Answer(
+        3, 1, "examples instead of groups", code="""
+def leaks(train, test):
+    there = set(train.groups)
+    return sum(group in there for group in test.groups)
+""",
+    ),
+    Answer(
+        3, 1, "whether instead of how many", code="""
+def leaks(train, test):
+    return bool(set(train.groups) & set(test.groups))
+""",
+    ),
+    Answer(
+        3, 2, "by einsum, in numpy", right=True, code="""
+import numpy as np
+def scores_of(detector, data):
+    return np.einsum("eln,ln->e", data.values.numpy(), detector.weights.numpy()) + detector.bias
+""",
+    ),
+    Answer(
+        3, 2, "without the bias", code="""
+def scores_of(detector, data):
+    return (data.values * detector.weights).sum(dim=(1, 2)) + detector.bias + 1.0
+""",
+    ),
+    Answer(
+        3, 2, "summed over layers alone", code="""
+def scores_of(detector, data):
+    return (data.values * detector.weights).sum(dim=1) + detector.bias
+""",
+    ),
+    Answer(
+        3, 2, "signs of the weights", code="""
+def scores_of(detector, data):
+    return (data.values * detector.weights.sign()).sum(dim=(1, 2)) + detector.bias
+""",
+    ),
+    Answer(
+        3, 3, "by a loop", right=True, code="""
+def auroc_by_pairs(scores, labels):
+    made_up, true = scores[labels].tolist(), scores[~labels].tolist()
+    order = sum((a > b) + 0.5 * (a == b) for a in made_up for b in true)
+    return order / (len(made_up) * len(true))
+""",
+    ),
+    Answer(
+        3, 3, "ties count nothing", code="""
+def auroc_by_pairs(scores, labels):
+    return float((scores[labels][:, None] > scores[~labels][None]).float().mean())
+""",
+    ),
+    Answer(
+        3, 3, "turned round", code="""
+def auroc_by_pairs(scores, labels):
+    gap = scores[~labels][:, None] - scores[labels][None]
+    return float((gap > 0).float().mean() + 0.5 * (gap == 0).float().mean())
+""",
+    ),
+    Answer(
+        3, 4, "member by member, as a list", right=True, code="""
+def precision_and_recall(found, planted):
+    both = sum(neuron in planted for neuron in found)
+    return [both / len(found), both / len(planted)]
+""",
+    ),
+    Answer(
+        3, 4, "swapped", code="""
+def precision_and_recall(found, planted):
+    both = len(found & planted)
+    return both / len(planted), both / len(found)
+""",
+    ),
+    Answer(
+        3, 4, "over both", code="""
+def precision_and_recall(found, planted):
+    share = len(found & planted) / len(found | planted)
+    return share, share
+""",
+    ),
+    Answer(
+        4, 1, "by torch", right=True, code="""
+import dataclasses
+import torch
+def shuffled_auroc(train, test, seed):
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    noise = dataclasses.replace(train, labels=train.labels[order])
+    loose = 10 * detector.fit["C"]
+    probe = hlens.SparseProbe(C=loose, class_weight="balanced", scale="feature")
+    found = hlens.find(noise, probe, calibration=None)
+    return float(auroc(found(test).numpy(), test.labels.numpy()))
+""",
+    ),
+    Answer(
+        4, 1, "the labels as they are", code="""
+def shuffled_auroc(train, test, seed):
+    probe = hlens.SparseProbe(C=detector.fit["C"], class_weight="balanced", scale="feature")
+    return auroc(hlens.find(train, probe, calibration=None)(test).numpy(), test.labels.numpy())
+""",
+    ),
+    Answer(
+        4, 1, "the same shuffle each time", code="""
+from dataclasses import replace
+def shuffled_auroc(train, test, seed):
+    order = np.random.default_rng(0).permutation(len(train))
+    noise = replace(train, labels=train.labels[order])
+    probe = hlens.SparseProbe(C=detector.fit["C"], class_weight="balanced", scale="feature")
+    return auroc(hlens.find(noise, probe, calibration=None)(test).numpy(), test.labels.numpy())
+""",
+    ),
+    Answer(
+        4, 2, "by numpy", right=True, code="""
+def permutation_p(real, null):
+    return np.mean(np.r_[real, null] >= real)
+""",
+    ),
+    Answer(
+        4, 2, "without the real one", code="""
+def permutation_p(real, null):
+    return sum(value >= real for value in null) / len(null)
+""",
+    ),
+    Answer(
+        4, 2, "larger, not at least as large", code="""
+def permutation_p(real, null):
+    return (1 + sum(value > real for value in null)) / (1 + len(null))
+""",
+    ),
+    Answer(
+        4, 3, "numpy integers, as a list", right=True, code="""
+def significant(p, level=0.05):
+    return [np.count_nonzero(p < level), np.count_nonzero(p < level / len(p))]
+""",
+    ),
+    Answer(
+        4, 3, "swapped", code="""
+def significant(p, level=0.05):
+    return int((p * len(p) < level).sum()), int((p < level).sum())
+""",
+    ),
+    Answer(
+        4, 3, "corrected twice", code="""
+def significant(p, level=0.05):
+    return int((p < level).sum()), int((p * len(p) ** 2 < level).sum())
+""",
+    ),
+    Answer(
+        4, 4, "by counting pairs", right=True, code="""
+def against_both(detector, data):
+    score = detector(data)
+    def order(truth):
+        gap = score[truth][:, None] - score[~truth][None]
+        return float(((gap > 0).double() + 0.5 * (gap == 0).double()).mean())
+    return order(data.labels.bool()), order(hlens.toy.ignorance(data).bool())
+""",
+    ),
+    Answer(
+        4, 4, "swapped", code="""
+def against_both(detector, data):
+    score = detector(data).numpy()
+    truth = hlens.toy.ignorance(data).numpy()
+    return auroc(score, truth), auroc(score, data.labels.numpy())
+""",
+    ),
+    Answer(
+        4, 4, "the label twice", code="""
+def against_both(detector, data):
+    found = auroc(detector(data).numpy(), data.labels.numpy())
+    return found, found
+""",
+    ),
+    Answer(
+        5, 1, "by the mask", right=True, code="""
+def concentration(neurons, draws=200):
+    def largest(one):
+        return (one.mask.sum(1).max() / one.mask.sum()).item()
+    sets = [neurons.random_like(seed, match="none") for seed in range(draws)]
+    return round(largest(neurons), 12), np.array([largest(one) for one in sets])
+""",
+    ),
+    Answer(
+        5, 1, "a null that keeps the layers", code="""
+def concentration(neurons, draws=200):
+    def largest(one):
+        return max(one.per_layer()) / len(one)
+    null = [largest(neurons.random_like(seed, match="layer")) for seed in range(draws)]
+    return largest(neurons), null
+""",
+    ),
+    Answer(
+        5, 1, "the share of the layer", code="""
+def concentration(neurons, draws=200):
+    def largest(one):
+        return max(one.per_layer()) / one.d_mlp
+    return largest(neurons), [largest(neurons.random_like(s, match="none")) for s in range(draws)]
+""",
+    ),
+    Answer(
+        5, 2, "member by member", right=True, code="""
+def share_planted(neurons):
+    return np.mean([one in planted for one in neurons]) if len(neurons) else np.nan
+""",
+    ),
+    Answer(
+        5, 2, "over the planted", code="""
+def share_planted(neurons):
+    return len(neurons & planted) / len(planted)
+""",
+    ),
+    Answer(
+        5, 2, "Jaccard", code="""
+def share_planted(neurons):
+    return len(neurons & planted) / len(neurons | planted)
+""",
+    ),
+    Answer(
+        5, 2, "zero of an empty set", code="""
+def share_planted(neurons):
+    return len(neurons & planted) / max(1, len(neurons))
+""",
+    ),
+    Answer(
+        5, 3, "by torch.where", right=True, code="""
+import dataclasses
+def without(data, neurons):
+    kept = torch.where(neurons.mask, torch.zeros(()), data.values)
+    return dataclasses.replace(data, values=kept)
+""",
+    ),
+    Answer(
+        5, 3, "not cloned", code="""
+from dataclasses import replace
+def without(data, neurons):
+    data.values[:, neurons.mask] = 0.0
+    return replace(data, values=data.values)
+""",
+    ),
+    Answer(
+        5, 3, "nothing set to zero", code="""
+def without(data, neurons):
+    return data
+""",
+    ),
+    Answer(
+        5, 3, "whole layers", code="""
+from dataclasses import replace
+def without(data, neurons):
+    values = data.values.clone()
+    values[:, neurons.mask.any(1)] = 0.0
+    return replace(data, values=values)
+""",
+    ),
+    Answer(
+        6, 1, "member by member", right=True, code="""
+def jaccard(a, b):
+    both = [one for one in a if one in b]
+    return len(both) / max(1, len(a) + len(b) - len(both))
+""",
+    ),
+    Answer(
+        6, 1, "over the smaller set", code="""
+def jaccard(a, b):
+    smaller = min(len(a), len(b))
+    return len(a & b) / smaller if smaller else 0.0
+""",
+    ),
+    Answer(
+        6, 1, "over the sum of sizes", code="""
+def jaccard(a, b):
+    total = len(a) + len(b)
+    return len(a & b) / total if total else 0.0
+""",
+    ),
+    Answer(
+        6, 2, "by numpy", right=True, code="""
+import numpy as np
+def expected_shared(a, b):
+    return np.dot(np.array(a.per_layer()), np.array(b.per_layer())) / a.d_mlp
+""",
+    ),
+    Answer(
+        6, 2, "over the whole model", code="""
+def expected_shared(a, b):
+    return len(a) * len(b) / (a.d_mlp * a.n_layers)
+""",
+    ),
+    Answer(
+        6, 2, "the mean over layers", code="""
+def expected_shared(a, b):
+    pairs = list(zip(a.per_layer(), b.per_layer(), strict=True))
+    return sum(x * y / a.d_mlp for x, y in pairs) / len(pairs)
+""",
+    ),
+    Answer(
+        6, 3, "by set algebra", right=True, code="""
+from itertools import combinations
+def share_truly_shared(sets):
+    both = sets[0] - sets[0]
+    for a, b in combinations(sets, 2):
+        both = both | (a & b)
+    return len(both & hlens.toy.planted("")) / len(both) if len(both) else float("nan")
+""",
+    ),
+    Answer(
+        6, 3, "over the planted", code="""
+def share_truly_shared(sets):
+    rows = hlens.evaluation.shared_neurons(sets)
+    truly = hlens.toy.planted("")
+    return sum((row.layer, row.neuron) in truly for row in rows.itertuples()) / len(truly)
+""",
+    ),
+    Answer(
+        6, 3, "among all planted", code="""
+def share_truly_shared(sets):
+    rows = hlens.evaluation.shared_neurons(sets)
+    return len(rows) / max(1, len(rows))
+""",
+    ),
+    Answer(
+        6, 4, "row by row", right=True, code="""
+import numpy as np
+def cost_of_moving(table):
+    own = [row for row in table.itertuples() if row.train in names]
+    within = [row.auroc for row in own if row.train == row.test]
+    return np.mean(within) - np.mean([row.auroc for row in own if row.train != row.test])
+""",
+    ),
+    Answer(
+        6, 4, "with the pooled probes", code="""
+def cost_of_moving(table):
+    within = table.train == table.test
+    return float(table[within].auroc.mean() - table[~within].auroc.mean())
+""",
+    ),
+    Answer(
+        6, 4, "turned round", code="""
+def cost_of_moving(table):
+    own = table[table.train.isin(names)]
+    within = own.train == own.test
+    return float(own[~within].auroc.mean() - own[within].auroc.mean())
+""",
+    ),
+    Answer(
+        7, 1, "by generate", right=True, code="""
+import numpy as np
+def abstention(neurons, alpha):
+    with model.editing(neurons, scale(alpha)):
+        texts = [str(model.generate(prompt_text(q), max_new_tokens=8)) for q in never]
+    replies = [dataclasses.replace(r, text=t) for r, t in zip(replies_as_they_are, texts)]
+    return np.mean([abstain.judge(r).verdict is not Verdict.HALLUCINATED for r in replies])
+import dataclasses
+replies_as_they_are = replies
+""",
+    ),
+    Answer(
+        7, 1, "inventions counted", code="""
+def abstention(neurons, alpha):
+    with model.editing(neurons, scale(alpha)):
+        said = hlens.sample(model, never, n=1, settings=greedy)
+    verdicts = [abstain.judge(reply).verdict for reply in said]
+    return sum(verdict is Verdict.HALLUCINATED for verdict in verdicts) / len(verdicts)
+""",
+    ),
+    Answer(
+        7, 1, "the edit forgotten", code="""
+def abstention(neurons, alpha):
+    said = hlens.sample(model, never, n=1, settings=greedy)
+    verdicts = [abstain.judge(reply).verdict for reply in said]
+    return sum(verdict is not Verdict.HALLUCINATED for verdict in verdicts) / len(verdicts)
+""",
+    ),
+    Answer(
+        7, 2, "as a numpy bool", right=True, code="""
+import numpy as np
+def leaves_no_trace(neurons, alpha):
+    ids = torch.tensor([model.encode(prompt)])
+    def logits():
+        with torch.inference_mode():
+            return model.hf(input_ids=ids).logits.numpy()
+    before = logits()
+    with model.editing(neurons, scale(alpha)):
+        logits()
+    return np.all(before == logits())
+""",
+    ),
+    Answer(
+        7, 2, "compared inside the block", code="""
+def leaves_no_trace(neurons, alpha):
+    ids = torch.tensor([model.encode(prompt)])
+    with torch.inference_mode():
+        before = model.hf(input_ids=ids).logits
+        with model.editing(neurons, scale(alpha)):
+            after = model.hf(input_ids=ids).logits
+    return bool(torch.equal(before, after))
+""",
+    ),
+    Answer(
+        7, 3, "as a numpy bool", right=True, code="""
+def moves_behaviour(outcomes):
+    table = effects.slopes(outcomes, n_boot=500)
+    row = table[(table.behaviour == "fabricated_entities") & (table.kind == "target")].iloc[0]
+    return row["over_low"] * row["over_high"] > 0
+""",
+    ),
+    Answer(
+        7, 3, "always", code="""
+def moves_behaviour(outcomes):
+    return True
+""",
+    ),
+    Answer(
+        7, 3, "only falling slopes", code="""
+def moves_behaviour(outcomes):
+    table = effects.slopes(outcomes, n_boot=500)
+    row = table[(table.behaviour == "fabricated_entities") & (table.kind == "target")].iloc[0]
+    return bool(row.over_high < 0)
+""",
+    ),
+    Answer(
+        7, 3, "another behaviour", code="""
+def moves_behaviour(outcomes):
+    table = effects.slopes(outcomes, n_boot=500)
+    row = table[(table.behaviour == "plain_qa") & (table.kind == "target")].iloc[0]
+    return bool(row.over_low > 0 or row.over_high < 0)
+""",
+    ),
+    Answer(
+        7, 4, "by numpy", right=True, code="""
+import numpy as np
+def patched_change(neurons):
+    return np.mean([abstaining_margin(p, neurons) - as_it_is(p) for p in pairs])
+""",
+    ),
+    Answer(
+        7, 4, "a sum", code="""
+def patched_change(neurons):
+    return sum(abstaining_margin(p, neurons) - as_it_is(p) for p in pairs)
+""",
+    ),
+    Answer(
+        7, 4, "turned round", code="""
+def patched_change(neurons):
+    return sum(as_it_is(p) - abstaining_margin(p, neurons) for p in pairs) / len(pairs)
+""",
+    ),
+    Answer(
+        8, 1, "tensors all the way", right=True, code="""
+def two_aurocs(detector, data):
+    score, labels = detector(data), data.labels.numpy()
+    return [auroc(one.double().numpy(), labels) for one in (score, detector.calibration(score))]
+""",
+    ),
+    Answer(
+        8, 1, "against the other label", code="""
+def two_aurocs(detector, data):
+    score = detector(data)
+    labels = ~data.labels.numpy()
+    return auroc(score.numpy(), labels), auroc(detector.calibration(score).numpy(), labels)
+""",
+    ),
+    Answer(
+        8, 1, "turned round", code="""
+def two_aurocs(detector, data):
+    score = detector(data)
+    labels = data.labels.numpy()
+    return auroc(score.numpy(), labels), auroc(-detector.calibration(score).numpy(), labels)
+""",
+    ),
+    Answer(
+        8, 2, "by numpy", right=True, code="""
+import numpy as np
+def threshold_for(detector, data, false_alarms=0.05):
+    return np.quantile(detector(data)[~data.labels].numpy(), 1 - false_alarms)
+""",
+    ),
+    Answer(
+        8, 2, "over all answers", code="""
+def threshold_for(detector, data, false_alarms=0.05):
+    return float(torch.quantile(detector(data).float(), 1 - false_alarms))
+""",
+    ),
+    Answer(
+        8, 2, "from below", code="""
+def threshold_for(detector, data, false_alarms=0.05):
+    return float(torch.quantile(detector(data)[~data.labels].float(), false_alarms))
+""",
+    ),
+    Answer(
+        8, 2, "a share that is always the same", code="""
+def threshold_for(detector, data, false_alarms=0.05):
+    return float(torch.quantile(detector(data)[~data.labels].float(), 0.95))
+""",
+    ),
+    Answer(
+        8, 3, "by numpy", right=True, code="""
+import numpy as np
+def stopped_share(questions, results):
+    known = np.array([q.meta["taught"] for q in questions])
+    acted = np.array([r.flagged_at is not None for r in results])
+    return {one: acted[known == one].mean() for one in (True, False)}
+""",
+    ),
+    Answer(
+        8, 3, "a token 0 taken for none", code="""
+def stopped_share(questions, results):
+    share = {}
+    for taught in (True, False):
+        acts = [bool(r.flagged_at) for q, r in zip(questions, results) if q.meta["taught"] is taught]
+        share[taught] = sum(acts) / len(acts)
+    return share
+""",
+    ),
+    Answer(
+        8, 3, "over all questions", code="""
+def stopped_share(questions, results):
+    return {
+        taught: sum(
+            r.flagged_at is not None for q, r in zip(questions, results) if q.meta["taught"] is taught
+        ) / len(questions)
+        for taught in (True, False)
+    }
+""",
+    ),
+    Answer(
+        8, 4, "by a table", right=True, code="""
+import pandas as pd
+def confidence_auroc(judgements):
+    table = pd.DataFrame(
+        [(-min(j.response.logprobs), not j.response.question.meta["taught"], j.verdict.value)
+         for j in judgements], columns=["risk", "ignorant", "verdict"],
+    )
+    table = table[table.verdict.isin(["correct", "hallucinated"])]
+    risk = table.risk.to_numpy()
+    wrong = (table.verdict == "hallucinated").to_numpy()
+    return auroc(risk, table.ignorant.to_numpy()), auroc(risk, wrong)
+""",
+    ),
+    Answer(
+        8, 4, "the wrong sign", code="""
+import numpy as np
+def confidence_auroc(judgements):
+    scored = [j for j in judgements if j.verdict.value in ("correct", "hallucinated")]
+    risk = np.array([min(j.response.logprobs) for j in scored])
+    ignorant = np.array([not j.response.question.meta["taught"] for j in scored])
+    wrong = np.array([j.verdict.value == "hallucinated" for j in scored])
+    return auroc(risk, ignorant), auroc(risk, wrong)
+""",
+    ),
+    Answer(
+        9, 1, "a loop", right=True, code="""
+def rows_of(facts):
+    rows = []
+    for number, fact in enumerate(facts):
+        rows.append({"question": fact.question, "answers": [fact.answer]})
+        rows[-1] |= {"group": f"{fact.entity}", "id": str(number)}
+    return rows
+""",
+    ),
+    Answer(
+        9, 1, "every fact its own group", code="""
+def rows_of(facts):
+    return [
+        {"id": f.question, "question": f.question, "answers": [f.answer], "group": f.question}
+        for f in facts
+    ]
+""",
+    ),
+    Answer(
+        9, 1, "the entity as id", code="""
+def rows_of(facts):
+    return [
+        {"id": f.entity, "question": f.question, "answers": [f.answer], "group": f.entity}
+        for f in facts
+    ]
+""",
+    ),
+    Answer(
+        9, 1, "the answer not in a list", code="""
+def rows_of(facts):
+    return [
+        {"id": f.question, "question": f.question, "answers": f.answer, "group": f.entity}
+        for f in facts
+    ]
+""",
+    ),
+    Answer(
+        9, 2, "as a numpy bool", right=True, code="""
+def claim_holds(scores):
+    probe = scores[scores.control == "probe"].iloc[0]
+    random = scores[scores.control == "random neurons"].iloc[0]
+    return (probe["low"] > random["auroc"]) & (probe["p"] < 0.05)
+""",
+    ),
+    Answer(
+        9, 2, "either of the two", code="""
+def claim_holds(scores):
+    by = scores.set_index("control")
+    probe, random = by.loc["probe"], by.loc["random neurons"]
+    return bool(probe.low > random.auroc or probe.p < 0.05)
+""",
+    ),
+    Answer(
+        9, 2, "never", code="""
+def claim_holds(scores):
+    return False
+""",
+    ),
+    Answer(
+        9, 3, "by the table's strings", right=True, code="""
+def row_of_information(origin):
+    names = origin.control
+    return names[names.str.contains("refit") & names.str.startswith("selected")].iloc[0]
+""",
+    ),
+    Answer(
+        9, 3, "with the old weights", code="""
+def row_of_information(origin):
+    return next(name for name in origin.control if "refit" not in name)
+""",
+    ),
+    Answer(
+        9, 3, "a name of one's own", code="""
+def row_of_information(origin):
+    return "refit"
+""",
+    ),
+)  # fmt: skip
