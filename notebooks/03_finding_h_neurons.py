@@ -37,7 +37,7 @@ pio.renderers.default = "plotly_mimetype+notebook"  # figures also show in an ex
 # ## The line
 #
 # Question -> response -> judgement -> example -> contributions. Each verb is one function. The
-# contribution is CETT, of lesson 2, as in the paper; where nothing is said hlens keeps the sign, too.
+# contribution is CETT, of lesson 2, as in the paper; hlens's own default keeps the sign, too.
 
 # %%
 model = hlens.load("toy")

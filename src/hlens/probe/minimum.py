@@ -28,12 +28,12 @@ def minimise(
     To rounding, or until no slope is left above `forcing` of the largest at the start.
     """
     g, start, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
-    u, solved, refactored, most = start, False, False, len(start)
+    u, solved, refactored, most, left = start, False, False, len(start), 0.0
     for iteration in range(3 * len(u) + 100):
         slope, free = g + product(model.H, u - start), u != 0
         off = np.abs(slope + penalty * np.sign(u))
         if iteration == 0:
-            left = np.where(free, off, np.maximum(np.abs(slope) - penalty, 0.0)).max()
+            left = float(np.where(free, off, np.maximum(np.abs(slope) - penalty, 0.0)).max())
             # The first move takes all that it can: a caller may ask for more than a settled slope.
             slack = 1e-12 * penalty
         else:
