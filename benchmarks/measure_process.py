@@ -1,4 +1,4 @@
-"""Measuring as whole processes, beside the official way: seconds, and the largest memory.
+"""Measuring as whole processes, beside the official way: processor time and the largest memory.
 
     python benchmarks/measure_process.py [examples] [rounds]
 
@@ -12,7 +12,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -42,6 +41,7 @@ def prepare(examples: int, folder: Path) -> None:
 
 
 def official(folder: Path) -> None:
+    """As `measure_ways.official`, but without hlens, whose memory would count."""
     import numpy as np
     import torch
     from transformers import AutoModelForCausalLM
@@ -90,10 +90,9 @@ def run(way: str, folder: Path) -> dict[str, float]:
     """A way in a process of its own."""
     for old in (*folder.glob("*.npy"), *(folder / "store").glob("*")):
         old.unlink()
-    began = time.perf_counter()
     command = [sys.executable, __file__, "--child", way, str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - began}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def child(way: str, folder: Path) -> None:

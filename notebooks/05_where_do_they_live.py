@@ -133,9 +133,8 @@ assert np.isnan(share_planted(planted - planted)), "the share of an empty set is
 loose = hlens.SparseProbe(C=10 * detector.fit["C"], class_weight="balanced", scale="feature")
 many = hlens.find(train, loose, calibration=None).selected
 print("Exercise 2: right.")
-for name, neurons in {
-    "the probe's": detector.selected, "ten times as loose": many, "stable": stability.stable
-}.items():  # fmt: skip
+sets = {"the probe's": detector.selected, "ten times as loose": many, "stable": stability.stable}
+for name, neurons in sets.items():
     print(f"{name:>20}: {len(neurons):3} neurons, {share_planted(neurons):.2f} planted")
 print(f"{'all':>20}: {planted.n_layers * planted.d_mlp} neurons, {planted.fraction:.3f} planted")
 

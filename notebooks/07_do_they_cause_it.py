@@ -56,10 +56,15 @@ len(drivers), len(bystanders), len(never), len(taught)
 # **Predict.** Drivers are active when the model was never taught. What does it say about an unknown
 # entity when they are silenced (`scale(0)`)? And with the bystanders silenced?
 
+
 # %%
+def abstains(reply):
+    return abstain.judge(reply).verdict is not Verdict.HALLUCINATED
+
+
 greedy = hlens.Settings(max_new_tokens=8, temperature=0.0)
 replies = hlens.sample(model, never, n=1, settings=greedy)
-invented = [r for r in replies if abstain.judge(r).verdict is Verdict.HALLUCINATED]
+invented = [reply for reply in replies if not abstains(reply)]
 asked = [reply.question for reply in invented]
 print(f"{len(asked)} of {len(never)} questions are answered with an invention. Of these abstain")
 said = {}
@@ -68,43 +73,35 @@ for neurons in (drivers, bystanders):
         name = f"{neurons.name} x {alpha:g}"
         with model.editing(neurons, scale(alpha)):
             said[name] = hlens.sample(model, asked, n=1, settings=greedy)
-        abstained = [abstain.judge(r).verdict is not Verdict.HALLUCINATED for r in said[name]]
-        print(f"{name:>16}: {sum(abstained)}")
+        print(f"{name:>16}: {sum(map(abstains, said[name]))}")
 
 # %% [markdown]
 # One of those that the silenced drivers changed, in full. It was picked because it changed: what an
 # edit does on the whole is the count above.
 
 # %%
-changed = (
-    at
-    for at, reply in enumerate(said["drivers x 0"])
-    if abstain.judge(reply).verdict is not Verdict.HALLUCINATED
-)
-shown = next(changed, 0)
+shown = next(at for at, reply in enumerate(said["drivers x 0"]) if abstains(reply))
 prompt = prompt_text(asked[shown])
 print(prompt)
 print(f"{'as it is':>16}:", invented[shown].text)
-for name, replies_then in said.items():
-    print(f"{name:>16}:", replies_then[shown].text)
+for name, edited in said.items():
+    print(f"{name:>16}:", edited[shown].text)
 
 # %% [markdown]
 # ### Exercise 1: measure it
 #
 # Ask all `never` questions under an edit and return the share of replies that abstain.
-# `abstain.judge(response)` gives the verdict REFUSED to a reply that says it does not know;
-# `hlens.sample` asks, and works inside a `with` block.
+# `abstains(reply)`, above, tells whether a reply says so; `hlens.sample` asks, and works inside a
+# `with` block.
 
 
 # %% tags=["exercise"]
 def abstention(neurons, alpha):
     """Share of abstaining replies to the never-taught questions, greedy, one sample each."""
     # solution
-    greedy = hlens.Settings(max_new_tokens=8, temperature=0.0)
     with model.editing(neurons, scale(alpha)):
         replies = hlens.sample(model, never, n=1, settings=greedy)
-    verdicts = [abstain.judge(reply).verdict for reply in replies]
-    return sum(verdict is not Verdict.HALLUCINATED for verdict in verdicts) / len(verdicts)
+    return sum(map(abstains, replies)) / len(replies)
     # end solution
 
 
@@ -215,12 +212,12 @@ print(f"Exercise 3: right. Drivers move it; bystanders: {moves_behaviour(beside)
 # %%
 template = [q for q in never if q.meta["relation"] == "river"]
 known = [q for q in taught if q.meta["relation"] == "river"]
-abstains, pairs = model.tokenizer.convert_tokens_to_ids(" I"), []
+refusing, pairs = model.tokenizer.convert_tokens_to_ids(" I"), []
 for a, b in zip(template[:6], known[:6], strict=False):
     clean, corrupted = (tuple(model.encode(prompt_text(q))) for q in (b, a))
     guess = model.generate(prompt_text(a)).token_ids[0]
-    if guess != abstains:
-        pairs.append(effects.Pair(a.id, clean, corrupted, answer=abstains, foil=guess))
+    if guess != refusing:
+        pairs.append(effects.Pair(a.id, clean, corrupted, answer=refusing, foil=guess))
 
 
 def abstaining_margin(pair, neurons, prompt="corrupted"):

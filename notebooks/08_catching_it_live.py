@@ -209,7 +209,7 @@ def confidence_auroc(judgements):
 on_test = [j for j in judgements if j.response.question.group in held_out]
 free, free_wrong = confidence_auroc(on_test)
 assert 0.5 < free <= 1.0, f"{free:.3f}: little probability is much risk; is the sign right?"
-# By ranks: half of the pairs at least are in order, whatever the label.
+# The same from places: all answers in a row, the least probable first.
 least = sorted(
     (min(j.response.logprobs), j.response.question.meta["taught"])
     for j in on_test

@@ -1,10 +1,10 @@
 """Each exercise's check takes what is right, refuses what is wrong, and says why in a sentence."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import plotly.io as pio
 import pytest
 
 from lesson_answers import ANSWERS, Answer
@@ -64,7 +64,7 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
             abstained(n, "drivers x 0") > 0.3 > 0.1 > abstained(n, "bystanders x 0")
         ),
         "the shown question is one that changed": lambda n: (
-            "do not know" in n["said"]["drivers x 0"][n["shown"]].text
+            n["abstains"](n["said"]["drivers x 0"][n["shown"]])
         ),
     },
     8: {"it stops those never taught": lambda n: n["share"][False] > 0.5 > n["share"][True]},
@@ -72,8 +72,9 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
 
 
 def abstained(names: dict[str, Any], edit: str) -> float:
-    told = ["do not know" in reply.text for reply in names["said"][edit]]
-    return sum(told) / len(told)
+    """Share of the inventions that become abstentions under an edit of lesson 7."""
+    replies = names["said"][edit]
+    return sum(map(names["abstains"], replies)) / len(replies)
 
 
 @pytest.mark.slow
@@ -82,7 +83,8 @@ def test_a_check_takes_right_answers_and_explains_wrong_ones(
     lesson: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(HERE)
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    # A lesson sets how figures are shown; other tests of this process want it as it was.
+    monkeypatch.setattr(pio.renderers, "default", pio.renderers.default)
     namespace: dict[str, Any] = {"__name__": f"lesson_{lesson}"}
     faults, exercise = [], 0
     cells = code_cells(lesson)
@@ -98,7 +100,7 @@ def test_a_check_takes_right_answers_and_explains_wrong_ones(
         for answer in given:
             try:
                 try_answer(answer, cell.source, namespace)
-            except BaseException as error:
+            except (Exception, pytest.fail.Exception) as error:
                 kind = "right" if answer.right else "wrong"
                 what = f"{type(error).__name__}: {error}"
                 faults.append(f"exercise {exercise}, {kind}, {answer.name}: {what[:300]}")

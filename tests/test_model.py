@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -117,45 +116,6 @@ def test_a_damaged_download_is_found(tmp_path) -> None:
         verify_checksum(file, "0" * 64)
 
 
-def write_gguf(file: Path, **adds: bool) -> Path:
-    """A tiny Llama with a SentencePiece vocabulary; `adds` says what stands around texts."""
-    gguf = pytest.importorskip("gguf", reason="GGUF needs hlens[demo]")
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *"abc"]
-    d_model, d_mlp = 16, 32
-    writer = gguf.GGUFWriter(file, "llama")
-    writer.add_vocab_size(len(tokens))
-    writer.add_context_length(64)
-    writer.add_embedding_length(d_model)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(d_mlp)
-    writer.add_head_count(2)
-    writer.add_head_count_kv(2)
-    writer.add_rope_dimension_count(d_model // 2)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types([2, 3, 3, *[6] * 256, *[1] * 4])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    for name, wanted in adds.items():
-        getattr(writer, f"add_add_{name}_token")(wanted)
-    shapes = {"token_embd": (len(tokens), d_model), "output": (len(tokens), d_model)}
-    block = dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), (d_model, d_model))
-    block |= {"ffn_gate": (d_mlp, d_model), "ffn_up": (d_mlp, d_model)}
-    block |= {"ffn_down": (d_model, d_mlp), "attn_norm": (d_model,), "ffn_norm": (d_model,)}
-    shapes |= {"output_norm": (d_model,)} | {f"blk.0.{name}": of for name, of in block.items()}
-    random = np.random.default_rng(0)
-    for name, shape in shapes.items():
-        writer.add_tensor(f"{name}.weight", random.normal(size=shape, scale=0.2).astype("float32"))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
-
-
 @pytest.fixture
 def converting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Contents of the files converted, into an empty cache; one tiny model stands for them."""
@@ -202,10 +162,13 @@ def test_a_gguf_file_says_how_texts_begin_and_end(
     said: dict[str, bool], begins: bool, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the version of transformers that converts it."""
+    tiny_gguf = pytest.importorskip("tiny_gguf", reason="GGUF needs hlens[demo]")
     monkeypatch.setenv("HLENS_CACHE", str(tmp_path / "cache"))
-    model = hlens.load(write_gguf(tmp_path / "tiny.gguf", **said), device="cpu")
-    around = [1] * begins, [2] * ends
-    assert model.encode("ab") == [*around[0], *model.encode_words("ab"), *around[1]]
+    hf = architectures.llama(vocab_size=len(tiny_gguf.SPELLING))
+    file = tiny_gguf.write_gguf(hf, tmp_path / "tiny.gguf", tokens=tiny_gguf.SPELLING, **said)
+    model = hlens.load(file, device="cpu")
+    before, behind = [tiny_gguf.BEGIN] * begins, [tiny_gguf.END] * ends
+    assert model.encode("ab") == [*before, *model.encode_words("ab"), *behind]
 
 
 def test_a_conversion_that_breaks_off_leaves_nothing(

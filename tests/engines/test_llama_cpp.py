@@ -17,19 +17,18 @@ import pytest
 import torch
 
 pytest.importorskip("xllamacpp", reason="llama.cpp is not installed here: make test-engines")
-import gguf
 import xllamacpp
 
 import hlens
 from hlens import interventions as iv
 from hlens.model import Model
 from hlens.model.pretrained import EMBEDDED, _fetch_gguf
+from tiny_gguf import END, write_gguf
 from tiny_vllm import folder_of, neurons_of, prompts
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 N = 12  # tokens of an answer
-END = 2
 PROMPTS = 10
 SCALES = (0.0, 0.5, 1.0)
 
@@ -45,48 +44,6 @@ class Answer:
     def of(cls, tokens: Sequence[int], logprobs: Any, ends: set[int]) -> "Answer":
         n = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
         return cls(list(tokens[:n]), np.array(logprobs)[: n + 1])
-
-
-def write_gguf(model: Model, path: Path) -> Path:
-    """A Llama in llama.cpp's layout, every weight as it is; its tokens have names alone."""
-    config = model.hf.config
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list([f"<{token}>" for token in range(config.vocab_size)])
-    writer.add_token_scores([0.0] * config.vocab_size)
-    kinds = [gguf.TokenType.NORMAL] * config.vocab_size
-    kinds[0], kinds[1], kinds[END] = (
-        gguf.TokenType.UNKNOWN,
-        gguf.TokenType.CONTROL,
-        gguf.TokenType.CONTROL,
-    )
-    writer.add_token_types(kinds)
-    writer.add_unk_token_id(0)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(END)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, weight in model.hf.state_dict().items():
-        if "q_proj" in name or "k_proj" in name:  # llama.cpp turns pairs of neighbours
-            heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
-            halves = weight.reshape(heads, 2, -1, weight.shape[1])
-            weight = halves.swapaxes(1, 2).reshape(weight.shape)
-        theirs = names.get_name(name, try_suffixes=(".weight",))
-        writer.add_tensor(theirs, weight.contiguous().float().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @contextmanager
@@ -151,7 +108,7 @@ def test_in_float32_it_is_the_edit_at_every_scale(alpha: float, tmp_path: Path) 
     model = hlens.load(str(folder_of(tmp_path / "tiny")), device="cpu")
     neurons = neurons_of(model)
     dose = iv.adapter(model, neurons, iv.scale(alpha), tmp_path / "dose")
-    base = write_gguf(model, tmp_path / "tiny.gguf")
+    base = write_gguf(model.hf, tmp_path / "tiny.gguf")
     told = partial(ask, n=N, vocabulary=model.hf.config.vocab_size)
     with serving(base, dose) as server:
         for ids in prompts()[:4]:

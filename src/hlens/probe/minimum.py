@@ -25,27 +25,26 @@ def minimise(
 ) -> np.ndarray:
     """The step that minimises the model with its L1 term; `gradient` is of the smooth part.
 
-    To rounding, or until no slope is left above `forcing` of the largest at the start.
+    Exact to rounding, or until every slope is at most `forcing` times the largest at the start.
     """
     g, start, penalty = gradient * model.scale, w / model.scale, l1 * model.scale
-    u, solved, refactored, most, left = start, False, False, len(start), 0.0
+    worst = np.where(start != 0, np.abs(g + penalty * np.sign(start)), np.abs(g) - penalty)
+    enough = np.maximum(SETTLED[model.H.dtype.name] * penalty, forcing * worst.max(initial=0.0))
+    u, solved, refactored = start, False, False
+    most = len(start)  # coordinates that may be freed at a time
     for iteration in range(3 * len(u) + 100):
+        # The first move takes all that it can: the caller may ask for more than a settled slope.
+        slack = enough if iteration else 1e-12 * penalty
         slope, free = g + product(model.H, u - start), u != 0
-        off = np.abs(slope + penalty * np.sign(u))
-        if iteration == 0:
-            left = float(np.where(free, off, np.maximum(np.abs(slope) - penalty, 0.0)).max())
-            # The first move takes all that it can: a caller may ask for more than a settled slope.
-            slack = 1e-12 * penalty
-        else:
-            slack = np.maximum(SETTLED[model.H.dtype.name] * penalty, forcing * left)
         excess = np.where(free, 0.0, np.abs(slope) - penalty - slack)
+        off = np.abs(slope + penalty * np.sign(u))
         solved = solved or bool((off <= slack)[free].all())
         if solved and not (excess > 0).any():
             break
         d, sign, freed = _direction(model, u, slope, penalty=penalty, excess=excess, most=most)
         moved = _step(model.H, u, d, slope=slope, sign=sign, penalty=penalty)
-        # Too many at a time, and the system is all but singular: its steps end at once, at the
-        # nearest of many crossings, and would for ever.
+        # With too many freed at a time the system is all but singular: then every step stops at the
+        # nearest of many zero crossings, having gained next to nothing.
         most = max(1, freed // 4 if moved is None else 2 * most)
         if moved is None:
             moved = _best_on_line(model.H, u, d, slope=slope, penalty=penalty)
@@ -101,9 +100,9 @@ def _step(
     sign: np.ndarray,
     penalty: np.ndarray,
 ) -> np.ndarray | None:
-    """Where a step along `d` descends to with all crossings of zero stopped there; None: nowhere.
+    """Where the step, or a part of it, descends to; None where none of them does.
 
-    Of the whole step, and of shares of it.
+    A coordinate that would cross zero stops there.
     """
     for length in LENGTHS:
         moved = u + length * d
