@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "sampling.top_k": 0, "sampling.top_p": 0.5, "sampling.instruction": "Be brief.",
     "sampling.style": "completion", "sampling.shots": 3,
     "sampling.template": {"enable_thinking": False}, "sampling.rows": 7,
+    "sampling.precision": "model",
     "labels.judge": "alias", "labels.second": "substring", "labels.keep": "consistent",
     "labels.span": "response", "labels.per_question": 0, "labels.per_class": 44,
     "labels.design": "3-vs-1", "measure.compat": "thunlp", "probe.beside": "paper",

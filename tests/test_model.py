@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 import architectures
 import hlens
@@ -238,3 +239,15 @@ def test_an_embedded_model_that_is_not_the_published_one_is_refused(
         hlens.load("smollm2-135m", device="cpu")
     assert converting == []
     assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [architectures.llama, architectures.gemma3, architectures.gpt2])
+def test_a_dtype_rounds_a_loaded_model_as_it_does_a_folder(make: Any, tmp_path: Path) -> None:
+    """``.to`` would round the frequencies of rotary positions, too, which turn later tokens."""
+    hf = make()
+    hf.save_pretrained(tmp_path)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    model = hlens.load((hf, None), dtype="bfloat16")
+    ids = torch.randint(3, 30, (1, 60), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(model.hf(input_ids=ids).logits, theirs(input_ids=ids).logits)

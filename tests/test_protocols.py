@@ -267,7 +267,8 @@ def test_so_many_examples_of_each_label_are_drawn(home: Path, model: Model) -> N
 
 
 def test_a_study_of_before_these_options_stays_current(home: Path, model: Model) -> None:
-    study = hlens.Study(home / "before", tiny_recipe(home / "trained.jsonl"), model)
+    recipe = tiny_recipe(home / "trained.jsonl").with_options({"sampling": {"precision": "model"}})
+    study = hlens.Study(home / "before", recipe, model)
     study.scores()
     path = study.folder / "recipe.toml"
     table = tomllib.loads(path.read_text())

@@ -1,8 +1,10 @@
 """Sampling repeats, whatever the batch; it goes on where it was interrupted."""
 
 import contextlib
+import copy
 from itertools import chain, pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -13,9 +15,10 @@ import architectures
 import hlens
 from hlens import sampling
 from hlens.errors import HlensError
-from hlens.model import Model, Settings, generate_batch, hook_input, widening
+from hlens.model import Model, Settings, generate_batch, hook_input, quick_copy, widening
 from hlens.model.generation import EndOfReply
 from hlens.types import Question
+from hlens.work import Here
 from tiny_detector import detector_of
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -382,3 +385,77 @@ def test_draws_are_the_same_where_the_device_has_no_float64(model: Model, monkey
     plain = model.generate_many([model.encode("Who?")], Settings(6), seed=5)
     monkeypatch.setattr(widening, "WITHOUT_FLOAT64", {"cpu"})
     assert model.generate_many([model.encode("Who?")], Settings(6), seed=5) == plain
+
+
+# --- Replies in bfloat16 ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor that multiplies bfloat16, and with models that are worth a copy."""
+    monkeypatch.setattr(quick_copy, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(quick_copy, "LEAST_PARAMETERS", 0)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("make", [architectures.llama, architectures.gpt2])
+def test_a_copy_writes_what_the_model_loaded_in_bfloat16_does(make: Any) -> None:
+    hf = make(vocab_size=VOCAB)
+    before = {name: weight.clone() for name, weight in hf.named_parameters()}
+    model = hlens.load((hf, byte_tokenizer()))
+    rounded = hlens.load((copy.deepcopy(hf), byte_tokenizer()), dtype="bfloat16")
+    quickly = hlens.sample(model, QUESTIONS, n=2, settings=SHORT, precision="auto")
+    expected = hlens.sample(rounded, QUESTIONS, n=2, settings=SHORT)
+    assert [r.token_ids for r in quickly] == [r.token_ids for r in expected]
+    assert [r.logprobs for r in quickly] == [r.logprobs for r in expected]
+    assert {r.written_in for r in quickly} == {"bfloat16"}
+    assert {r.written_in for r in expected} == {""}
+    # What is measured is the model itself, which nothing has touched.
+    assert all(torch.equal(weight, before[name]) for name, weight in hf.named_parameters())
+    exact = hlens.sample(model, QUESTIONS, n=2, settings=SHORT)
+    assert [r.logprobs for r in exact] != [r.logprobs for r in quickly]
+    assert {r.written_in for r in exact} == {""}
+
+
+@pytest.mark.usefixtures("quick")
+def test_further_samples_are_written_as_the_first_were(model: Model) -> None:
+    options = {"settings": SHORT, "precision": "auto"}
+    many = hlens.sample(model, QUESTIONS, n=4, **options)
+    few = hlens.sample(model, QUESTIONS, n=2, **options)
+    more = sampling.sample_more(model, few, n=4, settings=SHORT)
+    assert {r.written_in for r in more} == {"bfloat16"}
+    drawn = {(r.question.id, r.sample): r.token_ids for r in many}
+    assert [drawn[r.question.id, r.sample] for r in more] == [r.token_ids for r in more]
+    exact = sampling.sample_more(
+        model, hlens.sample(model, QUESTIONS, n=2, settings=SHORT), n=4, settings=SHORT
+    )
+    assert {r.written_in for r in exact} == {""}
+
+
+@pytest.mark.usefixtures("quick")
+def test_batches_of_one_precision_are_not_taken_for_the_other(model: Model, tmp_path: Any) -> None:
+    once = {"n": 2, "settings": SHORT, "folder": tmp_path}
+    for precision, written_in in (("auto", "bfloat16"), ("model", ""), ("auto", "bfloat16")):
+        responses = hlens.sample(model, QUESTIONS, precision=precision, **once)
+        assert {r.written_in for r in responses} == {written_in}
+
+
+def test_what_a_copy_could_not_write_alike_is_written_by_the_model(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick_copy, "multiplies_bfloat16", lambda: True)
+    assert quick_copy.to_write_with(model, "auto") is model  # too small to gain by it
+    monkeypatch.setattr(quick_copy, "LEAST_PARAMETERS", 0)
+    assert quick_copy.to_write_with(model, "auto") is not model
+    assert quick_copy.to_write_with(model, "model") is model
+    neurons = hlens.NeuronSet(frozenset({(0, 1)}), model.n_layers, model.d_mlp)
+    with model.editing(neurons, hlens.interventions.scale(0.0)) as receipt:
+        assert quick_copy.to_write_with(model, "auto") is model
+        hlens.sample(model, QUESTIONS[:1], n=1, settings=SHORT, precision="auto")
+    assert receipt.touched
+    workers = Here()  # others than this process itself
+    assert quick_copy.to_write_with(model.with_workers(workers), "auto").workers is workers
+    half = hlens.load((architectures.llama(vocab_size=VOCAB), byte_tokenizer()), dtype="bfloat16")
+    assert quick_copy.to_write_with(half, "auto") is half
+    monkeypatch.setattr(quick_copy, "multiplies_bfloat16", lambda: False)
+    assert quick_copy.to_write_with(model, "auto") is model

@@ -60,6 +60,7 @@ OTHER: dict[str, Any] = {  # values that differ from the default where the type 
     "labelled.style": "completion",
     "sampling.top_p": 0.8,
     "sampling.style": "completion",
+    "sampling.precision": "model",
     "sampling.template": {"enable_thinking": False},
     "labels.keep": "consistent",
     "labels.span": "response",

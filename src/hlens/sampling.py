@@ -15,6 +15,7 @@ from hlens.domains import choose_worked
 from hlens.errors import HlensError
 from hlens.kinds import explain_public
 from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
+from hlens.model.quick_copy import Precision, dtype_of_copy, to_write_with
 from hlens.prompts import INSTRUCTION, Style, encode_prompt
 from hlens.store import RowParts
 from hlens.store.jsonl import questions_by_id, response_from_row, response_to_row
@@ -40,6 +41,7 @@ def sample(
     worked: Sequence[Question] = (),
     rows: int = ROWS,
     folder: str | Path | None = None,
+    precision: Precision = "model",
     progress: Progress | None = None,
 ) -> list[Response]:
     """Ask every question n times.
@@ -63,6 +65,9 @@ def sample(
             they lack is taken from those that ship with hlens.
         rows: Sequences at a time; halved, with a warning, when memory runs out.
         folder: Where finished batches are kept, so that an interrupted run can resume.
+        precision: ``"model"`` writes in the model's own; ``"auto"`` in bfloat16 where the model is
+            of float32, 50 million parameters or more, and on a CPU that multiplies bfloat16 itself
+            (AMX, AVX512-BF16). Replies then say so (`Response.written_in`).
         progress: Called with (samples done, samples in all).
 
     Returns:
@@ -90,12 +95,14 @@ def sample(
     asked = list(zip(questions, prompts, strict=True))
     rows = model.rows_at_once(rows)
     batches = _batches(questions, prompts, max(1, rows // n))
-    work = Sampling(model, asked, batches, n, seed, settings)
+    writer = to_write_with(model, precision)
+    written_in = dtype_of_copy(writer, model)
+    work = Sampling(writer, asked, batches, n, seed, settings, written_in)
     parts, done = None, {}
     if folder is not None:
         ids = [(question.domain, question.id) for question in questions]
         key = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
-        key += model.rounding
+        key += model.rounding or written_in
         digest = hashlib.sha256(key.encode()).hexdigest()
         parts = RowParts(folder, digest, beside=model.workers.continues)
         done = _stored(parts, work)
@@ -143,6 +150,7 @@ class Sampling:
         n: Samples of each question.
         seed: Seed of the run.
         settings: How tokens are drawn.
+        written_in: `Response.written_in` of the samples.
     """
 
     model: Model
@@ -151,6 +159,7 @@ class Sampling:
     n: int
     seed: int
     settings: Settings
+    written_in: str = ""
 
     def maker(self) -> Callable[[Model], "Sampling"]:
         """What makes the same work of another copy of the model."""
@@ -161,7 +170,8 @@ class Sampling:
         """The samples of each question of a batch."""
         generate = partial(generate_batch, self.model, settings=self.settings, share_beginning=True)
         asked = [self.asked[i] for i in self.batches[number]]
-        return _sample_batch(generate, asked, numbers=range(self.n), seed=self.seed)
+        own = {"numbers": range(self.n), "seed": self.seed, "written_in": self.written_in}
+        return _sample_batch(generate, asked, **own)
 
 
 def sample_more(
@@ -178,6 +188,7 @@ def sample_more(
 
     With the options of the first run (those of `sample`), these are the very samples that it would
     have drawn with a larger n (but for rounding: the common beginning of the prompts is read once).
+    Where earlier ones were written in bfloat16, so are these, if this machine does that.
 
     Returns:
         The new responses alone; empty where every question has enough.
@@ -185,7 +196,10 @@ def sample_more(
     settings = settings or Settings()
     n, seed, rows = _checked(n=n, seed=seed, rows=rows)
     rows = model.rows_at_once(rows)
-    generate = partial(generate_batch, model, settings=settings, share_beginning=True)
+    rounded = any(response.written_in for response in responses)
+    writer = to_write_with(model, "auto" if rounded else "model")
+    written_in = dtype_of_copy(writer, model)
+    generate = partial(generate_batch, writer, settings=settings, share_beginning=True)
     first: dict[tuple[str, str], Response] = {}
     counts: dict[tuple[str, str], int] = {}
     for response in responses:
@@ -200,7 +214,8 @@ def sample_more(
         questions = [response.question for response in same_start]
         for batch in _batches(questions, prompts, max(1, rows // (n - start))):
             asked = [(questions[i], prompts[i]) for i in batch]
-            sampled = _sample_batch(generate, asked, numbers=range(start, n), seed=seed)
+            own = {"numbers": range(start, n), "seed": seed, "written_in": written_in}
+            sampled = _sample_batch(generate, asked, **own)
             new += [response for row in sampled for response in row]
             if progress:
                 progress(len(new), sum(n - counts[key] for key in short))
@@ -244,6 +259,7 @@ def _sample_batch(
     *,
     numbers: Sequence[int],
     seed: int,
+    written_in: str,
 ) -> list[list[Response]]:
     """The samples of these numbers for questions with prompts, halved when memory runs out."""
     seeds = [[mix_seed(seed, q.domain, q.id, k) for k in numbers] for q, _ in asked]
@@ -257,7 +273,8 @@ def _sample_batch(
             ) from None
         half = len(asked) // 2
         log.warning("out of memory: continuing with %d questions at a time", half)
-        again = partial(_sample_batch, generate, numbers=numbers, seed=seed)
+        own = {"numbers": numbers, "seed": seed, "written_in": written_in}
+        again = partial(_sample_batch, generate, **own)
         return again(asked[:half]) + again(asked[half:])
     return [
         [
@@ -271,6 +288,7 @@ def _sample_batch(
                 seed=own_seed,
                 sample=number,
                 thought=generation.thought,
+                written_in=written_in,
             )
             for generation, own_seed, number in zip(row, own_seeds, numbers, strict=True)
         ]

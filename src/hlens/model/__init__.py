@@ -19,6 +19,7 @@ proves that the neurons hlens measures are those that make the MLP's output. The
     prefix, hooks              run rows that share a beginning; read residual stream and attention
     token_batch -> editing     which tokens a pass reads; change neurons at some of them
     generation -> model        sample repeatably; `Model` is what users hold
+    quick_copy                 a copy in bfloat16, which writes replies faster
     request_rows               whose rows are whose in a batch of vLLM (`hlens.engines`)
 
 Example, with the model that hlens ships:

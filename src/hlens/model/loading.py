@@ -26,7 +26,7 @@ from hlens.model.model import Model
 from hlens.model.pretrained import Placing, open_pretrained
 from hlens.model.proof import prove_experts, prove_neurons, run_as_given
 from hlens.model.quantised import config_of, quantised_modules
-from hlens.model.weights import is_offloaded, kept_otherwise, shared_with_twin
+from hlens.model.weights import is_offloaded, kept_otherwise, rounded, shared_with_twin
 
 # What TransformerLens knows a class of transformers as, where the names differ.
 _KNOWN_AS = {
@@ -132,7 +132,12 @@ def _check_map(device_map: str | Mapping[str, Any]) -> None:
 def _moved(hf: Any, device: Any, dtype: torch.dtype | None) -> Any:
     """The loaded model on another device or in another dtype."""
     try:
-        return hf.to(device=device, dtype=dtype)
+        if dtype is None or kept_otherwise(hf):
+            return hf.to(device=device, dtype=dtype)
+        hf = hf.to(device=device)
+        for weight in rounded(hf):
+            weight.data = weight.data.to(dtype)
+        return hf
     except (RuntimeError, ValueError) as error:  # what is quantised or dispatched cannot be moved
         raise HlensError(
             f"{type(hf).__name__} cannot be moved: {first_line(error)}; load it where it is to be, "

@@ -48,6 +48,15 @@ def fetch(hf: nn.Module, name: str, weight: Tensor) -> Tensor | None:
     return None if hook is None else hook.weights_map[leaf].detach().to(weight.dtype)
 
 
+def rounded(hf: nn.Module) -> list[Tensor]:
+    """The parameters and buffers that a dtype of loading rounds: those that a checkpoint holds.
+
+    Other buffers are computed, such as the frequencies of rotary positions: rounded ones would
+    turn later tokens by wrong angles.
+    """
+    return [each for each in hf.state_dict(keep_vars=True).values() if each.is_floating_point()]
+
+
 @contextmanager
 def in_memory(module: nn.Module) -> Iterator[None]:
     """Within a block, what a module offloads is where the module computes."""

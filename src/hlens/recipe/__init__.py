@@ -31,10 +31,10 @@ from hlens.recipe.sections import (
 from hlens.recipe.tables import Checked, build, toml, toml_key
 
 # What options were before a recipe could say them, where that is not the default of today.
-BEFORE = {"probe.rule": "best"}
+BEFORE = {"probe.rule": "best", "sampling.precision": "model"}
 # Options of sections that some steps read whole, which are newer than some studies: they count
 # where they are not what they were before.
-NEWER = ("labels.per_class", "labels.design", "measure.compat")
+NEWER = ("labels.per_class", "labels.design", "measure.compat", "sampling.precision")
 
 __all__ = [
     "BEFORE",
@@ -254,12 +254,13 @@ def _default() -> Recipe:
 
 def plain_section(name: str, section: Checked) -> dict[str, Any]:
     """The options of a section by name, without the `NEWER` ones that are what they were before."""
-    before = getattr(_default(), name)
-    return {
-        key: value
-        for key, value in vars(section).items()
-        if f"{name}.{key}" not in NEWER or value != getattr(before, key)
-    }
+    default = getattr(_default(), name)
+
+    def counts(key: str, value: Any) -> bool:
+        option = f"{name}.{key}"
+        return option not in NEWER or value != BEFORE.get(option, getattr(default, key))
+
+    return {key: value for key, value in vars(section).items() if counts(key, value)}
 
 
 def key_of(value: Any) -> str:

@@ -47,6 +47,7 @@ class Held:
         held_out: Number of examples that were held out; None before.
         controls: Controls that the scores hold, by name.
         made: Names of further artefacts that are there, such as ``"transfer"``.
+        written_in: Dtypes in which replies were written, where not the model's own.
     """
 
     asked: Mapping[str, int] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Held:
     held_out: int | None = None
     controls: Sequence[str] = ()
     made: Collection[str] = ()
+    written_in: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def _held_by(run: Runner) -> Held:
         held_out=by_control.get(Control.PROBE),
         controls=list(by_control),
         made=[name for name, step in FURTHER.items() if run.is_current(step)],
+        written_in=sorted({one.written_in for one in value(answers.responses) or ()} - {""}),
     )
 
 
@@ -219,6 +222,11 @@ def _questions(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         f"Each question was put {how}, with {shots}, and answered {count(s.n, 'time')}, {draws}, "
         f"with {count(s.max_new_tokens, 'new token')} at most.",
     )
+    if held.written_in:
+        yield (f"Replies were written in {listed(held.written_in)}, and neurons read in the "
+               "dtype of the model.",)  # fmt: skip
+    elif s.precision == "model":
+        yield ("Replies were written in the dtype of the model.",)
     if s.rows != type(s).rows:
         yield (f"Batches held {count(s.rows, 'sequence')} at most.",)
     if s.template:

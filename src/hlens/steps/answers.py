@@ -92,6 +92,7 @@ def responses(
             shots=sampling.shots,
             worked=worked,
             rows=sampling.rows,
+            precision=sampling.precision,
             folder=parts,
             progress=progress,
         ):

@@ -51,6 +51,7 @@ class ResponseRow(TypedDict):
     finish_reason: str
     seed: int
     thought: NotRequired[_ThoughtRow | None]
+    written_in: NotRequired[str]
 
 
 class _JudgementRow(TypedDict):
@@ -110,7 +111,8 @@ def response_to_row(response: Response) -> Row:
     row: Row = {"question_id": response.question.id, "domain": response.question.domain}
     row |= {name: getattr(response, name) for name in _RESPONSE}
     # Nothing is rounded: what is made of responses that were read is then what is made of new ones.
-    return row | ({"thought": asdict(response.thought)} if response.thought else {})
+    row |= {"thought": asdict(response.thought)} if response.thought else {}
+    return row | ({"written_in": response.written_in} if response.written_in else {})
 
 
 def response_from_row(
@@ -125,7 +127,8 @@ def response_from_row(
         raise HlensError(f"question_id is {key[1]!r}, no question of domain {key[0]!r} has it")
     if not 0 <= row["n_prompt"] <= len(row["token_ids"]):
         raise HlensError(f"n_prompt is {row['n_prompt']}, of {len(row['token_ids'])} token_ids")
-    return Response(questions[key], thought=thought, **values)
+    written_in = row.get("written_in", "")
+    return Response(questions[key], thought=thought, written_in=written_in, **values)
 
 
 def questions_by_id(questions: Iterable[Question]) -> dict[tuple[str, str], Question]:

@@ -83,6 +83,8 @@ class Response:
         seed: Seed of this very sample.
         sample: Index among the samples of its question.
         thought: What the response begins with, where the model thinks aloud (`hlens.thoughts`).
+        written_in: The dtype in which it was written, where that was not the model's own: a copy
+            in bfloat16 may write what is then measured in float32. Else empty.
     """
 
     question: Question
@@ -94,6 +96,7 @@ class Response:
     seed: int = 0
     sample: int = 0
     thought: Thought | None = None
+    written_in: str = ""
 
     @property
     def n_thought(self) -> int:
