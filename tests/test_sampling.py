@@ -18,7 +18,6 @@ from hlens.errors import HlensError
 from hlens.model import Model, Settings, generate_batch, hook_input, quick_copy, widening
 from hlens.model.generation import EndOfReply
 from hlens.types import Question
-from hlens.work import Here
 from tiny_detector import detector_of
 from tiny_tokenizer import VOCAB, byte_tokenizer
 
@@ -453,9 +452,19 @@ def test_what_a_copy_could_not_write_alike_is_written_by_the_model(
         assert quick_copy.to_write_with(model, "auto") is model
         hlens.sample(model, QUESTIONS[:1], n=1, settings=SHORT, precision="auto")
     assert receipt.touched
-    workers = Here()  # others than this process itself
-    assert quick_copy.to_write_with(model.with_workers(workers), "auto").workers is workers
     half = hlens.load((architectures.llama(vocab_size=VOCAB), byte_tokenizer()), dtype="bfloat16")
     assert quick_copy.to_write_with(half, "auto") is half
     monkeypatch.setattr(quick_copy, "multiplies_bfloat16", lambda: False)
     assert quick_copy.to_write_with(model, "auto") is model
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_copy_of_the_model_writes_the_same_block_alike(model: Model) -> None:
+    asked = [(question, model.encode(question.text)) for question in QUESTIONS]
+    work = sampling.Sampling(model, asked, [[0, 2], [1]], 2, 0, SHORT, "auto")
+    first = work.run(0)
+    again = work.maker()(model).run(0)
+    assert [r.token_ids for row in first for r in row] == [
+        r.token_ids for row in again for r in row
+    ]
+    assert {r.written_in for row in again for r in row} == {"bfloat16"}

@@ -3,8 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from hlens.domains import choose_worked
 from hlens.errors import HlensError
 from hlens.kinds import explain_public
 from hlens.model import Generation, Model, Settings, generate_batch, mix_seed
-from hlens.model.quick_copy import Precision, dtype_of_copy, to_write_with
+from hlens.model.quick_copy import Precision, dtype_to_write_in, to_write_with
 from hlens.prompts import INSTRUCTION, Style, encode_prompt
 from hlens.store import RowParts
 from hlens.store.jsonl import questions_by_id, response_from_row, response_to_row
@@ -95,14 +95,12 @@ def sample(
     asked = list(zip(questions, prompts, strict=True))
     rows = model.rows_at_once(rows)
     batches = _batches(questions, prompts, max(1, rows // n))
-    writer = to_write_with(model, precision)
-    written_in = dtype_of_copy(writer, model)
-    work = Sampling(writer, asked, batches, n, seed, settings, written_in)
+    work = Sampling(model, asked, batches, n, seed, settings, precision)
     parts, done = None, {}
     if folder is not None:
         ids = [(question.domain, question.id) for question in questions]
         key = repr((model.fingerprint, ids, prompts, seed, n, settings, batches))
-        key += model.rounding or written_in
+        key += model.rounding or dtype_to_write_in(model, precision)
         digest = hashlib.sha256(key.encode()).hexdigest()
         parts = RowParts(folder, digest, beside=model.workers.continues)
         done = _stored(parts, work)
@@ -150,7 +148,7 @@ class Sampling:
         n: Samples of each question.
         seed: Seed of the run.
         settings: How tokens are drawn.
-        written_in: `Response.written_in` of the samples.
+        precision: That of `sample`.
     """
 
     model: Model
@@ -159,18 +157,26 @@ class Sampling:
     n: int
     seed: int
     settings: Settings
-    written_in: str = ""
+    precision: Precision = "model"
+
+    @cached_property
+    def writer(self) -> Model:
+        """What writes them: the model, or a copy that does it faster."""
+        return to_write_with(self.model, self.precision)
 
     def maker(self) -> Callable[[Model], "Sampling"]:
         """What makes the same work of another copy of the model."""
-        rest = {name: value for name, value in vars(self).items() if name != "model"}
+        rest = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "model"}
         return partial(Sampling, **rest)
 
     def run(self, number: int) -> list[list[Response]]:
         """The samples of each question of a batch."""
-        generate = partial(generate_batch, self.model, settings=self.settings, share_beginning=True)
+        generate = partial(
+            generate_batch, self.writer, settings=self.settings, share_beginning=True
+        )
         asked = [self.asked[i] for i in self.batches[number]]
-        own = {"numbers": range(self.n), "seed": self.seed, "written_in": self.written_in}
+        written_in = dtype_to_write_in(self.model, self.precision)
+        own = {"numbers": range(self.n), "seed": self.seed, "written_in": written_in}
         return _sample_batch(generate, asked, **own)
 
 
@@ -196,9 +202,9 @@ def sample_more(
     settings = settings or Settings()
     n, seed, rows = _checked(n=n, seed=seed, rows=rows)
     rows = model.rows_at_once(rows)
-    rounded = any(response.written_in for response in responses)
-    writer = to_write_with(model, "auto" if rounded else "model")
-    written_in = dtype_of_copy(writer, model)
+    precision: Precision = "auto" if any(one.written_in for one in responses) else "model"
+    writer = to_write_with(model, precision)
+    written_in = dtype_to_write_in(model, precision)
     generate = partial(generate_batch, writer, settings=settings, share_beginning=True)
     first: dict[tuple[str, str], Response] = {}
     counts: dict[tuple[str, str], int] = {}

@@ -17,10 +17,14 @@ from hlens.model.mlp import Mlp
 from hlens.model.model import Model
 from hlens.model.network import Clock, PrefixTrials
 from hlens.model.weights import rounded
-from hlens.work import HERE
 
 Precision = Literal["auto", "model"]
 LEAST_PARAMETERS = 50_000_000  # of a smaller one the replies take no time, and stay as they are
+
+
+def dtype_to_write_in(model: Model, precision: Precision) -> str:
+    """In which dtype replies are written, where that is not the model's own; else empty."""
+    return "bfloat16" if precision == "auto" and _is_quicker_copied(model) else ""
 
 
 def to_write_with(model: Model, precision: Precision) -> Model:
@@ -28,12 +32,7 @@ def to_write_with(model: Model, precision: Precision) -> Model:
 
     The copy holds the weights again, in half of their memory, until it is let go.
     """
-    return _in_bfloat16(model) if precision == "auto" and _is_quicker_copied(model) else model
-
-
-def dtype_of_copy(writer: Model, model: Model) -> str:
-    """In which dtype replies are written, where that is not the model's own; else empty."""
-    return "" if writer is model else str(writer.dtype).removeprefix("torch.")
+    return _in_bfloat16(model) if dtype_to_write_in(model, precision) else model
 
 
 def multiplies_bfloat16() -> bool:
@@ -44,8 +43,7 @@ def multiplies_bfloat16() -> bool:
 
 def _is_quicker_copied(model: Model) -> bool:
     """Whether a copy in bfloat16 writes faster, and as the model itself would but for rounding."""
-    # Other processes and engines have models of their own.
-    if model.workers is not HERE or model.rounding or model.kept or model.experts:
+    if model.rounding or model.kept or model.experts:  # an engine's, packed, or a mixture
         return False
     hf = model.hf
     return (
