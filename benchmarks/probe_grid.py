@@ -1,21 +1,30 @@
 """One fit of the probe at each strength of the penalty, beside liblinear, in CPU seconds.
 
     OMP_NUM_THREADS=1 python benchmarks/probe_grid.py                  # 1,500 x 46,080
-    OMP_NUM_THREADS=1 python benchmarks/probe_grid.py --examples 500 --scale feature
+    OMP_NUM_THREADS=1 python benchmarks/probe_grid.py --examples 500 --scale feature --save FILE
+    python benchmarks/probe_grid.py --draw FILE --figure docs/images/probe_grid.svg
 
 Features are gamma-distributed; with ``--tails heavy`` each times a log-normal of sigma 1. Both
 solve the same objective, but for the intercept, which liblinear penalises. With ``--scale feature``
-liblinear is given the features divided by their deviations, hlens the features as they are.
+liblinear is given the features divided by their deviations, hlens the features as they are. With
+``--adelie PYTHON``, an interpreter that can import adelie, that stands beside, at its tol=1e-7.
 """
 
 import argparse
+import json
 import time
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
+from plotly.subplots import make_subplots
+from probe_rivals import ADELIE, time_elsewhere
 from sklearn.linear_model import LogisticRegression
 
+from hlens.drawing.figure import Figure, finish
+from hlens.drawing.theme import colour_at, palette
 from hlens.probe.design import Design
 from hlens.probe.solution import Options
 from hlens.probe.training import TrainingSet, at_C
@@ -46,8 +55,24 @@ def main() -> None:
     parser.add_argument("--scale", choices=("none", "feature"), default="none")
     parser.add_argument("--ratios", default="0.3,0.1,0.043,0.013,0.0043,0.0013")
     parser.add_argument("--liblinear", type=float, default=1e-4, help="its tolerance; 0 for none")
+    parser.add_argument("--adelie", default="", help="a Python that can import adelie")
+    parser.add_argument("--save", type=Path, help="a JSONL file that rows are added to")
+    parser.add_argument("--draw", type=Path, help="draw the rows of such a file, and measure none")
+    parser.add_argument("--figure", type=Path, default=Path("probe_grid.svg"))
     args = parser.parse_args()
+    if args.draw:
+        rows = [json.loads(line) for line in args.draw.read_text().splitlines()]
+        draw_ratios(rows).save(args.figure)
+        return
     warnings.simplefilter("ignore")
+    for row in measure(args):
+        if args.save:
+            with args.save.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def measure(args: argparse.Namespace) -> Iterable[dict[str, object]]:
+    """A row for each strength of the penalty, printed when it is measured."""
     n, by_feature = args.examples, args.scale == "feature"
     X, y = draw(n, args.features, heavy=args.tails == "heavy")
     deviation = X.std(1, unbiased=False) if by_feature else torch.ones(len(X))
@@ -62,30 +87,77 @@ def main() -> None:
         penalty="l1",
         options=Options(),
     )
-    rows = np.ascontiguousarray((X / deviation[:, None]).T.numpy()) if args.liblinear else None
+    scaled = X / deviation[:, None] if by_feature else X
+    by_example = np.ascontiguousarray(scaled.T.numpy()) if args.liblinear else None
     print(f"{n} x {args.features}, {args.tails} tails, scale {args.scale}; CPU seconds")
-    print("lambda / max  neurons     gap    hlens  liblinear  neurons   ratio", flush=True)
+    print("lambda / max  neurons     gap    hlens  liblinear  neurons   ratio   adelie", flush=True)
     for ratio in (float(each) for each in args.ratios.split(",")):
         C = 1 / (n * top * ratio)
         start = time.process_time()
         solution = training.solve(training.everyone, at_C(np.array([C])))[0][0]
         ours = time.process_time() - start
+        row: dict[str, object] = {
+            "n": n, "features": args.features, "tails": args.tails, "scale": args.scale,
+            "ratio": ratio, "neurons": len(solution.features), "gap": solution.gap, "hlens": ours,
+        }  # fmt: skip
         line = f"{ratio:12g} {len(solution.features):8d} {solution.gap:7.0e} {ours:8.2f}"
-        if rows is not None:
+        if by_example is not None:
             model = LogisticRegression(
-                C=C,
-                l1_ratio=1,
-                solver="liblinear",
-                tol=args.liblinear,
-                max_iter=20000,
+                C=C, l1_ratio=1, solver="liblinear", tol=args.liblinear, max_iter=20000,
                 random_state=0,
-            )
+            )  # fmt: skip
             start = time.process_time()
-            model.fit(rows, y)
+            model.fit(by_example, y)
             theirs = time.process_time() - start
-            found = np.count_nonzero(model.coef_)
-            line += f" {theirs:10.2f} {found:8d} {theirs / ours:7.1f}"
+            row |= {"liblinear": theirs, "its neurons": int(np.count_nonzero(model.coef_))}
+            line += f" {theirs:10.2f} {row['its neurons']:8d} {theirs / ours:7.1f}"
+        if args.adelie:
+            lam = np.array([top * ratio])
+            beside, _ = time_elsewhere(args.adelie, ADELIE, scaled, y, lam, time.process_time)
+            row["adelie"] = beside
+            line += f" {beside:8.2f}"
         print(line, flush=True)
+        yield row
+
+
+def draw_ratios(rows: list[dict[str, object]]) -> Figure:
+    """How many times hlens's time a rival takes, over the strength of the penalty."""
+    colours = palette("light")
+    kinds = sorted({(str(row["tails"]), str(row["scale"])) for row in rows}, reverse=True)
+    titles = [f"{tails} tails, {'scaled' if scale == 'feature' else 'as they are'}"
+              for tails, scale in kinds]  # fmt: skip
+    figure = Figure(make_subplots(cols=len(kinds), shared_yaxes=True, subplot_titles=titles))
+    sizes = sorted({int(str(row["n"])) for row in rows})
+    shades = [colour_at(colours.oranges, (at + 1) / len(sizes)) for at in range(len(sizes))]
+    for column, kind in enumerate(kinds, 1):
+        for n, shade in zip(sizes, shades, strict=True):
+            own = [row for row in rows if (row["tails"], row["scale"], row["n"]) == (*kind, n)]
+            own.sort(key=lambda row: -float(str(row["ratio"])))
+            for rival, dash in (("liblinear", "solid"), ("adelie", "dot")):
+                known = [row for row in own if rival in row]
+                times = [float(str(row[rival])) / float(str(row["hlens"])) for row in known]
+                figure.add_scatter(
+                    x=[row["ratio"] for row in known], y=times, mode="lines+markers",
+                    line={"color": shade, "dash": dash, "width": 2}, marker={"size": 6},
+                    name=f"{rival}, {n:,} examples", legendgroup=f"{rival} {n}",
+                    showlegend=column == 1, row=1, col=column,
+                )  # fmt: skip
+        figure.add_hline(5, line={"color": colours.muted, "dash": "dash"}, row=1, col=column)
+        figure.add_hline(1, line={"color": colours.muted, "width": 1}, row=1, col=column)
+    figure.update_xaxes(type="log", autorange="reversed", title="λ / λ max", dtick=1)
+    figure.update_yaxes(type="log", tickvals=[0.5, 1, 2, 5, 10, 20, 50, 100, 200])
+    figure.update_yaxes(title="times hlens's processor time", col=1)
+    of_liblinear = [(float(str(row["liblinear"])) / float(str(row["hlens"])), row)
+                    for row in rows if "liblinear" in row]  # fmt: skip
+    least, where = min(of_liblinear, key=lambda pair: pair[0])
+    n_below = sum(times < 5 for times, _ in of_liblinear)
+    return finish(
+        figure, colours,
+        title=f"liblinear takes {least:.1f} times as long as hlens, or longer",
+        subtitle=f"one fit to {rows[0]['features']:,} neurons, one thread; least at {where['n']:,} "
+        f"examples and λ / λ max {where['ratio']}; {n_below} of {len(of_liblinear)} below 5 times",
+        height=440, margin={"t": 40, "b": 60, "l": 70, "r": 20},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
