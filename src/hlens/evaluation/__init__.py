@@ -11,6 +11,7 @@ from hlens.evaluation.designs import three_vs_one as three_vs_one
 from hlens.evaluation.detections import estimate_average_precision as estimate_average_precision
 from hlens.evaluation.detections import estimate_recall as estimate_recall
 from hlens.evaluation.drop import drops as drops
+from hlens.evaluation.exclusive import exclusive_overlap as exclusive_overlap
 from hlens.evaluation.fitting import fit_detector as fit_detector
 from hlens.evaluation.formats import transfer_by_format as transfer_by_format
 from hlens.evaluation.intervals import delong_test as delong_test

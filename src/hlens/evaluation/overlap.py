@@ -57,7 +57,7 @@ def overlap(
         HlensError: Fewer than two sets, names that are empty or occur twice, or sets of
             different models.
     """
-    _check(sets)
+    check_named_sets(sets)
     nulls: dict[Null, str] = {"layer": "", "hypergeometric": "_hypergeometric"}
     if contribution is not None:
         nulls["contribution"] = "_contribution"
@@ -173,7 +173,7 @@ def shared_neurons(sets: Sequence[NeuronSet], least: int = 2) -> pd.DataFrame:
         Columns ``address, layer, neuron, n_sets, sets`` and, for each set, its weight under the
         set's name (missing where the neuron is not in it).
     """
-    _check(sets)
+    check_named_sets(sets)
     rows: list[Row] = []
     for neuron in sorted(set().union(*(one.members for one in sets))):
         holders = [one for one in sets if neuron in one]
@@ -204,7 +204,7 @@ def _count_shared(a: NeuronSet, b: NeuronSet) -> Row:
     }  # fmt: skip
 
 
-def _check(sets: Sequence[NeuronSet]) -> None:
+def check_named_sets(sets: Sequence[NeuronSet]) -> None:
     if len(sets) < 2:
         raise HlensError(
             f"overlap needs two sets or more, got {len(sets)}; find one on each domain"
