@@ -63,7 +63,7 @@ def test_chance_is_that_of_all_placements(inside: tuple[bool, ...]) -> None:
 def drawn(
     draw: np.random.Generator, counts: list[int], name: str, d_mlp: int = 300, core: int = 0
 ) -> NeuronSet:
-    """As many random neurons in each layer; the first `core` of each layer are in any case there."""
+    """As many random neurons in each layer, of which the first `core` are always the same."""
     members = {
         (layer, int(i))
         for layer, n in enumerate(counts)

@@ -9,8 +9,9 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from hlens.errors import HlensError
-from hlens.evaluation import delong, univariate
-from synthetic import made
+from hlens.evaluation import alone_by_domain, delong, univariate
+from hlens.evaluation.significance import holm
+from synthetic import joined, made
 
 
 def variants() -> dict[str, torch.Tensor]:
@@ -92,3 +93,30 @@ def test_a_contribution_that_is_no_number_is_named() -> None:
     data.values[17, 1, 4] = float("nan")
     with pytest.raises(HlensError, match="L1N4 to example 17 is nan"):
         univariate(data)
+
+
+def test_neurons_alone_in_a_domain_are_those_of_that_domain_s_data() -> None:
+    parts = [
+        made(80, planted={(0, 3): 2.0}, domains=(name,), seed=seed)
+        for seed, name in enumerate(["science", "law"])
+    ]
+    neurons = [(1, 7), (0, 3)]
+    table = alone_by_domain(joined(*parts), neurons)
+    assert table.domain.tolist() == ["science", "science", "law", "law"]
+    assert list(zip(table.layer, table.neuron, strict=True)) == [*neurons, *neurons]
+    for data in parts:
+        own = table.loc[table.domain == data.domains[0]].set_index(["layer", "neuron"])
+        expected = univariate(data).set_index(["layer", "neuron"]).loc[own.index]
+        for column in ("auroc", "low", "high", "p"):
+            np.testing.assert_allclose(own[column], expected[column])
+    assert table.p_corrected.tolist() == holm(table.p.to_numpy()).tolist()
+    assert alone_by_domain(parts[0], []).columns.tolist() == table.columns.tolist()
+    for wrong in [(2, 0), (0, -1)]:
+        with pytest.raises(HlensError, match=f"L{wrong[0]}N{wrong[1]} is no neuron of 2 layers"):
+            alone_by_domain(parts[0], [wrong])
+    parts[0].values[3, 1, 7] = float("inf")
+    with pytest.raises(HlensError, match="contribution of L1N7 in science is not finite"):
+        alone_by_domain(parts[0], neurons)
+    one_label = parts[1].select(torch.nonzero(parts[1].labels).ravel().tolist())
+    with pytest.raises(HlensError, match="AUROC in law needs hallucinated and true"):
+        alone_by_domain(one_label, neurons)

@@ -42,6 +42,7 @@ from hlens.evaluation.thresholds import find_thresholds as find_thresholds
 from hlens.evaluation.transfer import score_across as score_across
 from hlens.evaluation.transfer import tabulate_transfer as tabulate_transfer
 from hlens.evaluation.transfer import transfer as transfer
+from hlens.evaluation.univariate import alone_by_domain as alone_by_domain
 from hlens.evaluation.univariate import univariate as univariate
 from hlens.evaluation.usage import expert_usage as expert_usage
 from hlens.kinds import explain_public

@@ -6,7 +6,7 @@ over the blocks of equal values.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,8 +20,9 @@ from hlens.errors import HlensError
 from hlens.evaluation.auroc import check_both_classes
 from hlens.evaluation.intervals import Sizes, interval_ends
 from hlens.evaluation.ordering import TieBlocks, label_keys
-from hlens.evaluation.significance import permute_labels
+from hlens.evaluation.significance import holm, permute_labels
 from hlens.types import Contributions, address, where_neurons_are
+from hlens.types.neurons import Neuron
 
 _CELLS = 65_536  # values of one block of neurons: larger arrays would be mapped again at every use
 _RANKS = 4_000_000  # ranks of one block of neurons in max-T: bounds memory at some 100 MB
@@ -63,6 +64,46 @@ def univariate(
         columns = {name: column[kept] for name, column in columns.items()}
     columns["p_bh"] = false_discovery_control(columns["p"])
     return pd.DataFrame({"layer": layer, "neuron": neuron, **columns})
+
+
+def alone_by_domain(data: Contributions, neurons: Sequence[Neuron]) -> pd.DataFrame:
+    """AUROC of some neurons alone, in each domain by itself.
+
+    A neuron that was selected in a domain was selected for its AUROC there, so that its p there
+    tests nothing; in every other domain it does.
+
+    Args:
+        data: Contributions of several domains.
+        neurons: Which neurons, as (layer, neuron).
+
+    Returns:
+        A row a domain and neuron: ``domain, layer, neuron, auroc, low, high, p, p_corrected``; the
+        columns are those of `univariate`, and ``p_corrected`` is Holm's over all rows.
+
+    Raises:
+        HlensError: A domain has one class only, a contribution is not finite, or a neuron is none
+            of the model.
+    """
+    for layer, neuron in neurons:
+        if not (0 <= layer < data.n_layers and 0 <= neuron < data.d_mlp):
+            raise HlensError(
+                f"L{layer}N{neuron} is no neuron of {data.n_layers} layers x {data.d_mlp:,}"
+            )
+    values = data.rows([layer * data.d_mlp + neuron for layer, neuron in neurons]).float().numpy()
+    place = {"layer": [n[0] for n in neurons], "neuron": [n[1] for n in neurons]}
+    label, domains = data.labels.numpy(), np.array(data.domains)
+    parts = []
+    for domain in dict.fromkeys(data.domains):
+        own = domains == domain
+        check_both_classes(label[own], f"AUROC in {domain}")
+        if neurons:
+            _check_all_finite(values[:, own], neurons, domain)
+            ranked = _ranked(np.ascontiguousarray(values[:, own]), label[own])
+            parts.append(pd.DataFrame({"domain": domain, **place, **ranked}))
+    columns = ["domain", "layer", "neuron", "auroc", "low", "high", "p"]
+    table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
+    return table
 
 
 def _blocks(n_rows: int, n: int, cells: int) -> Iterator[slice]:
@@ -129,6 +170,14 @@ def _check_finite(values: np.ndarray, first_row: int, data: Contributions) -> No
         f"the contribution of {neuron} to example {example} is {values[row, example]}; "
         "expected finite contributions: measure again, or leave this example out"
     )
+
+
+def _check_all_finite(values: np.ndarray, neurons: Sequence[Neuron], domain: str) -> None:
+    if not np.isfinite(values).all():
+        layer, neuron = neurons[int(np.argwhere(~np.isfinite(values))[0][0])]
+        raise HlensError(
+            f"a contribution of L{layer}N{neuron} in {domain} is not finite; measure again"
+        )
 
 
 def max_t_p(data: Contributions, *, permutations: int = 1000, seed: int = 0) -> np.ndarray:

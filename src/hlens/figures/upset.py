@@ -36,7 +36,7 @@ def draw(sets: Sequence[NeuronSet], *, theme: str = "light") -> Figure:
     Raises:
         HlensError: Fewer than two sets, or sets of other shapes.
     """
-    sets = _named_apart(sets)
+    sets = named_apart(sets)
     _check(sets)
     colours = palette(theme)
     ordered = sorted(sets, key=lambda one: (-len(one), one.name))
@@ -72,7 +72,7 @@ def example() -> dict[str, Any]:
     return {"sets": sets}
 
 
-def _named_apart(sets: Sequence[NeuronSet]) -> list[NeuronSet]:
+def named_apart(sets: Sequence[NeuronSet]) -> list[NeuronSet]:
     """The sets, each with a name of its own: what has none, or shares it, is numbered."""
     given = Counter(one.name for one in sets)
     taken, named = {name for name, n in given.items() if n == 1}, []

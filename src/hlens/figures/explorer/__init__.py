@@ -18,14 +18,21 @@ from hlens.drawing.figure import plotly_js
 from hlens.drawing.html import Html, escape, policy
 from hlens.drawing.page import PAGE_CONFIG, asset, packed, themed
 from hlens.errors import HlensError
-from hlens.figures.explorer._panel import Neuron, NeuronPage, Strip, panel_data, strongest
+from hlens.figures.explorer._panel import (
+    Neuron,
+    NeuronPage,
+    Strip,
+    page_data,
+    panel_data,
+    strongest,
+)
 from hlens.figures.explorer._widget import PageOf, widget_class
 from hlens.figures.neuron_map import draw as draw_map
 from hlens.figures.neuron_map import example as map_example
 from hlens.types import Contributions, Detector, NeuronSet
 
 __all__ = [
-    "Neuron", "NeuronPage", "Strip", "draw", "example", "live", "panel", "panel_data", "scripts",
+    "Neuron", "NeuronPage", "Strip", "draw", "example", "live", "page_data", "panel", "panel_data", "scripts",
 ]  # fmt: skip
 
 MOST_NEURONS = 2_000
@@ -143,12 +150,13 @@ def live(
 
 def scripts() -> str:
     """The script that links a map to its panel, for pages that hold both."""
-    return asset("hlens.drawing", "page.js") + asset("hlens.figures.explorer", "panel.js")
+    own = (asset("hlens.figures.explorer", name) for name in ("answers.js", "panel.js"))
+    return asset("hlens.drawing", "page.js") + "".join(own)
 
 
 def panel(plot: str) -> str:
     """A map's element beside its panel; the style is `panel.css`."""
-    style = asset("hlens.figures.explorer", "panel.css")
+    style = "".join(asset("hlens.figures.explorer", name) for name in ("answers.css", "panel.css"))
     return f'<style>{style}</style><div class="hx"><div class="scroll">{plot}</div>{PANEL}</div>'
 
 

@@ -4,42 +4,7 @@ hlens.explore = function (plot, panel, neurons, chose = () => {}) {
   const keys = Object.keys(neurons);
   let chosen = keys[0];
 
-  function make(kind, name, text) {
-    const element = document.createElement(kind);
-    if (name) element.className = name;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
-  function strip(one) {
-    const figure = make("div", "hx-strip");
-    figure.append(make("p", "hx-cap", one.caption));
-    const line = make("p", "hx-line");
-    line.dir = "auto";
-    one.tokens.forEach((token, i) => {
-      const value = one.values[i];
-      const piece = make("span", one.special[i] ? "hx-t hx-special" : "hx-t", token);
-      if (value !== null) {
-        piece.style.setProperty("--r", value);
-        piece.title = one.told[i];
-      } else piece.classList.add("hx-mute");
-      line.append(piece);
-    });
-    figure.append(line);
-    return figure;
-  }
-
-  function words(title, list, kind) {
-    if (!list.length) return [];
-    const row = make("ul", "hx-words " + kind);
-    row.setAttribute("aria-label", title);
-    list.forEach(([word, value]) => {
-      const item = make("li", "", word);
-      item.title = value;
-      row.append(item);
-    });
-    return [make("h4", "", title), row];
-  }
+  const { make, strip, words } = hlens;
 
   function show(key) {
     chosen = key;
