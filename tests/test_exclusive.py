@@ -11,6 +11,7 @@ import torch
 
 from hlens.errors import HlensError
 from hlens.evaluation import exclusive_overlap, overlap
+from hlens.evaluation.exclusive import groups_of
 from hlens.figures.upset import intersections
 from hlens.types import NeuronSet
 
@@ -154,7 +155,7 @@ def test_the_order_of_the_sets_changes_no_number() -> None:
 def test_groups_are_in_order_and_equal_sets_give_equal_tables() -> None:
     table = exclusive_overlap(SMALL)
     assert table.sets.tolist() == ["a", "b", "c", "a + b", "a + c", "b + c", "a + b + c"]
-    assert table.attrs["groups"] == [(7, members) for members in (1, 2, 4, 3, 5, 6, 7)]
+    assert groups_of(3) == [(7, members) for members in (1, 2, 4, 3, 5, 6, 7)]
     assert all(a <= b for a, b in pairwise(table.n_sets))
     pd.testing.assert_frame_equal(table, exclusive_overlap(SMALL))
 

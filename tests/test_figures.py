@@ -721,7 +721,9 @@ def test_the_front_holds_what_no_control_beats() -> None:
     assert figures.pareto(**example).layout.meta["title"].startswith("None of the 4 doses")
 
 
-@pytest.mark.parametrize("name", ["scores", "tokens", "explorer", "circuitsvis_text"])
+@pytest.mark.parametrize(
+    "name", ["scores", "tokens", "explorer", "overlap_explorer", "circuitsvis_text"]
+)
 def test_every_page_may_ask_no_host_and_runs_its_own_scripts_alone(
     tmp_path: Path, name: str
 ) -> None:

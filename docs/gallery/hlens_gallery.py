@@ -30,8 +30,8 @@ WIDTH = 1_000
 DIGESTS = "made.json"  # of what each picture shows, so that unchanged figures keep their pictures
 ORDER = ("scores", "audit_card", "leaderboard", "confounds", "refits", "selectors", "tokens",
          "neuron_map", "explorer", "k_sweep", "path", "volcano", "transfer", "overlap", "upset",
-         "reliability", "sibling", "dose_response", "by_layer", "flips", "pareto", "patching",
-         "losses")  # fmt: skip
+         "overlap_explorer", "reliability", "sibling", "dose_response", "by_layer", "flips",
+         "pareto", "patching", "losses")  # fmt: skip
 
 GALLERY = """\
 # Gallery

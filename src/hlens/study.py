@@ -43,7 +43,7 @@ from hlens.steps.adoption import adopt
 from hlens.steps.audit import Audit
 from hlens.steps.designs import DESIGNED
 from hlens.steps.given import INSTEAD, check_folder, seal
-from hlens.steps.neuron_pages import pages, token_risks
+from hlens.steps.neuron_pages import pages, pages_by_domain, token_risks
 from hlens.steps.second_judge import second_judge
 from hlens.steps.state import state_of
 from hlens.store import write_text
@@ -182,6 +182,8 @@ class Study:
             answers_shown = levels.levels if self[levels.has_several_spans] else token_risks
             for step in (detection.scores, detection.over_output, pages, answers_shown):
                 self.runner.ensure(step)
+            if len(self[domain_steps.domains]) > 1:
+                self.runner.ensure(pages_by_domain)
             for step in tested.rows_of(self.recipe):
                 self.runner.ensure(step)
             if self.recipe.labels.second:  # which may ask an endpoint

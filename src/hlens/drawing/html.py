@@ -57,11 +57,13 @@ class Html:
         markup: The markup; its maker has escaped all text that came from outside.
         alt: Alternative text.
         rules: Its content security policy as a page of its own; without scripts when left out.
+        script: What a report that holds it runs, once, behind its own scripts.
     """
 
     markup: str
     alt: str = ""
     rules: str = policy()
+    script: str = ""
 
     def __str__(self) -> str:
         return self.markup

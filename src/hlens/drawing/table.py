@@ -38,9 +38,13 @@ def check_one_study(
         unordered: Whether the columns of `key` may change places, as the two sets of a pair may.
     """
     rows = table[[name for name in key if name in table.columns]]
-    keys = [tuple(row) for row in rows.itertuples(index=False, name=None)]
-    counts = Counter(frozenset(row) if unordered else row for row in keys)
-    twice = [row for row in keys if counts[frozenset(row) if unordered else row] > 1]
+    if unordered:
+        keys = [tuple(row) for row in rows.itertuples(index=False, name=None)]
+        counts = Counter(frozenset(row) for row in keys)
+        twice = [row for row in keys if counts[frozenset(row)] > 1]
+    else:  # of which there may be hundreds of thousands
+        repeated = rows.loc[rows.duplicated(keep=False)]
+        twice = list(repeated.head(1).itertuples(index=False, name=None))
     if twice:
         raise HlensError(
             f"{figure}: the row {', '.join(map(str, twice[0]))!r:.80} stands twice; expected the "

@@ -12,7 +12,7 @@ layers are independent, and their counts add up by convolution.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,11 @@ class Group(NamedTuple):
     among: int
     members: int
 
+    @property
+    def n_sets(self) -> int:
+        """How many sets hold its neurons."""
+        return self.members.bit_count()
+
 
 def exclusive_overlap(
     sets: Sequence[NeuronSet],
@@ -58,8 +63,8 @@ def exclusive_overlap(
         by ``" + "``), ``sets`` (those that hold its neurons), ``n_sets``, ``neurons`` (how many are
         in exactly these), ``expected``, ``fold`` (neurons over expected), ``p`` (exact chance of as
         many or more; none is given below 1e-30) and ``p_corrected`` (Holm's over all groups among
-        the same sets). For two sets the row of both is that of `hlens.evaluation.overlap`. In
-        ``attrs["groups"]`` are the rows' groups as bits of the given sets.
+        the same sets). For two sets the row of both is that of `hlens.evaluation.overlap`.
+        `groups_of` gives the rows' groups as bits of the given sets.
 
     Raises:
         HlensError: Fewer than two sets or more than eight, names that are empty or occur twice,
@@ -82,15 +87,14 @@ def exclusive_overlap(
     chance = _chances(width, inside, choices)
     held = _holders(sets)
     rows, names = [], [one.name for one in sets]
-    order = sorted(chance, key=lambda one: (-one.among.bit_count(), one.among, *_rank(one.members)))
-    for group in order:
+    for group in groups_of(len(sets), choices):
         neurons = int((held & group.among == group.members).sum())
         expected = _expected(width, inside, group)
         rows.append(
             {
                 "among": _joined(names, group.among),
                 "sets": _joined(names, group.members),
-                "n_sets": group.members.bit_count(),
+                "n_sets": group.n_sets,
                 "neurons": neurons,
                 "expected": expected,
                 "fold": neurons / expected if expected else float("nan"),
@@ -100,15 +104,20 @@ def exclusive_overlap(
     table = pd.DataFrame(rows)
     by_choice = table.groupby("among", sort=False)["p"]
     table["p_corrected"] = by_choice.transform(lambda p: holm(p.to_numpy(dtype=float)))
-    table.attrs["groups"] = [tuple(group) for group in order]
     return table
+
+
+def groups_of(n_sets: int, choices: bool = False) -> list[Group]:
+    """The groups of so many sets, in the order of the rows of `exclusive_overlap`."""
+    groups = [g for first in range(n_sets) for g in _groups_from(first, n_sets, choices)]
+    return sorted(groups, key=lambda one: (-one.among.bit_count(), one.among, *_rank(one.members)))
 
 
 def _chances(
     width: Int[np.ndarray, " stratum"], inside: Int[np.ndarray, "set stratum"], choices: bool
 ) -> dict[Group, Distribution]:
     """The distribution of the count of each group, over all strata."""
-    groups = [_groups_of(first, len(inside), choices) for first in range(len(inside))]
+    groups = [_groups_from(first, len(inside), choices) for first in range(len(inside))]
     total: dict[Group, Distribution] = {group: (0, np.ones(1)) for own in groups for group in own}
     for of_stratum, counts in zip(width.tolist(), inside.T.tolist(), strict=True):
         for own, states in zip(groups, _counts(of_stratum, counts, choices), strict=True):
@@ -118,7 +127,7 @@ def _chances(
     return total
 
 
-def _groups_of(first: int, n_sets: int, choices: bool) -> list[Group]:
+def _groups_from(first: int, n_sets: int, choices: bool) -> list[Group]:
     """The groups whose first set is this one, in the order of the rows of `_counts`."""
     groups = [Group(1 << first, 1 << first)]
     for other in (one for one in range(n_sets) if one != first):
@@ -161,11 +170,19 @@ def _kept_by(most: int, width: int, n: int) -> Float[np.ndarray, "before after"]
             np.concatenate([[0.0], np.log((of - steps).clip(0) / width).cumsum()])
             for of in (n, width - n, width)
         )
+    ways, missed = _ways(most)
+    return np.exp(ways + hit + miss[missed] - any_[:, None])
+
+
+@lru_cache(maxsize=32)
+def _ways(
+    most: int,
+) -> tuple[Float[np.ndarray, "before after"], Int[np.ndarray, "before after"]]:
+    """Logarithm of how many ways there are to keep so many, and how many are then missed."""
     before, after = np.arange(most + 1)[:, None], np.arange(most + 1)[None, :]
     missed = np.maximum(before - after, 0)
     ways = gammaln(before + 1) - gammaln(after + 1) - gammaln(missed + 1)
-    chance = np.exp(ways + hit[after] + miss[missed] - any_[before])
-    return np.where(after <= before, chance, 0.0)
+    return np.where(after <= before, ways, -np.inf), missed
 
 
 def _trimmed(start: int, probabilities: Float[np.ndarray, " count"]) -> Distribution:

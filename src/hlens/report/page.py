@@ -47,7 +47,7 @@ def page(data: ReportData) -> str:
     sections = [builder.section(each) for each in (*data.sections, *last) if each is not None]
     audit = _audit(data.audit, audited, builder.contents) if data.audit else ""
     script, style = (
-        explorer.scripts() + asset("hlens.report", "page.js"),
+        explorer.scripts() + asset("hlens.report", "page.js") + "".join(builder.scripts),
         asset("hlens.report", "page.css"),
     )
     library = plotly_js() if builder.pictures else ""
@@ -74,6 +74,7 @@ class _Page:
         self.contents: list[tuple[str, str]] = []
         self.pictures: dict[str, dict[str, Any]] = {}
         self.neurons: Mapping[str, Any] = {}
+        self.scripts: dict[str, None] = {}  # of pieces of markup, each once, in order
 
     def heading(self, heading: str) -> str:
         """The id of a section, which joins the contents."""
@@ -93,6 +94,8 @@ class _Page:
 
     def _piece(self, piece: Any, section: Section) -> str:
         if isinstance(piece, Html):
+            if piece.script:
+                self.scripts[piece.script] = None
             return _framed(piece)
         if isinstance(piece, pd.DataFrame):
             return _framed(table(piece, f"{section.heading}: the numbers."))

@@ -13,6 +13,7 @@ from hlens import figures
 from hlens.errors import HlensError
 from hlens.evaluation import (
     Halves,
+    alone_by_domain,
     domains_with_both,
     drops,
     frequency_correlation,
@@ -325,6 +326,12 @@ def overlap(compared: Contributions, neuron_sets: list[NeuronSet]) -> pd.DataFra
 def shared_neurons(neuron_sets: list[NeuronSet]) -> pd.DataFrame:
     """The neurons that the H-neurons of two domains or more hold."""
     return find_shared_neurons(neuron_sets)
+
+
+@step(needs=(compared, neuron_sets))
+def alone_in_domains(compared: Contributions, neuron_sets: list[NeuronSet]) -> pd.DataFrame:
+    """AUROC of the domains' H-neurons alone, in each domain by itself."""
+    return alone_by_domain(compared, sorted(set().union(*(one.members for one in neuron_sets))))
 
 
 @step(needs=(domain_halves,))

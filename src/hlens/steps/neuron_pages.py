@@ -13,17 +13,19 @@ from torch import Tensor
 
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
+from hlens.figures.overlap_explorer import members_in_order
 from hlens.model import Model, rows_of
 from hlens.monitor import risks
 from hlens.monitor.reading import read_neurons
 from hlens.spans import token_span, token_texts
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import Split, contributions, detector, split
+from hlens.steps.domains import compared, neuron_sets
 from hlens.steps.sources import model
 from hlens.steps.step import Storage, step
 from hlens.store import write_text
 from hlens.store.checked import read_json
-from hlens.types import Contributions, Detector, Example, Question
+from hlens.types import Contributions, Detector, Example, NeuronSet, Question
 
 PROMPT_TOKENS = 24  # how much of a long prompt a strip shows
 STRIPS = 4  # answers shown token by token, half of each label
@@ -31,7 +33,7 @@ STRIPS = 4  # answers shown token by token, half of each label
 
 def neuron_pages(
     model: Model,
-    detector: Detector,
+    detector: Detector | NeuronSet,
     data: Contributions,
     examples: Sequence[Example],
     *,
@@ -45,7 +47,7 @@ def neuron_pages(
 
     Args:
         model: The model that the contributions were measured on.
-        detector: Its neurons are described, heaviest first.
+        detector: Its neurons, or those of a set, are described, heaviest first.
         data: Contributions; they choose the answers of each neuron.
         examples: The examples that were measured, in the order of `data`.
         neurons: The neurons to describe; the heaviest of the detector when None.
@@ -63,7 +65,8 @@ def neuron_pages(
         HlensError: The examples are not those of the contributions, or the model has no tokenizer.
     """
     _check(model, data, examples)
-    weights = detector.selected.weights or {}
+    described = detector.selected if isinstance(detector, Detector) else detector
+    weights = described.weights or {}
     heaviest = sorted(weights, key=lambda neuron: (-abs(weights[neuron]), neuron))
     chosen = list(heaviest[:most] if neurons is None else neurons)
     values = data.rows([layer * data.d_mlp + neuron for layer, neuron in chosen]).float()
@@ -90,6 +93,45 @@ def neuron_pages(
         promoted = _promoted(model, neuron, words, unembedding)
         pages[neuron] = NeuronPage(most_active, least_active, *promoted)
     return pages
+
+
+def domain_pages(
+    model: Model,
+    sets: Sequence[NeuronSet],
+    data: Contributions,
+    examples: Sequence[Example],
+    *,
+    most: int = 24,
+    strongest: int = 2,
+) -> dict[str, dict[Neuron, NeuronPage]]:
+    """Pages of the neurons that most domains share, in each domain, for the overlap explorer.
+
+    Args:
+        model: The model that the contributions were measured on.
+        sets: The neurons of each domain, named by it.
+        data: Contributions of these domains.
+        examples: The examples that were measured; those of other domains are left out.
+        most: Number of neurons: those of most sets first, then those that weigh most in theirs.
+        strongest: Answers of each domain where a neuron contributes most.
+
+    Returns:
+        For each domain the pages by (layer, neuron); see `neuron_pages`.
+
+    Raises:
+        HlensError: As `neuron_pages` does.
+    """
+    flat, _ = members_in_order(sets)
+    neurons = [(int(i) // data.d_mlp, int(i) % data.d_mlp) for i in flat[:most]]
+    if not neurons:
+        return {}
+    made = {}
+    for one in sets:
+        rows = [row for row, domain in enumerate(data.domains) if domain == one.name]
+        own = [example for example in examples if example.domain == one.name]
+        made[one.name] = neuron_pages(
+            model, one, data.select(rows), own, neurons=neurons, strongest=strongest, weakest=0
+        )
+    return made
 
 
 def _check(model: Model, data: Contributions, examples: Sequence[Example]) -> None:
@@ -169,6 +211,10 @@ class _PageRow(TypedDict):
     suppresses: list[tuple[str, float]]
 
 
+class _DomainPageRow(_PageRow):
+    domain: str
+
+
 class _TokenRow(TypedDict):
     tokens: list[str]
     risk: list[float | None]
@@ -198,6 +244,25 @@ def _page_from(row: Mapping[str, Any]) -> NeuronPage:
     )
 
 
+def _save_by_domain(pages: Mapping[str, Mapping[Neuron, NeuronPage]], file: Path) -> None:
+    _save_json(
+        [
+            {"domain": domain, "neuron": neuron, **asdict(page)}
+            for domain, own in pages.items()
+            for neuron, page in own.items()
+        ],
+        file,
+    )
+
+
+def _load_by_domain(file: Path) -> dict[str, dict[Neuron, NeuronPage]]:
+    made: dict[str, dict[Neuron, NeuronPage]] = {}
+    for row in read_json(file, shape=list[_DomainPageRow]):
+        layer, neuron = row["neuron"]
+        made.setdefault(row["domain"], {})[layer, neuron] = _page_from(row)
+    return made
+
+
 def _strip_from(row: Mapping[str, Any]) -> Strip:
     return Strip(tuple(row["tokens"]), tuple(row["values"]), row["caption"])
 
@@ -213,6 +278,18 @@ def pages(
 ) -> dict[Neuron, NeuronPage]:
     """What each neuron promotes, and the answers where it is strongest, for the report's map."""
     return neuron_pages(model, detector, contributions, examples)
+
+
+@step(
+    needs=(compared, neuron_sets, examples, model),
+    storage=Storage(".json", _save_by_domain, _load_by_domain),
+    verb="run",
+)
+def pages_by_domain(
+    compared: Contributions, neuron_sets: list[NeuronSet], examples: list[Example], model: Model
+) -> dict[str, dict[Neuron, NeuronPage]]:
+    """What the most shared neurons promote, and their strongest answers in each domain."""
+    return domain_pages(model, neuron_sets, compared, examples)
 
 
 @step(

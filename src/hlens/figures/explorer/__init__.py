@@ -32,7 +32,8 @@ from hlens.figures.neuron_map import example as map_example
 from hlens.types import Contributions, Detector, NeuronSet
 
 __all__ = [
-    "Neuron", "NeuronPage", "Strip", "draw", "example", "live", "page_data", "panel", "panel_data", "scripts",
+    "Neuron", "NeuronPage", "Strip", "draw", "example", "live", "page_data", "panel",
+    "panel_data", "scripts",
 ]  # fmt: skip
 
 MOST_NEURONS = 2_000

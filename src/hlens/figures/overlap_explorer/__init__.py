@@ -22,14 +22,13 @@ from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import palette
 from hlens.evaluation import exclusive_overlap
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
-from hlens.figures.overlap_explorer._data import ALONE, Pages, explorer_data
+from hlens.figures.overlap_explorer._data import ALONE, Pages, explorer_data, members_in_order
 from hlens.figures.upset import named_apart
 from hlens.types import NeuronSet
 
-__all__ = ["draw", "example", "inline", "scripts"]
+__all__ = ["draw", "example", "inline", "members_in_order"]
 
 PARTS = ("data.js", "chips.js", "matrix.js", "upset.js", "map.js", "list.js", "link.js")
-HEIGHT = 1_240  # of the frame; a narrow one scrolls
 
 
 def draw(
@@ -62,7 +61,7 @@ def draw(
         palette(theme)  # raises where there is none of this name
     own, meta = _inner(sets, alone, pages)
     script = asset("hlens.drawing", "page.js") + asset("hlens.figures.explorer", "answers.js")
-    script += scripts() + asset("hlens.figures.overlap_explorer", "frame.js")
+    script += _script("frame.js")
     rules = policy(script)
     fixed = "" if theme == "auto" else f' data-theme="{theme}"'
     page = (
@@ -74,7 +73,7 @@ def draw(
     )
     return Html(
         f'<iframe title="{escape(meta["title"])}" sandbox="allow-scripts" '
-        f'style="width:100%;height:{HEIGHT}px;border:0" srcdoc="{escape(page)}"></iframe>',
+        f'style="width:100%;height:{_height(sets)}px;border:0" srcdoc="{escape(page)}"></iframe>',
         meta["alt"],
         rules,
     )
@@ -83,15 +82,15 @@ def draw(
 def inline(
     sets: Sequence[NeuronSet], alone: pd.DataFrame | None = None, pages: Pages | None = None
 ) -> Html:
-    """The explorer as a part of a page that runs `scripts` and follows its theme; see `draw`."""
+    """The explorer as a part of a report, whose theme it follows; see `draw` for the arguments."""
     own, meta = _inner(sets, alone, pages)
-    caption = f"<h3>{escape(meta['title'])}</h3><p class='sub'>{escape(meta['subtitle'])}</p>"
-    return Html(f"<figure><figcaption>{caption}</figcaption>{own}</figure>", meta["alt"])
+    caption = f'<h3>{escape(meta["title"])}</h3><p class="sub">{escape(meta["subtitle"])}</p>'
+    markup = f"<figure><figcaption>{caption}</figcaption>{own}</figure>"
+    return Html(markup, meta["alt"], script=_script("start.js"))
 
 
-def scripts() -> str:
-    """The script of a page with an explorer; it needs those of `hlens.figures.explorer` first."""
-    return "".join(asset("hlens.figures.overlap_explorer", part) for part in PARTS)
+def _script(last: str) -> str:
+    return "".join(asset("hlens.figures.overlap_explorer", name) for name in (*PARTS, last))
 
 
 def _inner(
@@ -104,7 +103,7 @@ def _inner(
         check_one_study(alone, ("domain", "layer", "neuron"), figure="overlap_explorer")
     groups = exclusive_overlap(sets, choices=True)
     data = explorer_data(sets, groups, alone=alone, pages=pages)
-    whole = groups.loc[[among == 2 ** len(sets) - 1 for among, _ in groups.attrs["groups"]]]
+    whole = groups.head(2 ** len(sets) - 1)  # those among all sets come first
     title, subtitle = _title(whole, len(sets)), _subtitle(whole, len(sets))
     alt = f"{title}. {subtitle}"
     style = "".join(
@@ -117,9 +116,16 @@ def _inner(
     markup = (
         f'<style>{style}</style><div class="ox wait" role="group" aria-label="{escape(alt)}">'
         "<noscript><p>This explorer needs JavaScript; the tables do not.</p></noscript></div>"
-        f"{packed('overlap-json', json.dumps(data))}"
+        f"{packed('overlap-json', json.dumps(data), effort=4)}"
     )
     return markup, {"title": title, "subtitle": subtitle, "alt": alt}
+
+
+def _height(sets: Sequence[NeuronSet]) -> int:
+    """Height of the frame in pixels where it is wide; a narrow one scrolls."""
+    layers = sets[0].n_layers
+    # As in map.js, whose marks of two layers may not touch.
+    return 490 + 24 * len(sets) + max(240, round(layers * max(7, min(18, 520 / layers)))) + 50
 
 
 def _title(groups: pd.DataFrame, n_sets: int) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Int, Shaped
 
 from hlens.drawing.html import visible
 from hlens.errors import HlensError
+from hlens.evaluation.exclusive import groups_of
 from hlens.evaluation.significance import holm
 from hlens.figures.explorer import Neuron, NeuronPage, page_data
 from hlens.figures.neuron_map.places import places_of
@@ -19,6 +20,7 @@ from hlens.types import NeuronSet
 ALONE = ("domain", "layer", "neuron", "auroc", "low", "high", "p_corrected")
 MOST_MARKS = 60_000  # neurons that the map and the lists hold; counts are of all
 PLACES = 65_535  # along the map's axis
+SHARES, MISSING = 10_000, 65_535  # AUROC and p are kept in ten-thousandths, as whole numbers
 
 Pages = Mapping[str, Mapping[Neuron, NeuronPage]]
 
@@ -120,8 +122,8 @@ def _weights(
 
 def _groups(groups: pd.DataFrame, n_sets: int) -> dict[str, Any]:
     """The rows of the table, and the p of pairs as those of the matrix: corrected over pairs."""
-    bits = groups.attrs["groups"]
-    is_pair = np.array([a == b and a.bit_count() == 2 for a, b in bits])
+    bits = groups_of(n_sets, choices=True)
+    is_pair = np.array([one.among == one.members and one.n_sets == 2 for one in bits])
     pairs = np.full(len(groups), np.nan)
     pairs[is_pair] = holm(groups.p.to_numpy(dtype=float)[is_pair])
     return {
@@ -150,9 +152,10 @@ def _alone(
     there = flat[rows] == wanted if len(flat) else np.zeros(len(wanted), dtype=bool)
     packed = {}
     for name in ("auroc", "low", "high", "p_corrected"):
-        values = np.full((len(flat), len(sets)), np.nan)
-        values[rows[there], column[there]] = alone[name].to_numpy(dtype=float)[there]
-        packed[name] = _bytes(values, "<f4")
+        shares = np.floor(alone[name].to_numpy(dtype=float)[there] * SHARES + 1e-9)
+        values = np.full((len(flat), len(sets)), MISSING)
+        values[rows[there], column[there]] = np.where(np.isnan(shares), MISSING, shares.clip(0))
+        packed[name] = _bytes(values, "<u2")
     return packed
 
 

@@ -14,7 +14,7 @@ hlens.ox.read = function (data) {
     x: typed(marks.x, Uint16Array), held: typed(marks.held, Uint16Array),
     weights: data.weights ? typed(data.weights, Float32Array) : null,
     alone: data.alone && Object.fromEntries(
-      Object.entries(data.alone).map(([name, text]) => [name, typed(text, Float32Array)])),
+      Object.entries(data.alone).map(([name, text]) => [name, typed(text, Uint16Array)])),
     pages: data.pages || {},
   };
   table.size = table.held.length;
@@ -48,10 +48,15 @@ hlens.ox.read = function (data) {
 };
 
 hlens.ox.number = (value) => value >= 100 ? Math.round(value).toLocaleString("en")
-  : value === 0 ? "0" : value < 0.001 ? "<.001" : String(+value.toPrecision(value < 1 ? 1 : 2));
-hlens.ox.fold = (value) => Number.isNaN(value) ? "–" : !Number.isFinite(value) ? "∞×"
-  : value >= 10000 ? (value / 1000).toFixed(0) + "k×" : hlens.ox.number(value) + "×";
-hlens.ox.p = (p) => p < 0.001 ? "p < .001" : p > 0.995 ? "p = 1" : "p = " + p.toFixed(3).slice(1);
+  : value === 0 ? "0" : value < 0.001 ? "<.001" : String(+value.toPrecision(2));
+hlens.ox.fold = function (value) {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return "∞×";
+  if (value < 10000) return hlens.ox.number(value) + "×";
+  const power = Math.floor(Math.log10(value));
+  return `>10${[...String(power)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}×`;
+};
+hlens.ox.p = (p) => p < 0.001 ? "p\u00a0<\u00a0.001" : p > 0.9995 ? "p\u00a0=\u00a01" : "p\u00a0=\u00a0" + p.toFixed(3).slice(1);
 hlens.ox.stars = (p) => p < 0.001 ? "***" : p < 0.01 ? "**" : p <= 0.05 ? "*" : "n.s.";
 hlens.ox.neurons = (n) => n.toLocaleString("en") + (n === 1 ? " neuron" : " neurons");
 hlens.ox.beside = (row, p = row.p) => `${hlens.ox.number(row.expected)} expected by chance, `

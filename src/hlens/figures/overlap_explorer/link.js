@@ -39,7 +39,7 @@ hlens.overlap = async function (root, tell = () => {}) {
   const map = part("ox-part ox-of-map", "Where they are"), list = part("ox-part ox-of-list");
   chips.setAttribute("role", "group");
   chips.setAttribute("aria-label", "Sets to compare");
-  matrix.append(make("p", "ox-note", "Below: shared, and Jaccard · above: times chance, * p ≤ .05, ** .01, *** .001"));
+  matrix.append(make("p", "ox-note", "Below: shared, Jaccard · above: times chance, * p ≤ .05"));
   map.append(legend());
   const body = part("ox-body");
   body.append(map, list);

@@ -4,6 +4,13 @@ hlens.ox.list = function (at, table, state, change) {
   const AT_ONCE = 60;
   const head = at.appendChild(make("div", "ox-head"));
   head.setAttribute("aria-live", "polite");
+  if (table.alone) {
+    const over = at.appendChild(make("div", "ox-over"));
+    over.setAttribute("aria-hidden", "true"); // each neuron's button says it all
+    over.append(make("span", "", "neuron"), make("span", "", "sets"),
+      make("span", "", Object.keys(table.pages).length ? "promotes" : ""),
+      make("span", "", "AUROC alone (┆ chance)"));
+  }
   const list = at.appendChild(make("div", "ox-list"));
   list.setAttribute("role", "group");
   list.setAttribute("aria-label", "Neurons of the selection: arrow keys go from neuron to neuron");
@@ -31,7 +38,10 @@ hlens.ox.list = function (at, table, state, change) {
       `${ox.neurons(table.left_out)} of fewest sets are counted, and not on the map or here.`));
   }
 
-  const value = (name, i, set) => table.alone[name][i * table.n + set];
+  const value = (name, i, set) => {
+    const shares = table.alone[name][i * table.n + set];
+    return shares === 65535 ? NaN : shares / 10000;
+  };
   const place = (auroc) => Math.max(0, Math.min(1, (auroc - 0.3) / 0.6)) * 100;
 
   // AUROC alone in each chosen set, as dots on a line of which the middle is chance.

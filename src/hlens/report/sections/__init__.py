@@ -18,8 +18,9 @@ from hlens.steps import NotMadeError, Runner, Step
 ORDER = (
     "scores", "published", "long_answers", "strips", "neuron_map", "controls", "confident",
     "second_judge", "rivals", "confounds", "positions", "refits", "selectors", "sparsity",
-    "stability", "single_neurons", "domains", "transfer", "formats", "overlap", "reliability",
-    "origin", "dose_response", "by_layer", "flips", "cost", "replies", "gates", "patching",
+    "stability", "single_neurons", "domains", "transfer", "formats", "overlap",
+    "overlap_explorer", "reliability", "origin", "dose_response", "by_layer", "flips", "cost",
+    "replies", "gates", "patching",
 )  # fmt: skip
 LAST = ("losses", "neurons")  # behind all others
 
