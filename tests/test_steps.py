@@ -36,6 +36,7 @@ from hlens.steps.adoption import SECTIONS
 from hlens.steps.step import keyword_of
 from hlens.store import write_text
 from hlens.types import Question
+from report_pages import unpacked
 from tiny_study import question_file, tiny_model, tiny_recipe
 
 # --- Keys follow from declarations -----------------------------------------------------------
@@ -419,7 +420,12 @@ def test_a_folder_from_before_is_read(old: Path) -> None:
     assert len(study.patching_map())
     assert len(study.origin())
     study.audit()  # what it reads is there; its tables have one rival more today
-    study.report(old / "new.html")
+    page = study.report(old / "new.html").read_text()
+    # What needs the model is missing; the sets, their groups and the stored numbers are there.
+    explored = json.loads(unpacked(page, "overlap-json"))
+    assert explored["names"] == ["a", "b"]
+    assert {"groups", "marks", "alone"} <= set(explored)
+    assert "pages" not in explored
     changed = {path for path, content in files.items() if path.read_bytes() != content}
     assert {path.parent.name for path in changed} <= {"audit"}
 

@@ -20,10 +20,13 @@ from hlens.report.tables import Tables
 from hlens.steps.audit import slopes_of_finding
 from hlens.steps.chosen import choose_neurons
 from hlens.steps.detection import split
+from hlens.steps.domains import alone_in_domains
 from hlens.steps.effects import outcomes
+from hlens.steps.neuron_pages import pages_by_domain
 from hlens.store import export_neurons, save_neurons
 from hlens.study import Study
 from hlens.types import NeuronSet
+from report_pages import unpacked
 from tiny_study import question_file, tiny_model, tiny_recipe
 
 
@@ -61,6 +64,30 @@ def test_an_edit_is_run_beside_its_controls_and_drawn(study: Study) -> None:
                     "share neurons?", "Does editing them change behaviour?", "Which replies turn?",
                     "What does it cost?", "Do they carry the difference?"):  # fmt: skip
         assert heading in page
+
+
+def test_the_report_explores_what_domains_share(study: Study) -> None:
+    study.make_report_data()
+    names, sets = study.domains(), study.neuron_sets()
+    pages = study[pages_by_domain]
+    assert list(pages) == names
+    members = set().union(*(one.members for one in sets))
+    neurons = set(pages[names[0]])
+    assert neurons == set(pages[names[1]])
+    assert neurons <= members
+    assert len(neurons) == min(24, len(members))
+    for name, own in pages.items():
+        for page in own.values():
+            assert page.promotes
+            assert [name in strip.caption for strip in page.strongest] == [True, True]
+    again = study.runner.value_without_model(pages_by_domain)
+    assert again == pages
+    data = json.loads(unpacked(study.report().read_text(), "overlap-json"))
+    assert data["names"] == names
+    assert set(data["pages"][next(iter(data["pages"]))]["answers"]) == {"0", "1"}
+    alone = study[alone_in_domains]
+    assert len(alone) == 2 * len(members)
+    assert alone["domain"].unique().tolist() == names
 
 
 def test_the_report_says_whether_choice_and_open_generation_part(study: Study) -> None:
