@@ -248,6 +248,8 @@ class Study:
     detectors = Artefact(domain_steps.detectors_by_domain)
     neuron_sets = Artefact(domain_steps.neuron_sets)
     overlap = Artefact(domain_steps.overlap)
+    alone_in_domains = Artefact(domain_steps.alone_in_domains)
+    pages_by_domain = Artefact(pages_by_domain)
     shared_neurons = Artefact(domain_steps.shared_neurons)
     halves = Artefact(domain_steps.halves)
     reliability = Artefact(domain_steps.reliability)

@@ -6,6 +6,7 @@ hlens.ox.chips = function (at, table, state, change) {
     const button = make("button", "ox-chip");
     button.type = "button";
     button.append(make("span", "ox-name", name), make("span", "ox-n", table.sizes[i].toLocaleString("en")));
+    button.setAttribute("aria-label", `${name}, ${hlens.ox.neurons(table.sizes[i])}`);
     button.addEventListener("click", () => {
       const among = state.among ^ (1 << i);
       if (table.bits(among).length >= 2) change({ among });

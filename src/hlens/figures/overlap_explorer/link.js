@@ -61,9 +61,12 @@ hlens.overlap = async function (root, tell = () => {}) {
     ox.list(list, table, state, change),
   ];
   views.forEach((view) => view());
-  const recolour = () => views[3]();
+  const recolour = () => {
+    views[3]();
+    root.dataset.ready = hlens.theme();
+  };
   hlens.system.addEventListener("change", recolour);
   new MutationObserver(recolour).observe(hlens.root, { attributeFilter: ["data-theme"] });
-  root.dataset.ready = hlens.theme();
+  recolour();
   return { state, table, change };
 };
