@@ -52,7 +52,7 @@ hlens.ox.number = (value) => value >= 100 ? Math.round(value).toLocaleString("en
 hlens.ox.fold = function (value) {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return "∞×";
-  if (value < 10000) return hlens.ox.number(value) + "×";
+  if (value < 1000) return hlens.ox.number(value) + "×";
   const power = Math.floor(Math.log10(value));
   return `>10${[...String(power)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}×`;
 };
