@@ -1,5 +1,6 @@
-"""The explorer as a widget: choices go both ways, and an exported notebook keeps the explorer."""
+"""Explorers as widgets: choices go both ways, and an exported notebook keeps the explorer."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import hlens.figures as figures
+from hlens import lookup
 from hlens.errors import HlensError
 from hlens.figures.explorer import NeuronPage, Strip
 from hlens.figures.explorer._widget import widget_class
@@ -104,6 +106,33 @@ def test_choices_go_both_ways(opened: Callable[..., Any]) -> None:
         told,
     )
     frame.locator(".hx-strip", has_text="</script>").wait_for()
+    result.assert_quiet()
+
+
+def test_the_selection_of_an_overlap_goes_both_ways(opened: Callable[..., Any]) -> None:
+    sets = lookup.member("figures", "overlap_explorer").example()["sets"]
+    live = figures.overlap_explorer.live(sets)
+    with pytest.raises(HlensError, match="nothing is selected yet"):
+        _ = live.neurons
+    for wrong in (["law"], []):
+        with pytest.raises(HlensError, match="none of the sets shown; choose of"):
+            live.choose(wrong)
+    live.choose(["general", "science"])
+    assert live.neurons.members == sets[0].members & sets[1].members
+    markup = live.outputs()[0]["text/html"]
+    esm = live._esm.replace("export default", "const view =")
+    harness = HARNESS.replace("FRAME", repr(live.frame)).replace("CHOSEN", json.dumps(live.chosen))
+    result = opened(f"<!doctype html><title>x</title>{markup}{harness.replace('ESM', esm)}")
+    frame = result.page.frames[1]
+    title = frame.locator(".ox-title")
+    title.filter(has_text="In both general and science").wait_for()  # chosen before it was shown
+    frame.locator(".ox-column").nth(1).click()
+    result.page.wait_for_function("window.saved?.exact")
+    live.chosen = result.page.evaluate("window.saved")
+    addresses = [f"L{layer}N{neuron}" for layer, neuron in live.neurons]
+    assert sorted(frame.locator(".ox-neuron b").all_inner_texts()) == sorted(addresses)
+    result.page.evaluate("model.set('chosen', {among: 63, bits: 48, exact: false})")
+    title.filter(has_text="In both moral and code").wait_for()
     result.assert_quiet()
 
 

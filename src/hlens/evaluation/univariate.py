@@ -101,9 +101,9 @@ def alone_by_domain(data: Contributions, neurons: Sequence[Neuron]) -> pd.DataFr
             ranked = _ranked(np.ascontiguousarray(values[:, own]), label[own])
             parts.append(pd.DataFrame({"domain": domain, **place, **ranked}))
     columns = ["domain", "layer", "neuron", "auroc", "low", "high", "p"]
-    table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    table["p_corrected"] = holm(table["p"].to_numpy(dtype=float))
-    return table
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    corrected = holm(np.asarray(table["p"], dtype=float))
+    return table.loc[:, columns].assign(p_corrected=corrected)
 
 
 def _blocks(n_rows: int, n: int, cells: int) -> Iterator[slice]:

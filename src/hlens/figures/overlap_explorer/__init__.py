@@ -23,10 +23,11 @@ from hlens.drawing.theme import palette
 from hlens.evaluation import exclusive_overlap
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.figures.overlap_explorer._data import ALONE, Pages, explorer_data, members_in_order
+from hlens.figures.overlap_explorer._widget import widget_class
 from hlens.figures.upset import named_apart
 from hlens.types import NeuronSet
 
-__all__ = ["draw", "example", "inline", "members_in_order"]
+__all__ = ["draw", "example", "inline", "live", "members_in_order"]
 
 PARTS = ("data.js", "chips.js", "matrix.js", "upset.js", "map.js", "list.js", "link.js")
 
@@ -77,6 +78,32 @@ def draw(
         meta["alt"],
         rules,
     )
+
+
+def live(
+    sets: Sequence[NeuronSet],
+    alone: pd.DataFrame | None = None,
+    pages: Pages | None = None,
+    *,
+    theme: str = "auto",
+) -> Any:
+    """The explorer as a widget of a running notebook; needs the extra ``hlens[widget]``.
+
+    Args:
+        sets: As in `draw`, like all that follow.
+        alone: AUROC of neurons in each domain alone.
+        pages: What neurons promote, and their answers.
+        theme: The theme.
+
+    Returns:
+        A widget whose ``neurons`` are those selected in the page, as a `NeuronSet`, and whose
+        ``choose(["general", "science"])`` selects there. An exported notebook keeps the explorer.
+
+    Raises:
+        HlensError: anywidget is missing, or as `draw` does.
+    """
+    shown = draw(sets, alone, pages, theme=theme)
+    return widget_class()(shown, named_apart(sets))
 
 
 def inline(

@@ -54,7 +54,7 @@ def draw(
         (
             figures.overlap_explorer.inline(
                 shown,
-                None if alone is None else alone.loc[alone["domain"].isin(names)],
+                None if alone is None else alone.loc[alone["domain"].isin(list(names))],
                 {name: own for name, own in (pages or {}).items() if name in names},
             ),
             *more,
