@@ -14,9 +14,9 @@
 # # 13. What a neuron promotes
 #
 # A list of words beside a neuron looks like its meaning. The list is made by a shortcut: take what
-# the neuron writes, jump over all later layers, and read it with the model's own output matrix. This
-# lesson makes such a list, asks whether it is sharper than chance, and then measures how much of
-# what the neuron does the shortcut explains.
+# the neuron writes, jump over all later layers, and read it with the model's own output matrix.
+# This lesson makes such a list, asks whether it is sharper than chance, and then measures how much
+# of what the neuron does the shortcut explains.
 #
 # **You will be able to**
 #
@@ -38,7 +38,7 @@ import torch
 
 import hlens
 from hlens.drawing.curves import panels
-from hlens.drawing.figure import Figure, finish
+from hlens.drawing.figure import Figure, add_note, finish
 from hlens.drawing.theme import palette
 from hlens.interventions import scale
 from hlens.prompts import prompt_text
@@ -87,8 +87,8 @@ def only(layer, neuron):
 # Return the logit that `row` adds to every token, less the mean over all tokens. (A number added to
 # all logits alike changes no probability: **centred** logits show what is left.)
 #
-# **You should see** agreement with hlens to the sixth decimal, then the words of one planted driver:
-# among those that it suppresses are the beginnings of "I do not know".
+# **You should see** agreement with hlens to the sixth decimal, then the words of one planted
+# driver: among those that it suppresses are the beginnings of "I do not know".
 #
 # <details><summary>Hint 1</summary>
 #
@@ -110,7 +110,9 @@ layer, neuron = 2, 87  # the driver that we look at
 got = numbers(logit_lens(rows[layer, neuron], unembed))
 assert got.shape == (len(unembed),), f"{got.shape}: one number for each of {len(unembed)} tokens"
 assert abs(got.mean()) < 1e-5, f"the mean is {got.mean():.3f}: take it off, so that it is zero"
-moves = [float(unembed[t] @ rows[layer, neuron] - unembed[0] @ rows[layer, neuron]) for t in (9, 90)]
+moves = [
+    float(unembed[t] @ rows[layer, neuron] - unembed[0] @ rows[layer, neuron]) for t in (9, 90)
+]
 assert np.allclose([got[9] - got[0], got[90] - got[0]], moves, atol=1e-5), (
     "differences between tokens are wrong: the logit of a token is the dot product of its row of "
     "the unembedding with the neuron's row, in its own scale"
@@ -128,8 +130,8 @@ def show(logits, n=8):
 show(got)
 
 # %% [markdown]
-# hlens makes the same list for the pages of single neurons, in the report and the explorer. We ask it
-# for all words, and compare.
+# hlens makes the same list for the pages of single neurons, in the report and the explorer. We ask
+# it for all words, and compare.
 
 # %%
 questions = [q for name in hlens.toy.domain_names() for q in hlens.domains.load(name)]
@@ -153,8 +155,8 @@ hlens.figures.explorer(detector, neuron_pages(model, detector, data, examples))
 # ## The norm in between
 #
 # Before the unembedding the stream passes the final norm: it is divided by its own size, and each
-# coordinate is multiplied by a **gain** $g$. The size is one number for all tokens, so it changes no
-# ranking. The gain is a number for each coordinate, and can.
+# coordinate is multiplied by a **gain** $g$. The size is one number for all tokens, so it changes
+# no ranking. The gain is a number for each coordinate, and can.
 #
 # (This norm, RMSNorm, takes off no mean. A LayerNorm also takes off the mean of the *stream*, and
 # then the row has to be centred over `d_model` as well.)
@@ -220,8 +222,8 @@ for name, some_gain in (("this model's gain", gain), ("a made-up gain", uneven))
 #
 # ## Every direction has a list
 #
-# Eight words at the top of a ranking are found for *any* vector. Is this list sharper than that of a
-# vector which means nothing?
+# Eight words at the top of a ranking are found for *any* vector. Is this list sharper than that of
+# a vector which means nothing?
 #
 # ### Exercise 3: how sharp is a list?
 # *Difficulty: 3 of 5 · 8 minutes*
@@ -278,7 +280,9 @@ print("Exercise 3: right.")
 print(f"  random directions: {np.median(by_chance):.2f}, one in twenty above", end=" ")
 print(f"{np.quantile(by_chance, 0.95):.2f}")
 print(f"  neurons of layer {layer}: {np.median(in_layer):.2f}")
-print(f"  L{layer}N{neuron}: {in_layer[neuron]:.2f}, and {beyond:.2%} of random directions reach it")
+print(
+    f"  L{layer}N{neuron}: {in_layer[neuron]:.2f}, and {beyond:.2%} of random directions reach it"
+)
 
 # %% [markdown]
 # Most lists here are what any direction would give. To tell a story from such a list is to read
@@ -297,9 +301,11 @@ groups = (
     ("planted as drivers", drivers, "circle", colours.positive, 11),
 )
 planted = {*drivers, *bystanders}
-others = [(at, n) for at in range(len(rows)) for n in range(rows.shape[1]) if (at, n) not in planted]
+others = [
+    (at, n) for at in range(len(rows)) for n in range(rows.shape[1]) if (at, n) not in planted
+]
 for name, members, symbol, colour, size in (
-    ("all other neurons", others, "circle", colours.neutral, 5),
+    ("all other neurons", others, "circle", colours.control, 5),
     *groups,
 ):
     at = np.array(sorted(members))
@@ -308,11 +314,16 @@ for name, members, symbol, colour, size in (
             x=on_refusal[at[:, 0], at[:, 1]],
             y=at[:, 0] + jitter.uniform(-0.28, 0.28, len(at)) * (size < 8),
             mode="markers", name=name, text=[f"L{a}N{n}" for a, n in at],
-            marker={"size": size, "symbol": symbol, "color": colour, "opacity": 1 - 0.4 * (size < 8),
+            marker={"size": size, "symbol": symbol, "color": colour,
+                    "opacity": 0.4 if size < 8 else 1,
                     "line": {"width": 1 * (size > 8), "color": colours.page}},
             hovertemplate="<b>%{text}</b>: %{x:+.2f}<extra></extra>",
         )
     )  # fmt: skip
+for at, n in shared:
+    add_note(
+        figure, f"L{at}N{n}", x=on_refusal[at, n], y=at, colour=colours.positive_ink, yshift=14
+    )
 figure.add_vline(x=0, line={"color": colours.control, "width": 1, "dash": "dash"})
 figure.update_layout(
     xaxis={"title": {"text": "what a unit of activation adds to the logit of “ I”"}},
@@ -336,12 +347,12 @@ for (at, n), share in lowest.items():
 # %% [markdown]
 # ## The sign, and the size of the stream
 #
-# The list is for *one unit of positive activation*. Activations of a gated MLP, as here, are negative
-# about as often as positive; then what is "promoted" is pushed down. And the norm divides by the size
-# of the stream. So the direct effect at one token is
+# The list is for *one unit of positive activation*. Activations of a gated MLP, as here, are
+# negative about as often as positive; then what is "promoted" is pushed down. And the norm divides
+# by the size of the stream. So the direct effect at one token is
 #
 # $$z \,\frac{u_t \cdot (g \odot w)}{\mathrm{rms}(r)}, \qquad
-# \mathrm{rms}(r) = \sqrt{\tfrac1d \textstyle\sum_i r_i^2}$$
+# \mathrm{rms}(r) = \sqrt{\frac{1}{d} \sum_i r_i^2}$$
 #
 # with activation $z$ and final residual stream $r$ of `d` coordinates.
 #
@@ -409,7 +420,9 @@ negative = (acts < 0).float().mean((0, 2))
 print("Exercise 4: right. Share of negative activations:", end=" ")
 print(", ".join(f"layer {at} {share:.0%}" for at, share in enumerate(negative)))
 active = acts[:12, layer, neuron].mean(), acts[12:, layer, neuron].mean()
-print(f"  L{layer}N{neuron} is at {active[0]:.2f} on never-taught entities, {active[1]:.2f} on common")
+print(
+    f"  L{layer}N{neuron} is at {active[0]:.2f} on never-taught entities, {active[1]:.2f} on common"
+)
 
 # %% [markdown]
 # So the driver's list may be read as it stands, because its activation is positive where it is
@@ -419,8 +432,8 @@ print(f"  L{layer}N{neuron} is at {active[0]:.2f} on never-taught entities, {act
 # ## Direct and measured
 #
 # Now the test of the shortcut. Silence the neuron, let the whole model run, and see how the logits
-# move. What the neuron told *later layers*, which then spoke themselves, is in this number and not in
-# the direct one.
+# move. What the neuron told *later layers*, which then spoke themselves, is in this number and not
+# in the direct one.
 #
 # **Predict.** In which layer will the two agree best, and in which worst?
 #
@@ -484,7 +497,9 @@ def silenced_by_hand(ids, layer, neuron):
 
 for at, (a, n) in ((0, (2, 87)), (3, (1, 40)), (14, (3, 87))):
     got = numbers(measured_effect(list(prompts[at]), a, n))
-    assert got.shape == (len(unembed),), f"{got.shape}: one number for each of {len(unembed)} tokens"
+    assert got.shape == (len(unembed),), (
+        f"{got.shape}: one number for each of {len(unembed)} tokens"
+    )
     change = (logits[at] - silenced_by_hand(prompts[at], a, n)).numpy()
     expected = change - change.mean()
     assert np.abs(expected).max() > 0.01, "this neuron changes too little to tell"
@@ -531,51 +546,49 @@ medians = share.groupby("layer")[["explained", "by another's path"]].median()
 print(medians.round(2).to_string())
 
 # %%
-figure, pick = Figure(), np.random.default_rng(0)
+figure, pick, edge, outside = Figure(), np.random.default_rng(0), 0.6, []
 names = [f"layer {at}: {value:.0%} explained" for at, value in medians.explained.items()]
 styles = {
-    "loudest": ("the eight loudest of the layer", "circle", colours.neutral, 4),
-    "bystander": ("planted as bystanders", "diamond", colours.negative, 5),
-    "driver": ("planted as drivers", "circle", colours.positive, 5),
+    "loudest": ("the eight loudest of the layer", "circle", colours.control, 0.35),
+    "bystander": ("planted as bystanders", "diamond", colours.negative, 0.8),
+    "driver": ("planted as drivers", "circle", colours.positive, 0.8),
 }
 for at, panel in enumerate(
     panels(figure, names, x_title="direct effect, logits", gap=0.035, colour=colours.ink)
 ):
     axes = {"xaxis": f"x{panel}", "yaxis": f"y{panel}"}
-    own = [one for one in effects if one[0] == at]
-    for kind, (name, symbol, colour, size) in styles.items():
-        some = [one for one in own if one[2] == kind]
+    for kind, (name, symbol, colour, opacity) in styles.items():
+        some = [one for one in effects if one[0] == at and one[2] == kind]
         if not some:
-            figure.add_trace(go.Scatter(x=[None], y=[None], showlegend=False, **axes))
             continue
-        x = np.concatenate([one[3].ravel() for one in some])
-        y = np.concatenate([one[4].ravel() for one in some])
-        shown = pick.choice(len(x), min(len(x), 500), replace=False)
+        x, y = (np.concatenate([one[part].ravel() for one in some]) for part in (3, 4))
+        outside.append(np.maximum(abs(x), abs(y)) > edge)
+        shown = pick.choice(len(x), min(len(x), 900), replace=False)
         figure.add_trace(
             go.Scatter(
                 x=x[shown].round(3), y=y[shown].round(3), mode="markers", name=name,
-                legendgroup=name, showlegend=at == 2 or (at == 0 and kind == "loudest"),
-                marker={"size": size, "symbol": symbol, "color": colour, "opacity": 0.7},
+                legendgroup=name, showlegend=name not in {one.name for one in figure.data},
+                marker={"size": 4.5, "symbol": symbol, "color": colour, "opacity": opacity},
                 hovertemplate="direct %{x:+.2f}, measured %{y:+.2f}<extra></extra>", **axes,
             )
         )  # fmt: skip
     figure.add_shape(
-        type="line", x0=-1.2, y0=-1.2, x1=1.2, y1=1.2, xref=f"x{panel}", yref=f"y{panel}",
+        type="line", x0=-edge, y0=-edge, x1=edge, y1=edge, xref=f"x{panel}", yref=f"y{panel}",
         line={"color": colours.ink, "width": 1.2, "dash": "dash"},
     )  # fmt: skip
     figure.update_layout(
         {
-            f"xaxis{panel}": {"range": (-1.2, 1.2), "dtick": 1},
-            f"yaxis{panel}": {"range": (-1.2, 1.2), "dtick": 0.5, "showticklabels": at == 0},
+            f"xaxis{panel}": {"range": (-edge, edge), "dtick": 0.5},
+            f"yaxis{panel}": {"range": (-edge, edge), "dtick": 0.5, "showticklabels": at == 0},
         }
     )
-figure.update_layout(yaxis={"title": {"text": "measured effect, logits"}}, legend={"y": 1.12})
+figure.update_layout(yaxis={"title": {"text": "measured effect, logits"}}, legend={"y": 1.14})
 finish(
-    figure, colours, height=380, margin={"t": 70},
-    title=f"The direct path explains {medians.explained.iloc[0]:.0%} of what a neuron does in the "
-    f"first layer, {medians.explained.iloc[-1]:.0%} in the last",
-    subtitle=f"A point is one token's logit, one neuron, one prompt of {len(few)}; on the dashed line "
-    "both agree",
+    figure, colours, height=370, margin={"t": 66},
+    title=f"Explained by the direct path: {medians.explained.iloc[0]:.0%} in the first layer, "
+    f"{medians.explained.iloc[-1]:.0%} in the last",
+    subtitle=f"one logit, one neuron, one prompt of {len(few)} a point; on the line both agree; "
+    f"{np.concatenate(outside).mean():.1%} lie beyond",
 )  # fmt: skip
 
 # %% [markdown]
@@ -591,33 +604,33 @@ for at, n in shared:
 pd.DataFrame(on_never, columns=["driver", "direct on “ I”", "measured on “ I”"]).round(2)
 
 # %% [markdown]
-# The drivers of layer 2 push " I" down directly, as much as is measured. Those of layer 1 do most of it
-# through others: L1N40 has a list in which " I" is nothing special, and by silencing it the logit
-# still moves, several times as far as the direct path says. **A list of words without the word is
+# The drivers of layer 2 push " I" down directly, about as much as is measured. Those of layer 1 do
+# much of it through others: in the list of L1N40 the word " I" is nothing special, and the neuron
+# still moves its logit, several times as far as the direct path says. **A list without the word is
 # no proof that the neuron does not matter to it.**
 #
 # ## A common mistake
 #
-# *Naming a neuron after the first word that fits.* With 8 words of 268 and a story in mind, one will
-# fit. Name the token first, then look where the neuron lies among its neighbours and among random
-# directions.
+# *Naming a neuron after the first word that fits.* With 8 words of 268 and a story in mind, one
+# will fit. Name the token first, then look where the neuron lies among its neighbours and among
+# random directions.
 #
 # ## What would falsify this?
 #
-# "L2N87 pushes down the beginning of an abstention" would end if as many random directions as one in
-# twenty did so as strongly, or if silencing it left the logit of " I" where it was. Which of the two
-# checks needs no run of the model, and which one would you believe in an early layer?
+# "L2N87 pushes down the beginning of an abstention" would end if as many random directions as one
+# in twenty did so as strongly, or if silencing it left the logit of " I" where it was. Which of the
+# two checks needs no run of the model, and which one would you believe in an early layer?
 #
 # ## Recap
 #
 # 1. Which of centring, gain and size can change the *order* of the list?
-#    <details><summary>Answer</summary>The gain alone. Centring takes the same number off all tokens,
-#    the size divides all alike.</details>
+#    <details><summary>Answer</summary>The gain alone. Centring takes the same number off all
+#    tokens, the size divides all alike.</details>
 # 2. A neuron promotes " no", and its activation is -2. What does it do to " no"?
 #    <details><summary>Answer</summary>It pushes it down: activation times direction.</details>
 # 3. Why does the direct path explain nearly all in the last layer, and not quite all?
-#    <details><summary>Answer</summary>Nothing reads the neuron after it, except the final norm, whose
-#    size changes when the neuron falls silent.</details>
+#    <details><summary>Answer</summary>Nothing reads the neuron after it, except the final norm,
+#    whose size changes when the neuron falls silent.</details>
 # 4. Where did the rest of an early neuron's effect go?
 #    <details><summary>Answer</summary>Through later layers, which read what it wrote.</details>
 #
