@@ -209,7 +209,7 @@ for p, counts in zip(present, per_neuron, strict=True):
 # feature. In the first world there are six neurons for twelve features that are nearly always
 # there. What will happen to the other six features?
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 figure = Figure()
 limit = float(worlds.abs().max())
 names = [f"present {p:.0%} of the time" for p in present]
@@ -318,8 +318,8 @@ for world in (0, 2):
     print(f"  where features are present {present[world]:.0%} of the time: {alone(world, 0):.2f}")
 
 # %% [markdown]
-# Beside it: the lasso on the six neurons, which may take as many as it likes, and a direction
-# (least squares, all six neurons weighed at once). For every feature of every world:
+# Beside it: a sparse probe (L1) on the six neurons, which may take as many as it likes, and a
+# direction (least squares, all six neurons weighed at once). For every feature of every world:
 
 
 # %%
@@ -341,7 +341,7 @@ rows = [
 told = pd.DataFrame(rows, columns=["world", "feature", "one", "few", "n_few", "direction"])
 told.groupby("world")[["one", "few", "n_few", "direction"]].mean().round(2)
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 figure = Figure()
 for panel, (_, part) in zip(
     panels(figure, names, x_title="feature", gap=0.03, colour=colours.ink),
@@ -366,7 +366,7 @@ for panel, (_, part) in zip(
                 x=at, y=part[column], mode="markers", name=name, legendgroup=name,
                 marker={"symbol": symbol, "size": 9, "color": colour}, customdata=part.n_few,
                 hovertemplate=f"feature %{{x}}, {name}: <b>%{{y:.2f}}</b><br>"
-                "the lasso keeps %{customdata} neurons<extra></extra>", **axes,
+                "a sparse probe keeps %{customdata} neurons<extra></extra>", **axes,
             )
         )  # fmt: skip
     figure.update_layout(
@@ -403,8 +403,8 @@ finish(
 # gave before: `(turned h, turned w)`.
 #
 # **You should see** a length of the weights that stays, a sum of sizes (the L1 penalty) that grows,
-# and a lasso that keeps more axes after the turn in the world without sharing, at the same AUROC.
-# In the world where features share, the neurons have no such advantage.
+# and a sparse probe that keeps more axes after the turn in the world without sharing, at the same
+# AUROC. In the world where features share, the neurons have no such advantage.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -453,15 +453,15 @@ for world in (0, 2):
         n_kept[world, name] = int(few.n_selected_)
         scored[world, name] = auroc(h[2000:] @ few.coef_[0], y[2000:])
         print(
-            f"  present {present[world]:.0%}, axes {name:>11}: the lasso keeps "
+            f"  present {present[world]:.0%}, axes {name:>11}: the probe keeps "
             f"{n_kept[world, name]} of 6, AUROC {scored[world, name]:.2f}"
         )
 
 # %% [markdown]
-# Nothing in the data has changed, only the axes. A squared penalty does not notice a turn; the
-# lasso does. **How many neurons a sparse probe keeps is a statement about the axes**: few, if what
-# is sought lies along them. Where features share neurons it does not, and the neurons are axes like
-# any others.
+# Nothing in the data has changed, only the axes. A squared penalty does not notice a turn; an L1
+# penalty does. **How many neurons a sparse probe keeps is a statement about the axes**: few, if
+# what is sought lies along them. In the world where features share neurons nothing does, and
+# the neurons are axes like any others.
 #
 # ## The same question on the toy world
 #
@@ -493,8 +493,8 @@ print(f"keeps {len(as_it_is.selected)} of 1,024 neurons:", hlens.evaluate(as_it_
 # as one row, turn it by `Q`, `[1024, 1024]`, a numpy array of float64, and give it the old shape
 # back. Return the contributions with these values (`replace(data, values=...)`) as float32.
 #
-# **Predict** before you run: a random basis has nothing to do with the model. Will the lasso need
-# all 1,024 directions there?
+# **Predict** before you run: a random basis has nothing to do with the model. Will the sparse probe
+# need all 1,024 directions there?
 #
 # **You should see** about a hundred kept in each random basis, twenty times as many as above, with
 # an AUROC that is a little lower or the same.
@@ -521,10 +521,11 @@ def rotated(data, Q):
 
 
 # %% tags=["check"]
-Q, before = rotation(1024, seed=0), train.values.clone()
+Q, before = rotation(1024, seed=0), [part.values.clone() for part in (train, test)]
 turned_train, turned_test = rotated(train, Q.copy()), rotated(test, Q.copy())
-spoilt = not torch.equal(train.values, before)
-train.values.copy_(before)
+spoilt = not torch.equal(train.values, before[0])
+for part, values in zip((train, test), before, strict=True):
+    part.values.copy_(values)
 assert not spoilt, "the contributions that were given have changed; make new ones with replace"
 for made, given in ((turned_train, train), (turned_test, test)):
     assert isinstance(made, hlens.Contributions), (
@@ -591,14 +592,14 @@ hlens.figures.k_sweep(table.assign(n=len(test)), ceiling=ceiling)
 # ## A common mistake
 #
 # *Reading "the probe selects neuron 7" as "neuron 7 is the feature".* In the third world above the
-# lasso selects neurons that each read several features. It names the axes nearest to a direction,
-# and L1 names few because it was paid to.
+# sparse probe selects neurons that each read several features. It names the axes nearest to a
+# direction, and L1 names few because it was paid to.
 #
 # ## What would falsify this?
 #
 # "A few neurons carry it" ends when as few random directions carry as much. "The model holds it in
-# superposition" ends when single neurons tell as much as the best direction. Which of the two does
-# the figure above speak against?
+# superposition" ends when single neurons tell as much as the best direction. The figure above is
+# the test of the first, the one before it of the second.
 #
 # ## Recap
 #

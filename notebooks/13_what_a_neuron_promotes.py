@@ -292,7 +292,7 @@ print(
 # abstaining, and an abstention begins with " I". Where do the planted neurons lie among all neurons
 # of their layer, on the logit of that one token?
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 refusal = words.index(" I")
 on_refusal = torch.stack([lens_of(layer_rows)[:, refusal] for layer_rows in rows]).numpy()
 figure, jitter = Figure(), np.random.default_rng(0)
@@ -320,10 +320,11 @@ for name, members, symbol, colour, size in (
             hovertemplate="<b>%{text}</b>: %{x:+.2f}<extra></extra>",
         )
     )  # fmt: skip
-for at, n in shared:
+for place, (at, n) in enumerate(shared):
     add_note(
-        figure, f"L{at}N{n}", x=on_refusal[at, n], y=at, colour=colours.positive_ink, yshift=14
-    )
+        figure, f"L{at}N{n}", x=on_refusal[at, n], y=at, colour=colours.positive_ink,
+        yshift=-15 if place % 2 else 15,
+    )  # fmt: skip
 figure.add_vline(x=0, line={"color": colours.control, "width": 1, "dash": "dash"})
 figure.update_layout(
     xaxis={"title": {"text": "what a unit of activation adds to the logit of “ I”"}},
@@ -545,7 +546,7 @@ print("Exercise 5: right. Share of the measured effect that is explained, median
 medians = share.groupby("layer")[["explained", "by another's path"]].median()
 print(medians.round(2).to_string())
 
-# %%
+# %% tags=["hide-input"] jupyter={"source_hidden": true}
 figure, pick, edge, outside = Figure(), np.random.default_rng(0), 0.6, []
 names = [f"layer {at}: {value:.0%} explained" for at, value in medians.explained.items()]
 styles = {
