@@ -460,7 +460,7 @@ for world in (0, 2):
 # %% [markdown]
 # Nothing in the data has changed, only the axes. A squared penalty does not notice a turn; an L1
 # penalty does. **How many neurons a sparse probe keeps is a statement about the axes**: few, if
-# what is sought lies along them. In the world where features share neurons nothing does, and
+# what is sought lies along them. In the world where features share neurons nothing lies so, and
 # the neurons are axes like any others.
 #
 # ## The same question on the toy world

@@ -496,7 +496,7 @@ def silenced_by_hand(ids, layer, neuron):
     return silenced
 
 
-for at, (a, n) in ((0, (2, 87)), (3, (1, 40)), (14, (3, 87))):
+for at, (a, n) in ((0, (2, 87)), (3, (1, 157)), (14, (3, 87))):
     got = numbers(measured_effect(list(prompts[at]), a, n))
     assert got.shape == (len(unembed),), (
         f"{got.shape}: one number for each of {len(unembed)} tokens"
@@ -507,12 +507,12 @@ for at, (a, n) in ((0, (2, 87)), (3, (1, 40)), (14, (3, 87))):
     assert not np.allclose(got, 0, atol=1e-5), (
         "no logit changes: is the second pass inside the with block?"
     )
-    assert not np.allclose(got, -expected, atol=1e-3), (
+    assert not np.allclose(got, -expected, atol=1e-4), (
         "the sign is turned: what the neuron adds is the logits as they are less those without it"
     )
-    assert np.allclose(got, expected, atol=1e-3), (
-        "not the change at the last token: as it is less silenced, there, and less its mean over "
-        "the tokens"
+    assert np.allclose(got, expected, atol=1e-4), (
+        "not the change at the last token: as it is less silenced (a scale of 0), there, and less "
+        "its mean over the tokens"
     )
 
 

@@ -1470,14 +1470,27 @@ def measured_effect(ids, layer, neuron):
 """,
     ),
     Answer(
-        13, 5, "by the bridge's cache", right=True, code="""
+        13, 5, "activations set to zero by clamp", right=True, code="""
+from hlens.interventions import clamp
 def measured_effect(ids, layer, neuron):
     tokens = torch.tensor([ids])
     with torch.inference_mode():
-        change = model.run_with_cache(tokens)[0][0, -1]
-        with model.editing(only(layer, neuron), scale(0.0)):
-            change = change - model.run_with_cache(tokens)[0][0, -1]
-    return (change - change.mean()).tolist()
+        change = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), clamp(0.0, 0.0)):
+            change = change - model.hf(input_ids=tokens).logits[0, -1]
+    return change - change.mean()
+""",
+    ),
+    Answer(
+        13, 5, "clamped from below alone", code="""
+from hlens.interventions import clamp
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        change = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), clamp(0.0)):
+            change = change - model.hf(input_ids=tokens).logits[0, -1]
+    return change - change.mean()
 """,
     ),
     Answer(
