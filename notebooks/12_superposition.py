@@ -63,7 +63,8 @@ def numbers(answer):
 # middle, so that the neurons are axes of their own kind):
 #
 # $$h = \mathrm{ReLU}(W x), \qquad \hat{x} = \mathrm{ReLU}(W^\top h + b)$$
-#
+
+# %% [markdown]
 # ### Exercise 1: the forward pass
 # *Difficulty: 1 of 5 · 5 minutes*
 #
@@ -249,7 +250,8 @@ finish(
 # ## One neuron, a few, a direction
 #
 # Now be the interpreter. From the six activations you want to tell whether feature $k$ is present.
-#
+
+# %% [markdown]
 # ### Exercise 3: the best single neuron
 # *Difficulty: 3 of 5 · 10 minutes*
 #
@@ -394,7 +396,8 @@ finish(
 #
 # A direction does not care what the axes are. The L1 penalty does: it adds up sizes of weights
 # *along the axes*.
-#
+
+# %% [markdown]
 # ### Exercise 4: the same probe in other coordinates
 # *Difficulty: 3 of 5 · 7 minutes*
 #
@@ -555,7 +558,8 @@ for seed, (turned_path, part) in paths.items():
     print(f"  random basis {seed}: keeps {chosen[seed][0]} of 1,024, AUROC {chosen[seed][1]}")
 
 # %% [markdown]
-# Along the whole path: how much is told with how many axes?
+# Along the whole path: how much is told with how many axes? ("Random" in this figure are the axes of
+# the three random bases, and the band is their spread.)
 
 # %%
 points = []

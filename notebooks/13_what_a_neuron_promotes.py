@@ -80,7 +80,8 @@ def only(layer, neuron):
 # final residual stream. A neuron adds its activation times its row $w$ to that stream. So
 # $u_t \cdot w$ is what one unit of activation adds to the logit of $t$, *if nothing in between
 # interferes*. This is the **logit lens** of a neuron.
-#
+
+# %% [markdown]
 # ### Exercise 1: the lens
 # *Difficulty: 2 of 5 · 6 minutes*
 #
@@ -160,7 +161,8 @@ hlens.figures.explorer(detector, neuron_pages(model, detector, data, examples))
 #
 # (This norm, RMSNorm, takes off no mean. A LayerNorm also takes off the mean of the *stream*, and
 # then the row has to be centred over `d_model` as well.)
-#
+
+# %% [markdown]
 # ### Exercise 2: fold the gain
 # *Difficulty: 2 of 5 · 6 minutes*
 #
@@ -224,7 +226,8 @@ for name, some_gain in (("this model's gain", gain), ("a made-up gain", uneven))
 #
 # Eight words at the top of a ranking are found for *any* vector. Is this list sharper than that of
 # a vector which means nothing?
-#
+
+# %% [markdown]
 # ### Exercise 3: how sharp is a list?
 # *Difficulty: 3 of 5 · 8 minutes*
 #
@@ -356,7 +359,8 @@ for (at, n), share in lowest.items():
 # \mathrm{rms}(r) = \sqrt{\frac{1}{d} \sum_i r_i^2}$$
 #
 # with activation $z$ and final residual stream $r$ of `d` coordinates.
-#
+
+# %% [markdown]
 # ### Exercise 4: the direct effect
 # *Difficulty: 3 of 5 · 8 minutes*
 #
@@ -427,8 +431,8 @@ print(
 
 # %% [markdown]
 # So the driver's list may be read as it stands, because its activation is positive where it is
-# active. For most other neurons the list is right half of the time, and upside down in the other
-# half.
+# active. For most other neurons the list is right about half of the time, and upside down in the
+# other half.
 #
 # ## Direct and measured
 #
@@ -437,7 +441,8 @@ print(
 # in the direct one.
 #
 # **Predict.** In which layer will the two agree best, and in which worst?
-#
+
+# %% [markdown]
 # ### Exercise 5: the measured effect
 # *Difficulty: 4 of 5 · 10 minutes*
 #
@@ -635,4 +640,4 @@ pd.DataFrame(on_never, columns=["driver", "direct on “ I”", "measured on “
 # 4. Where did the rest of an early neuron's effect go?
 #    <details><summary>Answer</summary>Through later layers, which read what it wrote.</details>
 #
-# Next: lesson 14.
+# Next: [what is a hallucination?](14_what_is_a_hallucination.ipynb)
