@@ -558,8 +558,8 @@ for seed, (turned_path, part) in paths.items():
     print(f"  random basis {seed}: keeps {chosen[seed][0]} of 1,024, AUROC {chosen[seed][1]}")
 
 # %% [markdown]
-# Along the whole path: how much is told with how many axes? ("Random" in this figure are the axes of
-# the three random bases, and the band is their spread.)
+# Along the whole path: how much is told with how many axes? ("Random" in this figure are the axes
+# of the three random bases, and the band is their spread.)
 
 # %%
 points = []
