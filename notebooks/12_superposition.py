@@ -213,7 +213,7 @@ for p, counts in zip(present, per_neuron, strict=True):
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 figure = Figure()
 limit = float(worlds.abs().max())
-names = [f"present {p:.0%} of the time" for p in present]
+names = [f"present {p:.0%}" for p in present]
 for panel, W in zip(
     panels(figure, names, x_title="feature", gap=0.03, colour=colours.ink), worlds, strict=True
 ):
