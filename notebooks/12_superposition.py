@@ -381,8 +381,8 @@ figure.update_layout(yaxis={"title": {"text": "AUROC, test part"}}, legend={"y":
 kept = told[(told.world == 2) & (told.direction > 0.7)]
 finish(
     figure, colours, height=340, margin={"t": 66},
-    title=f"Where features share neurons, the best one reaches {kept.one.mean():.2f} and a "
-    f"direction {kept.direction.mean():.2f}",
+    title=f"A shared neuron reaches {kept.one.mean():.2f}, a direction "
+    f"{kept.direction.mean():.2f}",
     subtitle=f"means of the {len(kept)} features that are kept at {present[2]:.0%}; 2,000 test "
     "examples each, 0.5 is chance",
 )  # fmt: skip

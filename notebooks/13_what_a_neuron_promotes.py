@@ -553,7 +553,7 @@ print(medians.round(2).to_string())
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true}
 figure, pick, edge, outside = Figure(), np.random.default_rng(0), 0.6, []
-names = [f"layer {at}: {value:.0%} explained" for at, value in medians.explained.items()]
+names = [f"layer {at}: {value:.0%}" for at, value in medians.explained.items()]
 styles = {
     "loudest": ("the eight loudest of the layer", "circle", colours.control, 0.35),
     "bystander": ("planted as bystanders", "diamond", colours.negative, 0.8),
