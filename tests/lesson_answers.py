@@ -881,4 +881,689 @@ def row_of_information(origin):
     return "refit"
 """,
     ),
+    Answer(
+        12, 1, "by numpy, one example at a time", right=True, code="""
+import numpy as np
+def reconstruct(x, W, b):
+    x, W, b = (np.asarray(a) for a in (x, W, b))
+    made = []
+    for one in x:
+        h = np.maximum(W @ one, 0)
+        made.append(np.maximum(W.T @ h + b, 0))
+    return np.array(made)
+""",
+    ),
+    Answer(
+        12, 1, "by einops", right=True, code="""
+from einops import einsum
+def reconstruct(x, W, b):
+    h = einsum(x, W, "example feature, neuron feature -> example neuron").clamp_min(0)
+    return (einsum(h, W, "example neuron, neuron feature -> example feature") + b).clamp_min(0)
+""",
+    ),
+    Answer(
+        12, 1, "a list of lists", right=True, code="""
+def reconstruct(x, W, b):
+    x, W, b = x.tolist(), W.tolist(), b.tolist()
+    made = []
+    for one in x:
+        h = [max(0, sum(w * v for w, v in zip(row, one))) for row in W]
+        made.append(
+            [max(0, sum(h[j] * W[j][k] for j in range(len(W))) + b[k]) for k in range(len(b))]
+        )
+    return made
+""",
+    ),
+    Answer(
+        12, 1, "no ReLU in the middle", code="""
+def reconstruct(x, W, b):
+    return torch.relu(x @ W.T @ W + b)
+""",
+    ),
+    Answer(
+        12, 1, "no ReLU at the end", code="""
+def reconstruct(x, W, b):
+    return torch.relu(x @ W.T) @ W + b
+""",
+    ),
+    Answer(
+        12, 1, "the bias forgotten", code="""
+def reconstruct(x, W, b):
+    return torch.relu(torch.relu(x @ W.T) @ W)
+""",
+    ),
+    Answer(
+        12, 1, "the bias outside of the ReLU", code="""
+def reconstruct(x, W, b):
+    return torch.relu(torch.relu(x @ W.T) @ W) + b.abs()
+""",
+    ),
+    Answer(
+        12, 1, "the activations returned", code="""
+def reconstruct(x, W, b):
+    return torch.relu(x @ W.T)
+""",
+    ),
+    Answer(
+        12, 1, "nothing returned", code="""
+def reconstruct(x, W, b):
+    h = torch.relu(x @ W.T)
+""",
+    ),
+    Answer(
+        12, 2, "by numpy", right=True, code="""
+import numpy as np
+def features_per_neuron(W):
+    power = np.asarray(W) ** 2
+    return power.sum(axis=1) ** 2 / (power**2).sum(axis=1)
+""",
+    ),
+    Answer(
+        12, 2, "shares, in a loop", right=True, code="""
+def features_per_neuron(W):
+    counts = []
+    for row in W:
+        share = row**2 / (row**2).sum()
+        counts.append(1 / float((share**2).sum()))
+    return counts
+""",
+    ),
+    Answer(
+        12, 2, "by einsum", right=True, code="""
+def features_per_neuron(W):
+    top = torch.einsum("nf,nf->n", W, W).square()
+    return top / torch.einsum("nf,nf,nf,nf->n", W, W, W, W)
+""",
+    ),
+    Answer(
+        12, 2, "neurons per feature", code="""
+def features_per_neuron(W):
+    return (W**2).sum(0) ** 2 / (W**4).sum(0)
+""",
+    ),
+    Answer(
+        12, 2, "a count over a threshold", code="""
+def features_per_neuron(W):
+    return (W.abs() > 0.2).sum(1)
+""",
+    ),
+    Answer(
+        12, 2, "sizes in the place of squares", code="""
+def features_per_neuron(W):
+    return W.abs().sum(1) ** 2 / (W**2).sum(1)
+""",
+    ),
+    Answer(
+        12, 2, "signs not lost", code="""
+def features_per_neuron(W):
+    return W.sum(1) ** 2 / (W**2).sum(1)
+""",
+    ),
+    Answer(
+        12, 2, "the sum not squared", code="""
+def features_per_neuron(W):
+    return (W**2).sum(1) / (W**4).sum(1)
+""",
+    ),
+    Answer(
+        12, 2, "one mean for all", code="""
+def features_per_neuron(W):
+    return ((W**2).sum(1) ** 2 / (W**4).sum(1)).mean()
+""",
+    ),
+    Answer(
+        12, 2, "words", code="""
+def features_per_neuron(W):
+    return "one feature a neuron"
+""",
+    ),
+    Answer(
+        12, 3, "in a loop", right=True, code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    best, sign, most = 0, 1, 0.0
+    for neuron in range(train_h.shape[1]):
+        for way in (1, -1):
+            told = auroc(way * train_h[:, neuron], train_y)
+            if told > most:
+                best, sign, most = neuron, way, told
+    return auroc(sign * test_h[:, best], test_y)
+""",
+    ),
+    Answer(
+        12, 3, "one less the AUROC, by scikit-learn, as an array", right=True, code="""
+import numpy as np
+from sklearn.metrics import roc_auc_score
+def one_neuron(train_h, train_y, test_h, test_y):
+    told = [roc_auc_score(train_y, train_h[:, k]) for k in range(train_h.shape[1])]
+    best = max(range(len(told)), key=lambda k: abs(told[k] - 0.5))
+    own = roc_auc_score(test_y, test_h[:, best])
+    return np.array(own if told[best] > 0.5 else 1 - own)
+""",
+    ),
+    Answer(
+        12, 3, "low neurons overlooked", code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    told = [auroc(column, train_y) for column in train_h.T]
+    return auroc(test_h[:, int(np.argmax(told))], test_y)
+""",
+    ),
+    Answer(
+        12, 3, "chosen on the test part", code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    told = np.array([auroc(column, test_y) for column in test_h.T])
+    return max(told.max(), 1 - told.min())
+""",
+    ),
+    Answer(
+        12, 3, "the sign chosen on the test part", code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    told = np.array([auroc(column, train_y) - 0.5 for column in train_h.T])
+    own = auroc(test_h[:, np.abs(told).argmax()], test_y)
+    return max(own, 1 - own)
+""",
+    ),
+    Answer(
+        12, 3, "the training score", code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    told = np.array([auroc(column, train_y) - 0.5 for column in train_h.T])
+    return 0.5 + np.abs(told).max()
+""",
+    ),
+    Answer(
+        12, 3, "all neurons summed", code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    return auroc(-test_h.sum(1), test_y)
+""",
+    ),
+    Answer(
+        12, 3, "the neuron and its score", code="""
+def one_neuron(train_h, train_y, test_h, test_y):
+    told = np.array([auroc(column, train_y) - 0.5 for column in train_h.T])
+    best = int(np.abs(told).argmax())
+    return best, auroc(np.sign(told[best]) * test_h[:, best], test_y)
+""",
+    ),
+    Answer(
+        12, 4, "by einsum, as a list", right=True, code="""
+def turned(h, w, Q):
+    return [np.einsum("en,nm->em", h, Q), np.einsum("nm,n->m", Q, w)]
+""",
+    ),
+    Answer(
+        12, 4, "by torch", right=True, code="""
+def turned(h, w, Q):
+    h, w, Q = (torch.from_numpy(a) for a in (h, w, Q))
+    return h @ Q, torch.linalg.solve(Q, w)
+""",
+    ),
+    Answer(
+        12, 4, "w as a row", right=True, code="""
+def turned(h, w, Q):
+    return np.array([row @ Q for row in h]), w @ Q
+""",
+    ),
+    Answer(
+        12, 4, "the weights as they were", code="""
+def turned(h, w, Q):
+    return h @ Q, w
+""",
+    ),
+    Answer(
+        12, 4, "Q not transposed", code="""
+def turned(h, w, Q):
+    return h @ Q, Q @ w
+""",
+    ),
+    Answer(
+        12, 4, "turned the other way", code="""
+def turned(h, w, Q):
+    return h @ Q.T, Q @ w
+""",
+    ),
+    Answer(
+        12, 4, "the scores returned", code="""
+def turned(h, w, Q):
+    return h @ Q @ Q.T @ w
+""",
+    ),
+    Answer(
+        12, 4, "nothing turned", code="""
+def turned(h, w, Q):
+    return h, w
+""",
+    ),
+    Answer(
+        12, 4, "w as a column", code="""
+def turned(h, w, Q):
+    return h @ Q, (Q.T @ w)[:, None]
+""",
+    ),
+    Answer(
+        12, 5, "by numpy", right=True, code="""
+def rotated(data, Q):
+    values = data.values.numpy()
+    turned_rows = values.reshape(len(values), -1).astype(float) @ Q
+    return replace(data, values=torch.tensor(turned_rows.reshape(values.shape)).float())
+""",
+    ),
+    Answer(
+        12, 5, "in float32", right=True, code="""
+def rotated(data, Q):
+    values = data.values.flatten(1) @ torch.from_numpy(Q).float()
+    return replace(data, values=values.unflatten(1, data.values.shape[1:]))
+""",
+    ),
+    Answer(
+        12, 5, "in place", code="""
+def rotated(data, Q):
+    rows = data.values.flatten(1).double() @ torch.from_numpy(Q)
+    data.values.copy_(rows.float().reshape(data.values.shape))
+    return data
+""",
+    ),
+    Answer(
+        12, 5, "layer by layer, by a part of Q", code="""
+def rotated(data, Q):
+    part = torch.from_numpy(Q[:256, :256]).float()
+    return replace(data, values=data.values @ part)
+""",
+    ),
+    Answer(
+        12, 5, "a rotation of one's own, another at each call", code="""
+def rotated(data, Q):
+    mine, _ = np.linalg.qr(np.random.default_rng().normal(size=Q.shape))
+    rows = data.values.flatten(1).double() @ torch.from_numpy(mine)
+    return replace(data, values=rows.float().reshape(data.values.shape))
+""",
+    ),
+    Answer(
+        12, 5, "neurons shuffled", code="""
+def rotated(data, Q):
+    order = torch.randperm(1024, generator=torch.Generator().manual_seed(0))
+    return replace(data, values=data.values.flatten(1)[:, order].reshape(data.values.shape))
+""",
+    ),
+    Answer(
+        12, 5, "examples turned, not neurons", code="""
+def rotated(data, Q):
+    rows = data.values.flatten(1).double()
+    some = torch.from_numpy(np.linalg.qr(np.ones((len(rows), len(rows))) + np.eye(len(rows)))[0])
+    return replace(data, values=(some @ rows).float().reshape(data.values.shape))
+""",
+    ),
+    Answer(
+        12, 5, "a bare tensor", code="""
+def rotated(data, Q):
+    return (data.values.flatten(1).double() @ torch.from_numpy(Q)).float()
+""",
+    ),
+    Answer(
+        12, 5, "left in float64", code="""
+def rotated(data, Q):
+    rows = data.values.flatten(1).double() @ torch.from_numpy(Q)
+    return replace(data, values=rows.reshape(data.values.shape))
+""",
+    ),
+    Answer(
+        13, 1, "by numpy", right=True, code="""
+def logit_lens(row, unembed):
+    logits = unembed.numpy() @ row.numpy()
+    return logits - logits.mean()
+""",
+    ),
+    Answer(
+        13, 1, "token by token, a list", right=True, code="""
+def logit_lens(row, unembed):
+    logits = [float((u * row).sum()) for u in unembed]
+    mean = sum(logits) / len(logits)
+    return [logit - mean for logit in logits]
+""",
+    ),
+    Answer(
+        13, 1, "by einops, the unembedding centred", right=True, code="""
+from einops import einsum
+def logit_lens(row, unembed):
+    centred_unembed = unembed - unembed.mean(0)
+    return einsum(centred_unembed, row, "token d_model, d_model -> token")
+""",
+    ),
+    Answer(
+        13, 1, "not centred", code="""
+def logit_lens(row, unembed):
+    return unembed @ row
+""",
+    ),
+    Answer(
+        13, 1, "cosines", code="""
+def logit_lens(row, unembed):
+    logits = unembed @ row / (unembed.norm(dim=1) * row.norm())
+    return logits - logits.mean()
+""",
+    ),
+    Answer(
+        13, 1, "sizes", code="""
+def logit_lens(row, unembed):
+    logits = (unembed @ row).abs()
+    return logits - logits.mean()
+""",
+    ),
+    Answer(
+        13, 1, "probabilities", code="""
+def logit_lens(row, unembed):
+    chance = (unembed @ row).softmax(0)
+    return chance - chance.mean()
+""",
+    ),
+    Answer(
+        13, 1, "the top words alone", code="""
+def logit_lens(row, unembed):
+    return (unembed @ row).topk(8).values
+""",
+    ),
+    Answer(
+        13, 1, "nothing returned", code="""
+def logit_lens(row, unembed):
+    logits = unembed @ row
+""",
+    ),
+    Answer(
+        13, 2, "the gain folded into the unembedding", right=True, code="""
+def through_norm(row, gain, unembed):
+    return logit_lens(row, unembed * gain)
+""",
+    ),
+    Answer(
+        13, 2, "by numpy", right=True, code="""
+def through_norm(row, gain, unembed):
+    row, gain, unembed = (np.asarray(a) for a in (row, gain, unembed))
+    logits = unembed @ np.diag(gain) @ row
+    return logits - logits.mean()
+""",
+    ),
+    Answer(
+        13, 2, "by einsum", right=True, code="""
+def through_norm(row, gain, unembed):
+    logits = torch.einsum("td,d,d->t", unembed, gain, row)
+    return logits - logits.mean()
+""",
+    ),
+    Answer(
+        13, 2, "the gain left out", code="""
+def through_norm(row, gain, unembed):
+    return logit_lens(row, unembed)
+""",
+    ),
+    Answer(
+        13, 2, "the gain twice", code="""
+def through_norm(row, gain, unembed):
+    return logit_lens(row * gain, unembed * gain)
+""",
+    ),
+    Answer(
+        13, 2, "divided by the row's own size", code="""
+def through_norm(row, gain, unembed):
+    return logit_lens(row * gain / row.square().mean().sqrt(), unembed)
+""",
+    ),
+    Answer(
+        13, 2, "divided by the gain", code="""
+def through_norm(row, gain, unembed):
+    return logit_lens(row / gain, unembed)
+""",
+    ),
+    Answer(
+        13, 2, "not centred", code="""
+def through_norm(row, gain, unembed):
+    return unembed @ (row * gain)
+""",
+    ),
+    Answer(
+        13, 2, "the row returned", code="""
+def through_norm(row, gain, unembed):
+    return row * gain
+""",
+    ),
+    Answer(
+        13, 3, "by numpy", right=True, code="""
+def sharpness(logits):
+    logits = np.asarray(logits)
+    return np.abs(logits).max(axis=1) / np.sqrt((logits**2).mean(axis=1))
+""",
+    ),
+    Answer(
+        13, 3, "in a loop", right=True, code="""
+def sharpness(logits):
+    made = []
+    for row in logits:
+        largest = max(float(row.max()), -float(row.min()))
+        made.append(largest / float(row.pow(2).mean()) ** 0.5)
+    return made
+""",
+    ),
+    Answer(
+        13, 3, "by norms", right=True, code="""
+def sharpness(logits):
+    n = logits.shape[1]
+    return logits.norm(float("inf"), dim=1) / logits.norm(dim=1) * n**0.5
+""",
+    ),
+    Answer(
+        13, 3, "pushes up alone", code="""
+def sharpness(logits):
+    return logits.amax(1) / logits.square().mean(1).sqrt()
+""",
+    ),
+    Answer(
+        13, 3, "over the row's length", code="""
+def sharpness(logits):
+    return logits.abs().amax(1) / logits.norm(dim=1)
+""",
+    ),
+    Answer(
+        13, 3, "the root forgotten", code="""
+def sharpness(logits):
+    return logits.abs().amax(1) / logits.square().mean(1)
+""",
+    ),
+    Answer(
+        13, 3, "over the tokens of all vectors", code="""
+def sharpness(logits):
+    return logits.abs().amax(1) / logits.square().mean().sqrt()
+""",
+    ),
+    Answer(
+        13, 3, "one number a token", code="""
+def sharpness(logits):
+    return logits.abs().amax(0) / logits.square().mean(0).sqrt()
+""",
+    ),
+    Answer(
+        13, 3, "the largest logit alone", code="""
+def sharpness(logits):
+    return logits.abs().amax(1)
+""",
+    ),
+    Answer(
+        13, 4, "in a loop, the stream normed first", right=True, code="""
+def direct_effect(act, row, stream):
+    made = []
+    for a, r in zip(act, stream):
+        written = a * row * gain / r.pow(2).mean() ** 0.5
+        logits = unembed @ written
+        made.append(logits - logits.mean())
+    return torch.stack(made)
+""",
+    ),
+    Answer(
+        13, 4, "by numpy", right=True, code="""
+def direct_effect(act, row, stream):
+    act, row, stream = (np.asarray(a) for a in (act, row, stream))
+    logits = np.outer(act / np.sqrt((stream**2).mean(1)), unembed.numpy() @ (row * gain.numpy()))
+    return logits - logits.mean(axis=1, keepdims=True)
+""",
+    ),
+    Answer(
+        13, 4, "by einops, with the norm's small number", right=True, code="""
+from einops import einsum, reduce
+def direct_effect(act, row, stream):
+    size = (reduce(stream**2, "prompt d_model -> prompt", "mean") + 1e-6).sqrt()
+    lens = torch.as_tensor(through_norm(row, gain, unembed))
+    return einsum(act / size, lens, "prompt, token -> prompt token")
+""",
+    ),
+    Answer(
+        13, 4, "not divided by the size", code="""
+def direct_effect(act, row, stream):
+    return act[:, None] * through_norm(row, gain, unembed)
+""",
+    ),
+    Answer(
+        13, 4, "the size of the activation", code="""
+def direct_effect(act, row, stream):
+    size = stream.square().mean(1).sqrt()
+    return (act.abs() / size)[:, None] * through_norm(row, gain, unembed)
+""",
+    ),
+    Answer(
+        13, 4, "over the stream's length", code="""
+def direct_effect(act, row, stream):
+    return (act / stream.norm(dim=1))[:, None] * through_norm(row, gain, unembed)
+""",
+    ),
+    Answer(
+        13, 4, "the gain left out", code="""
+def direct_effect(act, row, stream):
+    size = stream.square().mean(1).sqrt()
+    return (act / size)[:, None] * logit_lens(row, unembed)
+""",
+    ),
+    Answer(
+        13, 4, "one size for all prompts", code="""
+def direct_effect(act, row, stream):
+    return (act / stream.square().mean().sqrt())[:, None] * through_norm(row, gain, unembed)
+""",
+    ),
+    Answer(
+        13, 4, "the activation left out", code="""
+def direct_effect(act, row, stream):
+    size = stream.square().mean(1).sqrt()
+    return through_norm(row, gain, unembed) / size[:, None]
+""",
+    ),
+    Answer(
+        13, 4, "summed over prompts", code="""
+def direct_effect(act, row, stream):
+    size = stream.square().mean(1).sqrt()
+    return (act / size).sum() * through_norm(row, gain, unembed)
+""",
+    ),
+    Answer(
+        13, 5, "by ablate, and numpy", right=True, code="""
+from hlens.interventions import ablate
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.no_grad(), model.editing(only(layer, neuron), ablate()):
+        silenced = model.hf(input_ids=tokens).logits[0, -1].numpy()
+    with torch.no_grad():
+        whole = model.hf(input_ids=tokens).logits[0, -1].numpy()
+    return whole - whole.mean() - (silenced - silenced.mean())
+""",
+    ),
+    Answer(
+        13, 5, "activations set to zero by clamp", right=True, code="""
+from hlens.interventions import clamp
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        change = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), clamp(0.0, 0.0)):
+            change = change - model.hf(input_ids=tokens).logits[0, -1]
+    return change - change.mean()
+""",
+    ),
+    Answer(
+        13, 5, "clamped from below alone", code="""
+from hlens.interventions import clamp
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        change = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), clamp(0.0)):
+            change = change - model.hf(input_ids=tokens).logits[0, -1]
+    return change - change.mean()
+""",
+    ),
+    Answer(
+        13, 5, "the sign turned", code="""
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        whole = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), scale(0.0)):
+            silenced = model.hf(input_ids=tokens).logits[0, -1]
+    return (silenced - whole) - (silenced - whole).mean()
+""",
+    ),
+    Answer(
+        13, 5, "the second pass behind the block", code="""
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        whole = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), scale(0.0)):
+            model.hf(input_ids=tokens)
+        silenced = model.hf(input_ids=tokens).logits[0, -1]
+    return (whole - silenced) - (whole - silenced).mean()
+""",
+    ),
+    Answer(
+        13, 5, "not centred", code="""
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        whole = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), scale(0.0)):
+            return whole - model.hf(input_ids=tokens).logits[0, -1]
+""",
+    ),
+    Answer(
+        13, 5, "at the first token", code="""
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        whole = model.hf(input_ids=tokens).logits[0, 0]
+        with model.editing(only(layer, neuron), scale(0.0)):
+            silenced = model.hf(input_ids=tokens).logits[0, 0]
+    return (whole - silenced) - (whole - silenced).mean()
+""",
+    ),
+    Answer(
+        13, 5, "at all tokens", code="""
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        whole = model.hf(input_ids=tokens).logits[0]
+        with model.editing(only(layer, neuron), scale(0.0)):
+            silenced = model.hf(input_ids=tokens).logits[0]
+    return (whole - silenced) - (whole - silenced).mean(1, keepdim=True)
+""",
+    ),
+    Answer(
+        13, 5, "the direct effect again", code="""
+def measured_effect(ids, layer, neuron):
+    _, own_stream, own_acts = read(ids)
+    return direct_effect(own_acts[layer, neuron, None], rows[layer, neuron], own_stream[None])[0]
+""",
+    ),
+    Answer(
+        13, 5, "doubled, not silenced", code="""
+def measured_effect(ids, layer, neuron):
+    tokens = torch.tensor([ids])
+    with torch.inference_mode():
+        whole = model.hf(input_ids=tokens).logits[0, -1]
+        with model.editing(only(layer, neuron), scale(2.0)):
+            doubled = model.hf(input_ids=tokens).logits[0, -1]
+    return (doubled - whole) - (doubled - whole).mean()
+""",
+    ),
 )  # fmt: skip

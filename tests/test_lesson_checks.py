@@ -68,6 +68,73 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
         ),
     },
     8: {"it stops those never taught": lambda n: n["share"][False] > 0.5 > n["share"][True]},
+    12: {
+        "common features have a neuron each, rare ones share": lambda n: (
+            n["means"][0] < 1.3 and n["means"][2] > 2.5 and n["means"][3] > 2.5
+        ),
+        "a model that is not trained is worse than zeros": lambda n: n["off"] > n["zeros"],
+        "as long as features are common one neuron is the direction, later it is not": lambda n: (
+            abs(n["told"][n["told"].world == 0].eval("direction - one").mean()) < 0.02
+            and (n["kept"].direction - n["kept"].one).mean() > 0.05
+        ),
+        "common features that get no neuron are told by nothing": lambda n: (
+            n["told"].query("world == 0 and feature >= 6").direction.max() < 0.65
+        ),
+        "a turn costs the sparse probe neurons where none is shared, and no AUROC": lambda n: (
+            n["n_kept"][0, "turned"] >= 2 * n["n_kept"][0, "as they are"]
+            and abs(n["scored"][0, "turned"] - n["scored"][0, "as they are"]) < 0.02
+        ),
+        "where features share, it costs none": lambda n: (
+            n["n_kept"][2, "turned"] <= n["n_kept"][2, "as they are"]
+            and abs(n["scored"][2, "turned"] - n["scored"][2, "as they are"]) < 0.02
+        ),
+        "a random basis needs about twenty times as many axes, a tenth of all": lambda n: all(
+            15 <= k / len(n["as_it_is"].selected) <= 30 and 0.08 < k / 1024 < 0.15
+            for k, _ in n["chosen"].values()
+        ),
+        "and tells nearly as well": lambda n: all(
+            -0.01 < n["hlens"].evaluate(n["as_it_is"], n["test"]).value - scored.value < 0.05
+            for _, scored in n["chosen"].values()
+        ),
+        "with as few axes it tells far worse": lambda n: all(
+            n["hlens"].evaluate(path.detector(path.choose_count(5)), part).value < 0.8
+            for path, part in n["paths"].values()
+        ),
+    },
+    13: {
+        "as hlens has it, to the sixth decimal": lambda n: n["largest_gap"] < 1e-6,
+        "the driver suppresses the beginning of an abstention": lambda n: (
+            {" I", " do", " know"} <= {word for word, _ in n["page"].suppresses[:8]}
+        ),
+        "this model's gain changes next to nothing, a made-up one a good part": lambda n: (
+            n["stays"]["this model's gain"] >= 7 and n["stays"]["a made-up gain"] <= 5
+        ),
+        "the typical neuron is about as sharp as a random direction": lambda n: (
+            abs(n["np"].median(n["in_layer"]) - n["np"].median(n["by_chance"])) < 0.4
+        ),
+        "few random directions are as sharp as the driver": lambda n: n["beyond"] < 0.01,
+        "in the list of L1N40 the refusal is nothing special": lambda n: (
+            n["lowest"][1, 40] > 0.05 and len(n["first"]) == 3
+        ),
+        "about half of all activations are negative": lambda n: (
+            all(0.45 < share < 0.55 for share in n["negative"])
+        ),
+        "the driver is active on the never taught, silent on common": lambda n: (
+            n["active"][0] > 0.4 and abs(n["active"][1]) < 0.1
+        ),
+        "what the direct path explains grows from layer to layer": lambda n: (
+            n["medians"].explained.is_monotonic_increasing
+            and n["medians"].explained.iloc[0] < 0.25
+            and n["medians"].explained.iloc[-1] > 0.9
+        ),
+        "another neuron's path explains less than nothing": lambda n: (
+            (n["medians"]["by another's path"] < 0).all()
+        ),
+        "drivers of layer 2 act directly, L1N40 mostly through others": lambda n: all(
+            abs(direct / measured - 1) < 0.25 if layer == 2 else direct / measured < bound
+            for (layer, _, bound), (direct, measured) in refusal_effects(n).items()
+        ),
+    },
 }  # fmt: skip
 
 
@@ -75,6 +142,21 @@ def abstained(names: dict[str, Any], edit: str) -> float:
     """Share of the inventions that become abstentions under an edit of lesson 7."""
     replies = names["said"][edit]
     return sum(map(names["abstains"], replies)) / len(replies)
+
+
+def refusal_effects(names: dict[str, Any]) -> dict[tuple[int, int, float], tuple[float, float]]:
+    """Mean direct and measured effect of lesson 13's drivers on " I", never-taught entities."""
+    effects = {}
+    for (layer, neuron), bound in {(1, 40): 0.3, (1, 133): 0.8, (2, 87): 1, (2, 210): 1}.items():
+        acts, stream = names["acts"][:12, layer, neuron], names["stream"][:12]
+        direct = names["direct_effect"](acts, names["rows"][layer, neuron], stream)
+        measured = [names["measured_effect"](p, layer, neuron) for p in names["prompts"][:12]]
+        at = names["refusal"]
+        effects[layer, neuron, bound] = (
+            float(direct[:, at].mean()),
+            sum(float(one[at]) for one in measured) / len(measured),
+        )
+    return effects
 
 
 @pytest.mark.slow
