@@ -33,7 +33,7 @@ hlens.ox.upset = function (at, table, state, change) {
       if (i >= first && i < last) dot.classList.add("joined");
       dots.append(dot);
     });
-    const numbers = [ox.number(row.expected), ox.fold(row.fold), ox.stars(row.p)]
+    const numbers = [ox.number(row.expected), ox.fold(row.fold).replace("×", ""), ox.stars(row.p)]
       .map((text, i) => make("span", "ox-figure" + (i && row.p <= 0.05 ? " beyond" : ""), text));
     button.append(bar, dots, ...numbers);
     const only = names.length > several ? " only" : "";
