@@ -78,9 +78,23 @@ judgements = hlens.judge(responses)
 
 # %% [markdown]
 # ### Exercise 1: the rate
+# *Difficulty: 1 of 5 · 5 minutes*
 #
 # A refusal is neither right nor wrong. Write the share of hallucinations **among the answers that
 # were scored right or wrong**.
+#
+# **You should see** a little under half of the scored answers are wrong.
+#
+# <details><summary>Hint 1</summary>
+#
+# Each judgement has a `verdict`, one of `Verdict.HALLUCINATED`, `CORRECT`, `REFUSED` and
+# `UNSCORED`. How many are of the first kind, how many of the second?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The denominator is the sum of these two counts, and not the length of the list.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -107,10 +121,30 @@ print(f"Exercise 1: right. {found:.1%} of the scored answers are wrong.")
 
 # %% [markdown]
 # ### Exercise 2: an interval
+# *Difficulty: 3 of 5 · 10 minutes*
 #
 # A rate without an interval is a rumour. But the samples of one question are not independent, and
 # neither are the questions about one town. Resample **whole groups** (`question.group`): draw as
 # many groups as there are, with replacement, and take the rate each time.
+#
+# **You should see** an interval of about a tenth around the rate, wider than answers that count
+# each by itself would have.
+#
+# <details><summary>Hint 1</summary>
+#
+# Collect the judgements by `j.response.question.group` first. What is drawn with replacement is a
+# list of groups, of which one may come twice.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# One draw gives one rate: that of all judgements of the groups drawn. Keep `draws` of them.
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The interval runs from the 2.5 % to the 97.5 % quantile of the rates.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -156,8 +190,23 @@ print(f"Exercise 2: right. {rate:.3f} [{low:.3f}, {high:.3f}]; answers alone: +-
 # **Predict.** Among questions that were never taught, which share of the answers is *right*?
 #
 # ### Exercise 3: the table of truth
+# *Difficulty: 2 of 5 · 5 minutes*
 #
 # Count the judgements by (taught?, verdict).
+#
+# **You should see** some dozens of lucky guesses about entities that were never taught, and about
+# as many slips on those that were.
+#
+# <details><summary>Hint 1</summary>
+#
+# The two parts of a key are `j.response.question.meta["taught"]`, a bool, and `j.verdict.value`, a
+# word.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A `collections.Counter` counts whatever it is given, and is a dict.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -202,9 +251,24 @@ hlens.figures.losses(losses)
 
 # %% [markdown]
 # ### Exercise 4: does it know that it does not know?
+# *Difficulty: 3 of 5 · 8 minutes*
 #
 # Ask the samples. For each question take the share of its samples that agree with the most frequent
 # text. Average it over taught and over never-taught questions.
+#
+# **You should see** an agreement near 1 where the answer was taught, and near two thirds where it
+# was not.
+#
+# <details><summary>Hint 1</summary>
+#
+# The three samples of a question share its domain and id. Collect their texts by question first.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Of one question: how often does the most frequent text occur, over how many texts there are? Then
+# average over the questions of a kind.
+# </details>
 
 
 # %% tags=["exercise"]

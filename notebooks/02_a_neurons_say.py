@@ -55,8 +55,22 @@ print("activations", tuple(trace.act.shape), " output", tuple(trace.out.shape))
 
 # %% [markdown]
 # ### Exercise 1: the output is a sum over neurons
+# *Difficulty: 1 of 5 · 4 minutes*
 #
 # Rebuild the layer's output from activations and rows. (`trace.w_out` is `[neuron, d_model]`.)
+#
+# **You should see** one line: the sum equals the layer's output, to rounding.
+#
+# <details><summary>Hint 1</summary>
+#
+# `trace.act` is `[batch, pos, neuron]` and `trace.w_out` is `[neuron, d_model]`. Which index is
+# summed over?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# That sum is a matrix product.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -78,9 +92,24 @@ print("Exercise 1: right. A layer says nothing that its neurons do not say.")
 
 # %% [markdown]
 # ### Exercise 2: CETT by hand
+# *Difficulty: 2 of 5 · 8 minutes*
 #
 # The contribution of neuron $j$ at a token is the length of what it writes over the length of what
 # the layer writes: $\;|z_j|\,\lVert w_j\rVert \,/\, \lVert h\rVert$.
+#
+# **You should see** one line: your numbers are those of `hlens.metrics.cett`, neuron by neuron.
+#
+# <details><summary>Hint 1</summary>
+#
+# There are three factors: the size of an activation, the length of a row of `w_out`, the length of
+# the layer's output at that token.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A row's length is a norm over `d_model`: one number a neuron. The output's length is one number a
+# token; keep its last axis, so that it divides every neuron.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -119,9 +148,22 @@ contribution(trace)[0].sum(-1)
 # percent of the output".
 #
 # ### Exercise 3: the activation is not a fact about the function
+# *Difficulty: 2 of 5 · 6 minutes*
 #
 # Double a neuron's row of $W_\mathrm{out}$ and halve its activation: the model computes the same.
 # Write such a change for *all* neurons by a factor `c`, and watch which measure notices.
+#
+# **You should see** one line: CETT stays the same under the change, and the activation does not.
+#
+# <details><summary>Hint 1</summary>
+#
+# `hlens.MlpTrace(act, out, w_out)` makes a trace. Which of the three must stay as it is?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The product of an activation and its row must not change: what one loses the other gains.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -175,9 +217,29 @@ strip(next(q for q in hlens.domains.load("toy_towns") if q.meta["exposure"] == "
 
 # %% [markdown]
 # ### Exercise 4: loud but unheard
+# *Difficulty: 4 of 5 · 10 minutes*
 #
 # Take the mean over the answer's tokens in layer 2. Rank neurons by |activation| and by CETT.
 # Return the neuron that falls the most places when you change from the first ranking to the second.
+#
+# **You should see** one neuron, whose row is shorter than most rows of its layer.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two means over the answer's tokens (from `n_prompt` on), one number a neuron each: of
+# |activation|, and of CETT.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `argsort(descending=True)` lists neurons from the largest; `argsort` of that again gives each
+# neuron's place.
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The neuron that falls most has the largest difference of places, by CETT less by |activation|.
+# </details>
 
 
 # %% tags=["exercise"]

@@ -50,9 +50,22 @@ tuple(data.values.shape)  # example, layer, neuron
 
 # %% [markdown]
 # ### Exercise 1: a split that does not leak
+# *Difficulty: 1 of 5 · 4 minutes*
 #
 # Two questions about one town share what the model knows of it. If one lies in the training part
 # and the other in the test part, the test is half an open book. Write the check.
+#
+# **You should see** hundreds of groups torn apart by shuffling rows, and none by `split_by_group`.
+#
+# <details><summary>Hint 1</summary>
+#
+# `train.groups` holds one name an example, with repetitions. Which names occur in both?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A `set` holds each name once, and knows what it shares with another set.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -96,9 +109,22 @@ hlens.figures.path(path.table(), chosen=detector.fit["C"])
 
 # %% [markdown]
 # ### Exercise 2: a detector is a weighted sum
+# *Difficulty: 2 of 5 · 6 minutes*
 #
 # Score the test examples yourself from `detector.weights` (`[layer, neuron]`), `detector.bias` and
 # `test.values` (`[example, layer, neuron]`).
+#
+# **You should see** one line: your scores are the detector's.
+#
+# <details><summary>Hint 1</summary>
+#
+# One weight belongs to one neuron of one layer. `weights` is broadcast over the examples.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Sum over the two last axes. One number is then still missing, the same for all examples.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -120,9 +146,24 @@ print("Exercise 2: right. Nothing is hidden in a linear probe.")
 
 # %% [markdown]
 # ### Exercise 3: AUROC by counting
+# *Difficulty: 3 of 5 · 8 minutes*
 #
 # AUROC is the chance that a made-up answer scores higher than a true one (ties count half). Compute
 # it from all pairs.
+#
+# **You should see** an AUROC of about 0.93 on the test part, with its interval.
+#
+# <details><summary>Hint 1</summary>
+#
+# Split the scores in two by the label. Every score of the first list meets every one of the
+# second.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `a[:, None] - b[None]` is the table of all differences. In how many cells is it positive, in how
+# many zero?
+# </details>
 
 
 # %% tags=["exercise"]
@@ -149,10 +190,24 @@ print(f"Exercise 3: right. {hlens.evaluate(detector, test)}")
 
 # %% [markdown]
 # ### Exercise 4: did it find what was planted?
+# *Difficulty: 2 of 5 · 5 minutes*
 #
 # In the toy world the answer is known. `hlens.toy.planted()` is the set of planted neurons. Give
 # the share of the found H-neurons that are planted (precision), and the share of planted neurons
 # that are found (recall). Sets know `&`, `len` and `in`.
+#
+# **You should see** every neuron that was found had been planted, and only about a quarter of the
+# planted ones were found.
+#
+# <details><summary>Hint 1</summary>
+#
+# `len(found & planted)` is how many are in both.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# One of the two shares is of what was found, the other of what was planted.
+# </details>
 
 
 # %% tags=["exercise"]

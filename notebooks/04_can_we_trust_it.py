@@ -57,10 +57,31 @@ hlens.figures.scores(table)
 # against what as many random neurons reach".
 #
 # ### Exercise 1: shuffle by hand
+# *Difficulty: 3 of 5 · 10 minutes*
 #
 # Permute the training labels, fit a probe like the detector's with ten times its C, and score it on
 # the test part. (`dataclasses.replace` gives contributions with other labels.) Why ten times? With
 # the detector's own C a probe of permuted labels selects nothing at all: try it.
+#
+# **You should see** an AUROC near 0.5 for permuted labels, and above 0.9 for the real ones.
+#
+# <details><summary>Hint 1</summary>
+#
+# `dataclasses.replace(train, labels=...)` gives the same measurements with other labels; a
+# permutation of `range(len(train))` reorders them.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Draw the permutation from `np.random.default_rng(seed)`, so that every seed is another one.
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The probe is `hlens.SparseProbe(C=10 * detector.fit["C"], ...)` with the other options of the
+# lesson's; `hlens.find(noise, probe, calibration=None)` fits it. It is scored on the test part,
+# whose labels are real.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -89,9 +110,22 @@ print(f"Exercise 1: right. Shuffled {np.mean(null):.2f}, real {own:.2f}.")
 
 # %% [markdown]
 # ### Exercise 2: the permutation p
+# *Difficulty: 2 of 5 · 5 minutes*
 #
 # The p of a permutation test counts how many of the null values are at least as large as the real
 # one, **the real one itself included** on both sides of the fraction. Why can it never be zero?
+#
+# **You should see** p = 1/11 after ten shuffles, which is as small as ten shuffles can make it.
+#
+# <details><summary>Hint 1</summary>
+#
+# Count the null values that are at least as large as the real one.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Then the real one joins them: one more above the line of the fraction, and one more below it.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -124,9 +158,23 @@ hlens.figures.volcano(alone, selected=detector.selected, n=len(train))
 
 # %% [markdown]
 # ### Exercise 3: how many are left?
+# *Difficulty: 2 of 5 · 5 minutes*
 #
 # Bonferroni's correction is the simplest: multiply each p by the number of tests. Count the neurons
 # below 0.05 before and after.
+#
+# **You should see** a few hundred of the 1,024 neurons below 0.05 as they are, and a few dozen
+# after the correction.
+#
+# <details><summary>Hint 1</summary>
+#
+# A p that is multiplied by the number of tests is compared with the same level.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `(condition).sum()` counts.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -166,6 +214,22 @@ hlens.figures.k_sweep(sweep)
 # **Predict.** Against which of the two will the AUROC be higher?
 #
 # ### Exercise 4: two truths, one detector
+# *Difficulty: 2 of 5 · 6 minutes*
+#
+# Score the examples once, and compare the scores with both: with the label, and with ignorance
+# (`hlens.toy.ignorance(data)`, True where the entity was never taught).
+#
+# **You should see** an AUROC above 0.9 against the label, and of 1 against true ignorance.
+#
+# <details><summary>Hint 1</summary>
+#
+# The scores are the same both times: `detector(data)`. Only what they are compared with differs.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The first truth is `data.labels`, the second `hlens.toy.ignorance(data)`.
+# </details>
 
 
 # %% tags=["exercise"]

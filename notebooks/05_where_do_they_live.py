@@ -48,9 +48,24 @@ hlens.figures.neuron_map(detector, contribution=train)
 # the model computes the same. Up the page run the layers, and they do mean something.
 #
 # ### Exercise 1: more in one layer than chance gives?
+# *Difficulty: 2 of 5 · 8 minutes*
 #
 # Take the largest share of the selected neurons that any one layer holds. Compare it with the same
 # share in random sets of that size (`selected.random_like(seed, match="none")`).
+#
+# **You should see** a share in the fullest layer that random sets reach just as well: p is not
+# small.
+#
+# <details><summary>Hint 1</summary>
+#
+# `neurons.per_layer()` counts the neurons of each layer. Which share of them is in the fullest?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The null is the same number for `neurons.random_like(seed, match="none")`, for as many seeds as
+# `draws` says.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -105,10 +120,24 @@ hlens.figures.path(
 
 # %% [markdown]
 # ### Exercise 2: does stability find the truth?
+# *Difficulty: 1 of 5 · 5 minutes*
 #
 # L1 under a looser penalty selects more neurons, and tells as well. Compare three sets with the
 # planted neurons: the probe's, those under a penalty ten times as loose, and the stable ones. Give
 # the share of each that is planted.
+#
+# **You should see** three sets: all of the probe's neurons and of the stable ones were planted,
+# and only about a fifth of those under the loose penalty.
+#
+# <details><summary>Hint 1</summary>
+#
+# How many are in both, over how many the set holds?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The share of nothing is not zero: `float("nan")`.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -140,9 +169,24 @@ print(f"{'all':>20}: {planted.n_layers * planted.d_mlp} neurons, {planted.fracti
 
 # %% [markdown]
 # ### Exercise 3: take them away and look again
+# *Difficulty: 3 of 5 · 10 minutes*
 #
 # Remove the selected neurons from the data (set their contributions to zero) and fit anew. If the
 # AUROC hardly falls, others carry the same signal: the map showed *some* of those that speak.
+#
+# **You should see** an AUROC without the first set that is as high as with it.
+#
+# <details><summary>Hint 1</summary>
+#
+# `data.values` is `[example, layer, neuron]` and `neurons.mask` is `[layer, neuron]`: it may stand
+# as an index behind a colon.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Change a copy (`.clone()`), and put it in the place of the values with `dataclasses.replace`.
+# Otherwise the data you were given are spoilt.
+# </details>
 
 
 # %% tags=["exercise"]

@@ -60,8 +60,21 @@ hlens.figures.upset(sets)
 
 # %% [markdown]
 # ### Exercise 1: Jaccard
+# *Difficulty: 1 of 5 · 4 minutes*
 #
 # The Jaccard index of two sets is what they share over what they hold together.
+#
+# **You should see** one line: your numbers are those of `hlens.evaluation.overlap`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Sets know `&` (in both), `|` (in either) and `len`.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Two empty sets hold nothing together, and one must not divide by that.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -88,9 +101,23 @@ print("Exercise 1: right.")
 
 # %% [markdown]
 # ### Exercise 2: what chance gives
+# *Difficulty: 2 of 5 · 7 minutes*
 #
 # Two sets have $n_a$ and $n_b$ neurons in a layer of $d$ neurons. Drawn at random they share
 # $n_a n_b / d$ there, on average. Sum over the layers (`one.per_layer()`).
+#
+# **You should see** the matrix of overlaps: Jaccard below the diagonal, times chance above it.
+#
+# <details><summary>Hint 1</summary>
+#
+# One layer first: which share of its `d_mlp` neurons does the second set hold? That share of the
+# first set's neurons is met by chance.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `zip(a.per_layer(), b.per_layer())` goes through the layers.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -116,9 +143,24 @@ hlens.figures.overlap(table)
 # may be far above chance, and a large one may be what two greedy probes share anyway.
 #
 # ### Exercise 3: were the shared ones planted as shared?
+# *Difficulty: 3 of 5 · 8 minutes*
 #
 # Take the neurons that at least two of the sets hold (`hlens.evaluation.shared_neurons`). Which
 # share of them is among the *shared* planted neurons, `hlens.toy.planted("")`?
+#
+# **You should see** most of the shared neurons were planted as shared, more than a hundred times
+# what chance gives.
+#
+# <details><summary>Hint 1</summary>
+#
+# `hlens.evaluation.shared_neurons(sets)` is a table with a row for each neuron in two sets or
+# more, with its `layer` and `neuron`.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `(layer, neuron) in hlens.toy.planted("")` asks whether one was planted as shared.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -171,9 +213,22 @@ hlens.figures.transfer(moved)
 
 # %% [markdown]
 # ### Exercise 4: the cost of moving
+# *Difficulty: 3 of 5 · 8 minutes*
 #
 # Mean AUROC on the diagonal (trained and tested on one domain) less the mean off it, over the four
 # domains' own probes only (leave out the pooled ones).
+#
+# **You should see** a loss close to zero: probes carry over between these domains.
+#
+# <details><summary>Hint 1</summary>
+#
+# Keep only the rows whose `train` is one of `names`; the pooled probes go.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# In the rows within a domain `train == test`. Two means, and the first less the second.
+# </details>
 
 
 # %% tags=["exercise"]

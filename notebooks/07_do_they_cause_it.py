@@ -89,10 +89,25 @@ for name, edited in said.items():
 
 # %% [markdown]
 # ### Exercise 1: measure it
+# *Difficulty: 2 of 5 · 8 minutes*
 #
 # Ask all `never` questions under an edit and return the share of replies that abstain.
 # `abstains(reply)`, above, tells whether a reply says so; `hlens.sample` asks, and works inside a
 # `with` block.
+#
+# **You should see** about one reply in six abstains as the model is, and two in three with the
+# drivers silenced.
+#
+# <details><summary>Hint 1</summary>
+#
+# `with model.editing(neurons, scale(alpha)):` edits everything that runs inside it.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `hlens.sample(model, never, n=1, settings=greedy)` asks the questions; `abstains(reply)` is True
+# or False, and a mean of these is a share.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -118,9 +133,22 @@ print(f"Exercise 1: right. Abstains {plain:.0%} as it is, {silenced:.0%} with dr
 
 # %% [markdown]
 # ### Exercise 2: nothing is left behind
+# *Difficulty: 2 of 5 · 6 minutes*
 #
 # A `with` block that leaks would spoil every later measurement. Show that the logits after an edit
 # equal those before, **bit by bit**.
+#
+# **You should see** one line, and no complaint: the logits are the same to the last bit.
+#
+# <details><summary>Hint 1</summary>
+#
+# Three runs of the model on the same prompt: before, inside, behind. Which two are compared?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `torch.equal` compares bit by bit, `torch.allclose` does not.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -166,10 +194,26 @@ hlens.figures.dose_response(effects.dose_table(effects.rates(beside)))
 
 # %% [markdown]
 # ### Exercise 3: slope, against random neurons
+# *Difficulty: 3 of 5 · 10 minutes*
 #
 # `effects.slopes(outcomes)` has one row a behaviour and set: `kind` is `"target"` for the edited
 # neurons, and `over_random, over_low, over_high` is the slope less that of random neurons.
 # Return whether the interval excludes zero for inventing answers (`"fabricated_entities"`).
+#
+# **You should see** that the drivers move the behaviour, and `True` for the bystanders as well, of
+# which more below.
+#
+# <details><summary>Hint 1</summary>
+#
+# `effects.slopes(outcomes, n_boot=500)` is a table. You need its one row of
+# `"fabricated_entities"` and `"target"`.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# An interval without zero lies wholly above it (`over_low > 0`) or wholly below it (`over_high <
+# 0`).
+# </details>
 
 
 # %% tags=["exercise"]
@@ -238,8 +282,22 @@ def as_it_is(pair):
 
 # %% [markdown]
 # ### Exercise 4: drivers, bystanders, random
+# *Difficulty: 3 of 5 · 10 minutes*
 #
 # Return the mean change of the margin over all pairs when the members of a set are patched.
+#
+# **You should see** a change above 1 for the drivers, and next to nothing for bystanders and
+# random neurons.
+#
+# <details><summary>Hint 1</summary>
+#
+# `abstaining_margin(pair, neurons)` is the margin with the set patched, `as_it_is(pair)` without.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A difference for each pair, then the mean over all pairs.
+# </details>
 
 
 # %% tags=["exercise"]

@@ -75,10 +75,23 @@ strip(prompts[1], watched[1])
 
 # %% [markdown]
 # ### Exercise 1: from scores to a probability
+# *Difficulty: 2 of 5 · 6 minutes*
 #
 # The detector's score is a log-odds; `detector.calibration` maps it to a probability (Platt
 # scaling, fitted inside the training part). Platt's map is a logistic of a line. Show that it does
 # not change the order: the AUROC of probabilities equals that of scores.
+#
+# **You should see** the same AUROC twice: calibration changes what a score means, not its order.
+#
+# <details><summary>Hint 1</summary>
+#
+# `detector(data)` is the score of each example; `detector.calibration(score)` its probability.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `auroc` takes arrays of numpy: `.numpy()` on both, and on the labels.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -104,9 +117,23 @@ print(f"Exercise 1: right. AUROC {raw:.3f} either way: calibration changes meani
 
 # %% [markdown]
 # ### Exercise 2: choose on training, state on test
+# *Difficulty: 2 of 5 · 8 minutes*
 #
 # You may raise false alarms on 5 % of true answers, no more. Choose the threshold on the training
 # part: the 95 % quantile of the scores of true answers.
+#
+# **You should see** somewhat more than 5 % false alarms on the test part, though 5 % were chosen
+# on training; and about two thirds of the made-up answers caught.
+#
+# <details><summary>Hint 1</summary>
+#
+# Only the true answers decide: the scores where the label is not set.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Above the threshold lie 5 % of them, so that it is their 95 % quantile.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -143,9 +170,23 @@ stopped = monitor(model, detector, batch, settings=settings, policy=at_probabili
 
 # %% [markdown]
 # ### Exercise 3: whom did it stop?
+# *Difficulty: 2 of 5 · 6 minutes*
 #
 # `one.flagged_at` is None where the policy never acted. Return the share that was stopped among
 # taught and among never-taught questions.
+#
+# **You should see** nobody stopped on taught questions, and everybody on those never taught.
+#
+# <details><summary>Hint 1</summary>
+#
+# `zip(questions, results)` pairs each question with what happened to it.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A policy that acts at the first token has `flagged_at == 0`, which Python takes for false:
+# compare with `None`.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -185,10 +226,26 @@ print(
 # to it.
 #
 # ### Exercise 4: the free rival
+# *Difficulty: 3 of 5 · 10 minutes*
 #
 # For each response that was judged right or wrong, take minus the smallest log-probability among
 # its tokens as a risk score. Return its AUROC against true ignorance (`question.meta["taught"]`)
 # and against the label.
+#
+# **You should see** that the free rival reads ignorance nearly as well as the detector, and what
+# is wrong better than it.
+#
+# <details><summary>Hint 1</summary>
+#
+# Of each response: the smallest of `j.response.logprobs`. Little probability is much risk, so that
+# its sign is turned.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Leave out what was not judged right or wrong. The truth is then, once, that the question was not
+# taught, and once, that the verdict is `"hallucinated"`.
+# </details>
 
 
 # %% tags=["exercise"]

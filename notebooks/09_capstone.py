@@ -44,9 +44,24 @@ folder = Path(tempfile.mkdtemp())
 # One JSON object a line: `question`, `answers`, and a `group` that must never be torn.
 #
 # ### Exercise 1: write them
+# *Difficulty: 2 of 5 · 8 minutes*
 #
 # Turn `hlens.toy.facts(name)` into rows. A fact has `question`, `answer` and `entity`. What is the
 # group?
+#
+# **You should see** one line: every id is used once, and the two facts of a beast share their
+# group.
+#
+# <details><summary>Hint 1</summary>
+#
+# One row a fact, a plain dict. The answers are a list, also where there is one.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Two facts about one beast share what the model knows of it: that is the group. An id tells all
+# facts apart.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -106,9 +121,23 @@ hlens.figures.scores(scores)
 
 # %% [markdown]
 # ### Exercise 2: the verdict
+# *Difficulty: 2 of 5 · 7 minutes*
 #
 # Write the claim as code. `scores` has one row a control: use `"probe"` (its `low` and `p`) and
 # `"random neurons"` (its `auroc`).
+#
+# **You should see** whether the claim that you wrote down holds on this study.
+#
+# <details><summary>Hint 1</summary>
+#
+# `scores.set_index("control")` lets you ask for a row by the name of its control.
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Both parts must hold: the probe's `low` above the random neurons' `auroc`, and its `p` below
+# 0.05.
+# </details>
 
 
 # %% tags=["exercise"]
@@ -153,9 +182,22 @@ origin[["control", "auroc", "low", "high", "n"]]
 
 # %% [markdown]
 # ### Exercise 3: read it
+# *Difficulty: 3 of 5 · 8 minutes*
 #
 # Return the name of the row that tells whether the *information* is in those neurons of the base
 # model, whatever the weights.
+#
+# **You should see** the AUROC of a row of the table, with its interval.
+#
+# <details><summary>Hint 1</summary>
+#
+# Print `origin.control`. Which rows use the weights that were found, and which fit new ones?
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The row is about the selected neurons, and its weights were fitted anew there.
+# </details>
 
 
 # %% tags=["exercise"]

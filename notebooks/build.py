@@ -3,10 +3,12 @@
     python notebooks/build.py                  # _built/student and _built/solutions
     python notebooks/build.py --execute        # and _built/executed: solutions with outputs
     python notebooks/build.py --execute 01 04  # only these
+    python notebooks/build.py --install-from git+https://...   # what a hosted notebook installs
 
 A source is a jupytext percent script, ``NN_name.py``. In a cell tagged ``exercise`` the lines
 between ``# solution`` and ``# end solution`` are the solution; in the student's notebook one line
-replaces them: ``raise NotImplementedError``.
+replaces them: ``raise NotImplementedError``, and behind the check they stand folded. A student's
+notebook begins with a cell that installs hlens where it is missing, as in a hosted notebook.
 """
 
 import argparse
@@ -25,6 +27,7 @@ HERE = Path(__file__).parent
 BUILT = HERE / "_built"
 MARKED = re.compile(r"^([ \t]*)# solution\n(.*?)^[ \t]*# end solution\n?", re.DOTALL | re.MULTILINE)
 MATHJAX = re.compile(r"<script[^>]*mathjax[^>]*>\s*</script>", re.IGNORECASE)
+INSTALL_FROM = "hlens"  # what pip is given where hlens is missing
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -49,9 +52,41 @@ def read(path: Path) -> Any:
     return notebook
 
 
-def student(notebook: Any) -> Any:
-    """The notebook with a stub for each solution."""
-    return _changed(notebook, lambda m: f'{m[1]}raise NotImplementedError("your turn")\n')
+def student(notebook: Any, install_from: str = INSTALL_FROM) -> Any:
+    """The notebook with a stub for each solution, which stands folded behind its check."""
+    made = _changed(notebook, lambda m: f'{m[1]}raise NotImplementedError("your turn")\n')
+    solutions = [cell for cell in solved(notebook).cells if _is(cell, "exercise")]
+    cells = made.cells[:1] + [_install_cell(made.cells[0].id, install_from)]
+    for cell in made.cells[1:]:
+        cells.append(cell)
+        if _is(cell, "check"):
+            cells.append(_folded(solutions.pop(0)))
+    made.cells = cells
+    return made
+
+
+def _is(cell: Any, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", [])
+
+
+def _install_cell(first: str, install_from: str) -> Any:
+    """A cell that does nothing where hlens is there."""
+    code = f"""# Installs hlens where it is missing, as in a hosted notebook.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("hlens") is None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "{install_from}"], check=True)"""
+    return nbformat.v4.new_code_cell(code, id=f"{first}-install", metadata={"tags": ["install"]})
+
+
+def _folded(cell: Any) -> Any:
+    """A solution as text that opens when it is asked for."""
+    opens, closes = "<details><summary>Solution</summary>", "</details>"
+    text = f"{opens}\n\n```python\n{cell.source}\n```\n\n{closes}"
+    return nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-solution")
 
 
 def solved(notebook: Any) -> Any:
@@ -62,7 +97,7 @@ def solved(notebook: Any) -> Any:
 def _changed(notebook: Any, stand_in: Any) -> Any:
     made = copy.deepcopy(notebook)
     for cell in made.cells:
-        if "exercise" in cell.metadata.get("tags", []):
+        if _is(cell, "exercise"):
             cell.source = MARKED.sub(stand_in, cell.source + "\n").rstrip("\n")
     return made
 
@@ -98,8 +133,9 @@ def executed(path: Path, out: Path = BUILT) -> Path:
 
 def _state(path: Path) -> str:
     """A hash over all that decides what a notebook shows."""
-    seen = hashlib.sha256(path.read_bytes())
-    for file in sorted((HERE.parent / "src").rglob("*")):  # the toy's weights, too
+    seen = hashlib.sha256(path.read_bytes() + Path(__file__).read_bytes())
+    files = [*(HERE.parent / "src").rglob("*"), *(HERE / "data").rglob("*")]  # weights, too
+    for file in sorted(files):
         if file.is_file() and "__pycache__" not in file.parts:
             seen.update(file.read_bytes())
     return seen.hexdigest()[:16]
@@ -111,12 +147,17 @@ def write(notebook: Any, path: Path) -> Path:
     return path
 
 
-def build(out: Path = BUILT, wanted: Iterable[str] = (), run: bool = False) -> list[Path]:
+def build(
+    out: Path = BUILT,
+    wanted: Iterable[str] = (),
+    run: bool = False,
+    install_from: str = INSTALL_FROM,
+) -> list[Path]:
     """Write the notebooks; returns the paths, in the order of the series."""
     made = []
     for path in sources(wanted):
         notebook = read(path)
-        made.append(write(student(notebook), out / "student" / f"{path.stem}.ipynb"))
+        made.append(write(student(notebook, install_from), out / "student" / f"{path.stem}.ipynb"))
         made.append(write(solved(notebook), out / "solutions" / f"{path.stem}.ipynb"))
         if run:
             made.append(executed(path, out))
@@ -130,8 +171,11 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=BUILT)
     parser.add_argument("--execute", action="store_true", help="run the solutions too")
+    parser.add_argument(
+        "--install-from", default=INSTALL_FROM, help="what pip installs where hlens is missing"
+    )
     given = parser.parse_args()
-    for path in build(given.out, given.wanted, given.execute):
+    for path in build(given.out, given.wanted, given.execute, given.install_from):
         print(path)
 
 

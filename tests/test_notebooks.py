@@ -69,6 +69,51 @@ def test_every_stub_raises_and_is_checked_next(source: Path) -> None:
 
 
 @EVERY
+def test_an_exercise_says_what_it_takes_and_what_one_should_see(source: Path) -> None:
+    notebook = build.read(source)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    exercises = re.split(r"^### Exercise \d+: .+\n", text, flags=re.MULTILINE)[1:]
+    assert len(exercises) == len(cells(notebook, "exercise"))
+    minutes = 0
+    for number, said in enumerate(exercises, 1):
+        head = re.match(r"\*Difficulty: [1-5] of 5 · (\d+) minutes\*\n", said)
+        assert head, f"exercise {number}"
+        minutes += int(head[1])
+        assert "**You should see** " in said, f"exercise {number}"
+        assert re.search(r"<summary>Hint 1</summary>\n\n\S", said), f"exercise {number}"
+        assert said.count("<details>") == said.count("</details>"), f"exercise {number}"
+    (time,) = re.findall(r"^Time: (\d+) minutes", text, flags=re.MULTILINE)
+    assert minutes <= int(time), f"the exercises alone take {minutes} minutes"
+
+
+@EVERY
+def test_a_solution_is_folded_behind_its_check(source: Path) -> None:
+    notebook = build.read(source)
+    given, solutions = build.student(notebook), cells(build.solved(notebook), "exercise")
+    for check, solution in zip(cells(given, "check"), solutions, strict=True):
+        folded = given.cells[given.cells.index(check) + 1]
+        assert folded.cell_type == "markdown"
+        assert folded.source.startswith("<details><summary>Solution</summary>\n\n```python\n")
+        assert solution.source in folded.source
+    nbformat.validate(given)
+
+
+def test_hlens_is_installed_where_it_is_missing_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("subprocess.run", lambda command, check: asked.append(command))
+    (install,) = cells(
+        build.student(build.read(SOURCES[0]), "git+https://example.org/x"), "install"
+    )
+    exec(install.source, {})
+    assert not asked
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    exec(install.source, {})
+    assert [command[-3:] for command in asked] == [
+        ["install", "--quiet", "git+https://example.org/x"]
+    ]
+
+
+@EVERY
 def test_no_mark_and_no_solution_is_left(source: Path) -> None:
     notebook = build.read(source)
     given, solved = build.student(notebook), build.solved(notebook)
