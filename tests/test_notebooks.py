@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import plotly.io as pio
 import pytest
 
+import hlens
+from hlens.errors import HlensError
 from scripts import script
 
 nbformat = pytest.importorskip("nbformat")
@@ -137,3 +140,38 @@ def test_the_solutions_run(source: Path) -> None:
     assert [f"Exercise {n}: right" in said for n in range(1, done + 1)] == [True] * done
     pictures = [out.data for out in outputs if out.get("data")]
     assert any("text/html" in data for data in pictures)
+
+
+# --- The homework of the instructors' page ----------------------------------------------------
+
+PAGE = HERE.parent / "docs" / "learn" / "instructors.md"
+FEWER = ("load(name, 100)", "load(name, 40)")  # questions, so that the test takes no minutes
+
+
+def homework(lesson: int) -> list[tuple[str, str]]:
+    """What the page says to write in the place of what, in a lesson."""
+    row = rf"^\| {lesson} \| `([^`]+)` \| `([^`]+)` \|$"
+    return re.findall(row, PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lesson", "exercises"), [(2, 4), (3, 3)])
+def test_the_homework_runs_as_written(
+    lesson: int, exercises: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        hlens.load("smollm2-135m")
+    except HlensError as error:
+        pytest.skip(f"the embedded model smollm2-135m cannot be had here: {error}")
+    monkeypatch.setattr(pio.renderers, "default", pio.renderers.default)
+    (source,) = build.sources([f"{lesson:02d}"])
+    code = [cell for cell in build.solved(build.read(source)).cells if cell.cell_type == "code"]
+    checks = [at for at, cell in enumerate(code) if "check" in cell.metadata.get("tags", [])]
+    whole = "\n\n".join(cell.source for cell in code[: checks[exercises - 1] + 1])
+    assert homework(lesson)
+    for old, new in homework(lesson):
+        assert old in whole, f"lesson {lesson} has no {old}"
+        whole = whole.replace(old, new)
+    exec(compile(whole.replace(*FEWER), f"lesson {lesson}", "exec"), {"__name__": "homework"})
+    said = capsys.readouterr().out
+    assert [f"Exercise {n}: right" in said for n in range(1, exercises + 1)] == [True] * exercises
