@@ -99,7 +99,8 @@ def executed(path: Path, out: Path = BUILT) -> Path:
 def _state(path: Path) -> str:
     """A hash over all that decides what a notebook shows."""
     seen = hashlib.sha256(path.read_bytes())
-    for file in sorted((HERE.parent / "src").rglob("*")):  # the toy's weights, too
+    read = [*(HERE.parent / "src").rglob("*"), *(HERE / "data").rglob("*")]
+    for file in sorted(read):  # the toy's weights, too
         if file.is_file() and "__pycache__" not in file.parts:
             seen.update(file.read_bytes())
     return seen.hexdigest()[:16]
