@@ -1566,4 +1566,768 @@ def measured_effect(ids, layer, neuron):
     return (doubled - whole) - (doubled - whole).mean()
 """,
     ),
+    # Lessons 14 to 16.
+    Answer(
+        14, 1, "word by word", right=True, code="""
+def exact(response):
+    def plain(text):
+        text = " ".join(text.lower().split())
+        return text[:-1] if text.endswith(".") else text
+    for answer in response.question.answers:
+        if plain(answer) == plain(response.text):
+            return Judgement(response, Verdict.CORRECT, "is the answer", (0, len(response.text)))
+    return Judgement(response, Verdict.HALLUCINATED, "is no answer")
+""",
+    ),
+    Answer(
+        14, 1, "anywhere in the text", code="""
+def exact(response):
+    right = any(a.casefold() in response.text.casefold() for a in response.question.answers)
+    return Judgement(response, Verdict.CORRECT if right else Verdict.HALLUCINATED)
+""",
+    ),
+    Answer(
+        14, 1, "the first answer alone", code="""
+def exact(response):
+    right = response.text.strip().rstrip(".").casefold() == response.question.answers[0].casefold()
+    return Judgement(response, Verdict.CORRECT if right else Verdict.HALLUCINATED)
+""",
+    ),
+    Answer(
+        14, 1, "with its case", code="""
+def exact(response):
+    right = response.text.strip().rstrip(".") in response.question.answers
+    return Judgement(response, Verdict.CORRECT if right else Verdict.HALLUCINATED)
+""",
+    ),
+    Answer(
+        14, 1, "a verdict, no judgement", code="""
+def exact(response):
+    right = response.text.strip().casefold() in response.question.answers
+    return Verdict.CORRECT if right else Verdict.HALLUCINATED
+""",
+    ),
+    Answer(
+        14, 1, "refusals set aside", code="""
+def exact(response):
+    return hlens.judge([response], named("alias"))[0]
+""",
+    ),
+    Answer(
+        14, 2, "from a table of pairs", right=True, code="""
+def kappa(a, b):
+    kinds = sorted({*a, *b})
+    table = np.zeros((len(kinds), len(kinds)))
+    for one, other in zip(a, b):
+        table[kinds.index(one), kinds.index(other)] += 1
+    table /= table.sum()
+    chance = table.sum(0) @ table.sum(1)
+    return (np.trace(table) - chance) / (1 - chance)
+""",
+    ),
+    Answer(
+        14, 2, "by scikit-learn", right=True, code="""
+def kappa(a, b):
+    from sklearn.metrics import cohen_kappa_score
+    return float(cohen_kappa_score(a, b))
+""",
+    ),
+    Answer(
+        14, 2, "agreement itself", code="""
+def kappa(a, b):
+    return sum(x == y for x, y in zip(a, b)) / len(a)
+""",
+    ),
+    Answer(
+        14, 2, "chance as if all verdicts were as common", code="""
+def kappa(a, b):
+    same = sum(x == y for x, y in zip(a, b)) / len(a)
+    chance = 1 / len({*a, *b})
+    return (same - chance) / (1 - chance)
+""",
+    ),
+    Answer(
+        14, 2, "the shares of both judges together", code="""
+def kappa(a, b):
+    n = len(a)
+    same = sum(x == y for x, y in zip(a, b)) / n
+    pooled = Counter([*a, *b])
+    chance = sum((k / (2 * n)) ** 2 for k in pooled.values())
+    return (same - chance) / (1 - chance)
+""",
+    ),
+    Answer(
+        14, 2, "two verdicts only", code="""
+def kappa(a, b):
+    pairs = [(x, y) for x, y in zip(a, b) if {x, y} <= {"hallucinated", "correct"}]
+    n = len(pairs)
+    same = sum(x == y for x, y in pairs) / n
+    p, q = (sum(pair[i] == "correct" for pair in pairs) / n for i in (0, 1))
+    chance = p * q + (1 - p) * (1 - q)
+    return (same - chance) / (1 - chance)
+""",
+    ),
+    Answer(
+        14, 2, "not divided", code="""
+def kappa(a, b):
+    n = len(a)
+    in_a, in_b = Counter(a), Counter(b)
+    return sum(x == y for x, y in zip(a, b)) / n - sum(in_a[v] * in_b[v] for v in in_a) / n**2
+""",
+    ),
+    Answer(14, 2, "nothing returned", code="def kappa(a, b):\n    Counter(a)\n"),
+    Answer(
+        14, 3, "by numpy", right=True, code="""
+def checked_by_hand(judge, reader):
+    called = np.array(judge) == "hallucinated"
+    true = np.array(reader) == "hallucinated"
+    return [true[called].mean(), called[true].mean()]
+""",
+    ),
+    Answer(
+        14, 3, "the two swapped", code="""
+def checked_by_hand(judge, reader):
+    both = sum(j == r == "hallucinated" for j, r in zip(judge, reader))
+    return both / reader.count("hallucinated"), both / judge.count("hallucinated")
+""",
+    ),
+    Answer(
+        14, 3, "without what is unscored", code="""
+def checked_by_hand(judge, reader):
+    kept = [(j, r) for j, r in zip(judge, reader) if "unscored" not in (j, r)]
+    both = sum(j == r == "hallucinated" for j, r in kept)
+    return (
+        both / sum(j == "hallucinated" for j, _ in kept),
+        both / sum(r == "hallucinated" for _, r in kept),
+    )
+""",
+    ),
+    Answer(
+        14, 3, "over all replies", code="""
+def checked_by_hand(judge, reader):
+    both = sum(j == r == "hallucinated" for j, r in zip(judge, reader))
+    return both / len(judge), both / len(reader)
+""",
+    ),
+    Answer(
+        14, 3, "one number", code="""
+def checked_by_hand(judge, reader):
+    return sum(j == r for j, r in zip(judge, reader)) / len(judge)
+""",
+    ),
+    Answer(
+        14, 4, "pair by pair", right=True, code="""
+def expected_auroc(auroc, flips, share=0.5):
+    total = 0.0
+    weight = 0.0
+    for first in (True, False):
+        for second in (True, False):
+            chance = (share * (1 - flips) if first else (1 - share) * flips) * (
+                share * flips if second else (1 - share) * (1 - flips)
+            )
+            value = 0.5 if first == second else auroc if first else 1 - auroc
+            total, weight = total + chance * value, weight + chance
+    return np.float64(total / weight)
+""",
+    ),
+    Answer(
+        14, 4, "as if half were hallucinated", code="""
+def expected_auroc(auroc, flips, share=0.5):
+    return 0.5 + (1 - 2 * flips) * (auroc - 0.5)
+""",
+    ),
+    Answer(
+        14, 4, "each of the pair flips by itself", code="""
+def expected_auroc(auroc, flips, share=0.5):
+    return 0.5 + (1 - 2 * flips) ** 2 * (auroc - 0.5)
+""",
+    ),
+    Answer(
+        14, 4, "the flips taken off", code="""
+def expected_auroc(auroc, flips, share=0.5):
+    return auroc - flips
+""",
+    ),
+    Answer(
+        14, 4, "the kept share of it", code="""
+def expected_auroc(auroc, flips, share=0.5):
+    return auroc * (1 - flips)
+""",
+    ),
+    Answer(
+        14, 4, "nothing returned", code="""
+def expected_auroc(auroc, flips, share=0.5):
+    0.5 + (1 - 2 * flips) * (auroc - 0.5)
+""",
+    ),
+    Answer(
+        14, 5, "from the two shares", right=True, code="""
+def ceiling(truth, label):
+    return 0.5 + (truth[label].mean() - truth[~label].mean()) / 2
+""",
+    ),
+    Answer(
+        14, 5, "label and truth swapped", code="""
+def ceiling(truth, label):
+    return hlens.evaluation.auroc(label.astype(float), truth)
+""",
+    ),
+    Answer(
+        14, 5, "the share of right labels", code="""
+def ceiling(truth, label):
+    return (truth == label).mean()
+""",
+    ),
+    Answer(
+        14, 5, "one", code="""
+def ceiling(truth, label):
+    return 1.0
+""",
+    ),
+    Answer(
+        14, 5, "the share of the called that are", code="""
+def ceiling(truth, label):
+    return truth[label].mean()
+""",
+    ),
+    Answer(
+        15, 1, "by a regular expression", right=True, code="""
+import re
+def split_thought(text, opened=False):
+    match = re.match(r"\\s*<think>", text)
+    if match:
+        text = text[match.end():]
+    elif not opened:
+        return ["", text.strip()]
+    parts = text.split("</think>", 1)
+    return [parts[0].strip(), parts[1].strip() if len(parts) == 2 else None]
+""",
+    ),
+    Answer(
+        15, 1, "by the last closing tag", code="""
+def split_thought(text, opened=False):
+    if not text.lstrip().startswith("<think>") and not opened:
+        return "", text.strip()
+    if "</think>" not in text:
+        return text.replace("<think>", "").strip(), None
+    head, tail = text.rsplit("</think>", 1)
+    return head.replace("<think>", "").strip(), tail.strip()
+""",
+    ),
+    Answer(
+        15, 1, "what the prompt opened forgotten", code="""
+def split_thought(text, opened=False):
+    if not text.lstrip().startswith("<think>"):
+        return "", text.strip()
+    head, tag, tail = text.lstrip()[7:].partition("</think>")
+    return head.strip(), tail.strip() if tag else None
+""",
+    ),
+    Answer(
+        15, 1, "an empty answer where there is none", code="""
+def split_thought(text, opened=False):
+    if not text.lstrip().startswith("<think>") and not opened:
+        return "", text.strip()
+    head, _, tail = text.partition("</think>")
+    return head.replace("<think>", "").strip(), tail.strip()
+""",
+    ),
+    Answer(
+        15, 1, "space left around", code="""
+def split_thought(text, opened=False):
+    if not text.lstrip().startswith("<think>") and not opened:
+        return "", text
+    head, tag, tail = text.partition("</think>")
+    return head.replace("<think>", ""), tail if tag else None
+""",
+    ),
+    Answer(
+        15, 1, "a tag anywhere opens", code="""
+def split_thought(text, opened=False):
+    if "<think>" not in text and not opened:
+        return "", text.strip()
+    head, tag, tail = text.partition("</think>")
+    return head.replace("<think>", "").strip(), tail.strip() if tag else None
+""",
+    ),
+    Answer(
+        15, 1, "the answer alone", code="""
+def split_thought(text, opened=False):
+    return text.split("</think>")[-1].strip()
+""",
+    ),
+    Answer(
+        15, 2, "with a response of its own", right=True, code="""
+def verdict_behind(response, judge, opened=False):
+    thought, answer = split_thought(response.text, opened)
+    if answer is None:
+        return Verdict("unscored")
+    bare = Response(response.question, answer, response.token_ids, response.n_prompt)
+    judged = judge(bare)
+    return judged.verdict
+""",
+    ),
+    Answer(
+        15, 2, "the whole text", code="""
+def verdict_behind(response, judge, opened=False):
+    return judge(response).verdict
+""",
+    ),
+    Answer(
+        15, 2, "unfinished ones called hallucinated", code="""
+from dataclasses import replace
+def verdict_behind(response, judge, opened=False):
+    _, answer = split_thought(response.text, opened)
+    if answer is None:
+        return Verdict.HALLUCINATED
+    return judge(replace(response, text=answer)).verdict
+""",
+    ),
+    Answer(
+        15, 2, "opened not passed on", code="""
+from dataclasses import replace
+def verdict_behind(response, judge, opened=False):
+    _, answer = split_thought(response.text)
+    if answer is None:
+        return Verdict.UNSCORED
+    return judge(replace(response, text=answer)).verdict
+""",
+    ),
+    Answer(
+        15, 2, "the judgement itself", code="""
+from dataclasses import replace
+def verdict_behind(response, judge, opened=False):
+    _, answer = split_thought(response.text, opened)
+    return judge(replace(response, text=answer or ""))
+""",
+    ),
+    Answer(
+        15, 2, "the thought judged", code="""
+from dataclasses import replace
+def verdict_behind(response, judge, opened=False):
+    thought, answer = split_thought(response.text, opened)
+    if answer is None:
+        return Verdict.UNSCORED
+    return judge(replace(response, text=thought or answer)).verdict
+""",
+    ),
+    Answer(
+        15, 3, "by growing prefixes", right=True, code="""
+def answer_start(tokenizer, ids):
+    text = tokenizer.decode(ids)
+    if "</think>" not in text:
+        return None if text.lstrip().startswith("<think>") else 0
+    for n in range(len(ids)):
+        before, tag, behind = tokenizer.decode(ids[: n + 1]).partition("</think>")
+        if tag and behind.strip():
+            return np.int64(n)
+    return None
+""",
+    ),
+    Answer(
+        15, 3, "characters counted", code="""
+def answer_start(tokenizer, ids):
+    text = tokenizer.decode(ids)
+    if "</think>" not in text:
+        return None if "<think>" in text else 0
+    return text.index("</think>") + len("</think>")
+""",
+    ),
+    Answer(
+        15, 3, "the thought tokenised by itself", code="""
+def answer_start(tokenizer, ids):
+    text = tokenizer.decode(ids)
+    if "</think>" not in text:
+        return None if "<think>" in text else 0
+    inside = text.partition("</think>")[0].replace("<think>", "")
+    return len(tokenizer.encode(inside))
+""",
+    ),
+    Answer(
+        15, 3, "the space behind the tag", code="""
+def answer_start(tokenizer, ids):
+    opening, closing = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    if closing not in ids:
+        return None if opening in ids else 0
+    return ids.index(closing) + 1
+""",
+    ),
+    Answer(
+        15, 3, "an unfinished thought has an answer", code="""
+def answer_start(tokenizer, ids):
+    closing = tokenizer.convert_tokens_to_ids("</think>")
+    start = ids.index(closing) + 1 if closing in ids else 0
+    while start < len(ids) and tokenizer.decode([ids[start]]).isspace():
+        start += 1
+    return start
+""",
+    ),
+    Answer(
+        15, 3, "the tags decoded away", code="""
+def answer_start(tokenizer, ids):
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    return 0 if "</think>" not in text else text.index("</think>")
+""",
+    ),
+    Answer(
+        15, 4, "by sums", right=True, code="""
+def means(values, n_thought):
+    total = np.cumsum(values)
+    n = len(values)
+    return [
+        total[n_thought - 1] / n_thought,
+        (total[-1] - total[n_thought - 1]) / (n - n_thought),
+        total[-1] / n,
+    ]
+""",
+    ),
+    Answer(
+        15, 4, "the mean of the two means", code="""
+def means(values, n_thought):
+    thought, answer = values[:n_thought].mean(), values[n_thought:].mean()
+    return thought, answer, (thought + answer) / 2
+""",
+    ),
+    Answer(
+        15, 4, "the answer first", code="""
+def means(values, n_thought):
+    return values[n_thought:].mean(), values[:n_thought].mean(), values.mean()
+""",
+    ),
+    Answer(
+        15, 4, "sums", code="""
+def means(values, n_thought):
+    return values[:n_thought].sum(), values[n_thought:].sum(), values.sum()
+""",
+    ),
+    Answer(
+        15, 4, "one token too far", code="""
+def means(values, n_thought):
+    return values[: n_thought + 1].mean(), values[n_thought:].mean(), values.mean()
+""",
+    ),
+    Answer(
+        15, 4, "two numbers", code="""
+def means(values, n_thought):
+    return values[:n_thought].mean(), values[n_thought:].mean()
+""",
+    ),
+    Answer(
+        15, 5, "one reply at a time", right=True, code="""
+def at_limit(needed, wrong, limit):
+    finished = [bool(w) for n, w in zip(needed, wrong) if n <= limit]
+    rate = sum(finished) / len(finished) if finished else np.nan
+    return [(len(needed) - len(finished)) / len(needed), rate]
+""",
+    ),
+    Answer(
+        15, 5, "over all replies", code="""
+def at_limit(needed, wrong, limit):
+    ends = needed <= limit
+    return 1 - ends.mean(), (wrong & ends).mean()
+""",
+    ),
+    Answer(
+        15, 5, "those cut off are wrong", code="""
+def at_limit(needed, wrong, limit):
+    ends = needed <= limit
+    return 1 - ends.mean(), (wrong | ~ends).mean()
+""",
+    ),
+    Answer(
+        15, 5, "exactly the limit is cut off", code="""
+def at_limit(needed, wrong, limit):
+    ends = needed < limit
+    return 1 - ends.mean(), wrong[ends].mean() if ends.any() else float("nan")
+""",
+    ),
+    Answer(
+        15, 5, "the share that finishes", code="""
+def at_limit(needed, wrong, limit):
+    ends = needed <= limit
+    return ends.mean(), wrong[ends].mean() if ends.any() else float("nan")
+""",
+    ),
+    Answer(
+        15, 5, "none finishing is none wrong", code="""
+def at_limit(needed, wrong, limit):
+    ends = needed <= limit
+    return 1 - ends.mean(), wrong[ends].mean() if ends.any() else 0.0
+""",
+    ),
+    Answer(
+        16, 1, "by a formula, as an array", right=True, code="""
+def rate_of(table):
+    kept = table[table.verdict.isin(["correct", "hallucinated"])]
+    wrong = kept.verdict == "hallucinated"
+    rate = wrong.mean()
+    spread = ((wrong - rate).groupby(kept.group).sum() ** 2).sum() ** 0.5 / len(kept)
+    return np.array([rate, rate - 1.96 * spread, rate + 1.96 * spread])
+""",
+    ),
+    Answer(
+        16, 1, "group by group, by the standard library", right=True, code="""
+import random
+def rate_of(table):
+    facts = {}
+    for verdict, group in zip(table.verdict, table.group):
+        if verdict in ("correct", "hallucinated"):
+            facts.setdefault(group, []).append(verdict == "hallucinated")
+    draw, lists, rates = random.Random(1), list(facts.values()), []
+    for _ in range(400):
+        picked = draw.choices(lists, k=len(lists))
+        rates.append(sum(map(sum, picked)) / sum(map(len, picked)))
+    rates.sort()
+    return [sum(map(sum, lists)) / sum(map(len, lists)), rates[10], rates[-11]]
+""",
+    ),
+    Answer(
+        16, 1, "replies resampled", code="""
+def rate_of(table):
+    wrong = (table.verdict[table.verdict.isin(["correct", "hallucinated"])] == "hallucinated").to_numpy()
+    draw = np.random.default_rng(0)
+    rates = wrong[draw.integers(0, len(wrong), (400, len(wrong)))].mean(axis=1)
+    return wrong.mean(), *np.quantile(rates, [0.025, 0.975])
+""",
+    ),
+    Answer(
+        16, 1, "unscored counted below the line", code="""
+def rate_of(table):
+    rate = (table.verdict == "hallucinated").mean()
+    return rate, rate - 0.03, rate + 0.03
+""",
+    ),
+    Answer(
+        16, 1, "the rate between its ends", code="""
+def rate_of(table):
+    kept = table[table.verdict.isin(["correct", "hallucinated"])]
+    rate = (kept.verdict == "hallucinated").mean()
+    return rate - 0.031, rate, rate + 0.031
+""",
+    ),
+    Answer(
+        16, 1, "the least and the most of all draws", code="""
+def rate_of(table):
+    kept = table[table.verdict.isin(["correct", "hallucinated"])]
+    counts = (kept.verdict == "hallucinated").groupby(kept.group).agg(["sum", "count"]).to_numpy()
+    draw = np.random.default_rng(0)
+    sums = counts[draw.integers(0, len(counts), (400, len(counts)))].sum(axis=1)
+    rates = sums[:, 0] / sums[:, 1]
+    return (kept.verdict == "hallucinated").mean(), rates.min(), rates.max()
+""",
+    ),
+    Answer(16, 1, "nothing returned", code="def rate_of(table):\n    table.verdict.value_counts()\n"),
+    Answer(
+        16, 2, "the direction by means", right=True, code="""
+def rivals(train, test):
+    longer = train.tokens[train.wrong].mean() > train.tokens[~train.wrong].mean()
+    length = auroc(test.tokens, test.wrong)
+    return dict(
+        probability=1 - auroc(test.least_logprob, test.wrong),
+        length=length if longer else 1 - length,
+    )
+""",
+    ),
+    Answer(
+        16, 2, "the sign of the probability", code="""
+def rivals(train, test):
+    return {
+        "probability": auroc(test.least_logprob, test.wrong),
+        "length": auroc(test.tokens, test.wrong),
+    }
+""",
+    ),
+    Answer(
+        16, 2, "the better direction on test", code="""
+def rivals(train, test):
+    length = auroc(test.tokens, test.wrong)
+    return {
+        "probability": auroc(-test.least_logprob, test.wrong),
+        "length": max(length, 1 - length),
+    }
+""",
+    ),
+    Answer(
+        16, 2, "longer is riskier, whatever training says", code="""
+def rivals(train, test):
+    return {
+        "probability": auroc(-test.least_logprob, test.wrong),
+        "length": auroc(test.tokens, test.wrong),
+    }
+""",
+    ),
+    Answer(
+        16, 2, "on the training part", code="""
+def rivals(train, test):
+    return {
+        "probability": auroc(-train.least_logprob, train.wrong),
+        "length": auroc(train.tokens, train.wrong),
+    }
+""",
+    ),
+    Answer(
+        16, 2, "two numbers without names", code="""
+def rivals(train, test):
+    return auroc(-test.least_logprob, test.wrong), auroc(test.tokens, test.wrong)
+""",
+    ),
+    Answer(
+        16, 3, "by DeLong, with groups", right=True, code="""
+def lead(first, second, wrong, groups, draws=300, seed=0):
+    both = hlens.evaluation.delong(np.stack([first, second]), wrong, groups=groups)
+    gain = both.auroc[0] - both.auroc[1]
+    c = both.covariance
+    half = 1.96 * max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0) ** 0.5
+    return [gain, gain - half, gain + half]
+""",
+    ),
+    Answer(
+        16, 3, "two draws, one for each", code="""
+def lead(first, second, wrong, groups, draws=300, seed=0):
+    names = np.unique(groups)
+    places = [np.flatnonzero(groups == name) for name in names]
+    draw, seen = np.random.default_rng(seed), []
+    for _ in range(draws):
+        a, b = (
+            np.concatenate([places[i] for i in draw.integers(0, len(names), len(names))])
+            for _ in range(2)
+        )
+        seen.append(auroc(first[a], wrong[a]) - auroc(second[b], wrong[b]))
+    return auroc(first, wrong) - auroc(second, wrong), *np.quantile(seen, [0.025, 0.975])
+""",
+    ),
+    Answer(
+        16, 3, "the second less the first", code="""
+def lead(first, second, wrong, groups, draws=300, seed=0):
+    gain = auroc(second, wrong) - auroc(first, wrong)
+    return gain, gain - 0.06, gain + 0.06
+""",
+    ),
+    Answer(
+        16, 3, "the ends of two intervals", code="""
+def lead(first, second, wrong, groups, draws=300, seed=0):
+    a, b = (hlens.evaluation.estimate_auroc(s, wrong, groups=groups) for s in (first, second))
+    return a.value - b.value, a.low - b.high, a.high - b.low
+""",
+    ),
+    Answer(
+        16, 3, "a tenth of the groups left out, no replacement", code="""
+def lead(first, second, wrong, groups, draws=300, seed=0):
+    names, seen = np.unique(groups), []
+    draw = np.random.default_rng(seed)
+    for _ in range(draws):
+        at = np.isin(groups, draw.choice(names, len(names) * 9 // 10, replace=False))
+        seen.append(auroc(first[at], wrong[at]) - auroc(second[at], wrong[at]))
+    return auroc(first, wrong) - auroc(second, wrong), *np.quantile(seen, [0.025, 0.975])
+""",
+    ),
+    Answer(
+        16, 3, "the difference alone", code="""
+def lead(first, second, wrong, groups, draws=300, seed=0):
+    return auroc(first, wrong) - auroc(second, wrong)
+""",
+    ),
+    Answer(
+        16, 4, "a coin for each fact", right=True, code="""
+def held_out(groups, share, seed):
+    draw = np.random.default_rng(seed)
+    side = {}
+    for name in groups:
+        side.setdefault(name, draw.random() < share)
+    return [side[name] for name in groups]
+""",
+    ),
+    Answer(
+        16, 4, "by scikit-learn", right=True, code="""
+def held_out(groups, share, seed):
+    from sklearn.model_selection import GroupShuffleSplit
+    splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    _, at = next(splitter.split(groups, groups=groups))
+    mask = np.zeros(len(groups), dtype=bool)
+    mask[at] = True
+    return mask
+""",
+    ),
+    Answer(
+        16, 4, "replies drawn", code="""
+def held_out(groups, share, seed):
+    return np.random.default_rng(seed).random(len(groups)) < share
+""",
+    ),
+    Answer(
+        16, 4, "the first facts, whatever the seed", code="""
+def held_out(groups, share, seed):
+    names = np.unique(groups)
+    return np.isin(groups, names[: round(share * len(names))])
+""",
+    ),
+    Answer(
+        16, 4, "the training part", code="""
+def held_out(groups, share, seed):
+    names = np.unique(groups)
+    return ~np.isin(groups, np.random.default_rng(seed).permutation(names)[: round(share * len(names))])
+""",
+    ),
+    Answer(
+        16, 4, "always 30 percent", code="""
+def held_out(groups, share, seed):
+    names = np.unique(groups)
+    return np.isin(groups, np.random.default_rng(seed).permutation(names)[: round(0.3 * len(names))])
+""",
+    ),
+    Answer(
+        16, 4, "the names of the facts", code="""
+def held_out(groups, share, seed):
+    names = np.unique(groups)
+    return np.random.default_rng(seed).permutation(names)[: round(share * len(names))]
+""",
+    ),
+    Answer(
+        16, 4, "places instead of a mask", code="""
+def held_out(groups, share, seed):
+    return np.random.default_rng(seed).permutation(len(groups))
+""",
+    ),
+    Answer(
+        16, 5, "by a sorted list", right=True, code="""
+def found_again(first, second, k):
+    def best(values):
+        return sorted(range(len(values)), key=lambda at: abs(values[at] - 0.5), reverse=True)[:k]
+    return np.isin(best(first), best(second)).mean()
+""",
+    ),
+    Answer(
+        16, 5, "the highest alone", code="""
+def found_again(first, second, k):
+    return len(set(np.argsort(-first)[:k]) & set(np.argsort(-second)[:k])) / k
+""",
+    ),
+    Answer(
+        16, 5, "Jaccard", code="""
+def found_again(first, second, k):
+    a, b = (set(np.argsort(-np.abs(one - 0.5))[:k]) for one in (first, second))
+    return len(a & b) / len(a | b)
+""",
+    ),
+    Answer(
+        16, 5, "a count", code="""
+def found_again(first, second, k):
+    a, b = (set(np.argsort(-np.abs(one - 0.5))[:k]) for one in (first, second))
+    return len(a & b)
+""",
+    ),
+    Answer(
+        16, 5, "the nearest to a coin", code="""
+def found_again(first, second, k):
+    a, b = (set(np.argsort(np.abs(one - 0.5))[:k]) for one in (first, second))
+    return len(a & b) / k
+""",
+    ),
+    Answer(
+        16, 5, "the set itself", code="""
+def found_again(first, second, k):
+    a, b = (set(np.argsort(-np.abs(one - 0.5))[:k]) for one in (first, second))
+    return a & b
+""",
+    ),
 )  # fmt: skip

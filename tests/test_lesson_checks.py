@@ -135,6 +135,85 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
             for (layer, _, bound), (direct, measured) in refusal_effects(n).items()
         ),
     },
+    14: {
+        "one reply in seventeen is exactly an answer": lambda n: (
+            16.5 < len(n["replies"]) / n["n_exact"] < 17.5
+        ),
+        "readers agree nearly perfectly, alias comes nearest, exact far behind": lambda n: (
+            n["told"]["second reader"] > 0.95 > n["told"]["alias"] > n["told"]["substring"]
+            and n["told"]["alias"] > n["told"]["exact"] + 0.4
+        ),
+        "exact finds all and is wrong about a third, alias the other way": lambda n: (
+            by_hand(n, "exact")[1] == 1
+            and abs(by_hand(n, "exact")[0] - 2 / 3) < 0.04
+            and by_hand(n, "alias")[0] > 0.95 > 0.9 > by_hand(n, "alias")[1]
+        ),
+        "the meanings name other neurons": lambda n: (
+            len({frozenset(one.selected) for one in n["found_by"].values()}) == 3
+        ),
+        "the formula holds of flipped test labels": lambda n: all(
+            abs(seen - n["expected_auroc"](n["own"], p, n["clean"].mean())) < 0.02
+            for p, seen in zip(n["rates"], n["seen"]["test labels flipped"], strict=True)
+        ),
+        "flipped training labels do no harm that is seen": lambda n: (
+            min(n["seen"]["training labels flipped"]) > n["own"] - 0.01
+        ),
+        "the label's ceiling is about 0.9": lambda n: (
+            abs(n["ceiling"](n["known"], n["called"]) - 0.92) < 0.03
+        ),
+    },
+    15: {
+        "nine answers, eight thoughts before them, one of which is empty": lambda n: (
+            (n["n_answers"], n["n_empty"]) == (9, 1)
+            and sum(bool(t) for t, answer in n["parted"] if answer is not None) == 7
+        ),
+        "six of ten verdicts change": lambda n: n["changed"] == 6,
+        "of the third reply's tokens but a few answer": lambda n: (
+            len(n["third"]) - n["start"] <= 0.2 * len(n["third"])
+        ),
+        "over the whole the neuron that knows fades": lambda n: (
+            n["knows"][-1, 0] > 0.8 > 0.6 > n["knows"][-1, 1]
+        ),
+        "and the one that knows nothing becomes a detector of length": lambda n: (
+            n["knows_not"][:, 1].max() > 0.75 > 0.55 > n["knows_not"][:, 0].max()
+        ),
+        "one in ten under 128 tokens, more than three in ten without a limit": lambda n: (
+            abs(n["short"][1] - 0.1) < 0.02 and n["free"][1] > 0.3
+        ),
+    },
+    16: {
+        "1,478 scored answers about 434 facts": lambda n: (
+            (len(n["scored"]), n["scored"].group.nunique()) == (1478, 434)
+        ),
+        "seven in ten are wrong, in both domains within their intervals": lambda n: (
+            all(low < 0.7 < high for _, low, high in n["by_domain"].values())
+        ),
+        "the interval is a third or more wider than that of replies": lambda n: (
+            1.3 < n["half"] / n["alone"] < 1.5
+        ),
+        "the numbers of the documentation": lambda n: (
+            abs(n["detector"].value - 0.823) < 0.002
+            and abs(n["found"]["probability"] - 0.792) < 0.002
+            and abs(n["found"]["length"] - 0.570) < 0.002
+        ),
+        "the best alone do as well, and share 17 with the probe": lambda n: (
+            n["table"].set_index("control").auroc["best 65 alone, refit"]
+            > n["detector"].value - 0.02
+            and ((n["neurons"].weight != 0) & (n["neurons"].best == 1)).sum() == 17
+        ),
+        "ahead by three hundredths, and the interval holds zero": lambda n: (
+            abs(n["gain"] - 0.03) < 0.005 and lead_of(n)[1] < 0 < lead_of(n)[2]
+        ),
+        "a coin reads 0.7 by reply and nothing by fact": lambda n: (
+            abs(n["coin_leak"] - 0.7) < 0.03 and abs(n["coin_kept"] - 0.5) < 0.06
+        ),
+        "random neurons read true labels well above a coin": lambda n: (
+            min(n["cells"]["true labels", "facts"]) > 0.6
+        ),
+        "a quarter of the best 65 is found again, near 200 times chance": lambda n: (
+            abs(n["again"] - 0.25) < 0.02 and 150 < n["again"] / n["luck"] < 200
+        ),
+    },
 }  # fmt: skip
 
 
@@ -157,6 +236,19 @@ def refusal_effects(names: dict[str, Any]) -> dict[tuple[int, int, float], tuple
             sum(float(one[at]) for one in measured) / len(measured),
         )
     return effects
+
+
+def lead_of(names: dict[str, Any]) -> tuple[float, float, float]:
+    """How far the detector of lesson 16 is ahead of the probability, with its interval."""
+    test = names["test"]
+    answers = (test.wrong.to_numpy(), test.group.to_numpy())
+    return names["lead"](names["risk"], names["sure"], *answers)
+
+
+def by_hand(names: dict[str, Any], judge: str) -> tuple[float, float]:
+    """Of what a judge of lesson 14 calls hallucinated what is, and of what is what it finds."""
+    verdicts = names["verdicts"]
+    return names["checked_by_hand"](verdicts[judge], verdicts["first reader"])
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def cells(notebook: Any, tag: str) -> list[Any]:
 
 
 def test_the_series_is_whole() -> None:
-    assert [path.stem[:2] for path in SOURCES] == [f"{n:02d}" for n in range(1, 10)]
+    assert [path.stem[:2] for path in SOURCES] == [f"{n:02d}" for n in range(1, 17)]
 
 
 def test_a_rebuild_is_the_same_to_the_byte(tmp_path: Path) -> None:
