@@ -82,7 +82,6 @@ for reply, mark in list(zip(replies, first_reader, strict=True))[:6]:
 # points? Write the three numbers down.
 #
 # ### Exercise 1: the strictest judge
-#
 # *Difficulty: 1 of 5 · 5 minutes*
 #
 # A judge is any function from `Response` to `Judgement`. Write one that is as strict as an exam
@@ -209,7 +208,6 @@ finish(
 # where your result depends on a definition that few papers print.
 #
 # ### Exercise 2: agreement beyond chance
-#
 # *Difficulty: 3 of 5 · 10 minutes*
 #
 # Two judges who both say "hallucinated" nine times in ten agree on most replies even if they roll
@@ -289,7 +287,6 @@ if mine:
 
 # %% [markdown]
 # ### Exercise 3: check a judge by hand
-#
 # *Difficulty: 2 of 5 · 7 minutes*
 #
 # Kappa says *how much*, not *which way*. Take a reader for the truth. Of the replies that the judge
@@ -399,7 +396,6 @@ hlens.figures.upset([replace(found_by[name].selected, name=name) for name in mea
 # **Predict.** Its AUROC is 0.95, and one label in five is flipped. What will you measure?
 #
 # ### Exercise 4: what noise costs
-#
 # *Difficulty: 4 of 5 · 12 minutes*
 #
 # Write the AUROC that you must expect under flipped labels. `share` is the share of hallucinated
@@ -534,7 +530,6 @@ finish(
 # clean. So spend your hours of reading on the test part.
 #
 # ### Exercise 5: the ceiling of a label
-#
 # *Difficulty: 2 of 5 · 5 minutes*
 #
 # A real judge does not flip by chance, so no formula gives what it costs. But where the truth of

@@ -82,7 +82,6 @@ for reply, mark in zip(replies, naive, strict=True):
 
 # %% [markdown]
 # ### Exercise 1: where the thought ends
-#
 # *Difficulty: 2 of 5 · 6 minutes*
 #
 # Cut a reply in two. Return `(thought, answer)`, both without tags and without space around them.
@@ -163,7 +162,6 @@ print(
 
 # %% [markdown]
 # ### Exercise 2: what a judge must not read
-#
 # *Difficulty: 2 of 5 · 6 minutes*
 #
 # Judge what stands behind the thought, and nothing else. A reply whose thought never ends is
@@ -268,7 +266,6 @@ print("without special tokens:", repr(tokenizer.decode(ids, skip_special_tokens=
 # stored. The tags are gone, the thought is not.
 #
 # ### Exercise 3: the first token of the answer
-#
 # *Difficulty: 3 of 5 · 9 minutes*
 #
 # Given the token ids of a reply, return the index of the first token that holds a **visible**
@@ -363,7 +360,6 @@ hlens.figures.tokens(pieces, measured, n_prompt=example.n_prompt, label='in regi
 # a thought may try three wrong answers and end at the right one.
 #
 # ### Exercise 4: what a mean reads
-#
 # *Difficulty: 2 of 5 · 6 minutes*
 #
 # A neuron's contributions to each token of a reply, thought first. Return three means: over the
@@ -468,7 +464,6 @@ finish(
 # ## How long may it think?
 #
 # ### Exercise 5: the limit decides the rate
-#
 # *Difficulty: 3 of 5 · 8 minutes*
 #
 # A token limit ends some thoughts before they come to an answer. Given how many tokens each reply

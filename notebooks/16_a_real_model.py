@@ -63,7 +63,6 @@ print(replies.verdict.value_counts().to_dict())
 # wide will the 95 % interval be, with 1,478 answers about 434 facts?
 #
 # ### Exercise 1: the rate, and how sure
-#
 # *Difficulty: 2 of 5 · 8 minutes*
 #
 # Return `(rate, low, high)`: the share of hallucinated among correct and hallucinated replies, and
@@ -154,7 +153,6 @@ print(f"{np.count_nonzero(neurons.weight)} neurons, held-out AUROC {detector}")
 # by the model's own reckoning? The number of tokens? 65 random neurons, fitted alike?
 #
 # ### Exercise 2: rivals that cost nothing
-#
 # *Difficulty: 2 of 5 · 7 minutes*
 #
 # Two tables with the columns `least_logprob` (of the answer's tokens), `tokens` and `wrong`. Return
@@ -257,7 +255,6 @@ hlens.figures.scores(table, claims=("probe", "best 65 alone, refit"))
 # Two intervals that overlap say little about a **difference** on the same answers. So:
 #
 # ### Exercise 3: is it better, or is it not?
-#
 # *Difficulty: 3 of 5 · 9 minutes*
 #
 # Return `(difference, low, high)`: the AUROC of `first` less that of `second`, and a central 95 %
@@ -331,7 +328,6 @@ print(f"Exercise 3: right. Ahead of the probability by {gain:+.3f} [{low:+.3f}, 
 # on 70 % of the replies and tested on the rest. What is its AUROC?
 #
 # ### Exercise 4: whole facts
-#
 # *Difficulty: 2 of 5 · 6 minutes*
 #
 # Return a mask, one bool a reply, that is true in the test part: about `share` of the **groups**,
@@ -462,7 +458,6 @@ first, second = halves["auroc_first"] / 1000, halves["auroc_second"] / 1000
 
 # %% [markdown]
 # ### Exercise 5: found again
-#
 # *Difficulty: 3 of 5 · 7 minutes*
 #
 # Take the `k` neurons that tell best by either half: those whose AUROC is farthest from 0.5, on
