@@ -21,10 +21,12 @@ extensions = [
     "sphinx_design",
     "hlens_families",
     "hlens_gallery",
-    "hlens_lessons",
+    "hlens_figures",
     "hlens_recipe",
+    "hlens_results",
 ]
-sys.path += [str(Path(__file__).parent / folder) for folder in ("reference", "gallery", "learn")]
+FOLDERS = (".", "reference", "gallery", "learn", "results")  # of what is imported here
+sys.path += [str(Path(__file__).parent / folder) for folder in FOLDERS]
 html_math_renderer = "mathml"  # drawn by the browser itself: no script from another host
 html_theme = "furo"
 html_title = "hlens"

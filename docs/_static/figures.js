@@ -33,7 +33,5 @@
   drawAll();
   new MutationObserver(rethemed).observe(document.body, { attributeFilter: ["data-theme"] });
   hlens.system.addEventListener("change", drawAll);
-  // Paper is light; printing does not wait, and plotly draws before it answers.
-  addEventListener("beforeprint", () => { hlens.root.dataset.theme = "light"; drawAll(); });
-  addEventListener("afterprint", () => { follow(); drawAll(); });
+  hlens.onPaper(drawAll);
 })();
