@@ -30,8 +30,7 @@ CONFIG: dict[str, Any] = {
 
 # The buttons would be printed over the title, and a page as high as the paper with an empty one.
 ON_PRINT = (
-    "<style>@media print{.modebar-container{display:none}"
-    "html,body{height:auto!important}}</style>"
+    "<style>@media print{.modebar-container{display:none}html,body{height:auto!important}}</style>"
 )
 TITLE_WIDTH = 84
 SUBTITLE_WIDTH = 90
