@@ -39,7 +39,7 @@ class Opened:
             for text in frame.locator(".modebar-btn").evaluate_all(words)
         ]
         assert not [x for x in found if any(w in x for w in ("share", "cloud", "upload", "send"))]
-        return [found, *ARGUMENTS]
+        return found
 
     def hover(self) -> str:
         """What the first figure, or strip of tokens, tells of what is under the mouse."""
