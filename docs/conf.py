@@ -2,11 +2,11 @@
 
 import importlib
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
@@ -21,8 +21,12 @@ extensions = [
     "sphinx_design",
     "hlens_families",
     "hlens_gallery",
+    "hlens_figures",
+    "hlens_recipe",
+    "hlens_results",
 ]
-sys.path += [str(Path(__file__).parent / folder) for folder in ("reference", "gallery")]
+FOLDERS = (".", "reference", "gallery", "learn", "results")  # of what is imported here
+sys.path += [str(Path(__file__).parent / folder) for folder in FOLDERS]
 html_math_renderer = "mathml"  # drawn by the browser itself: no script from another host
 html_theme = "furo"
 html_title = "hlens"
@@ -65,17 +69,24 @@ def _command_line(app) -> None:
     command = [sys.executable, "-m", "typer", "hlens.cli", "utils", "docs", "--name", "hlens"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     said = said.replace("# `hlens`", "# Command line", 1).replace("&#x27;", "'")
-    page = Path(app.srcdir) / "reference" / "cli.md"
-    if not page.exists() or page.read_text(encoding="utf-8") != said:
-        page.write_text(said, encoding="utf-8")
+    _write(Path(app.srcdir) / "reference" / "cli.md", said)
+
+
+def _write(page: Path, text: str) -> None:
+    # An unchanged page is not rewritten, so that Sphinx need not read it again.
+    if not page.exists() or page.read_text(encoding="utf-8") != text:
+        page.write_text(text, encoding="utf-8")
 
 
 def _lessons(app) -> None:
     """Put the executed notebooks beside the page that lists them; those that changed are run."""
     sys.path.append(str(Path(app.srcdir).parent / "notebooks"))
     build = importlib.import_module("build")
+    lessons = importlib.import_module("hlens_lessons")
     for source in build.sources():
-        shutil.copy(build.executed(source), Path(app.srcdir) / "learn")
+        executed = build.executed(source)
+        page = Path(app.srcdir) / "learn" / executed.name
+        _write(page, nbformat.writes(lessons.for_site(nbformat.read(executed, 4))))
 
 
 def _inline_math(translator, node) -> None:

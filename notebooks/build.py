@@ -107,8 +107,14 @@ def execute(notebook: Any) -> Any:
     from nbclient import NotebookClient
 
     made = copy.deepcopy(notebook)
-    where = {"metadata": {"path": str(HERE)}}
-    NotebookClient(made, timeout=600, kernel_name="python3", resources=where).execute()
+    NotebookClient(
+        made,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(HERE)}},
+        # A page of the site can be light or dark, so both are drawn.
+        extra_arguments=["--IPKernelApp.exec_lines=import both_themes"],
+    ).execute()
     for cell in made.cells:
         cell.metadata.pop("execution", None)  # when it ran is no part of what it shows
         for output in cell.get("outputs", []):
@@ -135,6 +141,7 @@ def _state(path: Path) -> str:
     """A hash over all that decides what a notebook shows."""
     seen = hashlib.sha256(path.read_bytes() + Path(__file__).read_bytes())
     files = [*(HERE.parent / "src").rglob("*"), *(HERE / "data").rglob("*")]  # weights, too
+    files.append(HERE / "both_themes.py")
     for file in sorted(files):
         if file.is_file() and "__pycache__" not in file.parts:
             seen.update(file.read_bytes())

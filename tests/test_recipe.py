@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -13,6 +14,7 @@ from hlens.errors import HlensError
 from hlens.probe import SparseProbe
 from hlens.recipe import Recipe, SamplingRecipe
 from hlens.recipe.tables import toml
+from scripts import script
 
 
 def test_a_recipe_goes_round_through_toml(tmp_path) -> None:
@@ -229,3 +231,29 @@ def test_numpys_numbers_are_numbers_of_a_probe_too() -> None:
     for C in (0, True, float("nan"), 1e308, "auto"):
         with pytest.raises(HlensError, match=r"^C="):
             SparseProbe(C=C).fit(X, y)
+
+
+def test_the_reference_page_holds_every_option_at_its_default(tmp_path) -> None:
+    written = script("docs/reference/hlens_recipe.py", "hlens_recipe").annotated()
+    path = tmp_path / "recipe.toml"
+    path.write_text(written, encoding="utf-8")
+    assert Recipe.read(path) == Recipe()
+    table = tomllib.loads(written)
+    known = Recipe().to_dict()
+    assert {*table} == {*known}
+    for name in SECTIONS:
+        assert {*table[name]} == {*known[name]}, name
+
+
+def test_the_reference_page_says_what_each_option_means_and_may_be() -> None:
+    lines = script("docs/reference/hlens_recipe.py", "hlens_recipe").annotated().splitlines()
+    keys = [n for n, line in enumerate(lines) if re.match(r"\w+ = ", line)]
+    assert len(keys) > 70
+    assert [lines[n] for n in keys if not lines[n - 1].startswith("# ")] == []
+    assert max(map(len, lines)) <= 100
+    for kind in SECTIONS.values():
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            if get_origin(hint) is Literal:
+                choices = ", ".join(f'"{one}"' for one in get_args(hint))
+                after = [lines[n - 1] for n in keys if lines[n].startswith(f"{name} = ")]
+                assert f"# One of {choices}." in after, name

@@ -144,7 +144,7 @@ def _pictures(name: str, what: str, alt: str, images: Path) -> str:
     stems = {theme: _stem(name, what, theme) for theme in THEMES}
     return "".join(
         f"```{{image}} images/{stem}.png\n"
-        f":alt: {' '.join(alt.split())}\n:class: only-{theme}\n```\n"
+        f":alt: {' '.join(alt.split())}\n:class: only-{theme}\n:loading: lazy\n```\n"
         for theme, stem in stems.items()
         if (images / f"{stem}.png").is_file()
     )

@@ -66,14 +66,21 @@ class Opened:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+def chromium() -> list[str]:
+    """The command that starts the browser."""
     named = os.environ.get("HLENS_CHROMIUM")
     found = named or next(filter(None, map(shutil.which, CANDIDATES)), None)
     if found is None:
         pytest.skip("no Chromium or Chrome on this machine; set HLENS_CHROMIUM to its path")
+    return [found, *ARGUMENTS]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: list[str]) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=found, args=ARGUMENTS)
+        path, *arguments = chromium
+        browser = engine.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
 

@@ -35,7 +35,8 @@ SETTINGS = """import runpy
 site = runpy.run_path({conf!r})
 kept = ("html_", "nb_", "myst_", "suppress_")
 globals().update({{key: value for key, value in site.items() if key.startswith(kept)}})
-project, extensions, html_static_path, html_css_files = "x", ["myst_nb"], [], []
+project, extensions = "x", ["myst_nb", "hlens_figures"]
+html_static_path = [{static!r}]
 html_math_renderer = "mathjax"
 """
 
@@ -65,9 +66,12 @@ def exported(executed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published(executed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("sphinx", reason="the docs extra is not installed")
     folder = tmp_path_factory.mktemp("published")
-    conf = SETTINGS.format(conf=str(ROOT / "docs" / "conf.py"))
+    docs = ROOT / "docs"
+    conf = SETTINGS.format(conf=str(docs / "conf.py"), static=str(docs / "_static"))
     (folder / "conf.py").write_text(conf, encoding="utf-8")
-    nbformat.write(executed, folder / "index.ipynb")
+    script("docs/hlens_figures.py", "hlens_figures")
+    lessons = script("docs/learn/hlens_lessons.py", "hlens_lessons")
+    nbformat.write(lessons.for_site(executed), folder / "index.ipynb")
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(folder)]
     done = subprocess.run([*command, str(folder / "out")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -80,6 +84,8 @@ def test_an_executed_notebook_is_quiet_and_all_of_it_works(
 ) -> None:
     result = visit(request.getfixturevalue(kind))
     page = result.page
+    if kind == "published":
+        page.wait_for_selector("html[data-ready]", state="attached")
     strip = page.locator(".hlens-tokens")
     for token in TOKENS[:5]:
         assert token.strip() in strip.inner_text()

@@ -28,6 +28,10 @@ CONFIG: dict[str, Any] = {
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
 
+# The buttons would be printed over the title, and a page as high as the paper with an empty one.
+ON_PRINT = (
+    "<style>@media print{.modebar-container{display:none}html,body{height:auto!important}}</style>"
+)
 TITLE_WIDTH = 84
 SUBTITLE_WIDTH = 90
 WIDTH = 1_000  # of still pictures; on a page a figure is as wide as its container
@@ -78,7 +82,7 @@ class Figure(go.Figure):
         if kwargs.get("include_plotlyjs", True) is not True:
             return page  # which takes its script from elsewhere, as asked
         scripts = scripts_of(page)
-        return page.replace("<head>", f"<head>{head(policy(*scripts))}", 1)
+        return page.replace("<head>", f"<head>{head(policy(*scripts))}{ON_PRINT}", 1)
 
     def write_html(self, file: Any, *args: Any, auto_open: bool = False, **kwargs: Any) -> None:
         """Write its page; options as in plotly."""

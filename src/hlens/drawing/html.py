@@ -58,12 +58,14 @@ class Html:
         alt: Alternative text.
         rules: Its content security policy as a page of its own; without scripts when left out.
         script: What a report that holds it runs, once, behind its own scripts.
+        page_script: What the page that `save` writes runs; its `rules` allow it.
     """
 
     markup: str
     alt: str = ""
     rules: str = policy()
     script: str = ""
+    page_script: str = ""
 
     def __str__(self) -> str:
         return self.markup
@@ -78,11 +80,13 @@ class Html:
             HlensError: The name does not end in .html, or is that of a file not written by hlens.
         """
         path = check_page(path)
+        script = f"<script>{self.page_script}</script>" if self.page_script else ""
         write_text(
             path,
             f'<!doctype html><html lang="en"><head>{head(self.rules)}'
             '<meta name="color-scheme" content="light dark">'
-            f"<title>{escape(visible(self.alt))}</title></head><body>{self.markup}</body></html>",
+            f"<title>{escape(visible(self.alt))}</title></head><body>{self.markup}"
+            f"{script}</body></html>",
             MARK,
         )
         return path

@@ -32,6 +32,32 @@ const hlens = {
     at.classList.remove("wait");
     if (at.hlensRedraw) await at.hlensRedraw();
   },
+  // A document that is still written to holds the load event: who prints as soon as a page has
+  // loaded (chromium --print-to-pdf) then finds everything drawn. Returns what lets go of it.
+  holdLoad() {
+    const frame = document.createElement("iframe");
+    frame.hidden = true;
+    document.body.append(frame);
+    frame.contentDocument.open();
+    return () => { if (frame.isConnected) { frame.contentDocument.close(); frame.remove(); } };
+  },
+  // On paper every figure is drawn, light and at the width of the paper; at once, as printing does
+  // not wait. `drawAll` is called then, and when the page is shown again.
+  onPaper(drawAll) {
+    let shown;
+    addEventListener("beforeprint", () => {
+      shown = this.root.dataset.theme;
+      this.root.dataset.theme = "light";
+      this.root.classList.add("paper");
+      drawAll();
+    });
+    addEventListener("afterprint", () => {
+      this.root.classList.remove("paper");
+      if (shown) this.root.dataset.theme = shown;
+      else delete this.root.dataset.theme;
+      drawAll();
+    });
+  },
   failed(error, plots = document.querySelectorAll(".plot.wait")) {
     plots.forEach((at) => {
       at.classList.remove("wait");

@@ -58,10 +58,10 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         )
     figure.add_vline(x=0, line={"color": colours.ink, "width": 1, "dash": "dash"})
     for name, row in zip(names, table.to_dict("records"), strict=True):
-        said = f"{row['within']:.2f} within, {row['across']:.2f} across · {p_words(row['p'])}"
+        said = f"{row['within']:.2f} within, {row['across']:.2f} across<br>{p_words(row['p'])}"
         add_note(
-            figure, said, x=0.71, y=name, xref="paper", xanchor="left", colour=colours.muted,
-            size=12,
+            figure, said, x=0.66, y=name, xref="paper", xanchor="left", align="left",
+            colour=colours.muted, size=12,
         )  # fmt: skip
     rows: Any = table
     ends = min(0.0, rows["low"].min()), max(0.0, rows["high"].max())
@@ -69,7 +69,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     figure.update_layout(
         xaxis={
             "range": [ends[0] - room, ends[1] + room],
-            "domain": [0.0, 0.69],
+            "domain": [0.0, 0.64],
             "title": {"text": "AUROC within a domain less that across"},
         },
         yaxis=named_rows(names, colours),

@@ -55,9 +55,11 @@ def draw(
     colours, figure = palette(theme), Figure()
     own = run["detector"] == reference
     names = list(map(_row_name, run["detector"]))
+    has_costs = "passes" in run and bool(run["passes"].notna().any())
+    alone = added is None and not has_costs
     add_forest(
-        figure, run, names=names, claim=own.to_numpy(), colours=colours, domain=LEFT, right=1.04,
-        title="AUROC (dashed: chance)",
+        figure, run, names=names, claim=own.to_numpy(), colours=colours,
+        domain=(0.0, 1.0) if alone else LEFT, right=1.04, title="AUROC (dashed: chance)",
     )  # fmt: skip
     for name, row in zip(names, run.to_dict("records"), strict=True):
         add_value(
@@ -66,10 +68,11 @@ def draw(
         )  # fmt: skip
         cost = cost_words(row.get("passes"), row.get("samples"))
         add_note(figure, cost, x=COST, y=name, xref="paper", colour=colours.muted, size=12)
-    add_note(
-        figure, "extra cost", x=COST, y=1, colour=colours.muted, size=13, xref="paper",
-        yref="paper", yanchor="bottom", yshift=10,
-    )  # fmt: skip
+    if has_costs:
+        add_note(
+            figure, "extra cost", x=COST, y=1, colour=colours.muted, size=13, xref="paper",
+            yref="paper", yanchor="bottom", yshift=10,
+        )  # fmt: skip
     if added is not None and len(added):
         figure.add_trace(_gains(added, colours))
         figure.add_vline(x=0, xref="x2", line={"color": colours.ink, "width": 1, "dash": "dash"})

@@ -56,7 +56,7 @@ def draw(
     if halves is not None:
         _add_halves(figure, halves, colours)
     title = {"text": "H-neurons found again"}
-    x_axis = {"range": [0, 1.12], "domain": list(RIGHT), "anchor": "y", "tickformat": ".0%"}
+    x_axis = {"range": [0, 1.25], "domain": list(RIGHT), "anchor": "y", "tickformat": ".0%"}
     figure.update_layout(xaxis2={**x_axis, "title": title})
     return finish(
         figure,

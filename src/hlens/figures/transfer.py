@@ -32,7 +32,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
 
     Args:
         table: Columns ``train, test, auroc, low, high, n`` and perhaps ``p_corrected`` and
-            ``note``, one row a pair, as `hlens.evaluation.transfer` returns them.
+            ``note``, one row a pair, as `hlens.evaluation.transfer` returns them. An ``n`` that
+            is not known may be missing.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -62,12 +63,12 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         ticks=(ticks, [f"{tick:.1f}" for tick in ticks]),
         shape=(len(trained), len(tested)),
     )
+    size = f", {n_range(table.n)} a cell" if table.n.notna().all() else ""
     return finish(
         figure,
         colours,
         title=_title(table),
-        subtitle=f"Held-out, {n_range(table.n)} a cell · 95 % CI · outlined: in-domain · "
-        "n.s.: CI holds 0.5",
+        subtitle=f"Held-out{size} · 95 % CI · outlined: in-domain · n.s.: CI holds 0.5",
         height=CELL_HEIGHT * len(trained) + 90,
         margin={"t": 66, "b": 24, "l": 110, "r": 20},
         narrowest=narrowest_matrix(len(tested)),
@@ -108,7 +109,9 @@ def _cell(
     interval = f"{row['low']:.2f}–{row['high']:.2f}{remark}"
     lines = [pair, f"<b>AUROC {row['auroc']:.3f}</b> [{row['low']:.3f}, {row['high']:.3f}]"]
     p = corrected_p(row.get("p_corrected"))
-    lines.append(f"n = {int(row['n']):,}" + (f" · drop from in-domain: {p}" if p else ""))
+    facts = [] if math.isnan(row["n"]) else [f"n = {int(row['n']):,}"]
+    facts += [f"drop from in-domain: {p}"] if p else []
+    lines += [" · ".join(facts)] if facts else []
     lines += [escape(row["note"])] if isinstance(row.get("note"), str) and row["note"] else []
     value = f"<b>{row['auroc']:.2f}</b>"
     return cell(position, "<br>".join(lines), value=value, small=interval, fill=fill, ink=ink)

@@ -67,7 +67,7 @@ class Recipe(Checked):
         domains: What `hlens.domains.load` takes, one or several.
         questions: Questions of each domain; 0 takes all.
         seed: Seed of every draw.
-        dtype: Of the model; empty chooses by device.
+        dtype: Number format of its weights, such as ``"bfloat16"``; empty chooses by device.
         quantization: Short name of how weights are quantised while they are loaded (`hlens list
             quantizations`); empty leaves them as they are.
         adapter: A PEFT adapter of the model, a folder or a hub id; empty for none.

@@ -52,8 +52,8 @@ class SamplingRecipe(Checked):
 
     Attributes:
         n: Samples of each question (the paper: 10).
-        max_new_tokens: Where a response is cut (the paper: 50).
-        temperature: 0 is greedy.
+        max_new_tokens: Tokens after which a response is cut (the paper: 50).
+        temperature: Of sampling; 0 is greedy.
         top_k: Keep the k likeliest tokens.
         top_p: Keep the smallest set of tokens with this mass.
         instruction: Put after each question of a chat.
@@ -85,14 +85,14 @@ class LabelledRecipe(Checked):
     """Answers that are there already, with labels, in place of asking (`hlens.labelled`).
 
     Attributes:
-        file: Where they are; empty where the questions of the domains are asked.
+        file: Path of the file that holds them; empty where the questions of the domains are asked.
         content: Hash of what was read, which hlens writes: another file is another study.
         layout: A published layout (`hlens.labelled.layouts`); empty for rows of one's own.
         columns: Names of columns that differ from ours, such as ``{response = "output"}``.
         labels: What label words mean, such as ``{unsupported = "hallucinated"}``.
         unit: What one example is: a labelled ``"span"``, the ``"response"`` or a ``"token"``.
         rest: ``"correct"`` takes what is not marked for true; ``"ignore"`` leaves it out.
-        domain: Of the rows that name none; empty for the file's name.
+        domain: Domain of the rows that name none; empty for the file's name.
         instruction: Put behind each question, as it was asked.
         style: How the questions were asked.
     """
@@ -173,10 +173,11 @@ class MeasureRecipe(Checked):
     Attributes:
         metric: A function of `hlens.metrics`; ``"auto"`` is what the probe's way reads:
             ``"signed_cett"``, of the paper's ``"cett"``. The recipe then holds that name.
-        region: Which tokens.
+        region: Which tokens: ``"answer"``, ``"response"``, ``"prompt"``, ``"other"`` (all but the
+            answer), ``"last_prompt"`` or another one that `hlens.measure` knows.
         reduce: How tokens are put together.
         position: Where the tokens are ``"read"`` or ``"predicted"``.
-        dtype: Of the store.
+        dtype: Number format of the stored contributions.
         compat: ``"thunlp"`` takes the formula and the regions of the paper's official code (see
             `hlens.measure`), under hlens's names of them; empty for hlens's own.
     """
@@ -394,7 +395,7 @@ class GatesRecipe(Checked):
     Attributes:
         alphas: Multipliers of the neurons' activations (`intervene.neurons`); empty for none.
         false_alarms: Share of true answers that may reach the threshold: 0.01, 0.05 or 0.1.
-        questions: How many, evenly of all domains, none of them asked by the study.
+        questions: Questions that are asked, evenly of all domains, none of them asked by the study.
         random_gates: Gates that edit as many tokens of each answer, at random.
     """
 

@@ -9,16 +9,7 @@
     button.setAttribute("aria-label", "Switch to the " + other + " theme");
   }
 
-  // A document that is still written to holds the load event: who prints as soon as a page has
-  // loaded (chromium --print-to-pdf) then finds everything unpacked.
   let letGo = () => {};
-  function holdLoad() {
-    const frame = document.createElement("iframe");
-    frame.hidden = true;
-    document.body.append(frame);
-    frame.contentDocument.open();
-    return () => { if (frame.isConnected) { frame.contentDocument.close(); frame.remove(); } };
-  }
 
   // Only what is near the window is drawn, and only in the theme that is shown.
   const near = new Set();
@@ -103,27 +94,13 @@
   hlens.system.addEventListener("change", rethemed);
   document.querySelectorAll("table.sortable").forEach(sortable);
   const plots = [...document.querySelectorAll(".plot")];
-  // On paper every figure is drawn, light and at the width of the paper; at once, as printing does not wait.
-  let shown;
-  function drawAllAtNewWidth() {
+  hlens.onPaper(() => {
     if (packed) plots.forEach((at) => drawAtNewWidth(at).catch((error) => hlens.failed(error, [at])));
-  }
-  addEventListener("beforeprint", () => {
-    shown = hlens.root.dataset.theme;
-    hlens.root.dataset.theme = "light";
-    hlens.root.classList.add("paper");
-    drawAllAtNewWidth();
-  });
-  addEventListener("afterprint", () => {
-    hlens.root.classList.remove("paper");
-    if (shown) hlens.root.dataset.theme = shown;
-    else delete hlens.root.dataset.theme;
-    drawAllAtNewWidth();
   });
 
   (async () => {
     if (!plots.length) { hlens.root.dataset.ready = hlens.theme(); return; }
-    letGo = holdLoad();
+    letGo = hlens.holdLoad();
     packed = await hlens.load().catch((error) => { letGo(); throw error; });
     plots.forEach((at) => watch.observe(at));
   })().catch(hlens.failed);

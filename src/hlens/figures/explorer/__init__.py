@@ -85,7 +85,9 @@ def draw(
     figures = json.dumps({"map": maps, "config": PAGE_CONFIG})
     script, library = scripts() + asset("hlens.figures.explorer", "main.js"), plotly_js()
     fixed = "" if theme == "auto" else f' data-theme="{theme}"'
-    rules = policy(script, library)
+    # The frame and, once it is saved, the page around it each have their scripts.
+    saved = asset("hlens.drawing", "page.js") + asset("hlens.figures.explorer", "saved.js")
+    rules = policy(script, library, saved)
     plot = (
         f'<div class="plot wait" role="img" aria-label="{escape(meta["alt"])}" '
         f'style="height:{height}px">drawing …</div>'
@@ -100,10 +102,14 @@ def draw(
         f"<script>{script}</script></body></html>"
     )
     return Html(
-        f'<iframe title="{escape(meta["title"])}" sandbox="allow-scripts allow-downloads" '
+        # On paper the panel is as long as what it says, and nothing of it scrolls.
+        "<style>@media print{.hlens-explorer{height:940px!important}}</style>"
+        f'<iframe class="hlens-explorer" title="{escape(meta["title"])}" '
+        'sandbox="allow-scripts allow-downloads" '
         f'style="width:100%;height:{height + 100}px;border:0" srcdoc="{escape(page)}"></iframe>',
         meta["alt"],
         rules,
+        page_script=saved,
     )
 
 

@@ -17,7 +17,14 @@
     if (kind === "learn" && key in neurons) explorer.learn(key, told);
   });
   hlens.system.addEventListener("change", draw);
+  hlens.onPaper(async () => {
+    await draw();
+    await Plotly.relayout(plot, { autosize: true }); // drawn again it keeps the size that it had
+  });
   await explorer.shown;
   hlens.root.dataset.ready = hlens.theme();
   parent.postMessage({ hlens: "ready" }, "*");
-})().catch(hlens.failed);
+})().catch((error) => {
+  hlens.failed(error);
+  parent.postMessage({ hlens: "failed" }, "*");
+});
