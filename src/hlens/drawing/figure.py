@@ -289,15 +289,6 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=False).replace("$", "&#36;")
 
 
-def count(n: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> count(1, "neuron"), count(2041, "neuron")
-    ('1 neuron', '2,041 neurons')
-    """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def finish(
     figure: Figure,
     colours: Palette,

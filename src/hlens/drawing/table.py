@@ -113,6 +113,15 @@ def corrected_p(p: float | None) -> str:
     return f"corrected {p_words(p)}"
 
 
+def capitalized(name: str) -> str:
+    """A name as it begins a sentence; the rest keeps its capitals.
+
+    >>> capitalized("least likely token"), capitalized("P(True)")
+    ('Least likely token', 'P(True)')
+    """
+    return name[:1].upper() + name[1:]
+
+
 def uncapitalized(label: str) -> str:
     """A label as it is written inside a sentence; acronyms keep their capitals.
 

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.behaviours import label_of
 from hlens.claims.slopes import layers_that_move
+from hlens.counting import count
 from hlens.drawing.curves import add_curve, panels
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct, n_range, uncapitalized
 from hlens.drawing.theme import Palette, palette, see_through
 from hlens.types import SetKind
@@ -31,7 +33,7 @@ def draw(
 
     Args:
         table: The rows of one behaviour of `hlens.effects.layer_slopes`.
-        labels: Labels of the behaviours.
+        labels: Labels of behaviours of your own, or in the place of what hlens calls its own.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -41,7 +43,7 @@ def draw(
     check_one_study(table, ("grader", "set", "kind"), figure="by_layer")
     colours, figure = palette(theme), Figure()
     name = distinct(table.behaviour)[0]
-    outcome = (labels or {}).get(name, name)
+    outcome = label_of(name, labels)
     graders = distinct(table.grader)
     titles = [f"by {escape(grader)}" if grader else escape(outcome) for grader in graders]
     places = panels(figure, titles, x_title="layer", gap=0.1, colour=colours.ink)

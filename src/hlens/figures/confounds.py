@@ -14,7 +14,9 @@ import plotly.graph_objects as go
 
 from hlens.claims.findings import read_held_fixed
 from hlens.claims.rules import check_held_fixed
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import palette, see_through
@@ -44,6 +46,7 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
     """
     check_columns(table, COLUMNS, figure="confounds", source="audit.confounds")
     check_one_study(table, ("covariate", "view", "stratum"), figure="confounds")
+    table = table.assign(stratum=_strata(table))
     held: Any = table.loc[table["auroc"].notna()]
     check_columns(held, COLUMNS, figure="confounds", source="audit.confounds")
     colours, figure = palette(theme), Figure()
@@ -134,6 +137,17 @@ def _marks(
         f"n = %{{customdata[{at + 2}]:,d}}<extra></extra>",
         **looks,
     )
+
+
+def _strata(table: pd.DataFrame) -> list[str]:
+    """The strata as they are read; those of domains and formats are keys."""
+    families = {Covariate.DOMAIN: "domains", Covariate.FORMAT: "formats"}
+    return [
+        display_name(families[row["covariate"]], str(row["stratum"]))
+        if row["covariate"] in families
+        else str(row["stratum"])
+        for row in table.to_dict("records")
+    ]
 
 
 def _title(held: Any) -> str:

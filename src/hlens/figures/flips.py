@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.behaviours import label_of
+from hlens.counting import count
 from hlens.drawing.curves import panels
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct, n_range
 from hlens.drawing.theme import Palette, palette
 from hlens.types import SetKind
@@ -34,7 +36,7 @@ def draw(
     Args:
         table: Columns ``behaviour, set, kind, alpha, to_hit, to_miss, n`` and perhaps
             ``p_corrected``, as `hlens.effects.flips` returns them.
-        labels: Labels of the behaviours.
+        labels: Labels of behaviours of your own, or in the place of what hlens calls its own.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -44,7 +46,7 @@ def draw(
     check_one_study(table, ("behaviour", "set", "alpha"), figure="flips")
     colours = palette(theme)
     names = distinct(table.behaviour)
-    titles = [escape((labels or {}).get(name, name)) for name in names]
+    titles = [escape(label_of(name, labels)) for name in names]
     alphas = sorted(set(table.alpha))
     figure = Figure()
     places = panels(figure, titles, x_title="activation multiplier α", gap=0.07, colour=colours.ink)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.drawing.curves import add_curve
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate

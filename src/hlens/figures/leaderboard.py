@@ -7,6 +7,7 @@ It misleads when two intervals that overlap are read as a tie: the detectors are
 same answers, and the paired test is narrower. A rival that loses here may win on other data.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -14,9 +15,11 @@ import plotly.graph_objects as go
 
 from hlens.claims.findings import RivalGap
 from hlens.claims.rules import is_beaten, is_better
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name, display_names
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_forest, add_value, hover_interval, intervals
-from hlens.drawing.table import check_columns, check_one_study
+from hlens.drawing.table import capitalized, check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
 from hlens.types.labels import COMBINED, H_NEURONS, Unit
@@ -54,7 +57,7 @@ def draw(
     check_columns(run, COLUMNS, figure="leaderboard", source="audit.leaderboard")
     colours, figure = palette(theme), Figure()
     own = run["detector"] == reference
-    names = list(map(_row_name, run["detector"]))
+    names = _row_names(run["detector"])
     add_forest(
         figure, run, names=names, claim=own.to_numpy(), colours=colours, domain=LEFT, right=1.04,
         title="AUROC (dashed: chance)",
@@ -108,7 +111,7 @@ def example() -> dict[str, Any]:
 def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     return go.Scatter(
         x=added["gain"],
-        y=list(map(_row_name, added["detector"])),
+        y=_row_names(added["detector"]),
         error_x=intervals(added, "gain", colour=colours.positive),
         mode="markers",
         cliponaxis=False,
@@ -121,8 +124,8 @@ def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     )
 
 
-def _row_name(name: str) -> str:
-    return escape(str(name).replace("_", " "))
+def _row_names(detectors: Iterable[str]) -> list[str]:
+    return [escape(name) for name in display_names("baselines", map(str, detectors)).values()]
 
 
 def cost_words(passes: Any, samples: Any) -> str:
@@ -133,18 +136,15 @@ def cost_words(passes: Any, samples: Any) -> str:
     """
     if pd.isna(passes) or pd.isna(samples):
         return ""
-    parts = [
-        count(int(n), noun).replace("passs", "passes")
-        for n, noun in ((passes, "pass"), (samples, "sample"))
-        if n
-    ]
+    parts = [count(int(passes), "pass", "passes")] if passes else []
+    parts += [count(int(samples), "sample")] if samples else []
     return ", ".join(parts) or "free"
 
 
 def _title(run: Any, own: Any, reference: str) -> str:
     if not own.any():
         best = run.iloc[0]
-        return f"{_plain(best['detector'])} reads best (AUROC {best['auroc']:.2f})"
+        return f"{capitalized(_plain(best['detector']))} reads best (AUROC {best['auroc']:.2f})"
     claim, others = run.loc[own].iloc[0], run.loc[~own & (run["detector"] != COMBINED)]
     if others.empty:
         return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
@@ -160,21 +160,26 @@ def _title(run: Any, own: Any, reference: str) -> str:
     beaten = [name for name, gap in gaps.items() if is_beaten(gap)]
     if better:
         best = above.loc[above["detector"] == better[0]].iloc[0]
-        return f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {name_of}"
+        name = capitalized(_plain(best["detector"]))
+        return f"{name} reads better ({best['auroc']:.2f}) than {name_of}"
     nearest = others.iloc[0]
-    beside = f"{_plain(nearest['detector']).lower()} reads {nearest['auroc']:.2f}"
+    beside = f"{_plain(nearest['detector'])} reads {nearest['auroc']:.2f}"
     if len(beaten) == len(others):
-        return f"{name_of} beat all {len(others)} rivals; {beside}"
-    return f"{name_of} are shown to beat {len(beaten)} of {len(others)} rivals; {beside}"
+        return f"{name_of} beat {_all_rivals(len(others))}; {beside}"
+    return f"{name_of} are shown to beat {len(beaten)} of {count(len(others), 'rival')}; {beside}"
+
+
+def _all_rivals(n: int) -> str:
+    return "the one rival" if n == 1 else f"all {n} rivals"
 
 
 def _plain(name: object) -> str:
-    return str(name).replace("_", " ").capitalize()
+    return display_name("baselines", str(name))
 
 
 def _subtitle(run: Any, table: Any) -> str:
     parts = [f"{int(run['n'].max()):,} held-out answers", "bars: 95 % intervals"]
     absent = table.loc[table["auroc"].isna(), "detector"]
     if len(absent):
-        parts.append(f"not available here: {', '.join(absent.str.replace('_', ' '))}")
+        parts.append(f"not available here: {', '.join(map(_plain, absent))}")
     return " · ".join(parts)

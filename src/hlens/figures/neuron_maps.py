@@ -16,7 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.table import count_models, value_range
 from hlens.drawing.theme import Palette, palette, see_through
 from hlens.errors import HlensError

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.counting import count
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.forest import add_forest, add_value, interval_band
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette

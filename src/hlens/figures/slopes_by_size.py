@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.behaviours import label_of
 from hlens.claims.slopes import SlopeVerdict, judge_slope
 from hlens.drawing.curves import panels
 from hlens.drawing.figure import Figure, escape, finish
@@ -42,7 +43,7 @@ def draw(
     Args:
         table: The rows of one behaviour of `Comparison.slopes` of `hlens.comparison`: those of
             `hlens.effects.slopes` with the columns ``model`` and ``neurons_of_model``.
-        labels: Labels of the behaviours.
+        labels: Labels of behaviours of your own, or in the place of what hlens calls its own.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -59,7 +60,7 @@ def draw(
         )
     colours, figure = palette(theme), Figure()
     name = distinct(own.behaviour)[0]
-    outcome = (labels or {}).get(name, name)
+    outcome = label_of(name, labels)
     sizes = own.drop_duplicates("model").sort_values("neurons_of_model")
     order = list(sizes["model"])
     graders = distinct(own.grader)

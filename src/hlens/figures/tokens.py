@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hlens.drawing.figure import count
+from hlens.counting import count
 from hlens.drawing.html import Html, escape, is_special, visible
 from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, channels

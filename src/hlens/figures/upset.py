@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name, display_names
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.theme import Palette, colour_at, palette
 from hlens.errors import HlensError
 from hlens.types import NeuronSet
@@ -130,7 +132,7 @@ def _add_bars(
             textposition="outside",
             textfont={"size": 12, "color": colours.ink},
             cliponaxis=False,
-            hovertext=[escape(" + ".join(sorted(group))) for group in kept],
+            hovertext=[escape(" + ".join(sorted(map(_shown, group)))) for group in kept],
             hovertemplate="%{hovertext}<br><b>%{y}</b> neurons<extra></extra>",
             showlegend=False,
         )
@@ -178,7 +180,7 @@ def _add_dots(
                 "line": {"width": 0},
             },
             hovertext=[
-                f"{'in' if inside else 'not in'} {escape(ordered[row].name)}"
+                f"{'in' if inside else 'not in'} {escape(_shown(ordered[row].name))}"
                 for _, row, inside in dots
             ],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -210,6 +212,7 @@ def _add_sizes(figure: Figure, ordered: list[NeuronSet], colours: Palette) -> No
 def _set_axes(
     figure: Figure, kept: list[Group], ordered: list[NeuronSet], colours: Palette
 ) -> None:
+    names = display_names("domains", [one.name for one in ordered])
     dots = ROW * len(ordered) / (ROW * len(ordered) + 180)  # their share of the height
     largest = max((len(one) for one in ordered), default=1) or 1
     figure.update_layout(
@@ -241,13 +244,18 @@ def _set_axes(
             "domain": [0, dots - 0.02],
             "range": [len(ordered) - 0.5, -0.5],
             "tickvals": list(range(len(ordered))),
-            "ticktext": [escape(one.name) for one in ordered],
+            "ticktext": list(map(escape, names.values())),
             "tickfont": {"size": 13, "color": colours.ink},
             "showgrid": False,
             "zeroline": False,
             "anchor": "x",
         },
     )
+
+
+def _shown(name: str) -> str:
+    """A set as it is read; those of a study are named by their domains."""
+    return display_name("domains", name)
 
 
 def _shade(group: Group, n_sets: int, colours: Palette) -> str:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.display import display_name
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.figures.overlap_explorer import members_in_order
@@ -166,7 +167,7 @@ def _strip(model: Model, example: Example, values: list[float], total: float) ->
     return Strip(
         (*more, *tokens),
         (*(None for _ in more), *shown[start:]),
-        f"{judged} · {example.domain} · contribution {total:.3g}",
+        f"{judged} · {display_name('domains', example.domain)} · contribution {total:.3g}",
     )
 
 

@@ -287,9 +287,6 @@ class Heading(StrEnum):
     EDITING = "Does editing them change behaviour?"
 
 
-ACRONYMS = ("l1", "cna")
-
-
 def name_models(models: int, studies: int) -> str:
     """How many models, and by how many studies where some have several.
 
@@ -298,12 +295,3 @@ def name_models(models: int, studies: int) -> str:
     """
     named = f"{models:,} model{'' if models == 1 else 's'}"
     return named if models == studies else f"{studies:,} studies of {named}"
-
-
-def spaced(name: str) -> str:
-    """The name of a member (a rival, a behaviour, a selector) as a reader sees it.
-
-    >>> spaced("min_logprob"), spaced("cna")
-    ('min logprob', 'CNA')
-    """
-    return name.upper() if name in ACRONYMS else name.replace("_", " ")

@@ -10,7 +10,7 @@ from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, difference_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
-from hlens.types.labels import NOT_AVAILABLE, Heading, spaced
+from hlens.types.labels import NOT_AVAILABLE, Heading
 
 HEADING = Heading.RIVALS
 NEEDS = (audit.audit,)
@@ -39,12 +39,10 @@ def _board(leaderboard: pd.DataFrame) -> pd.DataFrame:
         for row in leaderboard.to_dict("records")
     ]
     rows = leaderboard.drop(columns=["n", "passes", "samples", "note"]).assign(extra_cost=cost)
-    rows["detector"] = rows["detector"].map(spaced)
     return difference_column(auroc_column(rows), "H-neurons less it")
 
 
 def _added(added: pd.DataFrame) -> pd.DataFrame:
     rows = estimate_column(added, "gain", "low", "high", "the H-neurons add")
     value, low, high = (f"gain_of_rival{end}" for end in ("", "_low", "_high"))
-    rows = estimate_column(rows, value, low, high, "it adds to them").drop(columns="n")
-    return rows.assign(detector=rows["detector"].map(spaced))
+    return estimate_column(rows, value, low, high, "it adds to them").drop(columns="n")
