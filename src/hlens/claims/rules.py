@@ -27,6 +27,7 @@ from hlens.claims.findings import (
     RivalGap,
     TransferPair,
 )
+from hlens.counting import count
 from hlens.display import display_name
 from hlens.types import Check, Claim, Estimate
 from hlens.types.estimate import percent
@@ -143,7 +144,7 @@ def sparsity(findings: Findings) -> Claim:
         f"the probe uses at least one neuron and at most {100 * conventions.FEW:g} % of the model's"
     )
     holds = 0 < share <= conventions.FEW if of else None
-    reads = f"{n:,} of {of:,} neurons ({100 * share:.2g} %)"
+    reads = f"{n:,} of {count(of, 'neuron')} ({100 * share:.2g} %)"
     few = Check("few", rule, holds, reads=reads, unit=Unit.NONE)
     margin = conventions.MARGIN
     enough = _check_interval(
@@ -475,5 +476,5 @@ def _check_slope(name: str, rule: str, shown: ExcessSlope | None, holds: bool, u
     if shown.n_random:
         # So few sets bound what their rank alone can say: the reader is told, not left to count.
         beside = "beyond all" if shown.beyond else "not beyond all"
-        reads += f", {beside} {shown.n_random} sets (chance 1 in {shown.n_random + 1})"
+        reads += f", {beside} {count(shown.n_random, 'set')} (chance 1 in {shown.n_random + 1})"
     return Check(name, rule, holds, over, reads=reads, unit=unit, line=0.0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types.estimate import p_words
 from hlens.types.labels import name_models
@@ -57,14 +58,15 @@ def distinct(*columns: pd.Series) -> list[str]:
     return list(dict.fromkeys(str(value) for column in columns for value in column))
 
 
-def n_range(n: pd.Series) -> str:
-    """The number of cases behind each value of a table.
+def n_range(n: pd.Series, noun: str = "", plural: str = "") -> str:
+    """The number of cases behind each value of a table, with what they are.
 
-    >>> n_range(pd.Series([200, 1200])), n_range(pd.Series([60, 60]))
-    ('n = 200 to 1,200', 'n = 60')
+    >>> n_range(pd.Series([200, 1200])), n_range(pd.Series([1, 1]), "answer")
+    ('n = 200 to 1,200', 'n = 1 answer')
     """
     low, high = int(n.min()), int(n.max())
-    return f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
+    most = count(high, noun, plural) if noun else f"{high:,}"
+    return f"n = {most}" if low == high else f"n = {low:,} to {most}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from hlens.counting import count
 from hlens.display import display_name
 from hlens.effects.capability import labels as outcome_labels
 from hlens.errors import HlensError
@@ -145,7 +146,7 @@ def dose_table(
         grouped: Any = rows.assign(line=lines_of(rows)).groupby(["grader", "line"], sort=False)
         for (grader, name), own in grouped:
             n_sets, kind = own["set"].nunique(), SetKind(own.kind.iloc[0])
-            several = f", {n_sets} sets" if kind.drawn and n_sets > 1 else ""
+            several = f", {count(n_sets, 'set')}" if kind.drawn and n_sets > 1 else ""
             for alpha, doses in own.groupby("alpha", sort=True):
                 many = len(doses) > 1
                 drawn.append(

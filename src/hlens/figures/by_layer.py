@@ -56,7 +56,7 @@ def draw(
         figure,
         colours,
         title=_title(table.loc[table["grader"] == graders[0]], outcome),
-        subtitle=f"{n_range(table.n)} questions{_titled(graders)} · intervals 95 %, "
+        subtitle=f"{n_range(table.n, 'question')}{_titled(graders)} · intervals 95 %, "
         "corrected for all parts",
         height=390,
         margin={"t": 58, "b": 56, "l": 62, "r": 28},
@@ -108,7 +108,7 @@ def _add_panel(
         band = go.Scatter(
             x=[*ends, *ends[::-1]], y=[low, low, high, high], fill="toself", mode="lines",
             line={"width": 0}, fillcolor=see_through(colours.control, 0.25), hoverinfo="skip",
-            name=f"{len(random)} random sets", legendgroup="random", **axes,
+            name=count(len(random), "random set"), legendgroup="random", **axes,
         )  # fmt: skip
         figure.add_trace(band)
     if SetKind.TRUTH in kinds:
@@ -172,7 +172,9 @@ def _title(rows: pd.DataFrame, outcome: str) -> str:
     found = len(layers_that_move(rows, SetKind.LAYER))
     n, several = kinds.count(SetKind.LAYER), kinds.count(SetKind.UP_TO_LAYER)
     if not n:
-        first = f"first up to layer {up_to[0]}" if up_to else f"up to none of {several} layers"
+        first = (
+            f"first up to layer {up_to[0]}" if up_to else f"up to none of {count(several, 'layer')}"
+        )
         return f"Edited together from the first on, layers move {what} {first}"
     alone = f"No single layer of {n} is seen to move {what}"
     if found:

@@ -20,7 +20,7 @@ from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import palette, see_through
-from hlens.types.labels import View
+from hlens.types.labels import Covariate, View
 
 # View -> label, symbol and offset from the middle of the row; the covariate itself is the control.
 VIEWS = {
@@ -141,7 +141,7 @@ def _marks(
 
 def _strata(table: pd.DataFrame) -> list[str]:
     """The strata as they are read; those of domains and formats are keys."""
-    families = {Covariate.DOMAIN: "domains", Covariate.FORMAT: "formats"}
+    families = {Covariate.DOMAIN: "domains", Covariate.FORMAT: ""}
     return [
         display_name(families[row["covariate"]], str(row["stratum"]))
         if row["covariate"] in families
@@ -164,7 +164,7 @@ def _title(held: Any) -> str:
 
 
 def _subtitle(table: Any, held: Any) -> str:
-    parts = [f"{int(table['n'].max()):,} held-out answers", "bars: 95 % intervals by group"]
+    parts = [count(int(table["n"].max()), "held-out answer"), "bars: 95 % intervals by group"]
     constant = sorted(set(table["covariate"]) - set(held["covariate"]))
     if constant:
         parts.append(f"without variation: {', '.join(constant)}")

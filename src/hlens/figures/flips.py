@@ -78,7 +78,8 @@ def draw(
         figure,
         colours,
         title=_title(table),
-        subtitle=f"{n_range(table.n)} replies scored with and without the edit · up: turned to the "
+        subtitle=f"{n_range(table.n, 'reply', 'replies')} scored with and without the edit · up: "
+        "turned to the "
         "behaviour",
         height=380,
         margin={"t": 58, "b": 56, "l": 56, "r": 28},
@@ -157,7 +158,7 @@ def _add_chance(
                          "thickness": 1.6, "width": 3},
                 mode="markers",
                 marker={"symbol": symbol, "size": 8, "color": colours.control},
-                name=f"{n_sets} random sets: mean and range",
+                name=f"{count(n_sets, 'random set')}: mean and range",
                 legendgroup="chance",
                 showlegend=not panel and sign > 0,
                 hovertext=[
@@ -217,6 +218,7 @@ def _title(table: pd.DataFrame) -> str:
         beyond += not low <= row.net <= high
         chance += 2 / (sets + 1)  # the claim, were it one more random set: lowest or highest
     return (
-        f"Net flips of {_claim(table)} lie beyond every random set at {beyond} of {len(own)} doses "
+        f"Net flips of {_claim(table)} lie beyond every random set at {beyond} of "
+        f"{count(len(own), 'dose')} "
         f"(chance: {chance:.1f})"
     )

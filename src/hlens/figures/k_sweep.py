@@ -73,7 +73,8 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
         figure,
         colours,
         title=_title(table, sets, ceiling),
-        subtitle=f"{int(table.n.max()):,} held-out answers · bands: 95 % interval; for random "
+        subtitle=f"{count(int(table.n.max()), 'held-out answer')} · bands: 95 % interval; for "
+        "random "
         "neurons, the spread of draws",
         height=420,
         margin={"t": 44, "b": 56, "l": 60, "r": 28},

@@ -1,8 +1,9 @@
 """The detector among its rivals: AUROC of each, what it costs, and what the neurons add to it.
 
 Question: does anything simpler read as well, and do the neurons know something that it does not?
-To read it: each row is a detector, best first, with what it costs; what the neurons add to a
-rival is shown beside it.
+To read it: each row is a detector, the farthest from chance first, with what it costs; what lies
+left of the dashed line tells the other way round. What the neurons add to a rival is shown beside
+it.
 It misleads when two intervals that overlap are read as a tie: the detectors are compared on the
 same answers, and the paired test is narrower. A rival that loses here may win on other data.
 """
@@ -22,6 +23,7 @@ from hlens.drawing.forest import add_forest, add_value, hover_interval, interval
 from hlens.drawing.table import capitalized, check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
+from hlens.types.estimate import auroc_words, from_chance
 from hlens.types.labels import COMBINED, H_NEURONS, Unit
 
 COLUMNS = ("detector", "auroc", "low", "high", "n")
@@ -53,7 +55,8 @@ def draw(
     check_one_study(table, ("detector",), figure="leaderboard")
     if added is not None:
         check_one_study(added, ("detector",), figure="leaderboard")
-    run: Any = table.loc[table["auroc"].notna()].sort_values("auroc", ascending=False)
+    run: Any = table.loc[table["auroc"].notna()]
+    run = run.sort_values("auroc", key=lambda auroc: -from_chance(auroc))
     check_columns(run, COLUMNS, figure="leaderboard", source="audit.leaderboard")
     colours, figure = palette(theme), Figure()
     own = run["detector"] == reference
@@ -144,12 +147,13 @@ def cost_words(passes: Any, samples: Any) -> str:
 def _title(run: Any, own: Any, reference: str) -> str:
     if not own.any():
         best = run.iloc[0]
-        return f"{capitalized(_plain(best['detector']))} reads best (AUROC {best['auroc']:.2f})"
+        auroc = auroc_words(best["auroc"])
+        return f"{capitalized(_plain(best['detector']))} reads best: AUROC {auroc}"
     claim, others = run.loc[own].iloc[0], run.loc[~own & (run["detector"] != COMBINED)]
     if others.empty:
         return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
     name_of = f"{reference} ({claim['auroc']:.2f})"
-    above = others.loc[others["auroc"] > claim["auroc"]]
+    above = others.loc[from_chance(others["auroc"]) > from_chance(claim["auroc"])]
     if "p_corrected" not in others:
         return f"{reference} stand at place {len(above) + 1} of {len(run)}"
     gaps: dict[str, RivalGap] = {}
@@ -163,7 +167,7 @@ def _title(run: Any, own: Any, reference: str) -> str:
         name = capitalized(_plain(best["detector"]))
         return f"{name} reads better ({best['auroc']:.2f}) than {name_of}"
     nearest = others.iloc[0]
-    beside = f"{_plain(nearest['detector'])} reads {nearest['auroc']:.2f}"
+    beside = f"{_plain(nearest['detector'])} reads {auroc_words(nearest['auroc'])}"
     if len(beaten) == len(others):
         return f"{name_of} beat {_all_rivals(len(others))}; {beside}"
     return f"{name_of} are shown to beat {len(beaten)} of {count(len(others), 'rival')}; {beside}"
@@ -178,7 +182,7 @@ def _plain(name: object) -> str:
 
 
 def _subtitle(run: Any, table: Any) -> str:
-    parts = [f"{int(run['n'].max()):,} held-out answers", "bars: 95 % intervals"]
+    parts = [count(int(run["n"].max()), "held-out answer"), "bars: 95 % intervals"]
     absent = table.loc[table["auroc"].isna(), "detector"]
     if len(absent):
         parts.append(f"not available here: {', '.join(map(_plain, absent))}")

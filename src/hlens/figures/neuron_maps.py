@@ -57,7 +57,9 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
         place = _Place(index, n_columns, n_rows)
         named |= _add_map(figure, tables[name], place, colours, named=named)
         _add_bars(figure, per_mille[name], place, top, colours)
-        title = f"<b>{escape(name)}</b> · {count(len(own), 'neuron')} · {own.n_layers} layers"
+        title = (
+            f"<b>{escape(name)}</b> · {count(len(own), 'neuron')} · {count(own.n_layers, 'layer')}"
+        )
         add_note(
             figure, title, x=place.left, y=place.top, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", yshift=8, colour=colours.ink, size=13,

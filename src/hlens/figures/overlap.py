@@ -168,7 +168,7 @@ def _title(pairs: list[dict[str, Any]]) -> str:
         shared = count(int(row["shared"]), "neuron")
         return f"{row['a']} and {row['b']} share {shared}, {more} chance"
     if beyond == len(pairs):
-        return f"Every one of {len(pairs)} pairs shares more neurons than chance"
+        return f"Every one of {count(len(pairs), 'pair')} shares more neurons than chance"
     if not beyond:
-        return f"None of {len(pairs)} pairs shares more neurons than chance"
-    return f"{beyond} of {len(pairs)} pairs share more neurons than chance"
+        return f"None of {count(len(pairs), 'pair')} shares more neurons than chance"
+    return f"{beyond} of {count(len(pairs), 'pair')} share more neurons than chance"

@@ -77,7 +77,7 @@ def draw(
         },
         yaxis={"title": {"text": "weight"}, "zeroline": True},
     )
-    parts = [f"L1-logistic, {len(wide)} values of C"]
+    parts = [f"L1-logistic, {count(len(wide), 'value')} of C"]
     if stability is not None:
         _add_frequencies(figure, stability, wide, threshold, experts, colours)
         of = f" of {resamples:,} half-samples" if resamples else " of half-samples"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.display import display_name, display_names
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import (
@@ -88,7 +89,7 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
     hover = (
         f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> "
         f"{Estimate.from_row(row, 'jaccard').interval()}"
-        f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
+        f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {count(int(row['repeats']), 'repeat')}"
     )
     return cell((x, y), hover, value=f"<b>{row['jaccard']:.2f}</b>", small=spread, fill=fill)
 

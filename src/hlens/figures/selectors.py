@@ -147,7 +147,7 @@ def _subtitle(run: Any, table: Any) -> str:
         low, most = f"{sizes[0]:,} to " if len(sizes) > 1 else "", count(sizes[-1], "neuron")
         parts.append(f"{low}{most} each")
     parts += [
-        f"{int(run['n'].max()):,} held-out answers",
+        count(int(run["n"].max()), "held-out answer"),
         "95 % intervals",
     ]
     absent = table.loc[table["auroc"].isna(), "selector"]

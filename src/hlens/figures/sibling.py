@@ -171,7 +171,7 @@ def _title(table: pd.DataFrame) -> str:
 
 
 def _subtitle(table: pd.DataFrame, drift: pd.DataFrame | None) -> str:
-    parts = [f"{max(table['n']):,} held-out answers of the home model", "95 % intervals"]
+    parts = [f"{count(max(table['n']), 'held-out answer')} of the home model", "95 % intervals"]
     if drift is not None:
         silent = len(drift) - len(drift["correlation"].dropna())
         neurons = count(len(drift), "neuron")

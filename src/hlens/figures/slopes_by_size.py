@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from hlens.behaviours import label_of
 from hlens.claims.slopes import SlopeVerdict, judge_slope
+from hlens.counting import count
 from hlens.drawing.curves import panels
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import (
@@ -94,7 +95,7 @@ def draw(
             )
         )  # fmt: skip
         named = [
-            f"{escape(model)}<br>{neurons:,} neurons"
+            f"{escape(model)}<br>{count(neurons, 'neuron')}"
             for model, neurons in zip(order, sizes["neurons_of_model"], strict=True)
         ]
         share = bool((rows["unit"] == "share").all()) if "unit" in rows else False
@@ -115,7 +116,7 @@ def draw(
         figure,
         colours,
         title=_title(own.loc[own["grader"] == graders[0]], outcome),
-        subtitle=f"{n_range(own.n)} questions · 95 %, slope less that of random sets"
+        subtitle=f"{n_range(own.n, 'question')} · 95 %, slope less that of random sets"
         f"{f' · title: by {graders[0]}' if len(graders) > 1 else ''}",
         height=360,
         margin={"t": 50, "b": 64, "l": 66, "r": 28},

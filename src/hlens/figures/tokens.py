@@ -58,7 +58,7 @@ def draw(
     """
     if len(tokens) != len(risk) or (facts is not None and len(facts) != len(tokens)):
         raise HlensError(
-            f"{len(tokens)} tokens came with {len(risk)} scores and "
+            f"{count(len(tokens), 'token')} came with {count(len(risk), 'score')} and "
             f"{'no' if facts is None else len(facts)} facts; give one of each for every token"
         )
     scores = [

@@ -132,8 +132,12 @@ def _add_bars(
             textposition="outside",
             textfont={"size": 12, "color": colours.ink},
             cliponaxis=False,
-            hovertext=[escape(" + ".join(sorted(map(_shown, group)))) for group in kept],
-            hovertemplate="%{hovertext}<br><b>%{y}</b> neurons<extra></extra>",
+            hovertext=[
+                f"{escape(' + '.join(sorted(map(_shown, group))))}"
+                f"<br><b>{count(counts[group], 'neuron')}</b>"
+                for group in kept
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
             showlegend=False,
         )
     )
@@ -203,7 +207,8 @@ def _add_sizes(figure: Figure, ordered: list[NeuronSet], colours: Palette) -> No
             textposition="outside",
             textfont={"size": 12, "color": colours.ink},
             cliponaxis=False,
-            hovertemplate="%{x} neurons<extra></extra>",
+            hovertext=[count(len(one), "neuron") for one in ordered],
+            hovertemplate="%{hovertext}<extra></extra>",
             showlegend=False,
         )
     )
@@ -275,17 +280,21 @@ def _title(counts: dict[Group, int], n_sets: int) -> str:
         return f"No neuron is shared: each of {total:,} is in one set only"
     level = many if most >= many else most
     shared = sum(n for group, n in counts.items() if len(group) >= level)
-    by = f"all {n_sets} sets" if level == n_sets else f"{level} or more of {n_sets} sets"
+    by = (
+        f"all {count(n_sets, 'set')}"
+        if level == n_sets
+        else f"{level} or more of {count(n_sets, 'set')}"
+    )
     verb = "neuron is" if shared == 1 else "neurons are"
     return f"{shared:,} {verb} shared by {by}; {100 * alone / total:.0f}% are in one only"
 
 
 def _subtitle(sets: Sequence[NeuronSet], counts: dict[Group, int], n_kept: int) -> str:
-    parts = [f"{count(sum(counts.values()), 'distinct neuron')} of {len(sets)} sets"]
+    parts = [f"{count(sum(counts.values()), 'distinct neuron')} of {count(len(sets), 'set')}"]
     shared = [group for group in counts if len(group) > 1]
     if shared:
         most = max(expected(sets, group) for group in shared)
         parts.append(f"chance would put at most {most:.2g} in any of the shared groups")
     if n_kept < len(counts):
-        parts.append(f"the {n_kept} largest of {len(counts)} groups")
+        parts.append(f"the {n_kept} largest of {count(len(counts), 'group')}")
     return " · ".join(parts)

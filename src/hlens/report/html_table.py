@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.display import display_table
 from hlens.drawing.html import Html, escape, visible
 from hlens.types import Estimate
@@ -26,7 +27,7 @@ def table(frame: pd.DataFrame, caption: str, most: int = MOST_ROWS, tall: bool =
     """
     shown = frame.head(most)
     if len(shown) < len(frame):
-        caption = f"{caption} The first {len(shown):,} of {len(frame):,} rows are shown."
+        caption = f"{caption} The first {len(shown):,} of {count(len(frame), 'row')} are shown."
     shown = display_table(shown)
     numeric = {str(name): _is_numeric(column) for name, column in frame.items()}
     head = "".join(_head(name, numeric[name]) for name in numeric)

@@ -192,7 +192,11 @@ def _questions(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         which = f" questions of the domain{'s' * (len(held.asked) > 1)} {counts}"
         start: Sentence = (f"It was asked {sum(held.asked.values()):,}{which}",)
     else:
-        many = f"{recipe.questions:,} questions at most" if recipe.questions else "all questions"
+        many = (
+            f"{count(recipe.questions, 'question')} at most"
+            if recipe.questions
+            else "all questions"
+        )
         several = "each of the domains" if len(recipe.domains) > 1 else "the domain"
         start = (f"It is asked {many} of {several} {_names('domains', recipe.domains)}",)
     tested = recipe.evaluation
@@ -203,7 +207,7 @@ def _questions(recipe: Recipe, held: Held) -> Iterator[Sentence]:
     asked = [name for name in recipe.asks_about if name not in tested.test_domains]
     yield (*start, *works_of(asked), ".")
     if tested.test_domains:
-        many = f"{tested.test_questions:,} questions at most" * bool(tested.test_questions)
+        many = f"{count(tested.test_questions, 'question')} at most" * bool(tested.test_questions)
         yield (f"The detector was only tested on {_names('domains', tested.test_domains)}",
                *works_of(tested.test_domains),
                f" ({many or 'all questions'} of each, asked once).")  # fmt: skip
@@ -290,7 +294,7 @@ def _labels(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         yield (f"A second judge, {own.second}, judged them as well.",)
     if held.examples:
         n, wrong = held.examples
-        yield (f"This gave {n:,} examples, {wrong:,} of them hallucinated.",)
+        yield (f"This gave {count(n, 'example')}, {wrong:,} of them hallucinated.",)
 
 
 def _measure(recipe: Recipe, held: Held) -> Iterator[Sentence]:
@@ -384,7 +388,7 @@ def _evaluation(recipe: Recipe, held: Held) -> Iterator[Sentence]:
     own, fit = recipe.evaluation, dict(held.detector.fit) if held.detector else {}
     sizes = ""
     if held.held_out is not None and "n" in fit:
-        sizes = f" ({fit['n']:,} examples to train on, {held.held_out:,} held out)"
+        sizes = f" ({count(fit['n'], 'example')} to train on, {held.held_out:,} held out)"
     yield (
         f"A share of {own.test:g} of the groups of questions was held out{sizes}; no "
         "group is in both parts.",
@@ -414,7 +418,7 @@ def _further(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         yield (f"Stability selection took {pairs} of half-samples.",)
     if "transfer" in made:
         yield ("Transfer between domains", ACROSS_DOMAINS,
-               f" was measured with {own.folds} folds by group.")  # fmt: skip
+               f" was measured with {count(own.folds, 'fold')} by group.")  # fmt: skip
     if "overlap" in made:
         yield ("The overlap of the domains' neurons was compared with chance within layers.",)
     if "halves" in made:
@@ -453,8 +457,8 @@ def _edits(recipe: Recipe) -> Iterator[Sentence]:
     }.get(i.neurons, f"the neurons of {i.neurons}")
     items = f"{count(i.items, 'question')} each" if i.items else "all questions"
     random = [
-        f"{count(i.random_sets, 'layer-matched random set')}",
-        f"{count(i.matched_sets, 'contribution-matched random set')}" if i.matched_sets else "",
+        count(i.random_sets, "layer-matched random set"),
+        count(i.matched_sets, "contribution-matched random set") if i.matched_sets else "",
         f"{count(i.perturbations, 'random perturbation')} as large" if i.perturbations else "",
         f"as many neurons by {_names('selectors', recipe.selectors.beside)}"
         if recipe.selectors.beside

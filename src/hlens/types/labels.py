@@ -6,6 +6,8 @@ A label is also what a reader sees, so its text is part of a table's format. Mem
 
 from enum import StrEnum
 
+from hlens.counting import count
+
 H_NEURONS = "H-neurons"  # the detector that rivals are compared with, and its set of neurons
 OUTPUT = "output_numbers"  # the rival that reads the model's own output, all of it together
 COMBINED = "H-neurons + output"  # the detector stacked with it
@@ -293,5 +295,5 @@ def name_models(models: int, studies: int) -> str:
     >>> name_models(2, 2), name_models(1, 2), name_models(2, 3)
     ('2 models', '2 studies of 1 model', '3 studies of 2 models')
     """
-    named = f"{models:,} model{'' if models == 1 else 's'}"
-    return named if models == studies else f"{studies:,} studies of {named}"
+    named = count(models, "model")
+    return named if models == studies else f"{count(studies, 'study', 'studies')} of {named}"

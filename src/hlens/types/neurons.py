@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hlens.checks import check_real, check_whole
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types import draws
 from hlens.types.experts import Experts, address, as_experts, layers_of, widths_of
@@ -109,8 +110,8 @@ class NeuronSet:
 
     def _size_in_words(self) -> str:
         return (
-            f"{len(self):,} of {self.n_neurons:,} neurons ({1000 * self.fraction:.3g} ‰) in "
-            f"{self.n_layers} layers"
+            f"{len(self):,} of {count(self.n_neurons, 'neuron')} ({1000 * self.fraction:.3g} ‰) in "
+            f"{count(self.n_layers, 'layer')}"
         )
 
     def __and__(self, other: "NeuronSet") -> "NeuronSet":

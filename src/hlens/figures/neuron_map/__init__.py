@@ -216,7 +216,7 @@ def _title(selected: pd.DataFrame, neurons: NeuronSet, spread: InExperts | None)
 def _in_experts(spread: InExperts, n_selected: int) -> str:
     # Neurons of dense layers have no expert: what is said is said of the others.
     of = "half" if spread.n == n_selected else f"half of the {spread.n:,} in layers with experts"
-    return f"{of} in {len(spread.fewest):,} of {spread.all:,} experts"
+    return f"{of} in {len(spread.fewest):,} of {count(spread.all, 'expert')}"
 
 
 def _subtitle(

@@ -25,7 +25,10 @@ def section(tables: Tables) -> Section | None:
         "become when the neurons' score joins the rival's.",
         (
             partial(figures.leaderboard, audited.leaderboard, audited.added),
-            table(_board(audited.leaderboard), "Detectors, best first; p by DeLong, then Holm's."),
+            table(
+                _board(audited.leaderboard),
+                "Detectors, the farthest from chance first; p by DeLong, then Holm's.",
+            ),
             table(_added(audited.added), "What each adds to the other, in millinats an answer."),
         ),
         "A rival that is not shown to be worse is not shown to be as good either. Costs are those "
