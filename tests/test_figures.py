@@ -304,7 +304,7 @@ def test_tokens_count_what_is_over_the_threshold() -> None:
 
 
 def test_tokens_of_another_length_are_refused() -> None:
-    with pytest.raises(HlensError, match="2 tokens came with 1 scores"):
+    with pytest.raises(HlensError, match="2 tokens came with 1 score and"):
         figures.tokens(["a", "b"], [0.1])
 
 

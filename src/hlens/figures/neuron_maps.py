@@ -8,7 +8,7 @@ It misleads when marks at one place of two maps are taken for one neuron: the ho
 nothing, and neurons of two models have no number in common.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,16 @@ TENTHS = 10
 MOST_MARKS = 1_000
 
 
-def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light") -> Figure:
+def draw(
+    detectors: Mapping[str, Detector | NeuronSet] | Sequence[Detector | NeuronSet],
+    *,
+    theme: str = "light",
+) -> Figure:
     """Draw a map a model.
 
     Args:
-        detectors: The detector, or any set of neurons, of each model by its name.
+        detectors: The detector, or any set of neurons, of each model by its name; or several, which
+            are named by their models, and sets by their own names.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -41,6 +46,8 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
     """
     if not detectors:
         raise HlensError("neuron_maps has no models to draw; give a detector of each, by name")
+    if not isinstance(detectors, Mapping):
+        detectors = _by_name(detectors)
     colours, figure = palette(theme), Figure()
     sets = {
         name: one if isinstance(one, NeuronSet) else one.selected for name, one in detectors.items()
@@ -89,6 +96,15 @@ def example() -> dict[str, Any]:
         weights[layers, neurons] = torch.randn(n, generator=seed)
         detectors[name] = Detector(weights, 0.0, provenance=Provenance(model=name))
     return {"detectors": detectors}
+
+
+def _by_name(detectors: Sequence[Detector | NeuronSet]) -> dict[str, Detector | NeuronSet]:
+    """Each by its own name; what has none, or one that was there before, gets a number."""
+    named: dict[str, Detector | NeuronSet] = {}
+    for number, one in enumerate(detectors, 1):
+        name = one.name if isinstance(one, NeuronSet) else one.provenance.model
+        named[f"{name} {number}".strip() if name in ("", *named) else name] = one
+    return named
 
 
 class _Place:

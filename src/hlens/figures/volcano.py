@@ -186,7 +186,7 @@ def _title(known: pd.DataFrame, beyond: pd.Series, level: float) -> str:
     of = f"{int(beyond.sum()):,} of {count(len(known), 'neuron')} alone"
     verb = "tells" if beyond.sum() == 1 else "tell"
     way = "hallucination" if clearest > 0.5 else "truth"
-    return f"{of} {verb} wrong from right; the clearest for {way}: {clearest:.2f}"
+    return f"{of} {verb} wrong from right; clearest: {clearest:.2f}, for {way}"
 
 
 def _subtitle(
