@@ -49,6 +49,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a frame for contributions": (lambda: store.save_contributions(pd.DataFrame(), "x"), "got a DataFrame"),  # type: ignore
     "an array for weights": (lambda: Detector(np.eye(2), 0.0), "weights|Type-check"),  # type: ignore
     "no pairs for members": (lambda: NeuronSet({3, 4}, 2, 4), "are no neurons|Type-check"),  # type: ignore
+    "texts for metrics": (lambda: hlens.measure_many(None, [EXAMPLE], metrics=["cett"]), "'cett' for a metric; expected a function, such as hlens.metrics.cett"),  # type: ignore
+    "a text for a list of metrics": (lambda: hlens.measure_many(None, [EXAMPLE], metrics="cett"), "expected a list, such as"),  # type: ignore
+    "a function for a list of metrics": (lambda: hlens.measure_many(None, [EXAMPLE], metrics=hlens.metrics.cett), "expected a list, such as"),  # type: ignore
+    "a text for a metric": (lambda: hlens.measure(None, [EXAMPLE], metric="cett"), "hlens.metrics.cett"),  # type: ignore
+    "an example for examples": (lambda: hlens.measure(None, EXAMPLE), "examples of measure: got an Example; .*; put it in a list"),  # type: ignore
+    "the outer call is named": (lambda: hlens.evaluate(FOUND, [EXAMPLE]), "data of evaluate: .*; hlens.measure gives one"),  # type: ignore
+    "a figure says what draws it": (lambda: figures.scores(0.8), "as hlens.evaluation.controls returns them"),
+    "a text for a recipe": (lambda: hlens.Study("x", "demo"), "recipe of Study: got the text 'demo'; expected Recipe"),  # type: ignore
+    "a number for a folder": (lambda: hlens.Study(3), "folder of Study: got 3"),  # type: ignore
     "a text for a model": (lambda: hlens.monitor.monitor("a", FOUND, ["b"]), "expected Model"),  # type: ignore
 }  # fmt: skip
 

@@ -213,24 +213,32 @@ def transfer(findings: Findings) -> Claim:
     if pairs:
         worst = min(pairs, key=lambda pair: pair.auroc.value)
         holds = all(map(carries, pairs))
-        reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f} (chance 0.5)"
+        reads = f"worst pair, {_pair(worst)}: {worst.auroc:.2f} (chance 0.5)"
         first = Check(*above, holds, worst.auroc, reads=reads, p=worst.p_corrected)
         known = [pair for pair in pairs if pair.within == pair.within] or pairs
         kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in known]
         least = min(kept)
         pair = known[kept.index(least)]
         within = Estimate(pair.within, pair.within, pair.within, pair.auroc.n)
-        reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))} "
-        reads += f"of what is read within {pair.test} ({pair.within:.2f})"
+        own = display_name("domains", pair.test)
+        reads = f"{_pair(pair)} keeps {percent(max(0.0, least))} "
+        reads += f"of what is read within {own} ({pair.within:.2f})"
         second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
         unread = next((pair for pair in pairs if not pair.within > 0.5), None)
         if unread:
             within = f"{unread.within:.2f}" if unread.within == unread.within else "not known"
-            reads = f"nothing is read within {unread.test} ({within}), to be kept"
+            own = display_name("domains", unread.test)
+            reads = f"nothing is read within {own} ({within}), to be kept"
             second = Check(*half, None, reads=reads)
         checks = first, second
     says = "A probe found in one domain reads the others."
     return Claim(ClaimName.TRANSFER, says, checks, Heading.TRANSFER)
+
+
+def _pair(pair: TransferPair) -> str:
+    """A pair of domains, as it is read."""
+    train, test = (display_name("domains", one) for one in (pair.train, pair.test))
+    return f"{train} to {test}"
 
 
 def control(findings: Findings) -> Claim:

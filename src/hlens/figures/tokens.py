@@ -21,7 +21,8 @@ from hlens.drawing.html import Html, escape, is_special, visible
 from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, channels
 from hlens.errors import HlensError
-from hlens.kinds import describe, explains_kinds
+from hlens.kinds import describe
+from hlens.kinds import explains_kinds as explained
 from hlens.model import Model
 from hlens.types import Detector, Example, MarkedSpan
 
@@ -110,7 +111,7 @@ def draw(
     return styled("tokens", style, markup, alt=alt, theme=theme, variables=_variables)
 
 
-@explains_kinds
+@explained
 def strip(
     model: Model, detector: Detector, example: Example, *, question: str = "", theme: str = "auto"
 ) -> Html:

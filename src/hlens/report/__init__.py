@@ -13,5 +13,4 @@ __all__ = [
     "neuron_pages",
     "page",
     "report",
-    "strip",
 ]
