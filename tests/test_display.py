@@ -131,9 +131,11 @@ def tables() -> Iterator[tuple[str, str]]:
 def test_one_is_singular(name: str, argument: str, rows: int | None) -> None:
     """Whatever a table counts as one is one neuron, one layer, one answer."""
     frame = lookup.member("figures", name).example()[argument].head(rows)
-    whole = [c for c in frame if frame[c].dtype.kind in "iu" and c not in ("layer", "neuron", "k")]
+    whole = [
+        c for c in frame if frame[c].dtype.kind in "iu" and c not in ("layer", "neuron", "k", "pos")
+    ]
     counts = [c for c in frame if c in ("n", "neurons", "repeats", "n_a", "n_b", "n_random")]
-    numbers = {c for c in [*whole, *counts] if frame[c].dtype.kind in "iuf" and c != "token"}
+    numbers = {c for c in [*whole, *counts] if frame[c].dtype.kind in "iuf"}
     frame = frame.assign(**dict.fromkeys(numbers, 1))
     try:
         figure = drawn(name, **{argument: frame})

@@ -73,7 +73,7 @@ def test_neurons_are_written_as_a_table_that_is_read_again(tmp_path: Path) -> No
     with pytest.raises(HlensError, match="did not write it"):
         one.to_csv(own)
     assert own.read_text() == "a,b\n1,2\n"
-    with pytest.raises(HlensError, match=r"expected NAME\.csv"):
+    with pytest.raises(HlensError, match="expected a name in"):
         one.to_csv(tmp_path / "neurons.txt")
 
 
@@ -141,7 +141,7 @@ def test_a_strip_of_an_example_takes_one_line() -> None:
     same = hlens.figures.tokens(model, detector_of(model), example)
     assert str(same) == str(drawn) == str(hlens.figures.strip(model, detector_of(model), example))
     with pytest.raises(HlensError, match="expected tokens and their risks, or a model"):
-        hlens.figures.tokens(model, example)  # type: ignore[arg-type]
+        hlens.figures.tokens(model, detector_of(model))  # type: ignore[arg-type]
     nothing = replace(detector_of(model), weights=torch.zeros(model.n_layers, model.d_mlp))
     with pytest.raises(HlensError, match="has no neurons"):
         hlens.strip(model, nothing, example)

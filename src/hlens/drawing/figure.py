@@ -289,6 +289,16 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=False).replace("$", "&#36;")
 
 
+def broken(name: str, width: int, lines: int = 2) -> str:
+    """A plain name as the markup of a few lines, escaped; what does not fit ends in an ellipsis.
+
+    >>> broken("words of question and answer", 16), broken("a<b", 10)
+    ('words of<br>question and …', 'a&lt;b')
+    """
+    kept = textwrap.wrap(name, width, max_lines=lines, placeholder=" …")
+    return "<br>".join(map(escape, kept))
+
+
 def finish(
     figure: Figure,
     colours: Palette,

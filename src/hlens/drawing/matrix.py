@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, escape
+from hlens.drawing.figure import Figure, broken
 from hlens.drawing.theme import Palette, Scale, ink_on
 
 CELL_HEIGHT = 78
+WIDTHS = {"xaxis": 11, "yaxis": 18}  # of a name beside the cells, in letters
 
 
 def cell(
@@ -96,7 +97,7 @@ def add_matrix(
                 "tickfont": {"size": 13, "color": colours.ink},
                 **place,
                 "tickvals": list(range(len(names))),
-                "ticktext": [escape(name) for name in names],
+                "ticktext": [broken(name, WIDTHS[axis]) for name in names],
                 "fixedrange": True,
             }
             for axis, (names, place) in axes.items()

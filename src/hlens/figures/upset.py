@@ -6,6 +6,7 @@ It misleads when a bar is read as a whole overlap: each neuron is counted once, 
 that names all the sets it is in.
 """
 
+import html
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import plotly.graph_objects as go
 
 from hlens.counting import count
 from hlens.display import display_name, display_names
-from hlens.drawing.figure import Figure, add_note, escape, finish
+from hlens.drawing.figure import Figure, add_note, broken, escape, finish
 from hlens.drawing.theme import Palette, colour_at, palette
 from hlens.errors import HlensError
 from hlens.types import NeuronSet
@@ -218,12 +219,15 @@ def _set_axes(
     figure: Figure, kept: list[Group], ordered: list[NeuronSet], colours: Palette
 ) -> None:
     names = display_names("domains", [one.name for one in ordered])
+    texts = [broken(name, 16) for name in names.values()]
+    longest = max(len(html.unescape(line)) for text in texts for line in text.split("<br>"))
+    start = max(0.3, 0.17 + 0.0145 * longest)  # of the columns, right of the names
     dots = ROW * len(ordered) / (ROW * len(ordered) + 180)  # their share of the height
     largest = max((len(one) for one in ordered), default=1) or 1
     figure.update_layout(
         bargap=0.32,
         xaxis={
-            "domain": [0.3, 1],
+            "domain": [start, 1],
             "range": [-0.6, len(kept) - 0.4],
             "showticklabels": False,
             "showgrid": False,
@@ -249,7 +253,7 @@ def _set_axes(
             "domain": [0, dots - 0.02],
             "range": [len(ordered) - 0.5, -0.5],
             "tickvals": list(range(len(ordered))),
-            "ticktext": list(map(escape, names.values())),
+            "ticktext": texts,
             "tickfont": {"size": 13, "color": colours.ink},
             "showgrid": False,
             "zeroline": False,
