@@ -131,11 +131,11 @@ def tables() -> Iterator[tuple[str, str]]:
 def test_one_is_singular(name: str, argument: str, rows: int | None) -> None:
     """Whatever a table counts as one is one neuron, one layer, one answer."""
     frame = lookup.member("figures", name).example()[argument].head(rows)
-    whole = [
-        c for c in frame if frame[c].dtype.kind in "iu" and c not in ("layer", "neuron", "k", "pos")
-    ]
-    counts = [c for c in frame if c in ("n", "neurons", "repeats", "n_a", "n_b", "n_random")]
-    numbers = {c for c in [*whole, *counts] if frame[c].dtype.kind in "iuf"}
+    places = ("layer", "neuron", "k", "pos", "token")
+    counts = ("n", "neurons", "repeats", "n_a", "n_b", "n_random")
+    kinds = {column: frame[column].dtype.kind for column in frame}
+    numbers = [c for c in kinds if kinds[c] in "iu" and c not in places]
+    numbers += [c for c in counts if kinds.get(c) == "f"]
     frame = frame.assign(**dict.fromkeys(numbers, 1))
     try:
         figure = drawn(name, **{argument: frame})

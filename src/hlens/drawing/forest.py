@@ -134,12 +134,16 @@ def chance_line(figure: Figure, colours: Palette) -> None:
 
 def named_rows(names: Sequence[str], colours: Palette) -> dict[str, Any]:
     """A vertical axis of names, the first on top."""
+    texts = [broken(html.unescape(name), 26) for name in names]
     return {
         "categoryorder": "array",
         "categoryarray": list(names)[::-1],
         "tickvals": list(names),
-        "ticktext": [broken(html.unescape(name), 24) for name in names],
+        "ticktext": texts,
         "showgrid": False,
-        "tickfont": {"size": 13, "color": colours.ink},
+        "tickfont": {
+            "size": 11 if any("<br>" in text for text in texts) else 13,
+            "color": colours.ink,
+        },
         "range": [-0.6, len(names) - 0.4],
     }

@@ -65,13 +65,13 @@ def draw(
         named |= _add_map(figure, tables[name], place, colours, named=named)
         _add_bars(figure, per_mille[name], place, top, colours)
         title = (
-            f"<b>{escape(name)}</b> · {count(len(own), 'neuron')} · {count(own.n_layers, 'layer')}"
+            f"<b>{escape(name)}</b><br>{count(len(own), 'neuron')} · {count(own.n_layers, 'layer')}"
         )
         add_note(
             figure, title, x=place.left, y=place.top, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", yshift=8, colour=colours.ink, size=13,
         )  # fmt: skip
-    figure.update_layout(legend={"y": 1 + 34 / (PANEL * n_rows), "yanchor": "bottom"})
+    figure.update_layout(legend={"y": 1 + 52 / (PANEL * n_rows), "yanchor": "bottom"})
     return finish(
         figure,
         colours,
@@ -79,7 +79,7 @@ def draw(
         subtitle=f"n = {models} · marks: by weight within each · bars: per "
         f"mille of each tenth, to {top:.2g} ‰",
         height=PANEL * n_rows + 70,
-        margin={"t": 76, "b": 30, "l": 56, "r": 24},
+        margin={"t": 94, "b": 30, "l": 56, "r": 24},
     )
 
 

@@ -88,7 +88,7 @@ def draw(
         subtitle=f"{count(len(table), 'edit')}, each against the unmodified model · numbers at "
         "marks: α",
         height=420,
-        margin={"t": 40, "b": 56, "l": 70, "r": 28},
+        margin={"t": 70, "b": 56, "l": 70, "r": 28},
     )
 
 
