@@ -50,7 +50,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a frame for contributions": (lambda: store.save_contributions(pd.DataFrame(), "x"), "got a DataFrame"),  # type: ignore
     "an array for weights": (lambda: Detector(np.eye(2), 0.0), "weights|Type-check"),  # type: ignore
     "no pairs for members": (lambda: NeuronSet({3, 4}, 2, 4), "are no neurons|Type-check"),  # type: ignore
-    "texts for metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics=["cett"]), "'cett' for a metric; metrics of measure_many: got a list of 1 with the text 'cett'|such as hlens.metrics.cett"),  # type: ignore
+    "texts for metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics=["cett"]), "metrics of measure_many: got a list of 1 with the text 'cett'|such as hlens.metrics.cett"),  # type: ignore
     "a text for a list of metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics="cett"), "metrics of measure_many: got|expected a list, such as"),  # type: ignore
     "a function for a list of metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics=hlens.metrics.cett), "metrics of measure_many: got|expected a list, such as"),  # type: ignore
     "a text for a metric": (lambda: hlens.measure(tiny_model(), [EXAMPLE], metric="cett"), "metric of measure: got the text .cett.|such as hlens.metrics.cett"),  # type: ignore
