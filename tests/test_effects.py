@@ -326,7 +326,8 @@ def test_behaviour_against_capability_and_the_figures_table(outcomes: pd.DataFra
     best = points.loc[points.behaviour_change.abs().idxmax()]
     assert best.kind == "target"
     drawn = effects.dose_table(table, ["preference", "perplexity"])
-    assert list(dict.fromkeys(drawn.outcome)) == ["preference", "perplexity"]
+    named = ["preference", "Perplexity on plain text (lower is better)"]
+    assert list(dict.fromkeys(drawn.outcome)) == named
     assert list(dict.fromkeys(drawn.neurons))[:2] == ["found", "random neurons, 8 sets"]
     assert drawn.groupby(["outcome", "neurons"]).size().eq(4).all()
     with pytest.raises(HlensError, match="no 'absent'"):

@@ -304,7 +304,7 @@ def test_tokens_count_what_is_over_the_threshold() -> None:
 
 
 def test_tokens_of_another_length_are_refused() -> None:
-    with pytest.raises(HlensError, match="2 tokens came with 1 scores"):
+    with pytest.raises(HlensError, match="2 tokens came with 1 score and"):
         figures.tokens(["a", "b"], [0.1])
 
 
@@ -852,7 +852,7 @@ def test_without_a_title_a_picture_is_the_lower_for_it(
     titled = drawn_for("84mm", monkeypatch, tmp_path)
     lines = re.sub("<[^>]*>", "\n", titled.figure["layout"]["title"]["text"]).split("\n")
     assert max(map(len, lines)) <= 0.42 * 90
-    words = html.unescape("".join(lines)).replace(" ", "")
+    words = re.sub(r"\s", "", html.unescape("".join(lines)))  # some are kept from breaking
     assert words == (figure.meta["title"] + figure.meta["subtitle"]).replace(" ", "")
     assert titled.height > figure.layout.height
     assert figure.meta == drawn("scores").meta  # which is as it was

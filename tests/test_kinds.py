@@ -18,6 +18,7 @@ from hlens import HlensError, figures, store
 from hlens.kinds import explains_kinds, wrong_kind
 from hlens.types import Contributions, Detector, Example, NeuronSet
 from synthetic import made
+from tiny_study import tiny_model
 
 WEIGHTS = torch.tensor([[0.5, 0.0, 0.0], [0.0, -1.0, 0.0]])
 FOUND = Detector(WEIGHTS, 0.0)
@@ -49,6 +50,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a frame for contributions": (lambda: store.save_contributions(pd.DataFrame(), "x"), "got a DataFrame"),  # type: ignore
     "an array for weights": (lambda: Detector(np.eye(2), 0.0), "weights|Type-check"),  # type: ignore
     "no pairs for members": (lambda: NeuronSet({3, 4}, 2, 4), "are no neurons|Type-check"),  # type: ignore
+    "texts for metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics=["cett"]), "metrics of measure_many: got a list of 1 with the text 'cett'|such as hlens.metrics.cett"),  # type: ignore
+    "a text for a list of metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics="cett"), "metrics of measure_many: got|expected a list, such as"),  # type: ignore
+    "a function for a list of metrics": (lambda: hlens.measure_many(tiny_model(), [EXAMPLE], metrics=hlens.metrics.cett), "metrics of measure_many: got|expected a list, such as"),  # type: ignore
+    "a text for a metric": (lambda: hlens.measure(tiny_model(), [EXAMPLE], metric="cett"), "metric of measure: got the text .cett.|such as hlens.metrics.cett"),  # type: ignore
+    "an example for examples": (lambda: hlens.measure(tiny_model(), EXAMPLE), "examples of measure: got an Example; .*; put it in a list|Type-check"),  # type: ignore
+    "the outer call is named": (lambda: hlens.evaluate(FOUND, [EXAMPLE]), "data of evaluate: .*; hlens.measure gives one"),  # type: ignore
+    "a figure says what draws it": (lambda: figures.scores(0.8), "as hlens.evaluation.controls returns them"),
+    "a text for a recipe": (lambda: hlens.Study("x", "demo"), "recipe of Study: got the text 'demo'; expected Recipe"),  # type: ignore
+    "a number for a folder": (lambda: hlens.Study(3), "folder of Study: got 3"),  # type: ignore
     "a text for a model": (lambda: hlens.monitor.monitor("a", FOUND, ["b"]), "expected Model"),  # type: ignore
 }  # fmt: skip
 

@@ -57,6 +57,26 @@ def test_the_neurons_that_weigh_most_come_first() -> None:
     assert page.index("L1N2") < page.index("L0N1")
 
 
+def test_neurons_are_written_as_a_table_that_is_read_again(tmp_path: Path) -> None:
+    one, _ = sets()
+    one = one.renamed('=HYPERLINK("x")')  # which a spreadsheet would obey
+    file = one.to_csv(tmp_path / "neurons.csv")
+    lines = file.read_text().splitlines()
+    assert lines[:2] == ["address,layer,neuron,hook,weight", "L1N2,1,2,blocks.1.mlp.hook_post,-2.0"]
+    assert not any(cell[:1] in "=+@" for line in lines for cell in line.split(","))
+    assert hlens.load_neurons(file, n_layers=2, d_mlp=4).weights == one.weights
+    frame = one.to_frame()
+    assert list(frame) == lines[0].split(",")
+    assert one.to_csv(file) == file  # its own file is replaced
+    own = tmp_path / "own.csv"
+    own.write_text("a,b\n1,2\n")
+    with pytest.raises(HlensError, match="did not write it"):
+        one.to_csv(own)
+    assert own.read_text() == "a,b\n1,2\n"
+    with pytest.raises(HlensError, match="expected a name in"):
+        one.to_csv(tmp_path / "neurons.txt")
+
+
 def test_algebra_says_what_it_made() -> None:
     a, b = sets()
     assert sorted(a ^ b) == sorted((a | b) - (a & b)) == [(0, 1), (1, 3)]
@@ -118,6 +138,10 @@ def test_a_strip_of_an_example_takes_one_line() -> None:
     assert str(drawn).count("hl-t") >= len(ids) - 4
     assert "judged hallucinated" in str(drawn)
     assert "<b>" not in str(drawn).partition("</style>")[2]
+    same = hlens.figures.tokens(model, detector_of(model), example)
+    assert str(same) == str(drawn) == str(hlens.figures.strip(model, detector_of(model), example))
+    with pytest.raises(HlensError, match="expected tokens and their risks, or a model"):
+        hlens.figures.tokens(model, detector_of(model))  # type: ignore[arg-type]
     nothing = replace(detector_of(model), weights=torch.zeros(model.n_layers, model.d_mlp))
     with pytest.raises(HlensError, match="has no neurons"):
         hlens.strip(model, nothing, example)

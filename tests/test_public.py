@@ -12,6 +12,8 @@ PRIVATE |= {
     "__main__",
     "checks",
     "data_files",
+    "counting",
+    "display",
     "kinds",
     "locks",
     "shards",

@@ -195,7 +195,7 @@ def test_many_answers_are_cut_on_a_terminal_and_said(home: Path, tmp_path: Path)
     file = tmp_path / "many.jsonl"
     rows = [{"question": f"Q{i}?", "response": "Rome " * (1 + i)} for i in range(23)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "3 further answers are not shown" in run(home, str(file))
+    assert "3 further answers not shown" in run(home, str(file))
 
 
 def test_the_columns_are_those_of_labelled_answers() -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from hlens.contributions import measure_many as measure_many
     from hlens.engines import load as load
     from hlens.evaluation import evaluate as evaluate
+    from hlens.figures.tokens import strip as strip
     from hlens.judges import judge as judge
     from hlens.labelled import labelled as labelled
     from hlens.model import Model as Model
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from hlens.probe import SparseProbe as SparseProbe
     from hlens.probe import find as find
     from hlens.recipe import Recipe as Recipe
-    from hlens.report import strip as strip
     from hlens.sampling import sample as sample
     from hlens.spans import locate as locate
     from hlens.store import load_detector as load_detector
@@ -83,7 +83,7 @@ _PACKAGES = {
     "probe": "find SparseProbe",
     "evaluation": "evaluate",
     "store": "load_detector load_neurons push",
-    "report": "strip",
+    "figures.tokens": "strip",
     "study": "Study",
     "recipe": "Recipe",
     "types": "Question Response Verdict Judgement Example MlpTrace Contributions Detector "

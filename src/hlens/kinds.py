@@ -9,6 +9,7 @@ signature, and the first that is of another kind is named in one line.
 """
 
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -20,11 +21,24 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from hlens.errors import HlensError
 
+
+class WrongKindError(HlensError):
+    """An argument of another kind than the signature says."""
+
+
 P = ParamSpec("P")
 T = TypeVar("T")
 _NUMBERS = {float: Real, int: Integral}  # numpy's scalars are numbers, too
 _OPERATORS = ("__call__", "__and__", "__or__", "__sub__", "__xor__")
 _LOOKED_AT = 20  # members of a collection
+# What gives the nouns of hlens.
+SOURCES = {
+    "Model": "hlens.load", "Question": "hlens.domains.load", "Response": "hlens.sample",
+    "Judgement": "hlens.judge", "Example": "hlens.locate", "Contributions": "hlens.measure",
+    "Detector": "hlens.find", "NeuronSet": "detector.neurons", "SparseProbe": "hlens.SparseProbe()",
+    "Recipe": "hlens.Recipe()", "Behaviour": "hlens.behaviours.load",
+    "Edit": "hlens.interventions.scale",
+}  # fmt: skip
 
 
 def explains_kinds(function: Callable[P, T]) -> Callable[P, T]:
@@ -34,11 +48,15 @@ def explains_kinds(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
+        except WrongKindError as error:  # of a function within: the caller knows this one
+            if said := wrong_kind(function, args, kwargs):
+                raise WrongKindError(said) from error
+            raise
         except HlensError:
             raise
         except Exception as error:  # of any kind: what fails depends on what was given
             if said := wrong_kind(function, args, kwargs):
-                raise HlensError(said) from error
+                raise WrongKindError(said) from error
             raise
 
     call.explains_kinds = True  # type: ignore[attr-defined]
@@ -89,12 +107,57 @@ def wrong_kind(
         hints = typing.get_type_hints(function)
     except (NameError, TypeError):  # another signature, about which Python's own error speaks
         return None
-    name = function.__name__ if function.__name__ != "draw" else function.__module__.split(".")[-1]
+    name = function.__name__
+    if name == "draw":  # of a figure
+        name = function.__module__.split(".")[-1]
+    elif name == "__init__":
+        name = function.__qualname__.split(".")[-2]
     for argument, value in given.items():
         if argument in hints and not _fits(value, hints[argument]):
-            expected = _words(hints[argument])
-            return f"{argument} of {name}: got {describe(value)}; expected {expected}"
+            hint = hints[argument]
+            mend = _mend(function, argument, value, hint)
+            got = f"{describe(value)}{_first_other(value, hint)}"
+            return f"{argument} of {name}: got {got}; expected {_words(hint)}{mend}"
     return None
+
+
+def _mend(function: Callable[..., Any], argument: str, value: Any, hint: Any) -> str:
+    """How to come by what was expected; empty where nothing can be said of it."""
+    members = [one for one in _alternatives(hint) if get_origin(one) in (Sequence, Iterable, list)]
+    for one in members:
+        if get_args(one) and not isinstance(value, str) and _fits(value, get_args(one)[0]):
+            return "; put it in a list"
+    for one in _alternatives(hint):
+        several = get_origin(one) in (Sequence, Iterable, list)
+        noun = str(getattr((get_args(one) or (one,))[0] if several else one, "__name__", ""))
+        if noun in SOURCES:
+            return f"; {SOURCES[noun]} gives {'them' if several else 'one'}"
+        if noun in ("DataFrame", "Callable") and (said := _documented(function, argument)):
+            return f": {said}"
+    return ""
+
+
+def _first_other(value: Any, hint: Any) -> str:
+    """Which member of a list is of another kind, where one is."""
+    for one in _alternatives(hint):
+        if get_origin(one) in (Sequence, Iterable, list) and isinstance(value, list | tuple):
+            others = [
+                member for member in value[:_LOOKED_AT] if not _fits(member, get_args(one)[0])
+            ]
+            return f" with {describe(others[0])}" if others else ""
+    return ""
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _documented(function: Callable[..., Any], argument: str) -> str:
+    """What a docstring says of an argument, without its further sentences."""
+    args = (inspect.getdoc(function) or "").partition("\nArgs:\n")[2]
+    found = re.search(rf"^    {argument}: (.*?)(?=\n    \S|\n\n|\n\S|\Z)", args, re.M | re.S)
+    said = " ".join(found[1].replace("`", "").split()) if found else ""
+    return re.split(r"(?<=\w)[.;] ", said.rstrip("."), maxsplit=1)[0]
 
 
 def describe(value: Any) -> str:

@@ -53,9 +53,12 @@ class _Declared:
     formula: Metric
     needs: frozenset[str]
     factors: Factors | None
+    display: str
 
 
-def metric(*needs: str, factors: Factors | None = None) -> Callable[[_Formula], _Formula]:
+def metric(
+    *needs: str, factors: Factors | None = None, display: str = ""
+) -> Callable[[_Formula], _Formula]:
     """Declare what a metric needs beside the neurons, and its factors; the function stays as it is.
 
     Only what looks past the MLP must be declared. The gain of a norm behind the MLP needs no
@@ -64,6 +67,7 @@ def metric(*needs: str, factors: Factors | None = None) -> Callable[[_Formula], 
     Args:
         needs: ``"direction"``, ``"gradient"`` or both: the fields of `MlpTrace` that are filled.
         factors: The same formula, taken apart.
+        display: What reports call it; its name with spaces when empty.
 
     >>> @metric("gradient")
     ... def slope(mlp):
@@ -80,7 +84,7 @@ def metric(*needs: str, factors: Factors | None = None) -> Callable[[_Formula], 
 
     def declare(formula: _Formula) -> _Formula:
         carrier: Any = formula
-        carrier.declared = _Declared(formula, frozenset(needs), factors)
+        carrier.declared = _Declared(formula, frozenset(needs), factors, display)
         return formula
 
     return declare
@@ -108,6 +112,16 @@ def reads_rows(metric: Metric) -> bool:
 def name_of(metric: Metric) -> str:
     """Name of a metric, which its results go by."""
     return getattr(metric, "__name__", type(metric).__name__)
+
+
+def display_of(name: str) -> str:
+    """What reports call the metric of a name; empty where it says nothing of its own.
+
+    >>> display_of("cett"), display_of("my_own")
+    ('CETT', '')
+    """
+    declared = getattr(globals().get(name), "declared", None)
+    return declared.display if declared else ""
 
 
 def names() -> list[str]:
@@ -151,7 +165,7 @@ def _gained_row_norms(mlp: MlpTrace) -> Tensor:
     return torch.linalg.vector_norm(mlp.w_out.float() * mlp.post_gain, dim=-1)
 
 
-@metric(factors=Factors(torch.abs, _per_output, _row_norms))
+@metric(factors=Factors(torch.abs, _per_output, _row_norms), display="CETT")
 def cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """``|a| ||w|| / ||h||``: the measure of Gao et al. 2025 (arXiv 2512.01797, sec. 2).
 
@@ -166,7 +180,7 @@ def cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     return mlp.act.float().abs() * mlp.w_norm / norm_of(mlp.out)[..., None]
 
 
-@metric(factors=Factors(lambda act: act, _per_output, _row_norms))
+@metric(factors=Factors(lambda act: act, _per_output, _row_norms), display="signed CETT")
 def signed_cett(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """A ||w|| / ||h||: CETT that keeps the activation's sign (arXiv 2512.01797, sign kept).
 
@@ -257,7 +271,7 @@ def direct_logit_attribution(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     return mlp.act.float() * (mlp.direction.float() @ mlp.w_out.float().T)
 
 
-@metric("gradient")
+@metric("gradient", display="gradient × activation")
 def gradient_x_activation(mlp: MlpTrace) -> Float[Tensor, "*pos neuron"]:
     """A dL/da: first-order effect of a neuron on L, the answer's log-probability (nats).
 

@@ -22,8 +22,9 @@ Worked example:
 
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from hlens import lookup
 from hlens.errors import HlensError
 from hlens.kinds import explain_public
 from hlens.model import Model
@@ -59,6 +60,8 @@ def encode_prompt(
     Raises:
         HlensError: Worked examples, turns or a system message for a model without a chat template.
     """
+    if style not in get_args(Style):
+        raise lookup.unknown("style", style, get_args(Style))
     asked = asked_as(question)
     if "prompt" in asked:
         return model.encode(asked["prompt"], chat=False)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hlens import engines
 from hlens.errors import HlensError
+from hlens.kinds import explains_kinds
 from hlens.labelled import Labelled
 from hlens.lookup import unknown
 from hlens.model import Model
@@ -94,6 +95,7 @@ class Study:
 
     _recipe_is_written = True  # False between `trace_to` and the check of the base model's shape
 
+    @explains_kinds
     def __init__(
         self,
         folder: str | Path,
@@ -132,6 +134,7 @@ class Study:
             )  # fmt: skip
 
     @classmethod
+    @explains_kinds
     def run(
         cls,
         recipe: Recipe,
@@ -264,6 +267,7 @@ class Study:
     patching = Artefact(effects.patching)
     patching_map = Artefact(effects.patching_map)
 
+    @explains_kinds
     def neurons(self, domain: str = "") -> NeuronSet:
         """The H-neurons of the study; with `domain` those found on that domain, under its name.
 

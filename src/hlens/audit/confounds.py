@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from hlens.audit import views
 from hlens.audit.covariates import SAMPLING, SURFACE, Scored
+from hlens.counting import count
 from hlens.evaluation import estimate_auroc
 from hlens.types import Estimate
 from hlens.types.labels import Covariate, View
@@ -96,7 +97,7 @@ class _Rows:
         over_pairs = views.estimate_over_pairs(
             test.scores, test.labels, alike=alike, groups=test.groups
         )
-        row = self._row(name, View.ALIKE_PAIRS, over_pairs, note=f"{int(alike.sum()):,} pairs")
+        row = self._row(name, View.ALIKE_PAIRS, over_pairs, note=count(int(alike.sum()), "pair"))
         yield row | {"hallucinated": int(alike.any(axis=1).sum())}
         chosen = test.select(views.match_alike(alike, test.labels, seed=self.seed))
         yield self._row(name, View.MATCHED, self._auroc(chosen.scores, chosen), part=chosen)

@@ -22,6 +22,7 @@ from hlens.evaluation.significance import holm
 from hlens.probe import SparseProbe
 from hlens.probe.nested import nested_scores
 from hlens.types import Detector, Evidence
+from hlens.types.estimate import from_chance
 from hlens.types.labels import COMBINED, H_NEURONS, NOT_AVAILABLE, OUTPUT, Part
 
 COLUMNS = [
@@ -42,7 +43,7 @@ def leaderboard(
     costs: Mapping[str, tuple[int, int]] | None = None,
     missing: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """All detectors on the same held-out examples, best first.
+    """All detectors on the same held-out examples, the farthest from chance first.
 
     `scores` has those of each detector by its name; ``"H-neurons"`` is compared with all others.
     `costs` are extra forward passes and further samples for one new answer, `missing` says why a
@@ -68,7 +69,7 @@ def leaderboard(
         if name not in (H_NEURONS, COMBINED):  # which is no rival: it holds them
             row |= compare_auroc(scores[H_NEURONS], score, labels=labels, groups=groups)
         rows.append(row)
-    rows.sort(key=lambda row: -row["auroc"])
+    rows.sort(key=lambda row: -from_chance(row["auroc"]))
     for name, reason in (missing or {}).items():
         rows.append({"detector": name, "n": 0, "note": f"{NOT_AVAILABLE}{reason}"})
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)

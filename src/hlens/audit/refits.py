@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hlens.audit.leaderboard import compare_auroc
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.evaluation import auroc, estimate_auroc, fit_detector, split_by_group
 from hlens.evaluation.bootstrap import summarise_repeats
@@ -176,7 +177,7 @@ class _Refits:
             scores = refit_scores(_project(train, mix), _project(test, mix), neurons=range(k))
             areas.append(auroc(scores, test.labels.numpy()))
         spread = summarise_repeats(areas, len(test))
-        note = f"as many as neurons; mean and central 95 % of {draws} draws"
+        note = f"as many as neurons; mean and central 95 % of {count(draws, 'draw')}"
         return {"control": Refit.RANDOM_DIRECTIONS, **spread.to_row(), "neurons": 0, "note": note}
 
     def second_judge(self, second: tuple[Tensor, Tensor]) -> Iterator[Row]:
@@ -192,7 +193,7 @@ class _Refits:
             changed += int((labels != labelled.labels).sum())
             left += int((given < 0).sum())
             parts.append(replace(labelled, labels=labels))
-        note = f"{changed} labels differ, {left} are left open"
+        note = f"{count(changed, 'label')} differ, {left} are left open"
         fits = {
             Refit.SECOND_LABELS: lambda: self.as_found,
             Refit.SECOND_JUDGE: lambda: fit_detector(parts[0], self.fixed),
@@ -216,7 +217,7 @@ class _Refits:
         )
         for row in table.to_dict("records"):
             spread = replace(Estimate.from_row(row, "value"), n=len(test))
-            note = f"training labels only; mean, least and greatest of {draws} draws"
+            note = f"training labels only; mean, least and greatest of {count(draws, 'draw')}"
             name = f"{100 * row['rate']:g} % of labels flipped"
             yield {"control": name, **spread.to_row(), "note": note}
 

@@ -20,6 +20,8 @@ from hlens.baselines._learning import logistic_score
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "drift between layers"
+
 
 def transitions(states: Float[Tensor, "example layer d_model"]) -> Float[Tensor, "example number"]:
     """Cosine and logarithm of the relative change of each step from a layer to the next.

@@ -14,6 +14,8 @@ from torch import Tensor
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "EigenScore"
+
 ALPHA = 1e-3
 
 

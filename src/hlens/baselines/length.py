@@ -12,6 +12,8 @@ from hlens.baselines._learning import direction
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "answer length"
+
 
 def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     return test.n_tokens.float() * direction(train.n_tokens.float(), train.labels)

@@ -15,6 +15,8 @@ from hlens.baselines._learning import logistic_score
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "lookback ratio"
+
 
 def _features(evidence: Evidence) -> np.ndarray:
     assert evidence.lookback is not None

@@ -15,6 +15,8 @@ from hlens.baselines._learning import Labels, Others, States, best_place, folds,
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "mass-mean direction"
+
 
 def along_means(X: States, label: Labels, other: Others) -> np.ndarray:
     """Scores of `other` along the difference of the class means of `X`."""

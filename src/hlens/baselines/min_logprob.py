@@ -7,6 +7,8 @@ lengths differ: a long answer has more chances of an unlikely token.
 
 from hlens.baselines._rival import token_rival
 
+DISPLAY = "least likely token"
+
 rival = token_rival(
     "min_logprob", "logprobs", lambda row: float(-row.min()), "one token of low probability"
 )

@@ -13,6 +13,8 @@ from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 from hlens.types.output_numbers import output_numbers
 
+DISPLAY = "the model's own output"
+
 
 def _features(evidence: Evidence) -> np.ndarray:
     return np.stack(list(output_numbers(evidence).values()), axis=1)

@@ -20,6 +20,8 @@ from hlens.model import Model, next_token_logprobs
 from hlens.prompts import Style
 from hlens.types import Evidence
 
+DISPLAY = "P(True)"
+
 # What all prompts share comes first, so that it is run once for all of them.
 INSTRUCTION = "Is the proposed answer true or false? Respond with one word, True or False."
 PROMPT = "Question: {question}\nProposed answer: {answer}"

@@ -14,6 +14,8 @@ from hlens.baselines._learning import logistic_score
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "place of the answer"
+
 
 def features(evidence: Evidence) -> Float[np.ndarray, "example 3"]:
     """Log of one plus the tokens of the prompt, before the answer and after it."""

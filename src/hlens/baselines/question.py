@@ -9,6 +9,8 @@ then enough for a high AUROC.
 from hlens.baselines._learning import text_score
 from hlens.baselines._rival import Rival
 
+DISPLAY = "words of the question"
+
 rival = Rival(
     "question",
     frozenset({"text"}),

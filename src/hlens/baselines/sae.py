@@ -18,6 +18,8 @@ from hlens.baselines._rival import Rival
 from hlens.probe.ways import probe_of
 from hlens.types import Evidence
 
+DISPLAY = "SAE features"
+
 
 def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     assert train.sae_features is not None

@@ -25,6 +25,8 @@ from hlens.baselines._rival import Rival
 from hlens.baselines.mass_mean import along_means
 from hlens.types import Evidence
 
+DISPLAY = "SAPLMA"
+
 UNITS = (256, 128, 64)
 BATCH = 32
 STEPS = 400  # about what five epochs of 2,500 statements are

@@ -16,6 +16,8 @@ from hlens.baselines._meaning import Alike, by_words
 from hlens.baselines._rival import Rival
 from hlens.types import Evidence
 
+DISPLAY = "self-consistency"
+
 
 def by(alike: Alike) -> Rival:
     """The rival with another comparison of meanings."""

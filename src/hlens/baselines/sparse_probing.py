@@ -15,6 +15,8 @@ from hlens.errors import HlensError
 from hlens.model.k_sparse_probe import fit_k_sparse_probe
 from hlens.types import Evidence
 
+DISPLAY = "TransformerLens' sparse probe"
+
 
 def _score(train: Evidence, test: Evidence, seed: int) -> Tensor:
     inside, outside = train.contributions, test.contributions

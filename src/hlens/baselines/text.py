@@ -11,6 +11,8 @@ alike, and it has nothing to read.
 from hlens.baselines._learning import text_score
 from hlens.baselines._rival import Rival
 
+DISPLAY = "words of question and answer"
+
 rival = Rival(
     "text",
     frozenset({"text"}),

@@ -8,7 +8,7 @@ they cannot read is counted as a parse failure, never guessed. A second grader, 
 may say of the same replies how far they show the behaviour (``load(..., second="likelihood")``).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hlens import lookup
@@ -17,6 +17,7 @@ from hlens.behaviours._facts import BANKS
 from hlens.behaviours._graders import LIKELIHOOD
 from hlens.behaviours._outcome import RULES, Contrast, Outcome
 from hlens.behaviours._suite import ANSWER_ONLY, Ask, Behaviour, Suite, single_turn
+from hlens.display import display_name
 from hlens.domains import draw_groups
 from hlens.domains.jsonl import read
 from hlens.errors import HlensError
@@ -32,6 +33,7 @@ __all__ = [
     "Contrast",
     "Outcome",
     "Suite",
+    "label_of",
     "labels",
     "load",
     "load_bank",
@@ -57,6 +59,16 @@ def labels() -> dict[str, str]:
     """
     suites = [lookup.member("behaviours", name).SUITE for name in names()]
     return {m: words for s in suites for m, words in zip(s.measures, s.labels, strict=True)}
+
+
+def label_of(measure: str, labels: Mapping[str, str] | None = None) -> str:
+    """What figures call the rate of a measure: as in `labels`, as its suite says, or its own words.
+
+    >>> label_of("false_premises"), label_of("my_own")
+    ('Acceptance of false premises', 'my own')
+    """
+    known = labels if labels and measure in labels else globals()["labels"]()
+    return known.get(measure) or display_name("behaviours", measure)
 
 
 def load(

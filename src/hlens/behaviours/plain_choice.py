@@ -22,6 +22,8 @@ from hlens.errors import HlensError
 from hlens.model import Continuations, Model, Settings, continuation_logprobs
 from hlens.types import Question
 
+DISPLAY = "plain questions, as a choice"
+
 BANK = "plain_qa"  # the same questions under the same ids, so that both can be paired
 generate = plain_qa.generate
 

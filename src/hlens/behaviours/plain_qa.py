@@ -14,6 +14,8 @@ from hlens.errors import HlensError
 from hlens.judges import alias
 from hlens.types import Question, Response, Verdict
 
+DISPLAY = "plain questions"
+
 
 def check(question: Question) -> None:
     """Raise `HlensError` unless the question has a gold answer."""

@@ -27,9 +27,11 @@ from hlens.claims.findings import (
     RivalGap,
     TransferPair,
 )
+from hlens.counting import count
+from hlens.display import display_name
 from hlens.types import Check, Claim, Estimate
 from hlens.types.estimate import percent
-from hlens.types.labels import ClaimName, Heading, Place, Unit, spaced
+from hlens.types.labels import ClaimName, Heading, Place, Unit
 
 ABOVE_CHANCE = "above chance"
 EARNS = "earns its pass"
@@ -70,7 +72,10 @@ def _say_whose(claim: Claim, findings: Findings) -> str:
     if not own or claim.name not in asked or not findings.selectors:
         return own
     what, holds = asked[claim.name]
-    said = [f"{spaced(one.name)} {'yes' if holds(one) else 'no'}" for one in findings.selectors]
+    said = [
+        f"{display_name('selectors', one.name)} {'yes' if holds(one) else 'no'}"
+        for one in findings.selectors
+    ]
     return f"{own}; of other selectors' sets, {what}: {', '.join(said)}"
 
 
@@ -139,7 +144,7 @@ def sparsity(findings: Findings) -> Claim:
         f"the probe uses at least one neuron and at most {100 * conventions.FEW:g} % of the model's"
     )
     holds = 0 < share <= conventions.FEW if of else None
-    reads = f"{n:,} of {of:,} neurons ({100 * share:.2g} %)"
+    reads = f"{n:,} of {count(of, 'neuron')} ({100 * share:.2g} %)"
     few = Check("few", rule, holds, reads=reads, unit=Unit.NONE)
     margin = conventions.MARGIN
     enough = _check_interval(
@@ -208,24 +213,32 @@ def transfer(findings: Findings) -> Claim:
     if pairs:
         worst = min(pairs, key=lambda pair: pair.auroc.value)
         holds = all(map(carries, pairs))
-        reads = f"worst pair, {worst.train} to {worst.test}: {worst.auroc:.2f} (chance 0.5)"
+        reads = f"worst pair, {_pair(worst)}: {worst.auroc:.2f} (chance 0.5)"
         first = Check(*above, holds, worst.auroc, reads=reads, p=worst.p_corrected)
         known = [pair for pair in pairs if pair.within == pair.within] or pairs
         kept = [(p.auroc.value - 0.5) / max(p.within - 0.5, 1e-9) for p in known]
         least = min(kept)
         pair = known[kept.index(least)]
         within = Estimate(pair.within, pair.within, pair.within, pair.auroc.n)
-        reads = f"{pair.train} to {pair.test} keeps {percent(max(0.0, least))} "
-        reads += f"of what is read within {pair.test} ({pair.within:.2f})"
+        own = display_name("domains", pair.test)
+        reads = f"{_pair(pair)} keeps {percent(max(0.0, least))} "
+        reads += f"of what is read within {own} ({pair.within:.2f})"
         second = Check(*half, least >= conventions.KEEPS, pair.auroc, within, reads)
         unread = next((pair for pair in pairs if not pair.within > 0.5), None)
         if unread:
             within = f"{unread.within:.2f}" if unread.within == unread.within else "not known"
-            reads = f"nothing is read within {unread.test} ({within}), to be kept"
+            own = display_name("domains", unread.test)
+            reads = f"nothing is read within {own} ({within}), to be kept"
             second = Check(*half, None, reads=reads)
         checks = first, second
     says = "A probe found in one domain reads the others."
     return Claim(ClaimName.TRANSFER, says, checks, Heading.TRANSFER)
+
+
+def _pair(pair: TransferPair) -> str:
+    """A pair of domains, as it is read."""
+    train, test = (display_name("domains", one) for one in (pair.train, pair.test))
+    return f"{train} to {test}"
 
 
 def control(findings: Findings) -> Claim:
@@ -247,7 +260,8 @@ def control(findings: Findings) -> Claim:
         Unit.SHARE_PER_DOSE,
     )
     if unread and not moves.holds:
-        reads = f"{spaced(unread[0].name)}: not one reply could be graded by {unread[0].grader}"
+        name = display_name("behaviours", unread[0].name)
+        reads = f"{name}: not one reply could be graded by {unread[0].grader}"
         moves = replace(moves, holds=None, reads=reads)
     spares = _check_slope(
         "spares the rest",
@@ -258,7 +272,8 @@ def control(findings: Findings) -> Claim:
     )
     lost = next((one for one in damage if not one.over_random.known), None)
     if lost and spares.holds:
-        reads = f"{spaced(lost.name)}: not one reply could be graded by {lost.grader} at a dose"
+        name = display_name("behaviours", lost.name)
+        reads = f"{name}: not one reply could be graded by {lost.grader} at a dose"
         spares = replace(spares, holds=None, reads=reads)
     says = "Turning the neurons up makes the model hallucinate more, without breaking it."
     return Claim(ClaimName.CONTROL, says, (moves, spares), Heading.EDITING)
@@ -318,12 +333,14 @@ def cost(findings: Findings) -> Claim:
     rule = "every rival that costs no more is beaten (paired test, Holm's p at most 0.05)"
     check = Check(name, rule, None, reads=ABSENT)
     if rivals:
-        others = [spaced(r.name) for r in rivals if not is_beaten(r)]
+        others = [display_name("baselines", r.name) for r in rivals if not is_beaten(r)]
         more = f" and {len(others) - 4} more" if len(others) > 4 else ""
         reads = f"not beaten: {', '.join(others[:4])}{more}"
-        reads = reads if others else f"all {len(rivals)} rivals beaten"
+        beaten = "the one rival" if len(rivals) == 1 else f"all {len(rivals)} rivals"
+        reads = reads if others else f"{beaten} beaten"
         nearest = min(rivals, key=lambda rival: rival.gap.value)
-        reads += f"; nearest is {spaced(nearest.name)}, difference {nearest.gap.signed()}"
+        name_of = display_name("baselines", nearest.name)
+        reads += f"; nearest is {name_of}, difference {nearest.gap.signed()}"
         unit, p = Unit.AUROC_DIFFERENCE, nearest.p
         check = Check(name, rule, not others, nearest.gap, reads=reads, unit=unit, line=0.0, p=p)
     says = "Nothing as cheap reads as well, and the neurons add to what the model's output says."
@@ -452,7 +469,7 @@ def _check_added(name: str, to: str, rivals: Sequence[RivalGap]) -> Check:
     least, p = min(rivals, key=lambda rival: rival.gap.low), max(rival.p for rival in rivals)
     holds = all(rival.gap.low > 0 and rival.p <= LEVEL for rival in rivals)
     change = least.gap.change("they add", "they take away", ".0f")
-    reads = f"over {spaced(least.name)} {change} {unit}"
+    reads = f"over {display_name('baselines', least.name)} {change} {unit}"
     return Check(name, rule, holds, least.gap, reads=reads, unit=unit, line=0.0, p=p)
 
 
@@ -461,9 +478,11 @@ def _check_slope(name: str, rule: str, shown: ExcessSlope | None, holds: bool, u
         return Check(name, rule, None, reads=_UNEDITED, unit=unit, line=0.0)
     over = shown.over_random
     by = f" by {shown.grader}" if shown.grader else ""
-    reads = f"{spaced(shown.name)}{by}: slope over random neurons {over.signed()}"
+    reads = (
+        f"{display_name('behaviours', shown.name)}{by}: slope over random neurons {over.signed()}"
+    )
     if shown.n_random:
         # So few sets bound what their rank alone can say: the reader is told, not left to count.
         beside = "beyond all" if shown.beyond else "not beyond all"
-        reads += f", {beside} {shown.n_random} sets (chance 1 in {shown.n_random + 1})"
+        reads += f", {beside} {count(shown.n_random, 'set')} (chance 1 in {shown.n_random + 1})"
     return Check(name, rule, holds, over, reads=reads, unit=unit, line=0.0)

@@ -8,6 +8,7 @@ import pandas as pd
 from hlens.cli import scoring, show
 from hlens.cli.answers import AnswerOptions
 from hlens.cli.forms import Form
+from hlens.counting import count
 from hlens.monitor import Drift, drift, is_scores_file, read_scores
 from hlens.monitor.drifting import home_of
 from hlens.types import ReadAnswers
@@ -86,7 +87,7 @@ def show_drift(found: Drift, form: Form) -> None:
     shown = neurons.drop(columns=["layer", "neuron"]).head(NEURONS)
     show.table("neurons, most moved first, in standard deviations of home", shown)
     if len(neurons) > NEURONS:
-        show.say(f"{len(neurons) - NEURONS:,} further neurons are not shown; --json has all")
+        show.say(f"{count(len(neurons) - NEURONS, 'further neuron')} not shown; --json has all")
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import torch
 from hlens.cli import scoring, show
 from hlens.cli.answers import AnswerOptions
 from hlens.cli.forms import Form
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.evaluation import RATES, answers_needed
 from hlens.monitor import check_labels, describe_labels, recalibrate
@@ -138,7 +139,8 @@ def _what_is_missing(labels: pd.DataFrame) -> Iterator[str]:
                 yield f"{name}, {rate:.0%}: needs {needed} true answers of unequal score; {short}"
         if not row["own"]:
             yield (
-                f"{name}: probabilities of its own need {FEWEST} groups of questions with correct "
+                f"{name}: probabilities of its own need {count(FEWEST, 'group')} of questions "
+                "with correct "
                 f"and as many with hallucinated answers; it has {row['correct']} and "
                 f"{row['hallucinated']}"
             )

@@ -16,6 +16,7 @@ from hlens.cli import show
 from hlens.cli.answers import AnswerOptions
 from hlens.cli.forms import Form
 from hlens.cli.models import open_model
+from hlens.counting import count
 from hlens.evaluation import evaluate_levels
 from hlens.labelled import Labelled, content_of, labelled
 from hlens.model import Model
@@ -185,7 +186,7 @@ def show_scored(scored: Scored, form: Form) -> None:
         return
     show.table("risk of answers, riskiest first", _riskiest(scored))
     if len(responses) > SHOWN:
-        show.say(f"{len(responses) - SHOWN:,} further answers are not shown; --json has all")
+        show.say(f"{count(len(responses) - SHOWN, 'further answer')} not shown; --json has all")
     how = "calibrated on held-out folds" if scored.detector.calibration else "not calibrated"
     show.say("risk", f"probability of hallucination of the whole answer, {how}")
     if scored.levels is None:

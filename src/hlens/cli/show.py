@@ -224,7 +224,9 @@ def table(name: str, frame: "pd.DataFrame") -> None:
 
     Where a terminal is too narrow, the last columns are left out and named; a file gets all.
     """
-    columns = _columns(frame)
+    from hlens.display import display_table  # pandas, and seldom needed
+
+    columns = _columns(display_table(frame))
     wide = Screen(width=10_000)
     left_out: list[str] = []
     while out.is_terminal and len(columns) > 2 and _width(wide, columns) > out.width:

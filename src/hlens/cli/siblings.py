@@ -10,6 +10,7 @@ from hlens.cli import show
 from hlens.cli.forms import Form
 from hlens.cli.pictures import Picture
 from hlens.cli.tables import same
+from hlens.counting import count
 from hlens.siblings import SiblingComparison
 from hlens.study import Study
 
@@ -53,7 +54,9 @@ def show_compared(
     heaviest = (drift["weight"] * drift["home_sd"]).abs().nlargest(SHOWN).index
     title = "drift"
     if len(heaviest) < len(drift):
-        title = f"drift of the {SHOWN} of {len(drift)} neurons that weigh most; --json has all"
+        title = (
+            f"drift of the {SHOWN} of {count(len(drift), 'neuron')} that weigh most; --json has all"
+        )
     shown = {**tables, "drift": drift.loc[heaviest.sort_values()]}
     for name, table in shown.items():
         show.table(title if name == "drift" else name, table)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hlens.cli.refusing import refuse
 from hlens.cli.show import err, out, say
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.lookup import unknown
 from hlens.monitor import (
@@ -172,7 +173,8 @@ def show_answers(watched: Mapping[str, Any]) -> None:
     shades = ("below 0.5", "green"), ", ", ("from 0.5", "yellow"), ", ", ("from 0.75", "red")
     out.print(Text.assemble(read, *shades), soft_wrap=True)
     read = (
-        f"{watched['neurons']} neurons at each token, {watched['tokens x neurons read']:,} in all"
+        f"{count(watched['neurons'], 'neuron')} at each token, "
+        f"{watched['tokens x neurons read']:,} in all"
     )
     out.print(f"read: {read}", soft_wrap=True)
 

@@ -10,6 +10,7 @@ from hlens import figures
 from hlens.behaviours import labels
 from hlens.claims import describe_drop
 from hlens.comparison.collecting import Comparison
+from hlens.counting import count
 from hlens.drawing.table import count_models, distinct, listed, value_range
 from hlens.figures.claims import count_supported
 from hlens.report.data import Card, ReportData, Section
@@ -86,7 +87,7 @@ def _cards(compared: Comparison) -> list[Card]:
     n_failed = len(compared.failed)
     said = f"{n_failed} failed" if n_failed else "none failed"
     if (n_models := len(distinct(models.weights))) < len(models):
-        said = f"{len(models)} studies, {said}"
+        said = f"{count(len(models), 'study', 'studies')}, {said}"
     cards = [
         Card("Models", n_models, said),
         Card("AUROC of H-neurons", value_range(models["auroc"]), "0.5 is chance"),

@@ -35,6 +35,7 @@ import torch
 from hlens import lookup, metrics
 from hlens.checks import check_whole
 from hlens.contributions.checks import (
+    check_metrics,
     check_not_empty,
     check_tokens,
     distinct_asks,
@@ -99,6 +100,7 @@ def measure(
     """
     if metric is None:
         metric = metrics.cett if compat else metrics.signed_cett
+    check_metrics([metric])
     (data,) = measure_many(
         model,
         examples,
@@ -121,7 +123,7 @@ def measure_many(
     examples: Sequence[Example],
     *,
     metrics: Sequence[Metric],
-    regions: Sequence[str],
+    regions: Sequence[str] = ("answer",),
     reduce: str = "mean",
     position: str = "read",
     dtype: torch.dtype = torch.float32,
@@ -140,6 +142,11 @@ def measure_many(
     """
     if compat not in (None, "thunlp"):
         raise lookup.unknown("compat", compat, ["thunlp"])
+    check_metrics(metrics)
+    if isinstance(regions, str):
+        raise HlensError(
+            f"regions of measure_many: got the text {regions!r:.60}; give a list of texts"
+        )
     examples = list(examples)
     if compat:
         examples = closed(model, examples)

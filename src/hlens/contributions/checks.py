@@ -1,12 +1,35 @@
 """What is checked before anything is run: the asks and the tokens."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hlens.contributions.regions import Ask
 from hlens.errors import HlensError
+from hlens.kinds import describe
+from hlens.metrics import names
 from hlens.model import Model
 from hlens.types import Example
+
+
+def check_metrics(metrics: object) -> None:
+    """Raise `HlensError` unless these are several functions: names are for recipes.
+
+    >>> check_metrics(["cett"])
+    Traceback (most recent call last):
+    hlens.errors.HlensError: got the text 'cett' for a metric; expected a function, such as \
+hlens.metrics.cett
+    """
+    if isinstance(metrics, str) or callable(metrics):
+        raise HlensError(
+            f"metrics: got {describe(metrics)}; expected a list, such as [metrics.cett]"
+        )
+    for metric in metrics if isinstance(metrics, Iterable) else ():
+        if not callable(metric):
+            known = isinstance(metric, str) and metric in names()
+            raise HlensError(
+                f"got {describe(metric)} for a metric; expected a function, such as "
+                f"hlens.metrics.{metric if known else 'signed_cett'}"
+            )
 
 
 def distinct_asks(asks: Sequence[Ask]) -> list[Ask]:

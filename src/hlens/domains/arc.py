@@ -8,6 +8,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, choice_fields, group_name, items_of
 from hlens.types import Question
 
+DISPLAY = "ARC"
+
 HUB = Hub("arc", "allenai/ai2_arc", "test", ("ARC-Easy", "ARC-Challenge"))
 CHOICES = {"text": ["ant", "bat"], "label": ["A", "B"]}
 ROW = {"id": "M_1", "question": "Which is a mammal?", "choices": CHOICES, "answerKey": "B"}

@@ -12,6 +12,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name, id_of, items_of, unique_texts
 from hlens.types import Question
 
+DISPLAY = "BioASQ"
+
 HUB = Hub("bioasq", "kroshan/BioASQ", "train", aliases=("golden",))
 ROW = {"question": "Which gene?", "text": "<answer> BRCA1 <context> The gene BRCA1."}
 EXAMPLE = {"data/train-00000-of-00001.parquet": ROW}

@@ -9,6 +9,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, choice_fields, group_name, id_of, items_of
 from hlens.types import Question
 
+DISPLAY = "CaseHOLD"
+
 HUB = Hub("casehold", "coastalcph/lex_glue", "test", ("case_hold",))
 PROMPT = "Which holding stands at <HOLDING> in this excerpt of a court opinion?"
 ROW = {"context": "See A v. B (<HOLDING>).", "endings": list("abcde"), "label": 3}

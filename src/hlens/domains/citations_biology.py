@@ -6,4 +6,6 @@ the rows, bare facts of each, were written for hlens and are in `references/biol
 
 from hlens.domains._references import reference_questions
 
+DISPLAY = "citations in biology"
+
 questions = reference_questions("biology")

@@ -6,4 +6,6 @@ the rows, bare facts of each, were written for hlens and are in `references/comp
 
 from hlens.domains._references import reference_questions
 
+DISPLAY = "citations in computer science"
+
 questions = reference_questions("computer_science")

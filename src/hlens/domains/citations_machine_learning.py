@@ -6,4 +6,6 @@ the rows, bare facts of each, were written for hlens and are in `references/mach
 
 from hlens.domains._references import reference_questions
 
+DISPLAY = "citations in machine learning"
+
 questions = reference_questions("machine_learning")

@@ -6,4 +6,6 @@ the rows, bare facts of each, were written for hlens and are in `references/phys
 
 from hlens.domains._references import reference_questions
 
+DISPLAY = "citations in physics"
+
 questions = reference_questions("physics")

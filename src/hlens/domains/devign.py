@@ -9,6 +9,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, group_name, id_of, label_fields
 from hlens.types import Question
 
+DISPLAY = "Devign"
+
 HUB = Hub("devign", "google/code_x_glue_cc_defect_detection", "test")
 PROMPT = "Does this code contain a security vulnerability? Answer yes or no."
 LABELS = ("no", "yes")

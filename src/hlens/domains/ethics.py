@@ -10,6 +10,8 @@ from hlens.domains._hub import PARQUET, Hub, readers
 from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
+DISPLAY = "ETHICS"
+
 HUB = Hub("ethics", "hendrycks/ethics", "test", ("commonsense", "deontology", "justice"), PARQUET)
 LONG = 300  # characters from which a commonsense scenario is one of the long stories
 PROMPT = {

@@ -9,6 +9,8 @@ from hlens.domains._hub import PARQUET, Hub, readers
 from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
+DISPLAY = "Financial PhraseBank"
+
 CONFIG = "sentences_allagree"
 HUB = Hub("financial_phrasebank", "takala/financial_phrasebank", "train", (CONFIG,), PARQUET)
 LABELS = ("negative", "neutral", "positive")

@@ -9,6 +9,8 @@ from hlens.domains._hub import PARQUET, Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name, items_of, unique_texts
 from hlens.types import Question
 
+DISPLAY = "FinQA"
+
 HUB = Hub("finqa", "dreamerdeo/finqa", "test", revision=PARQUET)
 ROW = {"id": "AAL/2018/page_13.pdf-2", "pre_text": ["Before."], "post_text": ["After."]}
 ROW |= {"table": [["year", "2018"], ["cost", "5"]], "question": "what was the cost?"}

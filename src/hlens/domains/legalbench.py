@@ -9,6 +9,8 @@ from hlens.domains._hub import PARQUET, Hub, readers
 from hlens.domains._rows import Row, group_name, id_of, label_fields
 from hlens.types import Question
 
+DISPLAY = "LegalBench"
+
 YES_NO = ("Yes", "No")
 # task: column of the text, question, labels
 TASKS = {

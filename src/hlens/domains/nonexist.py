@@ -18,6 +18,8 @@ from hlens.domains._bank import BANKS
 from hlens.domains._groups import by_split
 from hlens.types import Question
 
+DISPLAY = "what does not exist"
+
 SIZE = 300
 LIMIT = 3000  # far below what the tables can build, so that drawing a new thing stays quick
 TABLES = tomllib.loads((BANKS / "nonexist.toml").read_text(encoding="utf-8"))

@@ -8,6 +8,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
+DISPLAY = "NQ-Open"
+
 HUB = Hub("nq_open", "google-research-datasets/nq_open", "validation", aliases=("dev",))
 ROW = {"question": "when was it", "answer": ["2017", "in 2017"]}
 EXAMPLE = {"nq_open/validation-00000-of-00001.parquet": ROW}

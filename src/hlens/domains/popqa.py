@@ -9,6 +9,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name, id_of, index_of, unique_texts
 from hlens.types import Question
 
+DISPLAY = "PopQA"
+
 HUB = Hub("popqa", "akariasai/PopQA", "test")
 ROW = {"subj": "George Rankin", "prop": "occupation", "obj": "politician", "id": 4222362}
 ROW |= {"question": "What is George Rankin's occupation?", "s_pop": 142, "o_pop": 25692}

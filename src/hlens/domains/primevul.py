@@ -9,6 +9,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, group_name, id_of, label_fields, unique_texts
 from hlens.types import Question
 
+DISPLAY = "PrimeVul"
+
 HUB = Hub("primevul", "colin/PrimeVul", "test", ("paired",))
 PROMPT = "Does this code contain a security vulnerability? Answer yes or no."
 LABELS = ("no", "yes")

@@ -8,6 +8,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, group_name, label_fields
 from hlens.types import Question
 
+DISPLAY = "PubMedQA"
+
 HUB = Hub("pubmedqa", "qiaojin/PubMedQA", "train", ("pqa_labeled",))
 LABELS = ("yes", "no", "maybe")
 ROW = {"pubid": 21645374, "question": "Do mitochondria play a role?", "final_decision": "yes"}

@@ -9,6 +9,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.types import Question
 
+DISPLAY = "SciQ"
+
 HUB = Hub("sciq", "allenai/sciq", "test")
 ROW = {"question": "Who proposed natural selection?", "correct_answer": "darwin"}
 ROW |= {f"distractor{i}": f"person {i}" for i in (1, 2, 3)}

@@ -12,6 +12,8 @@ from hlens.domains._rows import Row, alias_fields, group_name
 from hlens.errors import HlensError
 from hlens.types import Question
 
+DISPLAY = "SimpleQA"
+
 HUB = Hub("simpleqa", "basicv8vc/SimpleQA", "test")
 META = "{'topic': 'Music', 'answer_type': 'Date', 'urls': ['u']}"
 ROW = {"metadata": META, "problem": "When was it released?", "answer": "May 5, 1990"}

@@ -8,6 +8,8 @@ from hlens.domains._hub import Hub, readers
 from hlens.domains._rows import Row, alias_fields, group_name, id_of
 from hlens.types import Question
 
+DISPLAY = "TriviaQA"
+
 HUB = Hub("triviaqa", "mandarjoshi/trivia_qa", "validation", ("rc.nocontext",))
 GOLD = {"value": "Florence", "aliases": ["Firenze", "Florence"]}
 ROW = {"question": "Which Italian city has the Uffizi? ", "question_id": "tc_1", "answer": GOLD}

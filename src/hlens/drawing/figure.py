@@ -293,13 +293,31 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=False).replace("$", "&#36;")
 
 
-def count(n: int, noun: str) -> str:
-    """A number with its noun.
+def even_lines(text: str, width: int) -> list[str]:
+    r"""Text in as few lines as a width in letters takes, the last no single word; units stay.
 
-    >>> count(1, "neuron"), count(2041, "neuron")
-    ('1 neuron', '2,041 neurons')
+    >>> even_lines("95 % intervals of draws", 19)
+    ['95\xa0% intervals', 'of draws']
     """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    text = re.sub(r"(?<=\d) (?=[%‰])", "\u00a0", text)
+    lines = textwrap.wrap(text, width)
+    while len(lines) > 1 and len(lines[-1]) < width / 3:
+        width -= 1
+        narrower = textwrap.wrap(text, width)
+        if len(narrower) > len(lines):
+            break
+        lines = narrower
+    return lines
+
+
+def broken(name: str, width: int, lines: int = 2) -> str:
+    """A plain name as the markup of a few lines, escaped; what does not fit ends in an ellipsis.
+
+    >>> broken("words of question and answer", 16), broken("a<b", 10)
+    ('words of<br>question and …', 'a&lt;b')
+    """
+    kept = textwrap.wrap(name, width, max_lines=lines, placeholder=" …")
+    return "<br>".join(map(escape, kept))
 
 
 def finish(
@@ -361,7 +379,7 @@ def _break_axis_titles(figure: Figure, width: int) -> None:
     for axis in axes:
         start, end = axis.domain or (0, 1)
         text = axis.title.text or ""
-        broken = textwrap.wrap(text, max(10, int((end - start) * space / AXIS_LETTER)))
+        broken = even_lines(text, max(10, int((end - start) * space / AXIS_LETTER)))
         if "<" not in text and len(broken) > 1:
             axis.title.text = "<br>".join(broken)
             most = max(most, len(broken))
@@ -381,7 +399,7 @@ def _place_title(figure: Figure, width: int | None) -> None:
     if width is not None:
         share = min(1.0, width / WIDTH)
         lines = [
-            textwrap.wrap(meta[name], max(10, int(characters * share)))
+            even_lines(meta[name], max(10, int(characters * share)))
             for name, characters in (("title", TITLE_WIDTH), ("subtitle", SUBTITLE_WIDTH))
         ]
         top = 30 + 24 * len(lines[0]) + 18 * len(lines[1])

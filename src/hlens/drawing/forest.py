@@ -1,5 +1,6 @@
 """Forest plots: a row for each detector or control, its AUROC with the interval, against chance."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Bool
 from numpy import ndarray
 
-from hlens.drawing.figure import Figure, add_note
+from hlens.drawing.figure import Figure, add_note, broken
 from hlens.drawing.theme import Palette, see_through
 
 
@@ -133,10 +134,16 @@ def chance_line(figure: Figure, colours: Palette) -> None:
 
 def named_rows(names: Sequence[str], colours: Palette) -> dict[str, Any]:
     """A vertical axis of names, the first on top."""
+    texts = [broken(html.unescape(name), 26) for name in names]
     return {
         "categoryorder": "array",
         "categoryarray": list(names)[::-1],
+        "tickvals": list(names),
+        "ticktext": texts,
         "showgrid": False,
-        "tickfont": {"size": 13, "color": colours.ink},
+        "tickfont": {
+            "size": 11 if any("<br>" in text for text in texts) else 13,
+            "color": colours.ink,
+        },
         "range": [-0.6, len(names) - 0.4],
     }

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, escape
+from hlens.drawing.figure import Figure, broken
 from hlens.drawing.theme import Palette, Scale, ink_on
 
 CELL_HEIGHT = 78
+WIDTHS = {"xaxis": 11, "yaxis": 14}  # of a name beside the cells, in letters
 
 
 def cell(
@@ -93,15 +94,22 @@ def add_matrix(
                 "showgrid": False,
                 "zeroline": False,
                 "ticklabelstandoff": 6,
-                "tickfont": {"size": 13, "color": colours.ink},
+                "tickfont": {"size": _size(axis, names), "color": colours.ink},
                 **place,
                 "tickvals": list(range(len(names))),
-                "ticktext": [escape(name) for name in names],
+                "ticktext": [broken(name, WIDTHS[axis]) for name in names],
                 "fixedrange": True,
+                "tickangle": 0,
             }
             for axis, (names, place) in axes.items()
         }
     )
+
+
+def _size(axis: str, names: Sequence[str]) -> int:
+    """Of the type of names: those above a column of cells are small where they are long."""
+    longest = max((len(word) for name in names for word in name.split()), default=0)
+    return 11 if axis == "xaxis" and longest > 8 else 13
 
 
 def add_scale(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types.estimate import p_words
 from hlens.types.labels import name_models
@@ -57,14 +58,15 @@ def distinct(*columns: pd.Series) -> list[str]:
     return list(dict.fromkeys(str(value) for column in columns for value in column))
 
 
-def n_range(n: pd.Series) -> str:
-    """The number of cases behind each value of a table.
+def n_range(n: pd.Series, noun: str = "", plural: str = "") -> str:
+    """The number of cases behind each value of a table, with what they are.
 
-    >>> n_range(pd.Series([200, 1200])), n_range(pd.Series([60, 60]))
-    ('n = 200 to 1,200', 'n = 60')
+    >>> n_range(pd.Series([200, 1200])), n_range(pd.Series([1, 1]), "answer")
+    ('n = 200 to 1,200', 'n = 1 answer')
     """
     low, high = int(n.min()), int(n.max())
-    return f"n = {high:,}" if low == high else f"n = {low:,} to {high:,}"
+    most = count(high, noun, plural) if noun else f"{high:,}"
+    return f"n = {most}" if low == high else f"n = {low:,} to {most}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -111,6 +113,15 @@ def corrected_p(p: float | None) -> str:
     if p is None or math.isnan(p):
         return ""
     return f"corrected {p_words(p)}"
+
+
+def capitalized(name: str) -> str:
+    """A name as it begins a sentence; the rest keeps its capitals.
+
+    >>> capitalized("least likely token"), capitalized("P(True)")
+    ('Least likely token', 'P(True)')
+    """
+    return name[:1].upper() + name[1:]
 
 
 def uncapitalized(label: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.behaviours import RULES
+from hlens.counting import count
 from hlens.effects.describe import describe_slope, signed_slope
 from hlens.effects.slopes import slopes
 from hlens.types import SetKind
@@ -55,10 +56,11 @@ def describe_answers(compared: pd.DataFrame) -> list[str]:
         return []
     target: Any = compared.loc[compared.kind == SetKind.TARGET]
     return [
-        f"Choice among answers and open generation "
+        "Choice among answers and open generation "
         f"{'part' if row.low > 0 or row.high < 0 else 'are not seen to part'}: "
         f"{signed_slope(row.choice, row.unit)} in choice among answers, "
-        f"{signed_slope(row.open, row.unit)} in open generation, over {row.n} questions put both "
+        f"{signed_slope(row.open, row.unit)} in open generation, over {count(row.n, 'question')} "
+        "put both "
         f"ways; choice less open {describe_slope(row)}."
         for row in target.itertuples()
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.claims.slopes import SlopeVerdict, judge_slope, layers_that_move
+from hlens.counting import count
 from hlens.effects.describe import describe_size, name_outcome
 from hlens.effects.slopes import corrected_level, slopes
 from hlens.types import SetKind
@@ -60,7 +61,7 @@ def _describe_single(rows: pd.DataFrame) -> str:
     alone = " and ".join(_sizes(moved[:3]))
     more = f", {len(moved) - 3} more" if len(moved) > 3 else ""
     verb = "moves" if len(moved) == 1 else "move"
-    return f"{len(moved)} of {len(single)} layers {verb} it alone ({alone}{more})"
+    return f"{len(moved)} of {count(len(single), 'layer')} {verb} it alone ({alone}{more})"
 
 
 def _describe_cumulative(rows: pd.DataFrame) -> str:
@@ -76,7 +77,9 @@ def _describe_cumulative(rows: pd.DataFrame) -> str:
 def _describe_whole(rows: pd.DataFrame) -> str:
     whole = rows.loc[rows["kind"] == SetKind.TARGET].iloc[0].to_dict()
     seen = judge_slope(whole) is SlopeVerdict.BEYOND
-    verdict = f"beyond all {whole['n_random']:.0f} random sets" if seen else "which is not seen"
+    verdict = (
+        f"beyond all {count(int(whole['n_random']), 'random set')}" if seen else "which is not seen"
+    )
     return f"all together {describe_size(whole)}, {verdict}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.claims.slopes import SlopeVerdict, judge_slope
+from hlens.counting import count
 from hlens.effects.tables import lines_of
 from hlens.types import PatchKind, SetKind
 
@@ -84,7 +85,10 @@ def patch_table(summary: pd.DataFrame, *, most: int = 8) -> pd.DataFrame:
     table += _patch_rows(kinds[PatchKind.MEMBERS], members)
     if PatchKind.RANDOM in kinds:
         effect = kinds[PatchKind.RANDOM].effect
-        name, span = f"{len(effect)} random sets", f"{effect.min():+.1%} to {effect.max():+.1%}"
+        name, span = (
+            count(len(effect), "random set"),
+            f"{effect.min():+.1%} to {effect.max():+.1%}",
+        )
         table.append({"patched": name, "restored": span, "attribution": ""})
     table += _patch_rows(kinds[PatchKind.LAYER].head(most), "members in ")
     table += _patch_rows(kinds[PatchKind.NEURON].head(most))
@@ -96,14 +100,17 @@ def describe_patches(summary: pd.DataFrame) -> list[str]:
     members: Any = summary.loc[summary.kind == PatchKind.MEMBERS].iloc[0]
     random: Any = summary.loc[summary.kind == PatchKind.RANDOM, "effect"]
     restored, as_much = _restored(members), int((random.abs() >= abs(members.effect)).sum())
-    start = f"{members['name']} restore {restored} of the difference, over {members.n:.0f} pairs"
+    start = (
+        f"{members['name']} restore {restored} of the difference, over "
+        f"{count(int(members.n), 'pair')}"
+    )
     if not len(random):
         return [f"{start}; no random set was patched."]
     if members.low <= 0.0 <= members.high:
         return [f"{start}: no share is seen."]
     if as_much:
-        return [f"{start}; {as_much} of {len(random)} random sets do as much."]
-    return [f"{start}, beyond all {len(random)} random sets."]
+        return [f"{start}; {as_much} of {count(len(random), 'random set')} do as much."]
+    return [f"{start}, beyond all {count(len(random), 'random set')}."]
 
 
 def _patch_rows(rows: Any, prefix: str = "") -> list[dict[str, str]]:
@@ -123,7 +130,7 @@ def _restored(row: Any) -> str:
 
 def describe_slope(row: Any) -> str:
     """The slope, and what `hlens.claims.slopes` says of it beside its random sets."""
-    size, of = describe_size(row._asdict()), f"{row.n_random:.0f} random sets"
+    size, of = describe_size(row._asdict()), count(int(row.n_random), "random set")
     return {
         SlopeVerdict.UNREAD: f"{size}; too few replies could be read",
         SlopeVerdict.STILL: f"{size}; nothing moved at any dose{_left_open(row)}",
@@ -140,7 +147,7 @@ def _unseen(row: Any) -> str:
     least = getattr(row, "detectable", nan)  # a table of an earlier version has none
     if least != least:
         return ""
-    run = f"; with {row.n:.0f} questions and {row.n_random:.0f} random sets"
+    run = f"; with {count(int(row.n), 'question')} and {count(int(row.n_random), 'random set')}"
     if least == inf:
         return f"{run}, none would be seen four times in five"
     return f"{run}, one under {size_of(least, row.unit)} is missed more than once in five"
@@ -152,7 +159,7 @@ def _left_open(row: Any) -> str:
     if most != most:
         return ""
     size = f"{size_of(most, row.unit)} {SCALES[row.unit][0]}"
-    return f", which leaves up to {size} open ({row.n:.0f} questions, 95 %)"
+    return f", which leaves up to {size} open ({count(int(row.n), 'question')}, 95 %)"
 
 
 def signed_slope(slope: float, unit: str) -> str:

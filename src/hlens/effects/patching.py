@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hlens.counting import count
 from hlens.effects.pairs import Pair, PairRun
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import estimate_statistic
@@ -56,7 +57,10 @@ def patching(
             same logit difference.
     """
     if not pairs or not len(neurons):
-        raise HlensError(f"{len(pairs)} pairs and {len(neurons)} neurons; give one or more of each")
+        raise HlensError(
+            f"{count(len(pairs), 'pair')} and {count(len(neurons), 'neuron')}; give one or more "
+            "of each"
+        )
     model.need_modules("patching")
     groups = _groups(neurons, range(seed, seed + random))
     check_neurons(model, neurons)
@@ -97,7 +101,9 @@ def screen(model: Model, pairs: Sequence[Pair], *, k: int) -> NeuronSet:
         HlensError: No pairs, or `k` is not between 1 and the number of neurons.
     """
     if not pairs or not 0 < k <= model.n_layers * model.d_mlp:
-        raise HlensError(f"{len(pairs)} pairs, k={k}; give one pair or more, and 1 or more neurons")
+        raise HlensError(
+            f"{count(len(pairs), 'pair')}, k={k}; give one pair or more, and 1 or more neurons"
+        )
     mean = torch.stack([attribution(model, pair) for pair in pairs]).mean(dim=0)
     mask = torch.zeros_like(mean, dtype=torch.bool)
     mask.view(-1)[mean.flatten().abs().topk(k).indices] = True

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.checks import check_real, check_whole
+from hlens.counting import count
 from hlens.effects.capability import CAPABILITY_MEASURES
 from hlens.effects.describe import SCALES, name_outcome, size_of
 from hlens.effects.power import (
@@ -118,14 +119,17 @@ def describe_plan(plan: pd.DataFrame, labels: Mapping[str, str] | None = None) -
 
 
 def _describe(row: Mapping[str, Any]) -> str:
-    unit, pilot = row["unit"], f"{row['pilot']:.0f} questions"
+    unit, pilot = row["unit"], count(int(row["pilot"]), "question")
     words = SCALES[unit][0]
     if row["most"] == row["most"] and row["detectable"] != row["detectable"]:
         most = f"{size_of(row['most'], unit)} {words} per α (95 %, by the rule of three)"
         return f"no reply changed in {pilot}: that plans nothing; the slope is at most {most}"
     if row["detectable"] != row["detectable"]:
         return f"too few of its {pilot} could be read, or too few random sets, to plan from"
-    said = f"{row['questions']:.0f} questions and {row['n_random']:.0f} random sets show "
+    said = (
+        f"{count(int(row['questions']), 'question')} and "
+        f"{count(int(row['n_random']), 'random set')} show "
+    )
     if row["detectable"] == inf:
         said += "no slope in four runs of five"
     else:
@@ -141,10 +145,16 @@ def _describe_need(row: Mapping[str, Any]) -> str:
         spread = size_of(row["spread"], row["unit"])
         within = f"is within what random sets do (±{spread})"
         if low < inf:  # so few sets hardly say how far they move it
-            return f"{within}, if these are like others: {low:.0f} questions may do, or no number"
+            return (
+                f"{within}, if these are like others: {count(int(low), 'question')} may do, "
+                "or no number"
+            )
         return f"{within}: no number of questions shows it"
     between = f" [{low:.0f}, {f'{high:.0f}' if high < inf else 'no number'}]" if low == low else ""
     if needed <= available:
-        return f"needs {needed:.0f} questions{between}"
+        return f"needs {count(int(needed), 'question')}{between}"
     shown = "none" if most == inf else size_of(most, row["unit"])
-    return f"needs {needed:.0f} questions{between}; the {available:.0f} that there are show {shown}"
+    return (
+        f"needs {count(int(needed), 'question')}{between}; the {available:.0f} that there are "
+        f"show {shown}"
+    )

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from hlens.counting import count
+from hlens.display import display_name
+from hlens.effects.capability import labels as outcome_labels
 from hlens.errors import HlensError
 from hlens.evaluation.bootstrap import estimate_statistic
 from hlens.evaluation.significance import holm
@@ -127,7 +130,8 @@ def dose_table(
     """The table that the dose-response figure draws, the random sets drawn together.
 
     `table` is from `rates`; `outcomes` are behaviours and capabilities, in this order, None for
-    all; `labels` are words for them (`hlens.effects.labels`).
+    all; `labels` are words for behaviours of your own, or in the place
+    of those of `hlens.effects.labels`.
 
     Returns:
         Columns ``outcome, grader, neurons, name, kind, alpha, value, low, high, n, unit``:
@@ -136,17 +140,18 @@ def dose_table(
         of them.
     """
     drawn: list[dict[str, Any]] = []
+    words = {**outcome_labels(), **(labels or {})}
     for outcome in outcomes or dict.fromkeys(table.behaviour):
         rows = table.loc[table.behaviour == outcome]
         grouped: Any = rows.assign(line=lines_of(rows)).groupby(["grader", "line"], sort=False)
         for (grader, name), own in grouped:
             n_sets, kind = own["set"].nunique(), SetKind(own.kind.iloc[0])
-            several = f", {n_sets} sets" if kind.drawn and n_sets > 1 else ""
+            several = f", {count(n_sets, 'set')}" if kind.drawn and n_sets > 1 else ""
             for alpha, doses in own.groupby("alpha", sort=True):
                 many = len(doses) > 1
                 drawn.append(
                     {
-                        "outcome": (labels or {}).get(outcome, outcome),
+                        "outcome": words.get(outcome) or display_name("behaviours", outcome),
                         "grader": grader,
                         "neurons": f"{name}{several}",
                         "name": name,

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.evaluation.auroc import auroc, check_both_classes
 from hlens.evaluation.bootstrap import summarise_repeats
@@ -252,7 +253,10 @@ def _count_replies(train: Sequence[str], test: Sequence[str], one: str, many: st
     """
     if len({*train, *test}) == 1:
         return f"{'every' if test[0] == 'yes' else 'no'} reply {one}"
-    return f"{list(test).count('yes')} of {len(test)} held-out replies {many}"
+    return (
+        f"{list(test).count('yes')} of "
+        f"{count(len(test), 'held-out reply', 'held-out replies')} {many}"
+    )
 
 
 def _control(

@@ -49,13 +49,15 @@ class _Family(ModuleType):
 
 
 def __getattr__(name: str) -> Any:
+    if name == "strip":  # an example of a model in hand, drawn as `tokens`
+        return import_module(f"{__name__}.tokens").strip
     if name[0] == "_" or name not in lookup.names("figures"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:
-    return lookup.names("figures")
+    return sorted([*lookup.names("figures"), "strip"])
 
 
 sys.modules[__name__].__class__ = _Family

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.behaviours import label_of
 from hlens.claims.slopes import layers_that_move
+from hlens.counting import count
 from hlens.drawing.curves import add_curve, panels
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct, n_range, uncapitalized
 from hlens.drawing.theme import Palette, palette, see_through
 from hlens.types import SetKind
@@ -31,7 +33,7 @@ def draw(
 
     Args:
         table: The rows of one behaviour of `hlens.effects.layer_slopes`.
-        labels: Labels of the behaviours.
+        labels: Labels of behaviours of your own, or in the place of what hlens calls its own.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -41,7 +43,7 @@ def draw(
     check_one_study(table, ("grader", "set", "kind"), figure="by_layer")
     colours, figure = palette(theme), Figure()
     name = distinct(table.behaviour)[0]
-    outcome = (labels or {}).get(name, name)
+    outcome = label_of(name, labels)
     graders = distinct(table.grader)
     titles = [f"by {escape(grader)}" if grader else escape(outcome) for grader in graders]
     places = panels(figure, titles, x_title="layer", gap=0.1, colour=colours.ink)
@@ -54,7 +56,7 @@ def draw(
         figure,
         colours,
         title=_title(table.loc[table["grader"] == graders[0]], outcome),
-        subtitle=f"{n_range(table.n)} questions{_titled(graders)} · intervals 95 %, "
+        subtitle=f"{n_range(table.n, 'question')}{_titled(graders)} · intervals 95 %, "
         "corrected for all parts",
         height=390,
         margin={"t": 58, "b": 56, "l": 62, "r": 28},
@@ -106,7 +108,7 @@ def _add_panel(
         band = go.Scatter(
             x=[*ends, *ends[::-1]], y=[low, low, high, high], fill="toself", mode="lines",
             line={"width": 0}, fillcolor=see_through(colours.control, 0.25), hoverinfo="skip",
-            name=f"{len(random)} random sets", legendgroup="random", **axes,
+            name=count(len(random), "random set"), legendgroup="random", **axes,
         )  # fmt: skip
         figure.add_trace(band)
     if SetKind.TRUTH in kinds:
@@ -170,7 +172,9 @@ def _title(rows: pd.DataFrame, outcome: str) -> str:
     found = len(layers_that_move(rows, SetKind.LAYER))
     n, several = kinds.count(SetKind.LAYER), kinds.count(SetKind.UP_TO_LAYER)
     if not n:
-        first = f"first up to layer {up_to[0]}" if up_to else f"up to none of {several} layers"
+        first = (
+            f"first up to layer {up_to[0]}" if up_to else f"up to none of {count(several, 'layer')}"
+        )
         return f"Edited together from the first on, layers move {what} {first}"
     alone = f"No single layer of {n} is seen to move {what}"
     if found:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hlens.counting import count
 from hlens.drawing.circuitsvis import framed, safe_tokens
-from hlens.drawing.figure import count
 from hlens.drawing.html import Html
 from hlens.errors import HlensError
 

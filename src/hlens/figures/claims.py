@@ -87,7 +87,9 @@ def _cell(row: dict[str, Any], position: tuple[int, int], colours: Palette) -> d
     if isinstance(row.get("because"), str) and row["because"]:
         hover += f"<br>{escape(row['because'])}"
     value = f'<span style="font-size:20px">{SIGNS[verdict]}</span>'
-    return cell(position, hover, value=value, small=str(verdict), fill=fill, ink=ink)
+    return cell(
+        position, hover, value=value, small=str(verdict).replace(" ", "<br>"), fill=fill, ink=ink
+    )
 
 
 def _title(table: pd.DataFrame) -> str:

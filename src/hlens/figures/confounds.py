@@ -14,11 +14,13 @@ import plotly.graph_objects as go
 
 from hlens.claims.findings import read_held_fixed
 from hlens.claims.rules import check_held_fixed
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import chance_line, hover_interval, intervals
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import palette, see_through
-from hlens.types.labels import View
+from hlens.types.labels import Covariate, View
 
 # View -> label, symbol and offset from the middle of the row; the covariate itself is the control.
 VIEWS = {
@@ -44,6 +46,7 @@ def draw(table: pd.DataFrame, *, auroc: float | None = None, theme: str = "light
     """
     check_columns(table, COLUMNS, figure="confounds", source="audit.confounds")
     check_one_study(table, ("covariate", "view", "stratum"), figure="confounds")
+    table = table.assign(stratum=_strata(table))
     held: Any = table.loc[table["auroc"].notna()]
     check_columns(held, COLUMNS, figure="confounds", source="audit.confounds")
     colours, figure = palette(theme), Figure()
@@ -136,6 +139,17 @@ def _marks(
     )
 
 
+def _strata(table: pd.DataFrame) -> list[str]:
+    """The strata as they are read; those of domains and formats are keys."""
+    families = {Covariate.DOMAIN: "domains", Covariate.FORMAT: ""}
+    return [
+        display_name(families[row["covariate"]], str(row["stratum"]))
+        if row["covariate"] in families
+        else str(row["stratum"])
+        for row in table.to_dict("records")
+    ]
+
+
 def _title(held: Any) -> str:
     checks = [check_held_fixed(one, reads_at_all=True) for one in read_held_fixed(held)]
     judged = [check for check in checks if check.holds is not None]
@@ -150,7 +164,7 @@ def _title(held: Any) -> str:
 
 
 def _subtitle(table: Any, held: Any) -> str:
-    parts = [f"{int(table['n'].max()):,} held-out answers", "bars: 95 % intervals by group"]
+    parts = [count(int(table["n"].max()), "held-out answer"), "bars: 95 % intervals by group"]
     constant = sorted(set(table["covariate"]) - set(held["covariate"]))
     if constant:
         parts.append(f"without variation: {', '.join(constant)}")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hlens.claims.slopes import SlopeVerdict, judge_slope
+from hlens.counting import count
 from hlens.drawing.curves import add_curve, mark_x, panels
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct, n_range, uncapitalized
@@ -170,7 +171,7 @@ def _is_seen(row: Any) -> int:
 
 def _slope_words(row: Any, outcome: str) -> str:
     """One slope, compared with those of the random sets."""
-    what, name, of = uncapitalized(outcome), row["set"], f"{row.n_random:.0f} random sets"
+    what, name, of = uncapitalized(outcome), row["set"], count(int(row.n_random), "random set")
     # A share is given in percentage points; anything else in its own unit.
     size = f"{abs(row.slope) * 100:.1f} points" if row.unit == "share" else f"{abs(row.slope):.2g}"
     start = f"Turning {name} up {'raises' if row.slope > 0 else 'lowers'} {what} by {size} per α"

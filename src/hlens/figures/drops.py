@@ -78,7 +78,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         figure,
         colours,
         title=_title(table),
-        subtitle=f"{n_range(table.n)} answers · 95 %, over samples of questions · each domain "
+        subtitle=f"{n_range(table.n, 'answer')} · 95 %, over samples of questions · each domain "
         "counts once",
         height=120 + 40 * len(table),
         margin={"t": 30, "b": 56, "l": 150, "r": 24},

@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.behaviours import label_of
+from hlens.counting import count
 from hlens.drawing.curves import panels
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct, n_range
 from hlens.drawing.theme import Palette, palette
 from hlens.types import SetKind
@@ -34,7 +36,7 @@ def draw(
     Args:
         table: Columns ``behaviour, set, kind, alpha, to_hit, to_miss, n`` and perhaps
             ``p_corrected``, as `hlens.effects.flips` returns them.
-        labels: Labels of the behaviours.
+        labels: Labels of behaviours of your own, or in the place of what hlens calls its own.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -44,7 +46,7 @@ def draw(
     check_one_study(table, ("behaviour", "set", "alpha"), figure="flips")
     colours = palette(theme)
     names = distinct(table.behaviour)
-    titles = [escape((labels or {}).get(name, name)) for name in names]
+    titles = [escape(label_of(name, labels)) for name in names]
     alphas = sorted(set(table.alpha))
     figure = Figure()
     places = panels(figure, titles, x_title="activation multiplier α", gap=0.07, colour=colours.ink)
@@ -76,7 +78,8 @@ def draw(
         figure,
         colours,
         title=_title(table),
-        subtitle=f"{n_range(table.n)} replies scored with and without the edit · up: turned to the "
+        subtitle=f"{n_range(table.n, 'reply', 'replies')} scored with and without the edit · up: "
+        "turned to the "
         "behaviour",
         height=380,
         margin={"t": 58, "b": 56, "l": 56, "r": 28},
@@ -155,7 +158,7 @@ def _add_chance(
                          "thickness": 1.6, "width": 3},
                 mode="markers",
                 marker={"symbol": symbol, "size": 8, "color": colours.control},
-                name=f"{n_sets} random sets: mean and range",
+                name=f"{count(n_sets, 'random set')}: mean and range",
                 legendgroup="chance",
                 showlegend=not panel and sign > 0,
                 hovertext=[
@@ -215,6 +218,7 @@ def _title(table: pd.DataFrame) -> str:
         beyond += not low <= row.net <= high
         chance += 2 / (sets + 1)  # the claim, were it one more random set: lowest or highest
     return (
-        f"Net flips of {_claim(table)} lie beyond every random set at {beyond} of {len(own)} doses "
+        f"Net flips of {_claim(table)} lie beyond every random set at {beyond} of "
+        f"{count(len(own), 'dose')} "
         f"(chance: {chance:.1f})"
     )

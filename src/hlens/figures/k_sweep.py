@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.drawing.curves import add_curve
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
@@ -72,7 +73,8 @@ def draw(table: pd.DataFrame, *, ceiling: Estimate | None = None, theme: str = "
         figure,
         colours,
         title=_title(table, sets, ceiling),
-        subtitle=f"{int(table.n.max()):,} held-out answers · bands: 95 % interval; for random "
+        subtitle=f"{count(int(table.n.max()), 'held-out answer')} · bands: 95 % interval; for "
+        "random "
         "neurons, the spread of draws",
         height=420,
         margin={"t": 44, "b": 56, "l": 60, "r": 28},

@@ -1,12 +1,14 @@
 """The detector among its rivals: AUROC of each, what it costs, and what the neurons add to it.
 
 Question: does anything simpler read as well, and do the neurons know something that it does not?
-To read it: each row is a detector, best first, with what it costs; what the neurons add to a
-rival is shown beside it.
+To read it: each row is a detector, the farthest from chance first, with what it costs; what lies
+left of the dashed line tells the other way round. What the neurons add to a rival is shown beside
+it.
 It misleads when two intervals that overlap are read as a tie: the detectors are compared on the
 same answers, and the paired test is narrower. A rival that loses here may win on other data.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -14,11 +16,14 @@ import plotly.graph_objects as go
 
 from hlens.claims.findings import RivalGap
 from hlens.claims.rules import is_beaten, is_better
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name, display_names
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_forest, add_value, hover_interval, intervals
-from hlens.drawing.table import check_columns, check_one_study
+from hlens.drawing.table import capitalized, check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
+from hlens.types.estimate import auroc_words, from_chance
 from hlens.types.labels import COMBINED, H_NEURONS, Unit
 
 COLUMNS = ("detector", "auroc", "low", "high", "n")
@@ -50,11 +55,12 @@ def draw(
     check_one_study(table, ("detector",), figure="leaderboard")
     if added is not None:
         check_one_study(added, ("detector",), figure="leaderboard")
-    run: Any = table.loc[table["auroc"].notna()].sort_values("auroc", ascending=False)
+    run: Any = table.loc[table["auroc"].notna()]
+    run = run.sort_values("auroc", key=lambda auroc: -from_chance(auroc))
     check_columns(run, COLUMNS, figure="leaderboard", source="audit.leaderboard")
     colours, figure = palette(theme), Figure()
     own = run["detector"] == reference
-    names = list(map(_row_name, run["detector"]))
+    names = _row_names(run["detector"])
     has_costs = "passes" in run and bool(run["passes"].notna().any())
     alone = added is None and not has_costs
     add_forest(
@@ -111,7 +117,7 @@ def example() -> dict[str, Any]:
 def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     return go.Scatter(
         x=added["gain"],
-        y=list(map(_row_name, added["detector"])),
+        y=_row_names(added["detector"]),
         error_x=intervals(added, "gain", colour=colours.positive),
         mode="markers",
         cliponaxis=False,
@@ -124,8 +130,8 @@ def _gains(added: pd.DataFrame, colours: Palette) -> go.Scatter:
     )
 
 
-def _row_name(name: str) -> str:
-    return escape(str(name).replace("_", " "))
+def _row_names(detectors: Iterable[str]) -> list[str]:
+    return [escape(name) for name in display_names("baselines", map(str, detectors)).values()]
 
 
 def cost_words(passes: Any, samples: Any) -> str:
@@ -136,23 +142,21 @@ def cost_words(passes: Any, samples: Any) -> str:
     """
     if pd.isna(passes) or pd.isna(samples):
         return ""
-    parts = [
-        count(int(n), noun).replace("passs", "passes")
-        for n, noun in ((passes, "pass"), (samples, "sample"))
-        if n
-    ]
+    parts = [count(int(passes), "pass", "passes")] if passes else []
+    parts += [count(int(samples), "sample")] if samples else []
     return ", ".join(parts) or "free"
 
 
 def _title(run: Any, own: Any, reference: str) -> str:
     if not own.any():
         best = run.iloc[0]
-        return f"{_plain(best['detector'])} reads best (AUROC {best['auroc']:.2f})"
+        auroc = auroc_words(best["auroc"])
+        return f"{capitalized(_plain(best['detector']))} reads best: AUROC {auroc}"
     claim, others = run.loc[own].iloc[0], run.loc[~own & (run["detector"] != COMBINED)]
     if others.empty:
         return f"{reference} reach an AUROC of {claim['auroc']:.2f}; no rival was run"
     name_of = f"{reference} ({claim['auroc']:.2f})"
-    above = others.loc[others["auroc"] > claim["auroc"]]
+    above = others.loc[from_chance(others["auroc"]) > from_chance(claim["auroc"])]
     if "p_corrected" not in others:
         return f"{reference} stand at place {len(above) + 1} of {len(run)}"
     gaps: dict[str, RivalGap] = {}
@@ -163,21 +167,26 @@ def _title(run: Any, own: Any, reference: str) -> str:
     beaten = [name for name, gap in gaps.items() if is_beaten(gap)]
     if better:
         best = above.loc[above["detector"] == better[0]].iloc[0]
-        return f"{_plain(best['detector'])} reads better ({best['auroc']:.2f}) than {name_of}"
+        name = capitalized(_plain(best["detector"]))
+        return f"{name} reads better ({best['auroc']:.2f}) than {name_of}"
     nearest = others.iloc[0]
-    beside = f"{_plain(nearest['detector']).lower()} reads {nearest['auroc']:.2f}"
+    beside = f"{_plain(nearest['detector'])} reads {auroc_words(nearest['auroc'])}"
     if len(beaten) == len(others):
-        return f"{name_of} beat all {len(others)} rivals; {beside}"
-    return f"{name_of} are shown to beat {len(beaten)} of {len(others)} rivals; {beside}"
+        return f"{name_of} beat {_all_rivals(len(others))}; {beside}"
+    return f"{name_of} are shown to beat {len(beaten)} of {count(len(others), 'rival')}; {beside}"
+
+
+def _all_rivals(n: int) -> str:
+    return "the one rival" if n == 1 else f"all {n} rivals"
 
 
 def _plain(name: object) -> str:
-    return str(name).replace("_", " ").capitalize()
+    return display_name("baselines", str(name))
 
 
 def _subtitle(run: Any, table: Any) -> str:
-    parts = [f"{int(run['n'].max()):,} held-out answers", "bars: 95 % intervals"]
+    parts = [count(int(run["n"].max()), "held-out answer"), "bars: 95 % intervals"]
     absent = table.loc[table["auroc"].isna(), "detector"]
     if len(absent):
-        parts.append(f"not available here: {', '.join(absent.str.replace('_', ' '))}")
+        parts.append(f"not available here: {', '.join(map(_plain, absent))}")
     return " · ".join(parts)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.counting import count
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, distinct
 from hlens.drawing.theme import ink_on, palette
@@ -90,7 +91,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         figure,
         colours,
         title=_title(table),
-        subtitle=f"{int(table.n.sum()):,} answers, each counted once, by what the judge said",
+        subtitle=f"{count(int(table.n.sum()), 'answer')}, each counted once, by what the judge "
+        "said",
         height=110 + 46 * len(steps),
         margin={"t": 44, "b": 56, "l": 120, "r": 48},
     )
@@ -109,8 +111,8 @@ def _title(table: pd.DataFrame) -> str:
     kept = table.loc[table.reason == KEPT]
     total = int(table.n.sum())
     if kept.empty or not total:
-        return f"None of {total:,} answers was kept"
-    start = f"{int(kept.n.sum()):,} of {total:,} answers are kept"
+        return f"None of {count(total, 'answer')} was kept"
+    start = f"{int(kept.n.sum()):,} of {count(total, 'answer')} are kept"
     shares = []
     for label in ("hallucinated", "correct"):
         of = table.loc[table.verdict == label].n.sum()

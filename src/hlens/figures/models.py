@@ -75,7 +75,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         figure,
         colours,
         title=_title(table),
-        subtitle=f"{n_range(table.n)} held-out answers a model · bars: 95 %, of random neurons the "
+        subtitle=f"{n_range(table.n, 'held-out answer')} a model · bars: 95 %, of random neurons "
+        "the "
         "draws' spread",
         height=110 + ROW * len(names),
         margin={"t": 40, "b": 56, "l": 150, "r": 24},

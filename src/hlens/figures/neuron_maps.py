@@ -8,7 +8,7 @@ It misleads when marks at one place of two maps are taken for one neuron: the ho
 nothing, and neurons of two models have no number in common.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.table import count_models, value_range
 from hlens.drawing.theme import Palette, palette, see_through
 from hlens.errors import HlensError
@@ -28,11 +29,16 @@ TENTHS = 10
 MOST_MARKS = 1_000
 
 
-def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light") -> Figure:
+def draw(
+    detectors: Mapping[str, Detector | NeuronSet] | Sequence[Detector | NeuronSet],
+    *,
+    theme: str = "light",
+) -> Figure:
     """Draw a map a model.
 
     Args:
-        detectors: The detector, or any set of neurons, of each model by its name.
+        detectors: The detector, or any set of neurons, of each model by its name; or several, which
+            are named by their models, and sets by their own names.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -40,6 +46,8 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
     """
     if not detectors:
         raise HlensError("neuron_maps has no models to draw; give a detector of each, by name")
+    if not isinstance(detectors, Mapping):
+        detectors = _by_name(detectors)
     colours, figure = palette(theme), Figure()
     sets = {
         name: one if isinstance(one, NeuronSet) else one.selected for name, one in detectors.items()
@@ -56,12 +64,14 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
         place = _Place(index, n_columns, n_rows)
         named |= _add_map(figure, tables[name], place, colours, named=named)
         _add_bars(figure, per_mille[name], place, top, colours)
-        title = f"<b>{escape(name)}</b> · {count(len(own), 'neuron')} · {own.n_layers} layers"
+        title = (
+            f"<b>{escape(name)}</b><br>{count(len(own), 'neuron')} · {count(own.n_layers, 'layer')}"
+        )
         add_note(
             figure, title, x=place.left, y=place.top, xref="paper", yref="paper", xanchor="left",
             yanchor="bottom", yshift=8, colour=colours.ink, size=13,
         )  # fmt: skip
-    figure.update_layout(legend={"y": 1 + 34 / (PANEL * n_rows), "yanchor": "bottom"})
+    figure.update_layout(legend={"y": 1 + 52 / (PANEL * n_rows), "yanchor": "bottom"})
     return finish(
         figure,
         colours,
@@ -69,7 +79,7 @@ def draw(detectors: Mapping[str, Detector | NeuronSet], *, theme: str = "light")
         subtitle=f"n = {models} · marks: by weight within each · bars: per "
         f"mille of each tenth, to {top:.2g} ‰",
         height=PANEL * n_rows + 70,
-        margin={"t": 76, "b": 30, "l": 56, "r": 24},
+        margin={"t": 94, "b": 30, "l": 56, "r": 24},
     )
 
 
@@ -86,6 +96,15 @@ def example() -> dict[str, Any]:
         weights[layers, neurons] = torch.randn(n, generator=seed)
         detectors[name] = Detector(weights, 0.0, provenance=Provenance(model=name))
     return {"detectors": detectors}
+
+
+def _by_name(detectors: Sequence[Detector | NeuronSet]) -> dict[str, Detector | NeuronSet]:
+    """Each by its own name; what has none, or one that was there before, gets a number."""
+    named: dict[str, Detector | NeuronSet] = {}
+    for number, one in enumerate(detectors, 1):
+        name = one.name if isinstance(one, NeuronSet) else one.provenance.model
+        named[f"{name} {number}".strip() if name in ("", *named) else name] = one
+    return named
 
 
 class _Place:

@@ -14,7 +14,9 @@ from typing import Any
 import pandas as pd
 
 from hlens.claims.conventions import LEVEL
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name, display_names
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import (
     CELL_HEIGHT,
     add_matrix,
@@ -64,7 +66,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         high, low = sorted((names.index(str(row["a"])), names.index(str(row["b"]))))
         cells.append(_jaccard_cell(row, (high, low), top_jaccard, colours))
         cells.append(_fold_cell(row, (low, high), top_fold, colours))
-    add_matrix(figure, cells, rows=names, columns=names, colours=colours)
+    shown = list(display_names("domains", names).values())
+    add_matrix(figure, cells, rows=shown, columns=shown, colours=colours)
     shape, decades = (len(names), len(names)), [1.0, 10.0, 100.0, 1000.0, 10000.0]
     folds = [value for value in decades if value <= top_fold]
     marks = [math.log10(value) for value in folds], [f"{value:,.0f}×" for value in folds]
@@ -125,8 +128,9 @@ def _largest_p(row: dict[str, Any]) -> float:
 
 def _hover(row: dict[str, Any]) -> str:
     p = corrected_p(_largest_p(row))
+    a, b = (escape(display_name("domains", str(row[one]))) for one in ("a", "b"))
     return (
-        f"{escape(row['a'])} ({int(row['n_a']):,}) and {escape(row['b'])} ({int(row['n_b']):,})"
+        f"{a} ({int(row['n_a']):,}) and {b} ({int(row['n_b']):,})"
         f"<br><b>{int(row['shared']):,} shared</b>, {row['expected']:.3g} expected by chance"
         f"{' · ' if p else ''}{p}<br>Jaccard {row['jaccard']:.3f}"
     )
@@ -164,7 +168,7 @@ def _title(pairs: list[dict[str, Any]]) -> str:
         shared = count(int(row["shared"]), "neuron")
         return f"{row['a']} and {row['b']} share {shared}, {more} chance"
     if beyond == len(pairs):
-        return f"Every one of {len(pairs)} pairs shares more neurons than chance"
+        return f"Every one of {count(len(pairs), 'pair')} shares more neurons than chance"
     if not beyond:
-        return f"None of {len(pairs)} pairs shares more neurons than chance"
-    return f"{beyond} of {len(pairs)} pairs share more neurons than chance"
+        return f"None of {count(len(pairs), 'pair')} shares more neurons than chance"
+    return f"{beyond} of {count(len(pairs), 'pair')} share more neurons than chance"

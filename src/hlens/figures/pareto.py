@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.counting import count
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import check_columns, check_one_study, uncapitalized
 from hlens.drawing.theme import Palette, palette
@@ -84,9 +85,10 @@ def draw(
         figure,
         colours,
         title=_title(table, front),
-        subtitle=f"{len(table)} edits, each against the unmodified model · numbers at marks: α",
+        subtitle=f"{count(len(table), 'edit')}, each against the unmodified model · numbers at "
+        "marks: α",
         height=420,
-        margin={"t": 40, "b": 56, "l": 70, "r": 28},
+        margin={"t": 70, "b": 56, "l": 70, "r": 28},
     )
 
 
@@ -140,6 +142,8 @@ def _title(table: pd.DataFrame, front: pd.DataFrame) -> str:
     own, claim = int((front.kind == SetKind.TARGET).sum()), table.loc[table.kind == SetKind.TARGET]
     name, doses = str(claim["set"].iloc[0]), len(claim)
     if not own:
-        return f"None of the {doses} doses of {name} moves more for less than a control does"
+        return (
+            f"None of the {count(doses, 'dose')} of {name} moves more for less than a control does"
+        )
     verb = "moves" if own == 1 else "move"
-    return f"{own} of {doses} doses of {name} {verb} more for the cost than any control"
+    return f"{own} of {count(doses, 'dose')} of {name} {verb} more for the cost than any control"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.counting import count
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.html import visible
 from hlens.drawing.table import check_columns, check_one_study
@@ -97,7 +98,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
         figure,
         colours,
         title=_title(table, tokens, positions),
-        subtitle=f"{pair}{len(table)} patches, {len(layers)} layers with members · 100 %: as on "
+        subtitle=f"{pair}{count(len(table), 'patch', 'patches')}, {count(len(layers), 'layer')} "
+        "with members · 100 %: as on "
         "the clean prompt, 0: as on the corrupted",
         height=130 + 17 * max(len(layers), 8),
         margin={"t": 34, "b": 96, "l": 56, "r": 28},
@@ -157,4 +159,7 @@ def _title(table: pd.DataFrame, tokens: list[str], positions: list[int]) -> str:
     beyond = _beyond(table.loc[[best.name]])
     if "n_random" not in table or not int(table.n_random.max()):
         return f"{start}; no random set was patched"
-    return f"{start}, {'beyond' if len(beyond) else 'within'} {int(best.n_random)} random sets"
+    return (
+        f"{start}, {'beyond' if len(beyond) else 'within'} "
+        f"{count(int(best.n_random), 'random set')}"
+    )

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.counting import count
 from hlens.drawing.curves import mark_x
-from hlens.drawing.figure import Figure, add_note, count, finish
+from hlens.drawing.figure import Figure, add_note, finish
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Experts, address
@@ -76,7 +77,7 @@ def draw(
         },
         yaxis={"title": {"text": "weight"}, "zeroline": True},
     )
-    parts = [f"L1-logistic, {len(wide)} values of C"]
+    parts = [f"L1-logistic, {count(len(wide), 'value')} of C"]
     if stability is not None:
         _add_frequencies(figure, stability, wide, threshold, experts, colours)
         of = f" of {resamples:,} half-samples" if resamples else " of half-samples"

@@ -15,6 +15,7 @@ import pandas as pd
 
 from hlens.claims.findings import AtToken, read_tokens
 from hlens.claims.rules import adds, lies_above
+from hlens.counting import count
 from hlens.drawing.curves import add_curve, mark_x
 from hlens.drawing.figure import Figure, finish
 from hlens.drawing.table import check_columns, check_one_study
@@ -136,10 +137,10 @@ def _title(places: list[AtToken]) -> str:
 
 def _subtitle(places: list[AtToken]) -> str:
     sizes = sorted({at.neurons.n for at in places})
-    size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    size = f"{sizes[0]:,} to " * (len(sizes) > 1) + count(sizes[-1], "held-out answer")
     known = [at for at in places if at.difference is not None and at.p == at.p]
-    parts = [f"{size} held-out answers", "95 % band"]
+    parts = [size, "95 % band"]
     if known:
         n = sum(map(adds, known))
-        parts.append(f"adds to the output at {n} of {len(known)} places (p ≤ .05)")
+        parts.append(f"adds to the output at {n} of {count(len(known), 'place')} (p ≤ .05)")
     return " · ".join(parts)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.counting import count
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_forest, interval_band
 from hlens.drawing.table import check_columns, check_one_study
@@ -62,7 +63,7 @@ def draw(
         figure,
         colours,
         title=_title(run, own),
-        subtitle=f"{int(run['n'].max()):,} held-out answers · 95 % intervals; draws: their "
+        subtitle=f"{count(int(run['n'].max()), 'held-out answer')} · 95 % intervals; draws: their "
         "spread · shared: of the smaller set",
         height=110 + 30 * len(run),
         margin={"t": 24, "b": 56, "l": 190, "r": 24},
@@ -121,7 +122,7 @@ def _add_halves(figure: Figure, halves: pd.DataFrame, colours: Palette) -> None:
 def _title(run: Any, own: Any) -> str:
     others = run.loc[~own & run["shared"].notna()]
     if not own.any() or others.empty:
-        return f"{len(run)} ways to make the finding, AUROC {_span(run['auroc'])}"
+        return f"{count(len(run), 'way')} to make the finding, AUROC {_span(run['auroc'])}"
     # Without the neurons none can come back.
     again = others.loc[others["control"] != Refit.WITHOUT_NEURONS, "shared"]
     auroc = _span(others["auroc"])

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
+from hlens.display import display_name, display_names
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import (
     CELL_HEIGHT,
@@ -44,7 +46,8 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     figure = Figure()
     cells = [_cell(row, names, top, colours) for row in table.to_dict("records")]
     diagonal = [(index, index) for index in range(len(names))]
-    add_matrix(figure, cells, rows=names, columns=names, outlined=diagonal, colours=colours)
+    shown = list(display_names("domains", names).values())
+    add_matrix(figure, cells, rows=shown, columns=shown, outlined=diagonal, colours=colours)
     add_scale(
         figure,
         colours,
@@ -81,13 +84,12 @@ def _cell(row: dict[str, Any], names: list[str], top: float, colours: Palette) -
     x, y = names.index(str(row["a"])), names.index(str(row["b"]))
     fill = colour_at(colours.blues, row["jaccard"] / top)
     spread = f"{row['low']:.2f}–{row['high']:.2f}"
-    pair = f"{escape(row['a'])} and {escape(row['b'])}"
-    if row["a"] == row["b"]:
-        pair = f"two halves of {escape(row['a'])}"
+    a, b = (escape(display_name("domains", str(row[one]))) for one in ("a", "b"))
+    pair = f"two halves of {a}" if row["a"] == row["b"] else f"{a} and {b}"
     hover = (
         f"{pair}<br><b>Jaccard {row['jaccard']:.3f}</b> "
         f"{Estimate.from_row(row, 'jaccard').interval()}"
-        f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {int(row['repeats'])} repeats"
+        f"<br>sets of {row['n_a']:.0f} and {row['n_b']:.0f}, {count(int(row['repeats']), 'repeat')}"
     )
     return cell((x, y), hover, value=f"<b>{row['jaccard']:.2f}</b>", small=spread, fill=fill)
 

@@ -15,11 +15,13 @@ import pandas as pd
 
 from hlens.claims.findings import p_against
 from hlens.claims.rules import is_above_chance
+from hlens.counting import count
 from hlens.drawing.figure import Figure, add_note, escape, finish
 from hlens.drawing.forest import add_value, auroc_points, chance_line, named_rows
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import palette
 from hlens.types import Estimate
+from hlens.types.estimate import auroc_words, from_chance
 from hlens.types.labels import Control
 
 CLAIMS = ("probe", "selected neurons, refit")
@@ -89,7 +91,10 @@ def _title(table: pd.DataFrame, own: pd.Series) -> str:
     """Numbers beside numbers: whether a control explains the detector, an audit says."""
     others = table.loc[~own & table.auroc.notna()]
     if not own.any():
-        return f"Controls alone reach an AUROC of {table.auroc.max():.2f}"
+        known = table.auroc[table.auroc.notna()]
+        if known.empty:
+            return "None of the controls could be scored"
+        return f"Controls alone reach an AUROC of {auroc_words(known[from_chance(known).idxmax()])}"
     headline = table.loc[own].to_dict("records")[0]
     claim = Estimate.from_row(headline)
     null = table.loc[table.control == Control.SHUFFLED_LABELS].to_dict("records")
@@ -100,13 +105,14 @@ def _title(table: pd.DataFrame, own: pd.Series) -> str:
     start = f"The detector reaches an AUROC of {claim.value:.2f}"
     if others.empty:
         return f"{start}; no control was run"
-    best = others.loc[others.auroc.idxmax()]
-    return f"{start}, its best control {best.auroc:.2f} ({best.control})"
+    best = others.loc[from_chance(others.auroc).idxmax()]
+    way = "" if best.auroc >= 0.5 else ", inverse"
+    return f"{start}, its best control {best.auroc:.2f} ({best.control}{way})"
 
 
 def _subtitle(table: pd.DataFrame) -> str:
-    parts = [f"{int(table.n.max()):,} held-out answers", "bars: 95 % intervals"]
+    parts = [count(int(table.n.max()), "held-out answer"), "bars: 95 % intervals"]
     if "repeats" in table and (table.repeats > 1).any():
         repeats = int(table.repeats[table.repeats > 1].min())
-        parts.append(f"random and shuffled: spread of {repeats} repeats")
+        parts.append(f"random and shuffled: spread of {count(repeats, 'repeat')}")
     return " · ".join(parts)

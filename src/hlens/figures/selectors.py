@@ -14,12 +14,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hlens.claims.rules import lies_above
+from hlens.counting import count
+from hlens.display import display_name, display_names
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.forest import add_forest, intervals
 from hlens.drawing.table import check_columns, check_one_study, listed
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Estimate
-from hlens.types.labels import DRAWN, L1, spaced
+from hlens.types.labels import DRAWN, L1
 
 LEFT, RIGHT = (0.0, 0.6), (0.68, 1.0)
 COLUMNS = ("selector", "neurons", "auroc", "low", "high", "n", "shared")
@@ -43,7 +45,7 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     run: Any = table.loc[table["auroc"].notna()]
     check_columns(run, COLUMNS, figure="selectors", source="audit.compare_selectors")
     colours, figure = palette(theme), Figure()
-    names = [_name(row) for row in run.to_dict("records")]
+    names = list(map(escape, display_names("selectors", map(str, run["selector"])).values()))
     own = run["selector"] == L1
     add_forest(
         figure, run, names=names, claim=own.to_numpy(), colours=colours, domain=LEFT, right=1.02,
@@ -80,10 +82,6 @@ def example() -> dict[str, Any]:
     return {"table": pd.DataFrame(rows, columns=[*COLUMNS, *further])}
 
 
-def _name(row: dict[str, Any]) -> str:
-    return escape(spaced(str(row["selector"])))
-
-
 def _shares(run: Any, own: Any, colours: Palette) -> go.Scatter:
     ends = {
         "low": run.get("shared_low", run["shared"]),
@@ -111,7 +109,7 @@ def _title(run: Any) -> str:
     """First whether L1's neurons beat random ones, then which selectors they beat, or lose to."""
     rows = {str(row["selector"]): row for row in run.to_dict("records")}
     if L1 not in rows:
-        return f"{len(run)} ways to name the neurons; L1 could not be run"
+        return f"{count(len(run), 'way')} to name the neurons; L1 could not be run"
     own = Estimate.from_row(rows[L1])
     claim = f"L1's neurons read {own.value:.2f}"
     if not lies_above(own):
@@ -121,8 +119,8 @@ def _title(run: Any) -> str:
         for name, row in rows.items()
         if name not in (L1, *DRAWN) and row.get("difference") == row.get("difference")
     }
-    beaten = [spaced(name) for name, gap in gaps.items() if lies_above(gap, 0.0)]
-    better = [spaced(name) for name, gap in gaps.items() if gap.high < 0]
+    beaten = [_plain(name) for name, gap in gaps.items() if lies_above(gap, 0.0)]
+    better = [_plain(name) for name, gap in gaps.items() if gap.high < 0]
     ps = [rows[name].get("p") for name in DRAWN if name in rows]
     known = [p for p in ps if p is not None and p == p]
     parts = [claim]
@@ -133,22 +131,26 @@ def _title(run: Any) -> str:
     if better:
         parts.append(f"less than {listed(better)}")
     if gaps and not (beaten or better):
-        others = f"the {len(gaps)} other selectors" if len(gaps) > 1 else spaced(next(iter(gaps)))
+        others = f"the {len(gaps)} other selectors" if len(gaps) > 1 else _plain(next(iter(gaps)))
         parts.append(f"as {others} {'do' if len(gaps) > 1 else 'does'}, as far as is shown")
     return ", ".join(parts)
+
+
+def _plain(name: str) -> str:
+    return display_name("selectors", name)
 
 
 def _subtitle(run: Any, table: Any) -> str:
     sizes = sorted({int(size) for size in run["neurons"].dropna()})
     parts = []
     if sizes:
-        size = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-        parts.append(f"{size} neurons each")
+        low, most = f"{sizes[0]:,} to " if len(sizes) > 1 else "", count(sizes[-1], "neuron")
+        parts.append(f"{low}{most} each")
     parts += [
-        f"{int(run['n'].max()):,} held-out answers",
+        count(int(run["n"].max()), "held-out answer"),
         "95 % intervals",
     ]
     absent = table.loc[table["auroc"].isna(), "selector"]
     if len(absent):
-        parts.append(f"not run: {', '.join(map(spaced, absent))}")
+        parts.append(f"not run: {', '.join(map(_plain, absent))}")
     return " · ".join(parts)

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, count, escape, finish
+from hlens.counting import count
+from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.forest import add_forest, add_value, interval_band
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
@@ -170,7 +171,7 @@ def _title(table: pd.DataFrame) -> str:
 
 
 def _subtitle(table: pd.DataFrame, drift: pd.DataFrame | None) -> str:
-    parts = [f"{max(table['n']):,} held-out answers of the home model", "95 % intervals"]
+    parts = [f"{count(max(table['n']), 'held-out answer')} of the home model", "95 % intervals"]
     if drift is not None:
         silent = len(drift) - len(drift["correlation"].dropna())
         neurons = count(len(drift), "neuron")

@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from hlens.behaviours import label_of
 from hlens.claims.slopes import SlopeVerdict, judge_slope
+from hlens.counting import count
 from hlens.drawing.curves import panels
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.table import (
@@ -42,7 +44,7 @@ def draw(
     Args:
         table: The rows of one behaviour of `Comparison.slopes` of `hlens.comparison`: those of
             `hlens.effects.slopes` with the columns ``model`` and ``neurons_of_model``.
-        labels: Labels of the behaviours.
+        labels: Labels of behaviours of your own, or in the place of what hlens calls its own.
         theme: ``"light"`` or ``"dark"``.
 
     Raises:
@@ -59,7 +61,7 @@ def draw(
         )
     colours, figure = palette(theme), Figure()
     name = distinct(own.behaviour)[0]
-    outcome = (labels or {}).get(name, name)
+    outcome = label_of(name, labels)
     sizes = own.drop_duplicates("model").sort_values("neurons_of_model")
     order = list(sizes["model"])
     graders = distinct(own.grader)
@@ -93,7 +95,7 @@ def draw(
             )
         )  # fmt: skip
         named = [
-            f"{escape(model)}<br>{neurons:,} neurons"
+            f"{escape(model)}<br>{count(neurons, 'neuron')}"
             for model, neurons in zip(order, sizes["neurons_of_model"], strict=True)
         ]
         share = bool((rows["unit"] == "share").all()) if "unit" in rows else False
@@ -114,7 +116,7 @@ def draw(
         figure,
         colours,
         title=_title(own.loc[own["grader"] == graders[0]], outcome),
-        subtitle=f"{n_range(own.n)} questions · 95 %, slope less that of random sets"
+        subtitle=f"{n_range(own.n, 'question')} · 95 %, slope less that of random sets"
         f"{f' · title: by {graders[0]}' if len(graders) > 1 else ''}",
         height=360,
         margin={"t": 50, "b": 64, "l": 66, "r": 28},

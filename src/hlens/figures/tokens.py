@@ -16,19 +16,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hlens.drawing.figure import count
+from hlens.counting import count
 from hlens.drawing.html import Html, escape, is_special, visible
 from hlens.drawing.page import asset, styled
 from hlens.drawing.theme import Palette, channels
 from hlens.errors import HlensError
-from hlens.types import MarkedSpan
+from hlens.kinds import describe
+from hlens.kinds import explains_kinds as explained
+from hlens.model import Model
+from hlens.types import Detector, Example, MarkedSpan
 
 _BARS = 400  # of the band of a whole answer
 
 
 def draw(
-    tokens: Sequence[str],
-    risk: Sequence[float | int] | Float[np.ndarray, " token"],
+    tokens: Sequence[str] | Model,
+    risk: Sequence[float | int] | Float[np.ndarray, " token"] | Detector,
+    example: Example | None = None,
     *,
     n_prompt: int = 0,
     threshold: float = 0.5,
@@ -38,11 +42,14 @@ def draw(
     spans: Sequence[MarkedSpan] = (),
     theme: str = "auto",
 ) -> Html:
-    """Draw a token strip.
+    """Draw a token strip: of tokens and their risks, or of ``(model, detector, example)``.
 
     Args:
-        tokens: Decoded tokens, in order; special tokens as the tokenizer writes them.
-        risk: Score of each token, 0 to 1; NaN where none was measured (the prompt).
+        tokens: Decoded tokens, in order; special tokens as the tokenizer writes them. Or the model
+            that reads `example`.
+        risk: Score of each token, 0 to 1; NaN where none was measured (the prompt). Or a detector
+            of that model.
+        example: With a model and a detector, a labelled answer (see `strip`).
         n_prompt: How many tokens are prompt; they are muted and never scored.
         threshold: Tokens from here on are underlined and bold.
         label: What the score is.
@@ -54,11 +61,19 @@ def draw(
             says with ``data-theme`` on its root.
 
     Raises:
-        HlensError: Tokens, scores and facts are not of one length, or a span is beyond the tokens.
+        HlensError: Tokens, scores and facts are not of one length, a span is beyond the tokens, or
+            a model came without a detector and an example.
     """
+    if isinstance(tokens, Model) or isinstance(risk, Detector) or example is not None:
+        if not (isinstance(tokens, Model) and isinstance(risk, Detector) and example):
+            raise HlensError(
+                f"tokens of {describe(tokens)}, {describe(risk)} and {describe(example)}; expected "
+                "tokens and their risks, or a model, a detector of it and an example"
+            )
+        return strip(tokens, risk, example, theme=theme)
     if len(tokens) != len(risk) or (facts is not None and len(facts) != len(tokens)):
         raise HlensError(
-            f"{len(tokens)} tokens came with {len(risk)} scores and "
+            f"{count(len(tokens), 'token')} came with {count(len(risk), 'score')} and "
             f"{'no' if facts is None else len(facts)} facts; give one of each for every token"
         )
     scores = [
@@ -94,6 +109,35 @@ def draw(
     markup = f'{key}<p dir="auto" class="{kind}">{body}</p>'
     style = asset("hlens.figures", "tokens.css")
     return styled("tokens", style, markup, alt=alt, theme=theme, variables=_variables)
+
+
+@explained
+def strip(
+    model: Model, detector: Detector, example: Example, *, question: str = "", theme: str = "auto"
+) -> Html:
+    """Read an answer with a detector, and draw the risk of each of its tokens.
+
+    ``hlens.figures.strip(model, detector, study.examples()[0])``
+
+    Args:
+        model: The model whose tokens they are.
+        detector: A detector of the same model.
+        example: A labelled answer, as `hlens.locate` and ``study.examples()`` give them.
+        question: What the prompt is shown from; without it, all of the prompt is shown.
+        theme: ``"light"``, ``"dark"`` or ``"auto"``.
+
+    Raises:
+        HlensError: The detector is of another model, or it has no neurons, so that no token has a
+            risk of its own.
+    """
+    from hlens.monitor.token_strips import read_tokens  # slow to load, and seldom needed
+
+    if not len(detector.selected):
+        raise HlensError("the detector has no neurons: every token has one risk; find another")
+    model.decode([])  # a model without a tokenizer says so
+    read = read_tokens(model, detector, example, question)
+    risk = [float("nan") if one is None else one for one in read.pop("risk")]
+    return draw(risk=risk, theme=theme, **read)
 
 
 def live(threshold: float = 0.5, theme: str = "auto") -> Callable[[Any], None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.display import display_name, display_names
 from hlens.drawing.figure import Figure, escape, finish
 from hlens.drawing.matrix import (
     CELL_HEIGHT,
@@ -48,7 +49,11 @@ def draw(table: pd.DataFrame, *, theme: str = "light") -> Figure:
     figure = Figure()
     cells = [_cell(row, trained, tested, colours) for row in table.to_dict("records")]
     own = [(tested.index(name), trained.index(name)) for name in tested if name in trained]
-    add_matrix(figure, cells, rows=trained, columns=tested, outlined=own, colours=colours)
+    names = display_names("domains", trained + tested)
+    add_matrix(
+        figure, cells, rows=[names[one] for one in trained],
+        columns=[names[one] for one in tested], outlined=own, colours=colours,
+    )  # fmt: skip
     figure.update_layout(
         xaxis={"side": "top", "title": {"text": "tested on"}},
         yaxis={"title": {"text": "trained on"}},
@@ -98,7 +103,8 @@ def _cell(
     row: dict[str, Any], trained: list[str], tested: list[str], colours: Palette
 ) -> dict[str, Any]:
     position = tested.index(str(row["test"])), trained.index(str(row["train"]))
-    pair = f"trained on {escape(row['train'])}, tested on {escape(row['test'])}"
+    train, test = (escape(display_name("domains", str(row[one]))) for one in ("train", "test"))
+    pair = f"trained on {train}, tested on {test}"
     if row["auroc"] is None or math.isnan(row["auroc"]):
         reason = escape(row.get("note") or "could not be measured")
         return empty_cell(position, f"{pair}<br>{reason}", colours)

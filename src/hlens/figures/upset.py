@@ -6,6 +6,7 @@ It misleads when a bar is read as a whole overlap: each neuron is counted once, 
 that names all the sets it is in.
 """
 
+import html
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from hlens.drawing.figure import Figure, add_note, count, escape, finish
+from hlens.counting import count
+from hlens.display import display_name, display_names
+from hlens.drawing.figure import Figure, add_note, broken, escape, finish
 from hlens.drawing.theme import Palette, colour_at, palette
 from hlens.errors import HlensError
 from hlens.types import NeuronSet
@@ -130,8 +133,12 @@ def _add_bars(
             textposition="outside",
             textfont={"size": 12, "color": colours.ink},
             cliponaxis=False,
-            hovertext=[escape(" + ".join(sorted(group))) for group in kept],
-            hovertemplate="%{hovertext}<br><b>%{y}</b> neurons<extra></extra>",
+            hovertext=[
+                f"{escape(' + '.join(sorted(map(_shown, group))))}"
+                f"<br><b>{count(counts[group], 'neuron')}</b>"
+                for group in kept
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
             showlegend=False,
         )
     )
@@ -178,7 +185,7 @@ def _add_dots(
                 "line": {"width": 0},
             },
             hovertext=[
-                f"{'in' if inside else 'not in'} {escape(ordered[row].name)}"
+                f"{'in' if inside else 'not in'} {escape(_shown(ordered[row].name))}"
                 for _, row, inside in dots
             ],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -201,7 +208,8 @@ def _add_sizes(figure: Figure, ordered: list[NeuronSet], colours: Palette) -> No
             textposition="outside",
             textfont={"size": 12, "color": colours.ink},
             cliponaxis=False,
-            hovertemplate="%{x} neurons<extra></extra>",
+            hovertext=[count(len(one), "neuron") for one in ordered],
+            hovertemplate="%{hovertext}<extra></extra>",
             showlegend=False,
         )
     )
@@ -210,12 +218,16 @@ def _add_sizes(figure: Figure, ordered: list[NeuronSet], colours: Palette) -> No
 def _set_axes(
     figure: Figure, kept: list[Group], ordered: list[NeuronSet], colours: Palette
 ) -> None:
+    names = display_names("domains", [one.name for one in ordered])
+    texts = [broken(name, 16) for name in names.values()]
+    longest = max(len(html.unescape(line)) for text in texts for line in text.split("<br>"))
+    start = max(0.3, 0.17 + 0.0145 * longest)  # of the columns, right of the names
     dots = ROW * len(ordered) / (ROW * len(ordered) + 180)  # their share of the height
     largest = max((len(one) for one in ordered), default=1) or 1
     figure.update_layout(
         bargap=0.32,
         xaxis={
-            "domain": [0.3, 1],
+            "domain": [start, 1],
             "range": [-0.6, len(kept) - 0.4],
             "showticklabels": False,
             "showgrid": False,
@@ -241,13 +253,18 @@ def _set_axes(
             "domain": [0, dots - 0.02],
             "range": [len(ordered) - 0.5, -0.5],
             "tickvals": list(range(len(ordered))),
-            "ticktext": [escape(one.name) for one in ordered],
+            "ticktext": texts,
             "tickfont": {"size": 13, "color": colours.ink},
             "showgrid": False,
             "zeroline": False,
             "anchor": "x",
         },
     )
+
+
+def _shown(name: str) -> str:
+    """A set as it is read; those of a study are named by their domains."""
+    return display_name("domains", name)
 
 
 def _shade(group: Group, n_sets: int, colours: Palette) -> str:
@@ -267,17 +284,21 @@ def _title(counts: dict[Group, int], n_sets: int) -> str:
         return f"No neuron is shared: each of {total:,} is in one set only"
     level = many if most >= many else most
     shared = sum(n for group, n in counts.items() if len(group) >= level)
-    by = f"all {n_sets} sets" if level == n_sets else f"{level} or more of {n_sets} sets"
+    by = (
+        f"all {count(n_sets, 'set')}"
+        if level == n_sets
+        else f"{level} or more of {count(n_sets, 'set')}"
+    )
     verb = "neuron is" if shared == 1 else "neurons are"
     return f"{shared:,} {verb} shared by {by}; {100 * alone / total:.0f}% are in one only"
 
 
 def _subtitle(sets: Sequence[NeuronSet], counts: dict[Group, int], n_kept: int) -> str:
-    parts = [f"{count(sum(counts.values()), 'distinct neuron')} of {len(sets)} sets"]
+    parts = [f"{count(sum(counts.values()), 'distinct neuron')} of {count(len(sets), 'set')}"]
     shared = [group for group in counts if len(group) > 1]
     if shared:
         most = max(expected(sets, group) for group in shared)
         parts.append(f"chance would put at most {most:.2g} in any of the shared groups")
     if n_kept < len(counts):
-        parts.append(f"the {n_kept} largest of {len(counts)} groups")
+        parts.append(f"the {n_kept} largest of {count(len(counts), 'group')}")
     return " · ".join(parts)

@@ -15,11 +15,13 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import false_discovery_control, norm
 
+from hlens.counting import count
 from hlens.drawing.figure import Figure, add_note, finish
 from hlens.drawing.forest import chance_line
 from hlens.drawing.table import check_columns, check_one_study
 from hlens.drawing.theme import Palette, palette
 from hlens.types import Experts, NeuronSet, address
+from hlens.types.estimate import from_chance
 
 COLUMNS = ("layer", "neuron", "auroc", "p", "p_bh")
 MOST_MARKS = 1_200
@@ -121,7 +123,7 @@ def _add_density(figure: Figure, rest: pd.DataFrame, colours: Palette) -> None:
             zmin=0,
             showscale=False,
             customdata=counts.T.astype(int),
-            hovertemplate="%{customdata:,d} neurons<extra></extra>",
+            hovertemplate="neurons: %{customdata:,d}<extra></extra>",
         )
     )
 
@@ -178,18 +180,19 @@ def _add_levels(figure: Figure, known: pd.DataFrame, level: float, colours: Pale
 def _title(known: pd.DataFrame, beyond: pd.Series, level: float) -> str:
     if known.empty:
         return "No neuron could be tested"
-    best = known.auroc[(known.auroc - 0.5).abs().idxmax()]
+    clearest = known.auroc[from_chance(known.auroc).idxmax()]
     if not beyond.any():
-        return f"No neuron alone differs between wrong and right (q < {level:g})"
-    of = f"{int(beyond.sum()):,} of {len(known):,} neurons alone"
-    verb = "differs" if beyond.sum() == 1 else "differ"
-    return f"{of} {verb} between wrong and right; the best has AUROC {best:.2f}"
+        return f"No neuron alone tells wrong from right (q < {level:g})"
+    of = f"{int(beyond.sum()):,} of {count(len(known), 'neuron')} alone"
+    verb = "tells" if beyond.sum() == 1 else "tell"
+    way = "hallucination" if clearest > 0.5 else "truth"
+    return f"{of} {verb} wrong from right; clearest: {clearest:.2f}, for {way}"
 
 
 def _subtitle(
     known: pd.DataFrame, beyond: pd.Series, n_marked: int, level: float, n: int | None
 ) -> str:
-    parts = [f"n = {n:,} answers"] if n is not None else []
+    parts = [f"n = {count(n, 'answer')}"] if n is not None else []
     parts.append(f"Benjamini-Hochberg q < {level:g}")
     parts.append(f"uncorrected, chance would give {level * len(known):,.0f}")
     if n_marked < int((beyond | known.chosen).sum()):

@@ -81,7 +81,8 @@ def judge(responses: Iterable[Response], judge: Judge | None = None) -> list[Jud
 
     Args:
         responses: What the model said.
-        judge: One judge for all; None uses the one that each question names.
+        judge: One judge for all, such as ``judges.named("alias")``; None uses the one that each
+            question names.
 
     Raises:
         HlensError: Texts that were never decoded, or a question that names an unknown judge.

@@ -27,6 +27,8 @@ from hlens.judges._normal_words import LISTS, Word, date_forms, number_forms, sp
 from hlens.judges._refusal import refusal, refused
 from hlens.types import Judgement, Response, Verdict
 
+DISPLAY = "strict alias"
+
 Span = tuple[int, int]
 _CONTRAST = re.compile(r"\b(?:but|while|whereas|however|although|though)\b", re.IGNORECASE)
 POLAR = frozenset({"yes", "no", "true", "false"})

@@ -30,6 +30,8 @@ from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
+DISPLAY = "option chosen"
+
 Span = tuple[int, int]
 # The log-probability of each option, in the order of the question's choices.
 Scorer = Callable[[Question], Sequence[float]]

@@ -44,6 +44,8 @@ from hlens.lookup import unknown
 from hlens.thoughts import without_thought
 from hlens.types import Judgement, Response, Verdict
 
+DISPLAY = "fields of a reference"
+
 # Words of a venue's name that its short forms leave out.
 _NEUTRAL = frozenset(("in", "of", "on", "for", "proceedings", "proc", "annual", "ieee", "acm"))
 _ET_AL = re.compile(r"[,\s]*\b(?:et\.? ?al\b\.?|and others\b|and colleagues\b)", re.IGNORECASE)

@@ -13,6 +13,8 @@ from hlens.judges._normal_words import split_words, word_keys
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
+DISPLAY = "first label named"
+
 
 def judge(response: Response) -> Judgement:
     """Judge a response by the label that it names first.

@@ -32,6 +32,8 @@ from hlens.thoughts import THINK, judge_behind_thought, without_thought
 from hlens.types import Judgement, Response, Verdict
 from hlens.undecoded import check_decoded
 
+DISPLAY = "a language model"
+
 __all__ = [
     "VERDICTS",
     "Cost",

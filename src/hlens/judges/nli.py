@@ -21,6 +21,8 @@ from hlens.judges._attempt import judge_false, judge_unread
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Response, Verdict
 
+DISPLAY = "entailment"
+
 # Pairs of premise and hypothesis to the probability that the premise entails the hypothesis.
 Entails = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 

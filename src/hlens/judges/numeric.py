@@ -22,6 +22,8 @@ from hlens.judges._number_words import read_number_words
 from hlens.judges._refusal import judge_refusal
 from hlens.types import Judgement, Question, Response, Verdict
 
+DISPLAY = "number"
+
 SCALES = {"k": 1e3, "m": 1e6, "mn": 1e6, "bn": 1e9, "b": 1e9, "hundred": 1e2}
 SCALES |= _number_words.SCALES
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")

@@ -9,6 +9,8 @@ replication, 96 of 1,435 "all correct" questions were such loose matches. Labels
 from hlens.judges import alias
 from hlens.types import Judgement, Response, Verdict
 
+DISPLAY = "loose substring"
+
 
 def judge(response: Response) -> Judgement:
     """Judge a response by whether it contains the gold answer or an alias as a substring.

@@ -6,7 +6,7 @@ an expert has an activation only at the tokens that the router sends there, and 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hlens.errors import HlensError
+from hlens.kinds import describe
 from hlens.model.gates import Gate, GatedAnswer, GateKeeper
 from hlens.model.mlp import BlockActs
 from hlens.model.network import Network
@@ -100,7 +101,14 @@ Pairs = Sequence[tuple[NeuronSet, Edit]]
 def pair_up(neurons: NeuronSet | Pairs, edit: Edit | None) -> Pairs:
     """The (neurons, edit) pairs of a caller who gave pairs, or a set and an edit."""
     if not isinstance(neurons, NeuronSet):
-        return list(neurons)
+        pairs = list(neurons) if isinstance(neurons, Iterable) else [neurons]
+        for pair in pairs:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], NeuronSet)):
+                raise HlensError(
+                    f"edits: got {describe(pair)}; expected neurons and an edit of them, such as "
+                    "detector.neurons, hlens.interventions.scale(0.0), or several such pairs"
+                )
+        return pairs
     if edit is None:
         raise HlensError("no edit was given for the neurons; pass one, such as scale(0.0)")
     return [(neurons, edit)]

@@ -23,6 +23,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from hlens.checks import check_real, check_whole
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.evaluation import Shifts, estimate_share, find_shifts
 from hlens.evaluation.shifts import FEWEST_GROUPS, MOST_PERMUTATIONS
@@ -202,7 +203,7 @@ def _comparable(
     for name in names:
         pair = home.of_domain(name), live.of_domain(name)
         few = [
-            f"{n} groups of questions {where}"
+            f"{count(n, 'group')} of questions {where}"
             for one, where in zip(pair, ("at home", "live"), strict=True)
             if (n := len(set(one.groups))) < FEWEST_GROUPS
         ]
@@ -246,7 +247,7 @@ def _moved(
         return None
     if live.neurons.shape[1] != home.neurons.shape[1]:
         raise HlensError(
-            f"contributions of {live.neurons.shape[1]} neurons; the detector has "
+            f"contributions of {count(live.neurons.shape[1], 'neuron')}; the detector has "
             f"{home.neurons.shape[1]}: give those of measure_answers"
         )
     one, other = home.neurons.astype(np.float64), live.neurons.astype(np.float64)
@@ -283,7 +284,7 @@ def _sentence(row: Mapping[Hashable, Any], sought: float) -> str:
             f"home, their spread to {row['spread_ratio']:.0%} of home's."
         )
     return (
-        f"{head}no shift seen (p = {row['p']:.2g}); with {row['live']:,} answers one of "
+        f"{head}no shift seen (p = {row['p']:.2g}); with {count(row['live'], 'answer')} one of "
         f"{row['smallest_seen']:.2f} standard deviations of home would have been seen in "
         f"{POWER:.0%} of cases. {_when_to_test(row, sought)}"
     )
@@ -293,14 +294,14 @@ def _name_neurons(neurons: pd.DataFrame) -> str:
     """The neurons that moved, the first few by name."""
     moved = neurons.loc[neurons["moved"]]
     if not len(moved):
-        return f"None of the {len(neurons)} neurons moved."
+        return f"None of the {count(len(neurons), 'neuron')} moved."
     named = ", ".join(
         f"{row['address']} by {row['shift']:+.2f} ({row['to_score']:+.2g} to the score)"
         for row in moved.head(NAMED).to_dict("records")
     )
     more = f" and {len(moved) - NAMED:,} more" if len(moved) > NAMED else ""
     return (
-        f"{len(moved)} of {len(neurons)} neurons moved, in standard deviations of home: "
+        f"{len(moved)} of {count(len(neurons), 'neuron')} moved, in standard deviations of home: "
         f"{named}{more}."
     )
 

@@ -2,7 +2,6 @@
 
 from hlens.report.data import Card, Explored, Picture, ReportData, Section
 from hlens.report.page import page, report
-from hlens.report.strip import strip
 from hlens.steps.neuron_pages import neuron_pages
 
 __all__ = [
@@ -14,5 +13,4 @@ __all__ = [
     "neuron_pages",
     "page",
     "report",
-    "strip",
 ]

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
+from hlens.display import display_table
 from hlens.drawing.html import Html, escape, visible
 from hlens.types import Estimate
 
@@ -17,14 +19,16 @@ def table(frame: pd.DataFrame, caption: str, most: int = MOST_ROWS, tall: bool =
     """A table whose columns sort by a click or the keyboard.
 
     Args:
-        frame: Flat rows; cells are numbers, texts, booleans or `Estimate`.
+        frame: Flat rows; cells are numbers, texts, booleans or `Estimate`. Keys are shown by their
+            names (`hlens.display`).
         caption: What the table holds.
         most: Rows beyond this are left out, and the caption says so.
         tall: Let it scroll in a frame of its own where it is long.
     """
     shown = frame.head(most)
     if len(shown) < len(frame):
-        caption = f"{caption} The first {len(shown):,} of {len(frame):,} rows are shown."
+        caption = f"{caption} The first {len(shown):,} of {count(len(frame), 'row')} are shown."
+    shown = display_table(shown)
     numeric = {str(name): _is_numeric(column) for name, column in frame.items()}
     head = "".join(_head(name, numeric[name]) for name in numeric)
     rows = [

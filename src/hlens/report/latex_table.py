@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.display import FAMILY_OF, display_name
 from hlens.report.latex_text import escape
-from hlens.types.labels import spaced
 
 # In widths of a digit, by the size of the type, where LaTeX's article has 345 pt.
 SIZES = (("", 68), (r"\small", 74), (r"\footnotesize", 78))
@@ -40,8 +40,6 @@ HEADS = {
     "n_sets": "sets", "n_either": "$n$ either", "n_both": "$n$ both", "what": "",
     "with_l1": "shared with L1",
 }  # fmt: skip
-# Of identifiers that are names of hlens's own, read as words.
-NAMES = {"detector", "behaviour", "selector", "kind", "format"}
 
 _ONE = r"[+−-]?\d[\d,.]*%?"
 _NUMBER = re.compile(rf"{_ONE}( \[{_ONE}, {_ONE}\]| to {_ONE})?")
@@ -263,9 +261,9 @@ def _plain(name: str, values: Sequence[Any]) -> _Column:
         decimals = 3 if is_p else _decimals(known)
         texts = ["–" if v is None else write_number(v, decimals, is_p=is_p) for v in values]
     else:
-        spell = name in NAMES
         words = ["" if value is None else _word(value) for value in values]
-        texts = [spaced(word) if spell else word for word in words]
+        family = FAMILY_OF.get(name)
+        texts = words if family is None else [display_name(family, word) for word in words]
     return _column(name, texts)
 
 

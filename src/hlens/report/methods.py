@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hlens import metrics
-from hlens.drawing.figure import count
+from hlens.counting import count
+from hlens.display import display_name
 from hlens.drawing.table import listed
 from hlens.model.network import package_versions
 from hlens.recipe import Recipe
@@ -30,7 +31,7 @@ from hlens.report.works import (
 from hlens.steps import Runner, answers, audit, detection, domains, effects, gates, layers, origin
 from hlens.steps import second_judge as judging
 from hlens.types import Detector
-from hlens.types.labels import Control, spaced
+from hlens.types.labels import Control
 
 Sentence = tuple[str | Work, ...]
 
@@ -185,13 +186,19 @@ def _questions(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         yield from _given(recipe)
         return
     if held.asked:
-        counts = listed([f"{name} ({n:,})" for name, n in held.asked.items()])
+        counts = listed(
+            [f"{display_name('domains', name)} ({n:,})" for name, n in held.asked.items()]
+        )
         which = f" questions of the domain{'s' * (len(held.asked) > 1)} {counts}"
         start: Sentence = (f"It was asked {sum(held.asked.values()):,}{which}",)
     else:
-        many = f"{recipe.questions:,} questions at most" if recipe.questions else "all questions"
+        many = (
+            f"{count(recipe.questions, 'question')} at most"
+            if recipe.questions
+            else "all questions"
+        )
         several = "each of the domains" if len(recipe.domains) > 1 else "the domain"
-        start = (f"It is asked {many} of {several} {listed(recipe.domains)}",)
+        start = (f"It is asked {many} of {several} {_names('domains', recipe.domains)}",)
     tested = recipe.evaluation
 
     def works_of(names: Sequence[str]) -> list[Work]:
@@ -200,12 +207,15 @@ def _questions(recipe: Recipe, held: Held) -> Iterator[Sentence]:
     asked = [name for name in recipe.asks_about if name not in tested.test_domains]
     yield (*start, *works_of(asked), ".")
     if tested.test_domains:
-        many = f"{tested.test_questions:,} questions at most" * bool(tested.test_questions)
-        yield (f"The detector was only tested on {listed(tested.test_domains)}",
+        many = f"{count(tested.test_questions, 'question')} at most" * bool(tested.test_questions)
+        yield (f"The detector was only tested on {_names('domains', tested.test_domains)}",
                *works_of(tested.test_domains),
                f" ({many or 'all questions'} of each, asked once).")  # fmt: skip
     for bank, published in recipe.stood_in.items():
-        yield (f"The questions of {bank} are in the place of {published}, which was not asked.",)
+        yield (
+            f"The questions of {display_name('domains', bank)} are in the place of "
+            f"{display_name('domains', published)}, which was not asked.",
+        )
     s = recipe.sampling
     how = (
         "as a text to be continued up to the end of the line"
@@ -284,7 +294,7 @@ def _labels(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         yield (f"A second judge, {own.second}, judged them as well.",)
     if held.examples:
         n, wrong = held.examples
-        yield (f"This gave {n:,} examples, {wrong:,} of them hallucinated.",)
+        yield (f"This gave {count(n, 'example')}, {wrong:,} of them hallucinated.",)
 
 
 def _measure(recipe: Recipe, held: Held) -> Iterator[Sentence]:
@@ -294,8 +304,9 @@ def _measure(recipe: Recipe, held: Held) -> Iterator[Sentence]:
                "it) over"}[own.reduce]  # fmt: skip
     formula = (metrics.by_name(own.metric).__doc__ or "").partition("\n")[0].rstrip(".")
     formula = formula.replace("`", "")
+    name = display_name("metrics", own.metric)
     yield (
-        f"The contribution of every neuron of every MLP was measured by {own.metric} ({formula}), "
+        f"The contribution of every neuron of every MLP was measured by {name} ({formula}), "
         f"{reduced} the {own.region} tokens, where they are {own.position}, and stored in "
         f"{own.dtype}.",
     )
@@ -377,7 +388,7 @@ def _evaluation(recipe: Recipe, held: Held) -> Iterator[Sentence]:
     own, fit = recipe.evaluation, dict(held.detector.fit) if held.detector else {}
     sizes = ""
     if held.held_out is not None and "n" in fit:
-        sizes = f" ({fit['n']:,} examples to train on, {held.held_out:,} held out)"
+        sizes = f" ({count(fit['n'], 'example')} to train on, {held.held_out:,} held out)"
     yield (
         f"A share of {own.test:g} of the groups of questions was held out{sizes}; no "
         "group is in both parts.",
@@ -407,7 +418,7 @@ def _further(recipe: Recipe, held: Held) -> Iterator[Sentence]:
         yield (f"Stability selection took {pairs} of half-samples.",)
     if "transfer" in made:
         yield ("Transfer between domains", ACROSS_DOMAINS,
-               f" was measured with {own.folds} folds by group.")  # fmt: skip
+               f" was measured with {count(own.folds, 'fold')} by group.")  # fmt: skip
     if "overlap" in made:
         yield ("The overlap of the domains' neurons was compared with chance within layers.",)
     if "halves" in made:
@@ -446,16 +457,19 @@ def _edits(recipe: Recipe) -> Iterator[Sentence]:
     }.get(i.neurons, f"the neurons of {i.neurons}")
     items = f"{count(i.items, 'question')} each" if i.items else "all questions"
     random = [
-        f"{count(i.random_sets, 'layer-matched random set')}",
-        f"{count(i.matched_sets, 'contribution-matched random set')}" if i.matched_sets else "",
+        count(i.random_sets, "layer-matched random set"),
+        count(i.matched_sets, "contribution-matched random set") if i.matched_sets else "",
         f"{count(i.perturbations, 'random perturbation')} as large" if i.perturbations else "",
-        f"as many neurons by {_names(recipe.selectors.beside)}" if recipe.selectors.beside else "",
+        f"as many neurons by {_names('selectors', recipe.selectors.beside)}"
+        if recipe.selectors.beside
+        else "",
     ]
+    asked = _names("behaviours", i.behaviours)
     graded = f", and by {i.second_grader}" if i.second_grader else ""
     cost = "Capability was measured beside it." if i.capability else "Capability was not measured."
     yield (
         f"Activations of {which} were multiplied by {_numbers(i.alphas)} on "
-        f"{_names(i.behaviours)} ({items}), beside {listed([one for one in random if one])}; "
+        f"{asked} ({items}), beside {listed([one for one in random if one])}; "
         f"replies were graded by rules{graded}. {cost}",
     )
     if recipe.plan.items:
@@ -471,8 +485,8 @@ def _software(recipe: Recipe, held: Held) -> Iterator[Sentence]:
            f"{recipe.hash}.",)  # fmt: skip
 
 
-def _names(names: Sequence[str]) -> str:
-    return listed([spaced(name) for name in names])
+def _names(family: str, names: Sequence[str]) -> str:
+    return listed([display_name(family, name) for name in names])
 
 
 def _numbers(numbers: Sequence[float]) -> str:

@@ -7,7 +7,10 @@ import pandas as pd
 
 from hlens.claims import describe_claim, describe_gain
 from hlens.claims.rules import ABOVE_CHANCE
+from hlens.counting import count
+from hlens.display import display_name
 from hlens.drawing.html import Html, escape
+from hlens.drawing.table import capitalized
 from hlens.recipe import Recipe
 from hlens.report.data import Card, Section
 from hlens.steps import Step
@@ -59,19 +62,24 @@ def describe_stand_ins(recipe: Recipe) -> list[str]:
     """Which domains were asked in place of published sets, in one sentence; none where none was.
 
     >>> describe_stand_ins(Recipe(domains=("general",), stand_in={"triviaqa": "general"}))
-    ['Not the published data: general was asked in place of triviaqa.']
+    ['Not the published data: general knowledge was asked in place of TriviaQA.']
     """
-    pairs = [f"{bank} was asked in place of {name}" for bank, name in recipe.stood_in.items()]
+    pairs = [
+        f"{display_name('domains', bank)} was asked in place of {display_name('domains', name)}"
+        for bank, name in recipe.stood_in.items()
+    ]
     return [f"Not the published data: {', '.join(pairs)}."] if pairs else []
 
 
 def summarise(recipe: Recipe, detector: Detector, questions: Iterable[Question]) -> str:
     """Probe, domains, training data and seed in two sentences."""
-    domains = map(recipe.name_of, dict.fromkeys(question.domain for question in questions))
+    asked = map(recipe.name_of, dict.fromkeys(question.domain for question in questions))
+    metric, n = display_name("metrics", detector.metric), detector.fit.get("n")
+    trained = f"Trained on {count(int(n), 'answer')}, " if n else ""
     return (
-        f"Probe: L1-logistic on {detector.metric} of the {detector.region} tokens. "
-        f"Domains: {', '.join(domains)}. Trained on {detector.fit.get('n', '?')} answers, "
-        f"seed {recipe.seed}."
+        f"Probe: L1-logistic on {metric} of the {detector.region} tokens. "
+        f"Domains: {', '.join(display_name('domains', one) for one in asked)}. "
+        f"{capitalized(f'{trained}seed {recipe.seed}')}."
     )
 
 
@@ -88,8 +96,8 @@ def number_cards(
         Card(
             "Neurons selected",
             len(neurons),
-            f"{100 * neurons.fraction:.2f} % of all; {len(detector.neurons)} point to "
-            "hallucination",
+            f"{100 * neurons.fraction:.2f} % of all; {len(detector.neurons)} "
+            f"{'points' if len(detector.neurons) == 1 else 'point'} to hallucination",
         ),
         *(
             Card(

@@ -11,6 +11,8 @@ import torch
 from hlens.selectors._selector import Selector, blocks_of, difference_of_means, largest
 from hlens.types import Contributions
 
+DISPLAY = "CNA"
+
 STRONGEST = 0.01  # of the model's neurons
 EVERYWHERE = 0.8  # of the answers
 

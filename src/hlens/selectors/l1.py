@@ -14,6 +14,8 @@ from hlens.probe.ways import probe_of
 from hlens.selectors._selector import Selector
 from hlens.types import Contributions
 
+DISPLAY = "L1"
+
 
 def selector_of(probe: SparseProbe) -> Selector:
     """L1 with the options of a probe, its penalty apart: that is where k neurons are selected."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from hlens.counting import count
 from hlens.errors import HlensError, first_line
 from hlens.monitor.requests import batcher_of
 from hlens.server import replies, risk
@@ -53,7 +54,7 @@ class Service:
             FullError: As many texts wait there as answers may wait.
         """
         if self.encoding >= self.offer.limits.waiting:
-            raise FullError(f"{self.encoding} texts wait to be read; ask again later")
+            raise FullError(f"{count(self.encoding, 'text')} wait to be read; ask again later")
         self.encoding += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self.encoder, call, *args)
@@ -173,7 +174,10 @@ def make_app(offer: Offer) -> FastAPI:
         async def ask(body: Completion, began: float) -> Response:
             texts = body.prompts
             if len(texts) > offer.limits.choices:
-                said = f"{len(texts)} prompts; this server takes at most {offer.limits.choices}"
+                said = (
+                    f"{count(len(texts), 'prompt')}; this server takes at most "
+                    f"{offer.limits.choices}"
+                )
                 raise RequestError(400, "too_many_choices", said, "prompt")
             prompts = [await service.encode(encode_prompt, offer, one) for one in texts]
             return await _answer(service, request, body, prompts, texts, began)

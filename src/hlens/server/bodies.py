@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from hlens.counting import count
 from hlens.errors import one_line
 from hlens.model import Settings, mix_seed
 from hlens.monitor.flagging import flagging
@@ -268,7 +269,7 @@ def asked_of(
     most = min(offer.limits.choices, offer.limits.waiting)
     own, n = body.hlens, body.n or 1
     if (n_answers := n * len(prompts)) > most:
-        said = f"{n_answers} answers; this server gives at most {most} to a request"
+        said = f"{count(n_answers, 'answer')}; this server gives at most {most} to a request"
         raise RequestError(400, "too_many_choices", said, "n")
     policy = own.policy or offer.allowed[0]
     if policy not in offer.allowed:
@@ -308,12 +309,13 @@ def _length(asked: int | None, prompt: Sequence[int], offer: Offer) -> int:
     offer.model.check_prompts([prompt])
     most = offer.limits.new_tokens
     if asked is not None and asked > most:
-        said = f"{asked} tokens; this server writes at most {most}"
+        said = f"{count(asked, 'token')}; this server writes at most {most}"
         raise RequestError(400, "too_many_tokens", said, "max_tokens")
     left = most if offer.positions is None else offer.positions - len(prompt)
     if left < (asked or 1):
         said = (
-            f"{len(prompt)} tokens of prompt and {asked or 1} of answer; {offer.name} reads "
+            f"{count(len(prompt), 'token')} of prompt and {asked or 1} of answer; {offer.name} "
+            "reads "
             f"{offer.positions} in all"
         )
         raise RequestError(400, "context_length_exceeded", said)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hlens.counting import count
 from hlens.monitor.requests import Batcher, Reading, Writing
 
 Asked = Writing | Reading
@@ -64,7 +65,7 @@ class Desk:
                 raise StoppedError(str(self.failure or "the server is shutting down"))
             if len(self.held) + len(asked) > self.most:
                 raise FullError(
-                    f"{len(self.held)} of {self.most} answers are held; ask again later"
+                    f"{len(self.held)} of {count(self.most, 'answer')} are held; ask again later"
                 )
             for one in map(self._telling, asked):
                 self.held[id(one)] = one
@@ -74,7 +75,7 @@ class Desk:
         """Raise what `ask` would for one request more, before any work is done for it."""
         self.ask()
         if len(self.held) >= self.most:
-            raise FullError(f"{self.most} answers are held; ask again later")
+            raise FullError(f"{count(self.most, 'answer')} are held; ask again later")
 
     @property
     def health(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.model import encode_text
 from hlens.monitor.flagging import flagging
@@ -104,7 +105,7 @@ def _encode(offer: Offer, one: Conversation, index: int) -> tuple[list[int], int
     except (HlensError, ValueError) as error:
         raise RequestError(400, "invalid_value", f"{where}: {error}", where) from None
     if offer.positions is not None and len(whole) > offer.positions:
-        said = f"{where}: {len(whole)} tokens; {offer.name} reads {offer.positions}"
+        said = f"{where}: {count(len(whole), 'token')}; {offer.name} reads {offer.positions}"
         raise RequestError(400, "context_length_exceeded", said, where)
     if first == len(whole):
         raise RequestError(400, "invalid_value", f"{where}: an answer without a token", where)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from hlens.counting import count
 from hlens.types import Estimate
 from hlens.types.labels import SiblingReading
 
@@ -88,7 +89,8 @@ def _along(difference: Estimate) -> str:
 def _overlap(home: Row, refitted: Row) -> str:
     own, other = int(home["neurons"]), int(refitted["neurons"])
     return (
-        f"It selects {other} neurons, {int(refitted['shared'])} of them among the {own} found at "
+        f"It selects {count(other, 'neuron')}, {int(refitted['shared'])} of them among the {own} "
+        "found at "
         f"home (by chance, within layers: {refitted['shared_by_chance']:.1f})"
     )
 
@@ -98,10 +100,11 @@ def _drift(drift: pd.DataFrame) -> str:
     known = drift["correlation"].dropna()
     n = len(drift)
     if known.empty:
-        return f"None of the {n} selected neurons varies on both models."
+        return f"None of the {count(n, 'selected neuron')} varies on both models."
     lowest = f"{known.min():.3f}".replace("-", "−")
     text = (
-        f"Over the same answers the {n} selected neurons correlate with their counterparts at "
+        f"Over the same answers the {count(n, 'selected neuron')} correlate with their "
+        "counterparts at "
         f"{known.median():.3f} (median; lowest {lowest}; other neurons of their layers "
         f"{drift['layer_correlation'].median():.3f})"
     )

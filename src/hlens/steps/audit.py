@@ -36,6 +36,8 @@ from hlens.audit.selecting_across import selectors_across
 from hlens.baselines import Rival
 from hlens.claims import collect_findings, decide
 from hlens.contributions import Ask, measure_many
+from hlens.counting import count
+from hlens.display import display_name
 from hlens.effects import slopes
 from hlens.errors import HlensError, first_line
 from hlens.evaluation.fitting import fix_C
@@ -510,11 +512,13 @@ def card(
         second_judge=named.second,
     )
     n_test = int(rows.in_test.sum())
+    domains = display_name("domains", ", ".join(sorted(set(contributions.domains))))
     about = (
-        f"{detector.metric} of the {detector.region} tokens, {len(detector.selected)} neurons, "
+        f"{display_name('metrics', detector.metric)} of the {detector.region} tokens, "
+        f"{count(len(detector.selected), 'neuron')}, "
         f"selected by {selected_by}; "
-        f"found on {len(contributions) - n_test} answers, tested on {n_test} of other questions; "
-        f"domains: {', '.join(sorted(set(contributions.domains)))}; seed {seed}.{remark}"
+        f"found on {count(len(contributions) - n_test, 'answer')}, "
+        f"tested on {n_test:,} of other questions; domains: {domains}; seed {seed}.{remark}"
     )
     return AuditCard(detector.provenance.model, about, decide(numbers))
 

@@ -19,6 +19,7 @@ from hlens.audit.over_output import numbers_of
 from hlens.audit.over_output import over_output as compare_with_output
 from hlens.baselines import named
 from hlens.contributions import measure
+from hlens.display import display_name
 from hlens.errors import HlensError
 from hlens.evaluation import (
     confidently_wrong,
@@ -51,7 +52,7 @@ from hlens.types import (
     RoutedValues,
     same_fingerprint,
 )
-from hlens.types.labels import OUTPUT, Control, Covariate, Part, spaced
+from hlens.types.labels import OUTPUT, Control, Covariate, Part
 
 log = logging.getLogger("hlens")
 DIGESTS = ".digests.txt"
@@ -487,5 +488,8 @@ SPREAD = 20  # draws that show a spread; only a p asks for more
 @step(needs=(split, probe), options=DRAWS, storage=TABLE)
 def sparsity(split: Split, probe: SparseProbe, *, draws: int, seed: int) -> pd.DataFrame:
     """AUROC of the top k neurons beside k random ones, k of other selectors, and all of them."""
-    others = {spaced(name): selectors.named(name).rank for name in ("best_alone", "cna")}
+    others = {
+        display_name("selectors", name): selectors.named(name).rank
+        for name in ("best_alone", "cna")
+    }
     return k_sweep(*split, probe=probe, draws=min(draws, SPREAD), others=others, seed=seed)

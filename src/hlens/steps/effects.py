@@ -8,6 +8,7 @@ import pandas as pd
 
 from hlens import behaviours, selectors
 from hlens.behaviours import Behaviour
+from hlens.display import display_name
 from hlens.effects import (
     CAPABILITY_MEASURES,
     CapabilityTest,
@@ -27,7 +28,6 @@ from hlens.steps.detection import Split, detector, split
 from hlens.steps.sources import model
 from hlens.steps.step import TABLE, Storage, step
 from hlens.types import Detector, NeuronSet
-from hlens.types.labels import spaced
 
 ITEMS = 60  # of multiple choice, where the recipe takes all questions of each behaviour
 
@@ -61,7 +61,7 @@ def of_selectors(names: Sequence[str], detector: Detector, split: Split) -> tupl
     k, sets = len(detector.selected), []
     for name in names:
         found = selectors.probe(name, k).find_in(split.train)
-        sets.append(replace(found.neurons, name=spaced(name), weights=None))
+        sets.append(replace(found.neurons, name=display_name("selectors", name), weights=None))
     return tuple(sets)
 
 

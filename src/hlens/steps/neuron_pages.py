@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.display import display_name
 from hlens.errors import HlensError
 from hlens.figures.explorer import Neuron, NeuronPage, Strip
 from hlens.figures.overlap_explorer import members_in_order
 from hlens.model import Model, rows_of
-from hlens.monitor import risks
 from hlens.monitor.reading import read_neurons
-from hlens.spans import token_span, token_texts
+from hlens.monitor.token_strips import read_tokens
 from hlens.steps.answers import examples, questions
 from hlens.steps.detection import Split, contributions, detector, split
 from hlens.steps.domains import compared, neuron_sets
@@ -166,7 +166,7 @@ def _strip(model: Model, example: Example, values: list[float], total: float) ->
     return Strip(
         (*more, *tokens),
         (*(None for _ in more), *shown[start:]),
-        f"{judged} · {example.domain} · contribution {total:.3g}",
+        f"{judged} · {display_name('domains', example.domain)} · contribution {total:.3g}",
     )
 
 
@@ -322,31 +322,3 @@ def token_risks(
         for example in [e for e in own if e.hallucinated is label][: STRIPS // 2]
     ]
     return [read_tokens(model, detector, e, asked[e.domain, e.question_id]) for e in chosen]
-
-
-def read_tokens(
-    model: Model, detector: Detector, example: Example, question: str
-) -> dict[str, Any]:
-    """The risk at each token of an answer; its prompt from `question` on, where that is in it."""
-    ids, n_prompt = example.token_ids.tolist(), example.n_prompt
-    token_scores = torch.tensor([r.token_score for r in risks(model, detector, ids, n_prompt)])
-    risk = detector.probability_of(token_scores).tolist()
-    begin = _question_start(model.tokenizer, ids[:n_prompt], question)
-    return {
-        "tokens": token_texts(model.tokenizer, ids)[begin:],
-        "risk": [None] * (n_prompt - begin) + risk,
-        "n_prompt": n_prompt - begin,
-        "verdict": f"judged {'hallucinated' if example.hallucinated else 'true'}",
-    }
-
-
-def _question_start(tokenizer: Any, prompt: list[int], question: str) -> int:
-    """First token of the question in its prompt; all prompts share what comes before it."""
-    text = tokenizer.decode(prompt, skip_special_tokens=True)
-    start = text.rfind(question)
-    span = (
-        token_span(text, prompt, answer=(start, len(text)), tokenizer=tokenizer)
-        if start >= 0
-        else None
-    )
-    return span[0] if span else 0

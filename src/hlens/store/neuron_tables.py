@@ -21,28 +21,23 @@ COLUMNS = ("address", "layer", "neuron", "hook", "weight")
 
 
 def neuron_rows(neurons: NeuronSet) -> list[dict[str, Any]]:
-    """One row per neuron, largest weight first, then by address."""
-    weights = neurons.weights or {}
-    ordered = sorted(neurons, key=lambda member: (-weights.get(member, 0.0), member))
+    """The rows of `NeuronSet.to_frame` as JSON holds them: what is missing is None."""
+    rows = neurons.to_frame().to_dict("records")
     return [
         {
-            "address": neurons.address((layer, neuron)),
-            "layer": layer,
-            "neuron": neuron,
-            # A bridge has no hook at the neurons of experts.
-            "hook": None if neurons.experts else f"blocks.{layer}.mlp.hook_post",
-            "weight": weights.get((layer, neuron)),
+            str(name): None if value is None or value != value else value
+            for name, value in row.items()
         }
-        for layer, neuron in ordered
+        for row in rows
     ]
 
 
 def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
     """Write the neurons for other programs: ``.csv`` or ``.json`` by the suffix.
 
-    The CSV has the columns ``address, layer, neuron, hook, weight`` (see `NeuronSet`), largest
-    weight first; the JSON holds the same rows, with the model's shape and fingerprint. Of a
-    detector, all neurons of nonzero weight are written.
+    The CSV has the columns ``address, layer, neuron, hook, weight`` (see `NeuronSet.to_frame`),
+    the largest weight first, whatever its sign; the JSON holds the same rows, with the model's
+    shape and fingerprint. Of a detector, all neurons of nonzero weight are written.
 
     Raises:
         HlensError: Another suffix, or a file of that name that hlens did not write.
@@ -50,7 +45,7 @@ def export_neurons(neurons: NeuronSet | Detector, path: str | Path) -> Path:
     path = Path(path)
     neurons = neurons.selected if isinstance(neurons, Detector) else neurons
     rows = neuron_rows(neurons)
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         lines = [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
         write_text(path, "\n".join([",".join(COLUMNS), *lines, ""]), ",".join(COLUMNS).encode())
     elif path.suffix == ".json":

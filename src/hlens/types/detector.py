@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hlens.checks import check_real
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.kinds import describe
 from hlens.types.labels import H_NEURONS
@@ -141,7 +142,7 @@ class Detector:
             own = getattr(self, name)
             if own and len(own) != n:
                 raise HlensError(
-                    f"{len(own)} {name} for {n} neurons of a detector; give one of each"
+                    f"{len(own)} {name} for {count(n, 'neuron')} of a detector; give one of each"
                 )
             for value in own:
                 check_real(f"one of the {name}", value, least=-LARGEST, most=LARGEST)
@@ -166,8 +167,8 @@ class Detector:
         numbers = {name: one for name, one in fit.items() if isinstance(one, int | float)}
         found = [form.format(numbers[name]) for name, form in known.items() if name in numbers]
         return {
-            "neurons": f"{n:,} of {self.selected.n_neurons:,} neurons, {len(self.neurons):,} "
-            "pointing to hallucination",
+            "neurons": f"{n:,} of {count(self.selected.n_neurons, 'neuron')}, "
+            f"{len(self.neurons):,} pointing to hallucination",
             "reads": f"{self.metric} over {self.region}",
             "domains": first_few(self.domains),
             "model": self.provenance.model,

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 
 import numpy as np
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types.experts import Experts
 
@@ -86,6 +87,6 @@ def draw_by_contribution(
 def _check_enough(free: int, wanted: int, where: str) -> None:
     if free < wanted:
         raise HlensError(
-            f"cannot draw {wanted} other neurons from {where}: only {free} are left; "
+            f"cannot draw {count(wanted, 'other neuron')} from {where}: only {free} are left; "
             "use a smaller set or match='none'"
         )

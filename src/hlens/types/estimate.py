@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Any)  # a number, or a column of numbers
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,24 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self:.3f} (n={self.n})"
+
+
+def from_chance(auroc: T) -> T:
+    """How far AUROCs are from chance, either way: what tells best may lie below it.
+
+    >>> round(from_chance(0.23), 2), round(from_chance(0.6), 2)
+    (0.27, 0.1)
+    """
+    return abs(auroc - 0.5)
+
+
+def auroc_words(auroc: float) -> str:
+    """An AUROC as it is written; below chance it tells the other way round.
+
+    >>> auroc_words(0.82), auroc_words(0.23)
+    ('0.82', '0.23 (inverse)')
+    """
+    return f"{auroc:.2f}{' (inverse)' if round(auroc, 2) < 0.5 else ''}"
 
 
 def percent(share: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hlens.counting import count
 from hlens.errors import HlensError
 
 # For each layer: how many experts, neurons of each, neurons beside them. Empty for a dense model.
@@ -69,14 +70,14 @@ def describe(experts: Experts, n_layers: int, d_mlp: int) -> str:
     >>> describe(((0, 0, 20), (4, 3, 6), (4, 3, 6)), 3, 20)
     '3 layers, 2 with 4 experts × 3 neurons + 6 shared'
     """
-    layers = f"{n_layers} layers"
+    layers = count(n_layers, "layer")
     kinds = [layer for layer in experts if layer[0]]
     if not kinds:
-        return f"{layers} × {d_mlp:,} neurons"
+        return f"{layers} × {count(d_mlp, 'neuron')}"
     if len(set(kinds)) > 1:
         return f"{layers}, {len(kinds)} with experts of several sizes"
     n, width, shared = kinds[0]
-    of = f"{n:,} experts × {width:,} neurons" + f" + {shared:,} shared" * (shared > 0)
+    of = f"{count(n, 'expert')} × {count(width, 'neuron')}" + f" + {shared:,} shared" * (shared > 0)
     return f"{layers} × {of}" if len(kinds) == n_layers else f"{layers}, {len(kinds)} with {of}"
 
 

@@ -6,6 +6,8 @@ A label is also what a reader sees, so its text is part of a table's format. Mem
 
 from enum import StrEnum
 
+from hlens.counting import count
+
 H_NEURONS = "H-neurons"  # the detector that rivals are compared with, and its set of neurons
 OUTPUT = "output_numbers"  # the rival that reads the model's own output, all of it together
 COMBINED = "H-neurons + output"  # the detector stacked with it
@@ -287,23 +289,11 @@ class Heading(StrEnum):
     EDITING = "Does editing them change behaviour?"
 
 
-ACRONYMS = ("l1", "cna")
-
-
 def name_models(models: int, studies: int) -> str:
     """How many models, and by how many studies where some have several.
 
     >>> name_models(2, 2), name_models(1, 2), name_models(2, 3)
     ('2 models', '2 studies of 1 model', '3 studies of 2 models')
     """
-    named = f"{models:,} model{'' if models == 1 else 's'}"
-    return named if models == studies else f"{studies:,} studies of {named}"
-
-
-def spaced(name: str) -> str:
-    """The name of a member (a rival, a behaviour, a selector) as a reader sees it.
-
-    >>> spaced("min_logprob"), spaced("cna")
-    ('min logprob', 'CNA')
-    """
-    return name.upper() if name in ACRONYMS else name.replace("_", " ")
+    named = count(models, "model")
+    return named if models == studies else f"{count(studies, 'study', 'studies')} of {named}"

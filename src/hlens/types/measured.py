@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types.experts import Experts, as_experts, widths_of
 from hlens.types.fingerprints import same_fingerprint, warn_unbound
@@ -197,8 +198,8 @@ class Contributions:
         wrong = int(self.labels.sum())
         return {
             "measured": f"{self.metric} over {self.region}",
-            "examples": f"{len(self):,} examples ({wrong:,} hallucinated)",
-            "neurons": f"{self.n_neurons:,} neurons in {self.n_layers} layers",
+            "examples": f"{count(len(self), 'example')} ({wrong:,} hallucinated)",
+            "neurons": f"{count(self.n_neurons, 'neuron')} in {count(self.n_layers, 'layer')}",
             "questions": f"{len(set(self.question_ids)):,}",
             "domains": first_few(self.domains),
             "model": self.provenance.model,

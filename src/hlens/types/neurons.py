@@ -3,6 +3,8 @@
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hlens.checks import check_real, check_whole
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types import draws
 from hlens.types.experts import Experts, address, as_experts, layers_of, widths_of
@@ -109,8 +112,8 @@ class NeuronSet:
 
     def _size_in_words(self) -> str:
         return (
-            f"{len(self):,} of {self.n_neurons:,} neurons ({1000 * self.fraction:.3g} ‰) in "
-            f"{self.n_layers} layers"
+            f"{len(self):,} of {count(self.n_neurons, 'neuron')} ({1000 * self.fraction:.3g} ‰) in "
+            f"{count(self.n_layers, 'layer')}"
         )
 
     def __and__(self, other: "NeuronSet") -> "NeuronSet":
@@ -130,12 +133,42 @@ class NeuronSet:
         return replace(self, name=name)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a neuron, the largest weight first: ``address, layer, neuron, weight``."""
+        """A row a neuron, the largest weight first, whatever its sign.
+
+        Returns:
+            Columns ``address`` (``L12N345``), ``layer`` and ``neuron`` (counted from 0), ``hook``
+            (of TransformerLens, which holds its activation; None in a mixture, whose experts have
+            none) and ``weight`` (NaN where it has none).
+        """
         weights = self.weights or {}
         ordered = sorted(self, key=lambda member: (-abs(weights.get(member, 0.0)), member))
-        rows = [(self.address(one), *one, weights.get(one)) for one in ordered]
-        frame = pd.DataFrame(rows, columns=["address", "layer", "neuron", "weight"])
-        return frame.astype({"layer": int, "neuron": int, "weight": float})
+        rows = [
+            (
+                self.address((layer, neuron)),
+                layer,
+                neuron,
+                None if self.experts else f"blocks.{layer}.mlp.hook_post",
+                weights.get((layer, neuron)),
+            )
+            for layer, neuron in ordered
+        ]
+        frame = pd.DataFrame(rows, columns=["address", "layer", "neuron", "hook", "weight"])
+        return frame.astype({"layer": int, "neuron": int, "hook": object, "weight": float})
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write `to_frame` as CSV, which `hlens.load_neurons` and other programs read.
+
+        No cell holds free text, so that none is a formula to a spreadsheet.
+
+        Raises:
+            HlensError: A name that does not end in .csv, or a file that hlens did not write.
+        """
+        if Path(path).suffix.lower() != ".csv":
+            raise HlensError(
+                f"cannot write neurons to {Path(path).name!r}; expected a name in .csv"
+            )
+        # The writer of whole files is the store's, which builds upon this module.
+        return import_module("hlens.store").export_neurons(self, path)
 
     def _combine(self, other: "NeuronSet", members: frozenset[Neuron], sign: str) -> "NeuronSet":
         shapes = (self.n_layers, self.d_mlp), (other.n_layers, other.d_mlp)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hlens.counting import count
 from hlens.errors import HlensError
 from hlens.types.scored import ScoredAnswer
 
@@ -41,8 +42,8 @@ class ReadAnswers:
             object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
         if scores.ndim != 1 or not len(scores) == len(self.groups) == len(self.domains):
             raise HlensError(
-                f"scores of shape {scores.shape}, {len(self.groups)} groups and "
-                f"{len(self.domains)} domains; expected one of each for every answer"
+                f"scores of shape {scores.shape}, {count(len(self.groups), 'group')} and "
+                f"{count(len(self.domains), 'domain')}; expected one of each for every answer"
             )
         if not np.isfinite(scores).all():
             raise HlensError("a score that is not finite; leave out what holds no token")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from hlens.counting import count
 from hlens.errors import HlensError
 
 
@@ -69,7 +70,7 @@ class ScoredAnswer:
             if not 0 <= span.start < span.stop <= n:
                 raise HlensError(
                     f"answer to {self.question_id!r}: span [{span.start}, {span.stop}) does not "
-                    f"fit {n} tokens; a span needs at least one token"
+                    f"fit {count(n, 'token')}; a span needs at least one token"
                 )
 
     def __len__(self) -> int:

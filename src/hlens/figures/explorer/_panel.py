@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from hlens.display import display_names
 from hlens.drawing.html import is_special, visible
 from hlens.errors import HlensError
 from hlens.figures.neuron_map.places import places_of
@@ -74,6 +75,7 @@ def panel_data(
     """The panel of each neuron by address, strongest first, ready for JSON."""
     weights, members = detector.selected.weights or {}, strongest(detector, most)
     places = places_of(detector.selected)
+    names = display_names("domains", shared or ())
     means = _means(members, contribution)
     panels = {}
     for neuron in members:
@@ -87,7 +89,9 @@ def panel_data(
             "at": [neuron[0], places.x(neuron[0], np.array([neuron[1]])).item()],
             "kind": "positive" if weights[neuron] > 0 else "negative",
             "facts": facts,
-            "domains": [visible(k) for k, own in (shared or {}).items() if neuron in own.members],
+            "domains": [
+                visible(names[k]) for k, own in (shared or {}).items() if neuron in own.members
+            ],
             **page_data(pages.get(neuron, NeuronPage())),
         }
     return panels

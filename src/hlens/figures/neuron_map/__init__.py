@@ -20,7 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hlens.drawing.figure import Figure, count, finish
+from hlens.counting import count
+from hlens.display import display_name, display_names
+from hlens.drawing.figure import Figure, finish
 from hlens.drawing.theme import palette
 from hlens.figures.neuron_map._panels import (
     add_counts,
@@ -71,8 +73,9 @@ def draw(
         pairs = zip(drawn.layer, drawn.neuron, strict=True)
         drawn["address"] = [neurons.address(pair) for pair in pairs]
     height = min(max(15.5 * n_layers, 200.0), 640.0)
+    held = display_names("domains", shared or ())
     domains = [
-        [name for name, own in (shared or {}).items() if pair in own.members]
+        [held[name] for name, own in (shared or {}).items() if pair in own.members]
         for pair in zip(drawn.layer, drawn.neuron, strict=True)
     ]
     figure = Figure()
@@ -213,14 +216,16 @@ def _title(selected: pd.DataFrame, neurons: NeuronSet, spread: InExperts | None)
 def _in_experts(spread: InExperts, n_selected: int) -> str:
     # Neurons of dense layers have no expert: what is said is said of the others.
     of = "half" if spread.n == n_selected else f"half of the {spread.n:,} in layers with experts"
-    return f"{of} in {len(spread.fewest):,} of {spread.all:,} experts"
+    return f"{of} in {len(spread.fewest):,} of {count(spread.all, 'expert')}"
 
 
 def _subtitle(
     detector: Detector | NeuronSet, neurons: NeuronSet, n_drawn: int, spread: InExperts | None
 ) -> str:
     percent = 100 * len(neurons) / neurons.n_neurons
-    name = detector.name if isinstance(detector, NeuronSet) else detector.provenance.model
+    name = detector.provenance.model if isinstance(detector, Detector) else detector.name
+    if isinstance(detector, NeuronSet):
+        name = display_name("domains", name)
     drawn = f"the {n_drawn:,} strongest drawn" if n_drawn < len(neurons) else ""
     parts = (
         name,

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from torch import Tensor
 
+from hlens.counting import count
 from hlens.drawing.figure import Figure, escape
 from hlens.drawing.theme import Palette
 from hlens.figures.neuron_map.places import ExpertPlaces, Places
@@ -81,7 +82,7 @@ def add_marks(
         )
         _add_key(figure, kind, symbol=symbol, colour=colour)
     if outlined.any():
-        name = f"shared by ≥ {enough} of {n_domains} domains"
+        name = f"shared by ≥ {enough} of {count(n_domains, 'domain')}"
         _add_key(figure, name, symbol="circle", colour=colours.page, outline=colours.ink)
 
 

@@ -35,7 +35,7 @@ def draw(confident: pd.DataFrame) -> Section:
 def _describe(confident: pd.DataFrame) -> str:
     agreed = confident.loc[confident["answers"] == Answers.AGREED]
     probe = agreed.loc[agreed["detector"] == Control.PROBE].to_dict("records")[0]
-    auroc, wrong = Estimate.from_row(probe), f"{probe['hallucinated']} of {probe['n']}"
+    auroc, wrong = Estimate.from_row(probe), f"{probe['hallucinated']} of {probe['n']:,}"
     if not auroc.known:
         return f"Not available: {probe['note']}."
     return (

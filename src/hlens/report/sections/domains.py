@@ -2,11 +2,11 @@
 
 import pandas as pd
 
+from hlens.display import display_name
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import domains
-from hlens.types.labels import spaced
 
 HEADING = "What was asked?"
 NEEDS = (domains.domains, domains.formats, domains.has_formats)
@@ -18,7 +18,8 @@ def section(tables: Tables) -> Section | None:
         return None
     formats, compared = tables[domains.formats], tables[domains.domains]
     left_out = sorted(set(formats["domain"]) - set(compared))
-    missing = [f"Left out of the comparisons: {', '.join(left_out)}."] if left_out else []
+    names = display_name("domains", ", ".join(left_out))
+    missing = [f"Left out of the comparisons: {names}."] if left_out else []
     return Section(
         HEADING,
         "Domains and the formats of their answers. A domain is compared where it has "
@@ -31,7 +32,8 @@ def section(tables: Tables) -> Section | None:
 def _confounded(formats: pd.DataFrame, separable: bool) -> str:
     names = sorted(set(formats["format"]))
     if len(names) == 1:
-        return f"All domains are of one format ({spaced(names[0])}): no drop is one of format."
+        name = display_name("", names[0])
+        return f"All domains are of one format ({name}): no drop is one of format."
     if separable:
         return "Formats differ; their part in a drop is measured below."
     return "Formats differ with the domains: a drop may be one of format."

@@ -7,6 +7,7 @@ import pandas as pd
 
 from hlens import figures
 from hlens.claims.conventions import LEVEL
+from hlens.counting import count
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
@@ -51,5 +52,6 @@ def describe_formats(effect: pd.DataFrame) -> Iterator[str]:
         sure = "" if row["p_corrected"] <= LEVEL else ", which is not sure"
         yield (
             f"Where the {row['changed']} changes it is {row['auroc']:.3f}: "
-            f"{drop.change('a drop of', 'a rise of', '.3f')}{sure} ({row['n_pairs']} pairs)."
+            f"{drop.change('a drop of', 'a rise of', '.3f')}{sure} "
+            f"({count(row['n_pairs'], 'pair')})."
         )

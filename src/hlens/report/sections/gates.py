@@ -1,5 +1,6 @@
 """Whether editing only while the risk is high does more than editing as often at random."""
 
+from hlens.counting import count
 from hlens.effects import describe_gates, gate_table, shown_gates
 from hlens.report.data import Section
 from hlens.report.tables import Tables
@@ -19,7 +20,8 @@ def section(tables: Tables) -> Section | None:
         HEADING,
         "The same edit at every token of an answer, while its running risk is high, at as many "
         "tokens of each answer drawn at random, and in answers whose prompt ends risky; "
-        f"{table['n'].iloc[0]} questions that the study did not ask, answered greedily. Thresholds "
+        f"{count(table['n'].iloc[0], 'question')} that the study did not ask, answered greedily. "
+        "Thresholds "
         f"are those of {recipe.gates.false_alarms:.0%} false alarms on answers held out.",
         (*describe_gates(table), shown_gates(table)),
         "Accuracy is of what is answered: correct of correct and wrong. Intervals (95 %) are of a "

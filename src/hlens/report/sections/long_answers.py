@@ -7,12 +7,14 @@ import pandas as pd
 import torch
 
 from hlens import figures
+from hlens.counting import count
 from hlens.drawing.html import Html
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
 from hlens.steps import detection, levels
 from hlens.types import Detector, Estimate, ScoredAnswer
+from hlens.types.estimate import from_chance
 from hlens.types.labels import Level, LevelScore
 
 HEADING = "Where in a long answer?"
@@ -72,8 +74,9 @@ def describe(evaluated: pd.DataFrame) -> Iterator[str]:
             yield f"{counts}: not enough of both labels for an AUROC."
             continue
         own = ", ".join(_with_interval(row) for row in known if not _is_control(row))
-        best = max(filter(_is_control, known), key=lambda row: row["auroc"])
-        yield f"{counts}. AUROC: {own}; best control {best['score']}, {best['auroc']:.3f}."
+        best = max(filter(_is_control, known), key=lambda row: from_chance(row["auroc"]))
+        way = "" if best["auroc"] >= 0.5 else ", which tells the other way round"
+        yield f"{counts}. AUROC: {own}; best control {best['score']}, {best['auroc']:.3f}{way}."
 
 
 def choose(answers: Sequence[ScoredAnswer], n: int = SHOWN) -> list[ScoredAnswer]:
@@ -125,7 +128,7 @@ def _strip(answer: ScoredAnswer, detector: Detector) -> Html:
     whole = float(detector.probability_of(torch.tensor(answer.score)))
     said = [label[answer.hallucinated], f"risk of the whole {whole:.2f}"]
     if n < len(answer):
-        said.append(f"the first {n} of {len(answer)} tokens")
+        said.append(f"the first {n} of {count(len(answer), 'token')}")
     return figures.tokens(
         [f"{_shorten(answer.question)}\n", *answer.tokens[:n]],
         [math.nan, *risk],

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from hlens import figures
+from hlens.counting import count
 from hlens.effects import patch_table, summarise_patching
 from hlens.report.data import Section
 from hlens.report.tables import Tables
@@ -20,7 +21,8 @@ def section(tables: Tables) -> Section | None:
     return Section(
         HEADING,
         "Activations of a true premise or a known entity put into the run of a false or invented "
-        f"one, over {int(table['n'].max())} pairs that the model distinguishes. Attribution is the "
+        f"one, over {count(int(table['n'].max()), 'pair')} that the model distinguishes. "
+        "Attribution is the "
         "estimate from one backward pass, the share restored the exact patch.",
         (
             partial(figures.patching, tables[effects.patching_map]),

@@ -9,7 +9,7 @@ from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, difference_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
-from hlens.types.labels import Heading, Place, spaced
+from hlens.types.labels import Heading, Place
 
 HEADING = Heading.POSITIONS
 NEEDS = (audit.audit,)
@@ -27,7 +27,7 @@ def draw(positions: pd.DataFrame) -> Section | None:
     shown = difference_column(auroc_column(positions), "above the output so far")
     of_answer = positions["place"] != Place.PROMPT
     token = positions["token"] + of_answer  # the answer's first is number one
-    shown = shown.assign(token=token, detector=positions["detector"].map(spaced))
+    shown = shown.assign(token=token)
     return Section(
         HEADING,
         "The probe, fitted anew on the neurons at one token: the last ones of the prompt, then "

@@ -10,7 +10,7 @@ from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, difference_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
-from hlens.types.labels import NOT_AVAILABLE, Heading, spaced
+from hlens.types.labels import NOT_AVAILABLE, Heading
 
 HEADING = Heading.RIVALS
 NEEDS = (audit.audit,)
@@ -25,7 +25,10 @@ def section(tables: Tables) -> Section | None:
         "become when the neurons' score joins the rival's.",
         (
             partial(figures.leaderboard, audited.leaderboard, audited.added),
-            table(_board(audited.leaderboard), "Detectors, best first; p by DeLong, then Holm's."),
+            table(
+                _board(audited.leaderboard),
+                "Detectors, the farthest from chance first; p by DeLong, then Holm's.",
+            ),
             table(_added(audited.added), "What each adds to the other, in millinats an answer."),
         ),
         "A rival that is not shown to be worse is not shown to be as good either. Costs are those "
@@ -39,12 +42,10 @@ def _board(leaderboard: pd.DataFrame) -> pd.DataFrame:
         for row in leaderboard.to_dict("records")
     ]
     rows = leaderboard.drop(columns=["n", "passes", "samples", "note"]).assign(extra_cost=cost)
-    rows["detector"] = rows["detector"].map(spaced)
     return difference_column(auroc_column(rows), "H-neurons less it")
 
 
 def _added(added: pd.DataFrame) -> pd.DataFrame:
     rows = estimate_column(added, "gain", "low", "high", "the H-neurons add")
     value, low, high = (f"gain_of_rival{end}" for end in ("", "_low", "_high"))
-    rows = estimate_column(rows, value, low, high, "it adds to them").drop(columns="n")
-    return rows.assign(detector=rows["detector"].map(spaced))
+    return estimate_column(rows, value, low, high, "it adds to them").drop(columns="n")

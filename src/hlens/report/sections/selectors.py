@@ -10,7 +10,7 @@ from hlens.report.data import Section
 from hlens.report.html_table import auroc_column, difference_column, estimate_column, table
 from hlens.report.tables import Tables
 from hlens.steps import audit
-from hlens.types.labels import Heading, spaced
+from hlens.types.labels import Heading
 
 HEADING = Heading.SELECTORS
 NEEDS = (audit.audit,)
@@ -32,15 +32,13 @@ def draw(selectors: pd.DataFrame, across: pd.DataFrame | None = None) -> Section
         return None
     shown = difference_column(auroc_column(selectors), "L1 less it")
     shown = estimate_column(shown, "shared", "shared_low", "shared_high", "shared by halves")
-    shown = shown.assign(selector=shown["selector"].map(spaced))
     content: list[Any] = [
         partial(figures.selectors, selectors),
         table(shown, "Each way to name the neurons."),
     ]
     if across is not None and len(across):
-        named = across.assign(selector=across["selector"].map(spaced))
         said = "Between domains: mean AUROC of a domain's neurons in their own and in others, and "
-        content.append(table(named, f"{said}the part of their sets that two domains share."))
+        content.append(table(across, f"{said}the part of their sets that two domains share."))
     return Section(
         HEADING,
         "As many neurons by each selector, refitted alike on the training part.",

@@ -11,6 +11,7 @@ from hlens.claims import describe_drop
 from hlens.claims.conventions import LEVEL
 from hlens.claims.findings import read_transfers
 from hlens.claims.rules import carries
+from hlens.counting import count
 from hlens.report.data import Section
 from hlens.report.html_table import table
 from hlens.report.tables import Tables
@@ -54,7 +55,8 @@ def describe_transfer(transfer: pd.DataFrame) -> Iterator[str]:
     above = sum(map(carries, read_transfers(transfer)))
     yield (
         f"Within domains the mean AUROC is {own['auroc'].mean():.3f}, across "
-        f"{across['auroc'].mean():.3f}; {worse} of {len(across)} pairs drop (corrected p at most "
+        f"{across['auroc'].mean():.3f}; {worse} of {count(len(across), 'pair')} drop (corrected "
+        "p at most "
         f".05), {above} are above chance (Holm's p at most .05)."
     )
     for name, what in (
