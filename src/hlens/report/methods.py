@@ -58,7 +58,7 @@ class Held:
     held_out: int | None = None
     controls: Sequence[str] = ()
     made: Collection[str] = ()
-    written_in: Collection[str] = ()
+    written_in: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
