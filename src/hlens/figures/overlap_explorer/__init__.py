@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from hlens.claims.conventions import LEVEL
-from hlens.drawing.figure import count
+from hlens.counting import count
 from hlens.drawing.html import Html, escape, policy, visible
 from hlens.drawing.page import asset, packed
 from hlens.drawing.table import check_columns, check_one_study
