@@ -169,7 +169,7 @@ def test_a_report_runs_the_explorer_s_script_once_and_allows_it() -> None:
     assert text.count("hlens.overlap = async function") == 1
     assert "hlens.overlap = async function" not in page(ReportData("x"))
     assert "srcdoc" not in text
-    assert json.loads(unpacked(text, "overlap-json"))["names"][0] == "general"
+    assert json.loads(unpacked(text, "overlap-json"))["names"][0] == "general knowledge"
     assert inline(SETS).script
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, Shaped
 
+from hlens.display import display_names
 from hlens.drawing.html import visible
 from hlens.errors import HlensError
 from hlens.evaluation.exclusive import groups_of
@@ -54,7 +55,9 @@ def explorer_data(
     x = (np.asarray(places.x(layer, neuron), dtype=float) - low) / (high - low) * PLACES
     row_of = {int(one): row for row, one in enumerate(flat)}
     made: dict[str, Any] = {
-        "names": [visible(one.name) for one in sets],
+        "names": [
+            visible(name) for name in display_names("domains", [one.name for one in sets]).values()
+        ],
         "sizes": [len(one) for one in sets],
         "layers": like.n_layers,
         "of": like.n_neurons,
