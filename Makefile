@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 .PHONY: demo test test-engines campaign check format bench docs notebooks clean help
 
 help:
-	@echo "make demo   find H-neurons in the embedded model, to a report (about seven minutes, the install included)"
+	@echo "make demo   find H-neurons in the embedded model, to a report (about four minutes, the install included)"
 	@echo "make test   the tests"
 	@echo "make test-engines   the tests of vLLM, Ray and llama.cpp, in an environment of their own (some minutes)"
 	@echo "make campaign   10,000 hostile inputs, kills and noise (about 40 minutes of two cores); ARGS=\"--inputs 500\" for fewer"
