@@ -68,6 +68,13 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
         ),
     },
     8: {"it stops those never taught": lambda n: n["share"][False] > 0.5 > n["share"][True]},
+    10: {
+        "equal to hlens far below a millionth": lambda n: n["largest_gap"] < 5e-7,
+        "a response has two tokens, and all but the longest rows are padded": lambda n: (
+            {*n["spans"]} == {2} and 0.5 < n["padded"] < 1
+        ),
+        "what neurons write adds up to more than one": lambda n: n["total"] > 1,
+    },
     12: {
         "common features have a neuron each, rare ones share": lambda n: (
             n["means"][0] < 1.3 and n["means"][2] > 2.5 and n["means"][3] > 2.5
