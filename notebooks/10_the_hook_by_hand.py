@@ -161,7 +161,9 @@ for at in (1, 3):
     before = n_hooks()
     answer = caught(tokens.clone(), real.clone(), at)
     left = n_hooks() - before
-    assert isinstance(answer, tuple | list) and len(answer) == 2, "two tensors: (act, out)"
+    assert isinstance(answer, tuple | list) and len(answer) == 2, (
+        "return two tensors, in this order: (act, out)"
+    )
     act, out = map(numbers, answer)
     mlp, (n, n_pos) = layers[at].mlp, tokens.shape
     assert act.shape == (n, n_pos, 256), (
@@ -317,8 +319,9 @@ for row, stop in enumerate(stops):
 got = numbers(region_mean(values.clone(), list(starts), list(stops)))
 assert got.shape == (3, 4), f"{got.shape}: one mean for each row and neuron, (3, 4)"
 assert (got < 10).all(), "what lies behind the region (padding) is measured: end before `stop`"
-each = [values[row, a:b].numpy() for row, (a, b) in enumerate(zip(starts, stops, strict=True))]
-early = [values[r, a - 1 : b - 1].mean(0).numpy() for r, (a, b) in enumerate(zip(starts, stops))]
+bounds = list(zip(starts, stops, strict=True))
+each = [values[row, a:b].numpy() for row, (a, b) in enumerate(bounds)]
+early = [values[row, a - 1 : b - 1].mean(0).numpy() for row, (a, b) in enumerate(bounds)]
 assert not np.allclose(got, early, atol=1e-5), (
     "one token early: that is where the tokens are predicted; `start` is the first that is read"
 )
@@ -329,7 +332,9 @@ for row, tokens_of_row in enumerate(each):
     )
 spans = [len(example.token_ids) - example.n_prompt for example in examples]
 padded = (lengths < lengths.max()).mean()
-print(f"Exercise 3: right. Tokens in a response: {min(spans)} to {max(spans)}, padded: {padded:.0%}")
+print(
+    f"Exercise 3: right. Tokens in a response: {min(spans)} to {max(spans)}, padded: {padded:.0%}"
+)
 
 # %% [markdown]
 # ## The whole line
@@ -478,15 +483,13 @@ pd.DataFrame(
 figure, draw = Figure(), np.random.default_rng(0)
 shown = draw.choice(data.values.numel(), 700, replace=False)
 truth = data.values.flatten()[shown].numpy()
-names = {
-    "by hand": "by hand", "the gate, not the neuron": "gate, not neuron",
-    "a token early": "a token early", "padding measured": "padding measured",
-    "the batch forgotten": "batch forgotten",
-}  # fmt: skip
-low, high = -4.2, 1.2
+short = dict(
+    zip(made, ("by hand", "the gate", "token early", "with padding", "over the batch"), strict=True)
+)
+low, high = -4.6, 0.6
 for panel, (name, values) in zip(
     panels(
-        figure, [f"{names[name]}: {scored[name].value:.2f}" for name in made],
+        figure, [f"{short[name]}: {scored[name].value:.2f}" for name in made],
         x_title="hlens.measure", gap=0.02, colour=colours.ink,
     ),
     made.items(),
@@ -508,6 +511,11 @@ for panel, (name, values) in zip(
         xref=f"x{panel}", yref=f"y{panel}",
         line={"color": colours.ink, "width": 1.2, "dash": "dash"},
     )  # fmt: skip
+    figure.add_annotation(
+        x=0.04, y=0.98, xref=f"x{panel} domain", yref=f"y{panel} domain", showarrow=False,
+        xanchor="left", align="left", font={"color": colours.muted, "size": 12},
+        text=f"{kept[name]} of the 10<br>neurons",
+    )  # fmt: skip
     log = {"type": "log", "range": (low, high), "dtick": 2, "exponentformat": "power"}
     figure.update_layout(
         {f"xaxis{panel}": log, f"yaxis{panel}": {**log, "showticklabels": panel == ""}}
@@ -517,9 +525,9 @@ lowest, highest = (f([score.value for score in scored.values()]) for f in (min, 
 same = sum(np.allclose(values.numpy(), theirs, atol=1e-6) for values in made.values())
 finish(
     figure, colours, height=330,
-    title=f"All {len(made)} reach an AUROC of {lowest:.2f} or more, and {same} of them is CETT",
-    subtitle=f"each point a neuron of one example, {len(shown)} drawn of "
-    f"{data.values.numel():,}; beside the name the AUROC on {len(test)} test examples",
+    title=f"{len(made)} measurements, AUROC {lowest:.2f} to {highest:.2f}: {same} of them is CETT",
+    subtitle=f"a point is a neuron of one example, {len(shown)} drawn; beside each name its AUROC, "
+    f"n = {len(test)}",
 )  # fmt: skip
 
 # %% [markdown]
