@@ -452,11 +452,12 @@ entered = np.flatnonzero((ours != 0).any(0))
 names = ["the path: ours (line), hlens (ring)", "distance to the minimum"]
 left, right = panels(figure, names, x_title="", gap=0.12, colour=colours.ink)
 for j in entered:
-    colour = colours.positive if ours[-1, j] > 0 else colours.negative
+    up = ours[np.abs(ours[:, j]).argmax(), j] > 0
+    colour = colours.positive if up else colours.negative
     for values, style in (
         (ours, {"mode": "lines", "line": {"color": colour, "width": 2.2}}),
         (hlenses, {"mode": "markers", "marker": {"size": 6.5, "color": colours.page,
-         "symbol": "circle" if ours[-1, j] > 0 else "diamond",
+         "symbol": "circle" if up else "diamond",
          "line": {"color": colour, "width": 1.4}}}),
     ):  # fmt: skip
         there = slice(max(int(np.argmax(ours[:, j] != 0)) - 1, 0), None)
@@ -468,6 +469,12 @@ for j in entered:
                 "<extra></extra>", **style,
             )
         )  # fmt: skip
+for place, j in enumerate(np.argsort(-ours[-1])[:2]):
+    figure.add_annotation(
+        x=-1, y=ours[-1, j], xref=f"x{left}", yref=f"y{left}", showarrow=False, xanchor="right",
+        text=f"L{j // 256}N{j % 256}", yshift=(14, -14)[place],
+        font={"color": colours.positive_ink, "size": 12},
+    )  # fmt: skip
 for name, history, colour, dash in (
     ("all neurons", slow, colours.control, "dot"),
     ("working sets", fast, colours.positive, "solid"),

@@ -1239,6 +1239,334 @@ def by_hand(examples):
 """,
     ),
     Answer(
+        11, 1, "two ReLUs", right=True, code="""
+def soft(x, t):
+    return np.maximum(x - t, 0) - np.maximum(-x - t, 0)
+""",
+    ),
+    Answer(
+        11, 1, "by torch", right=True, code="""
+import torch
+def soft(x, t):
+    return torch.nn.functional.softshrink(torch.as_tensor(x, dtype=torch.float64), t).numpy()
+""",
+    ),
+    Answer(
+        11, 1, "by cases, in a loop", right=True, code="""
+def soft(x, t):
+    def one(value):
+        if value > t:
+            return value - t
+        return value + t if value < -t else 0.0
+    return one(x) if np.ndim(x) == 0 else np.array([one(value) for value in x])
+""",
+    ),
+    Answer(
+        11, 1, "what it clips off", right=True, code="""
+def soft(x, t):
+    return x - np.clip(x, -t, t)
+""",
+    ),
+    Answer(
+        11, 1, "hard thresholding", code="""
+def soft(x, t):
+    return np.where(np.abs(x) > t, x, 0.0)
+""",
+    ),
+    Answer(
+        11, 1, "only upwards", code="""
+def soft(x, t):
+    return np.maximum(x - t, 0)
+""",
+    ),
+    Answer(
+        11, 1, "the sign forgotten", code="""
+def soft(x, t):
+    return np.maximum(np.abs(x) - t, 0)
+""",
+    ),
+    Answer(
+        11, 1, "through zero", code="""
+def soft(x, t):
+    return x - t * np.sign(x)
+""",
+    ),
+    Answer(
+        11, 1, "half of t", code="""
+def soft(x, t):
+    return np.sign(x) * np.maximum(np.abs(x) - t / 2, 0)
+""",
+    ),
+    Answer(
+        11, 1, "ridge", code="""
+def soft(x, t):
+    return x / (1 + t)
+""",
+    ),
+    Answer(
+        11, 2, "by cases, without exercise 1", right=True, code="""
+def updated(x, residual, weight, lam):
+    n = len(x)
+    g, h = sum(x * residual) / n, sum(x * x) / (4 * n)
+    if h * weight - g > lam:
+        return weight - (g + lam) / h
+    if h * weight - g < -lam:
+        return weight - (g - lam) / h
+    return 0.0
+""",
+    ),
+    Answer(
+        11, 2, "by torch and einops", right=True, code="""
+import einops, torch
+def updated(x, residual, weight, lam):
+    x, r = torch.as_tensor(x), torch.as_tensor(residual)
+    g = einops.einsum(x, r, "example, example ->") / len(x)
+    h = einops.reduce(x**2, "example ->", "mean") / 4
+    u = weight - g / h
+    return torch.sign(u) * torch.clamp(u.abs() - lam / h, min=0)
+""",
+    ),
+    Answer(
+        11, 2, "scaled the other way", right=True, code="""
+def updated(x, residual, weight, lam):
+    h = x @ x / len(x) / 4
+    return soft(h * weight - x @ residual / len(x), lam) / h
+""",
+    ),
+    Answer(
+        11, 2, "uphill", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(weight + np.mean(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "sums instead of means", code="""
+def updated(x, residual, weight, lam):
+    h = np.sum(x**2) / 4
+    return soft(weight - np.sum(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "the quarter forgotten", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2)
+    return soft(weight - np.mean(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "the penalty not divided", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(weight - np.mean(x * residual) / h, lam)
+""",
+    ),
+    Answer(
+        11, 2, "the weight forgotten", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(-np.mean(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "not thresholded", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return weight - (np.mean(x * residual) + lam * np.sign(weight)) / h
+""",
+    ),
+    Answer(
+        11, 2, "the column taken for standardised", code="""
+def updated(x, residual, weight, lam):
+    return soft(weight - 4 * np.mean(x * residual), 4 * lam)
+""",
+    ),
+    Answer(
+        11, 2, "an array over examples", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(weight - x * residual / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 3, "the residuals anew each time, by list", right=True, code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = list(w)
+    for j in coordinates:
+        residual = expit(X @ np.array(w) + b) - y
+        w[j] = float(updated(X[:, j], residual, w[j], lam))
+    residual = expit(X @ np.array(w) + b) - y
+    return np.array(w), float(updated(np.ones(len(y)), residual, b, 0.0))
+""",
+    ),
+    Answer(
+        11, 3, "written into w, z in place", right=True, code="""
+def cycle(X, y, w, b, lam, coordinates):
+    z = X @ w + b
+    for j in coordinates:
+        old, w[j] = w[j], updated(X[:, j], expit(z) - y, w[j], lam)
+        z += X[:, j] * (w[j] - old)
+    return [w, b + 4 * (y - expit(z)).mean()]
+""",
+    ),
+    Answer(
+        11, 3, "by torch", right=True, code="""
+import torch
+def cycle(X, y, w, b, lam, coordinates):
+    X, y, w = (torch.as_tensor(part).clone() for part in (X, y, w))
+    for j in coordinates:
+        residual = torch.sigmoid(X @ w + b) - y
+        w[j] = float(updated(X[:, j].numpy(), residual.numpy(), float(w[j]), lam))
+    residual = torch.sigmoid(X @ w + b) - y
+    return w.numpy(), b - 4 * residual.mean().item()
+""",
+    ),
+    Answer(
+        11, 3, "stale residuals", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    residual, w = expit(X @ w + b) - y, w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], residual, w[j], lam)
+    return w, b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 3, "z follows the new weight, not its change", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w, z = w.copy(), X @ w + b
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(z) - y, w[j], lam)
+        z = z + w[j] * X[:, j]
+    return w, b - 4 * np.mean(expit(z) - y)
+""",
+    ),
+    Answer(
+        11, 3, "all coordinates, whichever are given", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in range(len(w)):
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 3, "an order of its own", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in sorted(coordinates):
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 3, "the intercept penalised", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, updated(np.ones(len(y)), expit(X @ w + b) - y, b, lam)
+""",
+    ),
+    Answer(
+        11, 3, "the intercept left alone", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, b
+""",
+    ),
+    Answer(
+        11, 3, "the weights alone", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w
+""",
+    ),
+    Answer(
+        11, 3, "only the updated weights", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w[coordinates[:2]], b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 4, "in a loop, as a list", right=True, code="""
+def violation(gradient, w, lam):
+    misses = []
+    for g, weight in zip(gradient, w):
+        if weight > 0:
+            misses.append(abs(g + lam))
+        elif weight < 0:
+            misses.append(abs(g - lam))
+        else:
+            misses.append(max(abs(g) - lam, 0.0))
+    return misses
+""",
+    ),
+    Answer(
+        11, 4, "by torch", right=True, code="""
+import torch
+def violation(gradient, w, lam):
+    g, w = torch.as_tensor(gradient), torch.as_tensor(w)
+    return torch.where(w != 0, (g + lam * w.sign()).abs(), (g.abs() - lam).relu())
+""",
+    ),
+    Answer(
+        11, 4, "the least subgradient", right=True, code="""
+def violation(gradient, w, lam):
+    return np.abs(gradient + np.where(w == 0, -np.clip(gradient, -lam, lam), lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "as if all were zero", code="""
+def violation(gradient, w, lam):
+    return np.maximum(np.abs(gradient) - lam, 0)
+""",
+    ),
+    Answer(
+        11, 4, "the sign turned", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.maximum(np.abs(gradient) - lam, 0), np.abs(gradient - lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "only upward slopes at zero", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.maximum(gradient - lam, 0), np.abs(gradient + lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "not cut off at zero", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.abs(gradient) - lam, np.abs(gradient + lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "the largest alone", code="""
+def violation(gradient, w, lam):
+    at_zero = np.maximum(np.abs(gradient) - lam, 0)
+    return np.where(w == 0, at_zero, np.abs(gradient + lam * np.sign(w))).max()
+""",
+    ),
+    Answer(
+        11, 4, "whether it is missed, not by how much", code="""
+def violation(gradient, w, lam):
+    at_zero = np.maximum(np.abs(gradient) - lam, 0)
+    return np.where(w == 0, at_zero, np.abs(gradient + lam * np.sign(w))) > 1e-9
+""",
+    ),
+    Answer(
+        11, 4, "the size of the slope only", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.maximum(np.abs(gradient) - lam, 0), np.abs(np.abs(gradient) - lam))
+""",
+    ),
+    Answer(
         12, 1, "by numpy, one example at a time", right=True, code="""
 import numpy as np
 def reconstruct(x, W, b):

@@ -88,6 +88,32 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
             max(n["kept"]["the gate, not the neuron"], n["kept"]["a token early"]) <= 1
         ),
     },
+    11: {
+        "the first steps lower the objective": lambda n: (
+            n["fell"][1] < n["fell"][0] and n["fall"][0] > n["fall"][1] > n["fall"][2]
+        ),
+        "ever more slowly": lambda n: (
+            n["fall"][0] - n["fall"][1] > n["fall"][1] - n["fall"][2] > 0
+        ),
+        "at lambda_max all weights may be zero, just below no longer": lambda n: (
+            (n["at_top"] < 1e-12).all() and (n["below"] > 1e-12).any()
+        ),
+        "C and lambda are the same penalty": lambda n: abs(n["probe"].lambda_ratio_ - 0.1) < 1e-9,
+        "hlens selects the same neurons along the path": lambda n: (
+            n["on_path"]["the same"].all() and len(n["on_path"]) == 10
+        ),
+        "with the same objective to the sixth decimal": lambda n: (
+            n["on_path"]["objective - hlens"].abs().max() < 1e-6
+        ),
+        "working sets come as near with far fewer updates": lambda n: n["saving"] > 10,
+        "the slow run is many times as far from the minimum as its last cycle fell": lambda n: (
+            n["reached"] > 8 * n["last_fall"] > 0
+        ),
+        "a cycle over all spends nearly everything on weights that stay": lambda n: (
+            n["n_moved"] < 0.05 * n["X"].shape[1]
+        ),
+        "scale='feature' is standardising": lambda n: n["same_as_ours"],
+    },
     12: {
         "common features have a neuron each, rare ones share": lambda n: (
             n["means"][0] < 1.3 and n["means"][2] > 2.5 and n["means"][3] > 2.5
