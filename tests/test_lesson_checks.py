@@ -81,11 +81,15 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
             for name in n["mistakes"]
         ),
         "one of the measurements is CETT": lambda n: n["same"] == 1,
-        "but other neurons are named": lambda n: (
-            all(n["kept"][name] <= 6 for name in n["mistakes"]) and n["kept"]["by hand"] == 10
+        "on other answers the right line names some five to eight of the same ten": lambda n: (
+            4 <= min(n["again"]) < max(n["again"]) <= 9 and n["kept"]["by hand"] == 10
         ),
-        "before the product and a token early, nearly all are others": lambda n: (
-            max(n["kept"]["the gate, not the neuron"], n["kept"]["a token early"]) <= 1
+        "three mistakes name fewer, measured padding as many": lambda n: (
+            sum(n["kept"][name] < min(n["again"]) for name in n["mistakes"]) == 3
+            and n["kept"]["padding measured"] >= min(n["again"])
+        ),
+        "padding puts half of the numbers off by about a fifth or more": lambda n: (
+            0.19 < n["off"]["padding measured"] < 0.25
         ),
     },
     11: {
