@@ -246,3 +246,5 @@ print(report.name, f"{report.stat().st_size / 1e6:.1f} MB")
 #    <details><summary>Answer</summary>That some neurons' contributions are associated with made-up
 #    answers, beyond their controls, in this model and these domains. Not that they cause them,
 #    unless an intervention beside its control says so.</details>
+#
+# Next, to go deeper: [the hook by hand](10_the_hook_by_hand.ipynb)

@@ -882,6 +882,691 @@ def row_of_information(origin):
 """,
     ),
     Answer(
+        10, 1, "a pre-hook and a hook", right=True, code="""
+def caught(tokens, real, layer):
+    down, seen = layers[layer].mlp.down_proj, []
+    one = down.register_forward_pre_hook(lambda m, i: seen.append(i[0].clone()))
+    two = down.register_forward_hook(lambda m, i, o: seen.append(o.clone()))
+    net(input_ids=tokens, attention_mask=real)
+    one.remove(), two.remove()
+    return seen
+""",
+    ),
+    Answer(
+        10, 1, "by TransformerLens's cache", right=True, code="""
+def caught(tokens, real, layer):
+    with torch.inference_mode():
+        _, cache = model.run_with_cache(tokens, attention_mask=real)
+    return tuple(cache[f"blocks.{layer}.mlp.out.hook_{end}"] for end in ("in", "out"))
+""",
+    ),
+    Answer(
+        10, 1, "as numpy, by the formula from the MLP's input", right=True, code="""
+def caught(tokens, real, layer):
+    mlp, entered = layers[layer].mlp, []
+    handle = mlp.register_forward_pre_hook(lambda m, i: entered.append(i[0]))
+    with torch.no_grad():
+        net(input_ids=tokens, attention_mask=real)
+        handle.remove()
+        act = torch.nn.functional.silu(mlp.gate_proj(entered[0])) * mlp.up_proj(entered[0])
+        return act.numpy(), mlp.down_proj(act).numpy()
+""",
+    ),
+    Answer(
+        10, 1, "pre instead of post", code="""
+def caught(tokens, real, layer):
+    mlp, seen = layers[layer].mlp, {}
+    one = mlp.gate_proj.register_forward_hook(lambda m, i, o: seen.update(act=o))
+    two = mlp.down_proj.register_forward_hook(lambda m, i, o: seen.update(out=o))
+    with torch.inference_mode():
+        net(input_ids=tokens, attention_mask=real)
+    one.remove(), two.remove()
+    return seen["act"], seen["out"]
+""",
+    ),
+    Answer(
+        10, 1, "behind the SiLU alone", code="""
+def caught(tokens, real, layer):
+    mlp, seen = layers[layer].mlp, {}
+    one = mlp.act_fn.register_forward_hook(lambda m, i, o: seen.update(act=o))
+    two = mlp.down_proj.register_forward_hook(lambda m, i, o: seen.update(out=o))
+    with torch.inference_mode():
+        net(input_ids=tokens, attention_mask=real)
+    one.remove(), two.remove()
+    return seen["act"], seen["out"]
+""",
+    ),
+    Answer(
+        10, 1, "the hook left on", code="""
+def caught(tokens, real, layer):
+    seen = {}
+    layers[layer].mlp.down_proj.register_forward_hook(lambda m, i, o: seen.update(act=i[0], out=o))
+    with torch.inference_mode():
+        net(input_ids=tokens, attention_mask=real)
+    return seen["act"], seen["out"]
+""",
+    ),
+    Answer(
+        10, 1, "the tuple of inputs, not the input", code="""
+def caught(tokens, real, layer):
+    seen = {}
+    hook = layers[layer].mlp.down_proj.register_forward_hook(lambda m, i, o: seen.update(act=i, out=o))
+    with torch.inference_mode():
+        net(input_ids=tokens, attention_mask=real)
+    hook.remove()
+    return seen["act"], seen["out"]
+""",
+    ),
+    Answer(
+        10, 1, "always the first layer", code="""
+def caught(tokens, real, layer):
+    seen = {}
+    hook = layers[0].mlp.down_proj.register_forward_hook(lambda m, i, o: seen.update(act=i[0], out=o))
+    with torch.inference_mode():
+        net(input_ids=tokens, attention_mask=real)
+    hook.remove()
+    return seen["act"], seen["out"]
+""",
+    ),
+    Answer(
+        10, 1, "the batch forgotten", code="""
+def caught(tokens, real, layer):
+    seen = {}
+    hook = layers[layer].mlp.down_proj.register_forward_hook(lambda m, i, o: seen.update(act=i[0][0], out=o[0]))
+    with torch.inference_mode():
+        net(input_ids=tokens, attention_mask=real)
+    hook.remove()
+    return seen["act"], seen["out"]
+""",
+    ),
+    Answer(
+        10, 1, "the stream behind the block", code="""
+def caught(tokens, real, layer):
+    seen = {}
+    one = layers[layer].mlp.down_proj.register_forward_pre_hook(lambda m, i: seen.update(act=i[0]))
+    with torch.inference_mode():
+        out = net(input_ids=tokens, attention_mask=real, output_hidden_states=True).hidden_states[layer + 1]
+    one.remove()
+    return seen["act"], out
+""",
+    ),
+    Answer(
+        10, 1, "nothing returned", code="""
+def caught(tokens, real, layer):
+    net(input_ids=tokens, attention_mask=real)
+""",
+    ),
+    Answer(
+        10, 2, "in numpy, by broadcasting", right=True, code="""
+def contribution(act, out, weight):
+    act, out, weight = act.numpy(), out.numpy(), weight.numpy()
+    said = np.abs(act) * np.sqrt((weight ** 2).sum(0))
+    return said / np.linalg.norm(out, axis=-1)[..., None]
+""",
+    ),
+    Answer(
+        10, 2, "neuron by neuron, from the definition", right=True, code="""
+def contribution(act, out, weight):
+    shares = []
+    for j in range(weight.shape[1]):
+        wrote = act[..., j, None] * weight[:, j]
+        shares.append(wrote.norm(dim=-1) / out.norm(dim=-1))
+    return torch.stack(shares, dim=-1)
+""",
+    ),
+    Answer(
+        10, 2, "hlens's own formula", right=True, code="""
+def contribution(act, out, weight):
+    return hlens.metrics.cett(hlens.MlpTrace(act, out, weight.T))
+""",
+    ),
+    Answer(
+        10, 2, "einops throughout", right=True, code="""
+def contribution(act, out, weight):
+    said = einops.reduce(weight**2, "d n -> n", "sum") ** 0.5
+    heard = einops.reduce(out**2, "b p d -> b p", "sum") ** 0.5
+    return einops.einsum(act.abs(), said, 1 / heard, "b p n, n, b p -> b p n")
+""",
+    ),
+    Answer(
+        10, 2, "norms over the wrong axis", code="""
+def contribution(act, out, weight):
+    return act.abs() * weight.norm(dim=1) / out.norm(dim=-1, keepdim=True)
+""",
+    ),
+    Answer(
+        10, 2, "the sign kept", code="""
+def contribution(act, out, weight):
+    return act * weight.norm(dim=0) / out.norm(dim=-1, keepdim=True)
+""",
+    ),
+    Answer(
+        10, 2, "one norm for the whole batch", code="""
+def contribution(act, out, weight):
+    return act.abs() * weight.norm(dim=0) / out.norm()
+""",
+    ),
+    Answer(
+        10, 2, "divided by neuron instead of by token", code="""
+def contribution(act, out, weight):
+    return act.abs() * weight.norm(dim=0) / out.norm(dim=-1)[:, None]
+""",
+    ),
+    Answer(
+        10, 2, "not divided", code="""
+def contribution(act, out, weight):
+    return act.abs() * weight.norm(dim=0)
+""",
+    ),
+    Answer(
+        10, 2, "sizes summed instead of a norm", code="""
+def contribution(act, out, weight):
+    return act.abs() * weight.abs().sum(0) / out.norm(dim=-1, keepdim=True)
+""",
+    ),
+    Answer(
+        10, 2, "the neurons summed", code="""
+def contribution(act, out, weight):
+    return (act.abs() * weight.norm(dim=0)).sum(-1) / out.norm(dim=-1)
+""",
+    ),
+    Answer(
+        10, 3, "by a mask and einops", right=True, code="""
+def region_mean(values, starts, stops):
+    pos = torch.arange(values.shape[1])
+    mask = (pos >= torch.as_tensor(starts)[:, None]) & (pos < torch.as_tensor(stops)[:, None])
+    mask = mask.to(values.dtype)
+    return einops.einsum(values, mask, "b p n, b p -> b n") / einops.reduce(mask, "b p -> b 1", "sum")
+""",
+    ),
+    Answer(
+        10, 3, "in numpy, a list of rows", right=True, code="""
+def region_mean(values, starts, stops):
+    return [np.mean(row.numpy()[a:b], axis=0).tolist() for row, a, b in zip(values, starts, stops)]
+""",
+    ),
+    Answer(
+        10, 3, "by running sums", right=True, code="""
+def region_mean(values, starts, stops):
+    means = torch.zeros(len(values), values.shape[2], dtype=torch.float64)
+    for row in range(len(values)):
+        for pos in range(starts[row], stops[row]):
+            means[row] += values[row, pos].double()
+        means[row] /= stops[row] - starts[row]
+    return means
+""",
+    ),
+    Answer(
+        10, 3, "one position early", code="""
+def region_mean(values, starts, stops):
+    return torch.stack([row[a - 1 : b - 1].mean(0) for row, a, b in zip(values, starts, stops)])
+""",
+    ),
+    Answer(
+        10, 3, "the last token left out", code="""
+def region_mean(values, starts, stops):
+    return torch.stack([row[a : max(b - 1, a + 1)].mean(0) for row, a, b in zip(values, starts, stops)])
+""",
+    ),
+    Answer(
+        10, 3, "padding measured", code="""
+def region_mean(values, starts, stops):
+    return torch.stack([row[a:].mean(0) for row, a in zip(values, starts)])
+""",
+    ),
+    Answer(
+        10, 3, "stop taken in", code="""
+def region_mean(values, starts, stops):
+    return torch.stack([row[a : b + 1].mean(0) for row, a, b in zip(values, starts, stops)])
+""",
+    ),
+    Answer(
+        10, 3, "divided by the length of the table", code="""
+def region_mean(values, starts, stops):
+    pos = torch.arange(values.shape[1])
+    mask = (pos >= torch.tensor(starts)[:, None]) & (pos < torch.tensor(stops)[:, None])
+    return (values * mask[..., None]).mean(1)
+""",
+    ),
+    Answer(
+        10, 3, "the first row's region for all", code="""
+def region_mean(values, starts, stops):
+    return values[:, starts[0] : stops[0]].mean(1)
+""",
+    ),
+    Answer(
+        10, 3, "over the neurons", code="""
+def region_mean(values, starts, stops):
+    return [row[a:b].mean(1) for row, a, b in zip(values, starts, stops)]
+""",
+    ),
+    Answer(
+        10, 4, "one example at a time, no padding", right=True, code="""
+def by_hand(examples):
+    done = []
+    for example in examples:
+        tokens, real = as_batch([example])
+        each = [
+            contribution(*caught(tokens, real, at), layer.mlp.down_proj.weight.detach())
+            for at, layer in enumerate(layers)
+        ]
+        done.append(torch.stack([one[0, example.n_prompt :].mean(0) for one in each]))
+    return torch.stack(done)
+""",
+    ),
+    Answer(
+        10, 4, "in batches of sixty-four, as numpy", right=True, code="""
+def by_hand(examples):
+    parts = []
+    for first in range(0, len(examples), 64):
+        some = examples[first : first + 64]
+        tokens, real = as_batch(some)
+        starts, stops = [e.n_prompt for e in some], real.sum(1).tolist()
+        parts.append(np.stack([
+            np.asarray(region_mean(contribution(*caught(tokens, real, at), layers[at].mlp.down_proj.weight.detach()), starts, stops))
+            for at in range(len(layers))
+        ], axis=1))
+    return np.concatenate(parts)
+""",
+    ),
+    Answer(
+        10, 4, "one position early", code="""
+def by_hand(examples):
+    tokens, real = as_batch(examples)
+    starts = [e.n_prompt - 1 for e in examples]
+    stops = [len(e.token_ids) - 1 for e in examples]
+    return torch.stack([
+        region_mean(contribution(*caught(tokens, real, at), layers[at].mlp.down_proj.weight.detach()), starts, stops)
+        for at in range(4)
+    ], dim=1)
+""",
+    ),
+    Answer(
+        10, 4, "padding measured", code="""
+def by_hand(examples):
+    tokens, real = as_batch(examples)
+    starts, stops = [e.n_prompt for e in examples], [tokens.shape[1]] * len(examples)
+    return torch.stack([
+        region_mean(contribution(*caught(tokens, real, at), layers[at].mlp.down_proj.weight.detach()), starts, stops)
+        for at in range(4)
+    ], dim=1)
+""",
+    ),
+    Answer(
+        10, 4, "layers first", code="""
+def by_hand(examples):
+    tokens, real = as_batch(examples)
+    starts, stops = [e.n_prompt for e in examples], [len(e.token_ids) for e in examples]
+    return torch.stack([
+        region_mean(contribution(*caught(tokens, real, at), layers[at].mlp.down_proj.weight.detach()), starts, stops)
+        for at in range(4)
+    ])
+""",
+    ),
+    Answer(
+        10, 4, "the answer instead of the response", code="""
+def by_hand(examples):
+    tokens, real = as_batch(examples)
+    starts, stops = [e.start for e in examples], [e.stop for e in examples]
+    return torch.stack([
+        region_mean(contribution(*caught(tokens, real, at), layers[at].mlp.down_proj.weight.detach()), starts, stops)
+        for at in range(4)
+    ], dim=1)
+""",
+    ),
+    Answer(
+        10, 4, "the first layer's weight for all", code="""
+def by_hand(examples):
+    tokens, real = as_batch(examples)
+    starts, stops = [e.n_prompt for e in examples], [len(e.token_ids) for e in examples]
+    return torch.stack([
+        region_mean(contribution(*caught(tokens, real, at), layers[0].mlp.down_proj.weight.detach()), starts, stops)
+        for at in range(4)
+    ], dim=1)
+""",
+    ),
+    Answer(
+        10, 4, "the mean before the division", code="""
+def by_hand(examples):
+    tokens, real = as_batch(examples)
+    starts, stops = [e.n_prompt for e in examples], [len(e.token_ids) for e in examples]
+    means = []
+    for at in range(4):
+        act, out = caught(tokens, real, at)
+        said = region_mean(act.abs() * layers[at].mlp.down_proj.weight.detach().norm(dim=0), starts, stops)
+        means.append(said / region_mean(out, starts, stops).norm(dim=-1, keepdim=True))
+    return torch.stack(means, dim=1)
+""",
+    ),
+    Answer(
+        11, 1, "two ReLUs", right=True, code="""
+def soft(x, t):
+    return np.maximum(x - t, 0) - np.maximum(-x - t, 0)
+""",
+    ),
+    Answer(
+        11, 1, "by torch", right=True, code="""
+import torch
+def soft(x, t):
+    return torch.nn.functional.softshrink(torch.as_tensor(x, dtype=torch.float64), t).numpy()
+""",
+    ),
+    Answer(
+        11, 1, "by cases, in a loop", right=True, code="""
+def soft(x, t):
+    def one(value):
+        if value > t:
+            return value - t
+        return value + t if value < -t else 0.0
+    return one(x) if np.ndim(x) == 0 else np.array([one(value) for value in x])
+""",
+    ),
+    Answer(
+        11, 1, "what it clips off", right=True, code="""
+def soft(x, t):
+    return x - np.clip(x, -t, t)
+""",
+    ),
+    Answer(
+        11, 1, "hard thresholding", code="""
+def soft(x, t):
+    return np.where(np.abs(x) > t, x, 0.0)
+""",
+    ),
+    Answer(
+        11, 1, "only upwards", code="""
+def soft(x, t):
+    return np.maximum(x - t, 0)
+""",
+    ),
+    Answer(
+        11, 1, "the sign forgotten", code="""
+def soft(x, t):
+    return np.maximum(np.abs(x) - t, 0)
+""",
+    ),
+    Answer(
+        11, 1, "through zero", code="""
+def soft(x, t):
+    return x - t * np.sign(x)
+""",
+    ),
+    Answer(
+        11, 1, "half of t", code="""
+def soft(x, t):
+    return np.sign(x) * np.maximum(np.abs(x) - t / 2, 0)
+""",
+    ),
+    Answer(
+        11, 1, "ridge", code="""
+def soft(x, t):
+    return x / (1 + t)
+""",
+    ),
+    Answer(
+        11, 2, "by cases, without exercise 1", right=True, code="""
+def updated(x, residual, weight, lam):
+    n = len(x)
+    g, h = sum(x * residual) / n, sum(x * x) / (4 * n)
+    if h * weight - g > lam:
+        return weight - (g + lam) / h
+    if h * weight - g < -lam:
+        return weight - (g - lam) / h
+    return 0.0
+""",
+    ),
+    Answer(
+        11, 2, "by torch and einops", right=True, code="""
+import einops, torch
+def updated(x, residual, weight, lam):
+    x, r = torch.as_tensor(x), torch.as_tensor(residual)
+    g = einops.einsum(x, r, "example, example ->") / len(x)
+    h = einops.reduce(x**2, "example ->", "mean") / 4
+    u = weight - g / h
+    return torch.sign(u) * torch.clamp(u.abs() - lam / h, min=0)
+""",
+    ),
+    Answer(
+        11, 2, "scaled the other way", right=True, code="""
+def updated(x, residual, weight, lam):
+    h = x @ x / len(x) / 4
+    return soft(h * weight - x @ residual / len(x), lam) / h
+""",
+    ),
+    Answer(
+        11, 2, "uphill", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(weight + np.mean(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "sums instead of means", code="""
+def updated(x, residual, weight, lam):
+    h = np.sum(x**2) / 4
+    return soft(weight - np.sum(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "the quarter forgotten", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2)
+    return soft(weight - np.mean(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "the penalty not divided", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(weight - np.mean(x * residual) / h, lam)
+""",
+    ),
+    Answer(
+        11, 2, "the weight forgotten", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(-np.mean(x * residual) / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 2, "not thresholded", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return weight - (np.mean(x * residual) + lam * np.sign(weight)) / h
+""",
+    ),
+    Answer(
+        11, 2, "the column taken for standardised", code="""
+def updated(x, residual, weight, lam):
+    return soft(weight - 4 * np.mean(x * residual), 4 * lam)
+""",
+    ),
+    Answer(
+        11, 2, "an array over examples", code="""
+def updated(x, residual, weight, lam):
+    h = np.mean(x**2) / 4
+    return soft(weight - x * residual / h, lam / h)
+""",
+    ),
+    Answer(
+        11, 3, "the residuals anew each time, by list", right=True, code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = list(w)
+    for j in coordinates:
+        residual = expit(X @ np.array(w) + b) - y
+        w[j] = float(updated(X[:, j], residual, w[j], lam))
+    residual = expit(X @ np.array(w) + b) - y
+    return np.array(w), float(updated(np.ones(len(y)), residual, b, 0.0))
+""",
+    ),
+    Answer(
+        11, 3, "written into w, z in place", right=True, code="""
+def cycle(X, y, w, b, lam, coordinates):
+    z = X @ w + b
+    for j in coordinates:
+        old, w[j] = w[j], updated(X[:, j], expit(z) - y, w[j], lam)
+        z += X[:, j] * (w[j] - old)
+    return [w, b + 4 * (y - expit(z)).mean()]
+""",
+    ),
+    Answer(
+        11, 3, "by torch", right=True, code="""
+import torch
+def cycle(X, y, w, b, lam, coordinates):
+    X, y, w = (torch.as_tensor(part).clone() for part in (X, y, w))
+    for j in coordinates:
+        residual = torch.sigmoid(X @ w + b) - y
+        w[j] = float(updated(X[:, j].numpy(), residual.numpy(), float(w[j]), lam))
+    residual = torch.sigmoid(X @ w + b) - y
+    return w.numpy(), b - 4 * residual.mean().item()
+""",
+    ),
+    Answer(
+        11, 3, "stale residuals", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    residual, w = expit(X @ w + b) - y, w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], residual, w[j], lam)
+    return w, b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 3, "z follows the new weight, not its change", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w, z = w.copy(), X @ w + b
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(z) - y, w[j], lam)
+        z = z + w[j] * X[:, j]
+    return w, b - 4 * np.mean(expit(z) - y)
+""",
+    ),
+    Answer(
+        11, 3, "all coordinates, whichever are given", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in range(len(w)):
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 3, "an order of its own", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in sorted(coordinates):
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 3, "the intercept penalised", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, updated(np.ones(len(y)), expit(X @ w + b) - y, b, lam)
+""",
+    ),
+    Answer(
+        11, 3, "the intercept left alone", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w, b
+""",
+    ),
+    Answer(
+        11, 3, "the weights alone", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w
+""",
+    ),
+    Answer(
+        11, 3, "only the updated weights", code="""
+def cycle(X, y, w, b, lam, coordinates):
+    w = w.copy()
+    for j in coordinates:
+        w[j] = updated(X[:, j], expit(X @ w + b) - y, w[j], lam)
+    return w[coordinates[:2]], b - 4 * np.mean(expit(X @ w + b) - y)
+""",
+    ),
+    Answer(
+        11, 4, "in a loop, as a list", right=True, code="""
+def violation(gradient, w, lam):
+    misses = []
+    for g, weight in zip(gradient, w):
+        if weight > 0:
+            misses.append(abs(g + lam))
+        elif weight < 0:
+            misses.append(abs(g - lam))
+        else:
+            misses.append(max(abs(g) - lam, 0.0))
+    return misses
+""",
+    ),
+    Answer(
+        11, 4, "by torch", right=True, code="""
+import torch
+def violation(gradient, w, lam):
+    g, w = torch.as_tensor(gradient), torch.as_tensor(w)
+    return torch.where(w != 0, (g + lam * w.sign()).abs(), (g.abs() - lam).relu())
+""",
+    ),
+    Answer(
+        11, 4, "the least subgradient", right=True, code="""
+def violation(gradient, w, lam):
+    return np.abs(gradient + np.where(w == 0, -np.clip(gradient, -lam, lam), lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "as if all were zero", code="""
+def violation(gradient, w, lam):
+    return np.maximum(np.abs(gradient) - lam, 0)
+""",
+    ),
+    Answer(
+        11, 4, "the sign turned", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.maximum(np.abs(gradient) - lam, 0), np.abs(gradient - lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "only upward slopes at zero", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.maximum(gradient - lam, 0), np.abs(gradient + lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "not cut off at zero", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.abs(gradient) - lam, np.abs(gradient + lam * np.sign(w)))
+""",
+    ),
+    Answer(
+        11, 4, "the largest alone", code="""
+def violation(gradient, w, lam):
+    at_zero = np.maximum(np.abs(gradient) - lam, 0)
+    return np.where(w == 0, at_zero, np.abs(gradient + lam * np.sign(w))).max()
+""",
+    ),
+    Answer(
+        11, 4, "whether it is missed, not by how much", code="""
+def violation(gradient, w, lam):
+    at_zero = np.maximum(np.abs(gradient) - lam, 0)
+    return np.where(w == 0, at_zero, np.abs(gradient + lam * np.sign(w))) > 1e-9
+""",
+    ),
+    Answer(
+        11, 4, "the size of the slope only", code="""
+def violation(gradient, w, lam):
+    return np.where(w == 0, np.maximum(np.abs(gradient) - lam, 0), np.abs(np.abs(gradient) - lam))
+""",
+    ),
+    Answer(
         12, 1, "by numpy, one example at a time", right=True, code="""
 import numpy as np
 def reconstruct(x, W, b):
