@@ -14,7 +14,7 @@
 # # 10. The hook by hand
 #
 # `hlens.measure` is one line, and every finding rests on it. A hook on the wrong tensor, a norm
-# over the wrong axis, a token too early: none of these crashes, and all of them give a matrix of
+# over the whole batch, a token too early: none of these crashes, and all of them give a matrix of
 # the right shape. This lesson rebuilds the line from the network up, until both agree to the sixth
 # decimal, and then asks which of the usual mistakes you would have noticed.
 #
@@ -263,18 +263,24 @@ total = numbers(contribution(act, out, weight))[0, few[0].n_prompt].sum()
 print(f"Exercise 2: right. Layer 2, first token of a response: the sum is {total:.1f}.")
 
 # %% [markdown]
-# One neuron along one answer. L2N87 is a planted driver, active where an entity was never taught.
-# **Before you look:** at which tokens can it know?
+# One neuron along one answer: L2N210, a planted driver, active where an entity was never taught.
+# **Before you look:** this town was never taught. From which token on can the neuron know?
 
 # %%
-never = next(e for e in examples if e.hallucinated)
+untaught = {question.id for question in questions if not question.meta["taught"]}
+never = next(example for example in examples if example.question_id in untaught)
 tokens, real = as_batch([never])
 act, out = caught(tokens, real, 2)
-along = torch.as_tensor(numbers(contribution(act, out, weight)))[0, :, 87]
+along = torch.as_tensor(numbers(contribution(act, out, weight)))[0, :, 210]
 words = model.tokenizer.convert_ids_to_tokens(never.token_ids.tolist())
-hlens.figures.tokens(words, along.clamp(max=1).numpy(), label="CETT")
+hlens.figures.tokens(words, (along / along.max()).numpy(), label="CETT / largest")
 
 # %% [markdown]
+# Behind the name, and then to the end: only the pair of words was never taught, each of them occurs
+# in other names. (The question word sets it off as well, before any name. A planted neuron is no
+# pure one.) A mean over all tokens would mix the two, so which tokens are taken is part of the
+# measure.
+#
 # ## Which tokens
 #
 # In Python a region is `[start, stop)`: `start` is its first token, `stop` the one behind its last.

@@ -76,6 +76,12 @@ SAID: dict[int, dict[str, Callable[[dict[str, Any]], bool]]] = {
             {*n["spans"]} == {2} and 0.5 < n["padded"] < 1
         ),
         "what neurons write adds up to more than one": lambda n: n["total"] > 1,
+        "the driver is active behind the name and at the question word, not between": lambda n: (
+            n["words"][8].strip() == "Ormere"
+            and (n["along"][9:] > 0.2 * n["along"].max()).all()
+            and (n["along"][3:9] < 0.1 * n["along"].max()).all()
+            and n["along"][2] > 0.5 * n["along"].max()
+        ),
         "every mistake is far from CETT and none costs AUROC": lambda n: all(
             n["off"][name] > 0.15 and n["scored"][name].value > n["scored"]["by hand"].value - 0.03
             for name in n["mistakes"]
