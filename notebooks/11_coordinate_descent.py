@@ -510,9 +510,9 @@ finish(
 # %% [markdown]
 # A cycle over all neurons spends nearly everything on weights that are zero and stay zero. The
 # working set asks them once in a while. With a million neurons a look over all is a pass over
-# gigabytes, and what counts is how few of them are needed. hlens adds Newton steps inside
-# the working set, a forecast of who will enter next, and as its certificate a *duality gap*, which
-# says in units of the objective how far off the minimum is at most (`probe.gap_`).
+# gigabytes, and what counts is how few of them are needed. hlens adds Newton steps inside the
+# working set, a forecast of who will enter next, and as its certificate a *duality gap*, which says
+# how far off the minimum is at most (`probe.gap_`, as a share of the objective without neurons).
 #
 # And `scale="feature"` is the standardising of the first cell, done in the penalty, so that no
 # scaled copy of the matrix is made:
