@@ -4,13 +4,18 @@
 reports have.
 """
 
+import base64
+import gzip
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from hlens.drawing.figure import Figure, plotly_js
 from hlens.drawing.html import escape
-from hlens.drawing.page import PAGE_CONFIG, asset, themed
+from hlens.drawing.page import PAGE_CONFIG, themed
+from hlens.figures import explorer
 
 MADE = ("plotly.min.js", "hlens_page.js")  # written into the site, not kept in the repository
 
@@ -18,28 +23,58 @@ MADE = ("plotly.min.js", "hlens_page.js")  # written into the site, not kept in 
 def figure_html(light: Figure, dark: Figure | None = None) -> str:
     """The element that the site's script draws a figure into; without `dark` it is always light."""
     figures = themed({"light": light} if dark is None else {"light": light, "dark": dark})
+    title, subtitle = (light.meta.get(name, "") for name in ("title", "subtitle"))
+    plot = _plot(light.meta.get("alt", title), figures["light"]["layout"]["height"])
+    return _figure(title, subtitle, f'<div class="hl-scroll">{plot}</div>', figures)
+
+
+def explorer_html(markup: str) -> str:
+    """An explorer as a part of the page, whose theme and plotly.js it then shares.
+
+    Args:
+        markup: Of `hlens.figures.explorer`: a frame that holds a plotly.js of its own.
+    """
+    page = html.unescape(re.search(r'srcdoc="([^"]*)"', markup)[1])  # type: ignore[index]
+    drawn = json.loads(_unpacked(page, "figures-json"))
+    neurons = json.loads(_unpacked(page, "neurons-json"))
+    words = re.search(r"<header><h2>(.*?)</h2><p>(.*?)</p>", page)
+    title, subtitle = map(html.unescape, words.groups())  # type: ignore[union-attr]
+    held = explorer.panel(_plot(title, drawn["map"]["light"]["layout"]["height"]))
+    return _figure(title, subtitle, held, {**drawn["map"], "neurons": neurons})
+
+
+def _unpacked(page: str, name: str) -> str:
+    found = re.search(rf'<script type="text/plain" id="{name}">([^<]*)</script>', page)
+    return gzip.decompress(base64.b64decode(found[1])).decode()  # type: ignore[index]
+
+
+def _plot(alt: str, height: float) -> str:
+    return (
+        f'<div class="plot wait" role="img" aria-label="{escape(alt)}" '
+        f'style="height:{height}px"></div>'
+    )
+
+
+def _figure(title: str, subtitle: str, held: str, figures: dict[str, Any]) -> str:
     # A script's text ends at the first "</script", wherever that stands.
     data = json.dumps({**figures, "config": PAGE_CONFIG}).replace("<", r"\u003c")
-    title, subtitle = (light.meta.get(name, "") for name in ("title", "subtitle"))
     words = "".join(
         f'<p class="{name}">{escape(text)}</p>'
         for name, text in (("hl-title", title), ("hl-subtitle", subtitle))
         if text
     )
     return (
-        f'<figure class="hl-figure"><figcaption>{words}</figcaption><div class="hl-scroll">'
-        f'<div class="plot wait" role="img" aria-label="{escape(light.meta.get("alt", title))}" '
-        f'style="height:{figures["light"]["layout"]["height"]}px"></div></div>'
+        f'<figure class="hl-figure"><figcaption>{words}</figcaption>{held}'
         f'<script type="application/json">{data}</script></figure>'
     )
 
 
 def _write_scripts(app: Any) -> None:
-    """plotly.js of the installed plotly, and the script that draws a figure in a theme."""
+    """plotly.js of the installed plotly, and what draws figures and explorers in a theme."""
     if app.builder.format == "html":
         folder = Path(app.outdir) / "_static"
         folder.mkdir(parents=True, exist_ok=True)
-        texts = (plotly_js(), asset("hlens.drawing", "page.js"))
+        texts = (plotly_js(), explorer.scripts())
         for name, text in zip(MADE, texts, strict=True):
             (folder / name).write_text(text, encoding="utf-8")
 

@@ -3,7 +3,7 @@
   "use strict";
   const plots = [...document.querySelectorAll(".plot")];
   const figures = plots.map((at) =>
-    JSON.parse(at.closest("figure").querySelector("script").textContent));
+    JSON.parse(at.closest("figure").querySelector("script[type='application/json']").textContent));
 
   // The site keeps the theme on its body ("auto", "light" or "dark"); what hlens makes, token
   // strips too, looks for it on the root.
@@ -13,8 +13,14 @@
     else delete hlens.root.dataset.theme;
   }
 
+  async function drawOne(at, figure) {
+    await hlens.draw(at, figure, figure.config);
+    const panel = at.closest("figure").querySelector(".hx-panel");
+    if (panel && !at.hlensRedraw) await hlens.explore(at, panel, figure.neurons).shown;
+  }
+
   const draw = (at, figure) =>
-    hlens.draw(at, figure, figure.config).catch((error) => hlens.failed(error, [at]));
+    drawOne(at, figure).catch((error) => hlens.failed(error, [at]));
 
   async function drawAll() {
     delete hlens.root.dataset.ready;

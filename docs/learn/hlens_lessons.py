@@ -7,7 +7,7 @@ script. Its copy for the site holds each figure as data instead, light and dark.
 import copy
 from typing import Any
 
-from hlens_figures import figure_html
+from hlens_figures import explorer_html, figure_html
 
 from hlens.drawing.figure import Figure
 
@@ -30,7 +30,10 @@ def _is_plotly_js(output: Any) -> bool:
 
 
 def _drawn_by_site(output: Any) -> Any:
-    plain = output.get("data", {}).get(PLOTLY)
+    data = output.get("data", {})
+    plain, markup = data.get(PLOTLY), data.get("text/html", "")
+    if 'class="hlens-explorer"' in markup:
+        output["data"] = {"text/html": explorer_html(markup)}
     if plain is not None:
         light = Figure(data=plain["data"], layout=plain["layout"])
         meta = light.meta  # where the lesson's kernel put the dark twin: notebooks/both_themes.py
