@@ -125,7 +125,9 @@ def test_the_selection_of_an_overlap_goes_both_ways(opened: Callable[..., Any]) 
     result = opened(f"<!doctype html><title>x</title>{markup}{harness.replace('ESM', esm)}")
     frame = result.page.frames[1]
     title = frame.locator(".ox-title")
-    title.filter(has_text="In both general and science").wait_for()  # chosen before it was shown
+    title.filter(
+        has_text="In both general knowledge and science"
+    ).wait_for()  # chosen before it was shown
     frame.locator(".ox-column").nth(1).click()
     result.page.wait_for_function("window.saved?.exact")
     live.chosen = result.page.evaluate("window.saved")

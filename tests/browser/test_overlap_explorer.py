@@ -56,9 +56,9 @@ def test_a_column_a_cell_and_a_chip_change_every_part(opened: Callable[..., Any]
     members = {one.name: set(one.members) for one in example()["sets"]}
     head = frame.locator(".ox-head")
     assert head.get_attribute("aria-live") == "polite"
-    assert "In general, science, legal, financial and moral only" in head.inner_text()
+    assert "In general knowledge, science, legal, financial and moral only" in head.inner_text()
 
-    column(frame, "general and science only").click()
+    column(frame, "general knowledge and science only").click()
     rest = set().union(*(members[name] for name in NAMES[2:]))
     only = (members["general"] & members["science"]) - rest
     assert set(listed(frame)) == {f"L{layer}N{neuron}" for layer, neuron in only}
@@ -68,10 +68,10 @@ def test_a_column_a_cell_and_a_chip_change_every_part(opened: Callable[..., Any]
     assert pressed(frame, ".ox-cell") == []
     assert frame.locator(".ox-cell.part").count() == 4  # two sets, and the pair on both sides
 
-    frame.locator('.ox-cell.count[aria-label^="general and science share"]').click()
+    frame.locator('.ox-cell.count[aria-label^="general knowledge and science share"]').click()
     both = members["general"] & members["science"]
     assert set(listed(frame)) == {f"L{layer}N{neuron}" for layer, neuron in both}
-    assert head.locator(".ox-title").inner_text() == "In both general and science"
+    assert head.locator(".ox-title").inner_text() == "In both general knowledge and science"
     assert len(pressed(frame, ".ox-cell")) == 2
     assert pressed(frame, ".ox-column") == []
     parts = frame.locator(".ox-column.part").evaluate_all(
@@ -84,8 +84,10 @@ def test_a_column_a_cell_and_a_chip_change_every_part(opened: Callable[..., Any]
     for name in NAMES[2:]:
         frame.get_by_role("button", name=name).first.click()
     assert frame.locator(".ox-column").count() == 3
-    assert column(frame, "general and science:").locator(".ox-count").inner_text() == str(len(both))
-    assert pressed(frame, ".ox-chip") == ["general, 43 neurons", "science, 41 neurons"]
+    assert column(frame, "general knowledge and science:").locator(".ox-count").inner_text() == str(
+        len(both)
+    )
+    assert pressed(frame, ".ox-chip") == ["general knowledge, 43 neurons", "science, 41 neurons"]
     frame.locator(".ox-chip").first.evaluate("chip => chip.click()")  # which is marked disabled
     assert len(pressed(frame, ".ox-chip")) == 2, "a comparison takes two sets"
     result.assert_quiet()
@@ -209,7 +211,7 @@ def test_a_report_s_explorer_follows_its_theme_and_keeps_its_rules(
     root.locator(".ox-column").nth(1).click()
     assert root.locator(".ox-column").nth(1).get_attribute("aria-pressed") == "true"
     root.locator(".ox-neuron").first.click()
-    assert "Strongest in general" in root.locator(".ox-detail").inner_text()
+    assert "Strongest in general knowledge" in root.locator(".ox-detail").inner_text()
     assert result.page.evaluate("document.documentElement.scrollWidth") <= 1240
     result.assert_quiet()
 
