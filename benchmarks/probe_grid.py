@@ -144,20 +144,23 @@ def draw_ratios(rows: list[dict[str, object]]) -> Figure:
                 )  # fmt: skip
         figure.add_hline(5, line={"color": colours.muted, "dash": "dash"}, row=1, col=column)
         figure.add_hline(1, line={"color": colours.muted, "width": 1}, row=1, col=column)
-    figure.update_xaxes(type="log", autorange="reversed", title="λ / λ max", dtick=1)
+    figure.update_xaxes(type="log", autorange="reversed", title="λ, of the largest", dtick=1)
     figure.update_yaxes(type="log", tickvals=[0.5, 1, 2, 5, 10, 20, 50, 100, 200])
     figure.update_yaxes(title="times hlens's processor time", col=1)
     of_liblinear = [(float(str(row["liblinear"])) / float(str(row["hlens"])), row)
                     for row in rows if "liblinear" in row]  # fmt: skip
     least, where = min(of_liblinear, key=lambda pair: pair[0])
     n_below = sum(times < 5 for times, _ in of_liblinear)
-    return finish(
+    finish(
         figure, colours,
         title=f"liblinear takes {least:.1f} times as long as hlens, or longer",
-        subtitle=f"one fit to {rows[0]['features']:,} neurons, one thread; least at {where['n']:,} "
-        f"examples and λ / λ max {where['ratio']}; {n_below} of {len(of_liblinear)} below 5 times",
-        height=440, margin={"t": 40, "b": 60, "l": 70, "r": 20},
+        subtitle=f"one thread · least: {where['n']:,} examples, λ {where['ratio']} of the largest "
+        f"· {n_below} of {len(of_liblinear)} below 5",
+        height=520, margin={"t": 40, "b": 130, "l": 70, "r": 20},
     )  # fmt: skip
+    figure.update_annotations(font_size=13)
+    figure.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"})
+    return figure
 
 
 if __name__ == "__main__":
