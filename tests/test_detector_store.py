@@ -112,7 +112,7 @@ def test_people_and_other_programs_can_read_the_neurons(tmp_path: Path) -> None:
     assert {(a, b) for a, b in zip(table.layer, table.neuron, strict=True)} == set(
         detector.selected.members
     )
-    assert table.weight.is_monotonic_decreasing
+    assert table.weight.abs().is_monotonic_decreasing
     listed = json.loads(export_neurons(detector.neurons, tmp_path / "n.json").read_text())
     assert (listed["n_layers"], listed["d_mlp"], listed["model"]) == (2, 12, "abc")
     with pytest.raises(HlensError, match=r"expected \.csv or \.json"):

@@ -200,7 +200,7 @@ def test_the_figure_gives_each_grader_a_panel(
     drawn = figures.dose_response(table, slopes=effects.slopes(outcomes, n_boot=50))
     assert drawn.layout.meta["title"].endswith(ends)
     titles = [note.text for note in drawn.layout.annotations]
-    assert "false_premises, by rules" in titles
+    assert "Acceptance of false premises, by rules" in titles
     assert "the same, by likelihood (0 to 1)" in titles
 
 
