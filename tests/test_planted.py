@@ -158,7 +158,7 @@ def test_length_alone_is_named_as_the_explanation(card: AuditCard) -> None:
     assert "above chance" not in failing(readout)
     assert "length may explain it" in readout.because
     assert cost.verdict is Support.NOT_SUPPORTED
-    assert "not beaten: length" in cost.because
+    assert "not beaten: answer length" in cost.because
 
 
 @planted("confidence")

@@ -138,10 +138,10 @@ def test_what_stands_in_is_said_in_table_words_and_report(
     study.make_report_data()
     table = study.published()
     assert table["test"].tolist() == ["held out", "nonexist (in place of NonExist)"]
-    said = f"Not the published data: {own.domains[0]} was asked in place of triviaqa, nonexist "
-    assert study.in_words()[-1] == f"{said}was asked in place of NonExist."
+    said = f"Not the published data: {own.domains[0]} in place of TriviaQA, "
+    assert study.in_words()[-1] == f"{said}invented things in place of NonExist."
     page = study.report().read_text(encoding="utf-8")
-    assert "nonexist (in place of NonExist)" in page
+    assert "invented things (in place of NonExist)" in page
     assert "Not the published data" in page
     with pytest.raises(HlensError, match="names no stand-in for general"):
         Recipe(domains=("general",)).with_stand_ins()

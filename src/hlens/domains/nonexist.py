@@ -18,7 +18,7 @@ from hlens.domains._bank import BANKS
 from hlens.domains._groups import by_split
 from hlens.types import Question
 
-DISPLAY = "what does not exist"
+DISPLAY = "invented things"
 
 SIZE = 300
 LIMIT = 3000  # far below what the tables can build, so that drawing a new thing stays quick

@@ -62,10 +62,10 @@ def describe_stand_ins(recipe: Recipe) -> list[str]:
     """Which domains were asked in place of published sets, in one sentence; none where none was.
 
     >>> describe_stand_ins(Recipe(domains=("general",), stand_in={"triviaqa": "general"}))
-    ['Not the published data: general knowledge was asked in place of TriviaQA.']
+    ['Not the published data: general knowledge in place of TriviaQA.']
     """
     pairs = [
-        f"{display_name('domains', bank)} was asked in place of {display_name('domains', name)}"
+        f"{display_name('domains', bank)} in place of {display_name('domains', name)}"
         for bank, name in recipe.stood_in.items()
     ]
     return [f"Not the published data: {', '.join(pairs)}."] if pairs else []
