@@ -468,3 +468,8 @@ def test_another_copy_of_the_model_writes_the_same_block_alike(model: Model) -> 
         r.token_ids for row in again for r in row
     ]
     assert {r.written_in for row in again for r in row} == {"bfloat16"}
+
+
+def test_a_precision_that_there_is_not_is_refused(model: Model) -> None:
+    with pytest.raises(HlensError, match=r"precision.*fast.*expected .*auto.*model"):
+        hlens.sample(model, QUESTIONS, n=1, settings=SHORT, precision="fast")  # type: ignore[arg-type]

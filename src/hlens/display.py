@@ -73,4 +73,4 @@ def _of_one(family: str, key: str) -> str:
         declared = getattr(lookup.member(family, key), "DISPLAY", "")
     if declared or ":" in key:  # behind a colon is a path, or the name of a model
         return declared or key
-    return key.replace("_", " ")
+    return key.replace("_", " ") if key.strip("_ ") else key

@@ -213,6 +213,6 @@ def check_named_sets(sets: Sequence[NeuronSet]) -> None:
     twice = sorted({name for name in names if not name or names.count(name) > 1})
     if twice:
         raise HlensError(
-            f"sets need names of their own, got {names}; name them with dataclasses.replace(..., "
-            "name='science')"
+            f"sets need names of their own, got {names}; give them some, as in "
+            "neurons.renamed('science')"
         )

@@ -7,11 +7,12 @@ replies may be written in bfloat16, and neurons are still read in the model's ow
 
 import copy
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from hlens.errors import HlensError
 from hlens.model.dense import DenseBlock
 from hlens.model.mlp import Mlp
 from hlens.model.model import Model
@@ -23,7 +24,15 @@ LEAST_PARAMETERS = 50_000_000  # of a smaller one the replies take no time, and 
 
 
 def dtype_to_write_in(model: Model, precision: Precision) -> str:
-    """In which dtype replies are written, where that is not the model's own; else empty."""
+    """In which dtype replies are written, where that is not the model's own; else empty.
+
+    Raises:
+        HlensError: There is no such precision.
+    """
+    if precision not in get_args(Precision):
+        raise HlensError(
+            f"precision={precision!r:.60}; expected one of {', '.join(get_args(Precision))}"
+        )
     return "bfloat16" if precision == "auto" and _is_quicker_copied(model) else ""
 
 
