@@ -130,9 +130,10 @@ class Design:
 
         def weighted_variance(_: slice, chunk: Tensor) -> Tensor:
             # E[x^2] - E[x]^2 cancels in float32 where the mean is large: centre first.
-            centred = chunk - chunk.mean(dim=1, keepdim=True)
+            centred = self.buffer("centred", (len(chunk), chunk.shape[1]), self.dtype)
+            torch.sub(chunk, chunk.mean(dim=1, keepdim=True), out=centred)
             mean = weights @ centred.T
-            return (weights @ centred.square().T - mean.square()).clamp_min(0.0)
+            return (weights @ centred.square_().T - mean.square()).clamp_min(0.0)
 
         return torch.cat(self.map_chunks(weighted_variance), dim=1)
 

@@ -21,10 +21,12 @@ from hlens.probe.resources import empty
 NEAR = 0.98  # of the penalty: gradients from which a feature may soon enter the model
 ROUNDING = 1e-15  # of the objective
 MAX_STEPS = 100
-REUSE = 0.3  # a step that shrinks the gap to at most this share keeps its curvature for the next
+REUSE = 0.6  # a step that shrinks the gap to at most this share keeps its curvature for the next
 # Of the largest slope at the start of a step: the model is another at the next one, so that it need
 # not be more exact (inexact proximal Newton, Lee, Sun & Saunders 2014).
-FORCING = 0.3
+FORCING = 0.1
+GROWTH = 1.25  # size of a model over the selected features, at most
+LEAST_SIZE = 300  # up to which a model may always grow
 DRIFT = 0.1  # of the examples' curvature: a model that is further off is built anew
 
 
@@ -153,6 +155,9 @@ def _update_model(
     """Curvature for the next step: the cached one, extended if it must be, or a new one."""
     size = np.abs(slope)
     near = np.flatnonzero((point.w != 0) | (size > NEAR * problem.l1))
+    if len(near) > (most := _largest_model(int(np.count_nonzero(point.w)), len(point.h))):
+        rank = np.where(point.w != 0, np.inf, size / problem.l1)
+        near = np.sort(np.argsort(-rank, kind="stable")[:most])
     model = cache.model
     # float32 fails a singular model (more features than examples): that is built in float64.
     if model is None or (model.H.dtype == np.float32 and len(near) >= len(point.h)):
@@ -168,10 +173,20 @@ def _update_model(
             allow_float32=problem.allow_float32,
             buffer=cache.buffer,
         )
-    needed = np.flatnonzero((point.w != 0) | (size > problem.l1))
+    needed = near[(point.w[near] != 0) | (size[near] > problem.l1[near])]
     if np.isin(needed, model.features, assume_unique=True).all():
         return model
     return extend_quadratic(model, problem.X, near, l2=problem.l2, intercept=problem.intercept)
+
+
+def _largest_model(n_selected: int, n_examples: int) -> int:
+    """How many features a model has at most.
+
+    Few of the many that break optimality after a step of the penalty will be selected, and more
+    features than examples are multiplied in float64.
+    """
+    grown = min(int(GROWTH * n_selected), max(n_examples - 1, n_selected))
+    return max(LEAST_SIZE, grown)
 
 
 def _newton_step(

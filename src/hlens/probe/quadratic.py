@@ -15,7 +15,7 @@ from hlens.probe.centred_rows import CentredRows
 from hlens.probe.resources import blocks, empty
 
 FLOAT64_UP_TO = 128  # features that are factorised in float64: it is cheap
-TILE = 128  # features that are multiplied at a time: bounds memory
+TILE = 256  # features that are multiplied at a time: bounds memory
 
 
 @dataclass(frozen=True, eq=False)

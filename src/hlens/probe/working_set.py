@@ -30,7 +30,7 @@ MIN_GROWTH = 100  # features that a working set may gain at least
 WIDTH = 3  # size of the working set over selected features: wider costs memory, narrower passes
 MIN_WIDTH = 1.5  # the same, where WIDTH would exceed MAX_SHARE
 MAX_SHARE = 0.02  # of all features
-WAYPOINT_TOL = 1e-2  # duality gap, over the null objective, at waypoints
+WAYPOINT_TOL = 0.1  # duality gap, over the null objective, at waypoints
 NEAR = 0.9  # of the last penalty: scores from which features may still enter there
 SCREEN_SLOPE = 0.5  # by which a score is expected to change while lambda changes by 1
 
