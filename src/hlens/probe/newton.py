@@ -7,7 +7,7 @@ Sun & Saunders 2014). Called by `hlens.probe.working_set.Problem.attempt`, on on
 threads make these small products several times slower.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import expit
@@ -60,10 +60,20 @@ class Point:
 
 @dataclass(eq=False)
 class CurvatureCache:
-    """Curvature that is kept from one penalty to the next."""
+    """Curvature that is kept from one penalty to the next, and from one working set to the next."""
 
+    working_set: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     model: Quadratic | None = None  # the only reference: it leaves memory before the next is built
     buffer: np.ndarray | None = None  # memory for that of many features, however many they become
+
+    def on(self, working_set: np.ndarray) -> "CurvatureCache":
+        """The same over another working set (ascending); empty where a feature of it is missing."""
+        kept, model = CurvatureCache(working_set), self.model
+        if model is not None:
+            features = self.working_set[model.features]
+            if np.isin(features, working_set, assume_unique=True).all():
+                kept.model = replace(model, features=np.searchsorted(working_set, features))
+        return kept
 
 
 def solve(

@@ -78,6 +78,9 @@ class Problem:
     ahead: int = 1  # penalties to solve in the next round
     precision: float = 0.5  # duality gap on the working set over the one asked of the certificate
 
+    # Neighbouring penalties have nearly the same curvature.
+    curvature: newton.CurvatureCache = field(default_factory=newton.CurvatureCache)
+
     done: dict[int, Solution] = field(default_factory=dict)  # by position of the penalty
     failed: dict[int, Trial] = field(default_factory=dict)  # starts of the next attempts
     last: int = 1 << 30  # position at which the path ends
@@ -110,8 +113,11 @@ class Problem:
             self.features = np.sort(passed[order])
             self.w = np.zeros(len(self.features))
 
-    def attempt(self) -> None:
-        """Solve the next penalties on the working set, each from the one before."""
+    def attempt(self, *, keep_curvature: bool) -> None:
+        """Solve the next penalties on the working set, each from the one before.
+
+        The last curvature may serve in the next round as well, and takes memory until then.
+        """
         # Centred features are nearly orthogonal to the intercept: eliminating it (`quadratic`)
         # then cancels few digits, which float32 could not spare.
         matrix, v = self.design.gather(self.features, self.examples), np.ones(len(self.features))
@@ -124,7 +130,7 @@ class Problem:
             v = self.factors[index].cpu().double().numpy()
         w, b = self.w, self.b + float(self.w @ mean)
         self.rounds += 1
-        cache = newton.CurvatureCache()  # neighbouring penalties have nearly the same curvature
+        cache = self.curvature = self.curvature.on(self.features)
         l1_ratio = self.options.l1_ratio
         for k in self.pending[: self.ahead]:
             lam = float(self.penalties[k])
@@ -150,6 +156,8 @@ class Problem:
             self.trials.append(trial)
             if self._ends_path(trial):
                 break
+        if not keep_curvature:
+            self.curvature = newton.CurvatureCache()
 
     def trials_to_certify(self) -> list[Trial]:
         """The wanted trials, and the last: screening goes on from there. The others are done."""
