@@ -114,11 +114,10 @@ def _round(
 ) -> None:
     """Attempt, one pass, certify, grow: for all pending problems together."""
     at_once = _problems_at_once(design, [problems[i] for i in pending])
+    keep = at_once == len(pending)  # all curvature may be in memory during the pass
     for start in range(0, len(pending), at_once):
-        # Kept only where all of it may be in memory during the pass.
-        keep = at_once == len(pending)
-        together = pending[start : start + at_once]
-        design.map(lambda i: problems[i].attempt(keep_curvature=keep), together)
+        together = [problems[i] for i in pending[start : start + at_once]]
+        design.map(lambda problem: problem.attempt(keep_curvature=keep), together)
     columns = [(i, trial) for i in pending for trial in problems[i].trials_to_certify()]
     reported = _score_pass(design, problems, columns, factors)
     for (i, trial), (features, scores) in zip(columns, reported, strict=True):
