@@ -2,7 +2,7 @@
 
     python benchmarks/probe.py                                  # 2,000 x 46,080
     python benchmarks/probe.py --features 458752 --jobs path --rivals ""
-    python benchmarks/probe.py --contributions runs/demo/contributions.safetensors
+    python benchmarks/probe.py --contributions runs/demo/contributions.safetensors --scale feature
 
 Every rival is held to the same objective; its excess over the optimum stands beside its time.
 liblinear penalises the intercept, so its excess is measured on its own objective. Where a rival
@@ -26,9 +26,9 @@ from probe_rivals import (
     time_liblinear,
 )
 
-from hlens.probe import solver
 from hlens.probe.design import Design
-from hlens.probe.training import at_C
+from hlens.probe.solution import Options, Solution
+from hlens.probe.training import TrainingSet, at_C
 from hlens.store.contributions import load_contributions
 
 
@@ -63,8 +63,15 @@ def jobs(n: int, grid: np.ndarray, single: float) -> dict[str, tuple[np.ndarray,
     }
 
 
-def solve(design: Design, y: np.ndarray, masks: np.ndarray, C: np.ndarray) -> list[list]:
-    return solver.solve_many(design, y, masks, at_C(C), options=solver.Options())
+def training_set(X: torch.Tensor, y: np.ndarray, scale: str | None) -> TrainingSet:
+    return TrainingSet(
+        design=Design(X), y=y, sample_weight=np.ones(len(y)), class_weight=None, scale=scale,
+        n_layers=None, penalty="l1", options=Options(),
+    )  # fmt: skip
+
+
+def solve(training: TrainingSet, masks: np.ndarray, C: np.ndarray) -> list[list[Solution]]:
+    return training.solve(masks > 0, at_C(C))
 
 
 def report(name: str, who: str, seconds: float, ours: float, words: str) -> None:
@@ -76,6 +83,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=2000)
     parser.add_argument("--features", type=int, default=46080)
     parser.add_argument("--contributions", help="measured contributions in place of synthetic ones")
+    parser.add_argument("--scale", choices=("none", "feature"), default="none")
     parser.add_argument("--ratio", type=float, default=0.05, help="end of the path, of lambda_max")
     parser.add_argument("--single", type=float, default=0.15, help="lambda of the single fit")
     parser.add_argument("--jobs", default="single,path,cv,stability")
@@ -96,36 +104,39 @@ def main() -> None:
         X, y = synthetic(args.examples, args.features)
     p, n = X.shape
     size = X.numel() * 4 / 1e9
-    design = Design(X)
-    residual = torch.from_numpy((y.mean() - y) / n).float()
-    top = float((X @ residual).abs().max())
+    scale = None if args.scale == "none" else args.scale
+    training = training_set(X, y, scale)
+    top = training.penalty_max()[0][0]
+    if scale:  # what rivals are given; a constant feature stays as it is, and out of hlens's fit
+        deviation = X.std(1, unbiased=False, keepdim=True)
+        X = X / torch.where(deviation == 0, 1.0, deviation)
     grid = 1 / (n * top * np.geomspace(1, args.ratio, 30))
-    kind = "contributions" if args.contributions else "synthetic"
+    kind = ("contributions" if args.contributions else "synthetic") + f", scale {args.scale}"
     print(
         f"{n} x {p} ({kind}), {size:.2f} GB, {torch.get_num_threads()} threads, {args.clock} time",
         flush=True,
     )
     # Work buffers of the libraries, which do not grow with the matrix, are not counted.
-    solve(Design(X[:4096].clone()), y, np.ones((1, n)), grid)
+    solve(training_set(X[:4096].clone(), y, scale), np.ones((1, n)), grid)
     rivals = [r for r in args.rivals.split(",") if r]
     for name, (masks, C) in jobs(n, grid, 1 / (n * top * args.single)).items():
         if name in args.jobs.split(","):
-            compare(name, design, X, y, masks, C, rivals, args, size)
+            compare(name, training, X, masks, C, rivals, args, size)
 
 
 def compare(
     name: str,
-    design: Design,
+    training: TrainingSet,
     X: torch.Tensor,
-    y: np.ndarray,
     masks: np.ndarray,
     C: np.ndarray,
     rivals: list[str],
     args: argparse.Namespace,
     size: float,
 ) -> None:
+    y = training.y
     seconds, peak, solved = best_of(
-        args.repeats, CLOCKS[args.clock], lambda: solve(design, y, masks, C)
+        args.repeats, CLOCKS[args.clock], lambda: solve(training, masks, C)
     )
     assert isinstance(solved, list)
     gaps = max(s.gap for path in solved for s in path)
