@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import plotly.io as pio
 import pytest
 
@@ -14,6 +15,12 @@ pytest.importorskip("jupytext")
 build = script("notebooks/build.py", "notebooks_build")
 HERE = Path(build.HERE)
 LESSONS = [int(source.stem[:2]) for source in build.sources()]
+
+
+@pytest.fixture(autouse=True)
+def without_shape_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a student runs a lesson, who has none."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def code_cells(lesson: int) -> list[Any]:

@@ -12,6 +12,7 @@ import re
 import tomllib
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 
 
@@ -74,6 +75,12 @@ def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
     >>> word_keys("twenty-one − Vitamin A"), word_keys("-5.0 or CO₂")
     (('21', 'vitamin', 'a'), ('-5', 'or', 'co2'))
     """
+    return list(_split(text, case_sensitive))
+
+
+# A judge asks for the words of a reply and of its question a dozen times over.
+@lru_cache(maxsize=512)
+def _split(text: str, case_sensitive: bool) -> tuple[Word, ...]:
     words: list[Word] = []
     # Combining marks and invisible characters become letters, so that they do not split words.
     plain = "".join("x" if unicodedata.category(c) in _JOINING else c for c in text)
@@ -82,10 +89,10 @@ def split_words(text: str, *, case_sensitive: bool = False) -> list[Word]:
             if key := _normalize(part.group(), case_sensitive):
                 words.append(Word(key, *part.span()))
     if case_sensitive:
-        return words
+        return tuple(words)
     followers = [*words[1:], None]
     kept = [w for w, then in zip(words, followers, strict=False) if not _is_article(w, then, text)]
-    return _join_compounds(kept or words, text)
+    return tuple(_join_compounds(kept or words, text))
 
 
 def has_words(text: str) -> bool:
@@ -98,6 +105,7 @@ def word_keys(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
     return tuple(word.key for word in split_words(text, case_sensitive=case_sensitive))
 
 
+@lru_cache(maxsize=1 << 14)  # replies of one study say the same words again and again
 def _normalize(raw: str, case_sensitive: bool) -> str:
     text = unicodedata.normalize("NFKC", raw)
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")
