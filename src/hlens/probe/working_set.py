@@ -50,10 +50,13 @@ class Trial:
     def selected(self) -> np.ndarray:
         return self.features[self.point.w != 0]
 
-    def start(self, features: np.ndarray) -> np.ndarray:
-        """Its weights on a working set that contains this support."""
+    def weights_on(self, features: np.ndarray) -> np.ndarray:
+        """Its weights on another working set; those of features outside are left out."""
         w = np.zeros(len(features))
-        w[np.searchsorted(features, self.selected)] = self.point.w[self.point.w != 0]
+        _, here, there = np.intersect1d(
+            features, self.features, assume_unique=True, return_indices=True
+        )
+        w[here] = self.point.w[there]
         return w
 
 
@@ -83,6 +86,7 @@ class Problem:
 
     done: dict[int, Solution] = field(default_factory=dict)  # by position of the penalty
     failed: dict[int, Trial] = field(default_factory=dict)  # starts of the next attempts
+    latest: dict[int, Trial] = field(default_factory=dict)  # of the two penalties before the next
     last: int = 1 << 30  # position at which the path ends
     rounds: int = 0
 
@@ -144,8 +148,10 @@ class Problem:
                 allow_float32=self.design.dtype == torch.float32,
             )
             if k in self.failed:
-                w = self.failed[k].start(self.features)
+                w = self.failed[k].weights_on(self.features)
                 b = self.failed[k].b + float(w @ mean)
+            else:
+                w = self._continued(k, w)
             goal = self.precision * self.options.tol if self.wanted[k] else WAYPOINT_TOL
             tolerance = goal * self.null_objective
             point = newton.solve(subproblem, w, b, tolerance=tolerance, cache=cache)
@@ -154,10 +160,24 @@ class Problem:
             explained = 1.0 - point.loss / self.null_objective
             trial = Trial(k, self.features, b - float(w @ mean), scores, point, explained)
             self.trials.append(trial)
+            self.latest[k] = trial
             if self._ends_path(trial):
                 break
         if not keep_curvature:
             self.curvature = newton.CurvatureCache()
+
+    def _continued(self, k: int, w: np.ndarray) -> np.ndarray:
+        """Weights `w`, of the penalty before, gone on as they went from the one before that.
+
+        Where no weight enters or leaves a path is nearly straight in lambda, for a quadratic loss
+        exactly (Rosset & Zhu 2007).
+        """
+        if not (self.latest.keys() >= {k - 1, k - 2}):
+            return w
+        older, last, now = (float(self.penalties[at]) for at in (k - 2, k - 1, k))
+        before = self.latest[k - 2].weights_on(self.features)
+        ahead = w + (last - now) / (older - last) * (w - before)
+        return np.where((w * before > 0) & (w * ahead > 0), ahead, w)
 
     def trials_to_certify(self) -> list[Trial]:
         """The wanted trials, and the last: screening goes on from there. The others are done."""
@@ -225,7 +245,9 @@ class Problem:
             # keep the rounds going for ever.
             parts.append(self.features)
         self.features = np.unique(np.concatenate(parts))
-        self.w, self.b = self.trials[-1].start(self.features), self.trials[-1].b
+        self.w, self.b = self.trials[-1].weights_on(self.features), self.trials[-1].b
+        next_one = min(self.pending, default=0)
+        self.latest = {k: trial for k, trial in self.latest.items() if next_one - 2 <= k < next_one}
         self.trials, self.violations = [], []
 
     def _dual(self, trial: Trial, scores: np.ndarray) -> float:
