@@ -282,6 +282,22 @@ def test_the_solution_does_not_depend_on_how_far_the_solver_looks_ahead():
             assert a.objective == pytest.approx(b.objective, rel=1e-5)
 
 
+@pytest.mark.parametrize("Cs", [[0.3, 0.3, 0.3], [0.1, 0.1001, 0.1001, 4.0], [0.05, 0.051, 9.0]])
+def test_a_penalty_is_solved_alike_after_any_others(Cs):
+    X, y, _ = heavy_tailed(100, 500)
+    design = Design(torch.from_numpy(X).T)
+
+    def solve(Cs):
+        options = solver.Options(tol=1e-9)
+        schedule = at_C(np.array(Cs))
+        return solver.solve_many(design, y * 1.0, np.ones((1, 100)), schedule, options=options)[0]
+
+    for C, found in zip(Cs, solve(Cs), strict=True):
+        (alone,) = solve([C])
+        assert found.objective == pytest.approx(alone.objective, rel=1e-7)
+        assert found.features.tolist() == alone.features.tolist()
+
+
 def test_few_examples_that_are_all_but_separated_are_solved_on_the_whole_path():
     """More features than examples: curvature is singular, and pivoting alone goes in circles."""
     X, y, _ = heavy_tailed(60, 4000)

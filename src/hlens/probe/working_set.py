@@ -32,6 +32,7 @@ MIN_WIDTH = 1.5  # the same, where WIDTH would exceed MAX_SHARE
 MAX_SHARE = 0.02  # of all features
 WAYPOINT_TOL = 0.1  # duality gap, over the null objective, at waypoints
 NEAR = 0.9  # of the last penalty: scores from which features may still enter there
+REACH = 2.0  # steps of lambda over the one before, up to which weights are continued
 SCREEN_SLOPE = 0.5  # by which a score is expected to change while lambda changes by 1
 
 
@@ -175,8 +176,10 @@ class Problem:
         if not (self.latest.keys() >= {k - 1, k - 2}):
             return w
         older, last, now = (float(self.penalties[at]) for at in (k - 2, k - 1, k))
+        if last - now > REACH * (older - last):
+            return w
         before = self.latest[k - 2].weights_on(self.features)
-        ahead = w + (last - now) / (older - last) * (w - before)
+        ahead = w + (last - now) / (older - last) * (w - before) if older > last else w
         return np.where((w * before > 0) & (w * ahead > 0), ahead, w)
 
     def trials_to_certify(self) -> list[Trial]:
