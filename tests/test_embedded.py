@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 import hlens
 from hlens.errors import HlensError
@@ -94,6 +95,25 @@ def test_gemma_answers_worked_examples_in_both_precisions(gemma: Model) -> None:
     rounded = embedded("gemma3-270m", dtype="bfloat16")
     for model in (gemma, rounded):
         assert {question: complete(model, question) for question in ANSWERS} == ANSWERS
+
+
+@pytest.mark.parametrize("alias", ["smollm", "gemma"])
+def test_the_kept_tokenizer_is_the_one_that_transformers_reads(
+    alias: str, request: pytest.FixtureRequest
+) -> None:
+    ours = request.getfixturevalue(alias).tokenizer
+    theirs = AutoTokenizer.from_pretrained(ours.name_or_path)
+    assert type(ours) is type(theirs)
+    for told in ("all_special_ids", "added_tokens_decoder", "chat_template", "padding_side"):
+        assert getattr(ours, told) == getattr(theirs, told), told
+    special = " ".join(ours.all_special_tokens)
+    for text in ("", WORKED, f"a{special}b", "  é e\u0301\u200d 日本語 🎉\n\n\t1,000"):
+        for with_special in (True, False):
+            asked = {"add_special_tokens": with_special}
+            assert ours(text, **asked) == theirs(text, **asked)
+            ids = ours(text, **asked)["input_ids"]
+            shown = {"skip_special_tokens": with_special}
+            assert ours.decode(ids, **shown) == theirs.decode(ids, **shown)
 
 
 @pytest.mark.parametrize(

@@ -118,14 +118,15 @@ def open_pretrained(
     """The Hugging Face model and tokenizer of a source, with its name and revision."""
     if source in EMBEDDED:
         folder = embedded_folder(source)
-        return *_from_transformers(str(folder), placing), EMBEDDED[source].name, "embedded"
+        opened = _from_transformers(str(folder), placing, kept=True)
+        return *opened, EMBEDDED[source].name, "embedded"
     if source in SHIPPED:
         return *_from_transformers(str(WEIGHTS / source), placing), source, "shipped"
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise HlensError(f"no GGUF file at {source!r}; check the path")
-        return *_from_transformers(str(gguf_folder(path)), placing), path.stem, ""
+        return *_from_transformers(str(gguf_folder(path)), placing, kept=True), path.stem, ""
     if path.is_dir():
         if not (path / "config.json").exists():
             raise HlensError(
@@ -237,10 +238,18 @@ def _fetch_gguf(embedded: Embedded, scratch: Path) -> Path:
 
 
 def _from_transformers(
-    source: str, placing: Placing, *, revision: str | None = None, gguf_file: str | None = None
+    source: str,
+    placing: Placing,
+    *,
+    revision: str | None = None,
+    gguf_file: str | None = None,
+    kept: bool = False,
 ) -> tuple[Any, Any]:
-    """Model and tokenizer from a local folder, a GGUF file in it, or a hub id."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    """Model and tokenizer from a local folder, a GGUF file in it, or a hub id.
+
+    A folder that hlens wrote itself (`_converted_once`) is `kept`.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     where = gguf_file or source
     # Code that comes with a model is not run; unasked, transformers would ask on the terminal.
@@ -281,7 +290,20 @@ def _from_transformers(
     if not gguf_file and folder.is_dir() and not any(map(_is_of_tokenizer, folder.iterdir())):
         return model, None  # token ids still work; what needs text says so
     with _opening(f"the tokenizer of {where!r}"):
-        return model, AutoTokenizer.from_pretrained(source, **place)
+        return model, _tokenizer(source, place, kept=kept)
+
+
+def _tokenizer(source: str, place: Mapping[str, Any], *, kept: bool) -> Any:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    file = Path(source) / "tokenizer.json"
+    if not (kept and file.is_file()):
+        return AutoTokenizer.from_pretrained(source, **place)
+    # What hlens wrote is of this class. To find that out AutoTokenizer parses the file twice in
+    # Python, which is a third of the time that Gemma-3-270M takes to open.
+    fields = json.loads((file.parent / "tokenizer_config.json").read_text(encoding="utf-8"))
+    fields.pop("tokenizer_class")
+    return PreTrainedTokenizerFast(tokenizer_file=str(file), name_or_path=source, **fields)
 
 
 def _places(config: Any, placing: Placing) -> dict[str, Any]:
