@@ -1,20 +1,25 @@
-"""What there is to choose from, by family."""
+"""What there is to choose from, by family. Only the family that is asked for is imported."""
 
-from hlens import (
-    baselines,
-    behaviours,
-    domains,
-    engines,
-    judges,
-    lookup,
-    metrics,
-    selectors,
-    steps,
-)
-from hlens.labelled import layouts
-from hlens.model import ALIASES, QUANTIZATIONS
-from hlens.recipe.shipped import shipped_recipes
-from hlens.report import sections
+from importlib import import_module as package
+
+from hlens import lookup
+
+FAMILIES = {
+    "models": lambda: sorted(package("hlens.model").ALIASES),
+    "quantizations": lambda: sorted(package("hlens.model").QUANTIZATIONS),
+    "engines": lambda: package("hlens.engines").names(),
+    "domains": lambda: package("hlens.domains").names(),
+    "layouts": lambda: package("hlens.labelled.layouts").names(),
+    "judges": lambda: package("hlens.judges").names(),
+    "behaviours": lambda: package("hlens.behaviours").names(),
+    "metrics": lambda: package("hlens.metrics").names(),
+    "baselines": lambda: package("hlens.baselines").names(),
+    "selectors": lambda: package("hlens.selectors").names(),
+    "steps": lambda: [step.label for step in package("hlens.steps").all_steps() if step.storage],
+    "figures": lambda: lookup.names("figures"),
+    "sections": lambda: package("hlens.report.sections").names(),
+    "recipes": lambda: package("hlens.recipe.shipped").shipped_recipes(),
+}
 
 
 def listed(family: str | None) -> dict[str, list[str]]:
@@ -23,24 +28,8 @@ def listed(family: str | None) -> dict[str, list[str]]:
     Raises:
         HlensError: No family of that name.
     """
-    families = {
-        "models": lambda: sorted(ALIASES),
-        "quantizations": lambda: sorted(QUANTIZATIONS),
-        "engines": engines.names,
-        "domains": domains.names,
-        "layouts": layouts.names,
-        "judges": judges.names,
-        "behaviours": behaviours.names,
-        "metrics": metrics.names,
-        "baselines": baselines.names,
-        "selectors": selectors.names,
-        "steps": lambda: [step.label for step in steps.all_steps() if step.storage],
-        "figures": lambda: lookup.names("figures"),
-        "sections": sections.names,
-        "recipes": shipped_recipes,
-    }
     if family is None:
-        return {name: members() for name, members in families.items()}
-    if family not in families:
-        raise lookup.unknown("family", family, families)
-    return {family: families[family]()}
+        return {name: members() for name, members in FAMILIES.items()}
+    if family not in FAMILIES:
+        raise lookup.unknown("family", family, FAMILIES)
+    return {family: FAMILIES[family]()}
