@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, median
 
@@ -141,6 +142,11 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--block-size", type=int, help="tokens that vLLM shares at once")
     given = parser.parse_args()
+    if find_spec("vllm") is None:
+        print(
+            "skipped: vLLM is not installed (make test-engines makes .venv-engines, which has it)"
+        )
+        return
     if given.only == "bfloat16":
         compare_bfloat16(given.model)
         return
