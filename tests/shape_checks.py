@@ -8,7 +8,6 @@ names no shape is left to beartype, which checks the same types.
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import is_dataclass
 from typing import Any
 
 import jaxtyping
@@ -43,15 +42,8 @@ def spare_what_names_no_shapes() -> None:
         decorate = whole(*given, **options)
         if given or options.get("typechecker") is None:
             return decorate
-
-        def check(one: Any) -> Any:
-            if inspect.isfunction(one) and not names_shapes(one):
-                return check_types(one)
-            if is_dataclass(one) and not names_shapes(one.__init__):
-                one.__init__ = check_types(one.__init__)
-                return one
-            return decorate(one)
-
-        return check
+        return lambda one: (
+            check_types(one) if inspect.isfunction(one) and not names_shapes(one) else decorate(one)
+        )
 
     jaxtyping.jaxtyped = jaxtyped
