@@ -317,6 +317,23 @@ def test_few_examples_that_are_all_but_separated_are_solved_on_the_whole_path():
     assert gap_of(X, y, w, last.bias, 1 / (last.penalty * 60)) <= 1e-5
 
 
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+def test_more_features_than_examples_are_selected(l1_ratio):
+    """Each feature twice, so that more are selected than there are examples (350)."""
+    random = np.random.default_rng(0)
+    half = random.gamma(2.0, 1.0, (350, 450)).astype(np.float32)
+    y = (random.random(350) < 0.5).astype(float)
+    design = Design(torch.from_numpy(np.hstack([half, half])).T.contiguous())
+
+    def schedule(top, _):
+        return top * np.geomspace(1, 1e-3, 15), np.ones(15, dtype=bool)
+
+    options = solver.Options(l1_ratio=l1_ratio, max_rounds=60)
+    path = solver.solve_many(design, y, np.ones((1, 350)), schedule, options=options)[0]
+    assert max(s.gap for s in path) <= 1e-6
+    assert max(len(s.features) for s in path) > 350
+
+
 def test_a_path_ends_where_the_deviance_is_explained_and_a_given_C_does_not():
     X, y, _ = heavy_tailed(60, 600)
     probe = SparseProbe(C="cv", cv=3, n_points=30, path_ratio=1e-5).fit(X, y)

@@ -27,6 +27,7 @@ REUSE = 0.6  # a step that shrinks the gap to at most this share keeps its curva
 FORCING = 0.1
 GROWTH = 1.25  # size of a model over the selected features, at most
 LEAST_SIZE = 300  # up to which a model may always grow
+ROOM = 0.9  # of the examples: up to so many selected, a model has fewer features than examples
 DRIFT = 0.1  # of the examples' curvature: a model that is further off is built anew
 
 
@@ -190,13 +191,15 @@ def _update_model(
 
 
 def _largest_model(n_selected: int, n_examples: int) -> int:
-    """How many features a model has at most.
+    """How many features a model has at most, always some more than are selected.
 
     Few of the many that break optimality after a step of the penalty will be selected, and more
     features than examples are multiplied in float64.
     """
-    grown = min(int(GROWTH * n_selected), max(n_examples - 1, n_selected))
-    return max(LEAST_SIZE, grown)
+    most = int(GROWTH * n_selected)
+    if n_selected < ROOM * n_examples:
+        most = min(most, n_examples - 1)
+    return max(LEAST_SIZE, most)
 
 
 def _newton_step(
